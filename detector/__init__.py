@@ -1,0 +1,1 @@
+"""Catches model extraction from the prediction log, while the theft is still cheap to stop."""

@@ -1,0 +1,438 @@
+"""A cohort: the clients of one model inside a shard, and what a batch of their queries does to them.
+
+A batch runs through compiled kernels, one family of features after the other, each in stream order: admission, memory (with
+the channels of construction), rate, coverage, outputs, accumulation. What remains for Python is rare: new clients, queries
+that carry evidence, and looks.
+
+Nothing here depends on where a batch was cut. Where order matters across families (a look that teaches the trees, a client
+that must make room) the batch is walked, or split, at exactly that event.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.errors import SnapshotError
+from detector.evidence.accumulate import CHANNELS, RATES_ATTACK, RATES_INNOCENT, accumulate
+from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
+from detector.features.admission import FRESH, LATE, REPEATED, admit, look_after
+from detector.features.coverage import LABELS, place_labels, update_coverage
+from detector.features.memory import RING, WINDOW, observe
+from detector.features.normality import shapiro_coefficients
+from detector.features.outputs import update_outputs
+from detector.features.rate import update_rate
+from detector.findings import Outputs, Refusal, Report
+from detector.ingest.batch import Batch
+from detector.judgement import Judge, Moment
+from detector.models.novelty import LESSONS, Novelty
+from detector.models.reference import C_UNIT, Reference
+from detector.policy import ALERT
+from detector.state import SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
+
+MOST_AT_ONCE = 4096
+EXAMPLES = 5
+OPEN = 0.5  # evidence above this keeps a client in memory and keeps it from teaching
+LESSON_EVERY = 32  # queries of the cohort between two lessons of the online trees
+SMALLEST = 256
+
+
+class Observer(Protocol):
+    """Sees what the engine sees, event by event; for fitting, explaining and pictures."""
+
+    def observed(self, seen: "Seen") -> None:
+        """Take one pass over a part of a batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One pass as an observer gets it; n events, of which `look_event` (looks,) were looks.
+
+    `verdict` (n,) is 0 for fresh events; `queries` (n,) counts the client's queries; `peak` (n, channels) is the evidence so
+    far; `weight` (n, channels) what the event carried; `rows` (looks, features) and `score` (looks,) belong to the looks.
+    """
+
+    batch: Batch
+    verdict: npt.NDArray[np.uint8]
+    queries: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32]
+    peak: npt.NDArray[np.float32]
+    z: npt.NDArray[np.int16]
+    look_event: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float64]
+
+
+class Cohort:
+    """The clients of one model; `max_clients` is how many are kept while none has open evidence."""
+
+    def __init__(
+        self,
+        model: str,
+        reference: Reference,
+        novelty: Novelty,
+        judge: Judge,
+        *,
+        max_clients: int,
+        lateness_ms: int,
+        observer: Observer | None = None,
+        anchors: int | None = None,
+        window: int = WINDOW,
+    ) -> None:
+        self.model = model
+        self.reference = reference
+        self.novelty = novelty
+        self.max_clients = max_clients
+        self.judge = judge
+        self._lateness_ms = lateness_ms
+        self._observer = observer
+        capacity = min(SMALLEST, max_clients)
+        sizes = {} if anchors is None else {"anchors": anchors}
+        self.columns = Columns(capacity, window=window, **sizes)
+        self._ring = RING if anchors is None else anchors
+        self._slots: dict[str, int] = {}
+        self._names: list[str | None] = []
+        self._free: list[int] = []
+        self._seed = np.zeros(capacity, np.uint64)
+        self._dirty = np.zeros(capacity, bool)
+        self._examples: dict[int, dict[int, deque[str]]] = {}
+        self._since_lesson = 0
+        self._coefficients = np.zeros((window + 1, window // 2))
+        for n in range(3, window + 1):
+            self._coefficients[n, : n // 2] = shapiro_coefficients(n)
+        self.judge.bind(self)
+
+    def __len__(self) -> int:
+        """Return the number of clients held."""
+        return len(self._slots)
+
+    def name(self, slot: int) -> str:
+        """Return the client at a slot."""
+        name = self._names[slot]
+        assert name is not None  # noqa: S101  # slots in use always have a name
+        return name
+
+    def examples(self, slot: int, channel: int) -> tuple[str, ...]:
+        """Return ids of the latest events that carried evidence in a channel."""
+        return tuple(self._examples.get(slot, {}).get(channel, ()))
+
+    def process(self, batch: Batch, emitted: int | None = None) -> Outputs:
+        """Take a batch of this model's events, in stream order; `emitted` overrides their place in the output order."""
+        outputs = Outputs()
+        start = 0
+        while start < len(batch):
+            stop, slots = self._seat(batch.client, start, outputs)
+            part = batch if stop - start == len(batch) else batch.take(np.arange(start, stop))
+            self._pass(part, slots, emitted, outputs)
+            start = stop
+        return outputs
+
+    def _seat(self, clients: Sequence[str], start: int, outputs: Outputs) -> tuple[int, npt.NDArray[np.int64]]:
+        """Give every client from `start` on its slot, as far as that needs nobody to leave in between."""
+        stop = min(start + MOST_AT_ONCE, len(clients))
+        find = self._slots.get
+        slots = [find(client, -1) for client in clients[start:stop]]
+        if -1 not in slots:
+            return stop, np.array(slots, np.int64)
+        for i in range(len(slots)):
+            if slots[i] >= 0:
+                continue
+            client = clients[start + i]
+            known = find(client)
+            if known is None:
+                if len(self._slots) >= self.max_clients:
+                    if i > 0:
+                        return start + i, np.array(slots[:i], np.int64)
+                    self._make_room(outputs)
+                known = self._admit_client(client)
+            slots[i] = known
+        return stop, np.array(slots, np.int64)
+
+    def _admit_client(self, client: str) -> int:
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot = len(self._names)
+            self._names.append(None)
+            if slot >= self.columns.capacity:
+                self.columns.grow(2 * self.columns.capacity)
+                self._seed = np.resize(self._seed, self.columns.capacity)
+                self._dirty = np.concatenate([self._dirty, np.zeros(self.columns.capacity - slot, bool)])
+        self._slots[client] = slot
+        self._names[slot] = client
+        code = blake2b(f"{self.model}\0{client}".encode(), digest_size=8).digest()
+        self._seed[slot] = int.from_bytes(code, "little")
+        return slot
+
+    def _make_room(self, outputs: Outputs) -> None:
+        """Forget the clients without open evidence that have been silent longest, one in 64 of the capacity at a time."""
+        used = np.array([slot for slot, name in enumerate(self._names) if name is not None], np.int64)
+        closed = used[~self._has_open_evidence(used)]
+        leaving = max(self.max_clients // 64, 1)
+        oldest = closed[np.argsort(self.columns.admission.last_sequence[closed], kind="stable")[:leaving]]
+        for slot in oldest.tolist():
+            outputs.departed.append(self.report(slot))
+            self._forget(slot)
+        self.columns.clear(oldest)
+
+    def _forget(self, slot: int) -> None:
+        del self._slots[self.name(slot)]
+        self._names[slot] = None
+        self._examples.pop(slot, None)
+        self._dirty[slot] = False
+        self._free.append(slot)
+
+    def _has_open_evidence(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell which clients must not be forgotten: any evidence still standing, or a decision ever published."""
+        standing = self.columns.standing
+        scores = self.columns.evidence.score[slots].max(axis=(1, 2))
+        decided: npt.NDArray[np.bool_] = (
+            (scores > OPEN) | (standing.revision[slots] > 0) | (standing.reached[slots].max(axis=1) >= ALERT)
+        )
+        return decided
+
+    def _pass(self, batch: Batch, slot: npt.NDArray[np.int64], emitted: int | None, outputs: Outputs) -> None:
+        n = len(batch)
+        columns = self.columns
+        verdict = np.empty(n, np.uint8)
+        position = np.zeros(n, np.int64)
+        look = np.zeros(n, np.bool_)
+        codes = np.array([zlib.crc32(event_id.encode()) for event_id in batch.event_id], np.uint32)
+        admit(columns.admission, slot, batch.time, codes, batch.sequence, self._lateness_ms, verdict, position, look)
+
+        look_event = np.flatnonzero(look)
+        look_row = np.full(n, -1, np.int64)
+        look_row[look_event] = np.arange(len(look_event))
+        rows = np.full((len(look_event), len(NAMES)), np.nan)
+        place = np.zeros(n, np.int64)
+        repeat, near, flip = np.zeros((3, n), np.bool_)
+        distance = np.empty(n, np.float32)
+        weight = np.zeros((n, len(CHANNELS)), np.float32)
+        peak = np.zeros((n, len(CHANNELS)), np.float32)
+        reference = self.reference
+        reduced = reference.reduce(batch.vector)
+
+        place_labels(columns.coverage, slot, batch.label, verdict, place)
+        observe(
+            columns.memory,
+            slot,
+            self._seed,
+            reduced.z,
+            reduced.c,
+            batch.label,
+            place,
+            verdict,
+            reference.unit,
+            C_UNIT,
+            reference.grain,
+            reference.tolerance,
+            reference.variance,
+            self._ring,
+            self._coefficients,
+            repeat,
+            near,
+            flip,
+            distance,
+            weight,
+            look_row,
+            rows,
+            MEMORY,
+        )
+        update_rate(
+            columns.rate,
+            slot,
+            batch.time,
+            batch.weight,
+            verdict,
+            position,
+            columns.admission.first_ms,
+            look_row,
+            rows,
+            RATE,
+        )
+        update_coverage(
+            columns.coverage,
+            slot,
+            batch.label,
+            place,
+            reduced.cell,
+            reduced.off,
+            reduced.landmark,
+            verdict,
+            repeat,
+            reference.known_cells,
+            reference.known_count,
+            min(reference.labels, LABELS),
+            look_row,
+            rows,
+            COVERAGE,
+        )
+        update_outputs(
+            columns.outputs,
+            slot,
+            batch.confidence,
+            batch.runner_up,
+            near,
+            flip,
+            verdict,
+            repeat,
+            look_row,
+            rows,
+            OUTPUTS,
+        )
+        accumulate(columns.evidence, slot, weight, verdict, repeat, RATES_INNOCENT, RATES_ATTACK, peak)
+        self._dirty[slot] = True
+
+        # A row is kept in 32 bits; what is judged now must be what a later event would read.
+        rows = rows.astype(np.float32).astype(np.float64)
+        score = self._walk(batch, slot, position, weight, peak, look_event, rows, verdict, emitted, outputs)
+        at_looks = slot[look_event]
+        columns.standing.row[at_looks] = rows
+        columns.standing.novelty[at_looks] = score
+        self._refuse(batch, verdict, outputs)
+        if self._observer is not None:
+            self._observer.observed(Seen(batch, verdict, position, weight, peak, reduced.z, look_event, rows, score))
+
+    def _walk(  # the one loop in Python: queries with evidence, and looks
+        self,
+        batch: Batch,
+        slot: npt.NDArray[np.int64],
+        position: npt.NDArray[np.int64],
+        weight: npt.NDArray[np.float32],
+        peak: npt.NDArray[np.float32],
+        look_event: npt.NDArray[np.intp],
+        rows: npt.NDArray[np.float64],
+        verdict: npt.NDArray[np.uint8],
+        emitted: int | None,
+        outputs: Outputs,
+    ) -> npt.NDArray[np.float64]:
+        """Judge in stream order, and teach the trees; return the novelty score of each look."""
+        fresh_before = self._since_lesson + np.cumsum(verdict == FRESH)
+        taught_at = 0
+        queries = position[look_event]
+        score = self.novelty.score(rows, queries)
+        carried = np.flatnonzero(weight.any(axis=1))
+        if len(carried) == 0 and len(look_event) == 0:
+            self._since_lesson = int(fresh_before[-1])
+            return score
+        standing = self.columns.standing
+        row_of = {int(event): r for r, event in enumerate(look_event)}
+        last_row: dict[int, int] = {}
+        for i in np.union1d(carried, look_event).tolist():
+            s = int(slot[i])
+            channels = np.flatnonzero(weight[i]).tolist()
+            for channel in channels:
+                held = self._examples.setdefault(s, {}).setdefault(channel, deque(maxlen=EXAMPLES))
+                held.append(batch.event_id[i])
+            r = row_of.get(i)
+            if r is not None:
+                last_row[s] = r
+            seen = last_row.get(s)
+            moment = Moment(
+                batch=batch,
+                event=i,
+                slot=s,
+                queries=int(position[i]),
+                peak=peak[i],
+                channels=channels,
+                score=float(score[r]) if r is not None else None,
+                row=rows[seen] if seen is not None else standing.row[s].astype(np.float64),
+                emitted=int(batch.sequence[i]) if emitted is None else emitted,
+            )
+            self.judge.judge(moment, outputs)
+            if r is None or moment.queries not in LESSONS:
+                continue
+            innocent = not standing.reached[s].any() and not standing.revision[s] and float(peak[i].max()) <= OPEN
+            if innocent and int(fresh_before[i]) - taught_at >= LESSON_EVERY:
+                taught_at = int(fresh_before[i])
+                if self.novelty.trees.learn(rows[r]):
+                    score[r + 1 :] = self.novelty.score(rows[r + 1 :], queries[r + 1 :])
+        self._since_lesson = int(fresh_before[-1]) - taught_at
+        return score
+
+    def _refuse(self, batch: Batch, verdict: npt.NDArray[np.uint8], outputs: Outputs) -> None:
+        outputs.repeated += int(np.count_nonzero(verdict == REPEATED))
+        outputs.refusals += [
+            Refusal(
+                int(batch.sequence[i]),
+                "late",
+                f"client {batch.client[i]!r} is already past this event time by more than the allowed lateness, "
+                "or by more queries than are remembered; it may be a repeat",
+            )
+            for i in np.flatnonzero(verdict == LATE).tolist()
+        ]
+
+    def report(self, slot: int) -> Report:
+        """Return the client at `slot` as it stands."""
+        columns = self.columns
+        peaks = {name: round(float(columns.evidence.peak[slot, j]), 4) for j, name in enumerate(CHANNELS)}
+        features = {
+            name: round(float(value), 4)
+            for name, value in zip(NAMES, columns.standing.row[slot], strict=True)
+            if np.isfinite(value) and columns.admission.queries[slot] >= look_after(0)
+        }
+        return Report(
+            client=self.name(slot),
+            model=self.model,
+            queries=int(columns.admission.queries[slot]),
+            highest=int(columns.standing.highest[slot]),
+            evidence=peaks | {"novelty": round(float(columns.standing.novelty[slot]), 4)},
+            features=features,
+        )
+
+    def reports(self) -> Iterator[Report]:
+        """Yield every client as it stands, by name."""
+        for client in sorted(self._slots):
+            yield self.report(self._slots[client])
+
+    def snapshots(self, *, changed_only: bool) -> Iterator[tuple[str, bytes]]:
+        """Yield (client, snapshot), of all clients or of those that changed since the last call."""
+        slots = np.flatnonzero(self._dirty).tolist() if changed_only else list(self._slots.values())
+        for slot in slots:
+            examples = {CHANNELS[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
+            yield (
+                self.name(slot),
+                dump(
+                    ClientSnapshot(
+                        SNAPSHOT_VERSION,
+                        self.columns.layout,
+                        self.reference.fingerprint,
+                        self.model,
+                        self.name(slot),
+                        self.columns.pack(slot),
+                        examples,
+                    )
+                ),
+            )
+        self._dirty[:] = False
+
+    def restore(self, data: bytes) -> None:
+        """Take in one client from its snapshot, replacing what is held of it.
+
+        Raises `SnapshotError` when the snapshot has another meaning here.
+        """
+        snapshot = load(data, layout=self.columns.layout, reference=self.reference.fingerprint)
+        if snapshot.model != self.model:
+            raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self.model!r}")
+        slot = self._slots.get(snapshot.client)
+        if slot is None:
+            slot = self._admit_client(snapshot.client)
+        self.columns.unpack(slot, snapshot.row)
+        self._examples.pop(slot, None)
+        for name, ids in snapshot.examples.items():
+            self._examples.setdefault(slot, {})[CHANNELS.index(name)] = deque(ids, maxlen=EXAMPLES)
+
+    @property
+    def since_lesson(self) -> int:
+        """Fresh queries since the trees last learned; part of the cohort's saved state."""
+        return self._since_lesson
+
+    @since_lesson.setter
+    def since_lesson(self, value: int) -> None:
+        self._since_lesson = value

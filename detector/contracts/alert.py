@@ -1,0 +1,209 @@
+"""The alert: a document of the Elastic Common Schema (ECS) that needs no set-up to be useful in a SIEM.
+
+Three choices follow from how Elastic reads it. `message` becomes the *name* of the alert in the security app, so it
+holds the client and the model and no figure that changes. `event.severity` takes only the four values that its
+promotion rule knows. Our own figures stand under one object, ``detector``, with names that the stock ``ecs@mappings``
+template leaves alone: a path that ends in ``.start`` or ``_timestamp`` would become a date, ``*_ip`` an address,
+``*_score*`` a float whatever it is.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from detector.contracts.decision import Action
+from detector.contracts.document import Document, Texts
+from detector.contracts.ecs import (
+    SEVERITY,
+    TAGS,
+    Client,
+    DataStream,
+    Ecs,
+    Event,
+    EventType,
+    Labels,
+    Observer,
+    Organization,
+    Outcome,
+    Related,
+    Rule,
+    Service,
+    Severity,
+    Source,
+    Threat,
+    User,
+    address,
+)
+from detector.contracts.moment import Instant, rfc3339
+
+__all__ = ["Alert", "Baseline", "Evidence", "EvidenceKind", "Finding", "compose", "event_type"]
+
+EvidenceKind = Literal["novelty", "construction", "harm"]
+
+_FEATURE = re.compile(r"[a-z][a-z0-9_]*")
+_RETYPED = re.compile(
+    r"(.*_)?(timestamp|ip)|not_after|not_before|accessed|created|installed|creation_date|ctime|mtime|ingested|start|end"
+    r"|location|usage|.*_score.*|.*(structured_data|exports|imports)"
+)
+
+
+def _feature_names(features: dict[str, float]) -> dict[str, float]:
+    for name in features:
+        if _FEATURE.fullmatch(name) is None:
+            raise ValueError(f"feature {name!r}: a name is lower-case letters, digits and underscores")
+        if _RETYPED.fullmatch(name) is not None:
+            raise ValueError(f"feature {name!r}: ecs@mappings would not index it as a plain number")
+    return dict(sorted(features.items()))
+
+
+class Baseline(Document):
+    """What benign clients show for the same figure: two quantiles, the median, and the limit that was passed."""
+
+    low: float | None = None
+    median: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+
+
+class Evidence(Document):
+    """One reason: the figure, what is usual, how much it weighed, and queries that show it."""
+
+    kind: EvidenceKind
+    name: Annotated[str, Field(min_length=1)]
+    value: float
+    baseline: Baseline = Baseline()
+    weight: Annotated[float, Field(description="how much it counted in the score")]
+    event_ids: Annotated[Texts, Field(description="examples, not all")] = ()
+    text: Annotated[str, Field(description="one sentence for the analyst")]
+
+
+class Finding(Document):
+    """Our own object in the document. Figures cover the client's queries to the model up to the look that alerted."""
+
+    queries: Annotated[int, Field(ge=1, description="the client's query count for the model when the alert was raised")]
+    score: float
+    action: Action
+    look: Annotated[int, Field(ge=0, description="how many times the models had looked at the client")]
+    evidence: Annotated[tuple[Evidence, ...], Field(strict=False)] = ()
+    features: Annotated[
+        dict[str, float],
+        AfterValidator(_feature_names),
+        Field(
+            json_schema_extra={
+                "propertyNames": {
+                    "allOf": [
+                        {"pattern": f"^{_FEATURE.pattern}$"},
+                        {"not": {"pattern": f"^({_RETYPED.pattern})$"}},
+                    ]
+                }
+            }
+        ),
+    ]
+    baseline_version: str
+    config_version: str
+    shadow: bool
+
+
+class Alert(Document):
+    """One alert. `compose` builds it; read one with `model_validate_json`."""
+
+    model_config = ConfigDict(
+        title="Model extraction alert",
+        json_schema_extra={
+            "description": "An ECS document; what ECS has no field for stands under detector. Times are UTC with"
+            " milliseconds; @timestamp is the event time of the query that raised the alert."
+        },
+    )
+
+    timestamp: Annotated[Instant, Field(validation_alias="@timestamp", serialization_alias="@timestamp")]
+    ecs: Ecs = Ecs()
+    data_stream: DataStream = DataStream()
+    message: Annotated[str, Field(description="the name of the alert: client and model, no figures")]
+    event: Event
+    rule: Rule
+    threat: Threat = Threat()
+    user: User
+    source: Source | None = None
+    client: Client | None = None
+    service: Service
+    observer: Observer = Observer()
+    related: Related
+    organization: Organization | None = None
+    labels: Labels
+    tags: Texts = TAGS
+    detector: Finding
+
+
+def event_type(action: Action, *, shadow: bool) -> EventType:
+    """Say in ECS terms what becomes of the client's queries: ``denied``, ``allowed``, or only reported (``info``).
+
+    A throttle denies what exceeds the rate; perturbed answers are answers; in shadow mode everything passes.
+
+    >>> event_type("block", shadow=False), event_type("block", shadow=True)
+    ('denied', 'allowed')
+    """
+    if action in {"allow", "alert"}:
+        return "info"
+    if shadow or action == "perturb":
+        return "allowed"
+    return "denied"
+
+
+def compose(
+    *,
+    alert_id: str,
+    time_ms: int,
+    first_ms: int,
+    client: str,
+    model: str,
+    severity: Severity,
+    risk: float,
+    rule: Rule,
+    reason: str,
+    finding: Finding,
+    model_version: str | None = None,
+    organization: str | None = None,
+    ip: str | None = None,
+    outcome: Outcome = "unknown",
+    namespace: str = "default",
+    observer_version: str | None = None,
+) -> Alert:
+    """Put the facts of one alert in every place where ECS wants them.
+
+    `time_ms` is the event time of the query that raised the alert and `first_ms` that of the client's first query to
+    the model; the wall clock is not asked, so a replay gives the same bytes. `ip` is taken as logged. `risk` runs
+    from 0 to 100. Raises ValueError (pydantic's) where a value breaks the contract, such as a risk of 101 or a NaN in
+    the features.
+    """
+    now = rfc3339(time_ms)
+    valid_ip = address(ip)
+    return Alert(
+        timestamp=now,
+        data_stream=DataStream(namespace=namespace),
+        message=f"Suspected model extraction: client {client} on model {model}",
+        event=Event(
+            id=alert_id,
+            type=(event_type(finding.action, shadow=finding.shadow),),
+            action=finding.action,
+            outcome=outcome,
+            code=rule.id,
+            reason=reason,
+            severity=SEVERITY[severity],
+            risk_score=risk,
+            risk_score_norm=risk,
+            start=rfc3339(first_ms),
+            end=now,
+            created=now,
+        ),
+        rule=rule,
+        user=User(id=client, name=client),
+        source=None if not ip else Source(address=ip, ip=valid_ip),
+        client=None if valid_ip is None else Client(ip=valid_ip),
+        service=Service(name=model, version=model_version),
+        observer=Observer(version=observer_version),
+        related=Related(ip=None if valid_ip is None else (valid_ip,), user=(client,)),
+        organization=None if organization is None else Organization(id=organization),
+        labels=Labels(model_id=model, model_version=model_version, shadow="true" if finding.shadow else "false"),
+        detector=finding,
+    )

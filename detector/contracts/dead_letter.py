@@ -1,0 +1,69 @@
+"""The dead letter: a record that could not be used, kept whole, with the reason and its origin.
+
+The original bytes are base64, because a record is often here for not being text.
+"""
+
+import base64
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from detector.contracts.document import Document, from_base64
+
+__all__ = ["DeadLetter", "Reason"]
+
+Reason = Literal[
+    "encoding",  # the bytes are not UTF-8
+    "json",  # broken JSON, nested too deep, or an empty record
+    "schema",  # a required field is missing, or a field has the wrong type or breaks its rule
+    "not_finite",  # NaN, an infinity, or a number too large for float32
+    "dimension",  # the vector is not as long as the model's
+    "future",  # further ahead of the clock than the configured skew
+    "late",  # older than what the stream may still hold
+    "oversized",  # longer than the limit for one record
+    "truncated",  # the source itself cut the record or ended within it
+]
+
+
+def _base64(text: str) -> str:
+    from_base64(text)
+    return text
+
+
+class DeadLetter(Document):
+    r"""A refused record.
+
+    >>> letter = DeadLetter.of("log.jsonl", 7, "encoding", "invalid start byte at 12", bytes([0xFF, 0xFE]))
+    >>> letter.record, letter.original()
+    ('//4=', b'\xff\xfe')
+    """
+
+    model_config = ConfigDict(
+        title="Dead letter",
+        json_schema_extra={"description": "A record that could not be used, with the reason and its origin."},
+    )
+
+    source: Annotated[str, Field(description="file name, - for standard input, or topic and partition")]
+    line: Annotated[int, Field(ge=1, description="place in the source, counted from 1")]
+    reason: Reason
+    detail: Annotated[str, Field(description="for people; may change between versions")]
+    record: Annotated[
+        str,
+        AfterValidator(_base64),
+        Field(
+            description="the original bytes, base64",
+            json_schema_extra={
+                "contentEncoding": "base64",
+                "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$",
+            },
+        ),
+    ]
+
+    @classmethod
+    def of(cls, source: str, line: int, reason: Reason, detail: str, record: bytes) -> "DeadLetter":
+        """Wrap the original bytes of a record. Raises ValueError for a line below 1."""
+        return cls(source=source, line=line, reason=reason, detail=detail, record=base64.b64encode(record).decode())
+
+    def original(self) -> bytes:
+        """Return the bytes as they arrived."""
+        return from_base64(self.record)

@@ -1,0 +1,178 @@
+"""The decision: what gateways shall do about a subject, and until when.
+
+Decisions live on a compacted topic with one live record per `key`; a gateway reads the topic from its beginning
+before it serves, then follows. So each record stands alone: an absolute `expires_at` that gateways enforce by their
+own clock, a `revision` that grows per key (drop what is not greater), and an explicit ``allow`` to lift.
+``simulated`` decisions are counted and not enforced. The reason for the caller (`reason.user`) names no threshold and
+no detector: that would teach.
+"""
+
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
+
+from detector.contracts.document import Document, Texts
+from detector.contracts.moment import Timestamp, parse_rfc3339
+
+__all__ = [
+    "LADDER",
+    "Action",
+    "Decision",
+    "Level",
+    "Origin",
+    "Parameters",
+    "Reason",
+    "Risk",
+    "Scope",
+    "Subject",
+    "SubjectType",
+    "rank",
+]
+
+Action = Literal["allow", "alert", "throttle", "perturb", "block"]
+SubjectType = Literal["client", "api_key", "user", "organization", "ip", "cidr", "campaign"]
+Origin = Literal["detector", "manual", "import"]
+Level = Literal["LOW", "MEDIUM", "HIGH"]
+
+LADDER: Final[tuple[Action, ...]] = get_args(Action)
+"""Actions from mildest to hardest."""
+
+_UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+# A model id that holds a separator would let one key stand for two subjects.
+_ESCAPES = str.maketrans({"%": "%25", ":": "%3A", ",": "%2C", "*": "%2A"})
+
+Count = Annotated[int, Field(ge=0)]
+
+
+def rank(action: str) -> int:
+    """Place on the ladder, from 0 for ``allow``; compares how hard two actions are.
+
+    A level that this version does not know ranks as ``alert``: a later version may add one, and a gateway must
+    neither fail nor block on it.
+
+    >>> rank("throttle") < rank("block"), rank("quarantine") == rank("alert")
+    (True, True)
+    """
+    return next((place for place, known in enumerate(LADDER) if known == action), LADDER.index("alert"))
+
+
+class Subject(Document):
+    """Whom the decision is about; `issuer` says who vouches for the id."""
+
+    type: SubjectType
+    id: Annotated[str, Field(min_length=1)]
+    issuer: str | None = None
+
+
+class Scope(Document):
+    """Where it holds. Absent parts mean everywhere."""
+
+    models: Annotated[Texts | None, Field(min_length=1)] = None
+    routes: Texts | None = None
+
+
+class Parameters(Document):
+    """How the action is carried out: a rate for throttle, coarser answers for perturb, a status for block."""
+
+    requests_per_minute: Count | None = None
+    retry_after_seconds: Count | None = None
+    decimals: Count | None = None
+    labels_only: bool | None = None
+    status_code: Annotated[int | None, Field(ge=400, le=599)] = None
+
+
+class Reason(Document):
+    """Why, twice: `admin` for the operator, `user` for the caller."""
+
+    code: str
+    admin: str
+    user: Annotated[str | None, Field(description="may be shown to the caller: no thresholds, no detector names")] = None
+
+
+class Risk(Document):
+    """How sure the detector is, from 0 to 100, and how that changed."""
+
+    score: Annotated[float | None, Field(ge=0, le=100)] = None
+    level: Level | None = None
+    previous_level: Level | None = None
+
+
+class Decision(Document):
+    """One decision about one subject.
+
+    >>> decision = Decision(
+    ...     decision_id="018f3c2e-7d1a-5c1e-9a55-2f0c4a0e7b11", revision=1, subject=Subject(type="client", id="acme"),
+    ...     scope=Scope(models=("fraud",)), action="block", issued_at="2026-05-04T10:31:07.000Z",
+    ...     expires_at="2026-05-04T11:31:07.000Z", reason=Reason(code="extraction.offset", admin="flat steps"),
+    ...     origin="detector", simulated=False)
+    >>> decision.key, decision.expires_ms
+    ('client:acme:fraud', 1777894267000)
+    """
+
+    model_config = ConfigDict(
+        title="Access decision for one subject",
+        json_schema_extra={
+            "description": "Key: subject type, subject id and model. Gateways drop a revision that does not grow,"
+            " enforce expires_at by their own clock, and treat an action they do not know as alert.",
+            "allOf": [
+                {
+                    "if": {"properties": {"action": {"const": "throttle"}}},
+                    "then": {
+                        "required": ["parameters"],
+                        "properties": {"parameters": {"required": ["requests_per_minute"]}},
+                    },
+                },
+                {"if": {"properties": {"origin": {"const": "manual"}}}, "then": {"required": ["actor"]}},
+            ],
+        },
+    )
+
+    # Not Literal[1], which would let true pass.
+    schema_version: Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1})] = 1
+    decision_id: Annotated[
+        str,
+        Field(pattern=_UUID, json_schema_extra={"format": "uuid"}, description="the same decision has the same id"),
+    ]
+    revision: Annotated[int, Field(ge=1, description="grows per key; drop anything not greater than what is held")]
+    subject: Subject
+    scope: Scope | None = None
+    action: Action
+    parameters: Parameters | None = None
+    issued_at: Timestamp
+    expires_at: Annotated[Timestamp | None, Field(description="null: until lifted, for manual decisions")]
+    reason: Reason
+    risk: Risk | None = None
+    origin: Origin
+    actor: Annotated[str | None, Field(description="who decided; required for a manual decision")] = None
+    alert_id: str | None = None
+    supersedes: str | None = None
+    simulated: Annotated[bool, Field(description="shadow mode: count it, do nothing")]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Decision":
+        if self.action == "throttle" and (self.parameters is None or self.parameters.requests_per_minute is None):
+            raise ValueError("a throttle needs parameters.requests_per_minute")
+        if self.origin == "manual" and self.actor is None:
+            raise ValueError("a manual decision needs an actor")
+        return self
+
+    @property
+    def key(self) -> str:
+        """Key on the compacted topic: ``<subject type>:<subject id>:<model>``.
+
+        The model part is ``*`` for every model, and sorted names joined by commas for several. In a model's name ``:``,
+        ``,``, ``*`` and ``%`` are percent-escaped, so two subjects never share a key, whatever their ids hold.
+        """
+        models = self.scope.models if self.scope is not None else None
+        where = ",".join(sorted(name.translate(_ESCAPES) for name in models)) if models else "*"
+        return f"{self.subject.type}:{self.subject.id}:{where}"
+
+    @property
+    def issued_ms(self) -> int:
+        """`issued_at` in milliseconds since 1970."""
+        return parse_rfc3339(self.issued_at)
+
+    @property
+    def expires_ms(self) -> int | None:
+        """`expires_at` in milliseconds since 1970; None until lifted."""
+        return None if self.expires_at is None else parse_rfc3339(self.expires_at)

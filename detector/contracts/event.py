@@ -1,0 +1,224 @@
+"""The prediction event: one query to a model and its answer.
+
+This is the reference for what a valid event is; any faster reader must accept and refuse exactly the same records.
+The rules, for a record that is already well-formed JSON (RFC 8259: UTF-8, no NaN token, no lone surrogate):
+
+- Types are exact. A string is never a number, a boolean is never a number, ``1.0`` is not an integer.
+- Unknown fields are ignored, at every level. Of a repeated key the last one counts.
+- ``null`` in an optional field means that the field is absent.
+- Whatever is present must be valid, used or not.
+- `time`: RFC 3339 text with an offset (see `moment`), or milliseconds since 1970 as an integer or a float; at least 0
+  and at most `LAST_MS`.
+- `input`: `vector` or `vector_b64`, at least one number; `vector` is used where both are there. Every number is
+  finite *after* rounding to float32, which is to say smaller in magnitude than `FLOAT32_BOUND` before it.
+  `vector_b64` is padded standard base64 without line breaks.
+- `output`: `label` or `probabilities`. An integer label fits in 64 signed bits. A probability lies in [0, 1], give or
+  take `PROBABILITY_SLACK`, since servers round; they need not sum to 1, since models need not be exclusive.
+"""
+
+import math
+from typing import Annotated, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from detector.contracts.document import Wire, from_base64
+from detector.contracts.moment import LAST_MS, PATTERN, parse_rfc3339
+
+__all__ = [
+    "FLOAT32_BOUND",
+    "PROBABILITY_SLACK",
+    "Answer",
+    "Client",
+    "Model",
+    "PredictionEvent",
+    "Query",
+    "decode_vector",
+]
+
+FLOAT32_BOUND: Final = 3.4028235677973366e38
+"""The smallest double that rounds to infinity in float32: half a step above the largest, 3.4028234663852886e38."""
+
+PROBABILITY_SLACK: Final = 1e-6
+
+_BASE64_FLOATS = r"^([A-Za-z0-9+/]{16})*([A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{11}=|[A-Za-z0-9+/]{6}==)$"
+_INT64 = Field(ge=-(2**63), le=2**63 - 1)
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+Coordinate = Annotated[float, Field(gt=-FLOAT32_BOUND, lt=FLOAT32_BOUND)]
+Probability = Annotated[float, Field(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
+
+
+def decode_vector(text: str) -> npt.NDArray[np.float32]:
+    """Decode base64 of little-endian float32 into a vector of shape (d,), in native byte order.
+
+    Raises ValueError where the text is not padded base64, is empty, ends within a number, or holds NaN or an infinity.
+
+    >>> decode_vector("AACAPwAAAEA=").tolist()
+    [1.0, 2.0]
+    """
+    raw = from_base64(text)
+    if not raw or len(raw) % 4:
+        raise ValueError(f"{len(raw)} bytes are not a whole number of float32")
+    vector = np.frombuffer(raw, dtype="<f4").astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise ValueError("holds NaN or an infinity")
+    return vector
+
+
+def _time_ms(time: str | float) -> int:
+    if isinstance(time, str):
+        return parse_rfc3339(time)
+    if not 0 <= time <= LAST_MS:
+        raise ValueError("outside the years 1970 to 9999")
+    return math.floor(time)
+
+
+def _readable_time(time: str | float) -> str | float:
+    _time_ms(time)
+    return time
+
+
+def _readable_vector(text: str) -> str:
+    decode_vector(text)
+    return text
+
+
+def _true_unless_said(trusted: object) -> object:
+    return True if trusted is None else trusted
+
+
+class Client(Wire):
+    """Who asked. Only an identity that the caller cannot forge is trusted, and only a trusted one may be blocked."""
+
+    id: Id
+    type: Annotated[str | None, Field(description="api_key, user, service_account, ...")] = None
+    trusted: Annotated[
+        bool,
+        BeforeValidator(_true_unless_said),
+        WithJsonSchema(
+            {
+                "anyOf": [{"type": "boolean"}, {"type": "null"}],
+                "description": "false where the caller could have forged the identity",
+            }
+        ),
+    ] = True
+    organization: str | None = None
+    ip: Annotated[str | None, Field(description="as logged; need not be a valid address")] = None
+    user_agent: str | None = None
+
+
+class Model(Wire):
+    """What was asked."""
+
+    id: Id
+    version: str | None = None
+
+
+class Query(Wire):
+    """The instance that was predicted, after whatever the server does to a request before it reaches the model."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["vector"], "properties": {"vector": {"type": "array"}}},
+                {"required": ["vector_b64"], "properties": {"vector_b64": {"type": "string"}}},
+            ]
+        }
+    )
+
+    vector: Annotated[list[Coordinate] | None, Field(min_length=1)] = None
+    vector_b64: Annotated[
+        Annotated[str, AfterValidator(_readable_vector)] | None,
+        WithJsonSchema(
+            {
+                "anyOf": [{"type": "string", "pattern": _BASE64_FLOATS}, {"type": "null"}],
+                "description": "base64 of little-endian float32, all finite",
+            }
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Query":
+        if self.vector is None and self.vector_b64 is None:
+            raise ValueError("neither vector nor vector_b64")
+        return self
+
+
+class Answer(Wire):
+    """What the model said."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["label"], "properties": {"label": {"type": ["string", "integer"]}}},
+                {"required": ["probabilities"], "properties": {"probabilities": {"type": "array"}}},
+            ]
+        }
+    )
+
+    label: str | Annotated[int, _INT64] | None = None
+    probabilities: Annotated[
+        list[Probability] | None, Field(min_length=1, description="one per class, in an order that the model keeps")
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Answer":
+        if self.label is None and self.probabilities is None:
+            raise ValueError("neither label nor probabilities")
+        return self
+
+
+class PredictionEvent(Wire):
+    """One query and its answer. Read one with `model_validate_json`.
+
+    Parts that the log left out are None; fields keep the form they came in, `time_ms` and `values` give the usable one.
+
+    >>> event = PredictionEvent.model_validate_json('''{
+    ...     "event_id": "e1", "time": "2026-05-04T10:31:07Z", "client": {"id": "acme"}, "model": {"id": "fraud"},
+    ...     "input": {"vector": [1, 2.5]}, "output": {"label": 0}}''')
+    >>> event.time_ms, event.values().tolist(), event.client.trusted
+    (1777890667000, [1.0, 2.5], True)
+    """
+
+    model_config = ConfigDict(
+        title="Prediction event",
+        json_schema_extra={
+            "description": "One query to a model and its answer. Unknown fields are ignored; null means absent."
+        },
+    )
+
+    event_id: Annotated[Id, Field(description="unique per instance; repeated delivery changes nothing")]
+    time: Annotated[
+        str | int | float,
+        AfterValidator(_readable_time),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "format": "date-time", "pattern": PATTERN},
+                    {"type": "number", "minimum": 0, "maximum": LAST_MS},
+                ],
+                "description": "event time: RFC 3339 with an offset, or milliseconds since 1970",
+            }
+        ),
+    ]
+    client: Client
+    model: Model
+    input: Query
+    output: Answer
+    latency_ms: Annotated[float | None, Field(ge=0)] = None
+    status: Annotated[int | None, _INT64] = None
+    sampled_rate: Annotated[float | None, Field(ge=1, description="30 means that 1 query of 30 was logged")] = None
+
+    @property
+    def time_ms(self) -> int:
+        """Event time in milliseconds since 1970, rounded down."""
+        return _time_ms(self.time)
+
+    def values(self) -> npt.NDArray[np.float32]:
+        """Return the input as a new float32 array of shape (d,), all finite."""
+        if self.input.vector is not None:
+            return np.array(self.input.vector, dtype=np.float64).astype(np.float32)
+        assert self.input.vector_b64 is not None  # noqa: S101 - Query's own rule
+        return decode_vector(self.input.vector_b64)

@@ -1,0 +1,5 @@
+"""Evidence of construction: whether a query was made from earlier queries or answers.
+
+One channel a file. A channel says per query how strongly it looks constructed, knows how often innocent and hostile queries
+look so, and has a floor below which its evidence never stops a client. `accumulate` adds the channels up per client.
+"""

@@ -1,0 +1,95 @@
+"""Bisect: the query halves the way between two earlier queries with different answers.
+
+Every search for the decision boundary does this: Lowd and Meek (KDD 2005), line search (Tramer et al., USENIX Security
+2016), HopSkipJump (Chen et al., S&P 2020), path finding in trees. One point between two others proves nothing; a chain does.
+So each anchor carries a depth: a point between two anchors of different labels is one deeper than the deeper of them, and
+only from the third halving on does it weigh.
+
+What innocent traffic also triggers it: a slider moved through its range in order is caught neither by position (the newest
+point must be an end of the interval) nor, for changes of intensity, by the von Neumann ratio of the step. Cross-fades between
+two pictures come closest. In spaces of a few dimensions points lie on lines by accident, so there the tolerance is tighter.
+
+Blind to: bisecting with noise on every query.
+"""
+
+import numpy as np
+
+from detector.evidence.offset import von_neumann_ratio
+from detector.kernels import kernel
+
+NAME = "bisect"
+RATE_INNOCENT = 0.002
+RATE_ATTACK = 0.3
+FLOOR = 14.0
+BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
+
+NEAREST_END, FARTHEST_END = 0.3, 0.7
+SMOOTH = 0.25
+DEEP = 6
+
+
+@kernel
+def on_line(first, second, middle, tolerance):
+    """Return the position of `middle` on the line from `first` (0) to `second` (1), or NaN if it lies off the line.
+
+    Off means farther from the line than `tolerance` times the smallest of the three distances involved.
+    """
+    along = 0.0
+    length = 0.0
+    reach = 0.0
+    for k in range(first.shape[0]):
+        way = np.float64(second[k]) - np.float64(first[k])
+        part = np.float64(middle[k]) - np.float64(first[k])
+        along += way * part
+        length += way * way
+        reach += part * part
+    if length == 0.0:
+        return np.nan
+    position = along / length
+    off = reach - position * along
+    rest = reach - 2.0 * along + length
+    if off > tolerance * tolerance * min(reach, rest, length):
+        return np.nan
+    return position
+
+
+@kernel
+def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance):
+    """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
+
+    `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates, in the units of `query`;
+    `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor.
+    """
+    found = 0
+    one = -1
+    other = -1
+    shortest = np.inf
+    for a in range(near.shape[0]):
+        for b in range(a + 1, near.shape[0]):
+            if label[near[a]] == label[near[b]]:
+                continue
+            position = on_line(gathered[a], gathered[b], query, tolerance)
+            if not (NEAREST_END <= position <= FARTHEST_END):
+                continue
+            length = 0.0
+            for k in range(query.shape[0]):
+                length += (np.float64(gathered[a, k]) - np.float64(gathered[b, k])) ** 2
+            if length >= shortest:
+                continue
+            # A search goes on from its newest point. If a newer point lies on this line, the query did not come from here.
+            newest = max(order[near[a]], order[near[b]])
+            stale = False
+            for m in range(near.shape[0]):
+                if order[near[m]] > newest and not np.isnan(on_line(gathered[a], gathered[b], gathered[m], tolerance)):
+                    stale = True
+            if stale:
+                continue
+            shortest = length
+            one = near[a]
+            other = near[b]
+            found = max(depth[one], depth[other]) + 1
+    if found == 0:
+        return 0, -1, -1
+    if found < DEEP and von_neumann_ratio(delta, anchor) <= SMOOTH:
+        return 0, -1, -1
+    return min(found, 250), one, other

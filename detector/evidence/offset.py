@@ -1,0 +1,87 @@
+"""Offset: the query is an earlier query plus a flat step.
+
+Jacobian-based augmentation and its relatives (JbDA: Papernot et al., AsiaCCS 2017; T-RND: Juuti et al., EuroS&P 2019) move
+every input value of a seed by the same amount, up or down. Nature does not: the difference between two frames of a camera,
+or between two records, is uneven. So a pair (query, nearest anchor) counts when the moved values have one size, several of
+them, in both directions, and the step is neither tiny nor huge.
+
+What innocent traffic also triggers it: a tester who adds random noise of one size to every value makes the attack's own
+query and is taken for one. Guards keep others out: changes of brightness, contrast or gamma move values by a smooth function
+of themselves (low von Neumann ratio, below); a steady camera flickers by single levels of its sensor, so a step must exceed
+the grain of the population's values; dithered and binary pictures move too much.
+
+Blind to: heavy-tailed step sizes, a random shift added to the whole query, inputs with fewer than eight sampled values.
+"""
+
+import numpy as np
+
+from detector.kernels import kernel
+
+NAME = "offset"
+RATE_INNOCENT = 0.002  # share of innocent queries that look so
+RATE_ATTACK = 0.4  # share of such an attack's queries that look so
+FLOOR = 16.0  # least evidence that may stop a client: e^16 nominal odds
+
+MOVED = 1e-3  # of the value range
+LARGEST = 0.4  # of the value range
+CLOSEST = 0.144  # in median nearest-neighbour distances
+GRAINS = 1.5  # a flat step of one level is what rounding does
+
+
+@kernel
+def von_neumann_ratio(delta, anchor):
+    """Return the von Neumann ratio of `delta` once its entries are sorted by the anchor's value.
+
+    Sum of squared successive differences over twice the sum of squares: near 1 for a step without relation to the picture,
+    near 0 where the step is a smooth function of brightness.
+    """
+    n = delta.shape[0]
+    order = np.empty(n, np.int64)
+    for j in range(n):
+        k = j
+        while k > 0 and anchor[order[k - 1]] > anchor[j]:
+            order[k] = order[k - 1]
+            k -= 1
+        order[k] = j
+    total = np.float64(delta[order[0]]) ** 2
+    successive = 0.0
+    for j in range(1, n):
+        total += np.float64(delta[order[j]]) ** 2
+        successive += (np.float64(delta[order[j]]) - np.float64(delta[order[j - 1]])) ** 2
+    return successive / (2.0 * total) if total > 0.0 else 0.0
+
+
+@kernel
+def is_flat_offset(delta, anchor, distance, rounding, grain):
+    """Tell whether the sampled values moved by one size.
+
+    `delta` (samples,) is query minus nearest anchor in units of the value range, each exact to `rounding`; `anchor` are the
+    anchor's values (any unit); `distance` is that of the two in median nearest-neighbour distances; `grain` is the size of
+    one level of the population's values, 0 where they are continuous.
+    """
+    if distance < CLOSEST:
+        return False
+    largest = 0.0
+    squares = 0.0
+    moved = 0
+    up = 0
+    for value in delta:
+        size = abs(value)
+        largest = max(largest, size)
+        squares += value * value
+        if size > MOVED:
+            moved += 1
+            up += value > 0.0
+    if moved < 6 or largest >= LARGEST or largest <= GRAINS * grain:
+        return False
+    equal = 0
+    for value in delta:
+        equal += abs(value) > 0.97 * largest - rounding
+    minority = min(up, moved - up) / moved
+    crest = largest / np.sqrt(squares / delta.shape[0])
+    one_size = equal > 0.5 * moved and minority > 0.04
+    even = crest < 1.75 and moved >= 8 and minority > 0.1
+    if not (one_size or even):
+        return False
+    ratio = von_neumann_ratio(delta, anchor)
+    return (one_size and ratio > 0.4) or (even and ratio > 0.6)

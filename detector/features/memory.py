@@ -1,0 +1,398 @@
+"""Memory: the anchors, a bounded sample of a client's earlier queries, and what the newest query is to them.
+
+Distances, near duplicates and the evidence of construction all ask the same question: how does this query stand to what the
+client sent before? So there is one memory. It holds the latest fresh queries in a ring and, of those that the ring displaced,
+a uniform sample (reservoir sampling, Vitter, 1985). An exact repeat is neither stored nor scored, otherwise a client that
+retries would convict itself. Anchors that were used to construct a later query are kept before others: a thief under cover
+traffic returns to them.
+
+An anchor has two views of a query: `z`, 16-bit coordinates after projection (distances survive), and `c`, raw coordinates in
+8 bits sampled by a secret seed (flatness of a step does not survive projection). Integers make every distance the same on
+every machine, and a difference of near duplicates is exact, where the usual trick with norms in 32-bit floats loses it.
+
+Features, all distances in units of the population's median nearest-neighbour distance:
+
+========================  =====================================================================================
+`distance_mean`           mean of ln(minimum distance to the client's earlier queries of the same label), last 100
+`distance_low` `_mid`     10%, 50% and 90% quantile of the same
+`distance_high`
+`normality`               Shapiro-Wilk W of the last 100 distances (PRADA; Juuti et al., EuroS&P 2019, section 5)
+`near_duplicate_rate`     share of fresh queries closer than 0.3 to an anchor
+`repeat_rate`             share of queries that repeat an anchor exactly
+`step`                    running mean of ln(distance to the previous query)
+`structure`               how evenly the difference of two of the client's queries spreads over the population's
+                          directions, each in units of its variance there, averaged; 1 for queries like the
+                          population's, whatever their offset, gain or sign, more for foreign ones
+========================  =====================================================================================
+
+What they see: queries made from earlier ones, sweeps, synthetic neighbours. What innocent traffic does as well: video is
+nothing but near duplicates and a retrying client has the lowest W of all, so none of them stops a client.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.evidence.bisect import BISECT_WEIGHTS, bisection_depth
+from detector.evidence.offset import is_flat_offset
+from detector.features.coverage import LABELS
+from detector.features.normality import shapiro_w
+from detector.kernels import kernel
+
+NAMES = (
+    "distance_mean",
+    "distance_low",
+    "distance_mid",
+    "distance_high",
+    "normality",
+    "near_duplicate_rate",
+    "repeat_rate",
+    "step",
+    "structure",
+)
+COORDINATES = 24
+SAMPLED = 48
+ANCHORS = 64
+RING = 24
+WINDOW = 100
+NEIGHBOURS = 8
+NEAR = 0.3  # of the median nearest-neighbour distance
+APART = 1.2
+LEAST_DISTANCES = 4
+
+ACCEPTED, USED = 1, 2  # bits of `mark`
+OFFSET, BISECT = 0, 1  # columns of the weights of evidence
+
+LAYOUT = {
+    "z": ("i2", (COORDINATES, ANCHORS)),
+    "c": ("u1", (ANCHORS, SAMPLED)),
+    "label": ("i4", (ANCHORS,)),
+    "order": ("u4", (ANCHORS,)),
+    "depth": ("u1", (ANCHORS,)),
+    "mark": ("u1", (ANCHORS,)),
+    "held": ("u2", ()),
+    "stored": ("u4", ()),
+    "newest": ("u1", ()),
+    "window": ("f4", (WINDOW,)),
+    "window_count": ("u4", ()),
+    "near": ("u4", ()),
+    "repeats": ("u4", ()),
+    "step_mean": ("f4", ()),
+    "structure": ("f4", ()),
+    "structure_count": ("u4", ()),
+    "class_count": ("u4", (LABELS,)),
+    "class_sum": ("f8", (LABELS,)),
+    "class_square": ("f8", (LABELS,)),
+    "class_bar": ("f4", (LABELS,)),
+}
+
+
+class Memory(NamedTuple):
+    """Per client: the anchors, and the distances found so far.
+
+    `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a label: how many
+    distances its members were accepted with, their sum and sum of squares, and the bar that a distance must pass to be
+    accepted (its published name is T, and it never falls).
+    """
+
+    z: npt.NDArray[np.int16]
+    c: npt.NDArray[np.uint8]
+    label: npt.NDArray[np.int32]
+    order: npt.NDArray[np.uint32]
+    depth: npt.NDArray[np.uint8]
+    mark: npt.NDArray[np.uint8]
+    held: npt.NDArray[np.uint16]
+    stored: npt.NDArray[np.uint32]
+    newest: npt.NDArray[np.uint8]
+    window: npt.NDArray[np.float32]
+    window_count: npt.NDArray[np.uint32]
+    near: npt.NDArray[np.uint32]
+    repeats: npt.NDArray[np.uint32]
+    step_mean: npt.NDArray[np.float32]
+    structure: npt.NDArray[np.float32]
+    structure_count: npt.NDArray[np.uint32]
+    class_count: npt.NDArray[np.uint32]
+    class_sum: npt.NDArray[np.float64]
+    class_square: npt.NDArray[np.float64]
+    class_bar: npt.NDArray[np.float32]
+
+
+@kernel
+def mix(seed, counter):
+    """Return 64 pseudo-random bits that depend on `seed` and `counter` alone (splitmix64, Steele et al., OOPSLA 2014)."""
+    x = np.uint64(seed) + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@kernel
+def place_for(state, s, seed, ring):
+    """Return where the next anchor of client `s` goes; what lies there is moved into the reservoir or forgotten."""
+    capacity = state.z.shape[2]
+    n = state.stored[s]
+    at = n % ring
+    if n < ring:
+        return at
+    displaced = n - ring
+    room = capacity - ring
+    if displaced < room:
+        to = ring + displaced
+    else:
+        used = (state.mark[s, at] & USED) != 0
+        draw = np.int64(mix(seed, n) % np.uint64(displaced + 1))
+        if draw >= room and not used:
+            return at
+        to = ring + draw % room
+        if (state.mark[s, to] & USED) != 0 and not used:
+            return at
+    for k in range(state.z.shape[1]):
+        state.z[s, k, to] = state.z[s, k, at]
+    for j in range(state.c.shape[2]):
+        state.c[s, to, j] = state.c[s, at, j]
+    state.label[s, to] = state.label[s, at]
+    state.order[s, to] = state.order[s, at]
+    state.depth[s, to] = state.depth[s, at]
+    state.mark[s, to] = state.mark[s, at]
+    state.held[s] = max(state.held[s], to + 1)
+    return at
+
+
+@kernel
+def compare_structure(state, s, query, squares, held, unit, variance, seed):
+    """Compare the query with up to four anchors drawn at random, none of them near it."""
+    total = 0.0
+    for value in variance:
+        total += value
+    summed = 0.0
+    found = 0
+    for draw in range(8):
+        m = np.int64(mix(seed, np.uint64(state.stored[s]) * np.uint64(8) + np.uint64(draw)) % np.uint64(held))
+        if squares[m] * unit * unit < APART * APART:
+            continue
+        scaled = 0.0
+        length = 0.0
+        for k in range(query.shape[0]):
+            if variance[k] > 0.0:
+                d = np.float64(query[k]) - np.float64(state.z[s, k, m])
+                scaled += d * d / variance[k]
+                length += d * d
+        summed += scaled / max(length, 1e-9) * total / query.shape[0]
+        found += 1
+        if found == 4:
+            break
+    if found > 0:
+        n = state.structure_count[s] + 1
+        state.structure_count[s] = n
+        state.structure[s] += max(0.02, 1.0 / n) * (np.log(max(summed / found, 1e-6)) - state.structure[s])
+
+
+@kernel
+def accept(state, s, place, distance):
+    """Tell whether PRADA would add the query to the growing set of its label, and keep that set's statistics."""
+    if np.isnan(distance):
+        # The first of its label enters with distance 0, in PRADA; so does one whose predecessors are all forgotten, here.
+        state.class_count[s, place] = max(state.class_count[s, place], 1)
+        return True
+    if not distance > state.class_bar[s, place]:
+        return False
+    n = state.class_count[s, place] + 1
+    state.class_count[s, place] = n
+    state.class_sum[s, place] += distance
+    state.class_square[s, place] += distance * distance
+    mean = state.class_sum[s, place] / n
+    spread = np.sqrt(max(state.class_square[s, place] / n - mean * mean, 0.0))
+    state.class_bar[s, place] = max(state.class_bar[s, place], mean - spread)
+    return True
+
+
+@kernel
+def describe_distances(state, s, coefficients, ordered, scratch, out, row, column):
+    """Write the distance features of client `s` at a look; too few distances leave them missing (NaN)."""
+    n = min(np.int64(state.window_count[s]), state.window.shape[1])
+    if n < LEAST_DISTANCES:
+        for j in range(5):
+            out[row, column + j] = np.nan
+    else:
+        logs = 0.0
+        mean = 0.0
+        for j in range(n):
+            value = np.float64(state.window[s, j])
+            mean += value
+            logs += np.log(max(value, 1e-3))
+            k = j
+            while k > 0 and ordered[k - 1] > value:
+                ordered[k] = ordered[k - 1]
+                k -= 1
+            ordered[k] = value
+        mean /= n
+        variance = 0.0
+        for j in range(n):
+            variance += (ordered[j] - mean) ** 2
+        bound = 3.0 * np.sqrt(variance / n)
+        first = 0
+        last = n
+        while first < last and abs(ordered[first] - mean) >= bound:
+            first += 1
+        while last > first and abs(ordered[last - 1] - mean) >= bound:
+            last -= 1
+        out[row, column] = logs / n
+        out[row, column + 1] = np.log(max(ordered[n // 10], 1e-3))
+        out[row, column + 2] = np.log(max(ordered[n // 2], 1e-3))
+        out[row, column + 3] = np.log(max(ordered[(9 * n) // 10], 1e-3))
+        kept = last - first
+        out[row, column + 4] = shapiro_w(ordered[first:last], coefficients[kept, : kept // 2], scratch) if kept >= 8 else np.nan
+    fresh = max(np.int64(state.stored[s]), 1)
+    out[row, column + 5] = state.near[s] / fresh
+    out[row, column + 6] = state.repeats[s] / (fresh + state.repeats[s])
+    out[row, column + 7] = state.step_mean[s] if state.stored[s] > 1 else np.nan
+    out[row, column + 8] = state.structure[s] if state.structure_count[s] > 0 else np.nan
+
+
+@kernel
+def observe(
+    state,
+    slot,
+    seed,
+    z,
+    c,
+    label,
+    place,
+    verdict,
+    unit,
+    c_unit,
+    grain,
+    tolerance,
+    variance,
+    ring,
+    coefficients,
+    repeat,
+    near,
+    flip,
+    distance,
+    weight,
+    look_row,
+    out,
+    column,
+):
+    """Compare each event with its client's anchors, in stream order, then store it.
+
+    Fills per event `repeat`, `near`, `flip`, `distance` (to the accepted anchors of its label; NaN for the first of a label)
+    and `weight` (events, channels), the weight of the evidence of construction; at looks, the features from `column` on.
+    `unit` and `c_unit` turn the integers of `z` into median nearest-neighbour distances and those of `c` into value ranges;
+    `grain` is the size of one level of the population's values, in value ranges.
+    """
+    coordinates = state.z.shape[1]
+    capacity = state.z.shape[2]
+    sampled = state.c.shape[2]
+    squares = np.empty(capacity, np.float32)
+    query = np.empty(coordinates, np.float32)
+    best = np.empty(NEIGHBOURS, np.int64)
+    gathered = np.empty((NEIGHBOURS, coordinates), np.float32)
+    delta = np.empty(sampled, np.float32)
+    ordered = np.empty(state.window.shape[1], np.float64)
+    scratch = np.empty(state.window.shape[1], np.float64)
+    for i in range(slot.shape[0]):
+        if verdict[i] != 0:
+            continue
+        s = slot[i]
+        held = np.int64(state.held[s])
+        repeat[i] = False
+        near[i] = False
+        flip[i] = False
+        distance[i] = np.nan
+        weight[i, :] = 0.0
+
+        squares[:] = 0.0
+        for k in range(coordinates):
+            q = np.float32(z[i, k])
+            query[k] = q
+            for m in range(held):
+                d = np.float32(state.z[s, k, m]) - q
+                squares[m] += d * d
+
+        found = 0
+        for m in range(held):
+            if found < NEIGHBOURS or squares[m] < squares[best[NEIGHBOURS - 1]]:
+                j = min(found, NEIGHBOURS - 1)
+                while j > 0 and squares[best[j - 1]] > squares[m]:
+                    best[j] = best[j - 1]
+                    j -= 1
+                best[j] = m
+                found = min(found + 1, NEIGHBOURS)
+
+        if held > 0 and squares[best[0]] == 0.0 and state.label[s, best[0]] == label[i]:
+            repeat[i] = True
+            for j in range(sampled):
+                if state.c[s, best[0], j] != c[i, j]:
+                    repeat[i] = False
+            state.repeats[s] += repeat[i]
+
+        if not repeat[i]:
+            depth = 0
+            if held > 0:
+                a = best[0]
+                nearest = np.sqrt(squares[a]) * unit
+                near[i] = nearest < NEAR
+                flip[i] = near[i] and state.label[s, a] != label[i]
+                state.near[s] += near[i]
+                step = max(np.sqrt(squares[state.newest[s]]) * unit, 1e-3)
+                share = max(0.02, 1.0 / state.stored[s])
+                state.step_mean[s] += share * (np.log(step) - state.step_mean[s])
+
+                for j in range(sampled):
+                    delta[j] = (np.float32(c[i, j]) - np.float32(state.c[s, a, j])) * c_unit
+                if is_flat_offset(delta, state.c[s, a], nearest, c_unit, grain):
+                    weight[i, OFFSET] = 1.0
+                    state.mark[s, a] |= USED
+
+                compare_structure(state, s, query, squares, held, unit, variance, seed[s])
+                differ = False
+                for j in range(1, found):
+                    differ = differ or state.label[s, best[j]] != state.label[s, a]
+                if differ:
+                    for j in range(found):
+                        for k in range(coordinates):
+                            gathered[j, k] = np.float32(state.z[s, k, best[j]])
+                    depth, one, other = bisection_depth(
+                        query,
+                        best[:found],
+                        gathered,
+                        state.label[s],
+                        state.order[s],
+                        state.depth[s],
+                        delta,
+                        state.c[s, a],
+                        tolerance,
+                    )
+                    weight[i, BISECT] = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
+                    if weight[i, BISECT] > 0.0:
+                        state.mark[s, one] |= USED
+                        state.mark[s, other] |= USED
+
+            smallest = np.float32(np.inf)
+            for m in range(held):
+                member = state.label[s, m] == label[i] and (state.mark[s, m] & ACCEPTED) != 0
+                if member and squares[m] < smallest:
+                    smallest = squares[m]
+            if smallest < np.inf:
+                distance[i] = np.sqrt(smallest) * unit
+                state.window[s, state.window_count[s] % state.window.shape[1]] = distance[i]
+                state.window_count[s] += 1
+
+            added = accept(state, s, place[i], distance[i])
+            at = place_for(state, s, seed[s], ring)
+            for k in range(coordinates):
+                state.z[s, k, at] = z[i, k]
+            for j in range(sampled):
+                state.c[s, at, j] = c[i, j]
+            state.label[s, at] = label[i]
+            state.order[s, at] = state.stored[s]
+            state.depth[s, at] = depth
+            state.mark[s, at] = ACCEPTED if added else 0
+            state.newest[s] = at
+            state.stored[s] += 1
+            state.held[s] = max(held, at + 1, np.int64(state.held[s]))
+        if look_row[i] >= 0:
+            describe_distances(state, s, coefficients, ordered, scratch, out, look_row[i], column)

@@ -1,0 +1,123 @@
+"""What the engine finds, before anybody renders it: findings (to alert), orders (to decide) and refusals (to dead-letter)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from detector.ingest.batch import Sender
+
+Kind = Literal["novelty", "construction", "harm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One figure behind a finding: what was observed, what is usual, and which queries show it.
+
+    `low`, `median` and `high` are the 5%, 50% and 95% among benign clients, `threshold` the bar that was passed; NaN-free,
+    None where there is no such figure. `weight` is the part it had in the score, from 0 to 1.
+    """
+
+    kind: Kind
+    name: str
+    value: float
+    weight: float
+    text: str
+    low: float | None = None
+    median: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    event_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A client passed a bar. `action` is what the evidence calls for, after the limits of policy.
+
+    `emitted` is the stream position at which it was found and `sequence` that of the query that caused it; they differ only
+    for queries that waited while a model was learned. Times are event times in milliseconds.
+    """
+
+    emitted: int
+    sequence: int
+    alert_id: str
+    time_ms: int
+    first_ms: int
+    client: str
+    model: str
+    version: str | None
+    sender: Sender
+    queries: int
+    look: int
+    kind: Kind
+    evidence: str
+    action: int
+    score: float
+    risk: float
+    reasons: tuple[Reason, ...]
+    features: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A decision to publish: what the gateway shall do about a client, and until when."""
+
+    emitted: int
+    sequence: int
+    decision_id: str
+    revision: int
+    supersedes: str | None
+    client: str
+    model: str
+    action: int
+    issued_ms: int
+    expires_ms: int
+    evidence: str
+    text: str
+    risk: float
+    alert_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A well-formed event that cannot be used: too late, or of another dimension than its model's."""
+
+    sequence: int
+    reason: Literal["late", "dimension"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A client as it stands, for the list of clients."""
+
+    client: str
+    model: str
+    queries: int
+    highest: int
+    evidence: Mapping[str, float]
+    features: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What a batch led to, in stream order; `departed` are clients that were forgotten to make room."""
+
+    findings: list[Finding] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    departed: list[Report] = field(default_factory=list)
+    repeated: int = 0
+
+    def add(self, other: "Outputs") -> None:
+        """Append another's contents."""
+        self.findings += other.findings
+        self.orders += other.orders
+        self.refusals += other.refusals
+        self.departed += other.departed
+        self.repeated += other.repeated
+
+    def sort(self) -> None:
+        """Put everything into stream order, whichever model or shard it came from."""
+        self.findings.sort(key=lambda finding: (finding.emitted, finding.sequence))
+        self.orders.sort(key=lambda order: (order.emitted, order.sequence))
+        self.refusals.sort(key=lambda refusal: refusal.sequence)

@@ -1,0 +1,297 @@
+"""One record of the native format: bytes -> event, or the reason why not.
+
+Nearly every record takes the fast path: typed decoding in a single pass. What the fast path does not accept is read
+again, slowly, with the reference definition of the format (`PredictionEvent`), which has the last word: it names what
+is wrong, or accepts the rare record that only the fast path refuses (a leap second, a repeated key whose first value
+has a wrong type).
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from detector.contracts.dead_letter import Reason
+from detector.contracts.event import FLOAT32_BOUND, PROBABILITY_SLACK, PredictionEvent
+from detector.contracts.moment import LAST_MS, parse_rfc3339
+
+__all__ = ["DETAIL_CHARACTERS", "Answer", "Client", "Event", "Model", "NativeDecoder", "Query", "Refusal"]
+
+DETAIL_CHARACTERS: Final = 200
+
+_CACHED_SECONDS = 1 << 14
+_THOUSANDTHS = {f"{i:03}": i for i in range(1000)}
+
+_Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
+_Milliseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | Annotated[float, msgspec.Meta(ge=0, le=LAST_MS)]
+
+
+class Client(msgspec.Struct, gc=False):
+    """Who asked."""
+
+    id: _Id
+    type: str | None = None
+    trusted: bool | None = None
+    organization: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+class Model(msgspec.Struct, gc=False):
+    """What was asked."""
+
+    id: _Id
+    version: str | None = None
+
+
+class Query(msgspec.Struct, gc=False):
+    """The input; of a decoded event at least one of them is there, and `vector` is the one to use where both are.
+
+    `vector_b64` is the decoded base64: little-endian float32.
+    """
+
+    vector: Annotated[list[float], msgspec.Meta(min_length=1)] | None = None
+    vector_b64: bytes | None = None
+
+
+class Answer(msgspec.Struct, gc=False):
+    """The output; of a decoded event at least one of them is there."""
+
+    label: str | _Int64 | None = None
+    probabilities: Annotated[list[_Probability], msgspec.Meta(min_length=1)] | None = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """A valid event but for one thing: its numbers may still be too large for float32, or not finite in `vector_b64`.
+
+    That is cheaper to see in the matrix of many events. `time` is an integer, milliseconds since 1970, once decoded.
+    """
+
+    event_id: _Id
+    time: str | _Milliseconds
+    client: Client
+    model: Model
+    input: Query
+    output: Answer
+    latency_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    status: _Int64 | None = None
+    sampled_rate: Annotated[float, msgspec.Meta(ge=1)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a record is no event. `detail` is for people, at most `DETAIL_CHARACTERS` long."""
+
+    reason: Reason
+    detail: str
+
+
+class NativeDecoder:
+    """Decodes records one by one. Keeps a small cache of the seconds it has read, so one per thread."""
+
+    def __init__(self) -> None:
+        """Start with an empty cache."""
+        self._decode = msgspec.json.Decoder(Event).decode
+        # Two, because text with its fraction cut out must not be mistaken for text without one.
+        self._seconds: dict[str, int] = {}
+        self._whole_seconds: dict[str, int] = {}
+
+    def decode(self, record: bytes) -> Event | Refusal:
+        """Decode one record, without its line end. Never raises, whatever the bytes are.
+
+        Inside unknown fields the limits are those of the parser at hand, so the reference may refuse what is accepted
+        here: nesting beyond 200 levels (the interpreter stops some hundred later), integers of thousands of digits.
+
+        >>> decoder = NativeDecoder()
+        >>> decoder.decode(b'{"event_id": "e1", "time": "yesterday"}')
+        Refusal(reason='schema', detail='time: not an RFC 3339 time with an offset')
+        >>> event = decoder.decode(
+        ...     b'{"event_id": "e1", "time": "2026-05-04T10:31:07Z", "client": {"id": "acme"},'
+        ...     b' "model": {"id": "fraud"}, "input": {"vector": [1, 2.5]}, "output": {"label": 0}}'
+        ... )
+        >>> event.time, event.input.vector
+        (1777890667000, [1.0, 2.5])
+        """
+        try:
+            if not record.isascii():
+                record.decode()  # the decoder does not look into the text of unknown fields
+            event = self._decode(record)
+            time = event.time
+            if isinstance(time, str):
+                event.time = self._milliseconds(time)
+            elif isinstance(time, float):
+                event.time = math.floor(time)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return self.read_slowly(record)
+        query, answer = event.input, event.output
+        packed = query.vector_b64
+        if packed is not None:
+            whole = len(packed) > 0 and len(packed) % 4 == 0
+            if not whole or (query.vector is not None and not np.isfinite(np.frombuffer(packed, "<f4")).all()):
+                return self.read_slowly(record)
+        elif query.vector is None:
+            return self.read_slowly(record)
+        if answer.label is None and answer.probabilities is None:
+            return self.read_slowly(record)
+        return event
+
+    def read_slowly(self, record: bytes) -> Event | Refusal:
+        """Read one record by the reference: an event where it accepts it, else the exact reason. Never raises."""
+        refusal = _malformed(record)
+        if refusal is not None:
+            return refusal
+        try:
+            return _event(PredictionEvent.model_validate_json(record))
+        except ValidationError as error:
+            return _breaks_rule(error.errors(include_url=False, include_context=False))
+
+    def _milliseconds(self, text: str) -> int:
+        """Read RFC 3339 like `parse_rfc3339`, but each second only once."""
+        start = self._seconds.get(text[:20] + text[23:])  # all but three decimals, the usual form
+        added = _THOUSANDTHS.get(text[20:23])
+        if start is None or added is None:
+            return self._read_moment(text)
+        return start + added
+
+    def _read_moment(self, text: str) -> int:
+        if text[19:20] != ".":
+            time = self._whole_seconds.get(text)
+            if time is None:
+                time = _keep(self._whole_seconds, text, parse_rfc3339(text))
+            return time
+        fraction = text[20:]
+        second = text[:20] + fraction.lstrip("0123456789")
+        start, added = self._seconds.get(second), _THOUSANDTHS.get(fraction[:3])
+        if start is not None and added is not None:
+            return start + added
+        time = parse_rfc3339(text)
+        if added is not None and text[17:19] != "60":  # the fraction of a leap second does not count
+            _keep(self._seconds, second, time - added)
+        return time
+
+
+def _keep(cache: dict[str, int], text: str, time: int) -> int:
+    if len(cache) >= _CACHED_SECONDS:
+        cache.clear()
+    cache[text] = time
+    return time
+
+
+def _event(event: PredictionEvent) -> Event:
+    client, label = event.client, event.output.label
+    return Event(
+        event_id=event.event_id,
+        time=event.time_ms,
+        client=Client(client.id, client.type, client.trusted, client.organization, client.ip, client.user_agent),
+        model=Model(event.model.id, event.model.version),
+        input=Query(vector_b64=event.values().astype("<f4").tobytes()),
+        output=Answer(label, event.output.probabilities),
+        latency_ms=event.latency_ms,
+        status=event.status,
+        sampled_rate=event.sampled_rate,
+    )
+
+
+# Reasons
+
+
+class _NotANumber(NamedTuple):
+    token: str
+
+
+def _refusal(reason: Reason, detail: str) -> Refusal:
+    if len(detail) > DETAIL_CHARACTERS:
+        detail = detail[: DETAIL_CHARACTERS - 1] + "…"
+    return Refusal(reason, detail)
+
+
+def _malformed(record: bytes) -> Refusal | None:
+    """Say why these bytes are not JSON, None where they are."""
+    if not record.strip():
+        return Refusal("json", "empty record")
+    try:
+        text = record.decode()
+    except UnicodeDecodeError as error:
+        return Refusal("encoding", f"byte {error.start}: 0x{record[error.start]:02x} is not UTF-8 ({error.reason})")
+    if text.startswith("\ufeff"):
+        return Refusal("json", "begins with a byte order mark")
+    try:
+        # Integers of any length are JSON, but the interpreter refuses to convert very long ones.
+        document = json.loads(text, parse_int=float, parse_constant=_NotANumber)
+    except RecursionError:
+        return Refusal("json", "nested too deep")
+    except json.JSONDecodeError as error:
+        return _refusal("json", f"character {error.pos}: {error.msg}")
+    return _unreadable_value(document)
+
+
+def _unreadable_value(document: Any) -> Refusal | None:
+    """Find what the parser let through although it is not JSON: NaN, infinities, and halves of surrogate pairs."""
+    open_values: list[tuple[str, Any]] = [("", document)]
+    while open_values:
+        path, value = open_values.pop()
+        if isinstance(value, _NotANumber):
+            return _refusal("not_finite", f"{path or 'record'}: {value.token}")
+        if isinstance(value, str) and not _encodable(value):
+            return _refusal("encoding", f"{path or 'record'}: half of a surrogate pair")
+        if isinstance(value, list):
+            open_values.extend((f"{path}[{i}]", value[i]) for i in range(len(value) - 1, -1, -1))
+        elif isinstance(value, dict):
+            for key, below in reversed(value.items()):
+                if not _encodable(key):
+                    return _refusal("encoding", f"{path or 'record'}: half of a surrogate pair in a field name")
+                open_values.append((f"{path}.{key}"[-DETAIL_CHARACTERS:] if path else key[:DETAIL_CHARACTERS], below))
+    return None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_FIELDS = frozenset(name for part in (Event, Client, Model, Query, Answer) for name in part.__struct_fields__)
+
+
+def _breaks_rule(errors: list[ErrorDetails]) -> Refusal:
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        said = first["msg"].removeprefix("Invalid JSON: ")
+        if "recursion" in said:
+            return Refusal("json", "nested too deep")
+        return _refusal("not_finite" if "number out of range" in said else "json", said)
+    path = _path(first)
+    # A field that may have several types is reported once per type; what fits one type but breaks its rule says more.
+    here = [error for error in errors if _path(error) == path]
+    telling = [error for error in here if not error["type"].endswith("_type")] or here
+    if any(map(_not_finite, telling)):
+        return _refusal("not_finite", f"{path}: not finite in float32")
+    reasons = dict.fromkeys(error["msg"].removeprefix("Value error, ") for error in telling)
+    return _refusal("schema", f"{path}: {'; or '.join(reasons)}")
+
+
+def _path(error: ErrorDetails) -> str:
+    """Write the place like ``input.vector[2]``, without the names of types that stand in it."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"] if _names_a_place(part)]
+    return "".join(parts).removeprefix(".") or "record"
+
+
+def _names_a_place(part: int | str) -> bool:
+    return isinstance(part, int) or part in _FIELDS
+
+
+def _not_finite(error: ErrorDetails) -> bool:
+    if error["type"] == "finite_number":
+        return True
+    if error["type"] in {"less_than", "greater_than"}:
+        return bool(abs(error["input"]) >= FLOAT32_BOUND)
+    return error["loc"][-1:] == ("vector_b64",) and "infinity" in error["msg"]

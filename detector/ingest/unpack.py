@@ -1,0 +1,165 @@
+"""Compressed bytes of a log, unpacked as they arrive.
+
+The format is seen from the first bytes, never from a name. Two promises make this more than a call of the library:
+memory stays bounded whatever a hostile file claims, and at the first damage everything before it has been handed on,
+to the byte for gzip and to the block for zstd.
+"""
+
+import contextlib
+import zlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import zstandard
+
+if TYPE_CHECKING:
+    from zlib import _Decompress
+
+__all__ = ["BrokenError", "could_become_compressed", "format_of", "gunzip", "unzstd"]
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"  # after one byte 0x50-0x5f
+_STEP = 1 << 14  # unpacks to at most 16 MiB; large enough that the copy kept for an error stays cheap beside the unpacking
+_SKIP = 1 << 16
+
+Blocks: TypeAlias = Generator[bytes, None, None]
+Read: TypeAlias = Callable[[], bytes]
+
+
+class BrokenError(Exception):
+    """Compressed data ends early or is corrupt; the text completes "the compressed data ..."."""
+
+
+def format_of(first: bytes) -> Literal["gzip", "zstd"] | None:
+    r"""Tell what data beginning with these bytes (four are enough) is compressed with.
+
+    >>> format_of(b"\x1f\x8b\x08\x00"), format_of(b'{"event_id"')
+    ('gzip', None)
+    """
+    if first.startswith(_GZIP):
+        return "gzip"
+    if first.startswith(_ZSTD) or _is_skippable(first):
+        return "zstd"
+    return None
+
+
+def could_become_compressed(first: bytes) -> bool:
+    """Tell whether these bytes are too few to know, because a magic number may begin with them."""
+    return len(first) < 4 and bool(first) and (_GZIP.startswith(first) or _starts_zstd(first))
+
+
+def gunzip(read: Read) -> Blocks:
+    """Unpack gzip members from `read`, which returns what is there and nothing at the end.
+
+    Raises `BrokenError` at the first damage, after everything before it was yielded. The check sum stands at the end
+    of a member, so damage that it alone reveals is found when the whole member was yielded already.
+    """
+    member, begun = zlib.decompressobj(wbits=31), False
+    while block := read():
+        for start in range(0, len(block), _STEP):
+            data = block[start : start + _STEP]
+            while data:
+                if not begun:
+                    data = data.lstrip(b"\0")  # some tools pad members with zeros
+                    if not data:
+                        break
+                    begun = True
+                before = member.copy()
+                try:
+                    unpacked = member.decompress(data)
+                except zlib.error as error:
+                    yield _salvage(before, data)
+                    raise BrokenError(f"is corrupt ({_brief(error)})") from error
+                yield unpacked
+                data = b""
+                if member.eof:
+                    data, member, begun = member.unused_data, zlib.decompressobj(wbits=31), False
+    if begun:
+        raise BrokenError("ends early")
+
+
+def _salvage(member: "_Decompress", data: bytes) -> bytes:
+    """Unpack byte by byte up to the error: a call that fails returns nothing of what it unpacked."""
+    unpacked = bytearray()
+    with contextlib.suppress(zlib.error):
+        for i in range(len(data)):
+            unpacked += member.decompress(data[i : i + 1])
+    return bytes(unpacked)
+
+
+def unzstd(read: Read) -> Blocks:
+    """Unpack zstd frames from `read`, giving the library one block at a time (RFC 8878, section 3.1.1).
+
+    A block unpacks to at most 128 KiB, which bounds the memory, and no block is lost because the next one is corrupt.
+    Frames that need a dictionary or a window of more than 128 MiB are refused as corrupt, with the library's own words.
+    Raises `BrokenError` at the first damage, after the blocks before it were yielded.
+    """
+    source = _Exactly(read)
+    while magic := source.at_most(4):
+        if _is_skippable(magic):
+            length = int.from_bytes(source.take(4), "little")
+            while length:
+                length -= len(source.take(min(length, _SKIP)))
+        elif magic == _ZSTD:
+            yield from _frame(source)
+        else:
+            raise BrokenError("ends early" if _starts_zstd(magic) else "is followed by something else")
+
+
+def _frame(source: "_Exactly") -> Blocks:
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    descriptor = source.take(1)
+    flags = descriptor[0]
+    single_segment, checksum = flags >> 5 & 1, flags >> 2 & 1
+    window_bytes = 1 - single_segment
+    dictionary_bytes = (0, 1, 2, 4)[flags & 3]
+    content_size_bytes = (single_segment, 2, 4, 8)[flags >> 6]
+    try:
+        frame.decompress(_ZSTD + descriptor + source.take(window_bytes + dictionary_bytes + content_size_bytes))
+        last = 0
+        while not last:
+            header = source.take(3)
+            bits = int.from_bytes(header, "little")
+            last, kind, size = bits & 1, bits >> 1 & 3, bits >> 3
+            yield frame.decompress(header + source.take(1 if kind == 1 else size))  # kind 1 repeats a single byte
+        if checksum:
+            frame.decompress(source.take(4))
+    except zstandard.ZstdError as error:
+        raise BrokenError(f"is corrupt ({_brief(error)})") from error
+
+
+@dataclass(slots=True)
+class _Exactly:
+    """Gives exact numbers of bytes from a reader that gives what it has."""
+
+    read: Read
+    kept: bytes = b""
+
+    def at_most(self, size: int) -> bytes:
+        parts, have = [self.kept], len(self.kept)
+        while have < size and (block := self.read()):
+            parts.append(block)
+            have += len(block)
+        joined = b"".join(parts) if len(parts) > 1 else self.kept
+        self.kept = joined[size:]
+        return joined[:size]
+
+    def take(self, size: int) -> bytes:
+        taken = self.at_most(size)
+        if len(taken) < size:
+            raise BrokenError("ends early")
+        return taken
+
+
+def _is_skippable(magic: bytes) -> bool:
+    return len(magic) > 3 and magic[0] & 0xF0 == 0x50 and magic[1:4] == _SKIPPABLE
+
+
+def _starts_zstd(first: bytes) -> bool:
+    return _ZSTD.startswith(first) or (first[0] & 0xF0 == 0x50 and _SKIPPABLE.startswith(first[1:4]))
+
+
+def _brief(error: Exception) -> str:
+    return str(error).rpartition(": ")[2]

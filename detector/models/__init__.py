@@ -1,0 +1,1 @@
+"""What is learned: the reference (input space), the baseline (benign clients, calibration) and the online trees."""

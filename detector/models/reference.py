@@ -1,0 +1,373 @@
+"""The reference: how raw inputs become the few integers that the engine remembers.
+
+Fitted once per model on benign queries (or, without a baseline, on the first queries of the stream):
+
+1. *Scale.* Where all columns share one range, as pixels do, one scale serves all, or a flat step would look uneven. Columns of
+   different units are scaled each by its own range. Categorical columns become indicators.
+2. *Project.* Sixteen principal directions and eight random directions of what they leave over (Johnson and Lindenstrauss,
+   1984), so that distances survive also for queries that are foreign to the population. Inputs of up to 24 columns are kept
+   as they are.
+3. *Sample.* A secret seed picks raw columns, among those that vary, whose values are kept beside the projection.
+4. *Round* to 16-bit integers with fourfold headroom, sampled columns to 8 bits with a tenth; larger values saturate.
+
+The sums run in a fixed order, row by row, so a query gets the same integers in a batch of one and in a batch of a thousand.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+
+from detector.errors import BaselineError
+from detector.features.coverage import PLANES, WORDS
+from detector.features.memory import COORDINATES, SAMPLED
+from detector.kernels import kernel
+
+PRINCIPAL = 16
+C_LEVELS = 212.0  # of sampled values within the value range; what remains of 256 is headroom on both sides
+C_LOWEST = 21.0
+C_UNIT = 1.0 / C_LEVELS
+LANDMARKS = 64
+LEAST_ROWS = 32
+MOST_CATEGORIES = 32
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How one model's inputs are reduced, and the population's yardsticks.
+
+    `offset` and `scale` (dimension,) bring raw columns to value ranges; `categories` (columns, MOST_CATEGORIES) are the known
+    codes of the columns `categorical`, NaN-padded; `center` and `projection` (encoded, COORDINATES) reduce; `quantum` is the
+    size of one integer step, `unit` that of one step in median nearest-neighbour distances. `tolerance` is how far off a line
+    a point may lie for the evidence of bisecting; `grain` the size of one level of the values where they
+    have levels, in value ranges, else 0. `known_cells` marks the cells where the population lives, `landmarks`
+    (COORDINATES, landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps.
+    """
+
+    offset: Floats
+    scale: Floats
+    categorical: npt.NDArray[np.int32]
+    categories: Floats
+    center: Floats
+    projection: Floats
+    sampled: npt.NDArray[np.int32]
+    quantum: float
+    unit: float
+    tolerance: float
+    grain: float
+    principal: int
+    off_median: float
+    planes: Floats
+    plane_offset: Floats
+    known_cells: npt.NDArray[np.uint64]
+    known_count: int
+    labels: int
+    variance: Floats
+    landmarks: Floats
+
+    @property
+    def dimension(self) -> int:
+        """Number of raw input columns."""
+        return len(self.offset)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight bytes, in hex, that differ when anything that gives the integers their meaning differs."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            digest.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
+        return digest.hexdigest()[:16]
+
+    def reduce(self, vectors: Floats) -> "Reduced":
+        """Reduce raw inputs of shape (n, dimension), in blocks small enough for the processor's cache."""
+        n = len(vectors)
+        z = np.empty((n, COORDINATES), np.int16)
+        c = np.zeros((n, SAMPLED), np.uint8)
+        cell = np.empty(n, np.int64)
+        off, landmark = np.empty((2, n), np.float32)
+        encoded = encode(vectors, self.offset, self.scale, self.categorical, self.categories)
+        reduce_rows(
+            encoded,
+            self.center,
+            self.projection,
+            self.quantum,
+            self.principal,
+            self.off_median,
+            self.planes,
+            self.plane_offset,
+            self.sampled,
+            self.landmarks,
+            self.unit,
+            z,
+            c,
+            cell,
+            off,
+            landmark,
+        )
+        return Reduced(z, c, cell, off, landmark)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """Reduced queries: `z` and `c` for the memory, `cell`, `off` and `landmark` for coverage; n entries each."""
+
+    z: npt.NDArray[np.int16]
+    c: npt.NDArray[np.uint8]
+    cell: npt.NDArray[np.int64]
+    off: Floats
+    landmark: Floats
+
+
+def encode(vectors: Floats, offset: Floats, scale: Floats, categorical: npt.NDArray[np.int32], categories: Floats) -> Floats:
+    """Scale the columns and replace categorical ones by indicators; unknown categories have none set."""
+    with np.errstate(over="ignore"):
+        scaled = (vectors - offset) * scale
+    # Far beyond any range the exact value says nothing, and squares of it would overflow.
+    np.clip(scaled, -1e6, 1e6, out=scaled)
+    if len(categorical) == 0:
+        return scaled
+    indicators = vectors[:, categorical, None] == categories[None]
+    scaled[:, categorical] = 0.0
+    known = indicators.reshape(len(vectors), -1).astype(np.float32)
+    return np.concatenate([scaled, known * np.float32(np.sqrt(0.5))], axis=1)
+
+
+@kernel
+def reduce_rows(
+    encoded,
+    center,
+    projection,
+    quantum,
+    principal,
+    off_median,
+    planes,
+    plane_offset,
+    sampled,
+    landmarks,
+    unit,
+    z,
+    c,
+    cell,
+    off,
+    landmark,
+):
+    width = z.shape[1]
+    row = np.empty(width, np.float32)
+    squares = np.empty(landmarks.shape[1], np.float32)
+    for i in range(encoded.shape[0]):
+        row[:] = 0.0
+        total = 0.0
+        for d in range(encoded.shape[1]):
+            x = encoded[i, d] - center[d]
+            total += np.float64(x) * x
+            for k in range(width):
+                row[k] += x * projection[d, k]
+        inside = 0.0
+        for k in range(width):
+            if k < principal:
+                inside += np.float64(row[k]) * row[k]
+            z[i, k] = np.int16(min(max(np.rint(row[k] / quantum), -32767.0), 32767.0))
+        outside = np.sqrt(max(total - inside, 0.0))
+        off[i] = np.log((outside + 0.01 * off_median) / (1.01 * off_median)) if off_median > 0.0 else 0.0
+        where = 0
+        for p in range(planes.shape[0]):
+            side = np.float32(0.0)
+            for k in range(width):
+                side += row[k] * planes[p, k]
+            where = 2 * where + (side > plane_offset[p])
+        cell[i] = where
+        squares[:] = 0.0
+        for k in range(width):
+            for m in range(squares.shape[0]):
+                d = landmarks[k, m] - np.float32(z[i, k])
+                squares[m] += d * d
+        nearest = squares[0]
+        for m in range(1, squares.shape[0]):
+            nearest = min(nearest, squares[m])
+        landmark[i] = np.log(max(np.sqrt(nearest) * unit, 1e-3))
+        for j in range(sampled.shape[0]):
+            c[i, j] = np.uint8(min(max(np.rint(encoded[i, sampled[j]] * C_LEVELS) + C_LOWEST, 0.0), 255.0))
+
+
+def fit_reference(
+    vectors: Floats, labels: int, *, seed: int, categorical: Sequence[int] = (), common_scale: bool | None = None
+) -> Reference:
+    """Fit a reference on benign queries of shape (n, dimension).
+
+    `labels` is how many different labels the population was given; `seed` is the operator's secret; `common_scale` forces
+    one scale for all columns (True) or one for each (False), and by default is judged from the ranges.
+
+    Raises `BaselineError` for fewer than 32 queries, or when no column varies.
+    """
+    n, dimension = vectors.shape
+    if n < LEAST_ROWS:
+        raise BaselineError(f"{n} queries are too few to learn the input space from; at least {LEAST_ROWS} are needed")
+    rng = np.random.default_rng(seed)
+    codes = np.asarray(sorted(categorical), np.int32)
+    if len(codes) and (codes[0] < 0 or codes[-1] >= dimension):
+        raise BaselineError(f"categorical column {codes[-1]} does not exist: inputs have {dimension} columns")
+    numeric = np.setdiff1d(np.arange(dimension), codes)
+    offset, scale = _ranges(vectors, numeric, common_scale)
+    categories = np.full((len(codes), MOST_CATEGORIES), np.nan, np.float32)
+    for q, column in enumerate(codes):
+        values, counts = np.unique(vectors[:, column], return_counts=True)
+        commonest = values[np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]]
+        categories[q, : len(commonest)] = commonest
+    encoded = encode(vectors, offset, scale, codes, categories)
+    center = np.clip(encoded, -8, 8).mean(axis=0, dtype=np.float64).astype(np.float32)
+    centered = np.clip(encoded, -8, 8) - center
+    variance = centered.var(axis=0, dtype=np.float64)
+    if not np.any(variance > 0):
+        raise BaselineError("all queries are the same: there is no input space to learn")
+    projection, principal = _directions(centered, rng)
+    reduced = centered @ projection
+    quantum = float(4.0 * max(np.abs(reduced).max(), 1e-6) / 32767.0)
+    nearest = _median_nearest(reduced, rng)
+    spectrum = np.sort(reduced.var(axis=0))[::-1]
+    intrinsic = float(spectrum.sum() ** 2 / np.square(spectrum).sum())
+    outside = np.sqrt(np.maximum(np.square(centered).sum(axis=1) - np.square(reduced[:, :principal]).sum(axis=1), 0.0))
+    planes = rng.standard_normal((PLANES, COORDINATES)).astype(np.float32)
+    sides = reduced @ planes.T
+    plane_offset = np.median(sides, axis=0).astype(np.float32)
+    varying = numeric[variance[numeric] > 0.05 * variance[numeric].max(initial=0.0)] if len(numeric) else numeric
+    sampled = rng.permutation(varying)[:SAMPLED].astype(np.int32)
+    reference = Reference(
+        offset=offset,
+        scale=scale,
+        categorical=codes,
+        categories=categories,
+        center=center,
+        projection=projection,
+        sampled=np.sort(sampled),
+        quantum=quantum,
+        unit=quantum / nearest,
+        tolerance=0.05 if intrinsic >= 6 else 0.01,
+        grain=_grain(encoded[:, sampled]),
+        principal=principal,
+        off_median=float(np.median(outside)) if np.median(outside) > 1e-3 * np.sqrt(variance.sum()) else 0.0,
+        planes=planes,
+        plane_offset=plane_offset,
+        known_cells=np.zeros(WORDS, np.uint64),
+        known_count=0,
+        labels=labels,
+        variance=(reduced.var(axis=0) / quantum**2).astype(np.float32),
+        landmarks=_landmarks(reduced / quantum, seed),
+    )
+    return _with_cells(reference, vectors)
+
+
+def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool | None) -> tuple[Floats, Floats]:
+    """Return what to subtract from and multiply each raw column by."""
+    dimension = vectors.shape[1]
+    low, middle, high = np.quantile(vectors, [0.005, 0.5, 0.995], axis=0)
+    spread = high - low
+    offset = np.zeros(dimension)
+    scale = np.ones(dimension)
+    varying = numeric[spread[numeric] > 0]
+    if len(varying) == 0:
+        # Quantiles of a nearly constant column coincide; its rare values still span a range.
+        spread = np.ptp(vectors, axis=0)
+        varying = numeric[spread[numeric] > 0]
+    if len(varying) == 0:
+        return offset.astype(np.float32), scale.astype(np.float32)
+    whole = max(high[varying].max() - low[varying].min(), spread[varying].max())
+    common = np.median(spread[varying]) > 0.25 * whole if common_scale is None else common_scale
+    if common:
+        offset[numeric] = low[varying].min()
+        scale[numeric] = 1.0 / whole
+    else:
+        offset[numeric] = middle[numeric]
+        scale[varying] = 1.0 / spread[varying]
+        rest = np.setdiff1d(numeric, varying)
+        scale[rest] = 1.0 / max(float(np.median(spread[varying])), 1e-30)
+    return offset.astype(np.float32), np.minimum(scale, 3e38).astype(np.float32)
+
+
+def _directions(centered: Floats, rng: np.random.Generator) -> tuple[Floats, int]:
+    """Return the projection (encoded, COORDINATES) and how many of its columns are principal directions."""
+    width = centered.shape[1]
+    projection = np.zeros((width, COORDINATES))
+    if width <= COORDINATES:
+        projection[:width, :width] = np.eye(width)
+        return projection.astype(np.float32), width
+    principal = min(PRINCIPAL, len(centered) - 1)
+    solver = "full" if width <= 512 else "randomized"
+    seed = int(rng.integers(2**31))
+    axes = PCA(n_components=principal, svd_solver=solver, random_state=seed).fit(centered).components_
+    sketch = rng.standard_normal((width, COORDINATES - principal)) / np.sqrt(COORDINATES - principal)
+    projection[:, :principal] = axes.T
+    projection[:, principal:] = sketch - axes.T @ (axes @ sketch)
+    return projection.astype(np.float32), principal
+
+
+def _landmarks(points: Floats, seed: int) -> Floats:
+    """Return the centres (COORDINATES, LANDMARKS) of the population; fewer different points are repeated."""
+    points = np.unique(points, axis=0)
+    if len(points) <= LANDMARKS:
+        return np.ascontiguousarray(np.resize(points, (LANDMARKS, points.shape[1])).T, np.float32)
+    chosen = points[np.random.default_rng(seed).permutation(len(points))[:4000]]
+    centres = KMeans(LANDMARKS, n_init=1, random_state=0, max_iter=30).fit(chosen).cluster_centers_
+    return np.ascontiguousarray(centres.T, np.float32)
+
+
+def _grain(values: Floats) -> float:
+    """Return the size of one level of the values, or 0 when they look continuous.
+
+    Values are levels when, leaving aside the two ends where clipping piles them up, a few of them make up most of the data.
+    """
+    inner = np.sort(values[(values > values.min()) & (values < values.max())])
+    if len(inner) == 0:
+        return 0.0
+    levels, counts = np.unique(inner, return_counts=True)
+    popular = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts >= max(0.001 * len(inner), 2))]
+    covered = np.cumsum(counts[popular])
+    if len(popular) < 3 or covered[-1] < 0.3 * len(inner):
+        return 0.0
+    # A client that repeats a few values of its own must not pass for levels, so the rarest fifth is left out.
+    common = popular[: max(int(np.searchsorted(covered, 0.8 * covered[-1])), 3)]
+    return float(np.median(np.diff(np.sort(levels[common]))))
+
+
+def _median_nearest(reduced: Floats, rng: np.random.Generator) -> float:
+    """Return the median distance of a point to its nearest other point, among at most 1,000 of them."""
+    points = np.unique(reduced, axis=0)
+    points = points[rng.permutation(len(points))[:1000]].astype(np.float64)
+    squares = np.square(points).sum(axis=1)
+    between = np.maximum(squares[:, None] + squares[None] - 2.0 * points @ points.T, 0.0)
+    np.fill_diagonal(between, np.inf)
+    return max(float(np.median(np.sqrt(between.min(axis=1)))), 1e-6)
+
+
+def _with_cells(reference: Reference, vectors: Floats) -> Reference:
+    cells = np.unique(reference.reduce(vectors).cell)
+    known = np.zeros(WORDS, np.uint64)
+    for cell in cells:
+        known[cell >> 6] |= np.uint64(1) << np.uint64(cell & 63)
+    parts = {field.name: getattr(reference, field.name) for field in fields(reference)}
+    return Reference(**{**parts, "known_cells": known, "known_count": len(cells)})
+
+
+def to_arrays(reference: Reference) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the reference as named arrays, for ``numpy.savez``."""
+    return {field.name: np.asarray(getattr(reference, field.name)) for field in fields(reference)}
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Reference:
+    """Rebuild a reference from `to_arrays`.
+
+    Raises `BaselineError` when an array is missing.
+    """
+    parts: dict[str, Any] = {}
+    for field in fields(Reference):
+        if field.name not in arrays:
+            raise BaselineError(f"the reference lacks {field.name!r}")
+        value = arrays[field.name]
+        parts[field.name] = value.item() if value.ndim == 0 else np.ascontiguousarray(value)
+    return Reference(**parts)

@@ -1,0 +1,202 @@
+"""The pipeline on one machine: lines of a log in, documents out, the engine between them.
+
+`Pipeline` is what `replay`, `run`, the demo and the notebooks share. It decodes chunks of lines, deals events to one shard per
+partition as Kafka would, renders what the shards find and hands it to a sink, in stream order, so that the results do not
+depend on how the lines were cut into chunks.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from detector import render
+from detector.clock import Clock
+from detector.cohort import Observer
+from detector.config import Config
+from detector.contracts import Alert, DeadLetter, Decision
+from detector.engine import Shard
+from detector.findings import Outputs, Report
+from detector.ingest.assemble import Assembler, Rejection
+from detector.ingest.batch import Batch, Origin
+from detector.ingest.lines import Chunk
+from detector.models.baseline import Baseline
+from detector.partition import partition_of
+
+NO_BASELINE = "none"
+
+
+class Sink(Protocol):
+    """Takes the documents; see `detector.sinks`."""
+
+    def alerts(self, alerts: Iterable[Alert]) -> None:
+        """Take alerts."""
+
+    def decisions(self, decisions: Iterable[Decision]) -> None:
+        """Take decisions."""
+
+    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+        """Take dead letters."""
+
+    def clients(self, clients: Iterable[dict[str, Any]]) -> None:
+        """Take clients as they stand at the end, or as they were when they were forgotten."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened so far.
+
+    `events` were counted, `repeated` were deliveries of an event that had been counted before, `clients` were reported (once
+    per model).
+    """
+
+    events: int = 0
+    invalid: int = 0
+    repeated: int = 0
+    alerts: int = 0
+    decisions: int = 0
+    clients: int = 0
+
+
+class Pipeline:
+    """One pass over a stream.
+
+    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        baseline: Baseline | None,
+        sink: Sink,
+        clock: Clock,
+        *,
+        partitions: int = 1,
+        observer: Observer | None = None,
+    ) -> None:
+        settings = config.engine_settings()
+        self._sink = sink
+        self._stamp = render.Stamp(
+            baseline_version=baseline.version if baseline else NO_BASELINE,
+            config_version=config.version,
+            terms=settings.terms,
+        )
+        known = dict(baseline.models) if baseline else {}
+        dimensions = {model: entry.reference.dimension for model, entry in known.items()} | config.dimensions()
+        self._assembler = Assembler(
+            clock,
+            max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
+            max_record_bytes=config.engine.max_record_bytes,
+            dimensions=dimensions,
+        )
+        self._shards = [Shard(settings, known, observer) for _ in range(partitions)]
+        self._partition: dict[str, int] = {}
+        self._sequence = 0
+        self._held: dict[int, tuple[Origin, bytes]] = {}
+        self.counts = Counts()
+
+    @property
+    def learning(self) -> Mapping[str, int]:
+        """Models without a baseline that are still being learned, and the events each has so far."""
+        return {model: events for shard in self._shards for model, events in shard.learning.items()}
+
+    def feed(self, chunk: Chunk) -> None:
+        """Process the lines of a chunk."""
+        first = self._sequence
+        self._sequence += len(chunk)
+        batches, rejections = self._assembler.assemble_chunk(chunk, first_sequence=first)
+        self.counts.events += sum(map(len, batches))
+        outputs = Outputs()
+        for shard, dealt in self._deal(batches):
+            outputs.add(shard.process(*dealt))
+        self._give(outputs, rejections, chunk, first)
+        self._hold(chunk, first)
+
+    def finish(self) -> None:
+        """Process what still waits, and report the clients: the stream has ended."""
+        outputs = Outputs()
+        for shard in self._shards:
+            outputs.add(shard.finish())
+        self._give(outputs, [], None, 0)
+        self._report(report for shard in self._shards for report in shard.reports())
+
+    def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:
+        if len(self._shards) == 1:
+            yield self._shards[0], batches
+            return
+        dealt: list[list[Batch]] = [[] for _ in self._shards]
+        for batch in batches:
+            owner = np.array([self._owner(client) for client in batch.client])
+            for number in np.unique(owner).tolist():
+                dealt[number].append(batch.take(np.flatnonzero(owner == number)))
+        for shard, own in zip(self._shards, dealt, strict=True):
+            if own:
+                yield shard, own
+
+    def _owner(self, client: str) -> int:
+        if client not in self._partition:
+            self._partition[client] = partition_of(client, len(self._shards))
+        return self._partition[client]
+
+    def _give(self, outputs: Outputs, rejections: list[Rejection], chunk: Chunk | None, first: int) -> None:
+        outputs.sort()
+        for refusal in outputs.refusals:
+            if chunk is not None and refusal.sequence >= first:
+                at = refusal.sequence - first
+                origin, record = Origin(chunk.source, chunk.first_line + at), chunk.lines[at]
+            else:
+                origin, record = self._held[refusal.sequence]
+            rejections.append(Rejection(refusal.sequence, origin, refusal.reason, refusal.detail, record))
+        counts = self.counts
+        counts.events -= len(outputs.refusals) + outputs.repeated
+        counts.invalid += len(rejections)
+        counts.repeated += outputs.repeated
+        counts.alerts += len(outputs.findings)
+        counts.decisions += len(outputs.orders)
+        rejections.sort(key=lambda rejection: rejection.sequence)
+        self._sink.dead_letters(
+            DeadLetter.of(
+                source=entry.origin.source,
+                line=entry.origin.line,
+                reason=entry.reason,
+                detail=entry.detail,
+                record=entry.record,
+            )
+            for entry in rejections
+        )
+        self._sink.alerts(render.alert(finding, self._stamp) for finding in outputs.findings)
+        self._sink.decisions(render.decision(order, self._stamp) for order in outputs.orders)
+        self._report(outputs.departed)
+
+    def _report(self, reports: Iterable[Report]) -> None:
+        for report in reports:
+            self.counts.clients += 1
+            self._sink.clients([render.client(report)])
+
+    def _hold(self, chunk: Chunk, first: int) -> None:
+        """Keep the records of events that wait for their model to be learned: they may yet become dead letters."""
+        waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
+        held = {}
+        for sequence in waiting:
+            if sequence >= first:
+                at = sequence - first
+                held[sequence] = (Origin(chunk.source, chunk.first_line + at), chunk.lines[at])
+            else:
+                held[sequence] = self._held[sequence]
+        self._held = held
+
+
+def cut(chunk: Chunk, size: int) -> Iterator[Chunk]:
+    """Cut a chunk into pieces of at most `size` lines."""
+    if len(chunk.lines) <= size:
+        yield chunk
+        return
+    for at in range(0, len(chunk.lines), size):
+        last = at + size >= len(chunk.lines)
+        yield replace(
+            chunk,
+            first_line=chunk.first_line + at,
+            lines=chunk.lines[at : at + size],
+            damaged=chunk.damaged if last else None,
+        )

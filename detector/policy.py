@@ -1,0 +1,137 @@
+"""Policy: from evidence to action, within budgets of false alarms.
+
+Three kinds of evidence, and they are not interchangeable. Novelty (unlike every known benign client) may lead to an alert and
+to a throttle. Construction (queries made from earlier queries) may also stop: perturb, then block. Harm, the share of the
+model that has left, would stop as well once it is measured. "Stopped" means perturbed or blocked.
+
+A budget is set by the operator: so many false alerts per 1,000 client-days, so many false blocks per 10,000. The bars that
+keep it come from calibration clients, one score each, the highest of its session: the bar is the score that no more clients
+passed than the budget allows. Where the budget is finer than the number of calibration clients can show, the bar is raised
+above the highest of them, and construction has floors besides, for the benign profile that calibration never saw.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.evidence.accumulate import CHANNELS, FLOORS
+
+ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(5)
+ACTIONS = ("allow", "alert", "throttle", "perturb", "block")
+
+ALERT_SHARE = 0.6  # of the bar that stops: construction alerts first
+BLOCK_SHARE = 1.5  # of the bar that stops: perturbed at one, blocked at one and a half
+THROTTLE_SHARE = 1.25  # of the bar that alerts, for novelty
+LEAST_NOVELTY = 1.2
+UNCALIBRATED_NOVELTY = 1.2
+PATIENCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The scores at which something is done; `stop` has one entry per channel of construction."""
+
+    alert: float
+    throttle: float
+    stop: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The operator's policy, as the engine needs it; durations in milliseconds."""
+
+    shadow: bool = True
+    false_alerts_per_1000: float = 1.0
+    false_blocks_per_10000: float = 1.0
+    never_block: frozenset[str] = frozenset()
+    throttle_ms: int = 3_600_000
+    perturb_ms: int = 6 * 3_600_000
+    block_ms: int = 24 * 3_600_000
+    requests_per_minute: int = 30
+
+
+def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float) -> float:
+    """Return the score that at most a share `rate` of clients like the calibration clients pass.
+
+    With m clients the k-th highest score is passed by a new client with probability k / (m + 1) (split conformal
+    prediction, Vovk et al., 2005). When even the highest score is passed more often than `rate` allows, it is raised by 15%
+    for every power of ten that the calibration falls short: a judgement, not a guarantee.
+
+    >>> round(bar([3.0, 2.0, 1.0], 0.5), 2), round(bar([3.0, 2.0, 1.0], 0.0025), 2)
+    (2.0, 3.9)
+    """
+    ordered = sorted((float(score) for score in scores), reverse=True)
+    if not ordered:
+        return 0.0
+    clients = len(ordered) + 1
+    rank = math.floor(rate * clients + 1e-9)
+    if rank >= 1:
+        return ordered[min(rank, len(ordered)) - 1]
+    return ordered[0] * (1.0 + 0.15 * math.log10(1.0 / (rate * clients)))
+
+
+def bars_for(
+    terms: Terms,
+    novelty_scores: Sequence[float] | npt.NDArray[np.float64] | None,
+    channel_scores: npt.NDArray[np.float64] | None,
+) -> Bars:
+    """Return the bars for calibration scores: `novelty_scores` (clients,), `channel_scores` (clients, channels).
+
+    None stands for a model without a baseline: construction stops at its floors and novelty can only alert.
+    """
+    false_blocks = max(terms.false_blocks_per_10000, 1e-6) / 10_000
+    stop = []
+    for j in range(len(CHANNELS)):
+        calibrated = bar(channel_scores[:, j], false_blocks) if channel_scores is not None else 0.0
+        stop.append(max(float(FLOORS[j]), 1.2 * calibrated))
+    if novelty_scores is None:
+        return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop))
+    alert = max(LEAST_NOVELTY, bar(novelty_scores, max(terms.false_alerts_per_1000, 1e-6) / 1_000))
+    return Bars(alert=alert, throttle=THROTTLE_SHARE * alert, stop=tuple(stop))
+
+
+def construction_action(score: float, stop: float) -> int:
+    """Return the action that a channel's evidence calls for.
+
+    >>> [ACTIONS[construction_action(score, 16.0)] for score in (5.0, 10.0, 16.0, 24.0)]
+    ['allow', 'alert', 'perturb', 'block']
+    """
+    if score >= BLOCK_SHARE * stop:
+        return BLOCK
+    if score >= stop:
+        return PERTURB
+    return ALERT if score >= ALERT_SHARE * stop else ALLOW
+
+
+def novelty_action(score: float, looks_in_a_row: int, bars: Bars) -> int:
+    """Return the action that a novelty score calls for; never more than a throttle.
+
+    A client that is strange beyond the throttle bar is throttled at once, one that stays beyond the alert bar for a second
+    look (`looks_in_a_row` counts this one) as well, if there is a throttle bar at all.
+
+    >>> bars = Bars(alert=2.0, throttle=2.5, stop=())
+    >>> [ACTIONS[novelty_action(score, looks, bars)] for score, looks in ((1.9, 0), (2.1, 1), (2.1, 2), (2.6, 1))]
+    ['allow', 'alert', 'throttle', 'throttle']
+    """
+    if score >= bars.throttle or (looks_in_a_row >= PATIENCE and math.isfinite(bars.throttle)):
+        return THROTTLE
+    return ALERT if score >= bars.alert else ALLOW
+
+
+def permitted(action: int, *, trusted: bool, protected: bool) -> int:
+    """Return the hardest action allowed here.
+
+    A client whose identity the gateway does not vouch for is never blocked, or a forger could lock a victim out; a client on
+    the operator's never-block list is throttled at most.
+    """
+    if protected:
+        return min(action, THROTTLE)
+    return action if trusted else min(action, PERTURB)
+
+
+def lasts_ms(action: int, terms: Terms) -> int:
+    """Return for how long an action is issued."""
+    return {THROTTLE: terms.throttle_ms, PERTURB: terms.perturb_ms, BLOCK: terms.block_ms}[action]

@@ -1,0 +1,111 @@
+"""A small ReLU network that learns from probabilities.
+
+A thief trains a substitute on what the victim said, and what the victim says is a distribution, not a label.
+scikit-learn's classifiers take labels only, hence these few lines: one hidden layer, softmax, soft cross-entropy, Adam.
+Gradients with respect to the input, which attacks follow, come with it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.redteam.conversation import Array, Labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """One hidden layer: `inner` (dimension, hidden), `inner_bias`, `outer` (hidden, classes), `outer_bias`."""
+
+    inner: Array
+    inner_bias: Array
+    outer: Array
+    outer_bias: Array
+
+    def probabilities(self, X: Array) -> Array:
+        """Softmax outputs, (n, classes)."""
+        hidden = np.maximum(X @ self.inner + self.inner_bias, 0.0)
+        return _softmax(hidden @ self.outer + self.outer_bias)
+
+    def label_gradients(self, X: Array, labels: Labels) -> Array:
+        """Gradient of the log-probability of each row's own label with respect to the row, (n, dimension).
+
+        It has the direction of the probability's own gradient and does not vanish where the network is sure. A row that
+        wakes no hidden unit has gradient zero.
+        """
+        before = X @ self.inner + self.inner_bias
+        p = _softmax(np.maximum(before, 0.0) @ self.outer + self.outer_bias)
+        rows = np.arange(len(X))
+        p[rows, labels] = 0.0
+        # As a sum over the *other* classes: 1 - p of the own label would cancel to zero long before they do.
+        pull = -p
+        pull[rows, labels] = p.sum(axis=1)
+        return np.asarray(((pull @ self.outer.T) * (before > 0.0)) @ self.inner.T)
+
+
+def train(
+    X: Array,
+    targets: Array,
+    rng: np.random.Generator,
+    *,
+    hidden: int = 64,
+    steps: int = 600,
+    batch: int = 64,
+    rate: float = 0.01,
+    decay: float = 1e-3,
+) -> Network:
+    """Fit a network to X (n, dimension) and target distributions (n, classes), n >= 1; rows of targets are normalised.
+
+    Adam (Kingma & Ba 2015, algorithm 1) on `steps` random batches, with a step size that falls linearly from `rate` to
+    zero. The inputs are centred and scaled by one number, which is folded into the first layer. About 0.1 ms a
+    step for 64 inputs; made for pictures of hundreds of pixels, not of thousands.
+
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.array([[0.0, 0.0], [1.0, 1.0]])
+    >>> network = train(X, np.array([[0.9, 0.1], [0.2, 0.8]]), rng, hidden=8)
+    >>> network.probabilities(X).round(1).tolist()
+    [[0.9, 0.1], [0.2, 0.8]]
+    """
+    centre = X.mean(axis=0)
+    scale = float(X.std()) or 1.0
+    Z = (X - centre) / scale
+    Y = targets / targets.sum(axis=1, keepdims=True)
+    n, dimension = Z.shape
+    classes = Y.shape[1]
+    parameters = [
+        rng.normal(0.0, np.sqrt(2.0 / dimension), (dimension, hidden)),
+        np.zeros(hidden),
+        rng.normal(0.0, np.sqrt(1.0 / hidden), (hidden, classes)),
+        np.zeros(classes),
+    ]
+    mean = [np.zeros_like(p) for p in parameters]
+    square = [np.zeros_like(p) for p in parameters]
+    for step in range(1, steps + 1):
+        chosen = rng.integers(n, size=min(batch, n))
+        x = Z[chosen]
+        inner, inner_bias, outer, outer_bias = parameters
+        h = np.maximum(x @ inner + inner_bias, 0.0)
+        error = (_softmax(h @ outer + outer_bias) - Y[chosen]) / len(chosen)
+        back = (error @ outer.T) * (h > 0.0)
+        gradients = (x.T @ back + decay * inner, back.sum(axis=0), h.T @ error + decay * outer, error.sum(axis=0))
+        size = rate * (1.0 - step / (steps + 1)) * np.sqrt(1.0 - 0.999**step) / (1.0 - 0.9**step)
+        for i, gradient in enumerate(gradients):
+            mean[i] += 0.1 * (gradient - mean[i])
+            square[i] += 0.001 * (gradient**2 - square[i])
+            parameters[i] -= size * mean[i] / (np.sqrt(square[i]) + 1e-8)
+    inner, inner_bias, outer, outer_bias = parameters
+    inner = inner / scale
+    return Network(inner, inner_bias - centre @ inner, outer, outer_bias)
+
+
+def one_hot(labels: Labels, classes: int) -> Array:
+    """Labels (n,) as distributions (n, classes).
+
+    >>> one_hot(np.array([1, 0]), 3).tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    """
+    return np.asarray(np.eye(classes)[labels])
+
+
+def _softmax(logits: Array) -> Array:
+    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))

@@ -1,0 +1,207 @@
+"""Client state: one row per client in each of a few dozen arrays, and the snapshot of one row.
+
+Each family of features or evidence declares its columns (`LAYOUT`) and owns them; here they are allocated, grown, cleared and
+packed. A snapshot is the bytes of one client's row, without the places of the memory that are still empty, behind a header
+that names the version of the format, the layout and the reference, so that a row is never read with another meaning. It
+holds no code and no pickle, and it travels through Kafka.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from detector.errors import SnapshotError
+from detector.evidence import accumulate
+from detector.evidence.accumulate import CHANNELS, Evidence
+from detector.features import NAMES, admission, coverage, memory, outputs, rate
+from detector.features.admission import Admission
+from detector.features.coverage import Coverage
+from detector.features.memory import Memory
+from detector.features.outputs import Outputs
+from detector.features.rate import Rate
+
+SNAPSHOT_VERSION = 1
+NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]
+
+
+class Standing(NamedTuple):
+    """Per client: what was decided so far, and the last look.
+
+    `reached` (channels and novelty) is the highest action each kind of evidence has led to, `reached_at` the query count then;
+    `held` the action of the latest decision and `held_until_ms` its end; `revision` the number of decisions; `highest` the
+    highest action ever; `strange` how many looks in a row were beyond the bar of novelty; `row` the features at the last
+    look and `novelty` the score there.
+    """
+
+    reached: npt.NDArray[np.uint8]
+    reached_at: npt.NDArray[np.uint32]
+    held: npt.NDArray[np.uint8]
+    held_until_ms: npt.NDArray[np.int64]
+    revision: npt.NDArray[np.uint32]
+    highest: npt.NDArray[np.uint8]
+    strange: npt.NDArray[np.uint8]
+    novelty: npt.NDArray[np.float32]
+    row: npt.NDArray[np.float32]
+
+
+STANDING: Layout = {
+    "reached": ("u1", (NOVELTY + 1,)),
+    "reached_at": ("u4", (NOVELTY + 1,)),
+    "held": ("u1", ()),
+    "held_until_ms": ("i8", ()),
+    "revision": ("u4", ()),
+    "highest": ("u1", ()),
+    "strange": ("u1", ()),
+    "novelty": ("f4", ()),
+    "row": ("f4", (len(NAMES),)),
+}
+PER_ANCHOR = {"z": 1, "c": 0, "label": 0, "order": 0, "depth": 0, "mark": 0}  # which axis of a row counts the anchors
+
+
+class Columns:
+    """The arrays of all families for `capacity` clients.
+
+    Untouched rows cost address space only: the operating system gives them memory when a client first uses them.
+    """
+
+    def __init__(self, capacity: int, *, anchors: int = memory.ANCHORS, window: int = memory.WINDOW) -> None:
+        shapes = dict(memory.LAYOUT)
+        for name, axis in PER_ANCHOR.items():
+            kind, shape = shapes[name]
+            shapes[name] = (kind, (*shape[:axis], anchors, *shape[axis + 1 :]))
+        shapes["window"] = ("f4", (window,))
+        self.capacity = capacity
+        self.admission = Admission(**_zeros(admission.LAYOUT, capacity))
+        self.rate = Rate(**_zeros(rate.LAYOUT, capacity))
+        self.coverage = Coverage(**_zeros(coverage.LAYOUT, capacity))
+        self.memory = Memory(**_zeros(shapes, capacity))
+        self.outputs = Outputs(**_zeros(outputs.LAYOUT, capacity))
+        self.evidence = Evidence(**_zeros(accumulate.LAYOUT, capacity))
+        self.standing = Standing(**_zeros(STANDING, capacity))
+        digest = hashlib.sha256()
+        for name, array in self._named():
+            digest.update(f"{name}{array.dtype.str}{array.shape[1:]};".encode())
+        self.layout = digest.hexdigest()[:16]
+
+    def _named(self) -> list[tuple[str, npt.NDArray[np.generic]]]:
+        families = (
+            self.admission,
+            self.rate,
+            self.coverage,
+            self.memory,
+            self.outputs,
+            self.evidence,
+            self.standing,
+        )
+        return [(f"{type(family).__name__}.{name}", array) for family in families for name, array in family._asdict().items()]
+
+    @property
+    def bytes_per_client(self) -> int:
+        """Memory of one client's row."""
+        return sum(array.nbytes // self.capacity for _, array in self._named())
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` clients; rows keep their places."""
+        for family in ("admission", "rate", "coverage", "memory", "outputs", "evidence", "standing"):
+            columns = getattr(self, family)
+            grown = {}
+            for name, array in columns._asdict().items():
+                larger = np.zeros((capacity, *array.shape[1:]), array.dtype)
+                larger[: self.capacity] = array
+                grown[name] = larger
+            setattr(self, family, type(columns)(**grown))
+        self.capacity = capacity
+
+    def clear(self, slots: npt.NDArray[np.intp]) -> None:
+        """Forget the clients at `slots`."""
+        for _, array in self._named():
+            array[slots] = 0
+
+    def pack(self, slot: int) -> bytes:
+        """Return the bytes of one client's row, empty anchors left out."""
+        held = int(self.memory.held[slot])
+        parts = [held.to_bytes(2, "little")]
+        for name, array in self._named():
+            family, _, column = name.partition(".")
+            row = array[slot]
+            if family == "Memory" and column in PER_ANCHOR:
+                row = row[(slice(None),) * PER_ANCHOR[column] + (slice(0, held),)]
+            parts.append(np.ascontiguousarray(row).tobytes())
+        return b"".join(parts)
+
+    def unpack(self, slot: int, packed: bytes) -> None:
+        """Write the bytes of `pack` into the row at `slot`.
+
+        Raises `SnapshotError` when their number does not fit this layout.
+        """
+        held = int.from_bytes(packed[:2], "little")
+        at = 2
+        for name, array in self._named():
+            family, _, column = name.partition(".")
+            row = np.zeros_like(array[slot])
+            part = row
+            if family == "Memory" and column in PER_ANCHOR:
+                part = row[(slice(None),) * PER_ANCHOR[column] + (slice(0, held),)]
+            piece = packed[at : at + part.nbytes]
+            if len(piece) != part.nbytes:
+                raise SnapshotError("the snapshot is cut off")
+            part[...] = np.frombuffer(piece, array.dtype).reshape(part.shape)
+            at += part.nbytes
+            array[slot] = row
+        if at != len(packed):
+            raise SnapshotError("the snapshot is longer than its layout")
+
+
+class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """One client as it travels: see `dump` and `load`."""
+
+    version: int
+    layout: str
+    reference: str
+    model: str
+    client: str
+    row: bytes
+    examples: dict[str, list[str]]  # channel -> ids of the latest queries that carried weight
+
+
+def dump(snapshot: ClientSnapshot) -> bytes:
+    """Encode a snapshot (MessagePack)."""
+    return msgspec.msgpack.encode(snapshot)
+
+
+def load(data: bytes, *, layout: str, reference: str) -> ClientSnapshot:
+    """Decode a snapshot and check that its row means here what it meant where it was written.
+
+    Raises `SnapshotError` that says what differs: the format's version, the layout, or the reference.
+    """
+    try:
+        version = msgspec.msgpack.decode(data, type=list)[0]
+    except (msgspec.MsgspecError, IndexError, TypeError) as error:
+        raise SnapshotError(f"not a client snapshot: {error}") from error
+    if version != SNAPSHOT_VERSION:
+        raise SnapshotError(
+            f"the snapshot has format {version}, this version reads format {SNAPSHOT_VERSION}: "
+            "run the version that wrote it, or start without saved state"
+        )
+    try:
+        snapshot = msgspec.msgpack.decode(data, type=ClientSnapshot)
+    except msgspec.MsgspecError as error:
+        raise SnapshotError(f"the snapshot is damaged: {error}") from error
+    if snapshot.layout != layout:
+        raise SnapshotError("the snapshot was written with another layout of client state: start without saved state")
+    if snapshot.reference != reference:
+        raise SnapshotError(
+            f"the snapshot of client {snapshot.client!r} was written under another baseline "
+            f"({snapshot.reference}, now {reference}): its memory of queries has no meaning here"
+        )
+    return snapshot
+
+
+def _zeros(layout: Layout, capacity: int) -> dict[str, Any]:
+    return {name: np.zeros((capacity, *shape), kind) for name, (kind, shape) in layout.items()}

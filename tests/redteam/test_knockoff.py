@@ -1,0 +1,26 @@
+import numpy as np
+
+from detector.redteam.conversation import converse
+from detector.redteam.knockoff import knockoff_random
+from detector.redteam.victim import Victim
+
+
+def test_a_given_data_set_is_asked_once_through_in_random_order(victim: Victim) -> None:
+    """Each foreign picture is asked exactly once, not in the order given, and then the conversation ends."""
+    foreign = np.random.default_rng(0).uniform(0.0, 16.0, (40, 64))
+    pool = victim.attacker
+    client = knockoff_random(pool.vectors, pool.labels, np.random.default_rng(1), victim.value_range, 10, foreign=foreign)
+    vectors, _, _ = converse(client, victim.predict, 1_000)
+    assert len(vectors) == 40
+    assert not np.array_equal(vectors, foreign)
+    assert np.array_equal(vectors[np.lexsort(vectors.T)], foreign[np.lexsort(foreign.T)])
+
+
+def test_drawn_pictures_are_foreign_to_the_victim(victim: Victim) -> None:
+    """Drawn pictures lie further from the pool than fresh pictures of the victim's own kind do."""
+    pool = victim.attacker
+    client = knockoff_random(pool.vectors, pool.labels, np.random.default_rng(1), victim.value_range, 10)
+    vectors, _, _ = converse(client, victim.predict, 100)
+    own = np.linalg.norm(victim.benign.vectors[:100, None] - pool.vectors[None], axis=2).min(axis=1)
+    theirs = np.linalg.norm(vectors[:, None] - pool.vectors[None], axis=2).min(axis=1)
+    assert np.quantile(theirs, 0.1) > np.quantile(own, 0.9)
