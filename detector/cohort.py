@@ -8,9 +8,8 @@ Nothing here depends on where a batch was cut. Where order matters across famili
 that must make room) the batch is walked, or split, at exactly that event.
 """
 
-import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from detector.errors import SnapshotError
 from detector.evidence.accumulate import CHANNELS, RATES_ATTACK, RATES_INNOCENT, accumulate
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
-from detector.features.admission import FRESH, LATE, REPEATED, admit, look_after
+from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
 from detector.features.coverage import LABELS, place_labels, update_coverage
 from detector.features.memory import RING, WINDOW, observe
 from detector.features.normality import shapiro_coefficients
@@ -101,6 +100,9 @@ class Cohort:
         self._free: list[int] = []
         self._seed = np.zeros(capacity, np.uint64)
         self._dirty = np.zeros(capacity, bool)
+        self._forgotten: set[str] = set()  # since the last snapshot
+        self._kept = np.zeros(capacity, bool)
+        self._ledger = Ledger()
         self._examples: dict[int, dict[int, deque[str]]] = {}
         self._since_lesson = 0
         self._coefficients = np.zeros((window + 1, window // 2))
@@ -127,14 +129,15 @@ class Cohort:
         outputs = Outputs()
         start = 0
         while start < len(batch):
-            stop, slots = self._seat(batch.client, start, outputs)
+            stop, slots = self._seat(batch, start, emitted, outputs)
             part = batch if stop - start == len(batch) else batch.take(np.arange(start, stop))
             self._pass(part, slots, emitted, outputs)
             start = stop
         return outputs
 
-    def _seat(self, clients: Sequence[str], start: int, outputs: Outputs) -> tuple[int, npt.NDArray[np.int64]]:
+    def _seat(self, batch: Batch, start: int, emitted: int | None, outputs: Outputs) -> tuple[int, npt.NDArray[np.int64]]:
         """Give every client from `start` on its slot, as far as that needs nobody to leave in between."""
+        clients = batch.client
         stop = min(start + MOST_AT_ONCE, len(clients))
         find = self._slots.get
         slots = [find(client, -1) for client in clients[start:stop]]
@@ -149,7 +152,8 @@ class Cohort:
                 if len(self._slots) >= self.max_clients:
                     if i > 0:
                         return start + i, np.array(slots[:i], np.int64)
-                    self._make_room(outputs)
+                    self._make_room(int(batch.sequence[start]) if emitted is None else emitted, outputs)
+                    slots = [find(client, -1) for client in clients[start:stop]]  # who left may be back in this batch
                 known = self._admit_client(client)
             slots[i] = known
         return stop, np.array(slots, np.int64)
@@ -164,28 +168,37 @@ class Cohort:
                 self.columns.grow(2 * self.columns.capacity)
                 self._seed = np.resize(self._seed, self.columns.capacity)
                 self._dirty = np.concatenate([self._dirty, np.zeros(self.columns.capacity - slot, bool)])
+                self._kept = np.concatenate([self._kept, np.zeros(self.columns.capacity - slot, bool)])
         self._slots[client] = slot
         self._names[slot] = client
+        self._forgotten.discard(client)
         code = blake2b(f"{self.model}\0{client}".encode(), digest_size=8).digest()
         self._seed[slot] = int.from_bytes(code, "little")
+        self._kept[slot] = True
         return slot
 
-    def _make_room(self, outputs: Outputs) -> None:
-        """Forget the clients without open evidence that have been silent longest, one in 64 of the capacity at a time."""
+    def _make_room(self, emitted: int, outputs: Outputs) -> None:
+        """Forget the clients without open evidence that have been silent longest, one in 64 of the capacity at a time.
+
+        More of them leave where clients whose evidence has faded since are held beyond the capacity.
+        """
         used = np.array([slot for slot, name in enumerate(self._names) if name is not None], np.int64)
         closed = used[~self._has_open_evidence(used)]
-        leaving = max(self.max_clients // 64, 1)
+        leaving = max(self.max_clients // 64, len(used) - self.max_clients + 1)
         oldest = closed[np.argsort(self.columns.admission.last_sequence[closed], kind="stable")[:leaving]]
         for slot in oldest.tolist():
-            outputs.departed.append(self.report(slot))
+            outputs.departed.append(self.report(slot, emitted))
             self._forget(slot)
+        self._ledger.sweep(self.columns.admission, self._kept)
         self.columns.clear(oldest)
 
     def _forget(self, slot: int) -> None:
         del self._slots[self.name(slot)]
+        self._forgotten.add(self.name(slot))
         self._names[slot] = None
         self._examples.pop(slot, None)
         self._dirty[slot] = False
+        self._kept[slot] = False
         self._free.append(slot)
 
     def _has_open_evidence(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -203,8 +216,22 @@ class Cohort:
         verdict = np.empty(n, np.uint8)
         position = np.zeros(n, np.int64)
         look = np.zeros(n, np.bool_)
-        codes = np.array([zlib.crc32(event_id.encode()) for event_id in batch.event_id], np.uint32)
-        admit(columns.admission, slot, batch.time, codes, batch.sequence, self._lateness_ms, verdict, position, look)
+        keys = self._ledger.keys(batch.event_id, self._seed[slot])
+        self._ledger.reserve(n, columns.admission, self._kept)
+        self._ledger.entered(
+            admit(
+                columns.admission,
+                self._ledger.entries,
+                slot,
+                batch.time,
+                keys,
+                batch.sequence,
+                self._lateness_ms,
+                verdict,
+                position,
+                look,
+            )
+        )
 
         look_event = np.flatnonzero(look)
         look_row = np.full(n, -1, np.int64)
@@ -333,20 +360,22 @@ class Cohort:
             r = row_of.get(i)
             if r is not None:
                 last_row[s] = r
-            seen = last_row.get(s)
-            moment = Moment(
-                batch=batch,
-                event=i,
-                slot=s,
-                queries=int(position[i]),
-                peak=peak[i],
-                channels=channels,
-                score=float(score[r]) if r is not None else None,
-                row=rows[seen] if seen is not None else standing.row[s].astype(np.float64),
-                emitted=int(batch.sequence[i]) if emitted is None else emitted,
-            )
-            self.judge.judge(moment, outputs)
-            if r is None or moment.queries not in LESSONS:
+            asked = int(position[i])
+            if channels or r is None or not self.judge.passes(s, float(score[r])):
+                seen = last_row.get(s)
+                moment = Moment(
+                    batch=batch,
+                    event=i,
+                    slot=s,
+                    queries=asked,
+                    peak=peak[i],
+                    channels=channels,
+                    score=float(score[r]) if r is not None else None,
+                    row=rows[seen] if seen is not None else standing.row[s].astype(np.float64),
+                    emitted=int(batch.sequence[i]) if emitted is None else emitted,
+                )
+                self.judge.judge(moment, outputs)
+            if r is None or asked not in LESSONS:
                 continue
             innocent = not standing.reached[s].any() and not standing.revision[s] and float(peak[i].max()) <= OPEN
             if innocent and int(fresh_before[i]) - taught_at >= LESSON_EVERY:
@@ -368,7 +397,7 @@ class Cohort:
             for i in np.flatnonzero(verdict == LATE).tolist()
         ]
 
-    def report(self, slot: int) -> Report:
+    def report(self, slot: int, emitted: int = -1) -> Report:
         """Return the client at `slot` as it stands."""
         columns = self.columns
         peaks = {name: round(float(columns.evidence.peak[slot, j]), 4) for j, name in enumerate(CHANNELS)}
@@ -384,6 +413,7 @@ class Cohort:
             highest=int(columns.standing.highest[slot]),
             evidence=peaks | {"novelty": round(float(columns.standing.novelty[slot]), 4)},
             features=features,
+            emitted=emitted,
         )
 
     def reports(self) -> Iterator[Report]:
@@ -392,8 +422,12 @@ class Cohort:
             yield self.report(self._slots[client])
 
     def snapshots(self, *, changed_only: bool) -> Iterator[tuple[str, bytes]]:
-        """Yield (client, snapshot), of all clients or of those that changed since the last call."""
+        """Yield (client, snapshot), of all clients or of those that changed since the last call; empty for a forgotten one."""
+        if changed_only:
+            yield from ((client, b"") for client in sorted(self._forgotten))
+        self._forgotten.clear()
         slots = np.flatnonzero(self._dirty).tolist() if changed_only else list(self._slots.values())
+        entered = self._ledger.of(self.columns.admission)
         for slot in slots:
             examples = {CHANNELS[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
             yield (
@@ -406,6 +440,7 @@ class Cohort:
                         self.model,
                         self.name(slot),
                         self.columns.pack(slot),
+                        np.array(entered.get(slot, ()), np.uint64).tobytes(),
                         examples,
                     )
                 ),
@@ -424,6 +459,8 @@ class Cohort:
         if slot is None:
             slot = self._admit_client(snapshot.client)
         self.columns.unpack(slot, snapshot.row)
+        pairs = np.frombuffer(snapshot.ids, np.uint64).reshape(-1, 2)
+        self._ledger.enter(slot, pairs, self.columns.admission, self._kept)
         self._examples.pop(slot, None)
         for name, ids in snapshot.examples.items():
             self._examples.setdefault(slot, {})[CHANNELS.index(name)] = deque(ids, maxlen=EXAMPLES)

@@ -9,9 +9,18 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.engine import EngineSettings
@@ -65,11 +74,61 @@ class EngineSection(Section):
     """How much is remembered."""
 
     max_clients: int = Field(100_000, ge=2, description="clients kept per model and partition, about 9 KB each")
-    lateness_minutes: Minutes = Field(60.0, description="how far behind its client's latest event an event may be")
+    lateness_minutes: Minutes = Field(10.0, description="how far behind its client's latest event an event may be")
     max_skew_minutes: Minutes = Field(5.0, description="how far ahead of the clock an event may be")
     max_record_bytes: int = Field(1_048_576, ge=1024, description="longer records go to the dead letters")
     learning_events: int = Field(512, ge=32, le=100_000, description="events to learn a model without baseline from")
     seed: int = Field(0, ge=0, lt=2**63, description="secret: decides which input columns are remembered")
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)]
+
+
+class KafkaSection(Section):
+    """Where the streams are; the service runs on Kafka when `bootstrap_servers` is set."""
+
+    bootstrap_servers: Names = Field((), description="host:port, several separated by commas")
+    input_topics: Names = Field((), description="prediction logs")
+    keyed: bool = Field(default=False, description="input topics are native and keyed by client: no ingest stage")
+    prefix: str = Field("detector.", description="of the service's own topics")
+    group_id: str = Field("detector", min_length=1)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = Field(None, description="file that holds the password, instead of it")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the broker's")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+    session_seconds: float = Field(45.0, ge=1, le=1800, description="a worker that is silent for longer loses its partitions")
+    checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="between two commits of client state and offsets")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "KafkaSection":
+        if self.security_protocol.startswith("SASL") and self.username is None:
+            raise ValueError("SASL needs a username")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the password, from the setting or the file.
+
+        Raises `ConfigError` when the file cannot be read.
+        """
+        if self.password_file is None:
+            return None if self.password is None else self.password.get_secret_value()
+        try:
+            return self.password_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"{self.password_file}: cannot read the password: {error.strerror}") from error
+
+
+class ServiceSection(Section):
+    """How a worker shows itself."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address of /livez, /readyz and /metrics; 0.0.0.0 for every one")
+    port: int = Field(9477, ge=-1, le=65535, description="their port; workers after the first add 1, 2, ...; 0: any; -1: none")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug shows ids of clients")
 
 
 class Config(BaseSettings):
@@ -83,6 +142,8 @@ class Config(BaseSettings):
     models: dict[str, ModelSection] = {}
     policy: PolicySection = PolicySection()
     engine: EngineSection = EngineSection()
+    kafka: KafkaSection = KafkaSection()
+    service: ServiceSection = ServiceSection()
 
     @classmethod
     def settings_customise_sources(
@@ -97,11 +158,22 @@ class Config(BaseSettings):
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
 
+    def with_baseline(self, folder: Path | None) -> "Config":
+        """Return the same configuration with another baseline, unless `folder` is None."""
+        return self if folder is None else self.model_copy(update={"baseline": BaselineSection(path=folder)})
+
     @property
     def version(self) -> str:
         """Short digest of everything that influences what is found; paths and secrets are not part of it."""
-        content = self.model_dump_json(exclude={"baseline": True, "engine": {"seed"}})
+        content = self.model_dump_json(exclude={"baseline": True, "engine": {"seed"}, "kafka": True, "service": True})
         return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """Return everything as plain data for people to read, with secrets masked."""
+        content: dict[str, dict[str, Any]] = self.model_dump(mode="json")
+        if content["engine"]["seed"]:
+            content["engine"]["seed"] = "***"
+        return content
 
     def engine_settings(self) -> EngineSettings:
         """Return what the engine needs to know."""
@@ -158,7 +230,7 @@ def load(path: Path | None) -> Config:
     folder = config.baseline.path
     if path is None or folder is None or folder.is_absolute() or _from_environment(("baseline", "path")):
         return config
-    return config.model_copy(update={"baseline": BaselineSection(path=path.parent / folder)})
+    return config.with_baseline(path.parent / folder)
 
 
 def _from_environment(place: tuple[Any, ...]) -> str | None:

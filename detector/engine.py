@@ -49,7 +49,7 @@ class EngineSettings:
 
     terms: Terms = field(default_factory=Terms)
     max_clients: int = 100_000
-    lateness_ms: int = 3_600_000
+    lateness_ms: int = 600_000
     learning_events: int = 512
     seed: int = 0
     categorical: Mapping[str, tuple[int, ...]] | None = None
@@ -73,6 +73,7 @@ class Shard:
         self._cohorts: dict[str, Cohort] = {}
         self._learned: dict[str, Reference] = {}
         self._waiting: dict[str, list[Batch]] = {}
+        self._awaited: dict[str, set[tuple[str, str, int]]] = {}
 
     def process(self, *batches: Batch) -> Outputs:
         """Process batches, one per model, that were cut from the same stretch of the stream."""
@@ -134,20 +135,36 @@ class Shard:
         return self._cohort(model).judge.bars
 
     def _learn(self, batch: Batch) -> Outputs:
-        """Hold events back until there are enough; the event that completes them sets everything going."""
+        """Hold events back until there are enough; the event that completes them sets everything going.
+
+        Repeats are left out at once, or they would shape what is learned.
+        """
         waiting = self._waiting.setdefault(batch.model, [])
-        missing = self._settings.learning_events - sum(map(len, waiting))
-        waiting.append(batch.take(np.arange(min(missing, len(batch)))))
-        if len(batch) < missing:
-            return Outputs()
-        outputs = self._start(batch.model, int(batch.sequence[missing - 1]))
-        if len(batch) > missing:
-            outputs.add(self._cohorts[batch.model].process(batch.take(np.arange(missing, len(batch)))))
+        known = self._awaited.setdefault(batch.model, set())
+        # At least one, in case that fewer are asked for since these began to wait.
+        missing = max(self._settings.learning_events - sum(map(len, waiting)), 1)
+        fresh: list[int] = []
+        at = 0
+        while at < len(batch) and len(fresh) < missing:
+            key = (batch.client[at], batch.event_id[at], int(batch.time[at]))
+            if key not in known:
+                known.add(key)
+                fresh.append(at)
+            at += 1
+        outputs = Outputs(repeated=at - len(fresh))
+        if fresh:
+            waiting.append(batch.take(np.array(fresh)))
+        if len(fresh) < missing:
+            return outputs
+        outputs.add(self._start(batch.model, int(batch.sequence[at - 1])))
+        if at < len(batch):
+            outputs.add(self._cohorts[batch.model].process(batch.take(np.arange(at, len(batch)))))
         return outputs
 
     def _start(self, model: str, emitted: int) -> Outputs:
         """Learn the input space from the events that wait, then process them."""
         waiting = self._waiting.pop(model)
+        self._awaited.pop(model, None)
         vectors = np.concatenate([batch.vector for batch in waiting])
         labels = len({int(label) for batch in waiting for label in batch.label})
         categorical = (self._settings.categorical or {}).get(model, ())
@@ -190,7 +207,8 @@ class Shard:
     def snapshot(self, *, changed_only: bool = False) -> dict[tuple[str, str], bytes]:
         """Return the state as (model, client) -> bytes; under the empty client, what belongs to the model itself.
 
-        With `changed_only`, clients that did not change since the last call are left out.
+        With `changed_only`, clients that did not change since the last call are left out, and those forgotten since have empty
+        bytes: what a compacted topic holds after all of it is the whole state.
         """
         saved = {}
         for model, cohort in self._cohorts.items():
@@ -210,21 +228,33 @@ class Shard:
     def restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
         """Take over what `snapshot` returned, into a shard that has processed nothing.
 
-        Raises `SnapshotError` when a snapshot is damaged, of another version, or of another baseline.
+        Raises `SnapshotError` when a snapshot is damaged, of another version, or of another baseline; the shard is of no use then.
         """
+        try:
+            self._restore(saved)
+        except SnapshotError:
+            raise
+        except Exception as error:  # damaged bytes raise whatever they lead to
+            raise SnapshotError(f"the saved state is damaged: {error!r}") from error
+
+    def _restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
         for (model, client), data in saved.items():
             if client != SHARD_KEY:
                 continue
             own = _unpack(data)
+            if model in self._baselines and ("waiting" in own or "reference" in own):
+                raise SnapshotError(
+                    f"the saved state of model {model!r} was made without a baseline, and now there is one: "
+                    "start without saved state"
+                )
             if "waiting" in own:
-                self._waiting[model] = [_unpack_batch(model, packed) for packed in own["waiting"]]
+                waiting = [_unpack_batch(model, packed) for packed in own["waiting"]]
+                self._waiting[model] = waiting
+                self._awaited[model] = {
+                    key for batch in waiting for key in zip(batch.client, batch.event_id, batch.time.tolist(), strict=True)
+                }
                 continue
             if "reference" in own:
-                if model in self._baselines:
-                    raise SnapshotError(
-                        f"the saved state of model {model!r} was learned without a baseline, and now there is one: "
-                        "start without saved state"
-                    )
                 self._learned[model] = reference.from_arrays(_unpack_arrays(own["reference"]))
             elif model not in self._baselines:
                 raise SnapshotError(f"the saved state of model {model!r} needs the baseline it was made under")
@@ -232,7 +262,7 @@ class Shard:
             cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
             cohort.since_lesson = own["since_lesson"]
         for (model, client), data in saved.items():
-            if client == SHARD_KEY:
+            if client == SHARD_KEY or not data:
                 continue
             if model not in self._cohorts:
                 raise SnapshotError(f"the saved state of model {model!r} lacks the part of the model itself")

@@ -7,12 +7,14 @@
     ├── SourceError        a log cannot be read (missing, damaged, cut off)
     ├── BaselineError      a baseline cannot be fitted, read or used here
     ├── SnapshotError      a client snapshot is of another version or another baseline
-    └── OutputError        results cannot be written (full disk, no permission)
+    ├── OutputError        results cannot be written (full disk, no permission)
+    ├── ServerError        a local server cannot be had or does not start
+    └── ServiceError       Kafka cannot be used: unreachable, refused, or its topics do not fit
 
 Bad records are not errors: they become dead letters and the stream goes on.
 """
 
-__all__ = ["BaselineError", "ConfigError", "DetectorError", "OutputError", "SnapshotError", "SourceError"]
+__all__ = ["BaselineError", "ConfigError", "DetectorError", "OutputError", "ServerError", "ServiceError", "SnapshotError", "SourceError"]
 
 
 class DetectorError(Exception):
@@ -37,3 +39,11 @@ class SnapshotError(DetectorError):
 
 class OutputError(DetectorError):
     """Results cannot be written where they were asked for."""
+
+
+class ServerError(DetectorError):
+    """A local server cannot be had (no Java, no network for the first fetch) or does not start; says what to install or why."""
+
+
+class ServiceError(DetectorError):
+    """Kafka cannot be used: it is unreachable, refuses us, or its topics do not fit."""

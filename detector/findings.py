@@ -88,7 +88,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A client as it stands, for the list of clients."""
+    """A client as it stands, for the list of clients.
+
+    `emitted` is the stream position at which it was forgotten, -1 while it is held.
+    """
 
     client: str
     model: str
@@ -96,6 +99,7 @@ class Report:
     highest: int
     evidence: Mapping[str, float]
     features: Mapping[str, float]
+    emitted: int = -1
 
 
 @dataclass(slots=True)
@@ -121,3 +125,4 @@ class Outputs:
         self.findings.sort(key=lambda finding: (finding.emitted, finding.sequence))
         self.orders.sort(key=lambda order: (order.emitted, order.sequence))
         self.refusals.sort(key=lambda refusal: refusal.sequence)
+        self.departed.sort(key=lambda report: report.emitted)

@@ -70,6 +70,13 @@ class Judge:
         """Say whose clients are judged."""
         self._cohort = cohort
 
+    def passes(self, slot: int, score: float) -> bool:
+        """Tell whether a look calls for nothing, as nearly all do; then that is noted, and it need not be judged."""
+        if score >= self.bars.alert:
+            return False
+        self._cohort.columns.standing.strange[slot] = 0
+        return True
+
     def judge(self, moment: Moment, outputs: Outputs) -> None:
         """Add to `outputs` what the moment calls for, and note it in the client's standing."""
         for channel in moment.channels:

@@ -25,6 +25,7 @@ from detector.models.baseline import Baseline
 from detector.partition import partition_of
 
 NO_BASELINE = "none"
+BATCH_SIZE = 1000
 
 
 class Sink(Protocol):

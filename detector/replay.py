@@ -13,14 +13,11 @@ from detector.engine import EngineSettings
 from detector.errors import BaselineError, SourceError
 from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
-from detector.ingest.lines import Chunk
 from detector.ingest.source import Position, read_lines
 from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
-from detector.pipeline import NO_BASELINE, Counts, Pipeline, cut
+from detector.pipeline import BATCH_SIZE, NO_BASELINE, Counts, Pipeline, cut
 from detector.sinks.folder import FolderSink
-
-BATCH_SIZE = 1000
 
 Progress = Callable[[Position, Counts], None]
 
@@ -33,12 +30,12 @@ class Replayed:
     problems: tuple[str, ...]
 
 
-def load_baseline(config: Config, folder: Path | None = None) -> Baseline | None:
-    """Return the baseline in `folder`, else the configured one, else None.
+def load_baseline(config: Config) -> Baseline | None:
+    """Return the configured baseline, or None where none is configured.
 
     Raises `BaselineError` when it cannot be used.
     """
-    path = folder or config.baseline.path
+    path = config.baseline.path
     if path is None:
         return None
     baseline = baselines.load(path)
@@ -50,6 +47,33 @@ def load_baseline(config: Config, folder: Path | None = None) -> Baseline | None
                 f"the configuration says {section.dimension}"
             )
     return baseline
+
+
+def summarise(
+    counts: Counts,
+    seconds: float | None,
+    logs: Sequence[str],
+    partitions: int,
+    config: Config,
+    baseline: Baseline | None,
+) -> dict[str, Any]:
+    """Return the summary of a run: what happened, and its origin, enough to run the same again."""
+    folder = config.baseline.path if baseline is not None else None
+    return {
+        "events": counts.events,
+        "invalid": counts.invalid,
+        "duplicates": counts.repeated,
+        "clients": counts.clients,
+        "alerts": counts.alerts,
+        "decisions": counts.decisions,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "shadow": config.policy.shadow,
+        "logs": [log if log == "-" else str(Path(log).absolute()) for log in logs],
+        "partitions": partitions,
+        "baseline": None if folder is None else str(folder.absolute()),
+        "baseline_version": baseline.version if baseline else NO_BASELINE,
+        "config_version": config.version,
+    }
 
 
 def replay(
@@ -91,21 +115,8 @@ def replay(
             problems.append("interrupted: the results cover the log as far as it was read")
         unlearned = dict(pipeline.learning)
         pipeline.finish()
-        counts = pipeline.counts
         summary = {
-            "events": counts.events,
-            "invalid": counts.invalid,
-            "duplicates": counts.repeated,
-            "clients": counts.clients,
-            "alerts": counts.alerts,
-            "decisions": counts.decisions,
-            "seconds": round(time.perf_counter() - started, 3),
-            "shadow": config.policy.shadow,
-            "logs": [log if log == "-" else str(Path(log).absolute()) for log in logs],
-            "partitions": partitions,
-            "baseline": None if baseline is None else str((config.baseline.path or Path()).absolute()),
-            "baseline_version": baseline.version if baseline else NO_BASELINE,
-            "config_version": config.version,
+            **summarise(pipeline.counts, time.perf_counter() - started, logs, partitions, config, baseline),
             "learned_at_the_end": unlearned,
             "interrupted": interrupted,
             "problems": problems,
@@ -151,16 +162,3 @@ def fit(logs: Sequence[str], config: Config, progress: Callable[[Position], None
         return read_batches(logs, config, progress=progress)
 
     return baselines.fit_baseline(read, settings)
-
-
-def follow(
-    chunks: Iterable[Chunk], pipeline: Pipeline, sink: FolderSink | None, after: Callable[[Counts], None] | None = None
-) -> None:
-    """Feed a live stream to the pipeline, chunk by chunk, so that results are there as soon as their cause."""
-    for chunk in chunks:
-        for piece in cut(chunk, BATCH_SIZE):
-            pipeline.feed(piece)
-        if sink is not None:
-            sink.flush()
-        if after is not None:
-            after(pipeline.counts)

@@ -167,6 +167,7 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     model: str
     client: str
     row: bytes
+    ids: bytes  # pairs of 64 bits: key and event time of each id that a repeat could still bring
     examples: dict[str, list[str]]  # channel -> ids of the latest queries that carried weight
 
 

@@ -23,9 +23,12 @@ RATE_ATTACK = 0.3
 FLOOR = 14.0
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
 
-NEAREST_END, FARTHEST_END = 0.3, 0.7
+OFF_MIDDLE = 0.2  # how far from the middle a point may lie, as a share of the interval
+OFF_MIDDLE_TIGHT = 0.06  # likewise in spaces of a few dimensions,
+TIGHT = 0.03  # where the tolerance is below this
 SMOOTH = 0.25
 DEEP = 6
+GLANCE = 8  # coordinates that suffice to rule most pairs out
 
 
 @kernel
@@ -54,12 +57,42 @@ def on_line(first, second, middle, tolerance):
 
 
 @kernel
+def may_halve(query, z, near, squares, label, toward, tolerance):
+    """Tell whether the query may lie between two of the anchors `near` with different labels; False is certain.
+
+    Between two anchors the directions to them are opposite, up to an angle that the tolerance sets. A few coordinates suffice
+    to see that they are not, which spares nearly every query the exact test. `z` (coordinates, anchors) are the client's,
+    `squares` (anchors,) the squared distances, `toward` (n, few) is scratch.
+    """
+    n = near.shape[0]
+    few = toward.shape[1]
+    for a in range(n):
+        m = near[a]
+        scale = np.float32(1.0) / np.sqrt(max(squares[m], np.float32(1.0)))
+        for k in range(few):
+            toward[a, k] = (np.float32(z[k, m]) - query[k]) * scale
+    # Each direction is off the line by the tolerance at most, so their sum is at most twice as long.
+    most = np.float32(4.0 * tolerance * tolerance + 1e-3)
+    for a in range(n):
+        for b in range(a + 1, n):
+            if label[near[a]] != label[near[b]]:
+                rest = np.float32(0.0)
+                for k in range(few):
+                    d = toward[a, k] + toward[b, k]
+                    rest += d * d
+                if rest < most:
+                    return True
+    return False
+
+
+@kernel
 def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
     `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates, in the units of `query`;
     `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor.
     """
+    off_middle = OFF_MIDDLE if tolerance >= TIGHT else OFF_MIDDLE_TIGHT
     found = 0
     one = -1
     other = -1
@@ -69,7 +102,7 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
             if label[near[a]] == label[near[b]]:
                 continue
             position = on_line(gathered[a], gathered[b], query, tolerance)
-            if not (NEAREST_END <= position <= FARTHEST_END):
+            if not abs(position - 0.5) <= off_middle:  # NaN, off the line, fails as well
                 continue
             length = 0.0
             for k in range(query.shape[0]):

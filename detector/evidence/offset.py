@@ -8,9 +8,11 @@ them, in both directions, and the step is neither tiny nor huge.
 What innocent traffic also triggers it: a tester who adds random noise of one size to every value makes the attack's own
 query and is taken for one. Guards keep others out: changes of brightness, contrast or gamma move values by a smooth function
 of themselves (low von Neumann ratio, below); a steady camera flickers by single levels of its sensor, so a step must exceed
-the grain of the population's values; dithered and binary pictures move too much.
+the grain of the population's values; readings that differ by less than the memory can resolve look flat once they are
+rounded, so it must also exceed that by far; dithered and binary pictures move too much.
 
-Blind to: heavy-tailed step sizes, a random shift added to the whole query, inputs with fewer than eight sampled values.
+Blind to: steps below 2% of the value range, heavy-tailed step sizes, a random shift added to the whole query, inputs with fewer
+than eight sampled values.
 """
 
 import numpy as np
@@ -26,6 +28,7 @@ MOVED = 1e-3  # of the value range
 LARGEST = 0.4  # of the value range
 CLOSEST = 0.144  # in median nearest-neighbour distances
 GRAINS = 1.5  # a flat step of one level is what rounding does
+ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes
 
 
 @kernel
@@ -72,7 +75,7 @@ def is_flat_offset(delta, anchor, distance, rounding, grain):
         if size > MOVED:
             moved += 1
             up += value > 0.0
-    if moved < 6 or largest >= LARGEST or largest <= GRAINS * grain:
+    if moved < 6 or largest >= LARGEST or largest <= max(GRAINS * grain, ROUNDINGS * rounding):
         return False
     equal = 0
     for value in delta:

@@ -20,9 +20,9 @@ Features, all distances in units of the population's median nearest-neighbour di
 `near_duplicate_rate`     share of fresh queries closer than 0.3 to an anchor
 `repeat_rate`             share of queries that repeat an anchor exactly
 `step`                    running mean of ln(distance to the previous query)
-`structure`               how evenly the difference of two of the client's queries spreads over the population's
-                          directions, each in units of its variance there, averaged; 1 for queries like the
-                          population's, whatever their offset, gain or sign, more for foreign ones
+`structure`               running mean of ln(how the difference of two of the client's queries spreads over the
+                          population's directions, each in units of its variance there); near 0 for queries like
+                          the population's, whatever their offset, gain or sign, more for foreign ones
 ========================  =====================================================================================
 
 What they see: queries made from earlier ones, sweeps, synthetic neighbours. What innocent traffic does as well: video is
@@ -34,7 +34,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.evidence.bisect import BISECT_WEIGHTS, bisection_depth
+from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, bisection_depth, may_halve
 from detector.evidence.offset import is_flat_offset
 from detector.features.coverage import LABELS
 from detector.features.normality import shapiro_w
@@ -73,7 +73,7 @@ LAYOUT = {
     "mark": ("u1", (ANCHORS,)),
     "held": ("u2", ()),
     "stored": ("u4", ()),
-    "newest": ("u1", ()),
+    "newest": ("u2", ()),
     "window": ("f4", (WINDOW,)),
     "window_count": ("u4", ()),
     "near": ("u4", ()),
@@ -104,7 +104,7 @@ class Memory(NamedTuple):
     mark: npt.NDArray[np.uint8]
     held: npt.NDArray[np.uint16]
     stored: npt.NDArray[np.uint32]
-    newest: npt.NDArray[np.uint8]
+    newest: npt.NDArray[np.uint16]
     window: npt.NDArray[np.float32]
     window_count: npt.NDArray[np.uint32]
     near: npt.NDArray[np.uint32]
@@ -290,6 +290,7 @@ def observe(
     query = np.empty(coordinates, np.float32)
     best = np.empty(NEIGHBOURS, np.int64)
     gathered = np.empty((NEIGHBOURS, coordinates), np.float32)
+    toward = np.empty((NEIGHBOURS, GLANCE), np.float32)
     delta = np.empty(sampled, np.float32)
     ordered = np.empty(state.window.shape[1], np.float64)
     scratch = np.empty(state.window.shape[1], np.float64)
@@ -322,11 +323,14 @@ def observe(
                 best[j] = m
                 found = min(found + 1, NEIGHBOURS)
 
-        if held > 0 and squares[best[0]] == 0.0 and state.label[s, best[0]] == label[i]:
-            repeat[i] = True
-            for j in range(sampled):
-                if state.c[s, best[0], j] != c[i, j]:
-                    repeat[i] = False
+        if held > 0 and squares[best[0]] == 0.0:
+            # A model that wavers gives one input several labels; the query repeats whichever anchor was given the same.
+            for m in range(held):
+                if squares[m] == 0.0 and state.label[s, m] == label[i] and not repeat[i]:
+                    repeat[i] = True
+                    for j in range(sampled):
+                        if state.c[s, m, j] != c[i, j]:
+                            repeat[i] = False
             state.repeats[s] += repeat[i]
 
         if not repeat[i]:
@@ -348,10 +352,7 @@ def observe(
                     state.mark[s, a] |= USED
 
                 compare_structure(state, s, query, squares, held, unit, variance, seed[s])
-                differ = False
-                for j in range(1, found):
-                    differ = differ or state.label[s, best[j]] != state.label[s, a]
-                if differ:
+                if may_halve(query, state.z[s], best[:found], squares, state.label[s], toward, tolerance):
                     for j in range(found):
                         for k in range(coordinates):
                             gathered[j, k] = np.float32(state.z[s, k, best[j]])

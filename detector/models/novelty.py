@@ -35,6 +35,10 @@ STAGES = np.array([8, 16, 24, 32, 48, 64, 96, 160, 256, 512, 1024, 4096])
 LEAST_SCALE = 0.06  # a feature that never varied in calibration may vary this much before it counts as one deviation
 LEAST_WIDTH = 0.2  # likewise for the width of a profile's range
 FARTHEST = 12.0
+# A client can only be too far from the population, not too close to it: +1 counts above the usual, -1 below, 0 both.
+SIDES = np.array(
+    [{"off_manifold": 1, "landmark_distance": 1, "population_share": -1}.get(name, 0) for name in NAMES[CONTENT]], np.int64
+)
 MOST = 1.5
 LEAST_CLIENTS = 8
 MOST_PROFILES = 8
@@ -120,10 +124,14 @@ def compare(rows, stage, low, high, center, scale, means, whiten, excess, distan
                 if np.isnan(value):
                     x[j] = 0.0
                     continue
-                over = max(low[s, p, j] - value, value - high[s, p, j], 0.0)
+                below = 0.0 if SIDES[j] > 0 else low[s, p, j] - value
+                above = 0.0 if SIDES[j] < 0 else value - high[s, p, j]
+                over = max(below, above, 0.0)
                 over = min(over / max(high[s, p, j] - low[s, p, j], LEAST_WIDTH), MOST)
                 outside += over * over
                 x[j] = min(max((value - center[s, j]) / scale[s, j], -FARTHEST), FARTHEST) - means[s, p, j]
+                if SIDES[j] * x[j] < 0.0:
+                    x[j] = 0.0
             total = 0.0
             for j in range(f):
                 part = 0.0
@@ -206,8 +214,9 @@ class Trees:
         """Learn the look of an innocent client; True when scores changed."""
         if self._trees.ready:
             self._recent.append(float(self._trees.score(row[None])[0]))
+        windows = self._trees.windows
         changed = self._trees.learn(row)
-        if changed and len(self._recent) >= WINDOW:
+        if self._trees.windows > windows and len(self._recent) >= WINDOW:
             self._median, high = (float(q) for q in np.quantile(self._recent, [0.5, 0.95]))
             self._usual = max(high - self._median, 1e-3)
         return changed
@@ -245,7 +254,7 @@ class Novelty:
         if self.norms is None or len(rows) == 0:
             return oddness
         norms = self.norms
-        stage = np.array([stage_of(q) for q in queries], np.int64)
+        stage = np.maximum(np.searchsorted(STAGES, queries, side="right") - 1, 0)
         excess, distance = np.empty((2, len(rows)))
         compare(
             np.ascontiguousarray(rows[:, CONTENT]),
@@ -273,7 +282,8 @@ class Novelty:
                 continue
             away = float((row[j] - center[j - CONTENT.start]) / scale[j - CONTENT.start])
             low, median, high = (float(q) for q in quantiles[j])
-            found.append((NAMES[j], float(row[j]), (low, median, high), away))
+            if SIDES[j - CONTENT.start] * away >= 0:
+                found.append((NAMES[j], float(row[j]), (low, median, high), away))
         return sorted(found, key=lambda entry: -abs(entry[3]))
 
 
@@ -306,7 +316,7 @@ def _profiles(looks: Looks, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.in
     means = np.array([x[looks.client == client].mean(axis=0) for client in clients])
     best = np.zeros(len(clients), np.int64)
     best_score = 0.0
-    for count in range(2, min(MOST_PROFILES, len(clients) // LEAST_MEMBERS) + 1):
+    for count in range(2, min(MOST_PROFILES, len(clients) // LEAST_MEMBERS, len(np.unique(means, axis=0))) + 1):
         found = KMeans(count, n_init=4, random_state=0).fit_predict(means).astype(np.int64)
         if np.bincount(found, minlength=count).min() < LEAST_MEMBERS:
             continue

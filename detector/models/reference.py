@@ -229,7 +229,9 @@ def fit_reference(
     projection, principal = _directions(centered, rng)
     reduced = centered @ projection
     quantum = float(4.0 * max(np.abs(reduced).max(), 1e-6) / 32767.0)
-    nearest = _median_nearest(reduced, rng)
+    # In whole steps, as they are remembered: equal queries may differ in the last bit of a product of matrices.
+    steps = np.rint(reduced / quantum)
+    nearest = quantum * _median_nearest(steps, rng)
     spectrum = np.sort(reduced.var(axis=0))[::-1]
     intrinsic = float(spectrum.sum() ** 2 / np.square(spectrum).sum())
     outside = np.sqrt(np.maximum(np.square(centered).sum(axis=1) - np.square(reduced[:, :principal]).sum(axis=1), 0.0))
@@ -258,7 +260,7 @@ def fit_reference(
         known_count=0,
         labels=labels,
         variance=(reduced.var(axis=0) / quantum**2).astype(np.float32),
-        landmarks=_landmarks(reduced / quantum, seed),
+        landmarks=_landmarks(steps, seed),
     )
     return _with_cells(reference, vectors)
 
@@ -266,6 +268,7 @@ def fit_reference(
 def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool | None) -> tuple[Floats, Floats]:
     """Return what to subtract from and multiply each raw column by."""
     dimension = vectors.shape[1]
+    vectors = np.clip(vectors, -1e38, 1e38)  # or differences would overflow
     low, middle, high = np.quantile(vectors, [0.005, 0.5, 0.995], axis=0)
     spread = high - low
     offset = np.zeros(dimension)
@@ -322,6 +325,8 @@ def _grain(values: Floats) -> float:
 
     Values are levels when, leaving aside the two ends where clipping piles them up, a few of them make up most of the data.
     """
+    if values.size == 0:
+        return 0.0
     inner = np.sort(values[(values > values.min()) & (values < values.max())])
     if len(inner) == 0:
         return 0.0

@@ -68,13 +68,13 @@ class OnlineTrees:
         return self.windows > 0
 
     def learn(self, row: npt.NDArray[np.float64]) -> bool:
-        """Learn one feature row (missing values as NaN); True when this completed a window and scores changed."""
-        known = ~np.isnan(row)
-        self._low[known] = np.minimum(self._low[known], row[known])
-        self._high[known] = np.maximum(self._high[known], row[known])
+        """Learn one feature row (missing values as NaN); True when scores changed: a wider range, or a complete window."""
+        wider = bool(((row < self._low) | (row > self._high)).any())
+        if wider:
+            self._low, self._high = np.fmin(self._low, row), np.fmax(self._high, row)
         self._model.learn_one(dict(enumerate(self._scale(row[None])[0].tolist())))
         if self._model.counter:
-            return False
+            return wider
         self._mass[:] = [[node.r_mass for node in nodes] for nodes in self._nodes]
         self.windows += 1
         return True

@@ -1,0 +1,65 @@
+# Everything needed is put into .venv here; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= detector-demo
+
+# Matrices are small here; threads of the linear algebra would only wait for each other on a busy machine.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## Create .venv and install the project and its tools into it
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed; say which with: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version) and installing into it (a minute or two, once)"
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(RUN)/python -m pip install --quiet --editable . --group dev
+	@touch $(READY)
+
+.PHONY: demo
+demo: $(READY) ## Watch a model theft being caught (about half a minute)
+	@$(RUN)/detector demo --out $(OUT)
+
+.PHONY: test
+test: $(READY) ## Run all tests
+	@$(RUN)/python -m pytest
+
+.PHONY: test-fast
+test-fast: $(READY) ## Run the tests that take no more than a moment
+	@$(RUN)/python -m pytest -m "not slow"
+
+.PHONY: check
+check: $(READY) ## Lint, check formatting and types
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+
+.PHONY: format
+format: $(READY) ## Format the code
+	@$(RUN)/ruff check --fix .
+	@$(RUN)/ruff format .
+
+.PHONY: bench
+bench: $(READY) ## Measure speed and memory, as ratios from one run (bench.json)
+	@$(RUN)/python tests/bench/bench_pipeline.py
+
+.PHONY: schemas
+schemas: $(READY) ## Write the contracts' JSON Schema files
+	@$(RUN)/detector schema export --out schemas
+
+.PHONY: clean
+clean: ## Remove what the commands above created
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out bench.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

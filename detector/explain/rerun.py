@@ -1,0 +1,80 @@
+"""The second run: the logs of a folder of results through the engine once more, with an eye on one client."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from detector.config import Config
+from detector.contracts.moment import rfc3339
+from detector.errors import SourceError
+from detector.evidence.accumulate import CHANNELS
+from detector.explain.case import channel_case, feature_figures, novelty_case
+from detector.explain.explanation import Explanation
+from detector.explain.remarks import advice_for, headline_of, warnings_about
+from detector.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
+from detector.explain.words import printable
+from detector.models.baseline import Baseline
+from detector.models.novelty import STAGES, stage_of
+from detector.pipeline import NO_BASELINE
+from detector.replay import Progress, replay
+from detector.trace import Tracer
+
+
+def explain(
+    client: str,
+    model: str | None,
+    folder: Path,
+    config: Config,
+    baseline: Baseline | None,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Explain a client of the results in `folder`, which a replay (or the demo) wrote.
+
+    `model` may be None if the client used one model only. `config` and `baseline` should be those of the run; if their
+    versions differ the explanation holds for what they say now, and warns.
+
+    Raises `SourceError` when the folder holds no complete results, the client is not in them, the model must be named, or a
+    log is gone.
+    """
+    summary = summary_of(folder)
+    model, recorded = find_client(client, model, folder)
+    logs = logs_of(summary, folder)
+    known = baseline.models if baseline else {}
+    settings = config.engine_settings()
+    tracer = Tracer(known, settings.terms, {client})
+    with TemporaryDirectory(prefix="detector-") as scratch:
+        again = Path(scratch)
+        partitions = int(summary.get("partitions", 1))
+        done = replay(logs, again, config, baseline, partitions=partitions, progress=progress, observer=tracer)
+        if done.summary["interrupted"]:
+            raise KeyboardInterrupt
+        found = [line for line in read_lines(again / "clients.jsonl") if (line["client"], line["model"]) == (client, model)]
+    if not found:
+        raise SourceError(f"client {printable(client)!r} is in {folder} but no longer in the logs it was made from")
+    now = found[-1]
+    trace = tracer.trace(client, model)
+    cases = (*(channel_case(trace, j) for j in range(len(CHANNELS))), novelty_case(trace))
+    reference = known[model].reference if model in known else None
+    return Explanation(
+        client=client,
+        model=model,
+        headline=headline_of(cases, str(now["level"]), len(trace.queries)),
+        level=str(now["level"]),
+        queries=len(trace.queries),
+        first=rfc3339(int(trace.time_ms.min())),
+        last=rfc3339(int(trace.time_ms.max())),
+        cases=cases,
+        decisions=tuple(decisions_of(folder, client, model, tracer.end_ms)),
+        look=int(trace.looks[-1]) if len(trace.looks) else 0,
+        stage=int(STAGES[stage_of(int(trace.looks[-1]))]) if reference is not None and len(trace.looks) else None,
+        features=feature_figures(trace, known.get(model)),
+        advice=tuple(advice_for(trace, config)),
+        warnings=tuple(warnings_about(summary, config, baseline, model, recorded, now, done.problems, trace)),
+        baseline_version=baseline.version if baseline else NO_BASELINE,
+        config_version=config.version,
+        trace=trace,
+        population=(reference.landmarks.T if reference else tracer.others(model)).astype(np.float64),
+        population_name="centre of the benign population" if reference else "query of another client",
+        unit=reference.unit if reference else None,
+    )

@@ -1,0 +1,194 @@
+"""What the bench times: decoding alone, ingest, the whole pipeline, and the two ways to do without it.
+
+Each subject takes lines and does all of its work before it returns; none keeps them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from detector.clock import Clock, HeldClock
+from detector.config import Config
+from detector.contracts import Alert, DeadLetter, Decision, to_json
+from detector.engine import SHARD_KEY
+from detector.evaluation.prada import Prada
+from detector.ingest.assemble import Assembler
+from detector.ingest.batch import Batch
+from detector.ingest.lines import Chunk
+from detector.models.baseline import Baseline, fit_baseline
+from detector.pipeline import Pipeline
+from detector.state import ClientSnapshot, dump
+from tests.bench.bench_log import START_MS, make_log
+from tests.bench.naive import NaivePipeline
+
+MODEL = "bench"
+BATCH = 1000
+CLOCK: Clock = HeldClock(START_MS + 10**10)
+
+Saved = Mapping[tuple[str, str], bytes]
+
+
+class _Client(msgspec.Struct, gc=False):
+    id: str
+
+
+class _Input(msgspec.Struct, gc=False):
+    vector: list[float]
+
+
+class _Output(msgspec.Struct, gc=False):
+    probabilities: list[float]
+
+
+class _Event(msgspec.Struct, gc=False):
+    client: _Client
+    input: _Input
+    output: _Output
+
+
+class DecodeToArrays:
+    """The least that any pipeline in Python does: decode, put the numbers into arrays, find the client's slot.
+
+    Nothing is checked and nothing else is kept, neither time nor label nor event id. In batches as large as the pipeline's
+    the decoded numbers outgrow the processor's nearest caches; in small ones they do not.
+    """
+
+    def __init__(self, batch: int = BATCH) -> None:
+        self._decode = msgspec.json.Decoder(_Event).decode
+        self._slots: dict[str, int] = {}
+        self._batch = batch
+
+    def __call__(self, lines: Sequence[bytes]) -> None:
+        decode, slots = self._decode, self._slots
+        for at in range(0, len(lines), self._batch):
+            events = [decode(line) for line in lines[at : at + self._batch]]
+            np.array([event.input.vector for event in events], np.float32)
+            np.array([event.output.probabilities for event in events], np.float32)
+            for event in events:
+                if event.client.id not in slots:
+                    slots[event.client.id] = len(slots)
+            np.array([slots[event.client.id] for event in events])
+
+
+class Ingest:
+    """Decode, check and assemble batches."""
+
+    def __init__(self) -> None:
+        self._assembler = Assembler(CLOCK)
+        self._sequence = 0
+
+    def __call__(self, lines: Sequence[bytes]) -> None:
+        for chunk in chunks(lines, self._sequence):
+            self._assembler.assemble_chunk(chunk, first_sequence=self._sequence)
+            self._sequence += len(chunk)
+
+
+class Documents:
+    """A sink that turns every document into its bytes, as one that delivers would, and keeps only their number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def _take(self, documents: Iterable[Alert | Decision | DeadLetter]) -> None:
+        for document in documents:
+            to_json(document)
+            self.count += 1
+
+    alerts = decisions = dead_letters = _take
+
+    def clients(self, clients: Iterable[dict[str, Any]]) -> None:
+        for client in clients:
+            orjson.dumps(client)
+            self.count += 1
+
+
+class Whole:
+    """The pipeline: from lines to rendered documents, every event remembered and every look scored."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        self.documents = Documents()
+        self._pipeline = Pipeline(Config(), baseline, self.documents, CLOCK)
+        self._line = 0
+
+    def __call__(self, lines: Sequence[bytes]) -> None:
+        for chunk in chunks(lines, self._line):
+            self._pipeline.feed(chunk)
+        self._line += len(lines)
+
+    def save(self) -> Saved:
+        return self._pipeline._shards[0].snapshot()
+
+    def restore(self, donors: Saved, clients: int) -> None:
+        """Take in so many clients, named as in the logs, with the memories of the donors in turn.
+
+        The ids of the donors' own events are left out: no repeat of them will come.
+        """
+        shard = self._pipeline._shards[0]
+        shard.restore({(MODEL, SHARD_KEY): donors[MODEL, SHARD_KEY]})
+        own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
+        cohort = shard._cohorts[MODEL]
+        for i in range(clients):
+            cohort.restore(dump(msgspec.structs.replace(own[i % len(own)], client=f"c{i:06d}", ids=b"")))
+
+    @property
+    def bytes_per_client(self) -> int:
+        return self._pipeline._shards[0]._cohorts[MODEL].columns.bytes_per_client
+
+    @property
+    def bytes_per_id(self) -> float:
+        """Memory of the ledger of event ids, by the ids in it."""
+        ledger = self._pipeline._shards[0]._cohorts[MODEL]._ledger
+        return ledger.nbytes / max(ledger._used, 1)
+
+    @property
+    def counted(self) -> int:
+        return self._pipeline.counts.events
+
+
+class Naive:
+    """The pipeline that one writes first; see `NaivePipeline`."""
+
+    def __init__(self) -> None:
+        self._pipeline = NaivePipeline()
+
+    def __call__(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            self._pipeline.process(line)
+
+
+class PradaAlone:
+    """PRADA as published, for one client and without decoding: it is given vectors and labels."""
+
+    def __init__(self) -> None:
+        self._client = Prada()
+
+    def __call__(self, lines: Sequence[tuple[list[float], int]]) -> None:
+        for vector, label in lines:
+            self._client.observe(vector, label)
+
+
+def chunks(lines: Sequence[bytes], done: int) -> Iterator[Chunk]:
+    """Cut lines into chunks as `replay` does; `done` lines came before."""
+    for at in range(0, len(lines), BATCH):
+        yield Chunk("bench.jsonl", done + at + 1, list(lines[at : at + BATCH]))
+
+
+def fit(clients: int, each: int) -> Baseline:
+    """Fit a baseline on a log of its own."""
+    log = make_log(clients * each, clients, seed=1)
+
+    def read() -> Iterator[Batch]:
+        assembler = Assembler(CLOCK)
+        for chunk in chunks(log, 0):
+            yield from assembler.assemble_chunk(chunk, first_sequence=chunk.first_line - 1)[0]
+
+    return fit_baseline(read, Config().engine_settings())
+
+
+def questions(lines: Iterable[bytes]) -> list[tuple[list[float], int]]:
+    """Return the vector and the label of each line."""
+    events = map(orjson.loads, lines)
+    return [(event["input"]["vector"], event["output"]["label"]) for event in events]

@@ -1,0 +1,82 @@
+"""The bench's building blocks, at sizes that say nothing about speed."""
+
+import json
+from pathlib import Path
+
+import orjson
+import pytest
+
+from detector.models.baseline import Baseline
+from tests.bench import bench_pipeline
+from tests.bench.bench_log import make_log
+from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_speed, show, warmed
+from tests.bench.subjects import DecodeToArrays, Ingest, Whole, fit
+
+TINY = Size(
+    few=8,
+    many=20,
+    rounds=1,
+    events=400,
+    naive_clients=2,
+    naive_events=5,
+    prada_history=30,
+    prada_events=5,
+    short=10,
+    long=60,
+    history_clients=4,
+    baseline_clients=10,
+    baseline_queries=20,
+)
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Baseline:
+    """Fit on a log of its own, as the bench does."""
+    return fit(TINY.baseline_clients, TINY.baseline_queries)
+
+
+def test_a_log_continues_where_another_ends() -> None:
+    """Pieces of a stream share no event id and no query, and their clocks follow on."""
+    head = [orjson.loads(line) for line in make_log(50, 3, seed=1)]
+    tail = [orjson.loads(line) for line in make_log(50, 3, first=5000, seed=1)]
+    assert not {event["event_id"] for event in head} & {event["event_id"] for event in tail}
+    assert not {str(event["input"]) for event in head} & {str(event["input"]) for event in tail}
+    assert max(event["time"] for event in head) < min(event["time"] for event in tail)
+
+
+def test_every_subject_takes_the_same_lines(baseline: Baseline) -> None:
+    """Decoding, ingest and the pipeline run over one log, and the pipeline counts every event of it."""
+    lines = make_log(1200, 5, seed=2)
+    whole = Whole(baseline)
+    for subject in (DecodeToArrays(), DecodeToArrays(100), Ingest(), whole):
+        subject(lines)
+    assert whole.counted == len(lines)
+
+
+def test_restored_clients_have_the_memories_of_their_donors(baseline: Baseline) -> None:
+    """Clients restored from snapshots look like those who sent all the queries themselves."""
+    donors = warmed(baseline, 2)
+    whole = Whole(baseline)
+    whole.restore(donors, 5)
+    cohort = whole._pipeline._shards[0]._cohorts["bench"]
+    assert len(cohort) == 5
+    assert set(cohort.columns.memory.held[:5].tolist()) == {64}
+    own = Whole(baseline)
+    own.restore(donors, 2)
+    assert cohort.columns.admission.queries[4] == own._pipeline._shards[0]._cohorts["bench"].columns.admission.queries[0]
+
+
+def test_figures_are_complete(baseline: Baseline, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A measurement has all subjects, ratios and memory, can be written as JSON, and is shown as a table."""
+    case = measure_speed(baseline, warmed(baseline, TINY.few), Alternatives.warm(TINY), TINY, TINY.many, 1.1)
+    found = {
+        "cases": [case],
+        "history": measure_history(baseline, TINY),
+        "machine": bench_pipeline.machine(),
+    }
+    (tmp_path / "bench.json").write_text(json.dumps(found), encoding="utf-8")
+    assert {"decode", "decode_small", "ingest", "whole", "naive", "prada"} == set(case["subjects"])
+    assert all(subject["events_per_s"] > 0 for subject in case["subjects"].values())
+    assert case["bytes_per_client"]["columns"] > 0
+    show(found)
+    assert "whole pipeline" in capsys.readouterr().out

@@ -1,0 +1,197 @@
+"""Fixtures for every test: a log with everything in it, a shard that is driven through it, and baselines."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from sklearn.datasets import load_digits
+
+from detector import render
+from detector.contracts import to_json
+from detector.engine import EngineSettings, ModelBaseline, Shard
+from detector.findings import Outputs
+from detector.ingest.batch import Batch
+from detector.models.baseline import Baseline, fit_baseline
+from detector.testing import START_MS, Events, batches
+
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=25, report_multiple_bugs=False)
+settings.load_profile("tests")
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(scope="session")
+def make_log() -> Callable[..., list[bytes]]:
+    """Return a maker of logs in which all kinds of clients meet, see `_log`."""
+    return _log
+
+
+def _log(
+    seed: int,
+    *,
+    events: int = 160,
+    clients: int = 6,
+    dimension: int = 9,
+    models: Sequence[str] = ("alpha",),
+    disorder: float = 0.15,
+    repeats: float = 0.1,
+    pauses: float = 0.02,
+    strays: float = 0.0,
+    shift_ms: int = 0,
+    habits: Sequence[str] = ("random", "flat", "bisect", "again", "still", "flat"),
+) -> list[bytes]:
+    """Return lines of `clients` clients who ask at random, move by flat steps, bisect, repeat themselves or stand still.
+
+    Of the events, a share `disorder` is up to two hours late, `repeats` are delivered again, `pauses` follow hours of silence
+    and `strays` have one value too many.
+    """
+    rng = np.random.default_rng(seed)
+    makers = {model: Events(model) for model in models}
+    labels = [bool(rng.random() < 0.5) for _ in range(clients)]  # whether it is told labels only
+    memory: dict[tuple[str, int], list[Any]] = {}
+    lines: list[bytes] = []
+    now = START_MS + shift_ms
+    for _ in range(events):
+        if lines and rng.random() < repeats:
+            lines.append(lines[int(rng.integers(len(lines)))])
+            continue
+        now += int(rng.choice([0, 1, 700, 5_000])) + (int(rng.integers(30 * HOUR_MS)) if rng.random() < pauses else 0)
+        i = int(rng.integers(clients))
+        model = models[int(rng.integers(len(models)))]
+        x = _query(habits[i % len(habits)], memory.setdefault((model, i), []), rng, dimension)
+        if rng.random() < strays:
+            x = np.append(x, 0.5)
+        chance = float(1.0 / (1.0 + np.exp(-6.0 * (x.sum() - dimension / 2))))
+        label = int(chance > 0.5)
+        late = int(rng.integers(2 * HOUR_MS)) if rng.random() < disorder else 0
+        lines.append(
+            makers[model].line(
+                f"client-{i}",
+                x,
+                label,
+                probabilities=None if labels[i] else [1.0 - chance, chance],
+                trusted=i % 3 != 2,
+                time=max(now - late, 0),
+                sampled_rate=float(rng.choice([1.0, 30.0])) if rng.random() < 0.1 else None,
+            )
+        )
+    return lines
+
+
+def _query(habit: str, memory: list[Any], rng: np.random.Generator, dimension: int) -> Any:
+    x = rng.random(dimension)
+    if habit == "still":
+        x = np.full(dimension, 0.25)
+    elif habit == "again" and memory and rng.random() < 0.5:
+        x = memory[int(rng.integers(len(memory)))]
+    elif habit == "flat" and memory and rng.random() < 0.6:
+        x = memory[-1] + 0.1 * rng.permutation(np.resize([1.0, -1.0], dimension))
+    elif habit == "bisect":
+        # A search between a point below the boundary and one above it, from the start again after six halvings.
+        if len(memory) < 2 or len(memory) >= 10:
+            memory.clear()
+            memory += [0.8 * x, 0.2 + 0.8 * rng.random(dimension)]
+            return memory[0]
+        if len(memory) == 2:
+            memory.append("begun")
+            return memory[1]
+        below, above = memory[0], memory[1]
+        x = (below + above) / 2
+        memory[int(x.sum() > dimension / 2)] = x
+        memory.append("halved")
+        return x
+    memory.append(x)
+    return x
+
+
+@pytest.fixture(scope="session")
+def drive() -> Callable[..., dict[str, bytes]]:
+    """Return a driver of shards, see `_drive`."""
+    return _drive
+
+
+def _drive(
+    lines: Sequence[bytes],
+    engine: EngineSettings,
+    baselines: Mapping[str, ModelBaseline] | None = None,
+    *,
+    cuts: Iterable[int] = (),
+    restarts: Iterable[int] = (),
+    compacted: bool = False,
+) -> dict[str, bytes]:
+    """Process a log that is cut before the events `cuts`, and return every document as bytes.
+
+    Before the events `restarts` a new shard takes over from a snapshot; with `compacted`, from what a compacted topic holds
+    after a checkpoint of the changed clients at every cut.
+    """
+    stamp = render.Stamp("b", "c", engine.terms)
+    shard = Shard(engine, baselines)
+    topic: dict[tuple[str, str], bytes] = {}
+    total = Outputs()
+    stops = sorted({0, len(lines), *restarts, *cuts})
+    for start, stop in zip(stops[:-1], stops[1:], strict=True):
+        if start in set(restarts):
+            if compacted:
+                topic |= shard.snapshot(changed_only=True)
+            saved = topic if compacted else shard.snapshot()
+            shard = Shard(engine, baselines)
+            shard.restore(saved)
+        elif compacted:
+            topic |= shard.snapshot(changed_only=True)
+        total.add(shard.process(*batches(lines[start:stop], first_sequence=start)))
+    total.add(shard.finish())
+    clients = [*total.departed, *shard.reports()]
+    return {
+        "alerts": b"\n".join(to_json(render.alert(finding, stamp)) for finding in total.findings),
+        "decisions": b"\n".join(to_json(render.decision(order, stamp)) for order in total.orders),
+        "clients": b"\n".join(json.dumps(render.client(report), allow_nan=False).encode() for report in clients),
+        "refused": repr(sorted((refusal.sequence, refusal.reason) for refusal in total.refusals)).encode(),
+        "repeated": str(total.repeated).encode(),
+    }
+
+
+@pytest.fixture(scope="session")
+def generated_baseline() -> Baseline:
+    """Fit a baseline of the model "alpha" on thirty generated clients, nine inputs each."""
+    return fit_baseline(lambda: batches(_benign_lines()), EngineSettings(seed=5))
+
+
+@pytest.fixture(scope="session")
+def benign(generated_baseline: Baseline) -> Callable[[], Baseline]:
+    """Return a function that returns `generated_baseline`, for tests of hypothesis, which print their arguments."""
+    return lambda: generated_baseline
+
+
+def _benign_lines() -> list[bytes]:
+    rng = np.random.default_rng(11)
+    events = Events("alpha", step_ms=500)
+    lines = []
+    for _ in range(70):
+        for client in range(30):
+            x = rng.random(9)
+            chance = float(1.0 / (1.0 + np.exp(-6.0 * (x.sum() - 4.5))))
+            lines.append(events.line(f"benign-{client}", x, int(chance > 0.5), probabilities=[1.0 - chance, chance]))
+    return lines
+
+
+@pytest.fixture(scope="session")
+def digits_batches() -> list[Batch]:
+    """Return a benign log of the model "digits": thirty clients, each asking about forty handwritten digits."""
+    data = load_digits()
+    rng = np.random.default_rng(3)
+    events = Events("digits", step_ms=700)
+    lines = []
+    for _ in range(40):
+        for client in range(30):
+            i = int(rng.integers(len(data.data)))
+            lines.append(events.line(f"reader-{client}", data.data[i], int(data.target[i])))
+    return batches(lines)
+
+
+@pytest.fixture(scope="session")
+def digits_baseline(digits_batches: list[Batch]) -> Baseline:
+    """Fit a baseline of the model "digits"."""
+    return fit_baseline(lambda: digits_batches, EngineSettings(seed=5))

@@ -1,0 +1,346 @@
+"""The memory against a client's whole history, its sample of the past, and PRADA, which it imitates."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from detector.cohort import Cohort
+from detector.evaluation.prada import Prada
+from detector.features import MEMORY as FIRST
+from detector.features.memory import (
+    ACCEPTED,
+    ANCHORS,
+    COORDINATES,
+    LAYOUT,
+    NAMES,
+    NEAR,
+    RING,
+    SAMPLED,
+    USED,
+    WINDOW,
+    Memory,
+    mix,
+    observe,
+)
+from detector.features.normality import shapiro_coefficients
+from detector.judgement import Judge
+from detector.models.novelty import Novelty
+from detector.models.reference import C_UNIT, fit_reference
+from detector.policy import Terms, bars_for
+from detector.testing import Events, batches
+
+Matrix = npt.NDArray[np.float64]
+Column = {name: j for j, name in enumerate(NAMES)}
+
+UNIT = 0.01
+
+
+@dataclass
+class Seen:
+    """What the kernel said of each query, and the state that it left."""
+
+    features: Matrix
+    repeat: npt.NDArray[np.bool_]
+    near: npt.NDArray[np.bool_]
+    flip: npt.NDArray[np.bool_]
+    distance: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.float32]
+    state: Memory
+
+
+def shown(
+    z: npt.NDArray[np.int16],
+    labels: Sequence[int],
+    *,
+    c: npt.NDArray[np.uint8] | None = None,
+    verdict: npt.NDArray[np.uint8] | None = None,
+    variance: npt.NDArray[np.float32] | None = None,
+    seed: int = 1,
+) -> Seen:
+    """Show one client's queries, z (n, COORDINATES), to an empty memory, with a look at each of them."""
+    n = len(z)
+    state = Memory(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    coefficients = np.zeros((WINDOW + 1, WINDOW // 2))
+    for k in range(3, WINDOW + 1):
+        coefficients[k, : k // 2] = shapiro_coefficients(k)
+    repeat, near, flip = np.zeros((3, n), np.bool_)
+    distance = np.full(n, np.nan, np.float32)
+    weight = np.zeros((n, 2), np.float32)
+    features = np.full((n, len(NAMES)), np.nan)
+    observe(
+        state,
+        np.zeros(n, np.int64),
+        np.array([seed], np.uint64),
+        z,
+        np.zeros((n, SAMPLED), np.uint8) if c is None else c,
+        np.array(labels, np.int32),
+        np.array(labels, np.int64),
+        np.zeros(n, np.uint8) if verdict is None else verdict,
+        UNIT,
+        C_UNIT,
+        0.0,
+        0.05,
+        np.ones(COORDINATES, np.float32) if variance is None else variance,
+        RING,
+        coefficients,
+        repeat,
+        near,
+        flip,
+        distance,
+        weight,
+        np.arange(n),
+        features,
+        0,
+    )
+    return Seen(features, repeat, near, flip, distance, weight, state)
+
+
+@dataclass
+class History:
+    """The same features, from everything that a client ever sent."""
+
+    points: list[Matrix] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    accepted: list[bool] = field(default_factory=list)
+    distances: list[float] = field(default_factory=list)
+    entered: dict[int, list[float]] = field(default_factory=dict)
+    bars: dict[int, float] = field(default_factory=dict)
+    near: int = 0
+    repeats: int = 0
+    step: float = 0.0
+
+    def ask(self, z: Matrix, label: int) -> None:
+        away = [float(np.linalg.norm(z - point)) * UNIT for point in self.points]
+        if any(distance == 0 and known == label for distance, known in zip(away, self.labels, strict=True)):
+            self.repeats += 1
+            return
+        if away:
+            self.near += min(away) < NEAR
+            n = len(away)
+            self.step += max(0.02, 1.0 / n) * (np.log(max(away[-1], 1e-3)) - self.step)
+        members = [
+            distance
+            for distance, known, inside in zip(away, self.labels, self.accepted, strict=True)
+            if known == label and inside
+        ]
+        joins = True
+        if not members:
+            self.entered[label] = [0.0]
+            self.bars[label] = 0.0
+        else:
+            self.distances.append(min(members))
+            joins = min(members) > self.bars[label]
+            if joins:
+                self.entered[label].append(min(members))
+                bar = float(np.mean(self.entered[label]) - np.std(self.entered[label]))
+                self.bars[label] = max(self.bars[label], bar)
+        self.points.append(z)
+        self.labels.append(label)
+        self.accepted.append(joins)
+
+    def described(self) -> dict[str, float]:
+        fresh = max(len(self.points), 1)
+        found = {
+            "near_duplicate_rate": self.near / fresh,
+            "repeat_rate": self.repeats / (fresh + self.repeats),
+            "step": self.step if len(self.points) > 1 else np.nan,
+        }
+        window = np.sort(self.distances[-WINDOW:])
+        n = len(window)
+        if n < 4:
+            return found | dict.fromkeys(("distance_mean", "distance_low", "distance_mid", "distance_high"), np.nan)
+        logs = np.log(np.maximum(window, 1e-3))
+        found |= {
+            "distance_mean": float(logs.mean()),
+            "distance_low": float(logs[n // 10]),
+            "distance_mid": float(logs[n // 2]),
+            "distance_high": float(logs[9 * n // 10]),
+        }
+        kept = window[np.abs(window - window.mean()) < 3 * window.std()]
+        if len(kept) >= 8:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                found["normality"] = float(stats.shapiro(kept).statistic)
+        return found
+
+
+def points(rng: np.random.Generator, n: int, spread: int) -> npt.NDArray[np.int16]:
+    """Return n queries of which a third lie close to an earlier one and some repeat one."""
+    z = rng.integers(-spread, spread + 1, (n, COORDINATES)).astype(np.int16)
+    for i in range(1, n):
+        kind = rng.random()
+        earlier = z[int(rng.integers(i))]
+        if kind < 0.1:
+            z[i] = earlier
+        elif kind < 0.35:
+            z[i] = earlier + rng.integers(-2, 3, COORDINATES)
+    return z
+
+
+@given(st.integers(0, 10_000), st.integers(1, ANCHORS), st.sampled_from([20, 400, 8000]), st.integers(1, 4))
+def test_features_are_what_the_history_says(seed: int, n: int, spread: int, kinds: int) -> None:
+    """As long as nothing had to be forgotten, distances, quantiles, W, near duplicates, repeats and step are exact."""
+    rng = np.random.default_rng(seed)
+    z = points(rng, n, spread)
+    labels = rng.integers(0, kinds, n).tolist()
+    found = shown(z, labels).features
+    history = History()
+    for i in range(n):
+        history.ask(z[i].astype(np.float64), labels[i])
+        for name, value in history.described().items():
+            assert found[i, Column[name]] == pytest.approx(value, rel=1e-4, abs=2e-5, nan_ok=True), (i, name)
+
+
+def test_near_and_flip_tell_close_queries_with_another_answer() -> None:
+    """Closer than 0.3 median distances is near; a flip is near with another label."""
+    z = np.zeros((4, COORDINATES), np.int16)
+    z[1, 0], z[2, 0], z[3, 0] = 29, 500, 529
+    seen = shown(z, [0, 1, 0, 0])
+    assert seen.near.tolist() == [False, True, False, True]
+    assert seen.flip.tolist() == [False, True, False, False]
+    z[1, 0] = 31
+    assert not shown(z, [0, 1, 0, 0]).near[1]
+
+
+def test_a_wavering_model_makes_no_distances() -> None:
+    """One picture that is answered now 0, now 1, is two anchors; everything after repeats one of them."""
+    n = 40
+    seen = shown(np.full((n, COORDINATES), 7, np.int16), [i // 3 % 2 for i in range(n)])
+    assert seen.repeat.tolist() == [i not in {0, 3} for i in range(n)]
+    assert int(seen.state.stored[0]) == 2
+    assert np.isnan(seen.distance).all()
+    assert not seen.weight.any()
+
+
+def test_a_difference_in_the_sampled_columns_alone_is_no_repeat() -> None:
+    """What the projection cannot see may still differ in the raw columns."""
+    c = np.zeros((2, SAMPLED), np.uint8)
+    c[1, 5] = 1
+    assert shown(np.zeros((2, COORDINATES), np.int16), [0, 0], c=c).repeat.tolist() == [False, False]
+
+
+def test_structure_is_zero_for_the_population_and_blind_to_offset_and_gain() -> None:
+    """Queries spread like the population have a logarithm of 1; moved, inverted or amplified they keep it; others rise."""
+    rng = np.random.default_rng(8)
+    variance = np.linspace(3.0, 0.2, COORDINATES) ** 4 * 1e4
+    own = (rng.normal(size=(60, COORDINATES)) * np.sqrt(variance)).astype(np.int16)
+    at = Column["structure"]
+    plain = shown(own, [0] * 60, variance=variance.astype(np.float32)).features[-1, at]
+    assert abs(plain) < 0.5
+    changed = (-2 * own + 300).astype(np.int16)
+    assert shown(changed, [0] * 60, variance=variance.astype(np.float32)).features[-1, at] == pytest.approx(plain, abs=0.3)
+    foreign = rng.integers(-3000, 3000, (60, COORDINATES)).astype(np.int16)
+    assert shown(foreign, [0] * 60, variance=variance.astype(np.float32)).features[-1, at] > plain + 1.0
+
+
+def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
+    """After 300 queries the ring holds the last 24, and each earlier one is among the other 40 equally often."""
+    n, clients = 300, 120
+    rng = np.random.default_rng(3)
+    z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
+    kept = np.zeros(n)
+    for client in range(clients):
+        orders = shown(z, [0] * n, seed=client).state.order[0]
+        assert len(set(orders.tolist())) == ANCHORS
+        assert sorted(orders[:RING].tolist()) == list(range(n - RING, n))
+        kept[orders[RING:]] += 1
+    early = kept[: n - RING].reshape(-1, 23).sum(axis=1)
+    expected = clients * (ANCHORS - RING) / (n - RING) * 23
+    assert stats.chisquare(early, np.full(len(early), expected)).pvalue > 1e-3
+
+
+def test_an_anchor_that_was_used_outlives_those_that_were_not() -> None:
+    """A seed from which a constructed query was made is still there 800 innocent queries later."""
+    rng = np.random.default_rng(6)
+    n = 820
+    z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
+    c = rng.integers(30, 200, (n, SAMPLED)).astype(np.uint8)
+    z[1] = z[0] + 30
+    step = np.resize([20, -20], SAMPLED)
+    rng.shuffle(step)
+    c[1] = (c[0].astype(int) + step).astype(np.uint8)
+    seen = shown(z, [0] * n, c=c)
+    assert seen.weight[1].tolist() == [1.0, 0.0]
+    (place,) = np.flatnonzero(seen.state.order[0] == 0)
+    assert seen.state.mark[0, place] & USED
+
+
+def test_arrays_do_not_grow_with_history() -> None:
+    """A client of 5,000 queries takes the room of a client of one."""
+    rng = np.random.default_rng(1)
+    state = shown(rng.integers(-8000, 8000, (5000, COORDINATES)).astype(np.int16), [0] * 5000).state
+    assert {name: column.shape[1:] for name, column in state._asdict().items()} == {
+        name: shape for name, (_, shape) in LAYOUT.items()
+    }
+    assert int(state.held[0]) == ANCHORS
+
+
+def test_mix_is_splitmix64() -> None:
+    """The draw is the published generator, so that any implementation can follow it."""
+
+    def splitmix64(x: int) -> int:
+        mask = 2**64 - 1
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB & mask
+        return x ^ (x >> 31)
+
+    for seed, counter in ((0, 1), (5, 2), (2**63, 77)):
+        wanted = splitmix64((seed + counter * 0x9E3779B97F4A7C15) % 2**64)
+        assert int(mix(np.uint64(seed), np.uint64(counter))) == wanted
+
+
+@pytest.mark.parametrize("dimension", [2, 11, 24])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) -> None:
+    """With room for everything, distances, acceptance and W are those of the published detector.
+
+    PRADA tests at the 1st, 11th, 21st query once more than 100 distances are left, and here W is computed at looks: the 191st
+    and the 211th query are both. PRADA leaves labels with fewer than ten distances out, so both labels are given many.
+    """
+    n = 320
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, dimension)).astype(np.float32)
+    for i in range(20, n, 4):
+        X[i] = X[i - 7] + 0.3 * rng.normal(size=dimension)
+    labels = (X[:, 0] > 0).astype(int)
+    reference = fit_reference(X, 2, seed=seed)
+    idle = Novelty(None)
+    cohort = Cohort(
+        "m",
+        reference,
+        idle,
+        Judge(bars_for(Terms(), None, None), Terms(), idle),
+        max_clients=9,
+        lateness_ms=1,
+        anchors=n,
+        window=n,
+    )
+    z = reference.reduce(X).z.astype(np.float64)
+    exact, rounded = Prada(), Prada()
+    events = Events("m")
+    compared = 0
+    for i in range(n):
+        (batch,) = batches([events.line("c", X[i], int(labels[i]))], first_sequence=i)
+        cohort.process(batch)
+        said = rounded.observe(z[i], int(labels[i]))
+        raw = exact.observe(X[i], int(labels[i]))
+        memory = cohort.columns.memory
+        assert bool(memory.mark[0, i] & ACCEPTED) == said.accepted
+        if said.distance is None or raw.distance is None:
+            continue
+        distance = float(memory.window[0, int(memory.window_count[0]) - 1])
+        assert distance == pytest.approx(said.distance * reference.unit, rel=1e-5)
+        step = reference.quantum / float(reference.scale[0])  # of the raw values, per integer
+        if exact.stored == rounded.stored:
+            assert distance / reference.unit * step == pytest.approx(raw.distance, abs=step * np.sqrt(dimension))
+        if said.tested and i + 1 in {191, 211}:
+            compared += 1
+            assert float(cohort.columns.standing.row[0, FIRST + Column["normality"]]) == pytest.approx(said.w, abs=1e-5)
+    assert compared == 2

@@ -1,0 +1,196 @@
+"""Fitting, keeping and refusing baselines."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.engine import EngineSettings
+from detector.errors import BaselineError, OutputError
+from detector.ingest.batch import Batch
+from detector.models.baseline import Baseline, fit_baseline, load, save
+from detector.testing import Events, batches, traffic
+
+
+def lines(clients: int, queries: int, model: str = "m", dimension: int = 5) -> list[bytes]:
+    """Return the log of independent clients."""
+    rng = np.random.default_rng(1)
+    events = Events(model)
+    return [
+        events.line(f"c{client}", rng.random(dimension), int(rng.integers(3)))
+        for _ in range(queries)
+        for client in range(clients)
+    ]
+
+
+def test_the_log_may_come_in_any_pieces(digits_batches: list[Batch], digits_baseline: Baseline) -> None:
+    """A baseline depends on the events alone: cut elsewhere, the same version."""
+    (whole,) = digits_batches
+    pieces = [whole.take(np.arange(at, min(at + 217, len(whole)))) for at in range(0, len(whole), 217)]
+    assert fit_baseline(lambda: pieces, EngineSettings(seed=5)).version == digits_baseline.version
+    assert fit_baseline(lambda: pieces, EngineSettings(seed=6)).version != digits_baseline.version
+
+
+def test_early_clients_teach_and_later_ones_calibrate(digits_baseline: Baseline) -> None:
+    """With thirty clients ten teach the reference, and twenty others say how often an innocent passes a bar."""
+    notes = digits_baseline.notes["digits"]
+    assert (notes["teaching_clients"], notes["calibration_clients"], notes["split"]) == (10, 20, True)
+    assert digits_baseline.models["digits"].channel_scores.shape == (20, 2)
+    assert set(notes["clients_with_most_evidence"]) <= {f"reader-{i}" for i in range(10, 30)}
+    assert (notes["queries"], notes["clients"], notes["labels"], notes["dimension"]) == (1200, 30, 10, 64)
+
+
+def test_few_clients_serve_both_ends() -> None:
+    """Below 24 clients nobody can be spared, and the notes say so."""
+    notes = fit_baseline(lambda: batches(lines(12, 20)), EngineSettings()).notes["m"]
+    assert (notes["teaching_clients"], notes["calibration_clients"], notes["split"]) == (12, 12, False)
+
+
+def test_a_thief_among_the_benign_is_listed_first() -> None:
+    """Whoever reads the notes sees the client whose evidence raised the bars."""
+    found = fit_baseline(lambda: batches(traffic(innocents=11, thieves=1, queries=60)), EngineSettings())
+    assert next(iter(found.notes["model"]["clients_with_most_evidence"])) == "thief-0"
+
+
+def test_models_are_fitted_apart() -> None:
+    """Two models in one log get a baseline each; one of them alone gets the same."""
+    both = lines(12, 12, "a") + lines(12, 12, "b", dimension=3)
+    found = fit_baseline(lambda: batches(both), EngineSettings())
+    alone = fit_baseline(lambda: batches(lines(12, 12, "b", dimension=3)), EngineSettings())
+    assert {model: entry.reference.dimension for model, entry in found.models.items()} == {"a": 5, "b": 3}
+    assert found.models["b"].reference.fingerprint == alone.models["b"].reference.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (list[bytes], "no valid event"),
+        (lambda: lines(7, 20), "7 clients have 8 queries or more, at least 8"),
+        (lambda: lines(20, 7), "0 clients have 8 queries or more"),
+        (lambda: lines(3, 10), "too few to learn"),
+    ],
+)
+def test_what_cannot_say_what_is_usual_is_refused(log: Callable[[], list[bytes]], message: str) -> None:
+    """An empty log, and too few or too short clients: the error says what is missing."""
+    with pytest.raises(BaselineError, match=message):
+        fit_baseline(lambda: batches(log()), EngineSettings())
+
+
+def test_save_and_load_give_the_same_baseline(digits_baseline: Baseline, tmp_path: Path) -> None:
+    """The folder holds everything; a second save replaces the first."""
+    save(digits_baseline, tmp_path / "new" / "folder")
+    save(digits_baseline, tmp_path / "new" / "folder")
+    again = load(tmp_path / "new" / "folder")
+    assert again.version == digits_baseline.version
+    assert again.models["digits"].reference.fingerprint == digits_baseline.models["digits"].reference.fingerprint
+    assert again.notes["digits"]["queries"] == 1200
+    for file in (tmp_path / "new" / "folder").iterdir():
+        assert b"pickle" not in file.read_bytes()
+
+
+def test_a_missing_baseline_is_named(tmp_path: Path) -> None:
+    """No folder, an empty folder, a folder without the arrays: the error names folder and file."""
+    with pytest.raises(BaselineError, match=r"nowhere: no baseline here .baseline\.json"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BaselineError, match="file"):
+        load(tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_written_is_named(digits_baseline: Baseline, tmp_path: Path) -> None:
+    """A file where the folder should be is an output error."""
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OutputError, match="taken"):
+        save(digits_baseline, tmp_path / "taken")
+
+
+def damage(folder: Path, kind: str) -> None:
+    about, arrays = folder / "baseline.json", folder / "model-0.npz"
+    content = json.loads(about.read_bytes())
+    if kind == "no json":
+        about.write_bytes(b"{")
+    elif kind == "not utf-8":
+        about.write_bytes(b"\xff\xfe")
+    elif kind == "a list":
+        about.write_bytes(b"[]")
+    elif kind == "no models":
+        del content["models"]
+        about.write_text(json.dumps(content))
+    elif kind == "other version":
+        about.write_text(json.dumps(content | {"version": "0" * 12}))
+    elif kind == "no arrays":
+        arrays.unlink()
+    elif kind == "cut arrays":
+        arrays.write_bytes(arrays.read_bytes()[:-200])
+    elif kind == "empty arrays":
+        arrays.write_bytes(b"")
+    elif kind == "changed arrays":
+        with np.load(arrays) as stored:
+            changed = dict(stored)
+        changed["norms.usual"] = changed["norms.usual"] + 1
+        np.savez_compressed(arrays, allow_pickle=False, **changed)
+    elif kind == "lost array":
+        with np.load(arrays) as stored:
+            changed = dict(stored)
+        del changed["norms.usual"]
+        np.savez_compressed(arrays, allow_pickle=False, **changed)
+    elif kind == "pickled":
+        np.savez_compressed(arrays, feature_names=np.array([{}], object))
+    else:
+        raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "no json",
+        "not utf-8",
+        "a list",
+        "no models",
+        "other version",
+        "no arrays",
+        "cut arrays",
+        "empty arrays",
+        "changed arrays",
+        "lost array",
+        "pickled",
+    ],
+)
+def test_damage_is_found(digits_baseline: Baseline, tmp_path: Path, kind: str) -> None:
+    """Whatever happened to the files, loading ends in a baseline error that names the folder."""
+    save(digits_baseline, tmp_path)
+    damage(tmp_path, kind)
+    with pytest.raises(BaselineError, match=str(tmp_path)):
+        load(tmp_path)
+
+
+def test_other_formats_and_features_ask_for_a_new_fit(digits_baseline: Baseline, tmp_path: Path) -> None:
+    """A baseline of another version of this program is refused with what to do."""
+    save(digits_baseline, tmp_path)
+    about = tmp_path / "baseline.json"
+    kept = about.read_text()
+    about.write_text(json.dumps(json.loads(kept) | {"format": 99}))
+    with pytest.raises(BaselineError, match=r"format 99.*fit it again"):
+        load(tmp_path)
+    about.write_text(kept)
+    with np.load(tmp_path / "model-0.npz") as stored:
+        changed = dict(stored)
+    changed["feature_names"] = changed["feature_names"][::-1]
+    np.savez_compressed(tmp_path / "model-0.npz", allow_pickle=False, **changed)
+    with pytest.raises(BaselineError, match="other features"):
+        load(tmp_path)
+
+
+def test_every_flipped_byte_is_found_or_harmless(generated_baseline: Baseline, tmp_path: Path) -> None:
+    """A byte changed anywhere in the arrays either raises a baseline error or leaves the version what it was."""
+    save(generated_baseline, tmp_path)
+    arrays = tmp_path / "model-0.npz"
+    original = arrays.read_bytes()
+    for at in range(0, len(original), max(len(original) // 60, 1)):
+        arrays.write_bytes(original[:at] + bytes([original[at] ^ 0x55]) + original[at + 1 :])
+        try:
+            assert load(tmp_path).version == generated_baseline.version
+        except BaselineError:
+            continue

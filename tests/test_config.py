@@ -1,0 +1,175 @@
+"""The configuration: defaults, the environment over the file, and messages that name the place of a mistake."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from detector.config import Config, EngineSection, load
+from detector.engine import EngineSettings
+from detector.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep variables of whoever runs the tests out."""
+    for name in os.environ:
+        if name.upper().startswith("DETECTOR_"):
+            monkeypatch.delenv(name)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "detector.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_is_a_valid_configuration(tmp_path: Path) -> None:
+    """No file and an empty file give the defaults, which are those of the engine."""
+    assert load(None) == load(written(tmp_path, "")) == Config()
+    assert load(None).policy.shadow
+    settings = load(None).engine_settings()
+    assert settings == EngineSettings(categorical={})
+
+
+def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
+    """Minutes become milliseconds, lists become what the engine takes."""
+    config = load(
+        written(
+            tmp_path,
+            """
+            [policy]
+            shadow = false
+            false_alerts_per_1000 = 2
+            false_blocks_per_10000 = 0.5
+            never_block = ["a", "b"]
+            throttle_minutes = 0.5
+            perturb_minutes = 2
+            block_minutes = 3
+            requests_per_minute = 0
+            [engine]
+            max_clients = 10
+            lateness_minutes = 1.5
+            learning_events = 32
+            seed = 9
+            [models."fraud.v2"]
+            categorical = [0, 4]
+            dimension = 7
+            [models.plain]
+            """,
+        )
+    )
+    settings = config.engine_settings()
+    terms = settings.terms
+    assert (terms.shadow, terms.false_alerts_per_1000, terms.false_blocks_per_10000) == (False, 2.0, 0.5)
+    assert terms.never_block == {"a", "b"}
+    assert (terms.throttle_ms, terms.perturb_ms, terms.block_ms, terms.requests_per_minute) == (30_000, 120_000, 180_000, 0)
+    assert (settings.max_clients, settings.lateness_ms, settings.learning_events, settings.seed) == (10, 90_000, 32, 9)
+    assert settings.categorical == {"fraud.v2": (0, 4)}
+    assert config.dimensions() == {"fraud.v2": 7}
+
+
+def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key by key: what it does not name stays as the file says; small letters do as well."""
+    path = written(tmp_path, "[policy]\nshadow = true\nblock_minutes = 7\n")
+    monkeypatch.setenv("DETECTOR_POLICY__SHADOW", "false")
+    monkeypatch.setenv("detector_engine__seed", "5")
+    monkeypatch.setenv("DETECTOR_POLICY__NEVER_BLOCK", '["a"]')
+    config = load(path)
+    assert not config.policy.shadow
+    assert config.policy.block_minutes == 7.0
+    assert config.policy.never_block == ("a",)
+    assert config.engine.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("[policy]\nshadow = 5\n", 2, "policy.shadow"),
+        ("# first\n\n[policy]\nshadow = true\nblock_minutes = 0\n", 5, "policy.block_minutes: Input should be greater than 0"),
+        ("[policy]\nshadwo = true\n", 2, "policy.shadwo: there is no such key; known here: .*shadow"),
+        ("[polcy]\nshadow = true\n", 1, "polcy: there is no such key; known here: baseline, engine, .*policy"),
+        ("policy.block_minutes = -1\n", 1, "policy.block_minutes"),
+        ("[engine]\n[models.'a.b']\ndimension = 0\n", 3, r"models.a\.b.dimension"),
+        ('[models."m"]\n\ncategorical = [1, 1]\n', 3, "column numbers start at 0 and must differ"),
+        ('[models."m"]\ncategorical = [\n  1,\n  -2,\n]\n', 2, "column numbers start at 0"),
+        ('[models.m]\ncolour = "red"\n', 2, "models.m.colour: there is no such key; known here: categorical, dimension"),
+        ("[policy]\nfalse_blocks_per_10000 = nan\n", 2, "finite number"),
+        ("[engine]\nmax_clients = 1\n", 2, "engine.max_clients"),
+        ("[engine]\nseed = -1\n", 2, "engine.seed"),
+        ("[policy\n", 1, "not valid TOML"),
+        ("[policy]\nshadow = true\nshadow = false\n", 3, "not valid TOML"),
+        ("policy = 3\n", 1, "policy"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_by_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
+    """The message begins with file and line, says which key, and what would be right."""
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    """Three mistakes make three lines."""
+    path = written(tmp_path, "[policy]\nshadow = 5\nblock_minutes = 0\n[engine]\nseed = -1\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert [int(line.split(":")[1]) for line in str(caught.value).splitlines()] == [2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DETECTOR_POLICY__SHADOW", "perhaps", "environment variable DETECTOR_POLICY__SHADOW: "),
+        ("DETECTOR_ENGINE__SEED", "-1", "environment variable DETECTOR_ENGINE__SEED: "),
+        ("detector_engine__seed", "x", "environment variable detector_engine__seed: "),
+        ("DETECTOR_POLICY__SHADWO", "true", "environment variable DETECTOR_POLICY__SHADWO: there is no such key"),
+        ("DETECTOR_POLICY", "{", "environment"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_named_by_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """With a file and without one."""
+    monkeypatch.setenv(name, value)
+    for path in (None, written(tmp_path, "[policy]\nshadow = true\n")):
+        with pytest.raises(ConfigError, match=message):
+            load(path)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Missing, a folder, or not text."""
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot read the configuration: No such file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        load(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"binary\.toml: the configuration is not UTF-8 text"):
+        load(tmp_path / "binary.toml")
+
+
+def test_a_relative_baseline_lies_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the file it is taken from the file's folder, from the environment as it stands; absolute paths stay."""
+    path = written(tmp_path, '[baseline]\npath = "kept"\n')
+    assert load(path).baseline.path == tmp_path / "kept"
+    assert load(written(tmp_path, '[baseline]\npath = "/kept"\n')).baseline.path == Path("/kept")
+    monkeypatch.setenv("DETECTOR_BASELINE__PATH", "here")
+    assert load(path).baseline.path == Path("here")
+
+
+def test_the_version_follows_what_is_found_and_keeps_secrets(tmp_path: Path) -> None:
+    """It changes with policy and models, and with neither the seed nor the place of the baseline."""
+    plain = load(None).version
+    assert len(plain) == 12
+    assert load(written(tmp_path, '[engine]\nseed = 7\n[baseline]\npath = "x"\n')).version == plain
+    for text in ("[policy]\nshadow = false\n", "[models.m]\ndimension = 3\n", "[engine]\nlateness_minutes = 1\n"):
+        assert load(written(tmp_path, text)).version != plain
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    """What is shown to people has the seed masked, and everything else."""
+    shown = load(written(tmp_path, "[engine]\nseed = 7\nmax_clients = 9\n")).shown()
+    assert shown["engine"]["seed"] == "***"
+    assert shown["engine"]["max_clients"] == 9
+    assert load(None).shown()["engine"]["seed"] == EngineSection().seed

@@ -1,0 +1,99 @@
+"""Rows of client state: packed, unpacked, grown and cleared without touching their neighbours."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.errors import SnapshotError
+from detector.features.memory import ANCHORS
+from detector.state import PER_ANCHOR, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
+
+
+def filled(capacity: int, seed: int, held: int) -> Columns:
+    """Return columns with noise in every byte, except that anchors beyond `held` are empty, as they are in life."""
+    columns = Columns(capacity)
+    rng = np.random.default_rng(seed)
+    for name, array in columns._named():
+        array[...] = np.frombuffer(rng.bytes(array.nbytes), array.dtype).reshape(array.shape)
+        family, _, column = name.partition(".")
+        if family == "Memory" and column in PER_ANCHOR:
+            array[(slice(None),) * (1 + PER_ANCHOR[column]) + (slice(held, None),)] = 0
+    columns.memory.held[:] = held
+    return columns
+
+
+def same(first: Columns, second: Columns, slots: slice) -> bool:
+    return all(a[slots].tobytes() == b[slots].tobytes() for (_, a), (_, b) in zip(first._named(), second._named(), strict=True))
+
+
+@given(st.integers(0, 1000), st.integers(0, ANCHORS))
+def test_a_row_survives_packing(seed: int, held: int) -> None:
+    """Every byte comes back, into any row, and no other row is touched."""
+    columns = filled(3, seed, held)
+    other = filled(3, seed + 1, 5)
+    kept = filled(3, seed + 1, 5)
+    other.unpack(2, columns.pack(0))
+    assert other.pack(2) == columns.pack(0)
+    for (_, a), (_, b) in zip(columns._named(), other._named(), strict=True):
+        assert a[0].tobytes() == b[2].tobytes()
+    assert same(other, kept, slice(0, 2))
+
+
+def test_empty_anchors_take_no_room() -> None:
+    """The bytes grow with the anchors that are held, and by nothing else."""
+    sizes = [len(filled(1, 1, held).pack(0)) for held in (0, 1, 2, ANCHORS)]
+    assert sizes[1] - sizes[0] == sizes[2] - sizes[1]
+    assert sizes[3] - sizes[0] == ANCHORS * (sizes[1] - sizes[0])
+    assert sizes[0] < 0.3 * sizes[3]
+
+
+@pytest.mark.parametrize("change", [b"", b"\0"])
+def test_bytes_of_another_length_are_refused(change: bytes) -> None:
+    """One byte less or more cannot be this layout."""
+    packed = filled(1, 1, 7).pack(0)
+    with pytest.raises(SnapshotError, match=r"cut off|longer"):
+        Columns(1).unpack(0, packed + change if change else packed[:-1])
+
+
+def test_growing_keeps_rows_and_clearing_forgets_them() -> None:
+    """Rows keep their places; a cleared row is all zero, its neighbours are as they were."""
+    columns, before = filled(4, 3, 9), filled(4, 3, 9)
+    columns.grow(9)
+    assert columns.capacity == 9
+    assert same(columns, before, slice(0, 4))
+    assert not any(array[4:].view(np.uint8).any() for _, array in columns._named())
+    columns.clear(np.array([1, 3]))
+    assert not any(np.ascontiguousarray(array[[1, 3]]).view(np.uint8).any() for _, array in columns._named())
+    for slot in (0, 2):
+        assert columns.pack(slot) == before.pack(slot)
+
+
+def test_the_layout_tells_other_columns_apart() -> None:
+    """It depends on names, kinds and shapes, not on how many clients there are."""
+    assert Columns(1).layout == Columns(7).layout
+    assert Columns(1, anchors=32).layout != Columns(1).layout
+    assert Columns(1, window=10).layout != Columns(1).layout
+
+
+def test_snapshots_carry_no_code() -> None:
+    """What `dump` writes is plain MessagePack of numbers, text and bytes."""
+    snapshot = ClientSnapshot(SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", {"offset": ["e1"]})
+    data = dump(snapshot)
+    assert msgspec.msgpack.decode(data) == [SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", {"offset": ["e1"]}]
+    assert load(data, layout="layout", reference="reference") == snapshot
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_no_snapshot(data: bytes) -> None:
+    """Random bytes are refused, whatever they decode to."""
+    with pytest.raises(SnapshotError):
+        load(data, layout="layout", reference="reference")
+
+
+@pytest.mark.parametrize("content", [[], [SNAPSHOT_VERSION], {}, 5, ["1"], [SNAPSHOT_VERSION, 2, 3, 4, 5, 6, 7, 8]])
+def test_other_content_is_no_snapshot(content: object) -> None:
+    """Well-formed MessagePack of other content is refused as well."""
+    with pytest.raises(SnapshotError):
+        load(msgspec.msgpack.encode(content), layout="layout", reference="reference")
