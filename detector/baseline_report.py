@@ -45,7 +45,12 @@ def report(folder: Path, config: Config) -> dict[str, Any]:
                 if j >= CONTENT.start
             },
         }
-    return {"version": baseline.version, "path": str(folder), "features_at": int(STAGES[stage_of(SHOWN_STAGE)]), "models": models}
+    return {
+        "version": baseline.version,
+        "path": str(folder),
+        "features_at": int(STAGES[stage_of(SHOWN_STAGE)]),
+        "models": models,
+    }
 
 
 def tell(content: dict[str, Any]) -> Group:

@@ -8,6 +8,7 @@ Nothing here depends on where a batch was cut. Where order matters across famili
 that must make room) the batch is walked, or split, at exactly that event.
 """
 
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class Cohort:
         self._ledger = Ledger()
         self._examples: dict[int, dict[int, deque[str]]] = {}
         self._since_lesson = 0
+        self._room_at = max_clients
         self._coefficients = np.zeros((window + 1, window // 2))
         for n in range(3, window + 1):
             self._coefficients[n, : n // 2] = shapiro_coefficients(n)
@@ -149,7 +151,7 @@ class Cohort:
             client = clients[start + i]
             known = find(client)
             if known is None:
-                if len(self._slots) >= self.max_clients:
+                if len(self._slots) >= self._room_at:
                     if i > 0:
                         return start + i, np.array(slots[:i], np.int64)
                     self._make_room(int(batch.sequence[start]) if emitted is None else emitted, outputs)
@@ -184,11 +186,14 @@ class Cohort:
         """
         used = np.array([slot for slot, name in enumerate(self._names) if name is not None], np.int64)
         closed = used[~self._has_open_evidence(used)]
-        leaving = max(self.max_clients // 64, len(used) - self.max_clients + 1)
+        share = max(self.max_clients // 64, 1)
+        leaving = max(share, len(used) - self.max_clients + 1)
         oldest = closed[np.argsort(self.columns.admission.last_sequence[closed], kind="stable")[:leaving]]
         for slot in oldest.tolist():
             outputs.departed.append(self.report(slot, emitted))
             self._forget(slot)
+        # Where nearly all are suspects, few can leave; the search is then made again only after some more have come.
+        self._room_at = max(self.max_clients, len(self._slots) + share)
         self._ledger.sweep(self.columns.admission, self._kept)
         self.columns.clear(oldest)
 
@@ -429,6 +434,7 @@ class Cohort:
         slots = np.flatnonzero(self._dirty).tolist() if changed_only else list(self._slots.values())
         entered = self._ledger.of(self.columns.admission)
         for slot in slots:
+            row = self.columns.pack(slot)
             examples = {CHANNELS[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
             yield (
                 self.name(slot),
@@ -439,8 +445,9 @@ class Cohort:
                         self.reference.fingerprint,
                         self.model,
                         self.name(slot),
-                        self.columns.pack(slot),
+                        row,
                         np.array(entered.get(slot, ()), np.uint64).tobytes(),
+                        zlib.crc32(row),
                         examples,
                     )
                 ),
@@ -466,10 +473,10 @@ class Cohort:
             self._examples.setdefault(slot, {})[CHANNELS.index(name)] = deque(ids, maxlen=EXAMPLES)
 
     @property
-    def since_lesson(self) -> int:
-        """Fresh queries since the trees last learned; part of the cohort's saved state."""
-        return self._since_lesson
+    def progress(self) -> tuple[int, int]:
+        """What of the cohort itself has to be saved: queries since the last lesson, and the size at which room is made."""
+        return self._since_lesson, self._room_at
 
-    @since_lesson.setter
-    def since_lesson(self, value: int) -> None:
-        self._since_lesson = value
+    @progress.setter
+    def progress(self, saved: tuple[int, int]) -> None:
+        self._since_lesson, self._room_at = saved

@@ -5,6 +5,7 @@ default, so an empty file, or none, is a valid configuration.
 """
 
 import hashlib
+import json
 import os
 import re
 import tomllib
@@ -21,7 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.engine import EngineSettings
 from detector.errors import ConfigError
@@ -81,7 +82,16 @@ class EngineSection(Section):
     seed: int = Field(0, ge=0, lt=2**63, description="secret: decides which input columns are remembered")
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)]
+def _names(given: Any) -> Any:
+    """Read names separated by commas, or the list of them that JSON has."""
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("["):
+        return json.loads(given)
+    return [name.strip() for name in given.split(",") if name.strip()]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]  # so that the environment need not be JSON
 
 
 class KafkaSection(Section):
@@ -227,10 +237,20 @@ def load(path: Path | None) -> Config:
     except Exception as error:
         # pydantic-settings wraps JSON that it cannot parse in an environment variable.
         raise ConfigError(f"environment: {error}") from error
+    _refuse_unknown_variables()
     folder = config.baseline.path
     if path is None or folder is None or folder.is_absolute() or _from_environment(("baseline", "path")):
         return config
     return config.with_baseline(path.parent / folder)
+
+
+def _refuse_unknown_variables() -> None:
+    """Raise `ConfigError` for a variable of a section that does not exist: it is a typing error that would do nothing."""
+    for name in sorted(os.environ):
+        section, nested, _ = name.upper().removeprefix(PREFIX).partition("__")
+        if name.upper().startswith(PREFIX) and nested and section.lower() not in Config.model_fields:
+            known = ", ".join(sorted(Config.model_fields))
+            raise ConfigError(f"environment variable {name}: there is no such section; known: {known}")
 
 
 def _from_environment(place: tuple[Any, ...]) -> str | None:

@@ -216,7 +216,7 @@ class Shard:
                 saved[model, client] = data
             own: dict[str, Any] = {
                 "trees": _pack_arrays(cohort.novelty.trees.state()),
-                "since_lesson": cohort.since_lesson,
+                "progress": list(cohort.progress),
             }
             if model in self._learned:
                 own["reference"] = _pack_arrays(reference.to_arrays(self._learned[model]))
@@ -228,7 +228,7 @@ class Shard:
     def restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
         """Take over what `snapshot` returned, into a shard that has processed nothing.
 
-        Raises `SnapshotError` when a snapshot is damaged, of another version, or of another baseline; the shard is of no use then.
+        Raises `SnapshotError` when a snapshot is damaged, of another version or baseline; this shard is spoilt then.
         """
         try:
             self._restore(saved)
@@ -260,7 +260,7 @@ class Shard:
                 raise SnapshotError(f"the saved state of model {model!r} needs the baseline it was made under")
             cohort = self._cohort(model)
             cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
-            cohort.since_lesson = own["since_lesson"]
+            cohort.progress = (int(own["progress"][0]), int(own["progress"][1]))
         for (model, client), data in saved.items():
             if client == SHARD_KEY or not data:
                 continue

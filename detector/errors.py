@@ -14,7 +14,16 @@
 Bad records are not errors: they become dead letters and the stream goes on.
 """
 
-__all__ = ["BaselineError", "ConfigError", "DetectorError", "OutputError", "ServerError", "ServiceError", "SnapshotError", "SourceError"]
+__all__ = [
+    "BaselineError",
+    "ConfigError",
+    "DetectorError",
+    "OutputError",
+    "ServerError",
+    "ServiceError",
+    "SnapshotError",
+    "SourceError",
+]
 
 
 class DetectorError(Exception):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from detector.evidence.accumulate import CHANNELS
 from detector.features import NAMES
+from detector.features.admission import looks_by
 from detector.findings import Finding, Kind, Order, Outputs, Reason
 from detector.ingest.batch import Batch
 from detector.models.novelty import Novelty
@@ -81,7 +82,7 @@ class Judge:
         """Add to `outputs` what the moment calls for, and note it in the client's standing."""
         for channel in moment.channels:
             score = float(moment.peak[channel])
-            action = construction_action(score, self.bars.stop[channel])
+            action = min(construction_action(score, self.bars.stop[channel]), self.bars.limit[channel])
             self._weigh(moment, channel, action, score, outputs)
         if moment.score is not None:
             strange = self._cohort.columns.standing.strange
@@ -173,7 +174,7 @@ class Judge:
             version=batch.version[i],
             sender=batch.sender[i],
             queries=moment.queries,
-            look=moment.queries,
+            look=looks_by(moment.queries),
             kind=kind,
             evidence=self._name(place),
             action=action,

@@ -26,17 +26,22 @@ ALERT_SHARE = 0.6  # of the bar that stops: construction alerts first
 BLOCK_SHARE = 1.5  # of the bar that stops: perturbed at one, blocked at one and a half
 THROTTLE_SHARE = 1.25  # of the bar that alerts, for novelty
 LEAST_NOVELTY = 1.2
-UNCALIBRATED_NOVELTY = 1.2
+UNCALIBRATED_NOVELTY = 3.0
 PATIENCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The scores at which something is done; `stop` has one entry per channel of construction."""
+    """The scores at which something is done; `stop` has one entry per channel of construction.
+
+    `limit` is the hardest action that each channel may lead to. A channel earns the right to stop by staying quiet on benign
+    clients: where one of them passed its floor in calibration, it may only alert.
+    """
 
     alert: float
     throttle: float
     stop: tuple[float, ...]
+    limit: tuple[int, ...] = (BLOCK,) * len(CHANNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,17 @@ def bars_for(
     """
     false_blocks = max(terms.false_blocks_per_10000, 1e-6) / 10_000
     stop = []
+    limit = tuple(
+        ALERT if channel_scores is not None and channel_scores[:, j].max(initial=0.0) > FLOORS[j] else BLOCK
+        for j in range(len(CHANNELS))
+    )
     for j in range(len(CHANNELS)):
         calibrated = bar(channel_scores[:, j], false_blocks) if channel_scores is not None else 0.0
         stop.append(max(float(FLOORS[j]), 1.2 * calibrated))
     if novelty_scores is None:
-        return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop))
+        return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop), limit=limit)
     alert = max(LEAST_NOVELTY, bar(novelty_scores, max(terms.false_alerts_per_1000, 1e-6) / 1_000))
-    return Bars(alert=alert, throttle=THROTTLE_SHARE * alert, stop=tuple(stop))
+    return Bars(alert=alert, throttle=THROTTLE_SHARE * alert, stop=tuple(stop), limit=limit)
 
 
 def construction_action(score: float, stop: float) -> int:

@@ -7,6 +7,7 @@ holds no code and no pickle, and it travels through Kafka.
 """
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -168,6 +169,7 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     client: str
     row: bytes
     ids: bytes  # pairs of 64 bits: key and event time of each id that a repeat could still bring
+    check: int  # CRC-32 of the row: a damaged one would index beyond its arrays
     examples: dict[str, list[str]]  # channel -> ids of the latest queries that carried weight
 
 
@@ -194,6 +196,8 @@ def load(data: bytes, *, layout: str, reference: str) -> ClientSnapshot:
         snapshot = msgspec.msgpack.decode(data, type=ClientSnapshot)
     except msgspec.MsgspecError as error:
         raise SnapshotError(f"the snapshot is damaged: {error}") from error
+    if zlib.crc32(snapshot.row) != snapshot.check:
+        raise SnapshotError(f"the snapshot of client {snapshot.client!r} is damaged: its check sum does not fit")
     if snapshot.layout != layout:
         raise SnapshotError("the snapshot was written with another layout of client state: start without saved state")
     if snapshot.reference != reference:

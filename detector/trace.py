@@ -205,7 +205,7 @@ def _rises(parts: Mapping[str, npt.NDArray[Any]], bars: Bars, limits: Sequence[i
         reached = ALERT - 1
         for i in np.flatnonzero(parts["weight"][:, j]).tolist():
             score = float(parts["peak"][i, j])
-            wanted = construction_action(score, bars.stop[j])
+            wanted = min(construction_action(score, bars.stop[j]), bars.limit[j])
             if wanted > reached:
                 reached = wanted
                 yield Rise(name, ACTIONS[min(wanted, limits[i])], int(queries[i]), int(times[i]), score)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def _drive(
     topic: dict[tuple[str, str], bytes] = {}
     total = Outputs()
     stops = sorted({0, len(lines), *restarts, *cuts})
-    for start, stop in zip(stops[:-1], stops[1:], strict=True):
+    for start, stop in pairwise(stops):
         if start in set(restarts):
             if compacted:
                 topic |= shard.snapshot(changed_only=True)

@@ -1,5 +1,6 @@
 """The command line as people use it: arguments, messages, exit statuses."""
 
+import gzip
 import json
 import os
 import signal
@@ -16,7 +17,9 @@ from detector.testing import traffic
 STARTED = 60.0  # seconds a first start may take on a busy machine, kernels compiled
 
 
-def detector(*arguments: str, given: bytes | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+def detector(
+    *arguments: str, given: bytes | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "detector", *arguments],
@@ -104,8 +107,6 @@ def test_mistakes_are_told(arguments: list[str], status: int, words: str, log: P
 
 def test_a_damaged_log_is_used_and_reported(log: Path, tmp_path: Path) -> None:
     """Exit status 1, the file named, and results of what could be read."""
-    import gzip
-
     whole = gzip.compress(log.read_bytes())
     (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
     told = detector("replay", str(tmp_path / "cut.gz"), "--out", str(tmp_path / "out"))

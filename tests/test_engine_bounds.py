@@ -31,7 +31,7 @@ def closed(cohort: Cohort) -> int:
     return count
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(1, 60))
 def test_a_flood_of_clients_evicts_the_innocent_only(
     benign: Callable[[], Baseline], make_log: Lines, seed: int, room: int, chunk: int
@@ -122,20 +122,20 @@ def test_the_row_of_a_client_is_bounded() -> None:
 
 
 def test_memory_per_client_is_bounded(generated_baseline: Baseline) -> None:
-    """Measured from outside: 2,048 clients with ten queries each, names and all."""
+    """Measured from outside: 1,024 clients with ten queries each, names and all."""
     events = Events("alpha", step_ms=1)
     rng = np.random.default_rng(3)
     X = rng.random((64, 9))
-    lines = [events.line(f"client-{i:08d}", X[(i + turn) % 64], 0) for turn in range(10) for i in range(2048)]
+    lines = [events.line(f"client-{i:08d}", X[(i + turn) % 64], 0) for turn in range(10) for i in range(1024)]
     shard = Shard(EngineSettings(lateness_ms=1000), generated_baseline.models)
     shard.process(*batches(lines[:4]))
     tracemalloc.start()
-    for start in range(4, len(lines), 2048):
-        shard.process(*batches(lines[start : start + 2048], first_sequence=start))
+    for start in range(4, len(lines), 1024):
+        shard.process(*batches(lines[start : start + 1024], first_sequence=start))
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert shard.clients == 2048
-    assert used / 2048 <= BYTES_PER_CLIENT
+    assert shard.clients == 1024
+    assert used / 1024 <= BYTES_PER_CLIENT
 
 
 def test_nothing_grows_with_the_history_of_a_client(generated_baseline: Baseline) -> None:

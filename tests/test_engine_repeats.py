@@ -20,7 +20,7 @@ def differing(first: dict[str, bytes], second: dict[str, bytes]) -> list[str]:
     return [kind for kind in DOCUMENTS if first[kind] != second[kind]]
 
 
-@settings(max_examples=16)
+@settings(max_examples=12)
 @given(
     st.integers(0, 10_000), st.sampled_from(["at once", "later", "all at the end", "thrice"]), st.booleans(), st.integers(0, 12)
 )
@@ -55,7 +55,7 @@ def test_a_log_delivered_twice_counts_once() -> None:
     assert {letter.reason for letter in twice.dead} <= {"late"}
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(st.integers(0, 10_000))
 def test_ids_are_unique_in_a_run_and_equal_between_runs(make_log: Lines, seed: int) -> None:
     """An id names one document; the next run gives it to the same one."""

@@ -142,7 +142,7 @@ def test_a_client_without_its_model_is_refused(saved: Saved, generated_baseline:
         fresh(generated_baseline).restore(part)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(
     st.sampled_from([("alpha", "client-0"), ("alpha", SHARD_KEY), ("learned", SHARD_KEY), ("waiting", SHARD_KEY)]),
     st.sampled_from(["cut", "longer", "noise", "flip"]),

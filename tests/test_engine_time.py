@@ -46,7 +46,7 @@ def read(lines: bytes, by_ms: int = 0) -> list[Any]:
     return [moved(json.loads(line), by_ms) for line in lines.split(b"\n") if line]
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.integers(0, 10_000), st.sampled_from([1, -START_MS + 30 * DAY_MS, DAY_MS, 300 * DAY_MS]), st.booleans())
 def test_a_shift_of_all_times_shifts_the_documents(
     make_log: Lines, drive: Drive, benign: Callable[[], Baseline], seed: int, shift: int, known: bool

@@ -153,6 +153,19 @@ def test_a_harder_action_replaces_a_softer_one_at_once_and_never_the_reverse(gen
         assert after.issued_ms >= before.expires_ms or after.action > before.action
 
 
+def test_ids_tell_clients_and_models_apart(generated_baseline: Baseline) -> None:
+    """Two clients who make the same queries in the same milliseconds, of two models each, share no id."""
+    known = generated_baseline.models["alpha"]
+    shard = Shard(EngineSettings(), {"alpha": known, "beta": known})
+    one, other = theft(60), theft(60, client="other")
+    lines = [line for pair in zip(one, other, strict=True) for line in pair]
+    lines += [line.replace(b'"alpha"', b'"beta"') for line in lines]
+    outputs = shard.process(*batches(lines))
+    for ids in ([finding.alert_id for finding in outputs.findings], [order.decision_id for order in outputs.orders]):
+        assert len(ids) >= 8
+        assert len(set(ids)) == len(ids)
+
+
 @pytest.mark.parametrize("shadow", [True, False])
 def test_shadow_mode_decides_the_same_and_says_so(generated_baseline: Baseline, shadow: bool) -> None:
     """Every decision and alert is marked; otherwise nothing differs."""
@@ -173,16 +186,27 @@ def replace_mark(written: bytes) -> bytes:
     return written.replace(b'"simulated":true', b"").replace(b'"simulated":false', b"")
 
 
-def test_a_stricter_budget_never_stops_earlier(generated_baseline: Baseline) -> None:
-    """Raising the budget of false blocks can only bring the stop forward."""
+def test_a_stricter_budget_never_acts_earlier(generated_baseline: Baseline) -> None:
+    """Raising the budget of false blocks can only bring the first alert of a channel forward."""
     loud = replace(
         generated_baseline.models["alpha"],
         channel_scores=np.random.default_rng(1).exponential(9.0, (400, 2)),
     )
-    stops = []
+    alerts = []
     for budget in (0.01, 1.0, 100.0, 5000.0):
         shard = Shard(EngineSettings(terms=Terms(false_blocks_per_10000=budget)), {"alpha": loud})
-        orders = shard.process(*batches(theft(120))).orders
-        stops.append(min(order.sequence for order in orders if order.action >= PERTURB))
-    assert stops == sorted(stops, reverse=True)
-    assert stops[0] > stops[-1]
+        findings = shard.process(*batches(theft(120))).findings
+        alerts.append(min(finding.sequence for finding in findings if finding.kind == "construction"))
+    assert alerts == sorted(alerts, reverse=True)
+    assert alerts[0] > alerts[-1]
+
+
+def test_a_channel_that_benign_clients_set_off_may_only_alert(generated_baseline: Baseline) -> None:
+    """Where a calibration client passed the floor of a channel, the channel has lost the right to stop."""
+    known = generated_baseline.models["alpha"]
+    loud = replace(known, channel_scores=np.full_like(known.channel_scores, 20.0))
+    for baseline, stopped in ((known, True), (loud, False)):
+        outputs = Shard(EngineSettings(), {"alpha": baseline}).process(*batches(theft(120)))
+        construction = [finding for finding in outputs.findings if finding.kind == "construction"]
+        assert construction
+        assert (max(finding.action for finding in construction) >= PERTURB) is stopped

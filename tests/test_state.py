@@ -1,5 +1,7 @@
 """Rows of client state: packed, unpacked, grown and cleared without touching their neighbours."""
 
+import zlib
+
 import msgspec
 import numpy as np
 import pytest
@@ -79,10 +81,21 @@ def test_the_layout_tells_other_columns_apart() -> None:
 
 def test_snapshots_carry_no_code() -> None:
     """What `dump` writes is plain MessagePack of numbers, text and bytes."""
-    snapshot = ClientSnapshot(SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", {"offset": ["e1"]})
+    snapshot = ClientSnapshot(
+        SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", zlib.crc32(b"row"), {"offset": ["e1"]}
+    )
     data = dump(snapshot)
-    assert msgspec.msgpack.decode(data) == [SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", {"offset": ["e1"]}]
+    plain = [SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", zlib.crc32(b"row"), {"offset": ["e1"]}]
+    assert msgspec.msgpack.decode(data) == plain
     assert load(data, layout="layout", reference="reference") == snapshot
+
+
+def test_a_damaged_row_is_refused() -> None:
+    """A flipped bit in the row does not pass its check sum."""
+    whole = ClientSnapshot(SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", zlib.crc32(b"row"), {})
+    data = dump(msgspec.structs.replace(whole, row=b"rov"))
+    with pytest.raises(SnapshotError, match="check sum"):
+        load(data, layout="layout", reference="reference")
 
 
 @given(st.binary(max_size=60))

@@ -83,7 +83,7 @@ def is_flat_offset(delta, anchor, distance, rounding, grain):
     minority = min(up, moved - up) / moved
     crest = largest / np.sqrt(squares / delta.shape[0])
     one_size = equal > 0.5 * moved and minority > 0.04
-    even = crest < 1.75 and moved >= 8 and minority > 0.1
+    even = crest < 1.5 and moved >= 8 and minority > 0.1
     if not (one_size or even):
         return False
     ratio = von_neumann_ratio(delta, anchor)

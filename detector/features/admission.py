@@ -70,6 +70,20 @@ def look_after(queries):
     return (queries * 11 + 9) // 10
 
 
+def looks_by(queries: int) -> int:
+    """Return how many looks a client with so many queries has had.
+
+    >>> looks_by(7), looks_by(8), looks_by(100)
+    (0, 1, 10)
+    """
+    looks = 0
+    reached = int(look_after(0))
+    while reached <= queries:
+        looks += 1
+        reached = int(look_after(reached))
+    return looks
+
+
 @kernel
 def digest(text, ends, owner, keys):
     """Hash each id, a stretch of `text` up to its end in `ends`, with 64 bits that belong to its owner (FNV-1a, mixed)."""

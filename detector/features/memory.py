@@ -57,6 +57,8 @@ ANCHORS = 64
 RING = 24
 WINDOW = 100
 NEIGHBOURS = 8
+GROUPS = 8  # of anchors, while the nearest are chosen
+TAKEN = 1 << 62
 NEAR = 0.3  # of the median nearest-neighbour distance
 APART = 1.2
 LEAST_DISTANCES = 4
@@ -128,10 +130,10 @@ def mix(seed, counter):
 
 
 @kernel
-def place_for(state, s, seed, ring):
+def place_for(z_of, c_of, label_of, order_of, depth_of, mark_of, held_of, stored_of, s, seed, ring):
     """Return where the next anchor of client `s` goes; what lies there is moved into the reservoir or forgotten."""
-    capacity = state.z.shape[2]
-    n = state.stored[s]
+    capacity = z_of.shape[2]
+    n = stored_of[s]
     at = n % ring
     if n < ring:
         return at
@@ -140,42 +142,69 @@ def place_for(state, s, seed, ring):
     if displaced < room:
         to = ring + displaced
     else:
-        used = (state.mark[s, at] & USED) != 0
+        used = (mark_of[s, at] & USED) != 0
         draw = np.int64(mix(seed, n) % np.uint64(displaced + 1))
         if draw >= room and not used:
             return at
         to = ring + draw % room
-        if (state.mark[s, to] & USED) != 0 and not used:
+        if (mark_of[s, to] & USED) != 0 and not used:
             return at
-    for k in range(state.z.shape[1]):
-        state.z[s, k, to] = state.z[s, k, at]
-    for j in range(state.c.shape[2]):
-        state.c[s, to, j] = state.c[s, at, j]
-    state.label[s, to] = state.label[s, at]
-    state.order[s, to] = state.order[s, at]
-    state.depth[s, to] = state.depth[s, at]
-    state.mark[s, to] = state.mark[s, at]
-    state.held[s] = max(state.held[s], to + 1)
+    for k in range(z_of.shape[1]):
+        z_of[s, k, to] = z_of[s, k, at]
+    for j in range(c_of.shape[2]):
+        c_of[s, to, j] = c_of[s, at, j]
+    label_of[s, to] = label_of[s, at]
+    order_of[s, to] = order_of[s, at]
+    depth_of[s, to] = depth_of[s, at]
+    mark_of[s, to] = mark_of[s, at]
+    held_of[s] = max(held_of[s], to + 1)
     return at
 
 
 @kernel
-def compare_structure(state, s, query, squares, held, unit, variance, seed):
+def choose_nearest(bits, held, keys, lowest, best):
+    """Write the places of the nearest anchors into `best`, nearest first, ties by place; return how many there are.
+
+    `bits` are the squared distances read as integers, whose order is the same because none is negative; with its place below
+    it each becomes one key. Every eighth key makes a group, whose least is in `lowest`, so that the next nearest is found
+    among eight and its group searched again, without a branch that depends on the data.
+    """
+    for m in range(held):
+        keys[m] = np.int64(bits[m]) << 16 | m
+    for group in range(GROUPS):
+        least = TAKEN
+        for m in range(group, held, GROUPS):
+            least = min(least, keys[m])
+        lowest[group] = least
+    found = min(held, NEIGHBOURS)
+    for j in range(found):
+        least = lowest[0]
+        for group in range(1, GROUPS):
+            least = min(least, lowest[group])
+        nearest = least & 0xFFFF
+        best[j] = nearest
+        keys[nearest] = TAKEN
+        least = TAKEN
+        for m in range(nearest % GROUPS, held, GROUPS):
+            least = min(least, keys[m])
+        lowest[nearest % GROUPS] = least
+    return found
+
+
+@kernel
+def compare_structure(z_of, stored_of, structure_of, structure_count_of, s, query, squares, held, unit, variance, total, seed):
     """Compare the query with up to four anchors drawn at random, none of them near it."""
-    total = 0.0
-    for value in variance:
-        total += value
     summed = 0.0
     found = 0
     for draw in range(8):
-        m = np.int64(mix(seed, np.uint64(state.stored[s]) * np.uint64(8) + np.uint64(draw)) % np.uint64(held))
+        m = np.int64(mix(seed, np.uint64(stored_of[s]) * np.uint64(8) + np.uint64(draw)) % np.uint64(held))
         if squares[m] * unit * unit < APART * APART:
             continue
         scaled = 0.0
         length = 0.0
         for k in range(query.shape[0]):
             if variance[k] > 0.0:
-                d = np.float64(query[k]) - np.float64(state.z[s, k, m])
+                d = np.float64(query[k]) - np.float64(z_of[s, k, m])
                 scaled += d * d / variance[k]
                 length += d * d
         summed += scaled / max(length, 1e-9) * total / query.shape[0]
@@ -183,34 +212,50 @@ def compare_structure(state, s, query, squares, held, unit, variance, seed):
         if found == 4:
             break
     if found > 0:
-        n = state.structure_count[s] + 1
-        state.structure_count[s] = n
-        state.structure[s] += max(0.02, 1.0 / n) * (np.log(max(summed / found, 1e-6)) - state.structure[s])
+        n = structure_count_of[s] + 1
+        structure_count_of[s] = n
+        structure_of[s] += max(0.02, 1.0 / n) * (np.log(max(summed / found, 1e-6)) - structure_of[s])
 
 
 @kernel
-def accept(state, s, place, distance):
+def accept(class_count_of, class_sum_of, class_square_of, class_bar_of, s, place, distance):
     """Tell whether PRADA would add the query to the growing set of its label, and keep that set's statistics."""
     if np.isnan(distance):
         # The first of its label enters with distance 0, in PRADA; so does one whose predecessors are all forgotten, here.
-        state.class_count[s, place] = max(state.class_count[s, place], 1)
+        class_count_of[s, place] = max(class_count_of[s, place], 1)
         return True
-    if not distance > state.class_bar[s, place]:
+    if not distance > class_bar_of[s, place]:
         return False
-    n = state.class_count[s, place] + 1
-    state.class_count[s, place] = n
-    state.class_sum[s, place] += distance
-    state.class_square[s, place] += distance * distance
-    mean = state.class_sum[s, place] / n
-    spread = np.sqrt(max(state.class_square[s, place] / n - mean * mean, 0.0))
-    state.class_bar[s, place] = max(state.class_bar[s, place], mean - spread)
+    n = class_count_of[s, place] + 1
+    class_count_of[s, place] = n
+    class_sum_of[s, place] += distance
+    class_square_of[s, place] += distance * distance
+    mean = class_sum_of[s, place] / n
+    spread = np.sqrt(max(class_square_of[s, place] / n - mean * mean, 0.0))
+    class_bar_of[s, place] = max(class_bar_of[s, place], mean - spread)
     return True
 
 
 @kernel
-def describe_distances(state, s, coefficients, ordered, scratch, out, row, column):
+def describe_distances(
+    stored_of,
+    window_of,
+    window_count_of,
+    near_of,
+    repeats_of,
+    step_mean_of,
+    structure_of,
+    structure_count_of,
+    s,
+    coefficients,
+    ordered,
+    scratch,
+    out,
+    row,
+    column,
+):
     """Write the distance features of client `s` at a look; too few distances leave them missing (NaN)."""
-    n = min(np.int64(state.window_count[s]), state.window.shape[1])
+    n = min(np.int64(window_count_of[s]), window_of.shape[1])
     if n < LEAST_DISTANCES:
         for j in range(5):
             out[row, column + j] = np.nan
@@ -218,7 +263,7 @@ def describe_distances(state, s, coefficients, ordered, scratch, out, row, colum
         logs = 0.0
         mean = 0.0
         for j in range(n):
-            value = np.float64(state.window[s, j])
+            value = np.float64(window_of[s, j])
             mean += value
             logs += np.log(max(value, 1e-3))
             k = j
@@ -243,11 +288,11 @@ def describe_distances(state, s, coefficients, ordered, scratch, out, row, colum
         out[row, column + 3] = np.log(max(ordered[(9 * n) // 10], 1e-3))
         kept = last - first
         out[row, column + 4] = shapiro_w(ordered[first:last], coefficients[kept, : kept // 2], scratch) if kept >= 8 else np.nan
-    fresh = max(np.int64(state.stored[s]), 1)
-    out[row, column + 5] = state.near[s] / fresh
-    out[row, column + 6] = state.repeats[s] / (fresh + state.repeats[s])
-    out[row, column + 7] = state.step_mean[s] if state.stored[s] > 1 else np.nan
-    out[row, column + 8] = state.structure[s] if state.structure_count[s] > 0 else np.nan
+    fresh = max(np.int64(stored_of[s]), 1)
+    out[row, column + 5] = near_of[s] / fresh
+    out[row, column + 6] = repeats_of[s] / (fresh + repeats_of[s])
+    out[row, column + 7] = step_mean_of[s] if stored_of[s] > 1 else np.nan
+    out[row, column + 8] = structure_of[s] if structure_count_of[s] > 0 else np.nan
 
 
 @kernel
@@ -283,22 +328,51 @@ def observe(
     `unit` and `c_unit` turn the integers of `z` into median nearest-neighbour distances and those of `c` into value ranges;
     `grain` is the size of one level of the population's values, in value ranges.
     """
-    coordinates = state.z.shape[1]
-    capacity = state.z.shape[2]
-    sampled = state.c.shape[2]
+    # A function called with the whole tuple would count references to all of its arrays, for every query.
+    (
+        z_of,
+        c_of,
+        label_of,
+        order_of,
+        depth_of,
+        mark_of,
+        held_of,
+        stored_of,
+        newest_of,
+        window_of,
+        window_count_of,
+        near_of,
+        repeats_of,
+        step_mean_of,
+        structure_of,
+        structure_count_of,
+        class_count_of,
+        class_sum_of,
+        class_square_of,
+        class_bar_of,
+    ) = state
+    coordinates = z_of.shape[1]
+    capacity = z_of.shape[2]
+    sampled = c_of.shape[2]
     squares = np.empty(capacity, np.float32)
     query = np.empty(coordinates, np.float32)
+    bits = squares.view(np.int32)
+    keys = np.empty(capacity, np.int64)
+    lowest = np.empty(GROUPS, np.int64)
     best = np.empty(NEIGHBOURS, np.int64)
     gathered = np.empty((NEIGHBOURS, coordinates), np.float32)
     toward = np.empty((NEIGHBOURS, GLANCE), np.float32)
     delta = np.empty(sampled, np.float32)
-    ordered = np.empty(state.window.shape[1], np.float64)
-    scratch = np.empty(state.window.shape[1], np.float64)
+    ordered = np.empty(window_of.shape[1], np.float64)
+    scratch = np.empty(window_of.shape[1], np.float64)
+    total = 0.0
+    for value in variance:
+        total += value
     for i in range(slot.shape[0]):
         if verdict[i] != 0:
             continue
         s = slot[i]
-        held = np.int64(state.held[s])
+        held = np.int64(held_of[s])
         repeat[i] = False
         near[i] = False
         flip[i] = False
@@ -310,28 +384,20 @@ def observe(
             q = np.float32(z[i, k])
             query[k] = q
             for m in range(held):
-                d = np.float32(state.z[s, k, m]) - q
+                d = np.float32(z_of[s, k, m]) - q
                 squares[m] += d * d
 
-        found = 0
-        for m in range(held):
-            if found < NEIGHBOURS or squares[m] < squares[best[NEIGHBOURS - 1]]:
-                j = min(found, NEIGHBOURS - 1)
-                while j > 0 and squares[best[j - 1]] > squares[m]:
-                    best[j] = best[j - 1]
-                    j -= 1
-                best[j] = m
-                found = min(found + 1, NEIGHBOURS)
+        found = choose_nearest(bits, held, keys, lowest, best)
 
         if held > 0 and squares[best[0]] == 0.0:
             # A model that wavers gives one input several labels; the query repeats whichever anchor was given the same.
             for m in range(held):
-                if squares[m] == 0.0 and state.label[s, m] == label[i] and not repeat[i]:
+                if squares[m] == 0.0 and label_of[s, m] == label[i] and not repeat[i]:
                     repeat[i] = True
                     for j in range(sampled):
-                        if state.c[s, m, j] != c[i, j]:
+                        if c_of[s, m, j] != c[i, j]:
                             repeat[i] = False
-            state.repeats[s] += repeat[i]
+            repeats_of[s] += repeat[i]
 
         if not repeat[i]:
             depth = 0
@@ -339,61 +405,79 @@ def observe(
                 a = best[0]
                 nearest = np.sqrt(squares[a]) * unit
                 near[i] = nearest < NEAR
-                flip[i] = near[i] and state.label[s, a] != label[i]
-                state.near[s] += near[i]
-                step = max(np.sqrt(squares[state.newest[s]]) * unit, 1e-3)
-                share = max(0.02, 1.0 / state.stored[s])
-                state.step_mean[s] += share * (np.log(step) - state.step_mean[s])
+                flip[i] = near[i] and label_of[s, a] != label[i]
+                near_of[s] += near[i]
+                step = max(np.sqrt(squares[newest_of[s]]) * unit, 1e-3)
+                share = max(0.02, 1.0 / stored_of[s])
+                step_mean_of[s] += share * (np.log(step) - step_mean_of[s])
 
                 for j in range(sampled):
-                    delta[j] = (np.float32(c[i, j]) - np.float32(state.c[s, a, j])) * c_unit
-                if is_flat_offset(delta, state.c[s, a], nearest, c_unit, grain):
+                    delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, a, j])) * c_unit
+                if is_flat_offset(delta, c_of[s, a], nearest, c_unit, grain):
                     weight[i, OFFSET] = 1.0
-                    state.mark[s, a] |= USED
+                    mark_of[s, a] |= USED
 
-                compare_structure(state, s, query, squares, held, unit, variance, seed[s])
-                if may_halve(query, state.z[s], best[:found], squares, state.label[s], toward, tolerance):
+                compare_structure(
+                    z_of, stored_of, structure_of, structure_count_of, s, query, squares, held, unit, variance, total, seed[s]
+                )
+                if may_halve(query, z_of[s], best[:found], squares, label_of[s], toward, tolerance):
                     for j in range(found):
                         for k in range(coordinates):
-                            gathered[j, k] = np.float32(state.z[s, k, best[j]])
+                            gathered[j, k] = np.float32(z_of[s, k, best[j]])
                     depth, one, other = bisection_depth(
                         query,
                         best[:found],
                         gathered,
-                        state.label[s],
-                        state.order[s],
-                        state.depth[s],
+                        label_of[s],
+                        order_of[s],
+                        depth_of[s],
                         delta,
-                        state.c[s, a],
+                        c_of[s, a],
                         tolerance,
                     )
                     weight[i, BISECT] = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
                     if weight[i, BISECT] > 0.0:
-                        state.mark[s, one] |= USED
-                        state.mark[s, other] |= USED
+                        mark_of[s, one] |= USED
+                        mark_of[s, other] |= USED
 
             smallest = np.float32(np.inf)
             for m in range(held):
-                member = state.label[s, m] == label[i] and (state.mark[s, m] & ACCEPTED) != 0
+                member = label_of[s, m] == label[i] and (mark_of[s, m] & ACCEPTED) != 0
                 if member and squares[m] < smallest:
                     smallest = squares[m]
             if smallest < np.inf:
                 distance[i] = np.sqrt(smallest) * unit
-                state.window[s, state.window_count[s] % state.window.shape[1]] = distance[i]
-                state.window_count[s] += 1
+                window_of[s, window_count_of[s] % window_of.shape[1]] = distance[i]
+                window_count_of[s] += 1
 
-            added = accept(state, s, place[i], distance[i])
-            at = place_for(state, s, seed[s], ring)
+            added = accept(class_count_of, class_sum_of, class_square_of, class_bar_of, s, place[i], distance[i])
+            at = place_for(z_of, c_of, label_of, order_of, depth_of, mark_of, held_of, stored_of, s, seed[s], ring)
             for k in range(coordinates):
-                state.z[s, k, at] = z[i, k]
+                z_of[s, k, at] = z[i, k]
             for j in range(sampled):
-                state.c[s, at, j] = c[i, j]
-            state.label[s, at] = label[i]
-            state.order[s, at] = state.stored[s]
-            state.depth[s, at] = depth
-            state.mark[s, at] = ACCEPTED if added else 0
-            state.newest[s] = at
-            state.stored[s] += 1
-            state.held[s] = max(held, at + 1, np.int64(state.held[s]))
+                c_of[s, at, j] = c[i, j]
+            label_of[s, at] = label[i]
+            order_of[s, at] = stored_of[s]
+            depth_of[s, at] = depth
+            mark_of[s, at] = ACCEPTED if added else 0
+            newest_of[s] = at
+            stored_of[s] += 1
+            held_of[s] = max(held, at + 1, np.int64(held_of[s]))
         if look_row[i] >= 0:
-            describe_distances(state, s, coefficients, ordered, scratch, out, look_row[i], column)
+            describe_distances(
+                stored_of,
+                window_of,
+                window_count_of,
+                near_of,
+                repeats_of,
+                step_mean_of,
+                structure_of,
+                structure_count_of,
+                s,
+                coefficients,
+                ordered,
+                scratch,
+                out,
+                look_row[i],
+                column,
+            )

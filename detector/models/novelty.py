@@ -18,6 +18,7 @@ trees speak, and only once they have learned two windows.
 
 from collections import deque
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,24 @@ from detector.kernels import kernel
 from detector.models.trees import WINDOW, OnlineTrees
 
 STAGES = np.array([8, 16, 24, 32, 48, 64, 96, 160, 256, 512, 1024, 4096])
+# Features that go on changing with the number of queries, even of the steadiest client; the distances until memory is full.
+CUMULATIVE = np.array(
+    [
+        NAMES.index(name)
+        for name in (
+            "cells_per_query",
+            "new_cell_rate",
+            "label_share",
+            "population_covered",
+            "near_duplicate_rate",
+            "repeat_rate",
+        )
+    ]
+)
+FILLING = np.array(
+    [NAMES.index(name) for name in ("distance_mean", "distance_low", "distance_mid", "distance_high", "normality")]
+)
+FULL_AT = 256  # queries by which window and memory have settled
 LEAST_SCALE = 0.06  # a feature that never varied in calibration may vary this much before it counts as one deviation
 LEAST_WIDTH = 0.2  # likewise for the width of a profile's range
 FARTHEST = 12.0
@@ -92,6 +111,8 @@ class Norms:
     range of each profile; `means` (stages, profiles, f) and `whiten` (stages, f, f) give the Mahalanobis distance and `usual`
     (stages,) what 1 held-out look in 20 passes of it; `lessons` (n, features) are the rows the online trees start from;
     `session_scores` (clients,) the highest score of each calibration client, given by norms that had not seen it.
+    `reach` is the number of queries that enough calibration clients had: beyond it, features that depend on the count are left
+    out.
     """
 
     quantiles: Floats
@@ -102,6 +123,7 @@ class Norms:
     usual: Floats
     lessons: Floats
     session_scores: Floats
+    reach: int
 
 
 @kernel
@@ -149,6 +171,18 @@ def combine(excess: Floats, distance: Floats, usual: Floats, oddness: Floats) ->
     return np.sqrt(excess + np.square(combination) + np.square(stream))
 
 
+def within_reach(rows: Floats, queries: npt.NDArray[np.int64], reach: int) -> Floats:
+    """Return the rows with what cannot be compared left out (NaN): a session longer than any in calibration has no equals."""
+    beyond = queries > reach
+    if not beyond.any():
+        return rows
+    shown = rows.copy()
+    shown[np.ix_(beyond, CUMULATIVE)] = np.nan
+    if reach < FULL_AT:
+        shown[np.ix_(beyond, FILLING)] = np.nan
+    return shown
+
+
 def center_and_scale(quantiles: Floats) -> tuple[Floats, Floats]:
     """Return the median and a robust standard deviation of the content features, from their quantiles."""
     spread = (quantiles[..., 2] - quantiles[..., 0]) / 3.29
@@ -189,6 +223,7 @@ def fit_norms(looks: Looks) -> Norms:
         usual=usual,
         lessons=_lessons(looks, np.ones(len(stage), bool)),
         session_scores=np.sort(sessions)[::-1],
+        reach=int(np.sort([looks.queries[client_row == i].max() for i in range(len(clients))])[-LEAST_CLIENTS]),
     )
 
 
@@ -250,6 +285,8 @@ class Novelty:
 
     def score(self, rows: Floats, queries: npt.NDArray[np.int64]) -> Floats:
         """Return the score of each look; `rows` (n, features), `queries` (n,)."""
+        if self.norms is not None:
+            rows = within_reach(rows, queries, self.norms.reach)
         oddness = self.trees.oddness(rows)
         if self.norms is None or len(rows) == 0:
             return oddness
@@ -274,6 +311,7 @@ class Novelty:
         """Return (feature, value, its 5/50/95% among the benign, deviations from the median), the largest first."""
         if self.norms is None:
             return []
+        row = within_reach(row[None], np.array([queries]), self.norms.reach)[0]
         quantiles = self.norms.quantiles[stage_of(queries)]
         center, scale = self._center[stage_of(queries)], self._scale[stage_of(queries)]
         found = []
@@ -390,7 +428,7 @@ def _lessons(looks: Looks, use: npt.NDArray[np.bool_]) -> Floats:
 
 def to_arrays(norms: Norms) -> dict[str, Floats]:
     """Return the norms as named arrays, for ``numpy.savez``."""
-    return {field.name: getattr(norms, field.name) for field in fields(norms)}
+    return {field.name: np.asarray(getattr(norms, field.name)) for field in fields(norms)}
 
 
 def from_arrays(arrays: dict[str, Floats]) -> Norms:
@@ -401,4 +439,5 @@ def from_arrays(arrays: dict[str, Floats]) -> Norms:
     missing = [field.name for field in fields(Norms) if field.name not in arrays]
     if missing:
         raise BaselineError(f"the norms lack {missing[0]!r}")
-    return Norms(**{field.name: arrays[field.name] for field in fields(Norms)})
+    parts: dict[str, Any] = {field.name: arrays[field.name] for field in fields(Norms)}
+    return Norms(**{**parts, "reach": int(parts["reach"])})

@@ -57,9 +57,7 @@ def test_a_replay_of_its_log_finds_the_same(ran: tuple[Path, Outcome, str], tmp_
     folder = ran[0]
     config = load(folder / "detector.toml")
     for size in (7, 100_000):
-        replaying.replay(
-            [str(folder / "log.jsonl")], tmp_path, config, replaying.load_baseline(config), batch_size=size
-        )
+        replaying.replay([str(folder / "log.jsonl")], tmp_path, config, replaying.load_baseline(config), batch_size=size)
         for name in RESULTS:
             assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 

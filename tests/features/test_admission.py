@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +105,7 @@ def test_verdicts_are_those_of_a_plain_ledger(rows: list[tuple[int, int, int]], 
     door = Door(3)
     found: list[int] = []
     stops = [0, *sorted(cut for cut in cuts if cut < len(rows)), len(rows)]
-    for start, stop in zip(stops[:-1], stops[1:], strict=True):
+    for start, stop in pairwise(stops):
         found += door.offer(slots[start:stop], ids[start:stop], times[start:stop])[0]
         if swept:
             door.ledger.sweep(door.state, door.kept)

@@ -18,14 +18,17 @@ from detector.features.memory import (
     ACCEPTED,
     ANCHORS,
     COORDINATES,
+    GROUPS,
     LAYOUT,
     NAMES,
     NEAR,
+    NEIGHBOURS,
     RING,
     SAMPLED,
     USED,
     WINDOW,
     Memory,
+    choose_nearest,
     mix,
     observe,
 )
@@ -280,6 +283,18 @@ def test_arrays_do_not_grow_with_history() -> None:
         name: shape for name, (_, shape) in LAYOUT.items()
     }
     assert int(state.held[0]) == ANCHORS
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, 7.0]) | st.floats(0, 2.0**40, width=32), max_size=ANCHORS))
+def test_the_nearest_are_those_of_a_stable_sort(distances: list[float]) -> None:
+    """Ties go to the lower place, whatever the order and the number of the anchors."""
+    n = len(distances)
+    squares = np.zeros(ANCHORS, np.float32)
+    squares[:n] = distances
+    best = np.full(NEIGHBOURS, -1)
+    found = choose_nearest(squares.view(np.int32), n, np.empty(ANCHORS, np.int64), np.empty(GROUPS, np.int64), best)
+    assert found == min(n, NEIGHBOURS)
+    assert best[:found].tolist() == np.argsort(squares[:n], kind="stable")[:NEIGHBOURS].tolist()
 
 
 def test_mix_is_splitmix64() -> None:
