@@ -25,12 +25,24 @@ $(READY): pyproject.toml
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(RUN)/python -m pip install --quiet --editable . --group dev
+	@$(RUN)/python -m pip install --quiet --editable '.[local]' --group dev
 	@touch $(READY)
 
 .PHONY: demo
 demo: $(READY) ## Watch a model theft being caught (about half a minute)
 	@$(RUN)/detector demo --out $(OUT)
+
+.PHONY: demo-kafka
+demo-kafka: $(READY) ## The same, through the service on a real Kafka broker started here
+	@$(RUN)/detector demo --kafka --out $(OUT)
+
+.PHONY: kafka-up
+kafka-up: $(READY) ## Start a Kafka broker on this machine that stays
+	@$(RUN)/python -m detector.local.kafka up
+
+.PHONY: kafka-down
+kafka-down: $(READY) ## Stop it; its data stay
+	@$(RUN)/python -m detector.local.kafka down
 
 .PHONY: test
 test: $(READY) ## Run all tests
@@ -53,7 +65,7 @@ format: $(READY) ## Format the code
 
 .PHONY: bench
 bench: $(READY) ## Measure speed and memory, as ratios from one run (bench.json)
-	@$(RUN)/python tests/bench/bench_pipeline.py
+	@$(RUN)/python -m tests.bench.bench_pipeline
 
 .PHONY: schemas
 schemas: $(READY) ## Write the contracts' JSON Schema files

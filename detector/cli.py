@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,10 +27,22 @@ if TYPE_CHECKING:
     from detector.config import Config
     from detector.ingest.source import Position
     from detector.pipeline import Counts, Pipeline
+    from detector.service.connection import Connection
+    from detector.service.produce import Produced
     from detector.sinks.folder import FolderSink
 
 STOPPED, MISUSED = 1, 2
+NOT_KAFKA = "[kafka] bootstrap_servers is not set: name the broker there or in DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
 EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input"
+
+
+class Part(StrEnum):
+    """The parts of the service; see `detector.service.worker.Stage`, which takes long to import."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    DETECT = "detect"
+
 
 app = typer.Typer(
     name="detector",
@@ -39,12 +52,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+topics_app = typer.Typer(help="The service's topics in Kafka.", no_args_is_help=True)
+dead_letters_app = typer.Typer(help="Records that could not be used, kept in Kafka.", no_args_is_help=True)
 baseline_app = typer.Typer(help="What benign traffic looks like, and the calibration of the bars.", no_args_is_help=True)
 schema_app = typer.Typer(help="The contracts as JSON Schema.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(schema_app, name="schema")
 app.add_typer(config_app, name="config")
+app.add_typer(topics_app, name="topics")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help=EXAMPLES_OF_LOG)]
 ConfigFile = Annotated[
@@ -96,7 +113,7 @@ def _print_json(content: Any) -> None:
 
 
 @contextmanager
-def _progress(what: str) -> "Iterator[Callable[[Position, Counts | None], None]]":
+def _progress(what: str) -> "Iterator[Callable[..., None]]":
     """Show how far a log is read, on a terminal; do nothing in a pipe."""
     with Progress(
         SpinnerColumn(),
@@ -110,8 +127,8 @@ def _progress(what: str) -> "Iterator[Callable[[Position, Counts | None], None]]
     ) as bar:
         task = bar.add_task(what, total=None, note="")
 
-        def show(position: "Position", counts: "Counts | None" = None) -> None:
-            note = f"{position.consumed / 1e6:,.1f} MB"
+        def show(position: "Position", counts: "Counts | None" = None, note: str | None = None) -> None:
+            note = note or f"{position.consumed / 1e6:,.1f} MB"
             if counts is not None:
                 note = f"{counts.events:,} events, {counts.alerts:,} alerts, {counts.decisions:,} decisions"
             bar.update(task, total=position.total, completed=position.consumed, note=note)
@@ -183,7 +200,10 @@ def replay(
 
 @app.command()
 def run(
-    logs: Annotated[list[str] | None, typer.Argument(metavar="[LOG...]", help=f"{EXAMPLES_OF_LOG} (the default)")] = None,
+    logs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LOG...]", help=f"{EXAMPLES_OF_LOG}; without any: Kafka if it is configured, else -"),
+    ] = None,
     config: ConfigFile = None,
     baseline: BaselineDir = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="also write results to this folder")] = None,
@@ -191,21 +211,45 @@ def run(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="wait for more lines, as `tail -F` does (one plain file)")
     ] = False,
+    stage: Annotated[Part | None, typer.Option("--stage", help="on Kafka: which part of the service this is")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=256, help="on Kafka: processes; one per core is right")
+    ] = None,
 ) -> None:
-    """Watch a stream: alerts and decisions go to standard output, as JSON Lines, as soon as they are made.
+    """Watch a stream: alerts and decisions as soon as they are made.
 
-    Stop with Ctrl-C or SIGTERM; client state is not kept.
+    With a LOG, or without Kafka in the configuration, they go to standard output as JSON Lines, and client state is not kept.
+
+    With [kafka] bootstrap_servers and no LOG this is the service: topics in, topics out, client state committed with the
+    offsets, health and metrics as [service] says. Stop either with Ctrl-C or SIGTERM.
     """
+    settings = _load(config, baseline)
+    if settings.kafka.bootstrap_servers and not logs:
+        if follow or out is not None:
+            raise ConfigError(
+                "--follow and --out are for logs, and on Kafka results go to topics: leave them out or name a LOG"
+            )
+        from detector.replay import load_baseline
+        from detector.service.supervisor import serve
+        from detector.service.worker import Stage
+
+        _tell_set_up(settings, None if settings.baseline.path is None else f"in {settings.baseline.path}")
+        serve(settings, load_baseline, stage=Stage((stage or Part.ALL).value), workers=workers or 1)
+        return
+    if stage is not None or workers is not None:
+        raise ConfigError("--stage and --workers are for the service on Kafka: set [kafka] bootstrap_servers and name no LOG")
+    _run_logs(logs or ["-"], settings, out, follow=follow)
+
+
+def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follow: bool) -> None:
     from detector.clock import SystemClock
     from detector.pipeline import Pipeline
     from detector.replay import load_baseline, summarise
     from detector.sinks.folder import FolderSink
     from detector.sinks.stream import Both, StreamSink
 
-    sources = logs or ["-"]
     if follow and (len(sources) != 1 or sources == ["-"]):
         raise ConfigError("--follow takes exactly one file")
-    settings = _load(config, baseline)
     known = load_baseline(settings)
     _tell_set_up(settings, known.version if known else None)
     folder = FolderSink(out) if out is not None else None
@@ -400,12 +444,156 @@ def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where everything goes")] = Path("detector-demo"),
     *,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="the same log through the service on a real broker, started here")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Watch a model theft being caught, on this machine, with nothing else installed."""
+    if kafka:
+        from detector.demo.kafka import show as show_kafka
+
+        show_kafka(out, errors, as_json=as_json)
+        return
     from detector.demo.show import show
 
     show(out, errors, as_json=as_json)
+
+
+def _connection(settings: "Config") -> "Connection":
+    from detector.service.connection import Connection
+
+    if not settings.kafka.bootstrap_servers:
+        raise ConfigError(NOT_KAFKA)
+    _quiet(settings)
+    return Connection(settings.kafka)
+
+
+def _quiet(settings: "Config") -> None:
+    """Leave of the Kafka client's log what matters: a failure gets its sentence from us."""
+    from detector.service import logs
+
+    logs.configure("critical", seed=settings.engine.seed, secrets=[settings.kafka.secret()])
+
+
+@topics_app.command("create")
+def topics_create(
+    config: ConfigFile = None,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=10_000, help="of queries, state and the others: at least as many as workers to come")
+    ] = 6,
+    replication: Annotated[
+        int | None, typer.Option(min=1, max=10, help="copies of each record (default: 3, or as many as there are brokers)")
+    ] = None,
+    *,
+    inputs: Annotated[bool, typer.Option("--inputs", help="the input topics, too, for trials")] = False,
+) -> None:
+    """Create the topics that are missing, each with the settings it needs, and check those that exist."""
+    from detector.service.provision import set_up
+    from detector.service.topics import Topics
+
+    settings = _load(config)
+    wanted = list(settings.kafka.input_topics) if inputs else []
+    done = set_up(_connection(settings), Topics.under(settings.kafka.prefix), wanted, partitions, replication)
+    for name in done.created:
+        typer.echo(f"created {name}")
+    typer.echo(f"all there: {done.partitions} partitions, so at most {done.partitions} workers have work")
+
+
+@topics_app.command("check")
+def topics_check(config: ConfigFile = None) -> None:
+    """Check that all topics are there and fit."""
+    from detector.service.provision import check_all
+    from detector.service.topics import Topics
+
+    settings = _load(config)
+    count = check_all(_connection(settings), Topics.under(settings.kafka.prefix), settings.kafka.input_topics)
+    typer.echo(f"all there: {count} partitions, so at most {count} workers have work")
+
+
+@app.command()
+def produce(
+    logs: Logs,
+    topic: Annotated[str, typer.Option("--topic", metavar="TOPIC", help="where the lines go; it must exist")],
+    config: ConfigFile = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.001, metavar="N", help="lines a second; default: no limit")
+    ] = None,
+    *,
+    realtime: Annotated[bool, typer.Option("--realtime", help="keep the gaps between the events' own times")] = False,
+    keyed: Annotated[bool, typer.Option("--keyed", help="the key of each record is its client")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stream recorded logs into Kafka line by line, for trials and load tests."""
+    from detector.service import produce as producing
+
+    if rate is not None and realtime:
+        raise ConfigError("--rate and --realtime exclude each other")
+    settings = _load(config)
+    _connection(settings)
+    pace: producing.Pace = "realtime" if realtime else "fastest" if rate is None else float(rate)
+    with _progress("producing") as show:
+
+        def tell(position: "Position", produced: "Produced") -> None:
+            show(position, None, f"{produced.sent:,} lines, {produced.sent - produced.acknowledged:,} on their way")
+
+        done = producing.produce(logs, topic, settings, pace=pace, keyed=keyed, progress=tell)
+    if as_json:
+        _print_json(
+            {"lines": done.acknowledged, "bytes": done.bytes, "interrupted": done.interrupted, "problems": list(done.problems)}
+        )
+    else:
+        typer.echo(producing.told(done))
+    if done.interrupted:
+        raise KeyboardInterrupt
+    if done.problems:
+        raise SourceError("\n".join(done.problems))
+
+
+@dead_letters_app.command("list")
+def dead_letters_list(
+    config: ConfigFile = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="the latest so many")] = 20,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, with the records themselves in base64")] = False,
+) -> None:
+    """Show the latest dead letters, the newest last."""
+    from detector.service import dead_letters
+
+    settings = _load(config)
+    _connection(settings)
+    letters = dead_letters.latest(settings, limit)
+    if as_json:
+        for letter in letters:
+            typer.echo(json.dumps(letter.to_dict(), ensure_ascii=False))
+    elif letters:
+        Console(highlight=False).print(dead_letters.table(letters))
+    else:
+        typer.echo("there are no dead letters")
+
+
+@dead_letters_app.command("replay")
+def dead_letters_replay(
+    config: ConfigFile = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="R", help="only those with this reason")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be sent")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send the records of dead letters back to the topics they came from, each distinct one once.
+
+    For records that were refused wrongly, after the cause is mended. What is refused again is a dead letter again.
+    """
+    from detector.service import dead_letters
+
+    settings = _load(config)
+    _connection(settings)
+    done = dead_letters.replay(settings, reason=reason, dry_run=dry_run)
+    if as_json:
+        _print_json(done.to_dict())
+        return
+    for line in dead_letters.told(done, dry_run=dry_run):
+        typer.echo(line)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from detector.redteam.victim import Pool, Victim, digits_victim
 MODEL = "digits"
 START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
 HISTORY_MS = START_MS - 14 * 86_400_000
-SEED = 20_240_504
+SEED = 2
 MEAN_GAP_SECONDS = 12.0
 TEACHERS, CALIBRATING, LIVE = 10, 20, 3  # clients of each benign profile
 HISTORY_QUERIES, LIVE_QUERIES, ATTACK_QUERIES = 160, 300, 600

@@ -1,0 +1,105 @@
+"""The topics of the service: names, how each must be set up, and a check that existing ones fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+
+from detector.errors import ServiceError
+
+LARGEST_RECORD = 16 * 1024 * 1024  # a model's own state while it is learned holds some hundred inputs
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names, all under one prefix."""
+
+    queries: str
+    state: str
+    alerts: str
+    decisions: str
+    dead_letters: str
+
+    @classmethod
+    def under(cls, prefix: str) -> "Topics":
+        """Return the names under `prefix`.
+
+        >>> Topics.under("detector.").dead_letters
+        'detector.dead-letters'
+        """
+        return cls(*(prefix + name for name in ("queries", "state", "alerts", "decisions", "dead-letters")))
+
+    def policies(self) -> dict[str, dict[str, str]]:
+        """Return the settings that each topic needs, by name."""
+        large = {"max.message.bytes": str(LARGEST_RECORD)}
+        return {
+            self.queries: {"cleanup.policy": "delete", "retention.ms": str(3 * DAY_MS), **large},
+            self.state: {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.2", **large},
+            self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)},
+            self.decisions: {"cleanup.policy": "compact"},
+            self.dead_letters: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS), **large},
+        }
+
+
+def create(admin: KafkaAdminClient, topics: Topics, *, partitions: int, replication: int) -> list[str]:
+    """Create the topics that are missing and return their names; existing ones are left as they are.
+
+    `queries` and `state` get the same number of partitions: the state of a partition lies in the partition of that number.
+    """
+    existing = set(admin.list_topics())
+    missing = [name for name in topics.policies() if name not in existing]
+    if missing:
+        admin.create_topics(
+            [
+                NewTopic(name=name, num_partitions=partitions, replication_factor=replication, topic_configs=settings)
+                for name, settings in topics.policies().items()
+                if name in missing
+            ],
+            wait_for_metadata=True,
+        )
+    return missing
+
+
+def partitions_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, int]:
+    """Return how many partitions each of the topics has; those that do not exist are left out."""
+    existing = [name for name in names if name in set(admin.list_topics())]
+    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(existing)} if existing else {}
+
+
+def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = (), keyed: bool = False) -> int:
+    """Check that the topics exist and fit, and return the number of partitions of `queries`.
+
+    `inputs` are prediction logs that have to exist, too; `keyed` says that detection reads them itself, instead of `queries`.
+    Raises `ServiceError` with one line per fault and how to mend it.
+    """
+    found = partitions_of(admin, [*topics.policies(), *inputs])
+    faults = [
+        f"topic {name!r} does not exist: create it with `detector topics create`"
+        for name in topics.policies()
+        if name not in found
+    ]
+    faults += [
+        f"input topic {name!r} does not exist: check [kafka] input_topics, or create it" for name in inputs if name not in found
+    ]
+    if keyed and len(inputs) != 1:
+        faults.append(f"[kafka] keyed takes one input topic, since state lies by partition number; there are {len(inputs)}")
+    source = inputs[0] if keyed and len(inputs) == 1 else topics.queries
+    if not faults and found[source] != found[topics.state]:
+        faults.append(
+            f"topic {topics.state!r} has {found[topics.state]} partitions and {source!r} has {found[source]}: "
+            "they must be equal, since each partition's state lies in the partition of the same number"
+        )
+    if not faults:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in (topics.state, topics.decisions)]
+        described = admin.describe_configs(resources, config_filter="all")["topic"]
+        for name in (topics.state, topics.decisions):
+            policy = described[name]["cleanup.policy"]["value"]
+            if "compact" not in policy:
+                faults.append(
+                    f"topic {name!r} has cleanup.policy={policy}, it must be compact, or what it holds is lost in time"
+                )
+    if faults:
+        raise ServiceError("\n".join(faults))
+    return found[topics.queries]

@@ -1,0 +1,47 @@
+"""The service finds what one pass over its stream finds: nothing lost, nothing doubled, however many work."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from detector.models.baseline import Baseline
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_find_what_one_pass_finds(rig: Any, stolen: list[bytes], workers: int) -> None:
+    """One, two and three workers publish the alerts and decisions of one pass over each partition."""
+    rig.produce(stolen)
+    with ExitStack() as stack:
+        for _ in range(workers):
+            stack.enter_context(rig.thread())
+        rig.wait_done()
+    rig.verify(repeats=False)
+    if workers == 1:  # several that catch up are not in step with each other, so some events are late
+        assert not any(rig.read(rig.topics.dead_letters).values())
+
+
+def test_baseline(
+    rig_at: Callable[..., Any], broker: str, generated_baseline: Baseline, make_log: Callable[..., list[bytes]]
+) -> None:
+    """With a fitted baseline, in a log with all habits, disorder, repeats and strays, the service finds what one pass finds."""
+    rig = rig_at(broker, baseline=generated_baseline)
+    rig.produce(make_log(7, events=1500, clients=12, disorder=0.0, pauses=0.0))
+    with rig.thread(), rig.thread():
+        rig.wait_done()
+    rig.verify(repeats=False)
+
+
+def test_log_delivered_twice(rig: Any, stolen: list[bytes]) -> None:
+    """A log that is delivered twice leads to the alerts and decisions of one delivery."""
+    rig.produce(stolen)
+    with rig.thread():
+        rig.wait_done()
+        once = rig.expected()
+        rig.produce(stolen)
+        rig.wait_done()
+    assert rig.expected() == once
+    rig.verify(repeats=False)

@@ -1,0 +1,113 @@
+"""Logs: their form, and what must never be in them."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from detector.service import logs
+
+PASSWORD = 'pa"ss\\wörd'
+
+
+class Terminal(io.StringIO):
+    """Text that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def put_back() -> Iterator[None]:
+    """Undo what a test set up for the process."""
+    library = logging.getLogger(logs.CLIENT_LIBRARY)
+    before = (library.handlers, library.level, library.propagate)
+    yield
+    library.handlers, library.level, library.propagate = before
+    structlog.reset_defaults()
+
+
+def lines(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_one_json_object_a_line() -> None:
+    """Event, level, time and fields are there, also with line ends and bytes in them."""
+    out = io.StringIO()
+    logs.configure(stream=out)
+    structlog.get_logger("x").warning("two\nlines", cause="ü", raw=b"\xff", number=3)
+    (line,) = lines(out)
+    assert (line["event"], line["level"], line["cause"], line["number"]) == ("two\nlines", "warning", "ü", 3)
+    assert line["timestamp"].endswith("Z")
+
+
+def test_readable_on_a_terminal() -> None:
+    """A terminal gets words, not JSON."""
+    out = Terminal()
+    logs.configure(stream=out)
+    structlog.get_logger("x").info("worker starts", stage="all")
+    assert "worker starts" in out.getvalue()
+    assert not out.getvalue().startswith("{")
+
+
+def test_clients_are_digested_at_the_default_level() -> None:
+    """The same client has the same digest, another seed another one, and debug shows the id."""
+    digests = []
+    for seed in (1, 1, 2):
+        out = io.StringIO()
+        logs.configure(stream=out, seed=seed)
+        structlog.get_logger("x").info("blocked", client="acme")
+        assert "acme" not in out.getvalue()
+        digests.append(lines(out)[0]["client"])
+    assert digests[0] == digests[1] != digests[2]
+    out = io.StringIO()
+    logs.configure("debug", stream=out)
+    structlog.get_logger("x").debug("blocked", client="acme")
+    assert lines(out)[0]["client"] == "acme"
+
+
+def test_levels() -> None:
+    """What is below the level is not written; the Kafka client speaks from warning on, at debug, too."""
+    out = io.StringIO()
+    logs.configure("debug", stream=out)
+    structlog.get_logger("x").debug("ours")
+    logging.getLogger("kafka.net").info("theirs")
+    logging.getLogger("kafka.net").warning("their %s", "warning")
+    logs.configure("error", stream=out)
+    structlog.get_logger("x").warning("hidden")
+    logging.getLogger("kafka.net").warning("hidden")
+    assert [(line["event"], line["level"]) for line in lines(out)] == [("ours", "debug"), ("their warning", "warning")]
+    assert lines(out)[1]["logger"] == "kafka.net"
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_passwords_never_appear(kind: type[io.StringIO]) -> None:
+    """Neither in messages nor fields nor tracebacks nor the client library's lines, in any form a renderer gives them."""
+    out = kind()
+    logs.configure("debug", stream=out, secrets=[PASSWORD, None, ""])
+    log = structlog.get_logger("x")
+    log.info("user u with %s", PASSWORD, settings={"password": PASSWORD}, client=PASSWORD)
+    logging.getLogger("kafka.sasl").warning("refused %r", {"sasl_plain_password": PASSWORD})
+    try:
+        json.loads("{}")[PASSWORD]
+    except KeyError:
+        log.exception("failed")
+        logging.getLogger("kafka.sasl").exception("failed")
+    text = out.getvalue()
+    assert "KeyError" in text
+    assert logs.MASK in text
+    for form in (PASSWORD, json.dumps(PASSWORD)[1:-1], repr(PASSWORD)[1:-1], "wörd", "w\\u00f6rd"):
+        assert form not in text
+
+
+def test_setting_up_again_does_not_double_lines() -> None:
+    """The client library's lines come once, however often logging was set up."""
+    out = io.StringIO()
+    for _ in range(3):
+        logs.configure(stream=out)
+    logging.getLogger("kafka").warning("once")
+    assert len(lines(out)) == 1
