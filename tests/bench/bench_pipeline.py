@@ -4,9 +4,9 @@
 
 Machines differ, so what counts are ratios, and their two sides are timed in turn: every round times each subject on fresh
 events, in one process with one thread, by processor time, and a ratio is the median over the rounds of the ratio within a
-round. Clients of the whole pipeline begin with full memories (64 anchors, 100 distances), also where there are 100,000 of them: they are restored
-from the snapshots of clients who got there by their own queries. The naive pipeline is timed on a few clients with full
-windows, PRADA on one client.
+round. Clients of the whole pipeline begin with full memories (64 anchors, 100 distances), also where there are 100,000 of
+them: they are restored from the snapshots of clients who got there by their own queries. The naive pipeline is timed on a few
+clients with full windows, PRADA on one client.
 """
 
 import argparse

@@ -9,6 +9,7 @@ time. Nothing may hang: each test has a limit of its own, a minute unless it is 
 
 import gc
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -81,6 +82,22 @@ def pytest_configure(config: pytest.Config) -> None:
     # failed, to the garbage collector.
     config.addinivalue_line("filterwarnings", r"ignore:unclosed <socket.socket .*laddr=\('0\.0\.0\.0', \d+\)>:ResourceWarning")
     config.addinivalue_line("filterwarnings", r"ignore:unclosed <ssl.SSLSocket :ResourceWarning")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> Iterator[None]:
+    """Keep log records of the client as text: pytest holds on to them, and they to clients that failed."""
+    before = logging.getLogRecordFactory()
+
+    def plain(*args: Any, **named: Any) -> logging.LogRecord:
+        record = before(*args, **named)
+        if record.name.startswith("kafka"):
+            record.msg, record.args, record.exc_info = record.getMessage(), (), None
+        return record
+
+    logging.setLogRecordFactory(plain)
+    yield
+    logging.setLogRecordFactory(before)
 
 
 @pytest.fixture(autouse=True)
