@@ -45,12 +45,16 @@ kafka-down: $(READY) ## Stop it; its data stay
 	@$(RUN)/python -m detector.local.kafka down
 
 .PHONY: test
-test: $(READY) ## Run all tests
-	@$(RUN)/python -m pytest
+test: $(READY) ## Run the tests, real servers included
+	@$(RUN)/python -m pytest -m "not faults"
+
+.PHONY: test-faults
+test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log comes in
+	@$(RUN)/python -m pytest -m faults
 
 .PHONY: test-fast
 test-fast: $(READY) ## Run the tests that take no more than a moment
-	@$(RUN)/python -m pytest -m "not slow"
+	@$(RUN)/python -m pytest -m "not slow and not broker"
 
 .PHONY: check
 check: $(READY) ## Lint, check formatting and types

@@ -11,7 +11,7 @@ from detector.models.baseline import Baseline
 pytestmark = pytest.mark.broker
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_workers_find_what_one_pass_finds(rig: Any, stolen: list[bytes], workers: int) -> None:
     """One, two and three workers publish the alerts and decisions of one pass over each partition."""
     rig.produce(stolen)

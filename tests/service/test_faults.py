@@ -11,7 +11,7 @@ import pytest
 from detector.local.kafka import LocalBroker
 from detector.testing import traffic
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 QUICK = {"session_seconds": 6.0}  # the least that a broker accepts unless told otherwise
 
 
@@ -53,6 +53,7 @@ def test_worker_killed_twenty_times(rig: Any) -> None:
     _kills(rig, traffic(seed=9, innocents=12, thieves=6, queries=300), kills=20, seed=2)
 
 
+@pytest.mark.slow
 def test_killed_worker_is_replaced(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:
     """When a worker without a name is killed and stays away, another takes its partitions over after its session."""
     rig = rig_at(broker, **QUICK)
