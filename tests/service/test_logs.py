@@ -26,7 +26,10 @@ def put_back() -> Iterator[None]:
     """Undo what a test set up for the process."""
     library = logging.getLogger(logs.CLIENT_LIBRARY)
     before = (library.handlers, library.level, library.propagate)
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(logging.LogRecord)  # records here are looked at as the client makes them
     yield
+    logging.setLogRecordFactory(factory)
     library.handlers, library.level, library.propagate = before
     structlog.reset_defaults()
 
