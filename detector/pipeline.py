@@ -16,7 +16,7 @@ from detector.clock import Clock
 from detector.cohort import Observer
 from detector.config import Config
 from detector.contracts import Alert, DeadLetter, Decision
-from detector.engine import Shard
+from detector.engine import ModelBaseline, Shard
 from detector.findings import Outputs, Report
 from detector.ingest.assemble import Assembler, Rejection
 from detector.ingest.batch import Batch, Origin
@@ -60,6 +60,16 @@ class Counts:
     clients: int = 0
 
 
+def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clock) -> Assembler:
+    """Return the decoder of native records; dimensions come from the baselines `known`, and the configuration over them."""
+    return Assembler(
+        clock,
+        max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
+        max_record_bytes=config.engine.max_record_bytes,
+        dimensions={model: entry.reference.dimension for model, entry in known.items()} | config.dimensions(),
+    )
+
+
 class Pipeline:
     """One pass over a stream.
 
@@ -84,13 +94,7 @@ class Pipeline:
             terms=settings.terms,
         )
         known = dict(baseline.models) if baseline else {}
-        dimensions = {model: entry.reference.dimension for model, entry in known.items()} | config.dimensions()
-        self._assembler = Assembler(
-            clock,
-            max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
-            max_record_bytes=config.engine.max_record_bytes,
-            dimensions=dimensions,
-        )
+        self._assembler = assembler_for(config, known, clock)
         self._shards = [Shard(settings, known, observer) for _ in range(partitions)]
         self._partition: dict[str, int] = {}
         self._sequence = 0

@@ -11,12 +11,11 @@ from detector.cohort import Observer
 from detector.config import Config
 from detector.engine import EngineSettings
 from detector.errors import BaselineError, SourceError
-from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
 from detector.ingest.source import Position, read_lines
 from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
-from detector.pipeline import BATCH_SIZE, NO_BASELINE, Counts, Pipeline, cut
+from detector.pipeline import BATCH_SIZE, NO_BASELINE, Counts, Pipeline, assembler_for, cut
 from detector.sinks.folder import FolderSink
 
 Progress = Callable[[Position, Counts], None]
@@ -134,12 +133,7 @@ def read_batches(
 
     Raises `SourceError` when a log cannot be read.
     """
-    assembler = Assembler(
-        clock or SystemClock(),
-        max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
-        max_record_bytes=config.engine.max_record_bytes,
-        dimensions=config.dimensions(),
-    )
+    assembler = assembler_for(config, {}, clock or SystemClock())
     sequence = 0
     for log in logs:
         position = Position()

@@ -25,10 +25,9 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.engine import Shard
 from detector.errors import ServiceError, SnapshotError
-from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
 from detector.models.baseline import Baseline
-from detector.pipeline import NO_BASELINE
+from detector.pipeline import NO_BASELINE, assembler_for
 from detector.service.archive import Archive
 from detector.service.connection import Connection
 from detector.service.metrics import Metrics, records_waiting
@@ -84,13 +83,7 @@ class DetectStage:
         self._settings = config.engine_settings()
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
-        dimensions = {model: known.reference.dimension for model, known in self._baselines.items()} | config.dimensions()
-        self._assembler = Assembler(
-            clock,
-            max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
-            max_record_bytes=config.engine.max_record_bytes,
-            dimensions=dimensions,
-        )
+        self._assembler = assembler_for(config, self._baselines, clock)
         self._topics = topics
         self._session_s = config.kafka.session_seconds
         self._every_s = config.kafka.checkpoint_seconds

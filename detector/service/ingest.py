@@ -7,6 +7,7 @@ are acknowledged, so after a crash some records are written twice; the engine kn
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -15,8 +16,9 @@ from kafka.errors import FencedInstanceIdError, KafkaError
 
 from detector.clock import Clock
 from detector.config import Config
+from detector.engine import ModelBaseline
 from detector.errors import ServiceError
-from detector.ingest.assemble import Assembler
+from detector.pipeline import assembler_for
 from detector.service.connection import Connection
 from detector.service.merge import Merger
 from detector.service.metrics import Metrics, records_waiting
@@ -39,16 +41,11 @@ class IngestStage:
         connection: Connection,
         topics: Topics,
         clock: Clock,
-        dimensions: dict[str, int],
+        known: Mapping[str, ModelBaseline],
         metrics: Metrics | None = None,
         member: str | None = None,
     ) -> None:
-        self._assembler = Assembler(
-            clock,
-            max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
-            max_record_bytes=config.engine.max_record_bytes,
-            dimensions=dimensions,
-        )
+        self._assembler = assembler_for(config, known, clock)
         self._topics = topics
         self._consumer = connection.consumer(
             group=f"{config.kafka.group_id}.ingest", member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50

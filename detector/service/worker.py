@@ -127,11 +127,8 @@ class Worker:
 
     def _open(self, connection: Connection) -> None:
         if self._stage in {Stage.ALL, Stage.INGEST} and self._ingest is None:
-            known = {m: e.reference.dimension for m, e in self._baseline.models.items()} if self._baseline else {}
-            dimensions = known | self._config.dimensions()
-            self._ingest = IngestStage(
-                self._config, connection, self._topics, self._clock, dimensions, self._metrics, self._member
-            )
+            known = self._baseline.models if self._baseline else {}
+            self._ingest = IngestStage(self._config, connection, self._topics, self._clock, known, self._metrics, self._member)
             self._metrics.beat()
         if self._stage in {Stage.ALL, Stage.DETECT} and self._detect is None:
             self._detect = DetectStage(
