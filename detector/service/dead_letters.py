@@ -78,13 +78,16 @@ class Replayed:
 def latest(config: Config, limit: int) -> list[Letter]:
     """Return the latest dead letters, at most `limit`, the oldest of them first.
 
+    The order is that of the time they were written, in milliseconds; within one, that of partition and offset.
     Raises `ServiceError` when the topic does not exist or cannot be read.
     """
     with _reading(config) as (consumer, partitions):
         ends = consumer.end_offsets(partitions)
         begins = consumer.beginning_offsets(partitions)
         starts = {partition: max(begins[partition], ends[partition] - limit) for partition in partitions}
-        found = sorted(_read(consumer, starts, ends), key=lambda letter: letter.time_ms)
+        found = sorted(
+            _read(consumer, starts, ends), key=lambda letter: (letter.time_ms, letter.at.partition, letter.at.offset)
+        )
     return list(deque(found, maxlen=limit))
 
 

@@ -1,5 +1,6 @@
 """Dead letters on Kafka: listed with reason and origin, and sent back byte for byte, each record once."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_the_latest_are_listed_with_reason_and_origin(world: World) -> None:
     assert dead_letters.latest(world.config, 5) == []
     for i in range(8):
         world.refuse("encoding", BROKEN + bytes([i]), i % 3, 10 + i)
+        time.sleep(0.003)  # letters of one millisecond have no order
     letters = dead_letters.latest(world.config, 5)
     assert [letter.record[-1] for letter in letters] == [3, 4, 5, 6, 7]
     assert (letters[-1].source, letters[-1].reason, letters[-1].detail) == (f"{world.log}-1", "encoding", "because encoding")

@@ -1,0 +1,94 @@
+"""The command line.
+
+Exit status 0: done. 2: a usage or configuration error. 1: anything else that stopped the work. Messages and progress go to
+standard error, so standard output can be piped; progress shows on a terminal only.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detector.cli.kafka import dead_letters_app, produce, topics_app
+from detector.cli.knowledge import baseline_app, explain
+from detector.cli.logs import replay, run
+from detector.cli.settings import config_app, schema_app
+from detector.cli.terminal import AsJson, errors
+from detector.errors import ConfigError, DetectorError
+
+STOPPED, MISUSED = 1, 2
+
+app = typer.Typer(
+    name="detector",
+    help="Catches model extraction from the prediction log, while the theft is still cheap to stop.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(replay)
+app.command()(run)
+app.add_typer(baseline_app, name="baseline")
+app.command()(explain)
+app.add_typer(schema_app, name="schema")
+app.add_typer(config_app, name="config")
+app.add_typer(topics_app, name="topics")
+app.command()(produce)
+app.add_typer(dead_letters_app, name="dead-letters")
+
+
+def main() -> None:
+    """Run the command line and turn errors into messages and exit statuses."""
+    # Matrices are small here and one process has one core: threads of the linear algebra would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        app()
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(MISUSED)
+    except DetectorError as error:
+        _complain(error)
+        sys.exit(STOPPED)
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; nothing more can be said to it.
+        sys.stderr.close()
+        sys.exit(STOPPED)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        sys.exit(130)
+
+
+def _complain(error: DetectorError) -> None:
+    for line in str(error).splitlines():
+        errors.print(f"detector: {line}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(f"detector {installed('detector')}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where everything goes")] = Path("detector-demo"),
+    *,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="the same log through the service on a real broker, started here")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a model theft being caught, on this machine, with nothing else installed."""
+    if kafka:
+        from detector.demo.kafka import show as show_kafka
+
+        show_kafka(out, errors, as_json=as_json)
+        return
+    from detector.demo.show import show
+
+    show(out, errors, as_json=as_json)

@@ -1,0 +1,156 @@
+"""Commands for Kafka: topics, producing, dead letters."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from detector.cli.terminal import AsJson, ConfigFile, Logs, load_config, print_json, progress
+from detector.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from detector.config import Config
+    from detector.ingest.source import Position
+    from detector.service.connection import Connection
+    from detector.service.produce import Produced
+
+NOT_KAFKA = "[kafka] bootstrap_servers is not set: name the broker there or in DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
+
+topics_app = typer.Typer(help="The service's topics in Kafka.", no_args_is_help=True)
+dead_letters_app = typer.Typer(help="Records that could not be used, kept in Kafka.", no_args_is_help=True)
+
+
+def _connection(settings: "Config") -> "Connection":
+    from detector.service.connection import Connection
+
+    if not settings.kafka.bootstrap_servers:
+        raise ConfigError(NOT_KAFKA)
+    _quiet(settings)
+    return Connection(settings.kafka)
+
+
+def _quiet(settings: "Config") -> None:
+    """Leave of the Kafka client's log what matters: a failure gets its sentence from us."""
+    from detector.service import logs
+
+    logs.configure("critical", seed=settings.engine.seed, secrets=[settings.kafka.secret()])
+
+
+@topics_app.command("create")
+def topics_create(
+    config: ConfigFile = None,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=10_000, help="of queries, state and the others: at least as many as workers to come")
+    ] = 6,
+    replication: Annotated[
+        int | None, typer.Option(min=1, max=10, help="copies of each record (default: 3, or as many as there are brokers)")
+    ] = None,
+    *,
+    inputs: Annotated[bool, typer.Option("--inputs", help="the input topics, too, for trials")] = False,
+) -> None:
+    """Create the topics that are missing, each with the settings it needs, and check those that exist."""
+    from detector.service.provision import set_up
+    from detector.service.topics import Topics
+
+    settings = load_config(config)
+    wanted = list(settings.kafka.input_topics) if inputs else []
+    done = set_up(_connection(settings), Topics.under(settings.kafka.prefix), wanted, partitions, replication)
+    for name in done.created:
+        typer.echo(f"created {name}")
+    typer.echo(f"all there: {done.partitions} partitions, so at most {done.partitions} workers have work")
+
+
+@topics_app.command("check")
+def topics_check(config: ConfigFile = None) -> None:
+    """Check that all topics are there and fit."""
+    from detector.service.provision import check_all
+    from detector.service.topics import Topics
+
+    settings = load_config(config)
+    count = check_all(_connection(settings), Topics.under(settings.kafka.prefix), settings.kafka.input_topics)
+    typer.echo(f"all there: {count} partitions, so at most {count} workers have work")
+
+
+def produce(
+    logs: Logs,
+    topic: Annotated[str, typer.Option("--topic", metavar="TOPIC", help="where the lines go; it must exist")],
+    config: ConfigFile = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.001, metavar="N", help="lines a second; default: no limit")
+    ] = None,
+    *,
+    realtime: Annotated[bool, typer.Option("--realtime", help="keep the gaps between the events' own times")] = False,
+    keyed: Annotated[bool, typer.Option("--keyed", help="the key of each record is its client")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stream recorded logs into Kafka line by line, for trials and load tests."""
+    from detector.service import produce as producing
+
+    if rate is not None and realtime:
+        raise ConfigError("--rate and --realtime exclude each other")
+    settings = load_config(config)
+    _connection(settings)
+    pace: producing.Pace = "realtime" if realtime else "fastest" if rate is None else float(rate)
+    with progress("producing") as show:
+
+        def tell(position: "Position", produced: "Produced") -> None:
+            show(position, None, f"{produced.sent:,} lines, {produced.sent - produced.acknowledged:,} on their way")
+
+        done = producing.produce(logs, topic, settings, pace=pace, keyed=keyed, progress=tell)
+    if as_json:
+        print_json(
+            {"lines": done.acknowledged, "bytes": done.bytes, "interrupted": done.interrupted, "problems": list(done.problems)}
+        )
+    else:
+        typer.echo(producing.told(done))
+    if done.interrupted:
+        raise KeyboardInterrupt
+    if done.problems:
+        raise SourceError("\n".join(done.problems))
+
+
+@dead_letters_app.command("list")
+def dead_letters_list(
+    config: ConfigFile = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="the latest so many")] = 20,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, with the records themselves in base64")] = False,
+) -> None:
+    """Show the latest dead letters, the newest last."""
+    from detector.service import dead_letters
+
+    settings = load_config(config)
+    _connection(settings)
+    letters = dead_letters.latest(settings, limit)
+    if as_json:
+        for letter in letters:
+            typer.echo(json.dumps(letter.to_dict(), ensure_ascii=False))
+    elif letters:
+        Console(highlight=False).print(dead_letters.table(letters))
+    else:
+        typer.echo("there are no dead letters")
+
+
+@dead_letters_app.command("replay")
+def dead_letters_replay(
+    config: ConfigFile = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="R", help="only those with this reason")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be sent")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send the records of dead letters back to the topics they came from, each distinct one once.
+
+    For records that were refused wrongly, after the cause is mended. What is refused again is a dead letter again.
+    """
+    from detector.service import dead_letters
+
+    settings = load_config(config)
+    _connection(settings)
+    done = dead_letters.replay(settings, reason=reason, dry_run=dry_run)
+    if as_json:
+        print_json(done.to_dict())
+        return
+    for line in dead_letters.told(done, dry_run=dry_run):
+        typer.echo(line)

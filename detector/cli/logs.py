@@ -1,0 +1,204 @@
+"""Commands over logs and streams: replay and run."""
+
+import gc
+import signal
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detector.cli.terminal import (
+    EXAMPLES_OF_LOG,
+    AsJson,
+    BaselineDir,
+    ConfigFile,
+    Logs,
+    errors,
+    load_config,
+    print_json,
+    progress,
+    tell_set_up,
+)
+from detector.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from detector.config import Config
+    from detector.ingest.source import Position
+    from detector.pipeline import Counts, Pipeline
+    from detector.sinks.folder import FolderSink
+
+
+class Part(StrEnum):
+    """The parts of the service; see `detector.service.worker.Stage`, which takes long to import."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    DETECT = "detect"
+
+
+def replay(
+    logs: Logs,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where results go; those of an earlier run are replaced")],
+    config: ConfigFile = None,
+    baseline: BaselineDir = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="most lines processed at once; does not change results")] = 1000,
+    partitions: Annotated[int, typer.Option(min=1, max=1024, help="deal clients to this many shards, as Kafka would")] = 1,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run the engine of the service over recorded logs."""
+    from detector.replay import load_baseline
+    from detector.replay import replay as run_replay
+
+    settings = load_config(config, baseline)
+    known = load_baseline(settings)
+    missing = [log for log in logs if log != "-" and not Path(log).exists()]
+    if missing:
+        raise SourceError("\n".join(f"{log}: no such file" for log in missing))
+    tell_set_up(settings, known.version if known else None)
+    gc.freeze()  # what is loaded by now stays; the collector need not walk it again
+    with progress("replaying") as show:
+        done = run_replay(logs, out, settings, known, batch_size=batch_size, partitions=partitions, progress=show)
+    summary = done.summary
+    for model, events in summary["learned_at_the_end"].items():
+        errors.print(
+            f"model {model!r} had only {events} events, fewer than the {settings.engine.learning_events} to learn it from: "
+            "what was found of it says little"
+        )
+    if as_json:
+        print_json(summary)
+    else:
+        typer.echo(
+            f"{summary['events']:,} events of {summary['clients']:,} clients in {summary['seconds']:.1f} s: "
+            f"{summary['alerts']:,} alerts, {summary['decisions']:,} decisions"
+            f"{' (simulated)' if summary['shadow'] else ''}, {summary['invalid']:,} dead letters, "
+            f"{summary['duplicates']:,} repeats; results in {out}"
+        )
+    if done.problems:
+        raise SourceError("\n".join(done.problems))
+
+
+def run(
+    logs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LOG...]", help=f"{EXAMPLES_OF_LOG}; without any: Kafka if it is configured, else -"),
+    ] = None,
+    config: ConfigFile = None,
+    baseline: BaselineDir = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="also write results to this folder")] = None,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="wait for more lines, as `tail -F` does (one plain file)")
+    ] = False,
+    stage: Annotated[Part | None, typer.Option("--stage", help="on Kafka: which part of the service this is")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=256, help="on Kafka: processes; one per core is right")
+    ] = None,
+) -> None:
+    """Watch a stream: alerts and decisions as soon as they are made.
+
+    With a LOG, or without Kafka in the configuration, they go to standard output as JSON Lines, and client state is not kept.
+
+    With [kafka] bootstrap_servers and no LOG this is the service: topics in, topics out, client state committed with the
+    offsets, health and metrics as [service] says. Stop either with Ctrl-C or SIGTERM.
+    """
+    settings = load_config(config, baseline)
+    if settings.kafka.bootstrap_servers and not logs:
+        if follow or out is not None:
+            raise ConfigError(
+                "--follow and --out are for logs, and on Kafka results go to topics: leave them out or name a LOG"
+            )
+        from detector.replay import load_baseline
+        from detector.service.supervisor import serve
+        from detector.service.worker import Stage
+
+        tell_set_up(settings, None if settings.baseline.path is None else f"in {settings.baseline.path}")
+        serve(settings, load_baseline, stage=Stage((stage or Part.ALL).value), workers=workers or 1)
+        return
+    if stage is not None or workers is not None:
+        raise ConfigError("--stage and --workers are for the service on Kafka: set [kafka] bootstrap_servers and name no LOG")
+    _run_logs(logs or ["-"], settings, out, follow=follow)
+
+
+def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follow: bool) -> None:
+    from detector.clock import SystemClock
+    from detector.pipeline import Pipeline
+    from detector.replay import load_baseline, summarise
+    from detector.sinks.folder import FolderSink
+    from detector.sinks.stream import Both, StreamSink
+
+    if follow and (len(sources) != 1 or sources == ["-"]):
+        raise ConfigError("--follow takes exactly one file")
+    known = load_baseline(settings)
+    tell_set_up(settings, known.version if known else None)
+    folder = FolderSink(out) if out is not None else None
+    printer = StreamSink(sys.stdout.buffer)
+    stopping = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:  # asked twice: at once
+            raise KeyboardInterrupt
+        stopping = True
+        if not follow:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    pipeline = Pipeline(settings, known, Both(printer, folder) if folder else printer, SystemClock())
+    gc.freeze()
+    started = time.perf_counter()
+    problems: list[str] = []
+    try:
+        try:
+            with progress("watching") as show:
+                for source in sources:
+                    problems += _watch(source, pipeline, settings, folder, show, stop=lambda: stopping, follow=follow)
+        except KeyboardInterrupt:
+            errors.print("stopping")
+        pipeline.finish()
+        if folder is not None:
+            folder.summary(summarise(pipeline.counts, time.perf_counter() - started, sources, 1, settings, known))
+    finally:
+        if folder is not None:
+            folder.close()
+    counts = pipeline.counts
+    errors.print(
+        f"{counts.events:,} events, {counts.alerts:,} alerts, {counts.decisions:,} decisions, {counts.invalid:,} dead letters"
+        f"{'' if folder else ' (not kept: no --out)'}"
+    )
+    if problems:
+        raise SourceError("\n".join(problems))
+
+
+def _watch(
+    source: str,
+    pipeline: "Pipeline",
+    settings: "Config",
+    folder: "FolderSink | None",
+    show: "Callable[[Position, Counts | None], None]",
+    *,
+    stop: Callable[[], bool],
+    follow: bool,
+) -> list[str]:
+    """Feed one source to the pipeline as it arrives; return what could not be read."""
+    from detector.ingest.source import Position, read_lines
+    from detector.pipeline import BATCH_SIZE, cut
+
+    position = Position()
+    limit = settings.engine.max_record_bytes
+    try:
+        for chunk in read_lines(source, max_record_bytes=limit, follow=follow, stop=stop, position=position):
+            for piece in cut(chunk, BATCH_SIZE):
+                pipeline.feed(piece)
+            if folder is not None:
+                folder.flush()
+            show(position, pipeline.counts)
+    except SourceError as error:
+        return [str(error)]
+    return []

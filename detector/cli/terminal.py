@@ -1,0 +1,81 @@
+"""What the commands share: options, messages, progress, exit statuses.
+
+Messages and progress go to standard error, so that standard output can be piped; progress shows on a terminal only.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from detector.config import Config
+    from detector.ingest.source import Position
+    from detector.pipeline import Counts
+
+EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input"
+
+Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help=EXAMPLES_OF_LOG)]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="configuration (TOML); see `detector config check`")
+]
+BaselineDir = Annotated[
+    Path | None, typer.Option("--baseline", metavar="DIR", help="baseline to use instead of the configured one")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+
+errors = Console(stderr=True, highlight=False)
+
+
+def load_config(config: Path | None, baseline: Path | None = None) -> "Config":
+    """Return the settings of file, environment and options; raises `ConfigError`."""
+    from detector.config import load
+
+    return load(config).with_baseline(baseline)
+
+
+def print_json(content: Any) -> None:
+    """Print content for scripts."""
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def progress(what: str) -> "Iterator[Callable[..., None]]":
+    """Show how far a log is read, on a terminal; do nothing in a pipe."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    ) as bar:
+        task = bar.add_task(what, total=None, note="")
+
+        def show(position: "Position", counts: "Counts | None" = None, note: str | None = None) -> None:
+            note = note or f"{position.consumed / 1e6:,.1f} MB"
+            if counts is not None:
+                note = f"{counts.events:,} events, {counts.alerts:,} alerts, {counts.decisions:,} decisions"
+            bar.update(task, total=position.total, completed=position.consumed, note=note)
+
+        yield show
+
+
+def mode(config: "Config") -> str:
+    """Say whether decisions are meant."""
+    return "shadow mode: decisions are simulated" if config.policy.shadow else "decisions are meant: gateways will obey them"
+
+
+def tell_set_up(config: "Config", baseline_version: str | None) -> None:
+    """Say under which settings the work begins."""
+    known = (
+        f"baseline {baseline_version}" if baseline_version else "no baseline: learning each model from its first events first"
+    )
+    errors.print(f"{mode(config)}; {known}; configuration {config.version}", soft_wrap=True)
