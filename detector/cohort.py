@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.errors import SnapshotError
-from detector.evidence.accumulate import CHANNELS, RATES_ATTACK, RATES_INNOCENT, accumulate
+from detector.evidence.accumulate import CHANNELS, NOTHING, WORTH_A_LOOK, accumulate
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
 from detector.features.coverage import LABELS, place_labels, update_coverage
@@ -55,13 +55,14 @@ class Seen:
     """One pass as an observer gets it; n events, of which `look_event` (looks,) were looks.
 
     `verdict` (n,) is 0 for fresh events; `queries` (n,) counts the client's queries; `peak` (n, channels) is the evidence so
-    far; `weight` (n, channels) what the event carried; `rows` (looks, features) and `score` (looks,) belong to the looks.
+    far; `ratio` (n, channels) the likelihood ratios of the event; `rows` (looks, features) and `score` (looks,) belong to the
+    looks.
     """
 
     batch: Batch
     verdict: npt.NDArray[np.uint8]
     queries: npt.NDArray[np.int64]
-    weight: npt.NDArray[np.float32]
+    ratio: npt.NDArray[np.float32]
     peak: npt.NDArray[np.float32]
     z: npt.NDArray[np.int16]
     look_event: npt.NDArray[np.intp]
@@ -245,7 +246,7 @@ class Cohort:
         place = np.zeros(n, np.int64)
         repeat, near, flip = np.zeros((3, n), np.bool_)
         distance = np.empty(n, np.float32)
-        weight = np.zeros((n, len(CHANNELS)), np.float32)
+        ratio = np.ones((n, len(CHANNELS)), np.float32)
         peak = np.zeros((n, len(CHANNELS)), np.float32)
         reference = self.reference
         reduced = reference.reduce(batch.vector)
@@ -258,6 +259,8 @@ class Cohort:
             reduced.z,
             reduced.c,
             batch.label,
+            batch.confidence,
+            batch.runner_up,
             place,
             verdict,
             reference.unit,
@@ -265,13 +268,14 @@ class Cohort:
             reference.grain,
             reference.tolerance,
             reference.variance,
+            reference.table,
             self._ring,
             self._coefficients,
             repeat,
             near,
             flip,
             distance,
-            weight,
+            ratio,
             look_row,
             rows,
             MEMORY,
@@ -318,25 +322,25 @@ class Cohort:
             rows,
             OUTPUTS,
         )
-        accumulate(columns.evidence, slot, weight, verdict, repeat, RATES_INNOCENT, RATES_ATTACK, peak)
+        accumulate(columns.evidence, slot, ratio, verdict, repeat, peak)
         self._dirty[slot] = True
 
         # A row is kept in 32 bits; what is judged now must be what a later event would read.
         rows = rows.astype(np.float32).astype(np.float64)
-        score = self._walk(batch, slot, position, weight, peak, look_event, rows, verdict, emitted, outputs)
+        score = self._walk(batch, slot, position, ratio, peak, look_event, rows, verdict, emitted, outputs)
         at_looks = slot[look_event]
         columns.standing.row[at_looks] = rows
         columns.standing.novelty[at_looks] = score
         self._refuse(batch, verdict, outputs)
         if self._observer is not None:
-            self._observer.observed(Seen(batch, verdict, position, weight, peak, reduced.z, look_event, rows, score))
+            self._observer.observed(Seen(batch, verdict, position, ratio, peak, reduced.z, look_event, rows, score))
 
     def _walk(  # the one loop in Python: queries with evidence, and looks
         self,
         batch: Batch,
         slot: npt.NDArray[np.int64],
         position: npt.NDArray[np.int64],
-        weight: npt.NDArray[np.float32],
+        ratio: npt.NDArray[np.float32],
         peak: npt.NDArray[np.float32],
         look_event: npt.NDArray[np.intp],
         rows: npt.NDArray[np.float64],
@@ -349,7 +353,8 @@ class Cohort:
         taught_at = 0
         queries = position[look_event]
         score = self.novelty.score(rows, queries)
-        carried = np.flatnonzero(weight.any(axis=1))
+        constructed = (ratio > NOTHING) & (peak >= WORTH_A_LOOK)
+        carried = np.flatnonzero(constructed.any(axis=1))
         if len(carried) == 0 and len(look_event) == 0:
             self._since_lesson = int(fresh_before[-1])
             return score
@@ -358,7 +363,7 @@ class Cohort:
         last_row: dict[int, int] = {}
         for i in np.union1d(carried, look_event).tolist():
             s = int(slot[i])
-            channels = np.flatnonzero(weight[i]).tolist()
+            channels = np.flatnonzero(constructed[i]).tolist()
             for channel in channels:
                 held = self._examples.setdefault(s, {}).setdefault(channel, deque(maxlen=EXAMPLES))
                 held.append(batch.event_id[i])

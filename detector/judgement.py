@@ -41,6 +41,10 @@ SHOWN_FEATURES = 4
 WORDS = {
     "offset": "queries are earlier queries moved by one flat step, as data augmentation along the model's gradient does",
     "bisect": "queries halve the way between earlier queries with different answers, as a search for the boundary does",
+    "aim": "queries are short steps from earlier ones towards others with other answers, as walks along the boundary are",
+    "probe": "queries are earlier queries with single values moved there and back, as an estimate of a gradient needs",
+    "sens": "short steps away from confident answers cost far more confidence than distance explains, as gradient steps do",
+    "dwell": "queries stay where two answers meet and the answer flips between neighbours, as decision-based attacks do",
 }
 
 

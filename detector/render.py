@@ -18,6 +18,10 @@ SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium"
 RULES = {
     "offset": ("Queries made by flat steps", "Queries are earlier queries moved by one flat step."),
     "bisect": ("Queries that bisect answers", "Queries halve the way between earlier ones with different answers."),
+    "aim": ("Queries that step towards other answers", "Queries are short steps towards earlier ones with other answers."),
+    "probe": ("Queries that probe single values", "Queries are earlier ones with single values moved there and back."),
+    "sens": ("Queries that follow the model's gradient", "Short steps keep costing the model far too much confidence."),
+    "dwell": ("Queries that dwell where answers meet", "Answers flip between near neighbours, place after place."),
     "novelty": ("Unlike every known benign client", "The client's queries differ from every benign profile."),
 }
 

@@ -62,7 +62,17 @@ STANDING: Layout = {
     "novelty": ("f4", ()),
     "row": ("f4", (len(NAMES),)),
 }
-PER_ANCHOR = {"z": 1, "c": 0, "label": 0, "order": 0, "depth": 0, "mark": 0}  # which axis of a row counts the anchors
+PER_ANCHOR = {
+    "z": 1,
+    "c": 0,
+    "label": 0,
+    "order": 0,
+    "depth": 0,
+    "mark": 0,
+    "margin": 0,
+    "reach": 0,
+    "crowd": 0,
+}  # which axis of a row counts the anchors
 
 
 class Columns:
@@ -170,7 +180,7 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     row: bytes
     ids: bytes  # pairs of 64 bits: key and event time of each id that a repeat could still bring
     check: int  # CRC-32 of the row: a damaged one would index beyond its arrays
-    examples: dict[str, list[str]]  # channel -> ids of the latest queries that carried weight
+    examples: dict[str, list[str]]  # channel -> ids of the latest queries that looked constructed
 
 
 def dump(snapshot: ClientSnapshot) -> bytes:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from detector.cohort import Seen
 from detector.engine import ModelBaseline
-from detector.evidence.accumulate import CHANNELS
+from detector.evidence.accumulate import CHANNELS, NOTHING, WORTH_A_LOOK
 from detector.features.admission import FRESH
 from detector.features.memory import COORDINATES
 from detector.policy import ACTIONS, ALERT, THROTTLE, Bars, Terms, bars_for, construction_action, novelty_action, permitted
@@ -39,8 +39,9 @@ class Trace:
     """What the engine saw of one client on one model: n queries that counted, l looks.
 
     `queries` (n,) counts the client's queries, `time_ms` (n,) are their event times, `z` (n, COORDINATES) the reduced inputs;
-    `weight` and `peak` (n, channels) what each query carried and the evidence so far. `looks` (l,) are the query counts at
-    looks, `novelty` (l,) the scores there and `rows` (l, features) the features. `lives` is how often the client was new.
+    `ratio` and `peak` (n, channels) are the likelihood ratios of each query and the evidence so far. `looks` (l,) are the query
+    counts at looks, `novelty` (l,) the scores there and `rows` (l, features) the features. `lives` is how often the client was
+    new.
     """
 
     client: str
@@ -50,7 +51,7 @@ class Trace:
     time_ms: npt.NDArray[np.int64]
     event_ids: tuple[str, ...]
     z: npt.NDArray[np.int16]
-    weight: npt.NDArray[np.float32]
+    ratio: npt.NDArray[np.float32]
     peak: npt.NDArray[np.float32]
     looks: npt.NDArray[np.int64]
     novelty: npt.NDArray[np.float64]
@@ -58,6 +59,11 @@ class Trace:
     bars: Bars
     rises: tuple[Rise, ...]
     lives: int = 1
+
+    @property
+    def constructed(self) -> npt.NDArray[np.bool_]:
+        """Which queries carried evidence of construction that counts, (n, channels)."""
+        return (self.ratio > NOTHING) & (self.peak >= WORTH_A_LOOK)
 
     @property
     def construction(self) -> npt.NDArray[np.float64]:
@@ -100,7 +106,7 @@ class _Record:
             ("queries", seen.queries[at]),
             ("time_ms", seen.batch.time[at]),
             ("z", seen.z[at]),
-            ("weight", seen.weight[at]),
+            ("ratio", seen.ratio[at]),
             ("peak", seen.peak[at]),
             ("looks", seen.queries[seen.look_event[looked]]),
             ("novelty", seen.score[looked]),
@@ -203,7 +209,7 @@ def _rises(parts: Mapping[str, npt.NDArray[Any]], bars: Bars, limits: Sequence[i
     queries, times = parts["queries"], parts["time_ms"]
     for j, name in enumerate(CHANNELS):
         reached = ALERT - 1
-        for i in np.flatnonzero(parts["weight"][:, j]).tolist():
+        for i in np.flatnonzero((parts["ratio"][:, j] > NOTHING) & (parts["peak"][:, j] >= WORTH_A_LOOK[j])).tolist():
             score = float(parts["peak"][i, j])
             wanted = min(construction_action(score, bars.stop[j]), bars.limit[j])
             if wanted > reached:

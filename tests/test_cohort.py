@@ -72,7 +72,7 @@ def test_an_observer_sees_each_event_once_in_order(generated_baseline: Baseline,
             for event, client in enumerate(seen.batch.client):
                 assert seen.peak[event].max() >= peaks.get(client, 0.0)
                 peaks[client] = float(seen.peak[event].max())
-            assert not seen.weight[seen.verdict != 0].any()
+            assert (seen.ratio[seen.verdict != 0] == 1.0).all()
             assert not seen.queries[seen.verdict != 0].any()
 
     watched = cohort(generated_baseline, room=4, observer=Watcher())

@@ -39,7 +39,7 @@ class Watcher:
     def observed(self, seen: Seen) -> None:
         n = len(seen.batch)
         self.events += n
-        assert len(seen.verdict) == len(seen.queries) == len(seen.weight) == len(seen.peak) == n
+        assert len(seen.verdict) == len(seen.queries) == len(seen.ratio) == len(seen.peak) == n
         assert seen.rows.shape == (len(seen.look_event), len(NAMES))
         assert len(seen.score) == len(seen.look_event)
         for event in seen.look_event.tolist():

@@ -7,6 +7,7 @@ import pytest
 
 from detector.config import Config
 from detector.engine import EngineSettings, Shard
+from detector.evidence.accumulate import CHANNELS
 from detector.features import CONTENT, NAMES
 from detector.findings import Finding, Order, Outputs
 from detector.models.baseline import Baseline
@@ -190,7 +191,7 @@ def test_a_stricter_budget_never_acts_earlier(generated_baseline: Baseline) -> N
     """Raising the budget of false blocks can only bring the first alert of a channel forward."""
     loud = replace(
         generated_baseline.models["alpha"],
-        channel_scores=np.random.default_rng(1).exponential(9.0, (400, 2)),
+        channel_scores=np.random.default_rng(1).exponential(9.0, (400, len(CHANNELS))),
     )
     alerts = []
     for budget in (0.01, 1.0, 100.0, 5000.0):

@@ -27,8 +27,8 @@ from detector.trace import OTHERS, Rise, Trace, Tracer, nearest_earlier
 def traced() -> Trace:
     """Return a client of 40 queries whose last six carried evidence, five at a time."""
     count = np.arange(1, 41)
-    weight = np.zeros((40, len(CHANNELS)), np.float32)
-    weight[34:, 0] = 1.0
+    carried = np.zeros((40, len(CHANNELS)), np.float32)
+    carried[34:, 0] = 1.0
     looks = count[7::8]
     return Trace(
         client="thief",
@@ -38,12 +38,12 @@ def traced() -> Trace:
         time_ms=1_000 * count,
         event_ids=tuple(f"e{i}" for i in count),
         z=np.zeros((40, COORDINATES), np.int16),
-        weight=weight,
-        peak=np.cumsum(5.0 * weight, axis=0, dtype=np.float32),
+        ratio=1.0 + carried,
+        peak=np.cumsum(5.0 * carried, axis=0, dtype=np.float32),
         looks=looks,
         novelty=np.full(len(looks), 2.0),
         rows=np.zeros((len(looks), len(NAMES))),
-        bars=Bars(alert=2.0, throttle=2.5, stop=(16.0, 14.0)),
+        bars=Bars(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
         rises=(Rise("offset", "alert", 36, 36_000, 10.0), Rise("offset", "perturb", 38, 38_000, 20.0)),
     )
 
@@ -52,7 +52,7 @@ def test_evidence_is_relative_to_what_it_leads_to(traced: Trace) -> None:
     """Construction is measured against its stop; novelty against the throttle, or the alert where it may not throttle."""
     assert traced.construction[-1] == pytest.approx(30.0 / 16.0)
     assert traced.strangeness.tolist() == pytest.approx([2.0 / 2.5] * 5)
-    lenient = dataclasses.replace(traced, bars=Bars(alert=2.0, throttle=float("inf"), stop=(16.0, 14.0)))
+    lenient = dataclasses.replace(traced, bars=Bars(alert=2.0, throttle=float("inf"), stop=(16.0,) * len(CHANNELS)))
     assert lenient.strangeness.tolist() == pytest.approx([1.0] * 5)
     assert traced.marks == ((38, "perturb"),)
 

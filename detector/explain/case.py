@@ -20,7 +20,7 @@ EXAMPLES = 5
 def channel_case(trace: Trace, j: int) -> Case:
     """Return how far the evidence of construction channel `j` went."""
     name, stop = CHANNELS[j], trace.bars.stop[j]
-    carried = np.flatnonzero(trace.weight[:, j])
+    carried = np.flatnonzero(trace.constructed[:, j])
     score = float(trace.peak[-1, j])
     bars = {
         ACTIONS[ALERT]: tidy(ALERT_SHARE * stop),

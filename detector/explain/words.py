@@ -7,6 +7,10 @@ MEANINGS = {**WORDS, NOVELTY: "queries are, taken together, unlike those of ever
 LOOKALIKES = {
     "offset": "a tester who adds random noise of one size to every input value asks the very same queries",
     "bisect": "a cross-fade between two inputs comes closest; a slider moved in order through its range does not look so",
+    "aim": "a slider that fades one input into another, and augmentation that mixes pairs, come close",
+    "probe": "somebody who tries one field of a form a little up and a little down comes close",
+    "sens": "strong blur and a failing sensor lower confidence steeply as well, at half the rate or less",
+    "dwell": "a camera that stands still before an ambiguous scene does; so one crowd of neighbours counts six times at most",
     NOVELTY: "a new device, a mirrored or filtered camera, a customer with new kinds of data, or an explainer is as strange",
 }
 FEATURES = {

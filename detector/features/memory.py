@@ -34,8 +34,25 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, bisection_depth, may_halve
-from detector.evidence.offset import is_flat_offset
+from detector.evidence import aim, dwell, probe
+from detector.evidence.accumulate import (
+    AIM,
+    BISECT,
+    CONSTRUCTED,
+    DWELL,
+    NOTHING,
+    OFFSET,
+    ORDINARY,
+    PROBE,
+    SENS,
+    weighted,
+)
+from detector.evidence.aim import aims_at_other
+from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, may_halve
+from detector.evidence.dwell import dwells
+from detector.evidence.offset import is_flat_offset, von_neumann_ratio
+from detector.evidence.probe import is_probe, moved_values, widest_move
+from detector.evidence.sens import compares, is_steep
 from detector.features.coverage import LABELS
 from detector.features.normality import shapiro_w
 from detector.kernels import kernel
@@ -64,7 +81,11 @@ APART = 1.2
 LEAST_DISTANCES = 4
 
 ACCEPTED, USED = 1, 2  # bits of `mark`
-OFFSET, BISECT = 0, 1  # columns of the weights of evidence
+MARGIN_LEVELS = 256.0  # of a remembered margin, per unit; none is NO_MARGIN
+NO_MARGIN = -32768
+AIM_CLOSE, AIM_UNDECIDED, AIM_SMOOTH = aim.CLOSE, aim.UNDECIDED, aim.SMOOTH
+PROBE_CLOSE, PROBE_MOVED = probe.CLOSE, probe.MOST_MOVED
+DWELL_UNDECIDED = dwell.UNDECIDED
 
 LAYOUT = {
     "z": ("i2", (COORDINATES, ANCHORS)),
@@ -73,6 +94,9 @@ LAYOUT = {
     "order": ("u4", (ANCHORS,)),
     "depth": ("u1", (ANCHORS,)),
     "mark": ("u1", (ANCHORS,)),
+    "margin": ("i2", (ANCHORS,)),
+    "reach": ("f4", (ANCHORS,)),
+    "crowd": ("u1", (ANCHORS,)),
     "held": ("u2", ()),
     "stored": ("u4", ()),
     "newest": ("u2", ()),
@@ -104,6 +128,9 @@ class Memory(NamedTuple):
     order: npt.NDArray[np.uint32]
     depth: npt.NDArray[np.uint8]
     mark: npt.NDArray[np.uint8]
+    margin: npt.NDArray[np.int16]
+    reach: npt.NDArray[np.float32]
+    crowd: npt.NDArray[np.uint8]
     held: npt.NDArray[np.uint16]
     stored: npt.NDArray[np.uint32]
     newest: npt.NDArray[np.uint16]
@@ -130,7 +157,9 @@ def mix(seed, counter):
 
 
 @kernel
-def place_for(z_of, c_of, label_of, order_of, depth_of, mark_of, held_of, stored_of, s, seed, ring):
+def place_for(
+    z_of, c_of, label_of, order_of, depth_of, mark_of, margin_of, reach_of, crowd_of, held_of, stored_of, s, seed, ring
+):
     """Return where the next anchor of client `s` goes; what lies there is moved into the reservoir or forgotten."""
     capacity = z_of.shape[2]
     n = stored_of[s]
@@ -157,6 +186,9 @@ def place_for(z_of, c_of, label_of, order_of, depth_of, mark_of, held_of, stored
     order_of[s, to] = order_of[s, at]
     depth_of[s, to] = depth_of[s, at]
     mark_of[s, to] = mark_of[s, at]
+    margin_of[s, to] = margin_of[s, at]
+    reach_of[s, to] = reach_of[s, at]
+    crowd_of[s, to] = crowd_of[s, at]
     held_of[s] = max(held_of[s], to + 1)
     return at
 
@@ -303,6 +335,8 @@ def observe(
     z,
     c,
     label,
+    confidence,
+    runner_up,
     place,
     verdict,
     unit,
@@ -310,13 +344,14 @@ def observe(
     grain,
     tolerance,
     variance,
+    table,
     ring,
     coefficients,
     repeat,
     near,
     flip,
     distance,
-    weight,
+    ratio,
     look_row,
     out,
     column,
@@ -324,7 +359,7 @@ def observe(
     """Compare each event with its client's anchors, in stream order, then store it.
 
     Fills per event `repeat`, `near`, `flip`, `distance` (to the accepted anchors of its label; NaN for the first of a label)
-    and `weight` (events, channels), the weight of the evidence of construction; at looks, the features from `column` on.
+    and `ratio` (events, channels), the likelihood ratios of construction; at looks, the features from `column` on.
     `unit` and `c_unit` turn the integers of `z` into median nearest-neighbour distances and those of `c` into value ranges;
     `grain` is the size of one level of the population's values, in value ranges.
     """
@@ -336,6 +371,9 @@ def observe(
         order_of,
         depth_of,
         mark_of,
+        margin_of,
+        reach_of,
+        crowd_of,
         held_of,
         stored_of,
         newest_of,
@@ -377,7 +415,7 @@ def observe(
         near[i] = False
         flip[i] = False
         distance[i] = np.nan
-        weight[i, :] = 0.0
+        ratio[i, :] = NOTHING
 
         squares[:] = 0.0
         for k in range(coordinates):
@@ -401,11 +439,23 @@ def observe(
 
         if not repeat[i]:
             depth = 0
+            crowd = 0
+            margin = np.float32(np.nan)
+            if not np.isnan(confidence[i]):
+                margin = np.log(max(confidence[i], np.float32(1e-6))) - np.log(max(runner_up[i], np.float32(1e-6)))
+            ratio[i, OFFSET] = ORDINARY[OFFSET]
+            ratio[i, BISECT] = ORDINARY[BISECT]
+            ratio[i, PROBE] = ORDINARY[PROBE]
+            if tolerance >= TIGHT:
+                ratio[i, AIM] = ORDINARY[AIM]
+            if not np.isnan(margin):
+                ratio[i, DWELL] = ORDINARY[DWELL]
             if held > 0:
                 a = best[0]
                 nearest = np.sqrt(squares[a]) * unit
                 near[i] = nearest < NEAR
-                flip[i] = near[i] and label_of[s, a] != label[i]
+                changed = label_of[s, a] != label[i]
+                flip[i] = near[i] and changed
                 near_of[s] += near[i]
                 step = max(np.sqrt(squares[newest_of[s]]) * unit, 1e-3)
                 share = max(0.02, 1.0 / stored_of[s])
@@ -414,7 +464,7 @@ def observe(
                 for j in range(sampled):
                     delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, a, j])) * c_unit
                 if is_flat_offset(delta, c_of[s, a], nearest, c_unit, grain):
-                    weight[i, OFFSET] = 1.0
+                    ratio[i, OFFSET] = CONSTRUCTED[OFFSET]
                     mark_of[s, a] |= USED
 
                 compare_structure(
@@ -435,10 +485,45 @@ def observe(
                         c_of[s, a],
                         tolerance,
                     )
-                    weight[i, BISECT] = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
-                    if weight[i, BISECT] > 0.0:
+                    weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
+                    if weight > 0.0:
+                        ratio[i, BISECT] = weighted(BISECT, weight)
                         mark_of[s, one] |= USED
                         mark_of[s, other] |= USED
+
+                if tolerance >= TIGHT and nearest < AIM_CLOSE:
+                    undecided = changed if np.isnan(margin) else margin < AIM_UNDECIDED
+                    if (
+                        undecided
+                        and aims_at_other(query, z_of[s], squares, held, a, label_of[s], order_of[s], stored_of[s])
+                        and von_neumann_ratio(delta, c_of[s, a]) > AIM_SMOOTH
+                    ):
+                        ratio[i, AIM] = CONSTRUCTED[AIM]
+                        mark_of[s, a] |= USED
+
+                if nearest < PROBE_CLOSE:
+                    moved = moved_values(delta, 0.5 * c_unit)
+                    if moved <= (1 if table else PROBE_MOVED):
+                        spread = widest_move(query, z_of[s], a, variance)
+                        if is_probe(query, z_of[s], squares, best[:found], a, np.float64(reach_of[s, a]), table, spread):
+                            ratio[i, PROBE] = CONSTRUCTED[PROBE]
+                            mark_of[s, a] |= USED
+                        reach_of[s, a] = np.sqrt(squares[a])
+
+                if margin_of[s, a] != NO_MARGIN and not np.isnan(margin):
+                    earlier = np.float32(margin_of[s, a]) / MARGIN_LEVELS
+                    if compares(nearest, earlier):
+                        steep = is_steep(nearest, earlier, margin, not changed)
+                        ratio[i, SENS] = CONSTRUCTED[SENS] if steep else ORDINARY[SENS]
+
+                if near[i] and changed and margin < DWELL_UNDECIDED:
+                    for m in range(held):
+                        if squares[m] * unit * unit < NEAR * NEAR:
+                            crowd = max(crowd, crowd_of[s, m])
+                    if dwells(nearest, margin, changed, crowd):
+                        ratio[i, DWELL] = CONSTRUCTED[DWELL]
+                        crowd += 1
+                        crowd_of[s, a] = crowd
 
             smallest = np.float32(np.inf)
             for m in range(held):
@@ -451,7 +536,22 @@ def observe(
                 window_count_of[s] += 1
 
             added = accept(class_count_of, class_sum_of, class_square_of, class_bar_of, s, place[i], distance[i])
-            at = place_for(z_of, c_of, label_of, order_of, depth_of, mark_of, held_of, stored_of, s, seed[s], ring)
+            at = place_for(
+                z_of,
+                c_of,
+                label_of,
+                order_of,
+                depth_of,
+                mark_of,
+                margin_of,
+                reach_of,
+                crowd_of,
+                held_of,
+                stored_of,
+                s,
+                seed[s],
+                ring,
+            )
             for k in range(coordinates):
                 z_of[s, k, at] = z[i, k]
             for j in range(sampled):
@@ -460,6 +560,9 @@ def observe(
             order_of[s, at] = stored_of[s]
             depth_of[s, at] = depth
             mark_of[s, at] = ACCEPTED if added else 0
+            margin_of[s, at] = NO_MARGIN if np.isnan(margin) else np.int16(min(np.rint(margin * MARGIN_LEVELS), 32767.0))
+            reach_of[s, at] = 0.0
+            crowd_of[s, at] = crowd
             newest_of[s] = at
             stored_of[s] += 1
             held_of[s] = max(held, at + 1, np.int64(held_of[s]))

@@ -35,6 +35,7 @@ C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 LEAST_ROWS = 32
 MOST_CATEGORIES = 32
+LEAST_LEVELLED = 0.05  # share of the values that lie on few levels, where the population has them
 
 Floats = npt.NDArray[np.float32]
 
@@ -76,6 +77,11 @@ class Reference:
     def dimension(self) -> int:
         """Number of raw input columns."""
         return len(self.offset)
+
+    @property
+    def table(self) -> bool:
+        """Whether columns have units of their own, as in a table, rather than one range, as pixels have."""
+        return len(self.categorical) > 0 or bool(np.any(self.scale != self.scale[0]))
 
     @property
     def fingerprint(self) -> str:
@@ -323,7 +329,8 @@ def _landmarks(points: Floats, seed: int) -> Floats:
 def _grain(values: Floats) -> float:
     """Return the size of one level of the values, or 0 when they look continuous.
 
-    Values are levels when, leaving aside the two ends where clipping piles them up, a few of them make up most of the data.
+    Values are levels when, leaving aside the two ends where clipping piles them up, a few of them make up a good part of the
+    data; clients whose values have no levels are often more.
     """
     if values.size == 0:
         return 0.0
@@ -333,7 +340,7 @@ def _grain(values: Floats) -> float:
     levels, counts = np.unique(inner, return_counts=True)
     popular = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts >= max(0.001 * len(inner), 2))]
     covered = np.cumsum(counts[popular])
-    if len(popular) < 3 or covered[-1] < 0.3 * len(inner):
+    if len(popular) < 3 or covered[-1] < LEAST_LEVELLED * len(inner):
         return 0.0
     # A client that repeats a few values of its own must not pass for levels, so the rarest fifth is left out.
     common = popular[: max(int(np.searchsorted(covered, 0.8 * covered[-1])), 3)]

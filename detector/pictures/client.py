@@ -105,7 +105,7 @@ def _draw_queries(axes: Any, explanation: Explanation) -> None:
         zorder=3,
         label="query of this client",
     )
-    carried = np.flatnonzero(trace.weight.any(axis=1))
+    carried = np.flatnonzero(trace.constructed.any(axis=1))
     carried = carried[np.unique(np.linspace(0, len(carried) - 1, MOST_RINGS).astype(np.intp))] if len(carried) else carried
     sources = [nearest_earlier(trace.z, i) for i in carried.tolist()]
     ways = [points[[source, i]] for source, i in zip(sources, carried.tolist(), strict=True) if source is not None]
@@ -157,13 +157,15 @@ def _bar_line(axes: Any, height: float, text: str, *, below: bool = False) -> No
 
 
 def _draw_channels(axes: Any, trace: Trace) -> None:
-    for j, name in enumerate(CHANNELS):
-        score, stop = float(trace.peak[-1, j]), trace.bars.stop[j]
+    reached = trace.peak[-1] / np.asarray(trace.bars.stop)
+    shown = sorted(np.argsort(-reached, kind="stable")[: len(CHANNEL_COLOURS)].tolist())
+    for place, j in enumerate(shown):
+        name, score, stop = CHANNELS[j], float(trace.peak[-1, j]), trace.bars.stop[j]
         axes.plot(
             trace.queries,
             np.minimum(trace.peak[:, j] / stop, TOP),
-            color=CHANNEL_COLOURS[j],
-            linestyle=("-", (0, (4, 1.5)))[j % 2],
+            color=CHANNEL_COLOURS[place],
+            linestyle=("-", (0, (4, 1.5)))[place % 2],
             linewidth=2.4,
             drawstyle="steps-post",
             clip_on=False,
@@ -175,7 +177,7 @@ def _draw_channels(axes: Any, trace: Trace) -> None:
     axes.set_ylim(0, TOP)
     axes.set_yticks([0, ALERT_SHARE, 1, BLOCK_SHARE, TOP], ["0", f"{ALERT_SHARE:g}", "1", f"{BLOCK_SHARE:g}", f"≥ {TOP:g}"])
     axes.set_ylabel("evidence ÷ bar that stops")
-    axes.set_title("Evidence of construction: queries made from earlier ones")
+    axes.set_title("Evidence of construction, the four strongest channels")
     axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.14), frameon=True, framealpha=0.9, edgecolor="none")
 
 

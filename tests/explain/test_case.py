@@ -25,7 +25,7 @@ def test_examples_are_queries_that_carried_evidence(day: "Day") -> None:
     """The last example is the last one that the engine counted, and its partner came before it."""
     found = day.explain("thief")
     bisect = next(case for case in found.cases if case.name == "bisect")
-    carried = np.flatnonzero(found.trace.weight[:, CHANNELS.index("bisect")])
+    carried = np.flatnonzero(found.trace.constructed[:, CHANNELS.index("bisect")])
     assert bisect.carried == len(carried)
     assert [example.event_id for example in bisect.examples] == [found.trace.event_ids[i] for i in carried[-5:]]
     for example in bisect.examples:

@@ -13,6 +13,17 @@ from scipy import stats
 
 from detector.cohort import Cohort
 from detector.evaluation.prada import Prada
+from detector.evidence.accumulate import (
+    AIM,
+    CHANNELS,
+    CONSTRUCTED,
+    DWELL,
+    NOTHING,
+    OFFSET,
+    ORDINARY,
+    PROBE,
+    SENS,
+)
 from detector.features import MEMORY as FIRST
 from detector.features.memory import (
     ACCEPTED,
@@ -54,7 +65,7 @@ class Seen:
     near: npt.NDArray[np.bool_]
     flip: npt.NDArray[np.bool_]
     distance: npt.NDArray[np.float32]
-    weight: npt.NDArray[np.float32]
+    ratio: npt.NDArray[np.float32]
     state: Memory
 
 
@@ -65,6 +76,8 @@ def shown(
     c: npt.NDArray[np.uint8] | None = None,
     verdict: npt.NDArray[np.uint8] | None = None,
     variance: npt.NDArray[np.float32] | None = None,
+    confidence: npt.NDArray[np.float32] | None = None,
+    table: bool = False,
     seed: int = 1,
 ) -> Seen:
     """Show one client's queries, z (n, COORDINATES), to an empty memory, with a look at each of them."""
@@ -75,7 +88,8 @@ def shown(
         coefficients[k, : k // 2] = shapiro_coefficients(k)
     repeat, near, flip = np.zeros((3, n), np.bool_)
     distance = np.full(n, np.nan, np.float32)
-    weight = np.zeros((n, 2), np.float32)
+    ratio = np.zeros((n, len(CHANNELS)), np.float32)
+    sure = np.full(n, np.nan, np.float32) if confidence is None else confidence
     features = np.full((n, len(NAMES)), np.nan)
     observe(
         state,
@@ -84,6 +98,8 @@ def shown(
         z,
         np.zeros((n, SAMPLED), np.uint8) if c is None else c,
         np.array(labels, np.int32),
+        sure,
+        (1.0 - sure).astype(np.float32),
         np.array(labels, np.int64),
         np.zeros(n, np.uint8) if verdict is None else verdict,
         UNIT,
@@ -91,18 +107,19 @@ def shown(
         0.0,
         0.05,
         np.ones(COORDINATES, np.float32) if variance is None else variance,
+        table,
         RING,
         coefficients,
         repeat,
         near,
         flip,
         distance,
-        weight,
+        ratio,
         np.arange(n),
         features,
         0,
     )
-    return Seen(features, repeat, near, flip, distance, weight, state)
+    return Seen(features, repeat, near, flip, distance, ratio, state)
 
 
 @dataclass
@@ -219,7 +236,7 @@ def test_a_wavering_model_makes_no_distances() -> None:
     assert seen.repeat.tolist() == [i not in {0, 3} for i in range(n)]
     assert int(seen.state.stored[0]) == 2
     assert np.isnan(seen.distance).all()
-    assert not seen.weight.any()
+    assert not (seen.ratio > NOTHING).any()
 
 
 def test_a_difference_in_the_sampled_columns_alone_is_no_repeat() -> None:
@@ -270,7 +287,7 @@ def test_an_anchor_that_was_used_outlives_those_that_were_not() -> None:
     rng.shuffle(step)
     c[1] = (c[0].astype(int) + step).astype(np.uint8)
     seen = shown(z, [0] * n, c=c)
-    assert seen.weight[1].tolist() == [1.0, 0.0]
+    assert np.flatnonzero(seen.ratio[1] > NOTHING).tolist() == [OFFSET]
     (place,) = np.flatnonzero(seen.state.order[0] == 0)
     assert seen.state.mark[0, place] & USED
 
@@ -359,3 +376,69 @@ def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) 
             compared += 1
             assert float(cohort.columns.standing.row[0, FIRST + Column["normality"]]) == pytest.approx(said.w, abs=1e-5)
     assert compared == 2
+
+
+def test_a_walk_between_two_answers_aims() -> None:
+    """Undecided steps towards an earlier query with another answer carry evidence; the way back does not."""
+    rng = np.random.default_rng(4)
+    start, target = rng.integers(-2000, 2000, (2, COORDINATES))
+    others = rng.integers(-9000, 9000, (3, COORDINATES))
+    steps = [start + (target - start) * share for share in (0.004, 0.008, 0.012, 0.016)]
+    away = start - (target - start) * 0.01
+    z = np.rint(np.array([target, *others, start, *steps, away])).astype(np.int16)
+    c = rng.integers(30, 200, (len(z), SAMPLED)).astype(np.uint8)
+    seen = shown(z, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0], c=c, confidence=np.full(len(z), 0.55, np.float32))
+    assert (seen.ratio[:, AIM] > NOTHING).tolist() == [False] * 5 + [True] * 4 + [False]
+    sure = shown(z, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0], c=c, confidence=np.full(len(z), 0.95, np.float32))
+    assert not (sure.ratio[:, AIM] > NOTHING).any()
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_single_values_moved_there_and_back_probe(*, table: bool) -> None:
+    """The second of two mirrored steps carries evidence; a slider that goes on along its line does not."""
+    base = np.full(COORDINATES, 500)
+    z = np.tile(base, (6, 1))
+    for place, (column, step) in enumerate(((3, 12), (3, -12), (7, 12), (7, -12)), start=1):
+        z[place, column] += step
+    z[5, 3] += 24
+    c = np.full((6, SAMPLED), 90, np.uint8)
+    variance = np.full(COORDINATES, 1e6, np.float32)
+    seen = shown(z.astype(np.int16), [0] * 6, c=c, variance=variance, table=table)
+    probes = seen.ratio[:, PROBE] > NOTHING
+    assert probes[[2, 4]].all()
+    assert not probes[[0, 1, 5]].any()
+    # In a picture a third probe of the same length is one of a series, mirrored or not.
+    assert bool(probes[3]) is not table
+
+
+def test_a_form_edited_in_large_steps_is_no_probe() -> None:
+    """In a table, a column moved up and down by a good part of its spread is what people do."""
+    z = np.tile(np.full(COORDINATES, 500), (3, 1))
+    z[1, 3] += 12
+    z[2, 3] -= 12
+    c = np.full((3, SAMPLED), 90, np.uint8)
+    variance = np.full(COORDINATES, 1e4, np.float32)  # so a step of 12 is 12% of the standard deviation
+    assert not (shown(z.astype(np.int16), [0] * 3, c=c, variance=variance, table=True).ratio[:, PROBE] > NOTHING).any()
+
+
+def test_steep_steps_from_confident_answers_are_told_from_gentle_ones() -> None:
+    """Margins that fall by six a median distance and more; pairs that say nothing count neither way."""
+    z = np.zeros((5, COORDINATES), np.int16)
+    z[1, 0], z[2, 1], z[3, 2], z[4, 3] = 50, 50, 50, 9000
+    confidence = np.array([0.99, 0.55, 0.98, 0.55, 0.55], np.float32)
+    seen = shown(z, [0, 0, 0, 1, 0], confidence=confidence)
+    assert seen.ratio[:, SENS].tolist() == pytest.approx([1.0, CONSTRUCTED[SENS], ORDINARY[SENS], CONSTRUCTED[SENS], 1.0])
+    assert (shown(z, [0, 0, 0, 1, 0]).ratio[:, SENS] == NOTHING).all()
+
+
+def test_dwelling_in_one_place_counts_six_times() -> None:
+    """A static scene on the boundary flickers for ever; what it may add up to is bounded, until the client goes elsewhere."""
+    rng = np.random.default_rng(2)
+    n = 40
+    z = rng.integers(-2, 3, (2 * n, COORDINATES)).astype(np.int16)
+    z[n:] += 5000
+    seen = shown(z, [i % 2 for i in range(2 * n)], confidence=np.full(2 * n, 0.52, np.float32))
+    hits = seen.ratio[:, DWELL] > NOTHING
+    assert 1 <= hits[:n].sum() <= 7
+    assert 1 <= hits[n:].sum() <= 7
+    assert not (shown(z, [i % 2 for i in range(2 * n)]).ratio[:, DWELL] > NOTHING).any()

@@ -9,6 +9,7 @@ import pytest
 
 from detector.engine import EngineSettings
 from detector.errors import BaselineError, OutputError
+from detector.evidence.accumulate import CHANNELS
 from detector.ingest.batch import Batch
 from detector.models.baseline import Baseline, fit_baseline, load, save
 from detector.testing import Events, batches, traffic
@@ -37,7 +38,7 @@ def test_early_clients_teach_and_later_ones_calibrate(digits_baseline: Baseline)
     """With thirty clients ten teach the reference, and twenty others say how often an innocent passes a bar."""
     notes = digits_baseline.notes["digits"]
     assert (notes["teaching_clients"], notes["calibration_clients"], notes["split"]) == (10, 20, True)
-    assert digits_baseline.models["digits"].channel_scores.shape == (20, 2)
+    assert digits_baseline.models["digits"].channel_scores.shape == (20, len(CHANNELS))
     assert set(notes["clients_with_most_evidence"]) <= {f"reader-{i}" for i in range(10, 30)}
     assert (notes["queries"], notes["clients"], notes["labels"], notes["dimension"]) == (1200, 30, 10, 64)
 

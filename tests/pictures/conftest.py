@@ -29,8 +29,8 @@ def _trace(client: str, group: str, *, queries: int = 40, hits: int = 0, novelty
     """A client whose last `hits` queries carried evidence, five at a time."""
     rng = np.random.default_rng(len(client) + hits)
     count = np.arange(1, queries + 1)
-    weight = np.zeros((queries, len(CHANNELS)), np.float32)
-    weight[queries - hits :, 0] = 1.0
+    carried = np.zeros((queries, len(CHANNELS)), np.float32)
+    carried[queries - hits :, 0] = 1.0
     looks = count[7::8]
     rises = [
         Rise("offset", action, int(queries - hits + need), 1_000 * int(queries - hits + need), 5.0 * need)
@@ -45,12 +45,12 @@ def _trace(client: str, group: str, *, queries: int = 40, hits: int = 0, novelty
         time_ms=1_000 * count,
         event_ids=tuple(f"{client}-{i}" for i in count),
         z=rng.integers(-900, 900, (queries, COORDINATES)).astype(np.int16),
-        weight=weight,
-        peak=np.cumsum(5.0 * weight, axis=0, dtype=np.float32),
+        ratio=1.0 + carried,
+        peak=np.cumsum(5.0 * carried, axis=0, dtype=np.float32),
         looks=looks,
         novelty=np.full(len(looks), novelty),
         rows=np.zeros((len(looks), len(NAMES))),
-        bars=Bars(alert=2.0, throttle=2.5, stop=(16.0, 14.0)),
+        bars=Bars(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
         rises=tuple(rises),
     )
 

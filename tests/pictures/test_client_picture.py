@@ -49,7 +49,7 @@ def test_a_single_query_can_be_drawn(
         found.trace,
         rises=(),
         event_ids=found.trace.event_ids[:1],
-        **{name: getattr(found.trace, name)[:1] for name in ("queries", "time_ms", "z", "weight", "peak")},
+        **{name: getattr(found.trace, name)[:1] for name in ("queries", "time_ms", "z", "ratio", "peak")},
         **{name: getattr(found.trace, name)[:0] for name in ("looks", "novelty", "rows")},
     )
     client_picture(dataclasses.replace(found, trace=short, population=np.empty((0, COORDINATES))), tmp_path / "short.png")

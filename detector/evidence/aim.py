@@ -1,0 +1,51 @@
+"""Aim: the query is a small step from an earlier one, straight towards an earlier query with a different answer.
+
+Walks along the boundary do this: the Boundary attack (Brendel et al., ICLR 2018) contracts towards its target after every
+step, HopSkipJump (Chen et al., S&P 2020) and line search go back and forth between two examples. The place they go to was
+asked about before, and the answer there was another one. Nature has no reason to point from one picture at the other, least
+of all where the model is undecided.
+
+What innocent traffic also triggers it: a slider that fades one picture into another, and augmentation that mixes pairs.
+
+Blind to: steps with noise of their own; spaces of a few dimensions, where steps point at something by accident.
+"""
+
+import numpy as np
+
+from detector.kernels import kernel
+
+NAME = "aim"
+RATE_INNOCENT = 0.006
+RATE_ATTACK = 0.25
+FLOOR = 20.0
+
+CLOSE = 0.36  # in median nearest-neighbour distances
+UNDECIDED = 0.5  # margin, as a difference of logarithms
+STRAIGHT = 0.97  # squared cosine
+APART = 3  # queries between the step and what it points at
+SMOOTH = 0.25
+
+
+@kernel
+def aims_at_other(query, z, squares, held, anchor, label, order, stored):
+    """Tell whether the step from `anchor` to the query points at an anchor with another label than that of `anchor`.
+
+    `query` (coordinates,) and `z` (coordinates, anchors) are in one unit, `squares` (anchors,) the squared distances of the
+    query; `label` and `order` are the client's columns and `stored` how many queries it has stored.
+    """
+    step = np.float64(squares[anchor])
+    if step <= 0.0:
+        return False
+    for m in range(held):
+        if label[m] == label[anchor] or stored - order[m] < APART or squares[m] <= squares[anchor]:
+            continue
+        along = 0.0
+        length = 0.0
+        for k in range(query.shape[0]):
+            from_anchor = np.float64(query[k]) - np.float64(z[k, anchor])
+            way = np.float64(z[k, m]) - np.float64(z[k, anchor])
+            along += from_anchor * way
+            length += way * way
+        if along > 0.0 and along * along > STRAIGHT * step * length:
+            return True
+    return False

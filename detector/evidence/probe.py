@@ -1,0 +1,81 @@
+"""Probe: the query is an earlier one with one value moved, by as much as another probe moved it.
+
+This is how a gradient is estimated from answers: zeroth-order optimisation (Chen et al., AISec 2017) on pictures, finite
+differences on tables. A probe leaves nearly all values as they are, it is short, and it has a twin: its mirror image about
+the same query, or, in pictures, another probe of the same length.
+
+What innocent traffic also triggers it: a person who tries a form with one field a little up and a little down. So in tables
+only steps far below the spread of a column count. Sliders move one value as well, but go on along the same line and are left
+out for that; occlusion maps and explainers move more values, or by more.
+
+Blind to: steps too small for the memory's integers, random directions (those are dense), one-sided differences in tables.
+"""
+
+import numpy as np
+
+from detector.kernels import kernel
+
+NAME = "probe"
+RATE_INNOCENT = 0.004
+RATE_ATTACK = 0.4
+FLOOR = 16.0
+
+CLOSE = 0.17  # in median nearest-neighbour distances
+MOST_MOVED = 2  # of the sampled values
+SAME = 0.03  # of the length
+MIRRORED = 0.06  # likewise, for the sum of a probe and its mirror image
+COLLINEAR = 0.97  # squared cosine
+LEAST_STEPS = 8.0  # of the memory's integers, below which a direction is not known
+TABLE_STEP = 0.08  # of a column's standard deviation
+
+
+@kernel
+def moved_values(delta, resolution):
+    """Return how many of the sampled values moved by more than `resolution`."""
+    moved = 0
+    for value in delta:
+        moved += abs(value) > resolution
+    return moved
+
+
+@kernel
+def widest_move(query, z, anchor, variance):
+    """Return how far the query is from `anchor` along the coordinate where that is most, in standard deviations of each."""
+    widest = 0.0
+    for k in range(query.shape[0]):
+        if variance[k] > 0.0:
+            d = np.float64(query[k]) - np.float64(z[k, anchor])
+            widest = max(widest, abs(d) / np.sqrt(np.float64(variance[k])))
+    return widest
+
+
+@kernel
+def is_probe(query, z, squares, near, anchor, last_reach, table, spread):
+    """Tell whether a sparse step from `anchor` has a twin.
+
+    `query` (coordinates,), `z` (coordinates, anchors) and `squares` (anchors,) are in the memory's integers; `near` are the
+    places of the nearest anchors, `last_reach` the length of the last probe of `anchor` (0 if none); `table` says that columns
+    have units of their own, and `spread` is the step over the standard deviation of the column that moved.
+    """
+    reach = np.sqrt(np.float64(squares[anchor]))
+    if reach < LEAST_STEPS or (table and spread > TABLE_STEP):
+        return False
+    mirrored = False
+    for j in range(near.shape[0]):
+        m = near[j]
+        if m == anchor:
+            continue
+        along = 0.0
+        length = 0.0
+        rest = 0.0
+        for k in range(query.shape[0]):
+            step = np.float64(query[k]) - np.float64(z[k, anchor])
+            other = np.float64(z[k, m]) - np.float64(z[k, anchor])
+            along += step * other
+            length += other * other
+            rest += (step + other) ** 2
+        if rest < (MIRRORED * reach) ** 2 + 2.0:
+            mirrored = True
+        elif length < (10.0 * reach) ** 2 and along * along > COLLINEAR * length * reach * reach:
+            return False
+    return mirrored or (not table and last_reach > 0.0 and abs(reach - last_reach) <= SAME * last_reach)
