@@ -25,7 +25,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(RUN)/python -m pip install --quiet --editable '.[local]' --group dev
+	@$(RUN)/python -m pip install --quiet --editable '.[local,art]' --group dev
 	@touch $(READY)
 
 .PHONY: demo

@@ -24,6 +24,8 @@ SEED = 2
 MEAN_GAP_SECONDS = 12.0
 TEACHERS, CALIBRATING, LIVE = 10, 20, 3  # clients of each benign profile
 HISTORY_QUERIES, LIVE_QUERIES, ATTACK_QUERIES = 160, 300, 600
+INNOCENTS = ("steady", "bursty", "skewed", "video", "retries", "noisy_sensor")
+THIEVES = ("uniform", "line_search", "jbda", "knockoff_random", "hopskipjump")  # one of each kind of evidence
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ def victim() -> Victim:
 
 
 def _benign(served: Victim, role: str, number: int, pool: Pool, start_ms: int, budget: int, tag: str) -> Player:
-    place = list(PROFILES).index(role)
+    place = INNOCENTS.index(role)
     rng = np.random.default_rng([SEED, place, number, start_ms])
     return Player(
         client=f"{role}-{tag}{number + 1}",
@@ -67,7 +69,7 @@ def history(served: Victim) -> list[Player]:
     late = Pool(served.baseline.vectors[180:], served.baseline.labels[180:])
     players = []
     later = HISTORY_MS + 7 * 86_400_000
-    for role in PROFILES:
+    for role in INNOCENTS:
         players += [_benign(served, role, n, early, HISTORY_MS, HISTORY_QUERIES, "early-") for n in range(TEACHERS)]
         players += [_benign(served, role, n, late, later, HISTORY_QUERIES, "late-") for n in range(CALIBRATING)]
     return players
@@ -76,9 +78,9 @@ def history(served: Victim) -> list[Player]:
 def live(served: Victim) -> list[Player]:
     """Return the clients of the day itself: three of each benign profile, and one thief of each kind."""
     players = [
-        _benign(served, role, number, served.benign, START_MS, LIVE_QUERIES, "") for role in PROFILES for number in range(LIVE)
+        _benign(served, role, number, served.benign, START_MS, LIVE_QUERIES, "") for role in INNOCENTS for number in range(LIVE)
     ]
-    for place, role in enumerate(ATTACKS):
+    for place, role in enumerate(THIEVES):
         rng = np.random.default_rng([SEED, 1000 + place])
         pool = served.attacker
         attack = ATTACKS[role].make(pool.vectors, pool.labels, rng, served.value_range, served.classes)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from detector.contracts import Alert, Decision
+from detector.demo.cast import INNOCENTS
 from detector.demo.stage import Staged
 from detector.redteam.copy import fidelity
 from detector.redteam.registry import ATTACKS, PROFILES
@@ -73,7 +74,7 @@ def judge(staged: Staged, folder: Path) -> Outcome:
     )
     alerted = {alert.user.id for alert in alerts}
     innocents = []
-    for role in PROFILES:
+    for role in INNOCENTS:
         players = [player for player in staged.players if not player.hostile and player.role == role]
         actions = [{decision.action for decision in decisions.get(player.client, [])} for player in players]
         innocents.append(

@@ -5,9 +5,11 @@ A detector is only as good as the traffic it was judged on. Here a client is a *
 shape, so the same code plays both, and neither knows how its queries will be logged, mixed or timed.
 
 - `conversation`: the shape, and `converse`, which plays one client against a model
-- `registry`: every attack and every profile, by permanent id
-- `benign`, and one module for each family of attacks
+- `registry`: every attack (`attacks`) and every profile, by permanent id; one module for each family
+- `space`: where queries may lie: a value range, or the `columns` of a table
+- `evasion`, `accounts`, `oracle`: how thieves hide, share the work, and learn from refusals
 - `arrivals`: when the queries come
-- `victim`: a small model to steal, with disjoint pools of pictures
+- `victim`, `loans`, `targets`, `endpoint`: models to steal, here or behind HTTP
 - `copy`: how good a copy the client could train on what it was told
+- `sessions`: many clients against one model, as the log that its server would write
 """

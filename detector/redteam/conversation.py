@@ -6,7 +6,7 @@ for the answer. Most clients never end; the budget of whoever plays them does.
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,19 @@ class Query:
     """One question to the model.
 
     `vector` has shape (dimension,). `synthetic` marks what the attacker made, as against an example that exists outside
-    the attack: seeds and pictures of another data set are natural. It is the truth for evaluation; no detector sees it.
+    the attack: seeds and pictures of another data set are natural. `cover` marks what a thief asks only to look innocent.
+    Both are the truth for evaluation; no detector sees them.
     """
 
     vector: Array
     synthetic: bool = False
+    cover: bool = False
 
 
 Answer: TypeAlias = Array
 Conversation: TypeAlias = Generator[Query, Answer, None]
 Predict: TypeAlias = Callable[[Array], Array]
+Found = TypeVar("Found")
 
 
 def converse(conversation: Conversation, predict: Predict, budget: int) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
@@ -66,6 +69,25 @@ def converse(conversation: Conversation, predict: Predict, budget: int) -> tuple
     if not vectors:
         return np.empty((0, 0)), np.empty((0, 0)), np.empty(0, dtype=np.bool_)
     return np.stack(vectors), np.stack(answers), np.array(synthetic)
+
+
+def found_by(part: Generator[Query, Answer, Found], predict: Predict) -> tuple[Found, int]:
+    """Play a part of a client that ends by itself: what it found, and how many queries it took.
+
+    >>> def client():
+    ...     answer = yield Query(np.zeros(2))
+    ...     return float(answer.sum())
+    >>> found_by(client(), lambda X: X + 1.0)
+    (2.0, 1)
+    """
+    asked = 0
+    try:
+        query = next(part)
+        while True:
+            asked += 1
+            query = part.send(np.asarray(predict(query.vector[None]), dtype=np.float64)[0])
+    except StopIteration as end:
+        return end.value, asked
 
 
 def draws(size: int, rng: np.random.Generator) -> Iterator[int]:

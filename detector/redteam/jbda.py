@@ -3,6 +3,7 @@
 import numpy as np
 
 from detector.redteam.conversation import Array, Conversation, Labels, Query, ValueRange
+from detector.redteam.jacobian_steps import STEPS
 from detector.redteam.network import one_hot, train
 
 
@@ -15,6 +16,7 @@ def jbda(
     *,
     seeds: int = 20,
     step: float = 25.5 / 255,
+    law: str = "flat",
 ) -> Conversation:
     """Jacobian-based data-set augmentation (Papernot et al., ASIACCS 2017, section 4.1, algorithm 1).
 
@@ -24,10 +26,10 @@ def jbda(
     units of the value range; 25.5/255 is what the detection literature uses (Juuti et al., EuroS&P 2019).
 
     The step raises the label's own probability, so most answers repeat the seed's; a negative `step` goes the other
-    way, towards the boundary.
+    way, towards the boundary. Other laws of `jacobian_steps` hide the step's evenness, at the price of its effect.
 
     Needs a handful of natural pictures, and labels only. Never ends; fewer pictures than `seeds` are all used. Raises
-    ValueError at the first query if there is none.
+    ValueError at the first query if there is none. Pictures only: a step in a code means nothing.
     """
     del labels
     if len(pool) == 0:
@@ -44,7 +46,7 @@ def jbda(
         y = np.array(told)
         substitute = train(X, one_hot(y, classes), rng, steps=200)
         for x, gradient in zip(X, substitute.label_gradients(X, y), strict=True):
-            made = np.clip(x + step * (hi - lo) * np.sign(gradient), lo, hi)
+            made = np.clip(STEPS[law](x, np.sign(step) * gradient, abs(step) * (hi - lo), rng), lo, hi)
             answer = yield Query(made, synthetic=True)
             asked.append(made)
             told.append(int(np.argmax(answer)))

@@ -1,8 +1,15 @@
 """Line search: find the boundary between two labels by halving the way from one example to the other."""
 
+from typing import Literal
+
 import numpy as np
 
+from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Conversation, Labels, ValueRange, ask, two_labels
+from detector.redteam.space import Space
+
+Cut = Literal["half", "golden", "random"]
+CUTS = {"half": 0.5, "golden": (np.sqrt(5.0) - 1.0) / 2.0, "random": None}
 
 
 def line_search(
@@ -12,23 +19,40 @@ def line_search(
     value_range: ValueRange,
     classes: int,
     *,
+    columns: Columns | None = None,
     tolerance: float = 0.01,
+    cut: Cut = "half",
+    jitter: float = 0.0,
 ) -> Conversation:
     """Line-search retraining (Tramèr et al., USENIX Security 2016, section 6), from natural examples.
 
     Asks about natural pictures until two have different labels, then bisects between them until the bracket is shorter
     than `tolerance` times the value range (Euclidean), then takes the next two. The points found lie on the boundary,
-    where they teach a substitute most.
+    where they teach a substitute most. In records, codes are those of the farther end, whole numbers are rounded, and
+    distances are measured in units of each column's range.
+
+    A thief who knows that halving is watched for cuts the bracket elsewhere: at the golden section, or at a uniformly
+    random 20 to 80% of the way; or he hides the line under a `jitter` of that standard deviation, in units of the value
+    range. Both cost him queries, and the jitter costs precision: the bracket cannot become narrower than the noise, so
+    after 40 cuts he gives up.
 
     Needs natural pictures of at least two labels, and labels only. Never ends; on a model with one label it goes on
     asking about natural pictures.
     """
     del labels, classes
-    lo, hi = value_range
+    space = Space.of(columns, value_range, pool.shape[1])
     while True:
         near, label, far = yield from two_labels(pool, rng)
-        while np.linalg.norm(far - near) > tolerance * (hi - lo):
-            middle = (near + far) / 2.0
+        for _ in range(40):
+            if space.distance(near, far) <= tolerance:
+                break
+            middle = space.between(near, far, CUTS[cut] or float(rng.uniform(0.2, 0.8)))
+            if jitter:
+                noise = np.zeros(space.dimension)
+                noise[space.numeric] = jitter * space.width[space.numeric] * rng.standard_normal(space.numeric.size)
+                middle = space.settle(middle + noise)
+            if np.array_equal(middle, near) or np.array_equal(middle, far):
+                break
             if (yield from ask(middle)) == label:
                 near = middle
             else:

@@ -23,8 +23,16 @@ class Network:
 
     def probabilities(self, X: Array) -> Array:
         """Softmax outputs, (n, classes)."""
-        hidden = np.maximum(X @ self.inner + self.inner_bias, 0.0)
-        return _softmax(hidden @ self.outer + self.outer_bias)
+        return _softmax(self.logits(X))
+
+    def logits(self, X: Array) -> Array:
+        """What the softmax is taken of, (n, classes)."""
+        return np.asarray(np.maximum(X @ self.inner + self.inner_bias, 0.0) @ self.outer + self.outer_bias)
+
+    def jacobians(self, X: Array) -> Array:
+        """Gradients of every logit, (n, dimension, classes)."""
+        awake = (X @ self.inner + self.inner_bias > 0.0).astype(np.float64)
+        return np.asarray(np.einsum("dh,nh,hc->ndc", self.inner, awake, self.outer, optimize=True))
 
     def label_gradients(self, X: Array, labels: Labels) -> Array:
         """Gradient of the log-probability of each row's own label with respect to the row, (n, dimension).

@@ -8,7 +8,7 @@ from math import isqrt
 import numpy as np
 from scipy import ndimage
 
-from detector.redteam.conversation import Array, ValueRange
+from detector.redteam.conversation import Array, Labels, ValueRange
 
 
 def side_of(dimension: int) -> int:
@@ -58,3 +58,80 @@ def digitised(picture: Array, value_range: ValueRange, steps: int) -> Array:
     lo, hi = value_range
     level = np.rint((np.clip(picture, lo, hi) - lo) / (hi - lo) * steps)
     return np.asarray(lo + level * (hi - lo) / steps, dtype=np.float64)
+
+
+def turned(picture: Array, degrees: float, background: float) -> Array:
+    """Turn a flat square picture about its middle by `degrees`, with bilinear interpolation.
+
+    >>> turned(np.array([1.0, 2.0, 3.0, 4.0]), 90.0, background=0.0).round(9).tolist()
+    [2.0, 4.0, 1.0, 3.0]
+    """
+    angle = np.deg2rad(degrees)
+    spin = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return _mapped(picture, spin, background)
+
+
+def zoomed(picture: Array, factor: float, background: float) -> Array:
+    """Enlarge (`factor` > 1) or shrink what a flat square picture shows, about its middle, with bilinear interpolation.
+
+    >>> zoomed(np.array([0.0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0]), 2.0, background=0.0).tolist()
+    [2.0, 4.0, 2.0, 4.0, 8.0, 4.0, 2.0, 4.0, 2.0]
+    """
+    return _mapped(picture, np.eye(2) / factor, background)
+
+
+def sheared(picture: Array, slant: float, background: float) -> Array:
+    """Slant a flat square picture: each row moves right by `slant` pixels more than the row below it.
+
+    >>> sheared(np.array([1.0, 2.0, 0.0, 3.0, 4.0, 0.0, 5.0, 6.0, 0.0]), 1.0, background=0.0).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 6.0, 0.0, 0.0]
+    """
+    return _mapped(picture, np.array([[1.0, 0.0], [slant, 1.0]]), background)
+
+
+def _mapped(picture: Array, back: Array, background: float) -> Array:
+    """Draw each pixel from where `back` (2, 2), about the middle, says that it came from."""
+    side = side_of(picture.size)
+    middle = np.full(2, (side - 1) / 2.0)
+    drawn = ndimage.affine_transform(
+        picture.reshape(side, side),
+        back,
+        middle - back @ middle,
+        order=1,
+        mode="grid-constant",
+        cval=background,
+        prefilter=False,
+    )
+    return np.asarray(drawn, dtype=np.float64).ravel()
+
+
+def blurred(picture: Array, width: float) -> Array:
+    """Blur a flat square picture with a Gaussian of `width` pixels; its edge continues outside.
+
+    >>> blurred(np.full(9, 5.0), 1.3).round(9).tolist() == [5.0] * 9
+    True
+    """
+    side = side_of(picture.size)
+    soft = ndimage.gaussian_filter(picture.reshape(side, side), width, mode="nearest")
+    return np.asarray(soft, dtype=np.float64).ravel()
+
+
+def toned(picture: Array, value_range: ValueRange, brightness: float = 0.0, contrast: float = 1.0) -> Array:
+    """Brighten by a share of the value range and stretch by `contrast` about its middle; clipped to the range.
+
+    >>> toned(np.array([0.0, 8.0, 16.0]), (0.0, 16.0), brightness=0.25, contrast=0.5).tolist()
+    [8.0, 12.0, 16.0]
+    """
+    lo, hi = value_range
+    middle = (lo + hi) / 2.0
+    return np.asarray(np.clip(middle + contrast * (picture - middle) + brightness * (hi - lo), lo, hi))
+
+
+def cells_of(side: int, across: int) -> Labels:
+    """Number the pixels of a square picture by the cell they lie in, of `across` times `across`, (side * side,).
+
+    >>> cells_of(4, 2).reshape(4, 4).tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    """
+    place = np.arange(side) * across // side
+    return np.asarray(place[:, None] * across + place, dtype=np.int64).ravel()

@@ -9,9 +9,9 @@ from rich.console import Console
 from detector import replay as replaying
 from detector.config import load
 from detector.contracts import DeadLetter
+from detector.demo.cast import INNOCENTS, THIEVES
 from detector.demo.outcome import Outcome
 from detector.demo.show import show
-from detector.redteam.registry import ATTACKS, PROFILES
 
 pytestmark = pytest.mark.slow
 RESULTS = ("alerts.jsonl", "decisions.jsonl", "clients.jsonl")
@@ -29,7 +29,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome, str]:
 def test_every_thief_is_acted_on_in_time(ran: tuple[Path, Outcome, str]) -> None:
     """Constructed queries are stopped within 32 of them, foreign ones throttled within 32."""
     thefts = {theft.attack: theft for theft in ran[1].thefts}
-    assert set(thefts) == set(ATTACKS)
+    assert set(thefts) == set(THIEVES)
     for name in ("line_search", "hopskipjump", "jbda"):
         assert thefts[name].action in {"perturb", "block"}
         assert (thefts[name].synthetic or 99) <= 32
@@ -51,7 +51,7 @@ def test_copies_grow_with_what_was_told(ran: tuple[Path, Outcome, str]) -> None:
 
 def test_no_innocent_is_stopped(ran: tuple[Path, Outcome, str]) -> None:
     """Six profiles, three clients each, none perturbed or blocked, all of their queries counted."""
-    assert [row.profile for row in ran[1].innocents] == list(PROFILES)
+    assert [row.profile for row in ran[1].innocents] == list(INNOCENTS)
     assert [row.stopped for row in ran[1].innocents] == [0] * 6
     assert {(row.clients, row.queries) for row in ran[1].innocents} == {(3, 900)}
 

@@ -1,6 +1,7 @@
 import numpy as np
 
-from detector.redteam.copy import fidelity
+from detector.redteam.conversation import Array
+from detector.redteam.copy import best_fidelity_at, fidelity
 from detector.redteam.network import one_hot
 from detector.redteam.victim import Victim
 
@@ -44,3 +45,27 @@ def test_fidelity_is_determined_by_its_seed(victim: Victim) -> None:
     pool = victim.attacker.vectors[:40]
     figures = {fidelity(pool, victim.predict(pool), victim.test.vectors, victim.predict, 3) for _ in range(2)}
     assert len(figures) == 1
+
+
+def test_the_best_copy_is_at_least_the_network(victim: Victim) -> None:
+    """At each moment the best of the learners; beyond the last query nothing more is known, before the first nothing."""
+    pool = victim.attacker.vectors[:120]
+    answers = victim.predict(pool)
+    found = best_fidelity_at((0, 40, 120, 999), pool, answers, victim.test.vectors, victim.predict, 0)
+    assert sorted(found) == [0, 40, 120, 999]
+    assert found[0] == 0.0
+    assert found[40] < found[120] == found[999]
+    assert found[120] >= fidelity(pool, answers, victim.test.vectors, victim.predict, 0)
+
+
+def test_a_linear_model_is_copied_by_its_equations() -> None:
+    """As many exact answers as unknowns are a perfect copy."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(10, 4))
+    X = rng.uniform(-1.0, 1.0, (200, 10))
+
+    def predict(rows: Array) -> Array:
+        exponent = np.exp(rows @ weights)
+        return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
+
+    assert best_fidelity_at([11], X[:11], predict(X[:11]), X[11:], predict, 0)[11] == 1.0

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
-from detector.redteam.conversation import converse
-from detector.redteam.knockoff import knockoff_random
+from detector.redteam.conversation import Array, converse
+from detector.redteam.knockoff import knockoff_adaptive, knockoff_random
 from detector.redteam.victim import Victim
 
 
@@ -24,3 +25,22 @@ def test_drawn_pictures_are_foreign_to_the_victim(victim: Victim) -> None:
     own = np.linalg.norm(victim.benign.vectors[:100, None] - pool.vectors[None], axis=2).min(axis=1)
     theirs = np.linalg.norm(vectors[:, None] - pool.vectors[None], axis=2).min(axis=1)
     assert np.quantile(theirs, 0.1) > np.quantile(own, 0.9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bandit_goes_where_answers_teach(seed: int) -> None:
+    """Of a victim that is sure of plain shapes and of nothing else, shapes are soon asked nearly always."""
+
+    def predict(X: Array) -> Array:
+        answers = np.full((len(X), 4), 0.25)
+        for i, x in enumerate(X):
+            if len(np.unique(x.round(6))) <= 4:
+                answers[i] = np.eye(4)[int(7.0 * x.sum()) % 4]
+        return answers
+
+    pool, labels = np.zeros((1, 144)), np.zeros(1, dtype=np.int64)
+    client = knockoff_adaptive(pool, labels, np.random.default_rng(seed), (0.0, 1.0), 4)
+    _, answers, _ = converse(client, predict, 400)
+    sure = answers.max(axis=1) > 0.9
+    assert sure[:20].mean() < 0.7
+    assert sure[-100:].mean() > 0.9

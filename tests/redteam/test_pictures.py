@@ -5,7 +5,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from detector.redteam.conversation import Array
-from detector.redteam.pictures import digitised, sensor_steps, shifted, side_of
+from detector.redteam.pictures import (
+    blurred,
+    cells_of,
+    digitised,
+    sensor_steps,
+    sheared,
+    shifted,
+    side_of,
+    toned,
+    turned,
+    zoomed,
+)
 
 
 @given(picture=hnp.arrays(np.float64, 25, elements=st.floats(0, 16)), down=st.integers(-2, 2), right=st.integers(-2, 2))
@@ -46,3 +57,63 @@ def test_only_squares_are_pictures() -> None:
     """A vector that is no square is refused."""
     with pytest.raises(ValueError, match="not a square picture"):
         side_of(63)
+
+
+def _square(seed: int, side: int = 7) -> Array:
+    return np.random.default_rng(seed).uniform(0.0, 16.0, side * side)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_quarter_turns_are_exact(turns: int) -> None:
+    """Turning by 90 degrees moves pixels without blending them, to the left as numpy does."""
+    np.testing.assert_allclose(
+        turned(_square(0), 90.0 * turns, 3.0).reshape(7, 7), np.rot90(_square(0).reshape(7, 7), turns), atol=1e-9
+    )
+
+
+def test_nothing_is_moved_by_nothing() -> None:
+    """No angle, no zoom and no slant give the picture back."""
+    for same in (turned(_square(1), 0.0, 3.0), zoomed(_square(1), 1.0, 3.0), sheared(_square(1), 0.0, 3.0)):
+        np.testing.assert_allclose(same, _square(1))
+
+
+def test_the_middle_stays_where_it_is() -> None:
+    """The pixel in the middle is neither turned, zoomed nor slanted away, and outside comes background."""
+    for moved in (turned(_square(2), 33.0, -5.0), zoomed(_square(2), 0.4, -5.0), sheared(_square(2), 0.8, -5.0)):
+        assert moved[24] == pytest.approx(_square(2)[24])
+        assert moved.min() < 0.0
+
+
+def test_zoom_keeps_what_is_shown() -> None:
+    """A square in the middle doubles its side: about four times the light."""
+    picture = np.zeros((15, 15))
+    picture[5:10, 5:10] = 1.0
+    assert zoomed(picture.ravel(), 2.0, 0.0).sum() == pytest.approx(100.0, rel=0.15)
+
+
+@given(width=st.floats(0.3, 3.0), seed=st.integers(0, 50))
+def test_blur_smooths_and_stays_in_range(width: float, seed: int) -> None:
+    """Blurred values lie between the darkest and the brightest, with less spread."""
+    soft = blurred(_square(seed), width)
+    assert _square(seed).min() <= soft.min()
+    assert soft.max() <= _square(seed).max()
+    assert soft.std() < _square(seed).std()
+
+
+@given(brightness=st.floats(-1, 1), contrast=st.floats(0, 3), seed=st.integers(0, 50))
+def test_tone_is_a_rising_curve_within_the_range(brightness: float, contrast: float, seed: int) -> None:
+    """Order of brightness is kept, and no value leaves the range."""
+    seen = toned(_square(seed), (0.0, 16.0), brightness, contrast)[np.argsort(_square(seed))]
+    assert np.all(np.diff(seen) >= -1e-9)
+    assert seen.min() >= 0.0
+    assert seen.max() <= 16.0
+
+
+@pytest.mark.parametrize(("side", "across"), [(8, 3), (14, 4), (5, 5), (8, 1)])
+def test_cells_part_a_picture(side: int, across: int) -> None:
+    """Every cell has pixels, numbers run from 0 without gaps, and sizes differ by little."""
+    cells = cells_of(side, across)
+    sizes = np.bincount(cells)
+    assert len(sizes) == across * across
+    assert sizes.sum() == side * side
+    assert sizes.min() >= (side // across) ** 2

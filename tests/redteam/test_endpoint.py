@@ -1,0 +1,141 @@
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detector.errors import EndpointError
+from detector.redteam.endpoint import Endpoint
+
+
+class Served(ThreadingHTTPServer):
+    """A model server: answers what it is told to, in turn, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.replies: list[tuple[int, dict[str, str], bytes]] = []
+        self.asked: list[tuple[dict[str, str], Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1/models/digits:predict"
+
+    def reply(self, status: int, content: Any, **headers: str) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.replies.append((status, {name.replace("_", "-"): value for name, value in headers.items()}, body))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Served
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.server.asked.append((dict(self.headers), json.loads(self.rfile.read(length))))
+        status, headers, body = self.server.replies.pop(0)
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Served]:
+    with Served() as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield served
+        finally:
+            served.shutdown()
+            thread.join()
+
+
+def test_rows_go_out_and_probabilities_come_back(server: Served) -> None:
+    """The default form is KServe's; headers are sent along."""
+    server.reply(200, {"predictions": [[0.25, 0.75], [1.0, 0.0]]})
+    answers = Endpoint(server.url, headers={"Authorization": "Bearer x"})(np.array([[1.0, 2.0], [3.0, 4.5]]))
+    assert answers.tolist() == [[0.25, 0.75], [1.0, 0.0]]
+    headers, document = server.asked[0]
+    assert document == {"instances": [[1.0, 2.0], [3.0, 4.5]]}
+    assert headers["Authorization"] == "Bearer x"
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_keys_can_be_others_and_labels_become_certainties(server: Served) -> None:
+    """A server that takes inputs and tells labels is understood once it is known how many there are."""
+    server.reply(200, {"labels": [2, 0]})
+    server.reply(200, {"labels": [2]})
+    endpoint = Endpoint(server.url, "inputs", "labels", classes=3)
+    assert endpoint(np.zeros((2, 2))).tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    assert server.asked[0][1] == {"inputs": [[0.0, 0.0], [0.0, 0.0]]}
+    with pytest.raises(EndpointError, match="how many classes"):
+        Endpoint(server.url, response_key="labels")(np.zeros((1, 2)))
+
+
+def test_passing_failures_are_tried_again_with_growing_pauses(server: Served) -> None:
+    """Two refusals cost half a second and one; a server that says when to come back is obeyed, up to a minute."""
+    pauses: list[float] = []
+    endpoint = Endpoint(server.url, sleep=pauses.append)
+    server.reply(503, b"busy")
+    server.reply(500, b"")
+    server.reply(429, b"slow down", Retry_After="7")
+    server.reply(429, b"", Retry_After="3600")
+    server.reply(200, {"predictions": [[1.0]]})
+    assert endpoint(np.zeros((1, 1))).tolist() == [[1.0]]
+    assert pauses == [0.5, 1.0, 7.0, 60.0]
+
+
+def test_failures_that_stay_are_told(server: Served) -> None:
+    """After five attempts, and at once where asking again is no use, the server's own words are in the message."""
+    for _ in range(5):
+        server.reply(503, b"busy")
+    endpoint = Endpoint(server.url, sleep=lambda _: None)
+    with pytest.raises(EndpointError, match="answered 503 Service Unavailable: busy"):
+        endpoint(np.zeros((1, 1)))
+    server.reply(401, b"no such key")
+    with pytest.raises(EndpointError, match="answered 401 Unauthorized: no such key"):
+        endpoint(np.zeros((1, 1)))
+    assert len(server.asked) == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<html>", "not JSON"),
+        ([[0.5]], "without 'predictions'; there is: list"),
+        ({"outputs": []}, "without 'predictions'; there is: outputs"),
+        ({"predictions": []}, "asked about 2 rows"),
+        ({"predictions": [[0.5], [0.2, 0.8]]}, "different lengths"),
+        ({"predictions": [["a"], ["b"]]}, "where probabilities were expected"),
+        ({"predictions": [[-0.5], [1.5]]}, "where probabilities were expected"),
+        ({"predictions": [[], []]}, "where probabilities were expected"),
+        ({"predictions": [True, False]}, "where probabilities were expected"),
+    ],
+)
+def test_answers_of_another_form_are_refused_in_words(server: Served, content: Any, said: str) -> None:
+    """Nothing is guessed."""
+    server.reply(200, content)
+    with pytest.raises(EndpointError, match=said):
+        Endpoint(server.url)(np.zeros((2, 1)))
+
+
+def test_nobody_at_home_is_an_error() -> None:
+    """An address where nothing listens is said to be unreachable; a file is no address."""
+    with Served() as gone:
+        url = gone.url
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        Endpoint(url, sleep=lambda _: None)(np.zeros((1, 1)))
+    with pytest.raises(EndpointError, match="not an http or https address"):
+        Endpoint("file:///etc/passwd")
+
+
+def test_tokens_are_not_shown() -> None:
+    """The representation of an endpoint keeps its headers to itself."""
+    assert "secret" not in repr(Endpoint("http://localhost", headers={"Authorization": "Bearer secret"}))
