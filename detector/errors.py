@@ -8,8 +8,10 @@
     ├── BaselineError      a baseline cannot be fitted, read or used here
     ├── SnapshotError      a client snapshot is of another version or another baseline
     ├── OutputError        results cannot be written (full disk, no permission)
+    ├── EndpointError      a model behind HTTP cannot be asked
     ├── ServerError        a local server cannot be had or does not start
     └── ServiceError       Kafka cannot be used: unreachable, refused, or its topics do not fit
+        └── FatalError     trying again is no use: a permission is missing, or too many records are refused
 
 Bad records are not errors: they become dead letters and the stream goes on.
 """
@@ -18,6 +20,8 @@ __all__ = [
     "BaselineError",
     "ConfigError",
     "DetectorError",
+    "EndpointError",
+    "FatalError",
     "OutputError",
     "ServerError",
     "ServiceError",
@@ -50,9 +54,17 @@ class OutputError(DetectorError):
     """Results cannot be written where they were asked for."""
 
 
+class EndpointError(DetectorError):
+    """A model's endpoint cannot be reached, refuses us, or answers in another form; the message says which."""
+
+
 class ServerError(DetectorError):
     """A local server cannot be had (no Java, no network for the first fetch) or does not start; says what to install or why."""
 
 
 class ServiceError(DetectorError):
     """Kafka cannot be used: it is unreachable, refuses us, or its topics do not fit."""
+
+
+class FatalError(ServiceError):
+    """Trying again is no use, somebody has to act: a permission is missing, or more records are refused than may be."""
