@@ -23,7 +23,8 @@ from detector.evidence.accumulate import CHANNELS, NOTHING, WORTH_A_LOOK, accumu
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
 from detector.features.coverage import LABELS, place_labels, update_coverage
-from detector.features.memory import RING, WINDOW, observe
+from detector.features.distances import WINDOW
+from detector.features.memory import RING, observe
 from detector.features.normality import shapiro_coefficients
 from detector.features.outputs import update_outputs
 from detector.features.rate import update_rate
@@ -267,6 +268,9 @@ class Cohort:
             C_UNIT,
             reference.grain,
             reference.tolerance,
+            reference.c_variance,
+            reference.usual_structure,
+            reference.structure_spread,
             reference.variance,
             reference.table,
             self._ring,

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import numpy as np
 import numpy.typing as npt
 
-from detector.evidence.accumulate import CHANNELS
+from detector.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.features import NAMES
 from detector.features.admission import looks_by
 from detector.findings import Finding, Kind, Order, Outputs, Reason
@@ -45,6 +45,7 @@ WORDS = {
     "probe": "queries are earlier queries with single values moved there and back, as an estimate of a gradient needs",
     "sens": "short steps away from confident answers cost far more confidence than distance explains, as gradient steps do",
     "dwell": "queries stay where two answers meet and the answer flips between neighbours, as decision-based attacks do",
+    "foreign": "queries differ from each other where the population's hardly vary, as noise and other kinds of pictures do",
 }
 
 
@@ -154,18 +155,21 @@ class Judge:
                 f"after {queries} queries"
             )
         name = CHANNELS[place]
-        return f"{WORDS[name]}: evidence {score:.1f}, stop at {self.bars.stop[place]:.1f}, after {queries} queries"
+        treated = "stop" if MAY_STOP[place] else "throttle"
+        return f"{WORDS[name]}: evidence {score:.1f}, {treated} at {self.bars.stop[place]:.1f}, after {queries} queries"
 
     def _risk(self, place: int, score: float) -> float:
         """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
         if place == NOVELTY:
             return round(min(60.0, 30.0 * score / self.bars.alert), 1)
+        if not MAY_STOP[place]:
+            return round(min(60.0, 50.0 * score / self.bars.stop[place]), 1)
         return round(min(100.0, 70.0 * score / self.bars.stop[place]), 1)
 
     def _finding(self, moment: Moment, place: int, action: int, score: float, alert_id: str) -> Finding:
         batch = moment.batch
         i = moment.event
-        kind: Kind = "novelty" if place == NOVELTY else "construction"
+        kind = kind_of(place)
         known = moment.queries >= 8  # before its first look a client has no features
         return Finding(
             emitted=moment.emitted,
@@ -200,7 +204,7 @@ class Judge:
             stop = self.bars.stop[place]
             return [
                 Reason(
-                    "construction",
+                    kind_of(place),
                     name,
                     _tidy(score),
                     1.0,
@@ -237,6 +241,11 @@ class Judge:
                 )
             )
         return reasons
+
+
+def kind_of(place: int) -> Kind:
+    """Return the kind of evidence at a place: a channel, or novelty behind them."""
+    return "construction" if place < NOVELTY and MAY_STOP[place] else "novelty"
 
 
 def _tidy(value: float) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.evidence.accumulate import CHANNELS, FLOORS
+from detector.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
 
 ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(5)
 ACTIONS = ("allow", "alert", "throttle", "perturb", "block")
@@ -32,10 +32,11 @@ PATIENCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The scores at which something is done; `stop` has one entry per channel of construction.
+    """The scores at which something is done; `stop` has one entry per channel of evidence.
 
-    `limit` is the hardest action that each channel may lead to. A channel earns the right to stop by staying quiet on benign
-    clients: where one of them passed its floor in calibration, it may only alert.
+    `limit` is the hardest action that each channel may lead to. A channel of construction earns the right to stop by staying
+    quiet on benign clients: where one of them passed its floor in calibration, it may only alert. A channel of novelty
+    throttles at its `stop`, and no more.
     """
 
     alert: float
@@ -88,18 +89,21 @@ def bars_for(
     None stands for a model without a baseline: construction stops at its floors and novelty can only alert.
     """
     false_blocks = max(terms.false_blocks_per_10000, 1e-6) / 10_000
+    false_alerts = max(terms.false_alerts_per_1000, 1e-6) / 1_000
     stop = []
-    limit = tuple(
-        ALERT if channel_scores is not None and channel_scores[:, j].max(initial=0.0) > FLOORS[j] else BLOCK
-        for j in range(len(CHANNELS))
-    )
+    limit = []
     for j in range(len(CHANNELS)):
-        calibrated = bar(channel_scores[:, j], false_blocks) if channel_scores is not None else 0.0
-        stop.append(max(float(FLOORS[j]), 1.2 * calibrated))
+        scores = channel_scores[:, j] if channel_scores is not None else np.zeros(0)
+        if MAY_STOP[j]:
+            limit.append(ALERT if scores.max(initial=0.0) > FLOORS[j] else BLOCK)
+            stop.append(max(float(FLOORS[j]), 1.2 * bar(scores, false_blocks)))
+        else:
+            limit.append(THROTTLE)
+            stop.append(max(float(FLOORS[j]), bar(scores, false_alerts) / ALERT_SHARE))
     if novelty_scores is None:
-        return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop), limit=limit)
-    alert = max(LEAST_NOVELTY, bar(novelty_scores, max(terms.false_alerts_per_1000, 1e-6) / 1_000))
-    return Bars(alert=alert, throttle=THROTTLE_SHARE * alert, stop=tuple(stop), limit=limit)
+        return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop), limit=tuple(limit))
+    alert = max(LEAST_NOVELTY, bar(novelty_scores, false_alerts))
+    return Bars(alert=alert, throttle=THROTTLE_SHARE * alert, stop=tuple(stop), limit=tuple(limit))
 
 
 def construction_action(score: float, stop: float) -> int:

@@ -22,6 +22,7 @@ RULES = {
     "probe": ("Queries that probe single values", "Queries are earlier ones with single values moved there and back."),
     "sens": ("Queries that follow the model's gradient", "Short steps keep costing the model far too much confidence."),
     "dwell": ("Queries that dwell where answers meet", "Answers flip between near neighbours, place after place."),
+    "foreign": ("Queries of a foreign kind", "Queries differ from each other where the population's hardly vary."),
     "novelty": ("Unlike every known benign client", "The client's queries differ from every benign profile."),
 }
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from detector.errors import SnapshotError
 from detector.evidence import accumulate
 from detector.evidence.accumulate import CHANNELS, Evidence
-from detector.features import NAMES, admission, coverage, memory, outputs, rate
+from detector.features import NAMES, admission, coverage, distances, memory, outputs, rate
 from detector.features.admission import Admission
 from detector.features.coverage import Coverage
 from detector.features.memory import Memory
@@ -72,6 +72,7 @@ PER_ANCHOR = {
     "margin": 0,
     "reach": 0,
     "crowd": 0,
+    "shown": 0,
 }  # which axis of a row counts the anchors
 
 
@@ -81,7 +82,7 @@ class Columns:
     Untouched rows cost address space only: the operating system gives them memory when a client first uses them.
     """
 
-    def __init__(self, capacity: int, *, anchors: int = memory.ANCHORS, window: int = memory.WINDOW) -> None:
+    def __init__(self, capacity: int, *, anchors: int = memory.ANCHORS, window: int = distances.WINDOW) -> None:
         shapes = dict(memory.LAYOUT)
         for name, axis in PER_ANCHOR.items():
             kind, shape = shapes[name]

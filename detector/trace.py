@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from detector.cohort import Seen
 from detector.engine import ModelBaseline
-from detector.evidence.accumulate import CHANNELS, NOTHING, WORTH_A_LOOK
+from detector.evidence.accumulate import CHANNELS, MAY_STOP, NOTHING, WORTH_A_LOOK
 from detector.features.admission import FRESH
 from detector.features.memory import COORDINATES
 from detector.policy import ACTIONS, ALERT, THROTTLE, Bars, Terms, bars_for, construction_action, novelty_action, permitted
@@ -62,13 +62,14 @@ class Trace:
 
     @property
     def constructed(self) -> npt.NDArray[np.bool_]:
-        """Which queries carried evidence of construction that counts, (n, channels)."""
+        """Which queries carried evidence that counts, (n, channels)."""
         return (self.ratio > NOTHING) & (self.peak >= WORTH_A_LOOK)
 
     @property
     def construction(self) -> npt.NDArray[np.float64]:
         """Evidence of the strongest channel over the bar at which it stops the client, (n,)."""
-        return np.asarray((self.peak / np.asarray(self.bars.stop)).max(axis=1, initial=0.0), np.float64)
+        reached = self.peak[:, MAY_STOP] / np.asarray(self.bars.stop)[MAY_STOP]
+        return np.asarray(reached.max(axis=1, initial=0.0), np.float64)
 
     @property
     def strangeness(self) -> npt.NDArray[np.float64]:

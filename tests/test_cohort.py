@@ -70,7 +70,8 @@ def test_an_observer_sees_each_event_once_in_order(generated_baseline: Baseline,
         def observed(self, seen: Seen) -> None:
             sequences.extend(seen.batch.sequence.tolist())
             for event, client in enumerate(seen.batch.client):
-                assert seen.peak[event].max() >= peaks.get(client, 0.0)
+                if seen.queries[event] > 1:  # else a client that had to make room begins anew
+                    assert seen.peak[event].max() >= peaks[client]
                 peaks[client] = float(seen.peak[event].max())
             assert (seen.ratio[seen.verdict != 0] == 1.0).all()
             assert not seen.queries[seen.verdict != 0].any()

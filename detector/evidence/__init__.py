@@ -1,4 +1,4 @@
-"""Evidence of construction: whether a query was made from earlier queries or answers.
+"""Evidence per query: that it was made from earlier queries or answers, or that it is of a foreign kind.
 
 One channel a file. A channel says per query how strongly it looks constructed, knows how often innocent and hostile queries
 look so, and has a floor below which its evidence never stops a client. `accumulate` adds the channels up per client.

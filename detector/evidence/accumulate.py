@@ -12,16 +12,22 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.evidence import aim, bisect, dwell, offset, probe, sens
+from detector.evidence import aim, bisect, dwell, foreign, offset, probe, sens
 from detector.kernels import kernel
 
-_CHANNELS = (offset, bisect, aim, probe, sens, dwell)
-CHANNELS = tuple(channel.NAME for channel in _CHANNELS)
-OFFSET, BISECT, AIM, PROBE, SENS, DWELL = range(len(CHANNELS))
-FLOORS = np.array([channel.FLOOR for channel in _CHANNELS])
+_CONSTRUCTION = (offset, bisect, aim, probe, sens, dwell)
+CHANNELS = (*(channel.NAME for channel in _CONSTRUCTION), foreign.NAME)
+OFFSET, BISECT, AIM, PROBE, SENS, DWELL, FOREIGN = range(len(CHANNELS))
+MAY_STOP = np.arange(len(CHANNELS)) < len(_CONSTRUCTION)  # the others are novelty, which alerts and throttles
+FLOORS = np.array([*(channel.FLOOR for channel in _CONSTRUCTION), foreign.FLOOR])
 WORTH_A_LOOK = FLOORS / 4  # a few hits of a channel that innocent clients trigger, too, are not
-CONSTRUCTED = np.array([channel.RATE_ATTACK / channel.RATE_INNOCENT for channel in _CHANNELS], np.float32)
-ORDINARY = np.array([(1.0 - channel.RATE_ATTACK) / (1.0 - channel.RATE_INNOCENT) for channel in _CHANNELS], np.float32)
+CONSTRUCTED = np.array(
+    [*(channel.RATE_ATTACK / channel.RATE_INNOCENT for channel in _CONSTRUCTION), np.exp(foreign.MOST)], np.float32
+)
+ORDINARY = np.array(
+    [*((1.0 - channel.RATE_ATTACK) / (1.0 - channel.RATE_INNOCENT) for channel in _CONSTRUCTION), np.exp(foreign.LEAST)],
+    np.float32,
+)
 NOTHING = np.float32(1.0)
 SHARES = np.array([1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01])
 

@@ -9,7 +9,7 @@ What innocent traffic also triggers it: a tester who adds random noise of one si
 query and is taken for one. Guards keep others out: changes of brightness, contrast or gamma move values by a smooth function
 of themselves (low von Neumann ratio, below); a steady camera flickers by single levels of its sensor, so a step must exceed
 the grain of the population's values; readings that differ by less than the memory can resolve look flat once they are
-rounded, so it must also exceed that by far; dithered and binary pictures move too much.
+rounded, so it must also exceed that by far; dithered, binary and posterised pictures move to values that they have elsewhere.
 
 Blind to: steps below 2% of the value range, heavy-tailed step sizes, a random shift added to the whole query, inputs with fewer
 than eight sampled values.
@@ -28,6 +28,7 @@ MOVED = 1e-3  # of the value range
 LARGEST = 0.4  # of the value range
 CLOSEST = 0.144  # in median nearest-neighbour distances
 GRAINS = 1.5  # a flat step of one level is what rounding does
+KNOWN = 0.8  # share of the steps that end on a value which the anchor has elsewhere
 ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes
 
 
@@ -59,8 +60,8 @@ def is_flat_offset(delta, anchor, distance, rounding, grain):
     """Tell whether the sampled values moved by one size.
 
     `delta` (samples,) is query minus nearest anchor in units of the value range, each exact to `rounding`; `anchor` are the
-    anchor's values (any unit); `distance` is that of the two in median nearest-neighbour distances; `grain` is the size of
-    one level of the population's values, 0 where they are continuous.
+    anchor's values in units of `rounding`; `distance` is that of the two in median nearest-neighbour distances; `grain` is the
+    size of one level of the population's values, 0 where they are continuous.
     """
     if distance < CLOSEST:
         return False
@@ -78,10 +79,18 @@ def is_flat_offset(delta, anchor, distance, rounding, grain):
     if moved < 6 or largest >= LARGEST or largest <= max(GRAINS * grain, ROUNDINGS * rounding):
         return False
     equal = 0
-    for value in delta:
-        equal += abs(value) > 0.97 * largest - rounding
+    known = 0
+    for j in range(delta.shape[0]):
+        if abs(delta[j]) > 0.97 * largest - rounding:
+            equal += 1
+            for k in range(delta.shape[0]):
+                if abs(np.float32(anchor[k]) - np.float32(anchor[j]) - delta[j] / rounding) < 1.0:
+                    known += 1
+                    break
     minority = min(up, moved - up) / moved
     crest = largest / np.sqrt(squares / delta.shape[0])
+    if known > KNOWN * equal:
+        return False
     one_size = equal > 0.5 * moved and minority > 0.04
     even = crest < 1.5 and moved >= 8 and minority > 0.1
     if not (one_size or even):

@@ -8,6 +8,8 @@ What innocent traffic also triggers it: a person who tries a form with one field
 only steps far below the spread of a column count. Sliders move one value as well, but go on along the same line and are left
 out for that; occlusion maps and explainers move more values, or by more.
 
+Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
+
 Blind to: steps too small for the memory's integers, random directions (those are dense), one-sided differences in tables.
 """
 
@@ -26,6 +28,8 @@ SAME = 0.03  # of the length
 MIRRORED = 0.06  # likewise, for the sum of a probe and its mirror image
 COLLINEAR = 0.97  # squared cosine
 LEAST_STEPS = 8.0  # of the memory's integers, below which a direction is not known
+EXACT_STEPS = 40.0  # likewise, below which two lengths cannot be told apart
+COARSE = 1 / 64  # levels of values above this size make twins by themselves
 TABLE_STEP = 0.08  # of a column's standard deviation
 
 
@@ -36,6 +40,15 @@ def moved_values(delta, resolution):
     for value in delta:
         moved += abs(value) > resolution
     return moved
+
+
+@kernel
+def is_one_level(delta, grain):
+    """Tell whether the largest step is one level of the population's values, where these are coarse, as in nature."""
+    largest = 0.0
+    for value in delta:
+        largest = max(largest, abs(value))
+    return grain > COARSE and 0.5 * grain < largest < 1.5 * grain
 
 
 @kernel
@@ -74,8 +87,9 @@ def is_probe(query, z, squares, near, anchor, last_reach, table, spread):
             along += step * other
             length += other * other
             rest += (step + other) ** 2
-        if rest < (MIRRORED * reach) ** 2 + 2.0:
+        # Rounding alone gives each coordinate of the sum a variance of one half.
+        if rest < (MIRRORED * reach) ** 2 + 0.75 * query.shape[0]:
             mirrored = True
         elif length < (10.0 * reach) ** 2 and along * along > COLLINEAR * length * reach * reach:
             return False
-    return mirrored or (not table and last_reach > 0.0 and abs(reach - last_reach) <= SAME * last_reach)
+    return mirrored or (not table and last_reach > EXACT_STEPS and abs(reach - last_reach) <= SAME * last_reach)

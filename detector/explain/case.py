@@ -6,30 +6,28 @@ import numpy as np
 
 from detector.contracts.moment import rfc3339
 from detector.engine import ModelBaseline
-from detector.evidence.accumulate import CHANNELS
+from detector.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.explain.explanation import Case, Example, FeatureFigure, Step, tidy
 from detector.explain.words import FEATURES, LOOKALIKES, MEANINGS
 from detector.features import CONTENT, NAMES
+from detector.judgement import kind_of
 from detector.models.novelty import LEAST_SCALE, stage_of
-from detector.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK_SHARE, PERTURB, THROTTLE, Bars
+from detector.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, Bars
 from detector.trace import NOVELTY, Trace, nearest_earlier
 
 EXAMPLES = 5
 
 
 def channel_case(trace: Trace, j: int) -> Case:
-    """Return how far the evidence of construction channel `j` went."""
+    """Return how far the evidence of channel `j` went."""
     name, stop = CHANNELS[j], trace.bars.stop[j]
     carried = np.flatnonzero(trace.constructed[:, j])
     score = float(trace.peak[-1, j])
-    bars = {
-        ACTIONS[ALERT]: tidy(ALERT_SHARE * stop),
-        ACTIONS[PERTURB]: tidy(stop),
-        ACTIONS[PERTURB + 1]: tidy(BLOCK_SHARE * stop),
-    }
+    ladder = {ALERT: ALERT_SHARE, **({PERTURB: 1.0, BLOCK: BLOCK_SHARE} if MAY_STOP[j] else {THROTTLE: 1.0})}
+    bars = {ACTIONS[action]: tidy(share * stop) for action, share in ladder.items() if action <= trace.bars.limit[j]}
     return Case(
         name=name,
-        kind="construction",
+        kind=kind_of(j),
         meaning=MEANINGS[name],
         lookalike=LOOKALIKES[name],
         score=tidy(score),

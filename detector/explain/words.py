@@ -11,6 +11,7 @@ LOOKALIKES = {
     "probe": "somebody who tries one field of a form a little up and a little down comes close",
     "sens": "strong blur and a failing sensor lower confidence steeply as well, at half the rate or less",
     "dwell": "a camera that stands still before an ambiguous scene does; so one crowd of neighbours counts six times at most",
+    "foreign": "a mirrored, filtered or dithered camera, an explainer and a robustness tester are as foreign",
     NOVELTY: "a new device, a mirrored or filtered camera, a customer with new kinds of data, or an explainer is as strange",
 }
 FEATURES = {
@@ -36,7 +37,7 @@ FEATURES = {
     "near_duplicate_rate": "share of queries very close to an earlier one",
     "repeat_rate": "share of queries that repeat an earlier one exactly",
     "step": "ln of the distance from one query to the next, mean",
-    "structure": "foreign structure of the inputs: 0 built like the population's (log)",
+    "structure": "how foreign differences between own queries are: 0 like the population's (log)",
     "confidence": "mean of the largest probability",
     "margin": "mean of ln(largest over second largest probability)",
     "low_margin_rate": "share of answers that were close to a tie",

@@ -21,8 +21,8 @@ Features, all distances in units of the population's median nearest-neighbour di
 `repeat_rate`             share of queries that repeat an anchor exactly
 `step`                    running mean of ln(distance to the previous query)
 `structure`               running mean of ln(how the difference of two of the client's queries spreads over the
-                          population's directions, each in units of its variance there); near 0 for queries like
-                          the population's, whatever their offset, gain or sign, more for foreign ones
+                          sampled values, each in units of its variance in the population; see the channel
+                          `foreign`); near 0 for the population, whatever the offset, gain or sign
 ========================  =====================================================================================
 
 What they see: queries made from earlier ones, sweeps, synthetic neighbours. What innocent traffic does as well: video is
@@ -40,6 +40,7 @@ from detector.evidence.accumulate import (
     BISECT,
     CONSTRUCTED,
     DWELL,
+    FOREIGN,
     NOTHING,
     OFFSET,
     ORDINARY,
@@ -50,11 +51,12 @@ from detector.evidence.accumulate import (
 from detector.evidence.aim import aims_at_other
 from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, may_halve
 from detector.evidence.dwell import dwells
+from detector.evidence.foreign import APART, CROWD, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
 from detector.evidence.offset import is_flat_offset, von_neumann_ratio
-from detector.evidence.probe import is_probe, moved_values, widest_move
+from detector.evidence.probe import is_one_level, is_probe, moved_values, widest_move
 from detector.evidence.sens import compares, is_steep
 from detector.features.coverage import LABELS
-from detector.features.normality import shapiro_w
+from detector.features.distances import WINDOW, accept, describe_distances
 from detector.kernels import kernel
 
 NAMES = (
@@ -72,13 +74,10 @@ COORDINATES = 24
 SAMPLED = 48
 ANCHORS = 64
 RING = 24
-WINDOW = 100
 NEIGHBOURS = 8
 GROUPS = 8  # of anchors, while the nearest are chosen
 TAKEN = 1 << 62
 NEAR = 0.3  # of the median nearest-neighbour distance
-APART = 1.2
-LEAST_DISTANCES = 4
 
 ACCEPTED, USED = 1, 2  # bits of `mark`
 MARGIN_LEVELS = 256.0  # of a remembered margin, per unit; none is NO_MARGIN
@@ -97,6 +96,7 @@ LAYOUT = {
     "margin": ("i2", (ANCHORS,)),
     "reach": ("f4", (ANCHORS,)),
     "crowd": ("u1", (ANCHORS,)),
+    "shown": ("u1", (ANCHORS,)),
     "held": ("u2", ()),
     "stored": ("u4", ()),
     "newest": ("u2", ()),
@@ -131,6 +131,7 @@ class Memory(NamedTuple):
     margin: npt.NDArray[np.int16]
     reach: npt.NDArray[np.float32]
     crowd: npt.NDArray[np.uint8]
+    shown: npt.NDArray[np.uint8]
     held: npt.NDArray[np.uint16]
     stored: npt.NDArray[np.uint32]
     newest: npt.NDArray[np.uint16]
@@ -158,7 +159,21 @@ def mix(seed, counter):
 
 @kernel
 def place_for(
-    z_of, c_of, label_of, order_of, depth_of, mark_of, margin_of, reach_of, crowd_of, held_of, stored_of, s, seed, ring
+    z_of,
+    c_of,
+    label_of,
+    order_of,
+    depth_of,
+    mark_of,
+    margin_of,
+    reach_of,
+    crowd_of,
+    shown_of,
+    held_of,
+    stored_of,
+    s,
+    seed,
+    ring,
 ):
     """Return where the next anchor of client `s` goes; what lies there is moved into the reservoir or forgotten."""
     capacity = z_of.shape[2]
@@ -189,6 +204,7 @@ def place_for(
     margin_of[s, to] = margin_of[s, at]
     reach_of[s, to] = reach_of[s, at]
     crowd_of[s, to] = crowd_of[s, at]
+    shown_of[s, to] = shown_of[s, at]
     held_of[s] = max(held_of[s], to + 1)
     return at
 
@@ -224,107 +240,19 @@ def choose_nearest(bits, held, keys, lowest, best):
 
 
 @kernel
-def compare_structure(z_of, stored_of, structure_of, structure_count_of, s, query, squares, held, unit, variance, total, seed):
-    """Compare the query with up to four anchors drawn at random, none of them near it."""
+def compare_structure(c_of, stored_of, s, values, squares, held, unit, variance, total, seed):
+    """Return the logarithm of how the query's differences from up to four unrelated anchors spread; NaN if there are none."""
     summed = 0.0
     found = 0
-    for draw in range(8):
-        m = np.int64(mix(seed, np.uint64(stored_of[s]) * np.uint64(8) + np.uint64(draw)) % np.uint64(held))
+    for draw in range(2 * PAIRS):
+        m = np.int64(mix(seed, np.uint64(stored_of[s]) * np.uint64(2 * PAIRS) + np.uint64(draw)) % np.uint64(held))
         if squares[m] * unit * unit < APART * APART:
             continue
-        scaled = 0.0
-        length = 0.0
-        for k in range(query.shape[0]):
-            if variance[k] > 0.0:
-                d = np.float64(query[k]) - np.float64(z_of[s, k, m])
-                scaled += d * d / variance[k]
-                length += d * d
-        summed += scaled / max(length, 1e-9) * total / query.shape[0]
+        summed += spread_of_difference(values, c_of[s, m], variance, total)
         found += 1
-        if found == 4:
+        if found == PAIRS:
             break
-    if found > 0:
-        n = structure_count_of[s] + 1
-        structure_count_of[s] = n
-        structure_of[s] += max(0.02, 1.0 / n) * (np.log(max(summed / found, 1e-6)) - structure_of[s])
-
-
-@kernel
-def accept(class_count_of, class_sum_of, class_square_of, class_bar_of, s, place, distance):
-    """Tell whether PRADA would add the query to the growing set of its label, and keep that set's statistics."""
-    if np.isnan(distance):
-        # The first of its label enters with distance 0, in PRADA; so does one whose predecessors are all forgotten, here.
-        class_count_of[s, place] = max(class_count_of[s, place], 1)
-        return True
-    if not distance > class_bar_of[s, place]:
-        return False
-    n = class_count_of[s, place] + 1
-    class_count_of[s, place] = n
-    class_sum_of[s, place] += distance
-    class_square_of[s, place] += distance * distance
-    mean = class_sum_of[s, place] / n
-    spread = np.sqrt(max(class_square_of[s, place] / n - mean * mean, 0.0))
-    class_bar_of[s, place] = max(class_bar_of[s, place], mean - spread)
-    return True
-
-
-@kernel
-def describe_distances(
-    stored_of,
-    window_of,
-    window_count_of,
-    near_of,
-    repeats_of,
-    step_mean_of,
-    structure_of,
-    structure_count_of,
-    s,
-    coefficients,
-    ordered,
-    scratch,
-    out,
-    row,
-    column,
-):
-    """Write the distance features of client `s` at a look; too few distances leave them missing (NaN)."""
-    n = min(np.int64(window_count_of[s]), window_of.shape[1])
-    if n < LEAST_DISTANCES:
-        for j in range(5):
-            out[row, column + j] = np.nan
-    else:
-        logs = 0.0
-        mean = 0.0
-        for j in range(n):
-            value = np.float64(window_of[s, j])
-            mean += value
-            logs += np.log(max(value, 1e-3))
-            k = j
-            while k > 0 and ordered[k - 1] > value:
-                ordered[k] = ordered[k - 1]
-                k -= 1
-            ordered[k] = value
-        mean /= n
-        variance = 0.0
-        for j in range(n):
-            variance += (ordered[j] - mean) ** 2
-        bound = 3.0 * np.sqrt(variance / n)
-        first = 0
-        last = n
-        while first < last and abs(ordered[first] - mean) >= bound:
-            first += 1
-        while last > first and abs(ordered[last - 1] - mean) >= bound:
-            last -= 1
-        out[row, column] = logs / n
-        out[row, column + 1] = np.log(max(ordered[n // 10], 1e-3))
-        out[row, column + 2] = np.log(max(ordered[n // 2], 1e-3))
-        out[row, column + 3] = np.log(max(ordered[(9 * n) // 10], 1e-3))
-        kept = last - first
-        out[row, column + 4] = shapiro_w(ordered[first:last], coefficients[kept, : kept // 2], scratch) if kept >= 8 else np.nan
-    fresh = max(np.int64(stored_of[s]), 1)
-    out[row, column + 5] = near_of[s] / fresh
-    out[row, column + 6] = repeats_of[s] / (fresh + repeats_of[s])
-    out[row, column + 7] = step_mean_of[s] if stored_of[s] > 1 else np.nan
-    out[row, column + 8] = structure_of[s] if structure_count_of[s] > 0 else np.nan
+    return np.log(max(summed / found, 1e-6)) if found > 0 and total > 0.0 else np.nan
 
 
 @kernel
@@ -343,6 +271,9 @@ def observe(
     c_unit,
     grain,
     tolerance,
+    c_variance,
+    usual,
+    spread,
     variance,
     table,
     ring,
@@ -361,7 +292,8 @@ def observe(
     Fills per event `repeat`, `near`, `flip`, `distance` (to the accepted anchors of its label; NaN for the first of a label)
     and `ratio` (events, channels), the likelihood ratios of construction; at looks, the features from `column` on.
     `unit` and `c_unit` turn the integers of `z` into median nearest-neighbour distances and those of `c` into value ranges;
-    `grain` is the size of one level of the population's values, in value ranges.
+    `grain` is the size of one level of the population's values, in value ranges; `c_variance` (samples,) their variance;
+    `usual` and `spread` are those of `structure`, NaN where they are not known.
     """
     # A function called with the whole tuple would count references to all of its arrays, for every query.
     (
@@ -374,6 +306,7 @@ def observe(
         margin_of,
         reach_of,
         crowd_of,
+        shown_of,
         held_of,
         stored_of,
         newest_of,
@@ -404,7 +337,7 @@ def observe(
     ordered = np.empty(window_of.shape[1], np.float64)
     scratch = np.empty(window_of.shape[1], np.float64)
     total = 0.0
-    for value in variance:
+    for value in c_variance:
         total += value
     for i in range(slot.shape[0]):
         if verdict[i] != 0:
@@ -440,6 +373,7 @@ def observe(
         if not repeat[i]:
             depth = 0
             crowd = 0
+            shown = 0
             margin = np.float32(np.nan)
             if not np.isnan(confidence[i]):
                 margin = np.log(max(confidence[i], np.float32(1e-6))) - np.log(max(runner_up[i], np.float32(1e-6)))
@@ -467,9 +401,20 @@ def observe(
                     ratio[i, OFFSET] = CONSTRUCTED[OFFSET]
                     mark_of[s, a] |= USED
 
-                compare_structure(
-                    z_of, stored_of, structure_of, structure_count_of, s, query, squares, held, unit, variance, total, seed[s]
-                )
+                structure = compare_structure(c_of, stored_of, s, c[i], squares, held, unit, c_variance, total, seed[s])
+                if not np.isnan(structure):
+                    n = structure_count_of[s] + 1
+                    structure_count_of[s] = n
+                    structure_of[s] += max(0.02, 1.0 / n) * (structure - structure_of[s])
+                if nearest < CROWD:
+                    for m in range(held):
+                        if squares[m] * unit * unit < CROWD * CROWD:
+                            shown = max(shown, shown_of[s, m])
+                if shown < MOST_PER_CROWD and not np.isnan(usual) and not np.isnan(structure):
+                    ratio[i, FOREIGN] = foreign_ratio(structure, usual, spread)
+                    shown += 1
+                    if nearest < CROWD:
+                        shown_of[s, a] = shown
                 if may_halve(query, z_of[s], best[:found], squares, label_of[s], toward, tolerance):
                     for j in range(found):
                         for k in range(coordinates):
@@ -503,9 +448,9 @@ def observe(
 
                 if nearest < PROBE_CLOSE:
                     moved = moved_values(delta, 0.5 * c_unit)
-                    if moved <= (1 if table else PROBE_MOVED):
-                        spread = widest_move(query, z_of[s], a, variance)
-                        if is_probe(query, z_of[s], squares, best[:found], a, np.float64(reach_of[s, a]), table, spread):
+                    if moved <= (1 if table else PROBE_MOVED) and not is_one_level(delta, grain):
+                        widest = widest_move(query, z_of[s], a, variance)
+                        if is_probe(query, z_of[s], squares, best[:found], a, np.float64(reach_of[s, a]), table, widest):
                             ratio[i, PROBE] = CONSTRUCTED[PROBE]
                             mark_of[s, a] |= USED
                         reach_of[s, a] = np.sqrt(squares[a])
@@ -546,6 +491,7 @@ def observe(
                 margin_of,
                 reach_of,
                 crowd_of,
+                shown_of,
                 held_of,
                 stored_of,
                 s,
@@ -563,6 +509,7 @@ def observe(
             margin_of[s, at] = NO_MARGIN if np.isnan(margin) else np.int16(min(np.rint(margin * MARGIN_LEVELS), 32767.0))
             reach_of[s, at] = 0.0
             crowd_of[s, at] = crowd
+            shown_of[s, at] = shown
             newest_of[s] = at
             stored_of[s] += 1
             held_of[s] = max(held, at + 1, np.int64(held_of[s]))

@@ -120,6 +120,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
                 len(sample.labels),
                 seed=settings.seed,
                 categorical=(settings.categorical or {}).get(model, ()),
+                clients=[sample.clients[i] for i in chosen],
             )
         except BaselineError as error:
             raise BaselineError(f"model {model!r}: {error}") from error

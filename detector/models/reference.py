@@ -14,8 +14,9 @@ The sums run in a fixed order, row by row, so a query gets the same integers in 
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from detector.errors import BaselineError
+from detector.evidence.foreign import APART, PAIRS, spread_of_difference
 from detector.features.coverage import PLANES, WORDS
 from detector.features.memory import COORDINATES, SAMPLED
 from detector.kernels import kernel
@@ -35,6 +37,9 @@ C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 LEAST_ROWS = 32
 MOST_CATEGORIES = 32
+LESSONS_PER_CLIENT = 64
+LEAST_LESSONS = 4
+LEAST_SPREAD = 0.05
 LEAST_LEVELLED = 0.05  # share of the values that lie on few levels, where the population has them
 
 Floats = npt.NDArray[np.float32]
@@ -49,7 +54,9 @@ class Reference:
     size of one integer step, `unit` that of one step in median nearest-neighbour distances. `tolerance` is how far off a line
     a point may lie for the evidence of bisecting; `grain` the size of one level of the values where they
     have levels, in value ranges, else 0. `known_cells` marks the cells where the population lives, `landmarks`
-    (COORDINATES, landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps.
+    (COORDINATES, landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps; `c_variance`
+    (SAMPLED,) is that of the sampled values in theirs. `usual_structure` and `structure_spread` say what the channel `foreign`
+    may expect of benign clients, NaN where it is not known whose the queries are.
     """
 
     offset: Floats
@@ -71,6 +78,9 @@ class Reference:
     known_count: int
     labels: int
     variance: Floats
+    c_variance: Floats
+    usual_structure: float
+    structure_spread: float
     landmarks: Floats
 
     @property
@@ -203,12 +213,19 @@ def reduce_rows(
 
 
 def fit_reference(
-    vectors: Floats, labels: int, *, seed: int, categorical: Sequence[int] = (), common_scale: bool | None = None
+    vectors: Floats,
+    labels: int,
+    *,
+    seed: int,
+    categorical: Sequence[int] = (),
+    clients: Sequence[str] | None = None,
+    common_scale: bool | None = None,
 ) -> Reference:
     """Fit a reference on benign queries of shape (n, dimension).
 
     `labels` is how many different labels the population was given; `seed` is the operator's secret; `common_scale` forces
-    one scale for all columns (True) or one for each (False), and by default is judged from the ranges.
+    one scale for all columns (True) or one for each (False), and by default is judged from the ranges. `clients` (n,) says
+    whose each query is; without it the channel `foreign` stays silent.
 
     Raises `BaselineError` for fewer than 32 queries, or when no column varies.
     """
@@ -266,9 +283,52 @@ def fit_reference(
         known_count=0,
         labels=labels,
         variance=(reduced.var(axis=0) / quantum**2).astype(np.float32),
+        c_variance=_sampled_variance(encoded[:, np.sort(sampled)]),
+        usual_structure=math.nan,
+        structure_spread=math.nan,
         landmarks=_landmarks(steps, seed),
     )
-    return _with_cells(reference, vectors)
+    reduced_rows = reference.reduce(vectors)
+    known = _known_cells(reduced_rows)
+    if clients is not None:
+        known |= _usual_structure(reference, reduced_rows, clients)
+    return replace(reference, **known)
+
+
+def _sampled_variance(values: Floats) -> Floats:
+    """Return the variance (SAMPLED,) of sampled values in their integer steps, at least that of rounding; 0 beyond the last."""
+    variance = np.zeros(SAMPLED, np.float32)
+    levels = np.clip(np.rint(values * C_LEVELS) + C_LOWEST, 0.0, 255.0)
+    variance[: values.shape[1]] = np.maximum(levels.var(axis=0), 1.0)
+    return variance
+
+
+def _usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
+    """Return what the differences between a client's own queries are like: for nearly all clients, and how much that varies.
+
+    Of each client at most `LESSONS_PER_CLIENT` queries are compared, each with up to four others that are no neighbours.
+    """
+    means = []
+    variances = []
+    owner = np.asarray(clients)
+    total = float(reference.c_variance.sum())
+    for client in sorted(set(clients)):
+        own = np.flatnonzero(owner == client)[:LESSONS_PER_CLIENT]
+        found = []
+        for place in range(1, len(own)):
+            others = own[[place * k // (PAIRS + 1) for k in range(PAIRS)]]
+            apart = rows.z[others].astype(np.float64) - rows.z[own[place]]
+            others = others[np.sqrt(np.square(apart).sum(axis=1)) * reference.unit >= APART]
+            spreads = [spread_of_difference(rows.c[own[place]], rows.c[m], reference.c_variance, total) for m in others]
+            if spreads and total > 0.0:
+                found.append(math.log(max(float(np.mean(spreads)), 1e-6)))
+        if len(found) >= LEAST_LESSONS:
+            means.append(float(np.mean(found)))
+            variances.append(float(np.var(found)))
+    if len(means) < LEAST_LESSONS:
+        return {}
+    spread = max(math.sqrt(float(np.mean(variances))), LEAST_SPREAD)
+    return {"usual_structure": float(np.quantile(means, 0.98)) + 0.5 * spread, "structure_spread": spread}
 
 
 def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool | None) -> tuple[Floats, Floats]:
@@ -357,13 +417,12 @@ def _median_nearest(reduced: Floats, rng: np.random.Generator) -> float:
     return max(float(np.median(np.sqrt(between.min(axis=1)))), 1e-6)
 
 
-def _with_cells(reference: Reference, vectors: Floats) -> Reference:
-    cells = np.unique(reference.reduce(vectors).cell)
+def _known_cells(rows: Reduced) -> dict[str, Any]:
+    cells = np.unique(rows.cell)
     known = np.zeros(WORDS, np.uint64)
     for cell in cells:
         known[cell >> 6] |= np.uint64(1) << np.uint64(cell & 63)
-    parts = {field.name: getattr(reference, field.name) for field in fields(reference)}
-    return Reference(**{**parts, "known_cells": known, "known_count": len(cells)})
+    return {"known_cells": known, "known_count": len(cells)}
 
 
 def to_arrays(reference: Reference) -> dict[str, npt.NDArray[np.generic]]:

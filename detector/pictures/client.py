@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 
-from detector.evidence.accumulate import CHANNELS
+from detector.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.explain.explanation import Explanation
 from detector.models.reference import LANDMARKS
 from detector.pictures.style import (
@@ -161,6 +161,7 @@ def _draw_channels(axes: Any, trace: Trace) -> None:
     shown = sorted(np.argsort(-reached, kind="stable")[: len(CHANNEL_COLOURS)].tolist())
     for place, j in enumerate(shown):
         name, score, stop = CHANNELS[j], float(trace.peak[-1, j]), trace.bars.stop[j]
+        treated = "stops" if MAY_STOP[j] else "throttles"
         axes.plot(
             trace.queries,
             np.minimum(trace.peak[:, j] / stop, TOP),
@@ -170,14 +171,14 @@ def _draw_channels(axes: Any, trace: Trace) -> None:
             drawstyle="steps-post",
             clip_on=False,
             zorder=3,
-            label=f"{name}: {score:,.1f}, stops at {stop:.1f}",
+            label=f"{name}: {score:,.1f}, {treated} at {stop:.1f}",
         )
     for height, action in ((ALERT_SHARE, "alert"), (1.0, "perturb"), (BLOCK_SHARE, "block")):
         _bar_line(axes, height, action)
     axes.set_ylim(0, TOP)
     axes.set_yticks([0, ALERT_SHARE, 1, BLOCK_SHARE, TOP], ["0", f"{ALERT_SHARE:g}", "1", f"{BLOCK_SHARE:g}", f"≥ {TOP:g}"])
     axes.set_ylabel("evidence ÷ bar that stops")
-    axes.set_title("Evidence of construction, the four strongest channels")
+    axes.set_title("Evidence per query, the four strongest channels")
     axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.14), frameon=True, framealpha=0.9, edgecolor="none")
 
 

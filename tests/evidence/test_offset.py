@@ -134,3 +134,14 @@ def test_von_neumann_ratio_is_its_definition() -> None:
     ordered = delta[np.argsort(values)]
     wanted = np.square(np.diff(ordered)).sum() / (2 * np.square(ordered).sum())
     assert von_neumann_ratio(delta, values) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 5])
+def test_a_step_onto_values_that_the_anchor_has_elsewhere_is_not(levels: int) -> None:
+    """Dithered and posterised pictures differ by whole levels, up and down; a thief's step leaves the levels."""
+    rng = np.random.default_rng(levels)
+    size = 1 / 3 / (levels - 1)
+    for _ in range(200):
+        one, other = size * rng.integers(0, levels, (2, SAMPLED))
+        assert not fires(np.where(rng.random(SAMPLED) < 0.5, other - one, 0.0), one)
+        assert fires(0.1 * rng.choice([-1.0, 1.0], SAMPLED), 0.2 + one)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.evidence.probe import LEAST_STEPS, TABLE_STEP, is_probe, moved_values
+from detector.evidence.probe import EXACT_STEPS, LEAST_STEPS, TABLE_STEP, is_one_level, is_probe, moved_values
 
 DIMENSION = 24
 
@@ -33,10 +33,12 @@ def test_the_mirror_image_of_an_earlier_probe_is_a_probe(*, table: bool) -> None
 
 def test_a_series_of_one_length_is_probing_in_pictures_only() -> None:
     """In a table, other columns moved by equal steps are what people do to forms."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, 20)])
-    assert probes(moved(9, 20), anchors, last=20.0)
-    assert not probes(moved(9, 22), anchors, last=20.0)
-    assert not probes(moved(9, 20), anchors, last=20.0, table=True)
+    length = 2 * EXACT_STEPS
+    anchors = np.array([np.zeros(DIMENSION), moved(4, length)])
+    assert probes(moved(9, length), anchors, last=length)
+    assert not probes(moved(9, 1.1 * length), anchors, last=length)
+    assert not probes(moved(9, length), anchors, last=length, table=True)
+    assert not probes(moved(9, 10), np.array([np.zeros(DIMENSION), moved(4, 10)]), last=10.0), "too short to compare"
 
 
 def test_a_slider_is_no_probe() -> None:
@@ -56,3 +58,13 @@ def test_large_steps_in_tables_and_tiny_ones_anywhere_say_nothing() -> None:
 def test_values_below_the_resolution_have_not_moved() -> None:
     """Rounding is no movement."""
     assert moved_values(np.array([0.0, 0.004, -0.02, 0.3]), 0.005) == 2
+
+
+def test_one_coarse_level_is_no_probe() -> None:
+    """Where values have few levels, twins one level apart make themselves; finer levels do not, and other steps are steps."""
+    delta = np.zeros(48)
+    delta[3] = 1 / 16
+    assert is_one_level(delta, 1 / 16)
+    assert not is_one_level(delta / 8, 1 / 16)
+    assert not is_one_level(np.zeros(48) + 1 / 255, 1 / 255)
+    assert not is_one_level(delta, 0.0)

@@ -1,5 +1,6 @@
 """The memory against a client's whole history, its sample of the past, and PRADA, which it imitates."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from detector.evidence.accumulate import (
     CHANNELS,
     CONSTRUCTED,
     DWELL,
+    FOREIGN,
     NOTHING,
     OFFSET,
     ORDINARY,
@@ -25,6 +27,7 @@ from detector.evidence.accumulate import (
     SENS,
 )
 from detector.features import MEMORY as FIRST
+from detector.features.distances import WINDOW
 from detector.features.memory import (
     ACCEPTED,
     ANCHORS,
@@ -37,7 +40,6 @@ from detector.features.memory import (
     RING,
     SAMPLED,
     USED,
-    WINDOW,
     Memory,
     choose_nearest,
     mix,
@@ -77,6 +79,9 @@ def shown(
     verdict: npt.NDArray[np.uint8] | None = None,
     variance: npt.NDArray[np.float32] | None = None,
     confidence: npt.NDArray[np.float32] | None = None,
+    c_variance: npt.NDArray[np.float32] | None = None,
+    usual: float = math.nan,
+    unit: float = UNIT,
     table: bool = False,
     seed: int = 1,
 ) -> Seen:
@@ -102,10 +107,13 @@ def shown(
         (1.0 - sure).astype(np.float32),
         np.array(labels, np.int64),
         np.zeros(n, np.uint8) if verdict is None else verdict,
-        UNIT,
+        unit,
         C_UNIT,
         0.0,
         0.05,
+        np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
+        usual,
+        0.1,
         np.ones(COORDINATES, np.float32) if variance is None else variance,
         table,
         RING,
@@ -247,17 +255,36 @@ def test_a_difference_in_the_sampled_columns_alone_is_no_repeat() -> None:
 
 
 def test_structure_is_zero_for_the_population_and_blind_to_offset_and_gain() -> None:
-    """Queries spread like the population have a logarithm of 1; moved, inverted or amplified they keep it; others rise."""
+    """Queries spread like the population have a logarithm of 0; moved, inverted or amplified they keep it; others rise."""
     rng = np.random.default_rng(8)
-    variance = np.linspace(3.0, 0.2, COORDINATES) ** 4 * 1e4
-    own = (rng.normal(size=(60, COORDINATES)) * np.sqrt(variance)).astype(np.int16)
+    deviation = np.linspace(30.0, 2.0, SAMPLED)
+    variance = (deviation**2).astype(np.float32)
+    z = rng.integers(-9000, 9000, (60, COORDINATES)).astype(np.int16)
+    own = rng.normal(size=(60, SAMPLED)) * deviation
     at = Column["structure"]
-    plain = shown(own, [0] * 60, variance=variance.astype(np.float32)).features[-1, at]
-    assert abs(plain) < 0.5
-    changed = (-2 * own + 300).astype(np.int16)
-    assert shown(changed, [0] * 60, variance=variance.astype(np.float32)).features[-1, at] == pytest.approx(plain, abs=0.3)
-    foreign = rng.integers(-3000, 3000, (60, COORDINATES)).astype(np.int16)
-    assert shown(foreign, [0] * 60, variance=variance.astype(np.float32)).features[-1, at] > plain + 1.0
+
+    def found(values: Matrix) -> Seen:
+        return shown(z, [0] * 60, c=np.clip(np.rint(128 + values), 0, 255).astype(np.uint8), c_variance=variance, usual=0.5)
+
+    plain = found(own)
+    assert abs(plain.features[-1, at]) < 0.3
+    assert found(-0.7 * own + 20).features[-1, at] == pytest.approx(plain.features[-1, at], abs=0.2)
+    foreign = found(rng.uniform(-60, 60, (60, SAMPLED)))
+    assert foreign.features[-1, at] > plain.features[-1, at] + 1.0
+    assert (foreign.ratio[1:, FOREIGN] > NOTHING).mean() > 0.9
+    assert (plain.ratio[1:, FOREIGN] > NOTHING).mean() < 0.1
+
+
+def test_a_crowd_of_foreign_queries_counts_twice() -> None:
+    """A hundred frames of one foreign scene say no more than two of them, a hundred foreign scenes say it a hundred times."""
+    rng = np.random.default_rng(5)
+    scenes = rng.integers(-9000, 9000, (2, COORDINATES))
+    z = (scenes[np.arange(100) % 2] + rng.integers(-5, 6, (100, COORDINATES))).astype(np.int16)
+    c = rng.integers(0, 256, (100, SAMPLED)).astype(np.uint8)
+    counted = shown(z, [0] * 100, c=c, usual=-5.0).ratio[:, FOREIGN] != NOTHING
+    assert 2 <= counted.sum() <= 4
+    apart = rng.integers(-9000, 9000, (100, COORDINATES)).astype(np.int16)
+    assert (shown(apart, [0] * 100, c=c, usual=-5.0).ratio[1:, FOREIGN] != NOTHING).all()
 
 
 def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
@@ -398,12 +425,12 @@ def test_single_values_moved_there_and_back_probe(*, table: bool) -> None:
     """The second of two mirrored steps carries evidence; a slider that goes on along its line does not."""
     base = np.full(COORDINATES, 500)
     z = np.tile(base, (6, 1))
-    for place, (column, step) in enumerate(((3, 12), (3, -12), (7, 12), (7, -12)), start=1):
+    for place, (column, step) in enumerate(((3, 60), (3, -60), (7, 60), (7, -60)), start=1):
         z[place, column] += step
-    z[5, 3] += 24
+    z[5, 3] += 120
     c = np.full((6, SAMPLED), 90, np.uint8)
     variance = np.full(COORDINATES, 1e6, np.float32)
-    seen = shown(z.astype(np.int16), [0] * 6, c=c, variance=variance, table=table)
+    seen = shown(z.astype(np.int16), [0] * 6, c=c, variance=variance, table=table, unit=UNIT / 10)
     probes = seen.ratio[:, PROBE] > NOTHING
     assert probes[[2, 4]].all()
     assert not probes[[0, 1, 5]].any()
