@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.errors import SnapshotError
-from detector.evidence.accumulate import CHANNELS, NOTHING, WORTH_A_LOOK, accumulate
+from detector.evidence.accumulate import CHANNELS, NOTHING, OPEN, WORTH_A_LOOK, accumulate
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
 from detector.features.coverage import LABELS, place_labels, update_coverage
@@ -38,7 +38,6 @@ from detector.state import SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
 MOST_AT_ONCE = 4096
 EXAMPLES = 5
-OPEN = 0.5  # evidence above this keeps a client in memory and keeps it from teaching
 LESSON_EVERY = 32  # queries of the cohort between two lessons of the online trees
 SMALLEST = 256
 
@@ -211,9 +210,9 @@ class Cohort:
     def _has_open_evidence(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Tell which clients must not be forgotten: any evidence still standing, or a decision ever published."""
         standing = self.columns.standing
-        scores = self.columns.evidence.score[slots].max(axis=(1, 2))
+        scores = self.columns.evidence.score[slots].max(axis=2)
         decided: npt.NDArray[np.bool_] = (
-            (scores > OPEN) | (standing.revision[slots] > 0) | (standing.reached[slots].max(axis=1) >= ALERT)
+            (scores > OPEN).any(axis=1) | (standing.revision[slots] > 0) | (standing.reached[slots].max(axis=1) >= ALERT)
         )
         return decided
 
@@ -266,6 +265,7 @@ class Cohort:
             verdict,
             reference.unit,
             C_UNIT,
+            reference.measured,
             reference.grain,
             reference.tolerance,
             reference.c_variance,
@@ -391,7 +391,7 @@ class Cohort:
                 self.judge.judge(moment, outputs)
             if r is None or asked not in LESSONS:
                 continue
-            innocent = not standing.reached[s].any() and not standing.revision[s] and float(peak[i].max()) <= OPEN
+            innocent = not standing.reached[s].any() and not standing.revision[s] and bool((peak[i] <= OPEN).all())
             if innocent and int(fresh_before[i]) - taught_at >= LESSON_EVERY:
                 taught_at = int(fresh_before[i])
                 if self.novelty.trees.learn(rows[r]):

@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.cohort import EXAMPLES, OPEN, Cohort
+from detector.cohort import EXAMPLES, Cohort
 from detector.engine import EngineSettings, Shard
+from detector.evidence.accumulate import OPEN
 from detector.findings import Outputs
 from detector.models.baseline import Baseline
 from detector.policy import PERTURB
@@ -26,7 +27,7 @@ def closed(cohort: Cohort) -> int:
     count = 0
     for slot in cohort._slots.values():
         standing, evidence = cohort.columns.standing, cohort.columns.evidence
-        held = evidence.score[slot].max() > OPEN or standing.reached[slot].any() or standing.revision[slot] > 0
+        held = (evidence.score[slot].max(axis=1) > OPEN).any() or standing.reached[slot].any() or standing.revision[slot] > 0
         count += not held
     return count
 

@@ -20,6 +20,8 @@ CHANNELS = (*(channel.NAME for channel in _CONSTRUCTION), foreign.NAME)
 OFFSET, BISECT, AIM, PROBE, SENS, DWELL, FOREIGN = range(len(CHANNELS))
 MAY_STOP = np.arange(len(CHANNELS)) < len(_CONSTRUCTION)  # the others are novelty, which alerts and throttles
 FLOORS = np.array([*(channel.FLOOR for channel in _CONSTRUCTION), foreign.FLOOR])
+# Evidence above this keeps a client in memory and keeps it from teaching; innocent clients are foreign now and then.
+OPEN = np.where(MAY_STOP, FLOORS / 4, FLOORS / 2)
 WORTH_A_LOOK = FLOORS / 4  # a few hits of a channel that innocent clients trigger, too, are not
 CONSTRUCTED = np.array(
     [*(channel.RATE_ATTACK / channel.RATE_INNOCENT for channel in _CONSTRUCTION), np.exp(foreign.MOST)], np.float32

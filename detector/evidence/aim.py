@@ -7,7 +7,8 @@ of all where the model is undecided.
 
 What innocent traffic also triggers it: a slider that fades one picture into another, and augmentation that mixes pairs.
 
-Blind to: steps with noise of their own; spaces of a few dimensions, where steps point at something by accident.
+Blind to: steps with noise of their own; tables, where every field that is tried makes a line, and spaces of a few dimensions,
+where steps point at something by accident.
 """
 
 import numpy as np

@@ -7,7 +7,8 @@ only from the third halving on does it weigh.
 
 What innocent traffic also triggers it: a slider moved through its range in order is caught neither by position (the newest
 point must be an end of the interval) nor, for changes of intensity, by the von Neumann ratio of the step. Cross-fades between
-two pictures come closest. In spaces of a few dimensions points lie on lines by accident, so there the tolerance is tighter.
+two pictures come closest. In tables, where trying one field makes a line, and in spaces of a few dimensions,
+where points lie on lines by accident, the middle must be met more exactly.
 
 Blind to: bisecting with noise on every query.
 """
@@ -24,7 +25,7 @@ FLOOR = 14.0
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
 
 OFF_MIDDLE = 0.2  # how far from the middle a point may lie, as a share of the interval
-OFF_MIDDLE_TIGHT = 0.06  # likewise in spaces of a few dimensions,
+OFF_MIDDLE_TIGHT = 0.06  # likewise in tables and in spaces of a few dimensions,
 TIGHT = 0.03  # where the tolerance is below this
 SMOOTH = 0.25
 DEEP = 6
@@ -86,13 +87,13 @@ def may_halve(query, z, near, squares, label, toward, tolerance):
 
 
 @kernel
-def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance):
+def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance, table):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
     `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates, in the units of `query`;
     `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor.
     """
-    off_middle = OFF_MIDDLE if tolerance >= TIGHT else OFF_MIDDLE_TIGHT
+    off_middle = OFF_MIDDLE_TIGHT if table or tolerance < TIGHT else OFF_MIDDLE
     found = 0
     one = -1
     other = -1
@@ -123,6 +124,6 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
             found = max(depth[one], depth[other]) + 1
     if found == 0:
         return 0, -1, -1
-    if found < DEEP and von_neumann_ratio(delta, anchor) <= SMOOTH:
+    if found < DEEP and not table and von_neumann_ratio(delta, anchor) <= SMOOTH:
         return 0, -1, -1
     return min(found, 250), one, other

@@ -5,6 +5,9 @@ of its variance in the population. Benign pictures differ where pictures of this
 of something else differ everywhere. A difference is blind to an offset and, relative to its own length, to gain and sign, so a
 brighter, weaker or inverted camera does not show.
 
+In tables the sampled values include categories, and the difference is taken along the population's principal directions as
+well: records put together from independent columns break what belongs together.
+
 The usual value and its spread come from the clients that taught the baseline; without a baseline the channel is silent. A
 crowd of neighbours counts twice at most, or a video would convict itself.
 
@@ -27,6 +30,7 @@ APART = 1.6  # median nearest-neighbour distances between two queries that are u
 CROWD = 1.3  # likewise, below which one belongs to the crowd of the other
 MOST_PER_CROWD = 2
 PAIRS = 4
+EDITED = 4  # sampled values; a record that differs from an earlier one in so few is that one, edited, and says nothing
 
 
 @kernel

@@ -28,6 +28,7 @@ MOVED = 1e-3  # of the value range
 LARGEST = 0.4  # of the value range
 CLOSEST = 0.144  # in median nearest-neighbour distances
 GRAINS = 1.5  # a flat step of one level is what rounding does
+EVEN = 22  # moved values, below which they come out about even by accident
 KNOWN = 0.8  # share of the steps that end on a value which the anchor has elsewhere
 ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes
 
@@ -92,7 +93,7 @@ def is_flat_offset(delta, anchor, distance, rounding, grain):
     if known > KNOWN * equal:
         return False
     one_size = equal > 0.5 * moved and minority > 0.04
-    even = crest < 1.5 and moved >= 8 and minority > 0.1
+    even = crest < 1.5 and moved >= EVEN and minority > 0.1
     if not (one_size or even):
         return False
     ratio = von_neumann_ratio(delta, anchor)

@@ -51,7 +51,7 @@ from detector.evidence.accumulate import (
 from detector.evidence.aim import aims_at_other
 from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, may_halve
 from detector.evidence.dwell import dwells
-from detector.evidence.foreign import APART, CROWD, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
+from detector.evidence.foreign import APART, CROWD, EDITED, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
 from detector.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.evidence.probe import is_one_level, is_probe, moved_values, widest_move
 from detector.evidence.sens import compares, is_steep
@@ -240,19 +240,27 @@ def choose_nearest(bits, held, keys, lowest, best):
 
 
 @kernel
-def compare_structure(c_of, stored_of, s, values, squares, held, unit, variance, total, seed):
+def compare_structure(
+    z_of, c_of, stored_of, s, reduced, values, squares, held, unit, variance, total, z_variance, z_total, table, seed
+):
     """Return the logarithm of how the query's differences from up to four unrelated anchors spread; NaN if there are none."""
     summed = 0.0
+    across = 0.0
     found = 0
     for draw in range(2 * PAIRS):
         m = np.int64(mix(seed, np.uint64(stored_of[s]) * np.uint64(2 * PAIRS) + np.uint64(draw)) % np.uint64(held))
         if squares[m] * unit * unit < APART * APART:
             continue
         summed += spread_of_difference(values, c_of[s, m], variance, total)
+        if table:
+            across += spread_of_difference(reduced, z_of[s, :, m], z_variance, z_total)
         found += 1
         if found == PAIRS:
             break
-    return np.log(max(summed / found, 1e-6)) if found > 0 and total > 0.0 else np.nan
+    if found == 0 or total <= 0.0:
+        return np.nan
+    structure = np.log(max(summed / found, 1e-6))
+    return structure + np.log(max(across / found, 1e-6)) if table else structure
 
 
 @kernel
@@ -269,6 +277,7 @@ def observe(
     verdict,
     unit,
     c_unit,
+    measured,
     grain,
     tolerance,
     c_variance,
@@ -333,12 +342,15 @@ def observe(
     best = np.empty(NEIGHBOURS, np.int64)
     gathered = np.empty((NEIGHBOURS, coordinates), np.float32)
     toward = np.empty((NEIGHBOURS, GLANCE), np.float32)
-    delta = np.empty(sampled, np.float32)
+    delta = np.empty(measured, np.float32)
     ordered = np.empty(window_of.shape[1], np.float64)
     scratch = np.empty(window_of.shape[1], np.float64)
     total = 0.0
     for value in c_variance:
         total += value
+    z_total = 0.0
+    for value in variance:
+        z_total += value
     for i in range(slot.shape[0]):
         if verdict[i] != 0:
             continue
@@ -380,7 +392,7 @@ def observe(
             ratio[i, OFFSET] = ORDINARY[OFFSET]
             ratio[i, BISECT] = ORDINARY[BISECT]
             ratio[i, PROBE] = ORDINARY[PROBE]
-            if tolerance >= TIGHT:
+            if tolerance >= TIGHT and not table:
                 ratio[i, AIM] = ORDINARY[AIM]
             if not np.isnan(margin):
                 ratio[i, DWELL] = ORDINARY[DWELL]
@@ -395,13 +407,29 @@ def observe(
                 share = max(0.02, 1.0 / stored_of[s])
                 step_mean_of[s] += share * (np.log(step) - step_mean_of[s])
 
-                for j in range(sampled):
+                for j in range(measured):
                     delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, a, j])) * c_unit
-                if is_flat_offset(delta, c_of[s, a], nearest, c_unit, grain):
+                if is_flat_offset(delta, c_of[s, a, :measured], nearest, c_unit, grain):
                     ratio[i, OFFSET] = CONSTRUCTED[OFFSET]
                     mark_of[s, a] |= USED
 
-                structure = compare_structure(c_of, stored_of, s, c[i], squares, held, unit, c_variance, total, seed[s])
+                structure = compare_structure(
+                    z_of,
+                    c_of,
+                    stored_of,
+                    s,
+                    z[i],
+                    c[i],
+                    squares,
+                    held,
+                    unit,
+                    c_variance,
+                    total,
+                    variance,
+                    z_total,
+                    table,
+                    seed[s],
+                )
                 if not np.isnan(structure):
                     n = structure_count_of[s] + 1
                     structure_count_of[s] = n
@@ -410,6 +438,12 @@ def observe(
                     for m in range(held):
                         if squares[m] * unit * unit < CROWD * CROWD:
                             shown = max(shown, shown_of[s, m])
+                edited = 0
+                if table:
+                    for j in range(sampled):
+                        edited += c[i, j] != c_of[s, a, j]
+                if table and edited <= EDITED:
+                    shown = MOST_PER_CROWD
                 if shown < MOST_PER_CROWD and not np.isnan(usual) and not np.isnan(structure):
                     ratio[i, FOREIGN] = foreign_ratio(structure, usual, spread)
                     shown += 1
@@ -427,8 +461,9 @@ def observe(
                         order_of[s],
                         depth_of[s],
                         delta,
-                        c_of[s, a],
+                        c_of[s, a, :measured],
                         tolerance,
+                        table,
                     )
                     weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
                     if weight > 0.0:
@@ -436,12 +471,12 @@ def observe(
                         mark_of[s, one] |= USED
                         mark_of[s, other] |= USED
 
-                if tolerance >= TIGHT and nearest < AIM_CLOSE:
+                if tolerance >= TIGHT and not table and nearest < AIM_CLOSE:
                     undecided = changed if np.isnan(margin) else margin < AIM_UNDECIDED
                     if (
                         undecided
                         and aims_at_other(query, z_of[s], squares, held, a, label_of[s], order_of[s], stored_of[s])
-                        and von_neumann_ratio(delta, c_of[s, a]) > AIM_SMOOTH
+                        and von_neumann_ratio(delta, c_of[s, a, :measured]) > AIM_SMOOTH
                     ):
                         ratio[i, AIM] = CONSTRUCTED[AIM]
                         mark_of[s, a] |= USED

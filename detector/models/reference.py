@@ -37,6 +37,7 @@ C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 LEAST_ROWS = 32
 MOST_CATEGORIES = 32
+RAREST = 1e-4  # variance of the indicator of a category that is worth keeping
 LESSONS_PER_CLIENT = 64
 LEAST_LESSONS = 4
 LEAST_SPREAD = 0.05
@@ -49,14 +50,15 @@ Floats = npt.NDArray[np.float32]
 class Reference:
     """How one model's inputs are reduced, and the population's yardsticks.
 
-    `offset` and `scale` (dimension,) bring raw columns to value ranges; `categories` (columns, MOST_CATEGORIES) are the known
-    codes of the columns `categorical`, NaN-padded; `center` and `projection` (encoded, COORDINATES) reduce; `quantum` is the
-    size of one integer step, `unit` that of one step in median nearest-neighbour distances. `tolerance` is how far off a line
-    a point may lie for the evidence of bisecting; `grain` the size of one level of the values where they
-    have levels, in value ranges, else 0. `known_cells` marks the cells where the population lives, `landmarks`
-    (COORDINATES, landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps; `c_variance`
-    (SAMPLED,) is that of the sampled values in theirs. `usual_structure` and `structure_spread` say what the channel `foreign`
-    may expect of benign clients, NaN where it is not known whose the queries are.
+    `offset` and `scale` (dimension,) bring raw columns to value ranges; `categories` (columns, MOST_CATEGORIES) are the
+    known codes of the columns `categorical`, NaN-padded; `sampled` are the encoded columns whose values are kept, the first
+    `measured` of them numeric and the others indicators; `center` and `projection` (encoded, COORDINATES) reduce; `quantum`
+    is the size of one integer step, `unit` that of one step in median nearest-neighbour distances. `tolerance` is how far
+    off a line a point may lie for the evidence of bisecting; `grain` the size of one level of the values where they have
+    levels, in value ranges, else 0. `known_cells` marks the cells where the population lives, `landmarks` (COORDINATES,
+    landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps; `c_variance` (SAMPLED,)
+    is that of the sampled values in theirs. `usual_structure` and `structure_spread` say what the channel `foreign` may
+    expect of benign clients, NaN where it is not known whose the queries are.
     """
 
     offset: Floats
@@ -66,6 +68,7 @@ class Reference:
     center: Floats
     projection: Floats
     sampled: npt.NDArray[np.int32]
+    measured: int
     quantum: float
     unit: float
     tolerance: float
@@ -262,7 +265,9 @@ def fit_reference(
     sides = reduced @ planes.T
     plane_offset = np.median(sides, axis=0).astype(np.float32)
     varying = numeric[variance[numeric] > 0.05 * variance[numeric].max(initial=0.0)] if len(numeric) else numeric
-    sampled = rng.permutation(varying)[:SAMPLED].astype(np.int32)
+    measured = np.sort(rng.permutation(varying)[:SAMPLED]).astype(np.int32)
+    indicators = dimension + np.flatnonzero(variance[dimension:] > RAREST)
+    sampled = np.concatenate([measured, np.sort(rng.permutation(indicators)[: SAMPLED - len(measured)])]).astype(np.int32)
     reference = Reference(
         offset=offset,
         scale=scale,
@@ -270,11 +275,12 @@ def fit_reference(
         categories=categories,
         center=center,
         projection=projection,
-        sampled=np.sort(sampled),
+        sampled=sampled,
+        measured=len(measured),
         quantum=quantum,
         unit=quantum / nearest,
         tolerance=0.05 if intrinsic >= 6 else 0.01,
-        grain=_grain(encoded[:, sampled]),
+        grain=_grain(encoded[:, measured]),
         principal=principal,
         off_median=float(np.median(outside)) if np.median(outside) > 1e-3 * np.sqrt(variance.sum()) else 0.0,
         planes=planes,
@@ -283,7 +289,7 @@ def fit_reference(
         known_count=0,
         labels=labels,
         variance=(reduced.var(axis=0) / quantum**2).astype(np.float32),
-        c_variance=_sampled_variance(encoded[:, np.sort(sampled)]),
+        c_variance=_sampled_variance(encoded[:, sampled]),
         usual_structure=math.nan,
         structure_spread=math.nan,
         landmarks=_landmarks(steps, seed),
@@ -320,6 +326,10 @@ def _usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str]
             apart = rows.z[others].astype(np.float64) - rows.z[own[place]]
             others = others[np.sqrt(np.square(apart).sum(axis=1)) * reference.unit >= APART]
             spreads = [spread_of_difference(rows.c[own[place]], rows.c[m], reference.c_variance, total) for m in others]
+            if reference.table and spreads:
+                whole = float(reference.variance.sum())
+                across = [spread_of_difference(rows.z[own[place]], rows.z[m], reference.variance, whole) for m in others]
+                spreads = [float(np.mean(spreads)) * float(np.mean(across))]
             if spreads and total > 0.0:
                 found.append(math.log(max(float(np.mean(spreads)), 1e-6)))
         if len(found) >= LEAST_LESSONS:

@@ -17,11 +17,12 @@ DIMENSION = 24
 class Search:
     """What a client asked so far, with the depth that each query was given; everything asked is near."""
 
-    def __init__(self, *, smooth: bool = False) -> None:
+    def __init__(self, *, smooth: bool = False, table: bool = False) -> None:
         self.points: list[Vector] = []
         self.labels: list[int] = []
         self.depths: list[int] = []
         self.smooth = smooth
+        self.table = table
 
     def ask(self, point: Vector, label: int) -> int:
         """Return the depth of the query, and note it."""
@@ -44,6 +45,7 @@ class Search:
                 step,
                 anchor,
                 0.05,
+                self.table,
             )
             assert (depth == 0) == (one < 0) == (other < 0)
         self.points.append(point)
@@ -57,11 +59,12 @@ def ends(seed: int) -> tuple[Vector, Vector]:
     return rng.normal(size=DIMENSION) * 100, rng.normal(size=DIMENSION) * 100
 
 
+@pytest.mark.parametrize("table", [False, True])
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("boundary", [0.03, 0.37, 0.5001, 0.9])
-def test_a_search_for_the_boundary_grows_deeper_with_every_halving(seed: int, boundary: float) -> None:
+def test_a_search_for_the_boundary_grows_deeper_with_every_halving(seed: int, boundary: float, *, table: bool) -> None:
     """Each halving is one deeper than the last, wherever the boundary lies, so the sixth carries full weight."""
-    search = Search()
+    search = Search(table=table)
     first, second = ends(seed)
     search.ask(first, 0)
     search.ask(second, 1)
@@ -99,6 +102,18 @@ def test_a_slider_between_known_ends_never_gets_deep() -> None:
     search.ask(second, 1)
     depths = [search.ask(first + t * (second - first), int(t > 0.5)) for t in np.linspace(0.05, 0.95, 19)]
     assert max(depths) <= 2
+
+
+def test_a_field_tried_in_any_order_rarely_gets_deep() -> None:
+    """In a table the middle has to be met closely: of a hundred random orders of twenty values, hardly any chains five."""
+    rng = np.random.default_rng(8)
+    first, second = ends(7)
+    deep = 0
+    for _ in range(100):
+        search = Search(table=True)
+        depths = [search.ask(first + t * (second - first), int(t > 0.5)) for t in rng.permutation(np.linspace(0, 1, 20))]
+        deep += max(depths) >= 5
+    assert deep <= 3
 
 
 def test_answers_that_agree_are_no_search() -> None:
@@ -167,6 +182,7 @@ def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: 
             rng.normal(size=SAMPLED),
             np.arange(SAMPLED, dtype=np.float64),
             tolerance,
+            bool(rng.integers(2)),
         )
         if depth > 0:
             assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance)

@@ -109,6 +109,7 @@ def shown(
         np.zeros(n, np.uint8) if verdict is None else verdict,
         unit,
         C_UNIT,
+        SAMPLED,
         0.0,
         0.05,
         np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
