@@ -44,9 +44,21 @@ kafka-up: $(READY) ## Start a Kafka broker on this machine that stays
 kafka-down: $(READY) ## Stop it; its data stay
 	@$(RUN)/python -m detector.local.kafka down
 
+.PHONY: demo-siem
+demo-siem: $(READY) ## And on into a real Elasticsearch started here, found by Elastic's own rule
+	@$(RUN)/detector demo --siem --out $(OUT)
+
+.PHONY: elastic-up
+elastic-up: $(READY) ## Start an Elasticsearch on this machine that stays
+	@$(RUN)/python -m detector.local.elastic up
+
+.PHONY: elastic-down
+elastic-down: $(READY) ## Stop it; its data stay
+	@$(RUN)/python -m detector.local.elastic down
+
 .PHONY: test
 test: $(READY) ## Run the tests, real servers included
-	@$(RUN)/python -m pytest -m "not faults"
+	@$(RUN)/python -m pytest
 
 .PHONY: test-faults
 test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log comes in
@@ -71,11 +83,19 @@ format: $(READY) ## Format the code
 bench: $(READY) ## Measure speed and memory, as ratios from one run (bench.json)
 	@$(RUN)/python -m tests.bench.bench_pipeline
 
+.PHONY: bench-kafka
+bench-kafka: $(READY) ## The same on a real Kafka broker: throughput, latency, restore, workers (bench-kafka.json)
+	@$(RUN)/python -m tests.bench.bench_kafka
+
+.PHONY: bench-ship
+bench-ship: $(READY) ## Alerts into a real Elasticsearch that is killed meanwhile (bench-ship.json)
+	@$(RUN)/python -m tests.bench.bench_ship
+
 .PHONY: schemas
 schemas: $(READY) ## Write the contracts' JSON Schema files
 	@$(RUN)/detector schema export --out schemas
 
 .PHONY: clean
 clean: ## Remove what the commands above created
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out bench.json
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out bench*.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

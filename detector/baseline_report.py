@@ -1,5 +1,6 @@
 """What `detector baseline show` tells: what was learned from whom, and which bars follow."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.config import Config
-from detector.evidence.accumulate import CHANNELS
+from detector.evidence import foreign
+from detector.evidence.accumulate import CHANNELS, FOREIGN, MAY_STOP
 from detector.features import CONTENT, NAMES
 from detector.models import baseline as baselines
+from detector.models.baseline import Baseline
+from detector.models.drift import ALARM, Drift
 from detector.models.novelty import STAGES, stage_of
-from detector.policy import ALERT_SHARE, bars_for
+from detector.policy import ALERT, ALERT_SHARE, bars_for
 
 SHOWN_STAGE = 64
 
 
-def report(folder: Path, config: Config) -> dict[str, Any]:
-    """Return what a baseline holds, as plain data.
+def report(folder: Path, config: Config, drift: Mapping[str, Drift] | None = None) -> dict[str, Any]:
+    """Return what a baseline holds, as plain data; with `drift`, how well the clients of a log fit it.
 
     Raises `BaselineError` when there is none.
     """
@@ -28,6 +32,7 @@ def report(folder: Path, config: Config) -> dict[str, Any]:
     for model, known in baseline.models.items():
         notes = dict(baseline.notes[model])
         notes.pop("file", None)
+        notes.setdefault("accepted", [])
         bars = bars_for(terms, known.norms.session_scores, known.channel_scores)
         stage = stage_of(SHOWN_STAGE)
         clients = notes["calibration_clients"]
@@ -38,6 +43,7 @@ def report(folder: Path, config: Config) -> dict[str, Any]:
                 "novelty_throttle": round(bars.throttle, 3),
                 **{f"{name}_stop": round(stop, 3) for name, stop in zip(CHANNELS, bars.stop, strict=True)},
             },
+            "only_alerts": [name for name, limit in zip(CHANNELS, bars.limit, strict=True) if limit == ALERT],
             "finest_rate_shown": f"1 in {clients + 1}",
             "features": {
                 name: [round(float(value), 4) for value in known.norms.quantiles[stage, j]]
@@ -50,7 +56,36 @@ def report(folder: Path, config: Config) -> dict[str, Any]:
         "path": str(folder),
         "features_at": int(STAGES[stage_of(SHOWN_STAGE)]),
         "models": models,
+        "drift": None if drift is None else {model: found.to_dict() for model, found in drift.items()},
     }
+
+
+def changes(before: Baseline, after: Baseline, model: str, config: Config) -> list[str]:
+    """Return what an acceptance changed, in sentences: each accepted client, and every bar that moved."""
+    terms = config.engine_settings().terms
+    was, now = (
+        bars_for(terms, known.norms.session_scores, known.channel_scores)
+        for known in (before.models[model], after.models[model])
+    )
+    told = []
+    for entry in after.notes[model]["accepted"][len(before.notes[model].get("accepted", [])) :]:
+        usual = " (it was usual already)" if entry["novelty_before"] < was.alert else ""
+        told.append(
+            f"{entry['client']}: novelty {entry['novelty']:.2f} of up to {now.alert:.2f}, before {entry['novelty_before']:.2f} "
+            f"of up to {was.alert:.2f}{usual}"
+        )
+    for j, name in enumerate(CHANNELS):
+        if now.limit[j] != was.limit[j]:
+            told.append(f"{name} may only alert from now on: an innocent client has passed its floor")
+        elif now.stop[j] > was.stop[j]:
+            told.append(
+                f"{name} {'stops' if MAY_STOP[j] else 'throttles'} at {now.stop[j]:.1f}, before at {was.stop[j]:.1f}: all "
+                "clients of this model have so much more room"
+            )
+    if now.stop[FOREIGN] > was.stop[FOREIGN]:
+        least = int(ALERT_SHARE * now.stop[FOREIGN] / foreign.MOST)
+        told.append(f"a client with foreign queries alone is alerted on after {least:,} of them at the earliest")
+    return told
 
 
 def tell(content: dict[str, Any]) -> Group:
@@ -81,6 +116,7 @@ def tell(content: dict[str, Any]) -> Group:
             stop = found[f"{name}_stop"]
             bars.add_row(name, f"{known['evidence'][name]:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} stop")
         parts.append(bars)
+        parts += [Text(f"{name} may only alert here: an innocent client passed its floor") for name in known["only_alerts"]]
         parts.append(
             Text(
                 f"{known['calibration_clients']} clients can show a false-alarm rate of {known['finest_rate_shown']} at best; "
@@ -89,6 +125,14 @@ def tell(content: dict[str, Any]) -> Group:
         )
         named = ", ".join(f"{name} ({score:.1f})" for name, score in known["clients_with_most_evidence"].items())
         parts.append(Text(f"clients with most evidence, to review before trusting this baseline: {named}"))
+        for entry in known["accepted"]:
+            despite = ", despite evidence of construction" if entry["despite_construction"] else ""
+            parts.append(
+                Text(
+                    f"accepted: {entry['client']} after {entry['queries']:,} queries, by {entry['actor']} at {entry['at']}"
+                    f"{despite}: {entry['reason']}"
+                )
+            )
         features = Table(title=f"features of benign clients after {content['features_at']} queries", title_justify="left")
         features.add_column("feature")
         for column in ("5%", "50%", "95%"):
@@ -96,4 +140,35 @@ def tell(content: dict[str, Any]) -> Group:
         for name, values in known["features"].items():
             features.add_row(name, *(f"{value:.3g}" for value in values))
         parts.append(features)
+    if content["drift"] == {}:
+        parts.append(Text("no client of the log asked a model of this baseline"))
+    for model, found in (content["drift"] or {}).items():
+        parts.append(_drift_table(model, found))
     return Group(*parts)
+
+
+def _drift_table(model: str, found: Mapping[str, Any]) -> Table:
+    verdict = "the calibration fits" if found["fits"] else "the calibration no longer fits"
+    table = Table(
+        title=f"model {model}: {verdict}; evidence of drift {found['evidence']:.1f} over {found['clients']:,} clients",
+        title_justify="left",
+        caption=(
+            f"distance: 0 as in calibration, 1 nothing in common; evidence: a decimal logarithm, {ALARM:.0f} comes by chance "
+            "once in 1,000 logs at most"
+        ),
+        caption_justify="left",
+    )
+    table.add_column("feature", no_wrap=True)
+    table.add_column("newcomers")
+    for column in ("distance", "evidence", "queries", "clients"):
+        table.add_column(column, justify="right")
+    for shift in found["features"]:
+        table.add_row(
+            shift["feature"],
+            shift["to"],
+            f"{shift['distance']:.2f}",
+            f"{shift['evidence']:.1f}",
+            str(shift["queries"]),
+            f"{shift['clients']:,}",
+        )
+    return table

@@ -10,7 +10,7 @@ that must make room) the batch is walked, or split, at exactly that event.
 
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -37,6 +37,7 @@ from detector.policy import ALERT
 from detector.state import SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
 MOST_AT_ONCE = 4096
+ROWS_AT_ONCE = 4096  # packed or unpacked together
 EXAMPLES = 5
 LESSON_EVERY = 32  # queries of the cohort between two lessons of the online trees
 SMALLEST = 256
@@ -441,45 +442,53 @@ class Cohort:
             yield from ((client, b"") for client in sorted(self._forgotten))
         self._forgotten.clear()
         slots = np.flatnonzero(self._dirty).tolist() if changed_only else list(self._slots.values())
-        entered = self._ledger.of(self.columns.admission)
-        for slot in slots:
-            row = self.columns.pack(slot)
-            examples = {CHANNELS[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
-            yield (
-                self.name(slot),
-                dump(
-                    ClientSnapshot(
-                        SNAPSHOT_VERSION,
-                        self.columns.layout,
-                        self.reference.fingerprint,
-                        self.model,
-                        self.name(slot),
-                        row,
-                        np.array(entered.get(slot, ()), np.uint64).tobytes(),
-                        zlib.crc32(row),
-                        examples,
-                    )
-                ),
-            )
+        entered = self._ledger.of(self.columns.admission, self._dirty if changed_only else self._kept)
+        fingerprint = self.reference.fingerprint
+        for at in range(0, len(slots), ROWS_AT_ONCE):
+            some = slots[at : at + ROWS_AT_ONCE]
+            for slot, row in zip(some, self.columns.pack(np.array(some, np.int64)), strict=True):
+                examples = {CHANNELS[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
+                yield (
+                    self.name(slot),
+                    dump(
+                        ClientSnapshot(
+                            SNAPSHOT_VERSION,
+                            self.columns.layout,
+                            fingerprint,
+                            self.model,
+                            self.name(slot),
+                            row,
+                            np.array(entered.get(slot, ()), np.uint64).tobytes(),
+                            zlib.crc32(row),
+                            examples,
+                        )
+                    ),
+                )
         self._dirty[:] = False
 
-    def restore(self, data: bytes) -> None:
-        """Take in one client from its snapshot, replacing what is held of it.
+    def restore(self, saved: Sequence[bytes]) -> None:
+        """Take in clients from their snapshots, of which each client has one, replacing what is held of them.
 
-        Raises `SnapshotError` when the snapshot has another meaning here.
+        Raises `SnapshotError` when a snapshot has another meaning here.
         """
-        snapshot = load(data, layout=self.columns.layout, reference=self.reference.fingerprint)
-        if snapshot.model != self.model:
-            raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self.model!r}")
-        slot = self._slots.get(snapshot.client)
-        if slot is None:
-            slot = self._admit_client(snapshot.client)
-        self.columns.unpack(slot, snapshot.row)
-        pairs = np.frombuffer(snapshot.ids, np.uint64).reshape(-1, 2)
-        self._ledger.enter(slot, pairs, self.columns.admission, self._kept)
-        self._examples.pop(slot, None)
-        for name, ids in snapshot.examples.items():
-            self._examples.setdefault(slot, {})[CHANNELS.index(name)] = deque(ids, maxlen=EXAMPLES)
+        fingerprint = self.reference.fingerprint
+        for at in range(0, len(saved), ROWS_AT_ONCE):
+            self._restore([load(data, self.columns.layout, fingerprint) for data in saved[at : at + ROWS_AT_ONCE]])
+
+    def _restore(self, snapshots: list[ClientSnapshot]) -> None:
+        slots = np.empty(len(snapshots), np.int64)
+        for i, snapshot in enumerate(snapshots):
+            if snapshot.model != self.model:
+                raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self.model!r}")
+            known = self._slots.get(snapshot.client)
+            slots[i] = slot = self._admit_client(snapshot.client) if known is None else known
+            self._examples.pop(slot, None)
+            for name, ids in snapshot.examples.items():
+                self._examples.setdefault(slot, {})[CHANNELS.index(name)] = deque(ids, maxlen=EXAMPLES)
+        self.columns.unpack(slots, [snapshot.row for snapshot in snapshots])
+        pairs = np.frombuffer(b"".join(snapshot.ids for snapshot in snapshots), np.uint64).reshape(-1, 2)
+        counts = [len(snapshot.ids) // 16 for snapshot in snapshots]
+        self._ledger.enter(np.repeat(slots, counts), pairs, self.columns.admission, self._kept)
 
     @property
     def progress(self) -> tuple[int, int]:

@@ -9,8 +9,10 @@ import json
 import os
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -24,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from detector.contracts.ecs import Severity
 from detector.engine import EngineSettings
 from detector.errors import ConfigError
 from detector.policy import Terms
@@ -94,28 +97,81 @@ def _names(given: Any) -> Any:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]  # so that the environment need not be JSON
 
 
+class OAuthSection(Section):
+    """Where the token of SASL OAUTHBEARER comes from: a file that somebody else renews, or an identity provider."""
+
+    token_file: Path | None = Field(None, description="file that holds the token; read again for each login")
+    token_url: str | None = Field(None, description="token endpoint of the identity provider (client credentials grant)")
+    client_id: str | None = Field(None, description="who we are there")
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = Field(None, description="file that holds the client's secret, instead of it")
+    scope: str | None = Field(None, description="scopes to ask for, separated by spaces")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the identity provider's")
+    extensions: dict[str, str] | None = Field(None, description="SASL extensions that the broker wants, by name")
+
+    @field_validator("token_url")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://localhost")
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("write it as https://host/path, without a login")
+        if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError("must be https: the client's secret is sent there")
+        return url
+
+    @model_validator(mode="after")
+    def _complete(self) -> "OAuthSection":
+        if self.token_file is not None and self.token_url is not None:
+            raise ValueError("give token_file or token_url, not both")
+        if self.client_secret is not None and self.client_secret_file is not None:
+            raise ValueError("give client_secret or client_secret_file, not both")
+        if self.token_url is not None and (self.client_id is None or not (self.client_secret or self.client_secret_file)):
+            raise ValueError("token_url needs client_id and client_secret (or client_secret_file)")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the client's secret, from the setting or the file.
+
+        Raises `ConfigError` when the file cannot be read.
+        """
+        return _secret(self.client_secret, self.client_secret_file, "the client's secret")
+
+
 class KafkaSection(Section):
     """Where the streams are; the service runs on Kafka when `bootstrap_servers` is set."""
 
+    client: Literal["kafka-python", "confluent"] = Field(
+        "kafka-python", description="what detection reads with; confluent is faster and has to be installed"
+    )
     bootstrap_servers: Names = Field((), description="host:port, several separated by commas")
     input_topics: Names = Field((), description="prediction logs")
     keyed: bool = Field(default=False, description="input topics are native and keyed by client: no ingest stage")
     prefix: str = Field("detector.", description="of the service's own topics")
     group_id: str = Field("detector", min_length=1)
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = Field(None, description="file that holds the password, instead of it")
+    oauth: OAuthSection = OAuthSection()
     ca_file: Path | None = Field(None, description="certificate of the authority that signed the broker's")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
     session_seconds: float = Field(45.0, ge=1, le=1800, description="a worker that is silent for longer loses its partitions")
     checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="between two commits of client state and offsets")
+    lost_state: Literal["refuse", "rebuild"] = Field(
+        "refuse", description="state is gone: end, or rebuild it from what is left"
+    )
+    dead_letter_ratio: float = Field(
+        0.5, gt=0, le=1, description="stop when more of the last 10,000 records than this were refused; 1: never"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> "KafkaSection":
-        if self.security_protocol.startswith("SASL") and self.username is None:
+        bearer = self.sasl_mechanism == "OAUTHBEARER"
+        if self.security_protocol.startswith("SASL") and self.username is None and not bearer:
             raise ValueError("SASL needs a username")
+        if bearer and self.oauth.token_file is None and self.oauth.token_url is None:
+            raise ValueError("OAUTHBEARER needs a token: set oauth.token_file or oauth.token_url")
         if self.password is not None and self.password_file is not None:
             raise ValueError("give password or password_file, not both")
         return self
@@ -125,12 +181,137 @@ class KafkaSection(Section):
 
         Raises `ConfigError` when the file cannot be read.
         """
-        if self.password_file is None:
-            return None if self.password is None else self.password.get_secret_value()
-        try:
-            return self.password_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(f"{self.password_file}: cannot read the password: {error.strerror}") from error
+        return _secret(self.password, self.password_file, "the password")
+
+    def secrets(self) -> tuple[str | None, ...]:
+        """Return everything that must never be shown; raises `ConfigError` when a file cannot be read."""
+        return (self.secret(), self.oauth.secret())
+
+
+def _secret(given: SecretStr | None, file: Path | None, what: str) -> str | None:
+    if file is None:
+        return None if given is None else given.get_secret_value()
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot read {what}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: cannot read {what}: it is not UTF-8 text") from error
+
+
+class ElasticsearchSection(Section):
+    """Where alerts and decisions are searched; the ship stage runs when `hosts` is set."""
+
+    hosts: Names = Field((), description="addresses such as https://host:9200, several separated by commas")
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = Field(None, description="file that holds the password, instead of it")
+    api_key: SecretStr | None = Field(None, description="encoded API key, instead of username and password")
+    api_key_file: Path | None = Field(None, description="file that holds the API key, instead of it")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the server's")
+    namespace: str = Field("default", pattern=r"^[a-z0-9_.]{1,100}$", description="last part of the data streams' names")
+    timeout_seconds: float = Field(10.0, gt=0, le=600, description="how long one request may take")
+
+    @field_validator("hosts")
+    @classmethod
+    def _addresses(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if "@" in host:  # the message must not repeat what holds a password
+                raise ValueError("an address holds no user and password: set username and password instead")
+            if re.fullmatch(r"https?://[^\s/?#]+:[0-9]{1,5}(/[^\s?#]*)?", host) is None:
+                raise ValueError(f"write an address with scheme and port, such as https://host:9200, not {host!r}")
+        return hosts
+
+    @model_validator(mode="after")
+    def _one_login(self) -> "ElasticsearchSection":
+        for name in ("password", "api_key"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"give {name} or {name}_file, not both")
+        keyed = self.api_key is not None or self.api_key_file is not None
+        has_password = self.password is not None or self.password_file is not None
+        if keyed and (self.username is not None or has_password):
+            raise ValueError("give an API key or username and password, not both")
+        if (self.username is not None) != has_password:
+            raise ValueError("username and password go together")
+        return self
+
+    @property
+    def keyed(self) -> bool:
+        """Whether we log in with an API key."""
+        return self.api_key is not None or self.api_key_file is not None
+
+    def secret(self) -> str | None:
+        """Return the password or the API key, from the setting or the file; None where there is no login.
+
+        Raises `ConfigError` when the file cannot be read.
+        """
+        if self.keyed:
+            return _secret(self.api_key, self.api_key_file, "the API key")
+        return _secret(self.password, self.password_file, "the password")
+
+
+class DeliverySection(Section):
+    """A receiver of alerts and decisions, one of any number: a ``[[deliveries]]`` table."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="in logs, metrics and the name of its consumer group")
+    kind: Literal["syslog", "splunk", "webhook", "file"]
+    format: Literal["native", "ecs", "ocsf", "cef", "hec"] | None = Field(
+        None, description="without one: cef for syslog, hec for splunk, else native"
+    )
+    send: Annotated[tuple[Literal["alerts", "decisions"], ...], NoDecode, BeforeValidator(_names)] = ("alerts", "decisions")
+    min_severity: Severity = Field("low", description="what is less grave is left out; lifting a decision never is")
+    address: str | None = Field(None, description="syslog: host:port")
+    transport: Literal["udp", "tcp", "tls"] = "tls"
+    facility: int = Field(13, ge=0, le=23, description="syslog: 13 is audit, 16 to 23 are local0 to local7")
+    url: str | None = Field(None, description="splunk, webhook: address to post to")
+    secret: SecretStr | None = Field(None, description="splunk: token; webhook: key of the signature")
+    secret_file: Path | None = Field(None, description="file that holds the secret, instead of it")
+    secret_env: str | None = Field(None, description="environment variable that holds the secret, instead of it")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the receiver's")
+    index: str | None = Field(None, description="splunk: index, where it is not the token's own")
+    ack: bool = Field(default=False, description="splunk: wait until indexed; the token must have indexer acknowledgement")
+    path: Path | None = Field(None, description="file: where lines are appended")
+    timeout_seconds: float = Field(10.0, gt=0, le=600)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "DeliverySection":
+        needed = {"syslog": "address", "splunk": "url", "webhook": "url", "file": "path"}[self.kind]
+        own: dict[str, set[str]] = {
+            "syslog": {"address", "transport", "facility", "ca_file"},
+            "splunk": {"url", "secret", "secret_file", "secret_env", "ca_file", "index", "ack"},
+            "webhook": {"url", "secret", "secret_file", "secret_env", "ca_file"},
+            "file": {"path"},
+        }
+        if getattr(self, needed) is None:
+            raise ValueError(f"a delivery of kind {self.kind} needs {needed}")
+        foreign = sorted((self.model_fields_set & set[str]().union(*own.values())) - own[self.kind])
+        if foreign:
+            raise ValueError(f"a delivery of kind {self.kind} has no {foreign[0]}")
+        given = [name for name in ("secret", "secret_file", "secret_env") if getattr(self, name) is not None]
+        if self.kind in {"splunk", "webhook"} and len(given) != 1:
+            raise ValueError("give one of secret, secret_file and secret_env")
+        if self.address is not None and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5}", self.address):
+            raise ValueError("address: write it as host:port")
+        if self.url is not None and urlsplit(self.url).scheme not in {"http", "https"}:
+            raise ValueError("url: write it as https://host/path")
+        if not self.send:
+            raise ValueError("send: name alerts, decisions or both")
+        return self
+
+    def secret_text(self) -> str:
+        """Return the secret, from the setting, the file or the environment.
+
+        Raises `ConfigError` when the file cannot be read, the variable is not set, or the secret is empty.
+        """
+        if self.secret_env is not None:
+            found = os.environ.get(self.secret_env)
+            told = f"environment variable {self.secret_env}"
+        else:
+            found = _secret(self.secret, self.secret_file, "the secret")
+            told = "the secret" if self.secret_file is None else f"{self.secret_file}"
+        if not found:
+            raise ConfigError(f"delivery {self.name!r}: {told} is not set or empty")
+        return found
 
 
 class ServiceSection(Section):
@@ -153,7 +334,16 @@ class Config(BaseSettings):
     policy: PolicySection = PolicySection()
     engine: EngineSection = EngineSection()
     kafka: KafkaSection = KafkaSection()
+    elasticsearch: ElasticsearchSection = ElasticsearchSection()
     service: ServiceSection = ServiceSection()
+    deliveries: tuple[DeliverySection, ...] = ()
+
+    @field_validator("deliveries")
+    @classmethod
+    def _told_apart(cls, deliveries: tuple[DeliverySection, ...]) -> tuple[DeliverySection, ...]:
+        if len({entry.name for entry in deliveries}) < len(deliveries):
+            raise ValueError("each delivery needs a name of its own")
+        return deliveries
 
     @classmethod
     def settings_customise_sources(
@@ -175,7 +365,16 @@ class Config(BaseSettings):
     @property
     def version(self) -> str:
         """Short digest of everything that influences what is found; paths and secrets are not part of it."""
-        content = self.model_dump_json(exclude={"baseline": True, "engine": {"seed"}, "kafka": True, "service": True})
+        content = self.model_dump_json(
+            exclude={
+                "baseline": True,
+                "engine": {"seed"},
+                "kafka": True,
+                "service": True,
+                "deliveries": True,
+                "elasticsearch": True,
+            }
+        )
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     def shown(self) -> dict[str, dict[str, Any]]:
@@ -183,6 +382,7 @@ class Config(BaseSettings):
         content: dict[str, dict[str, Any]] = self.model_dump(mode="json")
         if content["engine"]["seed"]:
             content["engine"]["seed"] = "***"
+        content["deliveries"] = {entry.name: entry.model_dump(mode="json", exclude_none=True) for entry in self.deliveries}
         return content
 
     def engine_settings(self) -> EngineSettings:
@@ -205,6 +405,10 @@ class Config(BaseSettings):
             seed=engine.seed,
             categorical={model: section.categorical for model, section in self.models.items() if section.categorical},
         )
+
+    def delivery_secrets(self) -> tuple[str, ...]:
+        """Return what deliveries log in with; raises `ConfigError` when one cannot be read."""
+        return tuple(entry.secret_text() for entry in self.deliveries if entry.kind in {"splunk", "webhook"})
 
     def dimensions(self) -> dict[str, int]:
         """Return the input dimension of each model for which one is declared."""
@@ -279,8 +483,8 @@ def _explain(entry: Any, path: Path | None, text: str) -> str:
 def _known(place: tuple[Any, ...]) -> list[str]:
     model: Any = Config
     for depth, part in enumerate(place):
-        if depth == 1 and place[0] == "models":
-            model = ModelSection
+        if depth == 1 and place[0] in {"models", "deliveries"}:
+            model = ModelSection if place[0] == "models" else DeliverySection
             continue
         field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
         model = field.annotation if field else None
@@ -289,13 +493,18 @@ def _known(place: tuple[Any, ...]) -> list[str]:
 
 def _line(place: tuple[Any, ...], text: str) -> int:
     """Return the line where the value at `place` is written, or its section, counted from 1."""
-    parts = [str(part) for part in place if not isinstance(part, int)]
+    parts = [str(part) for part in place]
+    tables: Counter[str] = Counter()
     section: list[str] = []
     best = (0, 1)
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         header = re.fullmatch(r"\[\s*(.+?)\s*\]\s*(#.*)?", stripped)
-        if header:
+        entry = re.fullmatch(r"\[\[\s*([\w-]+)\s*\]\]\s*(#.*)?", stripped)
+        if entry:
+            here = section = [entry[1], str(tables[entry[1]])]
+            tables[entry[1]] += 1
+        elif header:
             section = [part.strip().strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", header[1])]
             here = section
         elif "=" in stripped and not stripped.startswith("#"):

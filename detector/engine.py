@@ -9,7 +9,8 @@ first events until there are enough to learn the input space from, then processe
 learned so is kept with its state.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,9 @@ from detector.errors import BaselineError, SnapshotError
 from detector.findings import Outputs, Refusal, Report
 from detector.ingest.batch import Batch, Sender
 from detector.judgement import Judge
-from detector.models import reference
-from detector.models.novelty import Norms, Novelty
+from detector.models import novelty, reference
+from detector.models.drift import Drift, DriftMonitor, assess
+from detector.models.novelty import Looks, Norms, Novelty
 from detector.models.reference import LEAST_ROWS, Reference, fit_reference
 from detector.policy import Bars, Terms, bars_for
 from detector.state import SNAPSHOT_VERSION
@@ -35,12 +37,21 @@ SHARD_KEY = ""  # the client part of the key under which a model's own state is 
 class ModelBaseline:
     """What is known of one model beforehand: its reference, its norms and the evidence scores of calibration clients.
 
-    `channel_scores` is (clients, channels), the highest evidence of each calibration client.
+    `channel_scores` is (clients, channels), the highest evidence of each calibration client; `looks` are those of their looks
+    that newcomers are compared with.
     """
 
     reference: Reference
     norms: Norms
     channel_scores: npt.NDArray[np.float64]
+    looks: Looks
+
+    def key(self) -> str:
+        """Return eight bytes, in hex, that differ when the norms differ."""
+        digest = hashlib.sha256()
+        for array in novelty.to_arrays(self.norms).values():
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,7 @@ class Shard:
         self._baselines = dict(baselines or {})
         self._observer = observer
         self._cohorts: dict[str, Cohort] = {}
+        self._monitors: dict[str, DriftMonitor] = {}
         self._learned: dict[str, Reference] = {}
         self._waiting: dict[str, list[Batch]] = {}
         self._awaited: dict[str, set[tuple[str, str, int]]] = {}
@@ -119,6 +131,9 @@ class Shard:
                 known.norms.session_scores if known else None,
                 known.channel_scores if known else None,
             )
+            observer = self._observer
+            if known:
+                observer = self._monitors[model] = DriftMonitor(known.looks, observer)
             self._cohorts[model] = Cohort(
                 model,
                 known.reference if known else self._learned[model],
@@ -126,7 +141,7 @@ class Shard:
                 Judge(bars, settings.terms, judged),
                 max_clients=settings.max_clients,
                 lateness_ms=settings.lateness_ms,
-                observer=self._observer,
+                observer=observer,
             )
         return self._cohorts[model]
 
@@ -195,6 +210,11 @@ class Shard:
                 yield from batch.sequence.tolist()
 
     @property
+    def monitors(self) -> Mapping[str, DriftMonitor]:
+        """What watches, for each model with a baseline, whether the calibration still fits."""
+        return self._monitors
+
+    @property
     def clients(self) -> int:
         """How many clients are held, over all models."""
         return sum(map(len, self._cohorts.values()))
@@ -218,6 +238,9 @@ class Shard:
                 "trees": _pack_arrays(cohort.novelty.trees.state()),
                 "progress": list(cohort.progress),
             }
+            if model in self._baselines:
+                own["norms"] = self._baselines[model].key()
+                own["drift"] = [self._monitors[model].key, _pack_arrays(self._monitors[model].state())]
             if model in self._learned:
                 own["reference"] = _pack_arrays(reference.to_arrays(self._learned[model]))
             saved[model, SHARD_KEY] = _pack(own)
@@ -259,14 +282,29 @@ class Shard:
             elif model not in self._baselines:
                 raise SnapshotError(f"the saved state of model {model!r} needs the baseline it was made under")
             cohort = self._cohort(model)
-            cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
+            # Norms that were taught since bring trees of their own, which know what was taught.
+            if model not in self._baselines or own.get("norms", key := self._baselines[model].key()) == key:
+                cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
+            if "drift" in own and (monitor := self._monitors[model]).key == own["drift"][0]:
+                monitor.restore(_unpack_arrays(own["drift"][1]))
             cohort.progress = (int(own["progress"][0]), int(own["progress"][1]))
+        clients: dict[str, list[bytes]] = {}
         for (model, client), data in saved.items():
-            if client == SHARD_KEY or not data:
-                continue
+            if client != SHARD_KEY and data:
+                clients.setdefault(model, []).append(data)
+        for model, snapshots in clients.items():
             if model not in self._cohorts:
                 raise SnapshotError(f"the saved state of model {model!r} lacks the part of the model itself")
-            self._cohorts[model].restore(data)
+            self._cohorts[model].restore(snapshots)
+
+
+def drifts(shards: Iterable[Shard]) -> dict[str, Drift]:
+    """Return, for each model with a baseline, how well the clients of all these shards fit the calibration."""
+    monitors: dict[str, list[DriftMonitor]] = {}
+    for shard in shards:
+        for model, monitor in shard.monitors.items():
+            monitors.setdefault(model, []).append(monitor)
+    return {model: assess(some) for model, some in sorted(monitors.items())}
 
 
 def _wrong_dimension(batch: Batch, expected: int) -> list[Refusal]:

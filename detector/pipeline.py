@@ -16,12 +16,13 @@ from detector.clock import Clock
 from detector.cohort import Observer
 from detector.config import Config
 from detector.contracts import Alert, DeadLetter, Decision
-from detector.engine import ModelBaseline, Shard
+from detector.engine import ModelBaseline, Shard, drifts
 from detector.findings import Outputs, Report
 from detector.ingest.assemble import Assembler, Rejection
 from detector.ingest.batch import Batch, Origin
 from detector.ingest.lines import Chunk
 from detector.models.baseline import Baseline
+from detector.models.drift import Drift
 from detector.partition import partition_of
 
 NO_BASELINE = "none"
@@ -105,6 +106,11 @@ class Pipeline:
     def learning(self) -> Mapping[str, int]:
         """Models without a baseline that are still being learned, and the events each has so far."""
         return {model: events for shard in self._shards for model, events in shard.learning.items()}
+
+    @property
+    def drift(self) -> Mapping[str, Drift]:
+        """How well the clients so far fit the calibration, for each model with a baseline."""
+        return drifts(self._shards)
 
     def feed(self, chunk: Chunk) -> None:
         """Process the lines of a chunk."""

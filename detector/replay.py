@@ -1,22 +1,32 @@
-"""Replay: recorded logs through the engine of the service, results into a folder."""
+"""Replay: recorded logs through the engine of the service, results into a folder.
 
+The module can be called as well: ``detector.replay(log, config)`` returns the results as tables, see `Replaying`.
+"""
+
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from detector.clock import Clock, SystemClock
 from detector.cohort import Observer
 from detector.config import Config
-from detector.engine import EngineSettings
+from detector.engine import EngineSettings, Shard, drifts
 from detector.errors import BaselineError, SourceError
 from detector.ingest.batch import Batch
 from detector.ingest.source import Position, read_lines
 from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
+from detector.models.drift import Drift
 from detector.pipeline import BATCH_SIZE, NO_BASELINE, Counts, Pipeline, assembler_for, cut
 from detector.sinks.folder import FolderSink
+
+if TYPE_CHECKING:
+    from detector.analysis import Results
 
 Progress = Callable[[Position, Counts], None]
 
@@ -117,6 +127,7 @@ def replay(
         summary = {
             **summarise(pipeline.counts, time.perf_counter() - started, logs, partitions, config, baseline),
             "learned_at_the_end": unlearned,
+            "drift": {model: drift.to_dict() for model, drift in pipeline.drift.items()},
             "interrupted": interrupted,
             "problems": problems,
         }
@@ -156,3 +167,45 @@ def fit(logs: Sequence[str], config: Config, progress: Callable[[Position], None
         return read_batches(logs, config, progress=progress)
 
     return baselines.fit_baseline(read, settings)
+
+
+def drift_of(
+    logs: Sequence[str], config: Config, baseline: Baseline, progress: Callable[[Position], None] | None = None
+) -> dict[str, Drift]:
+    """Return how well the clients of `logs` fit the calibration, for each model of the baseline that is in them.
+
+    Raises `SourceError` when a log cannot be read.
+    """
+    shard = Shard(config.engine_settings(), baseline.models)
+    for batch in read_batches(logs, config, progress=progress):
+        if batch.model in baseline.models:
+            shard.process(batch)
+    return drifts([shard])
+
+
+class Replaying(ModuleType):
+    """The module as a verb: whoever imports from it puts it in the place of `detector.replay`, so it has to act as that."""
+
+    def __call__(
+        self,
+        log: str | Path | Sequence[str | Path],
+        config: Config | str | Path | None = None,
+        *,
+        baseline: Baseline | str | Path | None = None,
+        clients: Collection[str] | None = None,
+        out: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> "Results":
+        """Run the engine of the service over recorded logs and return what it found, as tables (needs pandas).
+
+        `log` is a file of JSON Lines, plain, gzip or zstd, or several. `config` is a configuration or its file; `baseline`,
+        fitted or a folder, is used instead of the one it names. `out` is a folder that keeps what ``detector replay`` writes.
+        Every query is kept in memory, some 150 bytes each; `clients` keeps those of the named ones only.
+
+        Raises `ConfigError`, `BaselineError`, `SourceError` when a log is not there, and `OutputError`.
+        """
+        run: Callable[..., Results] = import_module("detector.analysis").replay
+        return run(log, config, baseline=baseline, clients=clients, out=out, progress=progress)
+
+
+sys.modules[__name__].__class__ = Replaying

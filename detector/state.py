@@ -8,7 +8,7 @@ holds no code and no pickle, and it travels through Kafka.
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -100,6 +100,7 @@ class Columns:
         for name, array in self._named():
             digest.update(f"{name}{array.dtype.str}{array.shape[1:]};".encode())
         self.layout = digest.hexdigest()[:16]
+        self._most_anchors = anchors
 
     def _named(self) -> list[tuple[str, npt.NDArray[np.generic]]]:
         families = (
@@ -135,39 +136,65 @@ class Columns:
         for _, array in self._named():
             array[slots] = 0
 
-    def pack(self, slot: int) -> bytes:
-        """Return the bytes of one client's row, empty anchors left out."""
-        held = int(self.memory.held[slot])
-        parts = [held.to_bytes(2, "little")]
+    def _packed(self, held: int) -> np.dtype[np.void]:
+        """Return the layout of a packed row with so many anchors: their number, then the columns one after the other."""
+        fields: list[tuple[str, str, tuple[int, ...]]] = [("held", "<u2", ())]
         for name, array in self._named():
-            family, _, column = name.partition(".")
-            row = array[slot]
-            if family == "Memory" and column in PER_ANCHOR:
-                row = row[(slice(None),) * PER_ANCHOR[column] + (slice(0, held),)]
-            parts.append(np.ascontiguousarray(row).tobytes())
-        return b"".join(parts)
+            shape = array.shape[1:]
+            if (axis := _anchor_axis(name)) is not None:
+                shape = (*shape[:axis], held, *shape[axis + 1 :])
+            fields.append((name, array.dtype.str, shape))
+        return np.dtype(fields)
 
-    def unpack(self, slot: int, packed: bytes) -> None:
-        """Write the bytes of `pack` into the row at `slot`.
+    def _by_anchors(self, held: npt.NDArray[np.integer]) -> Iterator[tuple[int, np.dtype[np.void], npt.NDArray[np.intp]]]:
+        """Yield number of anchors, packed layout and places of the rows that hold so many."""
+        for count in np.unique(held).tolist():
+            yield count, self._packed(count), np.flatnonzero(held == count)
 
-        Raises `SnapshotError` when their number does not fit this layout.
+    def pack(self, slots: npt.NDArray[np.integer]) -> list[bytes]:
+        """Return the bytes of each of these clients' rows, empty anchors left out."""
+        rows = [b""] * len(slots)
+        for held, layout, places in self._by_anchors(self.memory.held[slots]):
+            some = slots[places]
+            packed = np.empty(len(some), layout)
+            packed["held"] = held
+            for name, array in self._named():
+                packed[name] = array[_part(name, some, slice(0, held))]
+            joined, size = packed.tobytes(), layout.itemsize
+            for i, place in enumerate(places.tolist()):
+                rows[place] = joined[i * size : (i + 1) * size]
+        return rows
+
+    def unpack(self, slots: npt.NDArray[np.integer], rows: Sequence[bytes]) -> None:
+        """Write bytes of `pack` into the rows at `slots`, which must differ.
+
+        Raises `SnapshotError` when their number does not fit this layout; some rows may have been written then.
         """
-        held = int.from_bytes(packed[:2], "little")
-        at = 2
-        for name, array in self._named():
-            family, _, column = name.partition(".")
-            row = np.zeros_like(array[slot])
-            part = row
-            if family == "Memory" and column in PER_ANCHOR:
-                part = row[(slice(None),) * PER_ANCHOR[column] + (slice(0, held),)]
-            piece = packed[at : at + part.nbytes]
-            if len(piece) != part.nbytes:
-                raise SnapshotError("the snapshot is cut off")
-            part[...] = np.frombuffer(piece, array.dtype).reshape(part.shape)
-            at += part.nbytes
-            array[slot] = row
-        if at != len(packed):
-            raise SnapshotError("the snapshot is longer than its layout")
+        counts = np.array([int.from_bytes(row[:2], "little") for row in rows], np.int64)
+        if len(counts) and int(counts.max()) > self._most_anchors:
+            raise SnapshotError("the snapshot holds more than its layout")
+        for held, layout, places in self._by_anchors(counts):
+            some = [rows[place] for place in places.tolist()]
+            if any(len(row) != layout.itemsize for row in some):
+                longer = all(len(row) >= layout.itemsize for row in some)
+                raise SnapshotError("the snapshot is longer than its layout" if longer else "the snapshot is cut off")
+            packed = np.frombuffer(b"".join(some), layout)
+            for name, array in self._named():
+                array[_part(name, slots[places], slice(0, held))] = packed[name]
+                if _anchor_axis(name) is not None and held < self._most_anchors:
+                    array[_part(name, slots[places], slice(held, None))] = 0
+
+
+def _anchor_axis(name: str) -> int | None:
+    """Return which axis of a row of this column counts the anchors; None where none does."""
+    family, _, column = name.partition(".")
+    return PER_ANCHOR.get(column) if family == "Memory" else None
+
+
+def _part(name: str, slots: npt.NDArray[np.integer], anchors: slice) -> tuple[Any, ...]:
+    """Return the index of some clients' rows in a column, of some anchors where the column has them."""
+    axis = _anchor_axis(name)
+    return (slots,) if axis is None else (slots, *(slice(None),) * axis, anchors)
 
 
 class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -184,29 +211,26 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     examples: dict[str, list[str]]  # channel -> ids of the latest queries that looked constructed
 
 
+_decoder = msgspec.msgpack.Decoder(ClientSnapshot)
+
+
 def dump(snapshot: ClientSnapshot) -> bytes:
     """Encode a snapshot (MessagePack)."""
     return msgspec.msgpack.encode(snapshot)
 
 
-def load(data: bytes, *, layout: str, reference: str) -> ClientSnapshot:
+def load(data: bytes, layout: str, reference: str) -> ClientSnapshot:
     """Decode a snapshot and check that its row means here what it meant where it was written.
 
     Raises `SnapshotError` that says what differs: the format's version, the layout, or the reference.
     """
     try:
-        version = msgspec.msgpack.decode(data, type=list)[0]
-    except (msgspec.MsgspecError, IndexError, TypeError) as error:
-        raise SnapshotError(f"not a client snapshot: {error}") from error
-    if version != SNAPSHOT_VERSION:
-        raise SnapshotError(
-            f"the snapshot has format {version}, this version reads format {SNAPSHOT_VERSION}: "
-            "run the version that wrote it, or start without saved state"
-        )
-    try:
-        snapshot = msgspec.msgpack.decode(data, type=ClientSnapshot)
+        snapshot = _decoder.decode(data)
     except msgspec.MsgspecError as error:
+        _refuse_version(data)
         raise SnapshotError(f"the snapshot is damaged: {error}") from error
+    if snapshot.version != SNAPSHOT_VERSION:
+        _refuse_version(data)
     if zlib.crc32(snapshot.row) != snapshot.check:
         raise SnapshotError(f"the snapshot of client {snapshot.client!r} is damaged: its check sum does not fit")
     if snapshot.layout != layout:
@@ -217,6 +241,19 @@ def load(data: bytes, *, layout: str, reference: str) -> ClientSnapshot:
             f"({snapshot.reference}, now {reference}): its memory of queries has no meaning here"
         )
     return snapshot
+
+
+def _refuse_version(data: bytes) -> None:
+    """Raise `SnapshotError` unless this is a snapshot of our version, however damaged."""
+    try:
+        version = msgspec.msgpack.decode(data, type=list)[0]
+    except (msgspec.MsgspecError, IndexError, TypeError) as error:
+        raise SnapshotError(f"not a client snapshot: {error}") from error
+    if version != SNAPSHOT_VERSION:
+        raise SnapshotError(
+            f"the snapshot has format {version}, this version reads format {SNAPSHOT_VERSION}: "
+            "run the version that wrote it, or start without saved state"
+        )
 
 
 def _zeros(layout: Layout, capacity: int) -> dict[str, Any]:

@@ -173,17 +173,27 @@ class Tracer:
         """Return a sample, evenly spread over the log, of the queries of clients that are not traced: (m, COORDINATES)."""
         return np.array(self._others.get(model, []), np.int16).reshape(-1, COORDINATES)
 
-    def bars(self, model: str) -> Bars:
-        """Return the bars in force for a model."""
-        known = self._baselines.get(model)
-        return bars_for(self._terms, known.norms.session_scores if known else None, known.channel_scores if known else None)
+    @property
+    def traced(self) -> list[tuple[str, str]]:
+        """The clients that were traced, each with a model, in the order in which they came."""
+        return list(self._records)
 
-    def trace(self, client: str, model: str, group: str = "") -> Trace:
-        """Return the trace of a client on a model; raises KeyError when none of its queries counted."""
+    def bars(self, model: str, terms: Terms | None = None) -> Bars:
+        """Return the bars in force for a model, or those that `terms` would set."""
+        known = self._baselines.get(model)
+        scores = (known.norms.session_scores, known.channel_scores) if known else (None, None)
+        return bars_for(terms or self._terms, *scores)
+
+    def trace(self, client: str, model: str, group: str = "", terms: Terms | None = None) -> Trace:
+        """Return the trace of a client on a model, with the steps that it took, or would have taken under other `terms`.
+
+        Raises KeyError when none of its queries counted.
+        """
         record = self._records[client, model]
         parts = record.joined()
-        bars = self.bars(model)
-        limits = [permitted(len(ACTIONS), trusted=t, protected=client in self._terms.never_block) for t in record.trusted]
+        bars = self.bars(model, terms)
+        protected = client in (terms or self._terms).never_block
+        limits = [permitted(len(ACTIONS), trusted=t, protected=protected) for t in record.trusted]
         return Trace(
             client=client,
             model=model,

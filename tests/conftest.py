@@ -1,7 +1,16 @@
-"""Fixtures for every test: a log with everything in it, a shard that is driven through it, and baselines."""
+"""Fixtures for every test: a log with everything in it, a shard that is driven through it, baselines, and an Elasticsearch.
 
+DETECTOR_TEST_ELASTIC names one that runs already (no encryption, no login); else one is started here. Where it cannot be had,
+the tests are skipped and say what to install; with CI=true they fail.
+"""
+
+import http.client
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any
 
@@ -13,8 +22,10 @@ from sklearn.datasets import load_digits
 from detector import render
 from detector.contracts import to_json
 from detector.engine import EngineSettings, ModelBaseline, Shard
+from detector.errors import ServerError
 from detector.findings import Outputs
 from detector.ingest.batch import Batch
+from detector.local.elastic import LocalElastic, prepare
 from detector.models.baseline import Baseline, fit_baseline
 from detector.testing import START_MS, Events, batches
 
@@ -196,3 +207,127 @@ def digits_batches() -> list[Batch]:
 def digits_baseline(digits_batches: list[Batch]) -> Baseline:
     """Fit a baseline of the model "digits"."""
     return fit_baseline(lambda: digits_batches, EngineSettings(seed=5))
+
+
+@pytest.fixture(scope="session")
+def elastic_can_run(pytestconfig: pytest.Config) -> None:
+    """Fetch what an Elasticsearch needs, saying so on the terminal; where that is impossible skip, or with CI=true fail."""
+    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    try:
+        prepare(reporter.write_line if reporter else print)
+    except ServerError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def elastic(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the address of an Elasticsearch that all tests share; each uses a namespace of its own."""
+    if address := os.environ.get("DETECTOR_TEST_ELASTIC"):
+        yield address
+        return
+    request.getfixturevalue("elastic_can_run")
+    with LocalElastic() as node:
+        yield node.url
+
+
+@pytest.fixture
+def local_elastic(elastic_can_run: None) -> Iterator[Callable[..., LocalElastic]]:  # noqa: ARG001
+    """Return a starter of nodes, which takes what `LocalElastic` takes; all are closed after the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(LocalElastic(**options))
+
+
+class FaultyProxy:
+    """Stands before a server and passes requests on, unless `fault` returns the status to answer instead.
+
+    `fault` is called with the method and the path of each request; 0 hangs up without an answer. Requests with more than
+    `longest` bytes are answered 413.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.fault: Callable[[str, str], int | None] = lambda _method, _path: None
+        self.longest = 1 << 30
+        self.passed = 0
+        self.refused = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Its own address."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                status = 413 if len(body) > proxy.longest else proxy.fault(self.command, self.path)
+                if status is not None:
+                    proxy.refused += 1
+                    self._refuse(status)
+                    return
+                host, _, port = proxy.target.removeprefix("http://").rpartition(":")
+                connection = http.client.HTTPConnection(host, int(port), timeout=60)
+                try:
+                    connection.request(self.command, self.path, body, dict(self.headers))
+                    answer = connection.getresponse()
+                    content = answer.read()
+                except OSError:
+                    self.close_connection = True
+                    return
+                finally:
+                    connection.close()
+                proxy.passed += 1
+                self._answer(answer.status, dict(answer.getheaders()), content)
+
+            def _refuse(self, status: int) -> None:
+                if status == 0:
+                    self.close_connection = True
+                    return
+                content = json.dumps({"error": {"type": "injected", "reason": "by the test"}, "status": status}).encode()
+                kind = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}
+                self._answer(status, kind, content)
+
+            def _answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name.lower() not in {"content-length", "transfer-encoding", "connection", "date", "server"}:
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _any  # noqa: N815  # the parent's names
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                """Say nothing."""
+
+        return Handler
+
+
+@pytest.fixture
+def faulty_proxy() -> Iterator[Callable[[str], FaultyProxy]]:
+    """Return a maker of proxies that can misbehave, see `FaultyProxy`."""
+    made: list[FaultyProxy] = []
+
+    def make(target: str) -> FaultyProxy:
+        made.append(FaultyProxy(target))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()

@@ -121,13 +121,12 @@ def test_restoring_replaces_what_is_held(generated_baseline: Baseline, make_log:
     before.process(batches(lines[:120])[0])
     saved = dict(before.snapshots(changed_only=False))
     after.process(batches(lines)[0])
-    for data in saved.values():
-        after.restore(data)
+    after.restore(list(saved.values()))
     assert {report.client: report for report in after.reports() if report.client in saved} == {
         report.client: report for report in before.reports()
     }
     with pytest.raises(SnapshotError, match="of model 'alpha', not 'beta'"):
-        cohort(generated_baseline, model="beta").restore(next(iter(saved.values())))
+        cohort(generated_baseline, model="beta").restore(list(saved.values()))
 
 
 def test_a_batch_without_events_leads_to_nothing(generated_baseline: Baseline, make_log: Lines) -> None:

@@ -88,7 +88,7 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         ("[policy]\nshadow = 5\n", 2, "policy.shadow"),
         ("# first\n\n[policy]\nshadow = true\nblock_minutes = 0\n", 5, "policy.block_minutes: Input should be greater than 0"),
         ("[policy]\nshadwo = true\n", 2, "policy.shadwo: there is no such key; known here: .*shadow"),
-        ("[polcy]\nshadow = true\n", 1, "polcy: there is no such key; known here: baseline, engine, .*policy"),
+        ("[polcy]\nshadow = true\n", 1, "polcy: there is no such key; known here: baseline, .*engine, .*policy"),
         ("policy.block_minutes = -1\n", 1, "policy.block_minutes"),
         ("[engine]\n[models.'a.b']\ndimension = 0\n", 3, r"models.a\.b.dimension"),
         ('[models."m"]\n\ncategorical = [1, 1]\n', 3, "column numbers start at 0 and must differ"),

@@ -39,17 +39,19 @@ def traffic(clients: int, queries: int, seed: int = 0) -> list[bytes]:
     """A log of ordinary clients and one that bisects between two points of different labels."""
     rng = np.random.default_rng(seed)
     lines = []
-    low, high = rng.normal(size=12), rng.normal(size=12) + 4
+    way = np.resize([1.0, -1.0], 12)  # between answers, unlike any change of brightness
+    step, low, high = 0, rng.normal(size=12), rng.normal(size=12) + 4 * way
     for number in range(queries):
         for client in range(clients):
             vector = rng.normal(size=12) + 4 * (rng.random() < 0.5)
             lines.append(line(f"client-{client}", number, vector.round(4).tolist(), int(vector.mean() > 2)))
-        ends = (low, high)
-        middle = (ends[0] + ends[1]) / 2
-        lines.append(line("thief", number, middle.round(4).tolist(), int(middle.mean() > 2.1)))
-        low, high = (middle, high) if middle.mean() <= 2.1 else (low, middle)
+        asked = (low, high, (low + high) / 2)[min(step, 2)]
+        lines.append(line("thief", number, asked.round(4).tolist(), int(asked @ way > 25.2)))
+        step += 1
+        if step > 2:
+            low, high = (asked, high) if asked @ way <= 25.2 else (low, asked)
         if np.abs(high - low).max() < 1e-2:
-            low, high = rng.normal(size=12), rng.normal(size=12) + 4
+            step, low, high = 0, rng.normal(size=12), rng.normal(size=12) + 4 * way
     return lines
 
 

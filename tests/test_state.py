@@ -1,6 +1,7 @@
 """Rows of client state: packed, unpacked, grown and cleared without touching their neighbours."""
 
 import zlib
+from random import Random
 
 import msgspec
 import numpy as np
@@ -26,6 +27,10 @@ def filled(capacity: int, seed: int, held: int) -> Columns:
     return columns
 
 
+def packed(columns: Columns, *slots: int) -> list[bytes]:
+    return columns.pack(np.array(slots))
+
+
 def same(first: Columns, second: Columns, slots: slice) -> bool:
     return all(a[slots].tobytes() == b[slots].tobytes() for (_, a), (_, b) in zip(first._named(), second._named(), strict=True))
 
@@ -36,16 +41,31 @@ def test_a_row_survives_packing(seed: int, held: int) -> None:
     columns = filled(3, seed, held)
     other = filled(3, seed + 1, 5)
     kept = filled(3, seed + 1, 5)
-    other.unpack(2, columns.pack(0))
-    assert other.pack(2) == columns.pack(0)
+    other.unpack(np.array([2]), packed(columns, 0))
+    assert packed(other, 2) == packed(columns, 0)
     for (_, a), (_, b) in zip(columns._named(), other._named(), strict=True):
         assert a[0].tobytes() == b[2].tobytes()
     assert same(other, kept, slice(0, 2))
 
 
+@given(st.lists(st.integers(0, ANCHORS), min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_rows_packed_together_are_those_packed_alone(held: list[int], random: Random) -> None:
+    """Rows with all numbers of anchors, in any order, become the same bytes, and from them the same rows."""
+    columns = Columns(len(held))
+    for slot, count in enumerate(held):
+        for (_, into), (_, noise) in zip(columns._named(), filled(1, slot, count)._named(), strict=True):
+            into[slot] = noise[0]
+    order = random.sample(range(len(held)), len(held))
+    rows = columns.pack(np.array(order))
+    assert rows == [packed(columns, slot)[0] for slot in order]
+    other = filled(len(held), 99, ANCHORS)
+    other.unpack(np.array(order), rows)
+    assert same(other, columns, slice(None))
+
+
 def test_empty_anchors_take_no_room() -> None:
     """The bytes grow with the anchors that are held, and by nothing else."""
-    sizes = [len(filled(1, 1, held).pack(0)) for held in (0, 1, 2, ANCHORS)]
+    sizes = [len(packed(filled(1, 1, held), 0)[0]) for held in (0, 1, 2, ANCHORS)]
     assert sizes[1] - sizes[0] == sizes[2] - sizes[1]
     assert sizes[3] - sizes[0] == ANCHORS * (sizes[1] - sizes[0])
     assert sizes[0] < 0.3 * sizes[3]
@@ -54,9 +74,16 @@ def test_empty_anchors_take_no_room() -> None:
 @pytest.mark.parametrize("change", [b"", b"\0"])
 def test_bytes_of_another_length_are_refused(change: bytes) -> None:
     """One byte less or more cannot be this layout."""
-    packed = filled(1, 1, 7).pack(0)
+    (row,) = packed(filled(1, 1, 7), 0)
     with pytest.raises(SnapshotError, match=r"cut off|longer"):
-        Columns(1).unpack(0, packed + change if change else packed[:-1])
+        Columns(1).unpack(np.array([0]), [row + change if change else row[:-1]])
+
+
+@pytest.mark.parametrize("row", [b"", b"\x07", b"\xff\xff" + bytes(9000)])
+def test_bytes_that_are_no_row_are_refused(row: bytes) -> None:
+    """Nothing, half a number, and more anchors than there may be."""
+    with pytest.raises(SnapshotError, match=r"cut off|more than its layout"):
+        Columns(1).unpack(np.array([0]), [row])
 
 
 def test_growing_keeps_rows_and_clearing_forgets_them() -> None:
@@ -69,7 +96,7 @@ def test_growing_keeps_rows_and_clearing_forgets_them() -> None:
     columns.clear(np.array([1, 3]))
     assert not any(np.ascontiguousarray(array[[1, 3]]).view(np.uint8).any() for _, array in columns._named())
     for slot in (0, 2):
-        assert columns.pack(slot) == before.pack(slot)
+        assert packed(columns, slot) == packed(before, slot)
 
 
 def test_the_layout_tells_other_columns_apart() -> None:

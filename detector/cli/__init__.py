@@ -14,7 +14,9 @@ import typer
 from detector.cli.kafka import dead_letters_app, produce, topics_app
 from detector.cli.knowledge import baseline_app, explain
 from detector.cli.logs import replay, run
+from detector.cli.redteam import redteam_app
 from detector.cli.settings import config_app, schema_app
+from detector.cli.siem import siem_app
 from detector.cli.terminal import AsJson, errors
 from detector.errors import ConfigError, DetectorError
 
@@ -37,6 +39,8 @@ app.add_typer(config_app, name="config")
 app.add_typer(topics_app, name="topics")
 app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(siem_app, name="siem")
+app.add_typer(redteam_app, name="redteam")
 
 
 def main() -> None:
@@ -81,9 +85,15 @@ def demo(
     kafka: Annotated[
         bool, typer.Option("--kafka", help="the same log through the service on a real broker, started here")
     ] = False,
+    siem: Annotated[bool, typer.Option("--siem", help="and on into a real Elasticsearch, found by Elastic's own rule")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Watch a model theft being caught, on this machine, with nothing else installed."""
+    if siem:
+        from detector.demo.siem import show as show_siem
+
+        show_siem(out, errors, as_json=as_json)
+        return
     if kafka:
         from detector.demo.kafka import show as show_kafka
 

@@ -34,7 +34,7 @@ def _quiet(settings: "Config") -> None:
     """Leave of the Kafka client's log what matters: a failure gets its sentence from us."""
     from detector.service import logs
 
-    logs.configure("critical", seed=settings.engine.seed, secrets=[settings.kafka.secret()])
+    logs.configure("critical", seed=settings.engine.seed, secrets=settings.kafka.secrets())
 
 
 @topics_app.command("create")
@@ -118,16 +118,16 @@ def dead_letters_list(
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, with the records themselves in base64")] = False,
 ) -> None:
     """Show the latest dead letters, the newest last."""
-    from detector.service import dead_letters
+    from detector.service import letters
 
     settings = load_config(config)
     _connection(settings)
-    letters = dead_letters.latest(settings, limit)
+    found = letters.latest(settings, limit)
     if as_json:
-        for letter in letters:
+        for letter in found:
             typer.echo(json.dumps(letter.to_dict(), ensure_ascii=False))
-    elif letters:
-        Console(highlight=False).print(dead_letters.table(letters))
+    elif found:
+        Console(highlight=False).print(letters.table(found))
     else:
         typer.echo("there are no dead letters")
 
@@ -135,22 +135,35 @@ def dead_letters_list(
 @dead_letters_app.command("replay")
 def dead_letters_replay(
     config: ConfigFile = None,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="R", help="only those with this reason")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="R", help="only those with this reason; the others stay for later runs")
+    ] = None,
     *,
+    again: Annotated[bool, typer.Option("--all", help="from the beginning, those that were sent before, too")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be sent")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send the records of dead letters back to the topics they came from, each distinct one once.
+    """Send the records of dead letters back to the topics they came from, under their former keys.
 
     For records that were refused wrongly, after the cause is mended. What is refused again is a dead letter again.
+
+    A run goes on where the last one ended, for each reason by itself: it is kept in the group <group_id>.dead-letters, whose
+    lag is what was never sent. Ctrl-C ends a run after the batch at hand. After a crash up to 500 records may be sent twice.
     """
     from detector.service import dead_letters
 
     settings = load_config(config)
     _connection(settings)
-    done = dead_letters.replay(settings, reason=reason, dry_run=dry_run)
+    with progress("sending back") as show:
+
+        def tell(position: "Position", note: str) -> None:
+            show(position, None, note)
+
+        done = dead_letters.replay(settings, reason=reason, again=again, dry_run=dry_run, progress=tell)
     if as_json:
         print_json(done.to_dict())
-        return
-    for line in dead_letters.told(done, dry_run=dry_run):
-        typer.echo(line)
+    else:
+        for line in dead_letters.told(done, dry_run=dry_run):
+            typer.echo(line)
+    if done.interrupted:
+        raise KeyboardInterrupt

@@ -46,18 +46,95 @@ def baseline_fit(
 def baseline_show(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a baseline")],
     config: ConfigFile = None,
+    log: Annotated[
+        list[str] | None, typer.Option("--log", metavar="LOG", help="recent traffic: does the calibration still fit it?")
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a baseline holds, and which bars follow from it under the configured budgets."""
-    _show_baseline(folder, config, as_json=as_json)
+    """Tell what a baseline holds, and which bars follow from it under the configured budgets.
+
+    With --log (again for more), also whether the clients in it are still like those that the baseline was calibrated on.
+    """
+    _show_baseline(folder, config, log, as_json=as_json)
 
 
-def _show_baseline(folder: Path, config: Path | None = None, *, as_json: bool) -> None:
+@baseline_app.command("accept")
+def baseline_accept(
+    clients: Annotated[list[str], typer.Argument(metavar="CLIENT...", help="ids of clients of one kind")],
+    log: Annotated[list[str], typer.Option("--log", metavar="LOG", help="log with all their queries; again for more")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where the new baseline goes; may be the old folder")],
+    actor: Annotated[str, typer.Option("--actor", help="who reviewed them")],
+    reason: Annotated[str, typer.Option("--reason", help="why they are innocent")],
+    baseline: BaselineDir = None,
+    model: Annotated[str | None, typer.Option("--model", help="which model, if the baseline knows several")] = None,
+    config: ConfigFile = None,
+    *,
+    despite_construction: Annotated[
+        bool,
+        typer.Option(
+            "--despite-construction", help="accept evidence of construction, too: its channel will stop nobody any more"
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Teach a baseline about clients that were alerted on or throttled as novel, and that somebody found innocent.
+
+    They become calibration clients, with a profile of their own. Name together clients of one kind, and as many of a kind as
+    you know. The reference stays as it is, so a service that starts with the new baseline goes on with its saved state.
+    Decisions that are in force are not lifted.
+
+    What it costs: a thief who asks just as they do is no longer novel. If they gathered evidence of the channel foreign, its
+    bar rises above all of that, for every client of the model; it grows with each query, so a long log of one foreign client
+    silences the channel for most others. A log that ends earlier costs less, and leaves these clients to be alerted on later.
+    Construction goes on stopping thieves as before; clients with evidence of it are refused.
+
+    `baseline show --log` may still tell of drift: it compares shares as well. It ends when clients of this kind are as frequent
+    in the calibration as in the traffic: accept more of them, or fit again.
+    """
+    from detector.baseline_report import changes, report
+    from detector.clock import SystemClock
+    from detector.contracts.moment import rfc3339
+    from detector.models.acceptance import Review, accept
+    from detector.models.baseline import save
+    from detector.replay import load_baseline, read_batches
+
+    if not actor.strip() or not reason.strip():
+        raise ConfigError("--actor and --reason must say something: they are kept with the baseline")
+    settings = load_config(config, baseline)
+    known = load_baseline(settings)
+    if known is None:
+        raise ConfigError("there is no baseline to accept clients into: name one with --baseline or [baseline] path")
+    if model is None and len(known.models) > 1:
+        raise ConfigError(f"the baseline knows several models, name one with --model: {', '.join(sorted(known.models))}")
+    name = model or next(iter(known.models))
+    review = Review(actor.strip(), rfc3339(SystemClock().now_ms()), reason.strip())
+    with progress("accepting") as show:
+        read = read_batches(log, settings, progress=lambda position: show(position, None))
+        found = accept(
+            known, name, clients, read, settings.engine_settings(), review, despite_construction=despite_construction
+        )
+    save(found, out)
+    told = changes(known, found, name, settings)
+    if as_json:
+        print_json({**report(out, settings), "changes": told})
+        return
+    typer.echo(f"baseline {found.version} in {out}, before {known.version}")
+    for sentence in told:
+        typer.echo(sentence)
+
+
+def _show_baseline(folder: Path, config: Path | None = None, log: list[str] | None = None, *, as_json: bool) -> None:
     from detector.baseline_report import report, tell
+    from detector.replay import drift_of, load_baseline
 
     settings = load_config(config, folder)
-    content = report(folder, settings)
+    drift = None
+    known = load_baseline(settings) if log else None
+    if log and known is not None:
+        with progress("comparing") as show:
+            drift = drift_of(log, settings, known, progress=lambda position: show(position, None))
+    content = report(folder, settings, drift)
     if as_json:
         print_json(content)
     else:

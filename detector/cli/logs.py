@@ -24,7 +24,7 @@ from detector.cli.terminal import (
     progress,
     tell_set_up,
 )
-from detector.errors import ConfigError, SourceError
+from detector.errors import ConfigError, OutputError, SourceError
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -39,6 +39,7 @@ class Part(StrEnum):
     ALL = "all"
     INGEST = "ingest"
     DETECT = "detect"
+    SHIP = "ship"
 
 
 def replay(
@@ -70,6 +71,11 @@ def replay(
             f"model {model!r} had only {events} events, fewer than the {settings.engine.learning_events} to learn it from: "
             "what was found of it says little"
         )
+    for model, drift in summary["drift"].items():
+        if not drift["fits"]:
+            errors.print(
+                f"model {model!r}: clients are no longer like those of the baseline; `detector baseline show --log` tells in what"
+            )
     if as_json:
         print_json(summary)
     else:
@@ -129,6 +135,9 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     from detector.clock import SystemClock
     from detector.pipeline import Pipeline
     from detector.replay import load_baseline, summarise
+    from detector.service import logs as logging
+    from detector.siem.dispatch import Dispatch
+    from detector.siem.receivers import receiver
     from detector.sinks.folder import FolderSink
     from detector.sinks.stream import Both, StreamSink
 
@@ -150,7 +159,11 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    pipeline = Pipeline(settings, known, Both(printer, folder) if folder else printer, SystemClock())
+    if settings.deliveries:
+        logging.configure(settings.service.log_level, seed=settings.engine.seed, secrets=settings.delivery_secrets())
+    kept = Both(printer, folder) if folder else printer
+    dispatch = Dispatch([receiver(entry) for entry in settings.deliveries], out or Path())
+    pipeline = Pipeline(settings, known, Both(kept, dispatch), SystemClock())
     gc.freeze()
     started = time.perf_counter()
     problems: list[str] = []
@@ -165,6 +178,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
         if folder is not None:
             folder.summary(summarise(pipeline.counts, time.perf_counter() - started, sources, 1, settings, known))
     finally:
+        undelivered = dispatch.close()
         if folder is not None:
             folder.close()
     counts = pipeline.counts
@@ -173,7 +187,9 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
         f"{'' if folder else ' (not kept: no --out)'}"
     )
     if problems:
-        raise SourceError("\n".join(problems))
+        raise SourceError("\n".join([*problems, *undelivered]))
+    if undelivered:
+        raise OutputError("\n".join(undelivered))
 
 
 def _watch(

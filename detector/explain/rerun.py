@@ -1,5 +1,6 @@
 """The second run: the logs of a folder of results through the engine once more, with an eye on one client."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,7 @@ from detector.contracts.moment import rfc3339
 from detector.errors import SourceError
 from detector.evidence.accumulate import CHANNELS
 from detector.explain.case import channel_case, feature_figures, novelty_case
-from detector.explain.explanation import Explanation
+from detector.explain.explanation import DecisionTaken, Explanation
 from detector.explain.remarks import advice_for, headline_of, warnings_about
 from detector.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
 from detector.explain.words import printable
@@ -18,7 +19,7 @@ from detector.models.baseline import Baseline
 from detector.models.novelty import STAGES, stage_of
 from detector.pipeline import NO_BASELINE
 from detector.replay import Progress, replay
-from detector.trace import Tracer
+from detector.trace import Trace, Tracer
 
 
 def explain(
@@ -54,23 +55,47 @@ def explain(
         raise SourceError(f"client {printable(client)!r} is in {folder} but no longer in the logs it was made from")
     now = found[-1]
     trace = tracer.trace(client, model)
+    return describe(
+        tracer,
+        trace,
+        level=str(now["level"]),
+        decisions=decisions_of(folder, client, model, tracer.end_ms),
+        warnings=warnings_about(summary, config, baseline, model, recorded, now, done.problems, trace),
+        config=config,
+        baseline=baseline,
+    )
+
+
+def describe(
+    tracer: Tracer,
+    trace: Trace,
+    *,
+    level: str,
+    decisions: Iterable[DecisionTaken],
+    warnings: Iterable[str],
+    config: Config,
+    baseline: Baseline | None,
+) -> Explanation:
+    """Return the explanation of a client whose trace is at hand; `level` is the highest that the engine reports of it."""
+    known = baseline.models if baseline else {}
+    model = trace.model
     cases = (*(channel_case(trace, j) for j in range(len(CHANNELS))), novelty_case(trace))
     reference = known[model].reference if model in known else None
     return Explanation(
-        client=client,
+        client=trace.client,
         model=model,
-        headline=headline_of(cases, str(now["level"]), len(trace.queries)),
-        level=str(now["level"]),
+        headline=headline_of(cases, level, len(trace.queries)),
+        level=level,
         queries=len(trace.queries),
         first=rfc3339(int(trace.time_ms.min())),
         last=rfc3339(int(trace.time_ms.max())),
         cases=cases,
-        decisions=tuple(decisions_of(folder, client, model, tracer.end_ms)),
+        decisions=tuple(decisions),
         look=int(trace.looks[-1]) if len(trace.looks) else 0,
         stage=int(STAGES[stage_of(int(trace.looks[-1]))]) if reference is not None and len(trace.looks) else None,
         features=feature_figures(trace, known.get(model)),
         advice=tuple(advice_for(trace, config)),
-        warnings=tuple(warnings_about(summary, config, baseline, model, recorded, now, done.problems, trace)),
+        warnings=tuple(warnings),
         baseline_version=baseline.version if baseline else NO_BASELINE,
         config_version=config.version,
         trace=trace,

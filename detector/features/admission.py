@@ -171,6 +171,44 @@ def admit(state, entries, slot, time_ms, keys, sequence, lateness_ms, verdict, p
     return entered
 
 
+@kernel
+def tally(entries, horizon_ms, wanted, counts):
+    """Count, one place behind each wanted slot, its ids that count."""
+    for at in range(entries.key.shape[0]):
+        s = entries.slot[at]
+        if entries.key[at] != 0 and wanted[s] and entries.time_ms[at] >= horizon_ms[s]:
+            counts[s + 1] += 1
+
+
+@kernel
+def collect(entries, horizon_ms, wanted, starts, pairs):
+    """Fill `pairs` (ids, 2) with keys and times, those of a slot from its place in `starts` on, by key."""
+    filled = starts.copy()
+    for at in range(entries.key.shape[0]):
+        s = entries.slot[at]
+        if entries.key[at] != 0 and wanted[s] and entries.time_ms[at] >= horizon_ms[s]:
+            pairs[filled[s], 0] = entries.key[at]
+            pairs[filled[s], 1] = np.uint64(entries.time_ms[at])
+            filled[s] += 1
+    for s in range(wanted.shape[0]):
+        if filled[s] > starts[s] + 1:
+            own = pairs[starts[s] : filled[s]]
+            own[:] = own[np.argsort(own[:, 0])]
+
+
+@kernel
+def enter(entries, slot, keys, time_ms):
+    """Enter ids, of which some may be there already, whatever their time; return how many are new."""
+    entered = 0
+    for i in range(keys.shape[0]):
+        at = find(entries, keys[i])
+        entered += entries.key[at] == 0
+        entries.key[at] = keys[i]
+        entries.time_ms[at] = time_ms[i]
+        entries.slot[at] = slot[i]
+    return entered
+
+
 class Ledger:
     """The ids that a repeat could still bring, of all clients of a cohort."""
 
@@ -215,22 +253,29 @@ class Ledger:
         """Note that `admit` entered `count` ids."""
         self._used += count
 
-    def of(self, state: Admission) -> dict[int, npt.NDArray[np.uint64]]:
-        """Return what counts as (ids, 2) keys and times, by slot; sorted, so that equal states give equal bytes."""
-        entries = self.entries
-        rows = np.flatnonzero((entries.key != 0) & (entries.time_ms >= state.horizon_ms[entries.slot]))
-        rows = rows[np.lexsort((entries.key[rows], entries.time_ms[rows], entries.slot[rows]))]
-        pairs = np.stack([entries.key[rows], entries.time_ms[rows].view(np.uint64)], axis=1)
-        slots, starts = np.unique(entries.slot[rows], return_index=True)
-        return dict(zip(slots.tolist(), np.split(pairs, starts[1:]), strict=True)) if len(rows) else {}
+    def of(self, state: Admission, wanted: npt.NDArray[np.bool_]) -> dict[int, npt.NDArray[np.uint64]]:
+        """Return what counts of the `wanted` slots, as (ids, 2) keys and times by slot.
 
-    def enter(self, slot: int, pairs: npt.NDArray[np.uint64], state: Admission, keep_slot: npt.NDArray[np.bool_]) -> None:
-        """Enter the pairs of one client, from its snapshot."""
+        Sorted by key, so that equal states give equal bytes. One pass over the table, and a sort of what is wanted.
+        """
+        ends = np.zeros(len(wanted) + 1, np.int64)
+        tally(self.entries, state.horizon_ms, wanted, ends)
+        np.cumsum(ends, out=ends)
+        pairs = np.empty((int(ends[-1]), 2), np.uint64)
+        collect(self.entries, state.horizon_ms, wanted, ends, pairs)
+        slots = np.flatnonzero(np.diff(ends, prepend=0))
+        return {slot - 1: pairs[ends[slot - 1] : ends[slot]] for slot in slots.tolist()}
+
+    def enter(
+        self,
+        slots: npt.NDArray[np.integer],
+        pairs: npt.NDArray[np.uint64],
+        state: Admission,
+        keep_slot: npt.NDArray[np.bool_],
+    ) -> None:
+        """Enter pairs from snapshots, (ids, 2) as `of` gives them; `slots` (ids,) are their clients."""
         self.reserve(len(pairs), state, keep_slot)
-        for key, time_ms in pairs:
-            at = find(self.entries, key)
-            self._used += int(self.entries.key[at] == 0)
-            self.entries.key[at], self.entries.time_ms[at], self.entries.slot[at] = key, time_ms.view(np.int64), slot
+        self._used += int(enter(self.entries, slots.astype(np.int32), pairs[:, 0].copy(), pairs[:, 1].copy().view(np.int64)))
 
 
 def _empty(size: int) -> Entries:

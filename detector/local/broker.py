@@ -1,30 +1,27 @@
-"""One broker: its storage, its process, its end."""
+"""One broker: its process and its end."""
 
 import atexit
-import base64
-import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from detector.errors import ServerError
 from detector.local import tls
 from detector.local.cache import locked, make_folder
 from detector.local.kafka_program import QUICK, environment, java_command
-from detector.local.kafka_settings import check_users, scram_options, server_properties
+from detector.local.kafka_settings import check_users
+from detector.local.kafka_storage import SETTINGS, is_formatted, mark, prepare, read_record, write_record, write_settings
 from detector.local.process import Guard, free_port, is_running, last_words
 
 _READY = b"Kafka Server started"
 _TAKEN = b"Address already in use"
-_RECORD = "broker.json"
 
 
 class _PortTakenError(ServerError):
@@ -146,8 +143,10 @@ class LocalBroker:
             for _ in range(5):
                 if not again:
                     self._choose_ports(former)
-                self._write_settings()
-                self._format()
+                write_settings(self.folder, self._ports, self.users, self._extra)
+                if not is_formatted(self.folder):
+                    self._tell("formatting the broker's storage")
+                prepare(self._java, self.folder, self.users)
                 try:
                     self._launch(append=again)
                 except _PortTakenError:
@@ -157,8 +156,7 @@ class LocalBroker:
             else:
                 raise ServerError(f"the broker could not be started: its ports ({self._ports}) were taken by other processes")
             self._served = True
-            record = {"process_id": self.process_id, "bootstrap": self.bootstrap, "ports": self._ports}
-            (self.folder / _RECORD).write_text(json.dumps(record), encoding="utf-8")
+            write_record(self.folder, self.process_id, self._ports, self.bootstrap)
 
     def stop(self, patience_s: float = 20.0) -> None:
         """Ask the broker to stop; kill it if it has not after `patience_s` seconds. Its data stay for `start`."""
@@ -192,41 +190,6 @@ class LocalBroker:
                 preferred = self._preferred
             self._ports[listener] = free_port(preferred, self._ports.values())
 
-    def _write_settings(self) -> None:
-        file = self.folder / "server.properties"
-        file.touch(mode=0o600)
-        file.write_text(server_properties(self._ports, self.users, self._extra), encoding="utf-8")
-
-    def _format(self) -> None:
-        """Make an empty storage, with the users of SCRAM, where there is none, and a certificate where one is needed."""
-        if self.users:
-            tls.make_certificate(self._java[0], self.folder)
-        data = self.folder / "data"
-        if (data / "meta.properties").exists():
-            return
-        self._tell("formatting the broker's storage")
-        cluster = "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
-        done = subprocess.run(  # noqa: S603
-            [
-                *self._java,
-                QUICK,
-                "kafka.tools.StorageTool",
-                "format",
-                "-t",
-                cluster,
-                "-c",
-                "server.properties",
-                *scram_options(self.users),
-            ],
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            shutil.rmtree(data, ignore_errors=True)
-            raise ServerError(f"Kafka's storage in {data} could not be formatted:\n{last_words(done.stdout + done.stderr)}")
-
     def _launch(self, *, append: bool) -> None:
         self._tell("starting the broker")
         with self.log_file.open("ab" if append else "wb") as log:
@@ -239,7 +202,7 @@ class LocalBroker:
                     "-Dorg.slf4j.simpleLogger.showDateTime=true",
                     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
                     "kafka.Kafka",
-                    "server.properties",
+                    SETTINGS,
                 ],
                 cwd=self.folder,
                 env=environment(),
@@ -286,17 +249,3 @@ class LocalBroker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def mark(folder: Path) -> str:
-    """Return what tells the broker of this folder from any other process."""
-    return f"-Ddetector.local.folder={folder}"
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return what the last broker of this folder left: `process_id`, `bootstrap`, `ports`; None where there was none."""
-    try:
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record

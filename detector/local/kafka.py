@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from detector.errors import ServerError
-from detector.local.broker import LocalBroker, mark, read_record
+from detector.local.broker import LocalBroker
 from detector.local.cache import cache_folder
 from detector.local.kafka_program import VERSION, java_command
+from detector.local.kafka_storage import mark, read_record
 from detector.local.process import end, is_running
 
 __all__ = ["VERSION", "LocalBroker", "java_command", "main"]

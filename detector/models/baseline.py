@@ -19,24 +19,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.cohort import Cohort, Seen
+from detector.cohort import Cohort
 from detector.engine import EngineSettings, ModelBaseline
 from detector.errors import BaselineError, OutputError
 from detector.evidence.accumulate import CHANNELS
 from detector.features import NAMES
-from detector.features.admission import FRESH
 from detector.ingest.batch import Batch
-from detector.judgement import Judge
 from detector.models import novelty, reference
-from detector.models.novelty import LEAST_CLIENTS, STAGES, Looks, Novelty, fit_norms
+from detector.models.calibration import Calibration, calibrate
+from detector.models.drift import compared
+from detector.models.novelty import LEAST_CLIENTS, STAGES, Looks, fit_norms
 from detector.models.reference import fit_reference
-from detector.policy import bars_for
 
-FORMAT = 1
+FORMAT = 2  # 2: the looks of calibration clients are kept
 SAMPLE = 20_000
 SPLIT_FROM = 24
 LISTED = 5
-UNBOUNDED = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +73,6 @@ class _Sample:
                     self.clients[at] = client
 
 
-class _Calibration:
-    """Collects the looks and the evidence of calibration clients while a cohort processes them."""
-
-    def __init__(self) -> None:
-        self.client: list[str] = []
-        self.queries: list[int] = []
-        self.rows: list[npt.NDArray[np.float64]] = []
-        self.peaks: dict[str, npt.NDArray[np.float32]] = {}
-
-    def observed(self, seen: Seen) -> None:
-        for event, row in zip(seen.look_event.tolist(), seen.rows, strict=True):
-            self.client.append(seen.batch.client[event])
-            self.queries.append(int(seen.queries[event]))
-            self.rows.append(row)
-        for event in np.flatnonzero(seen.verdict == FRESH).tolist():
-            self.peaks[seen.batch.client[event]] = seen.peak[event]
-
-
 def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) -> Baseline:
     """Fit a baseline on a log of benign traffic, which is read twice.
 
@@ -110,7 +90,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
         raise BaselineError("the log holds no valid event, so there is nothing to fit")
     groups = {model: _split(sample) for model, sample in samples.items()}
     cohorts: dict[str, Cohort] = {}
-    calibrations: dict[str, _Calibration] = {}
+    calibrations: dict[str, Calibration] = {}
     for model, sample in samples.items():
         teachers, _ = groups[model]
         chosen = [i for i, client in enumerate(sample.clients) if client in teachers]
@@ -124,17 +104,8 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
             )
         except BaselineError as error:
             raise BaselineError(f"model {model!r}: {error}") from error
-        calibrations[model] = _Calibration()
-        idle = Novelty(None)
-        cohorts[model] = Cohort(
-            model,
-            learned,
-            idle,
-            Judge(bars_for(settings.terms, None, None), settings.terms, idle),
-            max_clients=UNBOUNDED,
-            lateness_ms=settings.lateness_ms,
-            observer=calibrations[model],
-        )
+        calibrations[model] = Calibration()
+        cohorts[model] = calibrate(model, learned, settings, calibrations[model])
     for batch in read():
         _, calibrating = groups[batch.model]
         if batch.vector.shape[1] == samples[batch.model].dimension:
@@ -145,7 +116,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
     notes = {}
     for model, cohort in cohorts.items():
         models[model], notes[model] = _finish(model, cohort, calibrations[model], samples[model], groups[model])
-    return Baseline(_version(models), models, notes)
+    return Baseline(version_of(models), models, notes)
 
 
 def _split(sample: _Sample) -> tuple[frozenset[str], frozenset[str]]:
@@ -161,24 +132,19 @@ def _split(sample: _Sample) -> tuple[frozenset[str], frozenset[str]]:
 def _finish(
     model: str,
     cohort: Cohort,
-    calibration: _Calibration,
+    calibration: Calibration,
     sample: _Sample,
     groups: tuple[frozenset[str], frozenset[str]],
 ) -> tuple[ModelBaseline, dict[str, Any]]:
-    names = sorted(set(calibration.client))
-    number = {name: i for i, name in enumerate(names)}
+    names = calibration.names
     if len(names) < LEAST_CLIENTS:
         raise BaselineError(
             f"model {model!r}: {len(names)} clients have {STAGES[0]} queries or more, at least {LEAST_CLIENTS} are needed "
             "to say what is usual: give a longer log, or logs of more clients"
         )
-    looks = Looks(
-        np.array([number[name] for name in calibration.client]),
-        np.array(calibration.queries),
-        np.array(calibration.rows),
-    )
+    looks = calibration.looks()
     norms = fit_norms(looks)
-    channel_scores = np.array([calibration.peaks[name] for name in names], np.float64)
+    channel_scores = calibration.channel_scores()
     worst = np.argsort(-channel_scores.max(axis=1), kind="stable")[:LISTED]
     notes = {
         "dimension": sample.dimension,
@@ -193,7 +159,7 @@ def _finish(
         "evidence": {name: round(float(channel_scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
         "clients_with_most_evidence": {names[i]: round(float(channel_scores[i].max()), 3) for i in worst},
     }
-    return ModelBaseline(cohort.reference, norms, channel_scores), notes
+    return ModelBaseline(cohort.reference, norms, channel_scores, compared(looks)), notes
 
 
 def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
@@ -201,12 +167,16 @@ def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
         **{f"reference.{name}": array for name, array in reference.to_arrays(baseline.reference).items()},
         **{f"norms.{name}": array for name, array in novelty.to_arrays(baseline.norms).items()},
         "channel_scores": baseline.channel_scores,
+        "looks.client": baseline.looks.client.astype(np.int32),
+        "looks.queries": baseline.looks.queries.astype(np.int32),
+        "looks.rows": baseline.looks.rows.astype(np.float32),
         "feature_names": np.array(NAMES),
         "channel_names": np.array(CHANNELS),
     }
 
 
-def _version(models: Mapping[str, ModelBaseline]) -> str:
+def version_of(models: Mapping[str, ModelBaseline]) -> str:
+    """Return the digest of all that is known."""
     digest = hashlib.sha256()
     for model in sorted(models):
         digest.update(model.encode())
@@ -267,10 +237,15 @@ def _read(folder: Path) -> Baseline:
             reference.from_arrays(_part(arrays, "reference.")),
             novelty.from_arrays(_part(arrays, "norms.")),
             arrays["channel_scores"],
+            _looks(_part(arrays, "looks.")),
         )
-    if _version(models) != about["version"]:
+    if version_of(models) != about["version"]:
         raise BaselineError("the baseline is damaged: its files do not belong together")
     return Baseline(about["version"], models, about["models"])
+
+
+def _looks(arrays: Mapping[str, npt.NDArray[Any]]) -> Looks:
+    return Looks(arrays["client"].astype(np.int64), arrays["queries"].astype(np.int64), arrays["rows"].astype(np.float64))
 
 
 def _part(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

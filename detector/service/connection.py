@@ -1,7 +1,5 @@
 """Connections to Kafka: one place that turns settings into clients, and failures into sentences."""
 
-import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -12,11 +10,15 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.base import MemberState
 
 from detector.config import KafkaSection
-from detector.errors import ServiceError
+from detector.errors import FatalError, ServiceError
+from detector.service import confluent
+from detector.service.handshake import Fault, fault
+from detector.service.oauth import Tokens
 from detector.service.topics import LARGEST_RECORD
 
 T = TypeVar("T")
 CONNECT_MS = 10_000
+FETCH_BYTES = 1024 * 1024  # of a partition at a time; a larger record comes alone, larger fetches cost twice the time
 HEARTBEAT_MS = 1000  # the other members hear of a newcomer with their next heartbeat
 
 
@@ -31,10 +33,14 @@ class Connection:
         }
         if section.ca_file is not None:
             self._common["ssl_cafile"] = str(section.ca_file)
-        if section.security_protocol.startswith("SASL"):
-            self._common["sasl_mechanism"] = section.sasl_mechanism
-            self._common["sasl_plain_username"] = section.username
-            self._common["sasl_plain_password"] = section.secret()
+        self._login: dict[str, Any] = {}
+        if section.security_protocol.startswith("SASL") and section.sasl_mechanism == "OAUTHBEARER":
+            self._login = {"sasl_oauth_token_provider": Tokens(section.oauth)}
+        elif section.security_protocol.startswith("SASL"):
+            self._login = {"sasl_plain_username": section.username, "sasl_plain_password": section.secret()}
+        if self._login:
+            self._login["sasl_mechanism"] = section.sasl_mechanism
+            self._common |= self._login
 
     def admin(self) -> KafkaAdminClient:
         """Return an admin client."""
@@ -52,7 +58,7 @@ class Connection:
                 isolation_level="read_committed",
                 auto_offset_reset="earliest",
                 partition_assignment_strategy=[CooperativeStickyAssignor()],
-                max_partition_fetch_bytes=2 * LARGEST_RECORD,
+                max_partition_fetch_bytes=FETCH_BYTES,
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=CONNECT_MS,
                 session_timeout_ms=session_ms,
@@ -61,7 +67,15 @@ class Connection:
             )
         )
         _keep_joins(consumer)
+        _fetch_again(consumer)
         return consumer
+
+    def reader(self, *, group: str | None = None, member: str | None = None, **settings: Any) -> Any:
+        """Return a consumer as `consumer` does, of the client that the configuration names; see `confluent`."""
+        if self._section.client == "kafka-python":
+            return self.consumer(group=group, member=member, **settings)
+        options = confluent.settings(self._section, group, member, settings["fetch_max_wait_ms"])
+        return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"]))
 
     def producer(self, *, transactional_id: str | None = None, **settings: Any) -> KafkaProducer:
         """Return a producer whose writes are acknowledged by all replicas and never doubled by its own retries."""
@@ -89,61 +103,94 @@ class Connection:
             producer.close(timeout=1)
 
     def _made(self, make: Callable[[], T]) -> T:
-        # A client that cannot be made leaves a thread behind, and an outage is long: so no client is made during one.
-        if self._section.bootstrap_servers and not any(map(_listens, self._section.bootstrap_servers)):
-            raise ServiceError(self.explain(ConnectionError("no server can be reached")))
+        # A client that cannot be made tries for long, hides the cause and leaves a thread behind: so we look first.
+        self._look()
         try:
             return make()
         except (kafka_errors.KafkaError, OSError, ValueError, AssertionError) as error:
-            raise ServiceError(self.explain(error)) from error
+            where = ", ".join(self._section.bootstrap_servers)
+            raise ServiceError(f"Kafka at {where} knows us, but the connection fails nevertheless: {error}") from error
 
-    def explain(self, error: BaseException) -> str:
-        """Say in a sentence why the broker cannot be used; asks the first address itself, since the client hides the cause."""
-        where = self._section.bootstrap_servers[0]
-        host, _, port = where.rpartition(":")
-        host = host.strip("[]")
-        if not port.isdigit():
-            return f"Kafka address {where!r} lacks a port: write it as host:9092"
-        try:
-            with socket.create_connection((host, int(port)), timeout=5) as plain:
-                if "SSL" not in self._section.security_protocol:
-                    return self._beyond_the_line(where, error)
-                context = ssl.create_default_context(cafile=self._section.ca_file)
-                with context.wrap_socket(plain, server_hostname=host):
-                    return self._beyond_the_line(where, error)
-        except ssl.SSLCertVerificationError as fault:
-            return (
-                f"Kafka at {where}: its certificate is not trusted ({fault.verify_message}): set [kafka] ca_file to the "
-                "certificate of the authority that signed it"
-            )
-        except ssl.SSLError as fault:
-            return f"Kafka at {where} does not speak TLS on this port ({fault.reason}): check the port and security_protocol"
-        except socket.gaierror:
-            return f"Kafka at {where}: the host name {host!r} is unknown"
-        except ConnectionRefusedError:
-            return f"Kafka at {where}: nothing listens there: check host and port, and that the broker runs"
-        except (TimeoutError, OSError) as fault:
-            return f"Kafka at {where} cannot be reached: {fault}"
+    def _look(self) -> None:
+        """Raise `ServiceError` unless one of the servers can be used; the cause is that of one that answers, if any does."""
+        told: Fault | None = None
+        for where in self._section.bootstrap_servers:
+            found = fault(self._section, where, self._login)
+            if found is None:
+                return
+            told = found if told is None or (found.answers and not told.answers) else told
+        if told is not None:
+            raise ServiceError(told.sentence)
 
-    def _beyond_the_line(self, where: str, error: BaseException) -> str:
+    def failure(self, error: BaseException, what: str) -> ServiceError:
+        """Return what to raise for an error of the client that came up while doing `what`.
+
+        Where a permission is missing that is a `FatalError`, which says what to grant and to whom.
+        """
+        denied = _denial(error)
+        if denied is None:
+            return ServiceError(f"{what}: {error}")
         section = self._section
-        if section.security_protocol.startswith("SASL"):
+        who = "the owner of our token" if section.sasl_mechanism == "OAUTHBEARER" else f"user {section.username!r}"
+        who = who if section.security_protocol.startswith("SASL") else "us, who have not logged in,"
+        return FatalError(f"{what}: Kafka denies {who} {_needed(denied, section.group_id)}")
+
+
+def _denial(error: BaseException | None) -> kafka_errors.KafkaError | None:
+    """Return the missing permission among an error and its causes."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, kafka_errors.AuthorizationError):
+            return error
+        if kafka_errors.ClusterAuthorizationFailedError.__name__ in str(error):  # the producer's start hands on the text only
+            return kafka_errors.ClusterAuthorizationFailedError()
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _needed(denied: kafka_errors.KafkaError, group: str) -> str:
+    """Say what is denied, what to grant, and which setting leads elsewhere."""
+    given = denied.args[0] if denied.args and denied.args[0] else ()
+    names = ", ".join(repr(name) for name in ([given] if isinstance(given, str) else sorted(given)))
+    match denied:
+        case kafka_errors.TopicAuthorizationFailedError():
             return (
-                f"Kafka at {where} answers but refuses user {section.username!r} by {section.sasl_mechanism}: check user, "
-                f"password and sasl_mechanism ({error})"
+                f"the topic {names}: grant Describe on it, and Read, Write, Create or DescribeConfigs for what is done with it "
+                "(or check [kafka] username, prefix and input_topics)"
             )
-        return (
-            f"Kafka at {where} answers, but not as expected ({error}): does this port want TLS or SASL? See security_protocol"
-        )
+        case kafka_errors.GroupAuthorizationFailedError():
+            return (
+                f"the group {names or repr(group)}: grant Read on the groups that begin with {group!r}, or set another "
+                "[kafka] group_id"
+            )
+        case kafka_errors.TransactionalIdAuthorizationFailedError():
+            return (
+                f"its transactions: grant Write and Describe on the transactional ids that begin with {group + '-'!r}, or set "
+                "another [kafka] group_id"
+            )
+    return (
+        "to write at all: grant Write on the topics with [kafka] prefix (and IdempotentWrite on the cluster before Kafka 2.8; "
+        "Create on it for `detector topics create`), or set another [kafka] username"
+    )
 
 
-def _listens(where: str) -> bool:
-    host, _, port = where.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, ValueError):
-        return False
-    return True
+def _fetch_again(consumer: KafkaConsumer) -> None:
+    """Let a partition go on that was paused while what was fetched of it was half read.
+
+    kafka-python 3.0.12 puts the rest aside, and takes it up again only while no other partition has been read in between: else
+    never, and it fetches nothing more of the partition either. It asks whether the place for the current fetch is None, where
+    a fetch that is used up stays; so that is cleared.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001  # there is no public way
+    fetched = fetcher.fetched_records
+
+    def fetched_records(*args: Any, **options: Any) -> Any:
+        if not fetcher._next_partition_records:  # noqa: SLF001
+            fetcher._next_partition_records = None  # noqa: SLF001
+        return fetched(*args, **options)
+
+    fetcher.fetched_records = fetched_records
 
 
 def _keep_joins(consumer: KafkaConsumer) -> None:

@@ -1,64 +1,97 @@
-"""Dead letters on Kafka: looking at them, and sending them back once their cause is mended.
+"""Dead letters on Kafka: sending them back once their cause is mended.
 
-A dead letter keeps its record's own bytes; headers say why it is there and whence it came. Sending back writes the bytes to
-the topic and partition they came from, as a new record: the key is not kept, and the order among clients is lost, so it is for
-records that were wrongly refused (a wrong dimension in the configuration, an older version of this service), not for late
-ones. What is refused again comes back as a new dead letter; each distinct record is sent once, so going round does not
-multiply them.
+Sending back writes a record's bytes, under its former key, to the topic and partition it came from, as a new record: so it is
+for records that were wrongly refused (a wrong dimension in the configuration, an older version of this service), not for late
+ones. What is refused again comes back as a new dead letter.
+
+How far it came is kept in the consumer group ``<group_id>.dead-letters``, so that a second run goes on where the first ended.
+Each reason has a progress of its own: after all letters of one reason were sent, a run over everything leaves those out. The
+offset that the group has committed is the one up to which all letters were dealt with; its metadata hold how much further
+single reasons are. It moves only when what was sent is acknowledged: after a crash some letters are sent twice, none is lost.
 """
 
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import signal
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, get_args
+from types import FrameType, TracebackType
+from typing import Any, Self
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError
-from rich.table import Table
-from rich.text import Text
+from kafka import OffsetAndMetadata, TopicPartition
 
 from detector.config import Config
-from detector.contracts.dead_letter import DeadLetter, Reason
-from detector.contracts.moment import rfc3339
-from detector.errors import ConfigError, ServiceError
+from detector.errors import ConfigError
+from detector.ingest.source import Position
 from detector.service.connection import Connection
-from detector.service.outbox import Origin, Outbox
+from detector.service.letters import REASONS, Letter, letters_between, order_of_origin, reading
+from detector.service.outbox import Outbox
 from detector.service.topics import Topics, partitions_of
 
-REASONS: tuple[str, ...] = get_args(Reason)
-POLL_MS = 500
-PATIENCE_POLLS = 60
+MOST_LETTERS = 500  # between two commits
+MOST_BYTES = 8 * 1024 * 1024  # likewise
+MOST_MARKS = 100_000  # letters among which the same record is sent once
+COMMIT_MS = 30_000
+
+Progress = Callable[[Position, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter as it lies in its topic; `origin` is None where the headers do not tell it."""
+class Reached:
+    """How far a partition of the dead letters was dealt with: all of them, and single reasons further than that.
 
-    time_ms: int
-    reason: str
-    detail: str
-    record: bytes
-    origin: Origin | None
-    version: str
-    at: Origin
+    >>> before = Reached(10, {"json": 25})
+    >>> [before.open(offset, "json") for offset in (9, 20, 25)], before.open(20, "late")
+    ([False, False, True], True)
+    >>> before.moved(30, "late")
+    Reached(offset=10, ahead={'json': 25, 'late': 30})
+    >>> before.moved(20, None), before.moved(30, None)
+    (Reached(offset=20, ahead={'json': 25}), Reached(offset=30, ahead={}))
+    """
 
-    @property
-    def source(self) -> str:
-        """Topic and partition that the record came from."""
-        return "unknown" if self.origin is None else f"{self.origin.topic}-{self.origin.partition}"
+    offset: int
+    ahead: dict[str, int] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the contract's fields, and where and when it was written; the line is the source's offset plus one."""
-        line = 1 if self.origin is None else self.origin.offset + 1
-        reason: Any = self.reason if self.reason in REASONS else "schema"
-        return {
-            **DeadLetter.of(self.source, line, reason, self.detail, self.record).model_dump(mode="json"),
-            "failed_at": rfc3339(self.time_ms),
-            "detector_version": self.version,
-            "dead_letter": f"{self.at.topic}-{self.at.partition}@{self.at.offset}",
-        }
+    def open(self, offset: int, reason: str) -> bool:
+        """Whether a letter is still to be dealt with."""
+        return offset >= max(self.offset, self.ahead.get(reason, 0))
+
+    def start(self, asked: str | None) -> int:
+        """Return where a run over the reason `asked`, or over all, begins."""
+        return self.offset if asked is None else max(self.offset, self.ahead.get(asked, 0))
+
+    def moved(self, offset: int, asked: str | None) -> "Reached":
+        """Return how far it is after such a run came to `offset`; never less far than before."""
+        if asked is None:
+            base = max(self.offset, offset)
+            return Reached(base, {reason: place for reason, place in self.ahead.items() if place > base})
+        place = max(self.ahead.get(asked, 0), offset)
+        return Reached(self.offset, self.ahead | ({asked: place} if place > self.offset else {}))
+
+    def committed(self) -> OffsetAndMetadata:
+        """Return it as Kafka keeps it."""
+        return OffsetAndMetadata(self.offset, json.dumps(self.ahead, sort_keys=True) if self.ahead else "", -1)
+
+    @classmethod
+    def read(cls, committed: OffsetAndMetadata | None, begin: int, end: int) -> "Reached":
+        """Read what was committed for a partition that holds the offsets from `begin` to `end`.
+
+        >>> Reached.read(OffsetAndMetadata(7, '{"json": 9}', -1), 5, 20)
+        Reached(offset=7, ahead={'json': 9})
+        >>> Reached.read(OffsetAndMetadata(7, "of another program", -1), 8, 20), Reached.read(None, 3, 20)
+        (Reached(offset=8, ahead={}), Reached(offset=3, ahead={}))
+        """
+        if committed is None or not 0 <= committed.offset <= end:  # of a topic that was there before this one
+            return cls(begin)
+        try:
+            ahead = {str(reason): int(place) for reason, place in json.loads(committed.metadata or "{}").items()}
+        except (ValueError, TypeError, AttributeError):
+            ahead = {}
+        base = max(committed.offset, begin)
+        return cls(base, {reason: place for reason, place in ahead.items() if base < place <= end})
 
 
 @dataclass(slots=True)
@@ -68,66 +101,159 @@ class Replayed:
     sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     repeated: int = 0
     homeless: int = 0
+    cut: int = 0
+    interrupted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         sent = [{"topic": topic, "reason": reason, "records": n} for (topic, reason), n in sorted(self.sent.items())]
-        return {"sent": sent, "repeated": self.repeated, "homeless": self.homeless}
+        left_out = {"repeated": self.repeated, "homeless": self.homeless, "cut": self.cut}
+        return {"sent": sent, **left_out, "interrupted": self.interrupted}
 
 
-def latest(config: Config, limit: int) -> list[Letter]:
-    """Return the latest dead letters, at most `limit`, the oldest of them first.
+def replay(
+    config: Config,
+    *,
+    reason: str | None = None,
+    again: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Replayed:
+    """Send the records of dead letters, or of those with `reason`, back to where they came from.
 
-    The order is that of the time they were written, in milliseconds; within one, that of partition and offset.
-    Raises `ServiceError` when the topic does not exist or cannot be read.
-    """
-    with _reading(config) as (consumer, partitions):
-        ends = consumer.end_offsets(partitions)
-        begins = consumer.beginning_offsets(partitions)
-        starts = {partition: max(begins[partition], ends[partition] - limit) for partition in partitions}
-        found = sorted(
-            _read(consumer, starts, ends), key=lambda letter: (letter.time_ms, letter.at.partition, letter.at.offset)
-        )
-    return list(deque(found, maxlen=limit))
+    Those that an earlier run sent are left out, unless `again`; with `dry_run` it only counts. Ctrl-C ends it after the batch
+    at hand, with `interrupted`; the next run goes on there. What arrives meanwhile is left for the next run.
 
-
-def replay(config: Config, *, reason: str | None = None, dry_run: bool = False) -> Replayed:
-    """Send the records of all dead letters, or of those with `reason`, back to where they came from.
-
-    With `dry_run` it only counts. Raises `ConfigError` for a reason that there is none of, `ServiceError` when Kafka cannot be
-    read or does not take a record.
+    Raises `ConfigError` for a reason that there is none of, `ServiceError` when Kafka cannot be read or does not take a record.
     """
     if reason is not None and reason not in REASONS:
         raise ConfigError(f"there is no reason {reason!r}; there are {', '.join(REASONS)}")
-    done = Replayed()
-    known: set[bytes] = set()
     connection = Connection(config.kafka)
-    with _reading(config) as (consumer, partitions):
+    group = f"{config.kafka.group_id}.dead-letters"
+    with reading(config, connection, group) as (consumer, partitions), _Sender(config, connection, dry_run=dry_run) as sender:
         ends = consumer.end_offsets(partitions)
         begins = consumer.beginning_offsets(partitions)
-        letters = [letter for letter in _read(consumer, begins, ends) if reason in {None, letter.reason}]
-    sizes = _sizes(connection, sorted({letter.origin.topic for letter in letters if letter.origin is not None}))
-    outbox = None if dry_run else Outbox(connection, Topics.under(config.kafka.prefix))
-    try:
-        for letter in sorted(letters, key=_order):
+        reached = {
+            place: Reached.read(consumer.committed(place, metadata=True, timeout_ms=COMMIT_MS), begins[place], ends[place])
+            for place in partitions
+        }
+        starts = {place: begins[place] if again else before.start(reason) for place, before in reached.items()}
+        position = Position(0, sum(ends[place] - start for place, start in starts.items()))
+        with _asked_to_stop() as stop:
+            for batch in _batches(letters_between(consumer, starts, ends)):
+                asked = [letter for letter in batch if reason in {None, letter.reason}]
+                sender.send(
+                    [letter for letter in asked if again or reached[_place(letter)].open(letter.at.offset, letter.reason)]
+                )
+                come_to = {_place(letter): letter.at.offset + 1 for letter in batch}
+                reached |= {place: reached[place].moved(offset, reason) for place, offset in come_to.items()}
+                if not dry_run:
+                    consumer.commit({place: reached[place].committed() for place in come_to}, timeout_ms=COMMIT_MS)
+                position.consumed += len(batch)
+                if progress is not None:
+                    progress(position, f"{sum(sender.done.sent.values()):,} of {position.consumed:,} sent")
+                if stop.is_set():
+                    sender.done.interrupted = True
+                    break
+    return sender.done
+
+
+class _Sender:
+    """Sends batches of letters back and counts; knows which records it sent of late, and which topics are there."""
+
+    def __init__(self, config: Config, connection: Connection, *, dry_run: bool) -> None:
+        self.done = Replayed()
+        self._connection = connection
+        self._topics = Topics.under(config.kafka.prefix)
+        self._dry_run = dry_run
+        self._sizes: dict[str, int] = {}
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._outbox: Outbox | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._admin = self._connection.admin()
+            opened.callback(self._admin.close)
+            if not self._dry_run:
+                self._outbox = Outbox(self._connection, self._topics)
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        if self._outbox is not None:
+            (self._outbox.close if kind is None else self._outbox.abandon)()
+        self._opened.close()
+
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Send letters in the order that their records had; return when all are acknowledged."""
+        for letter in order_of_origin(letters):
             origin = letter.origin
-            if origin is None or origin.partition >= sizes.get(origin.topic, 0):
-                done.homeless += 1
-                continue
-            mark = blake2b(origin.topic.encode() + b"\0" + letter.record, digest_size=16).digest()
-            if mark in known:
-                done.repeated += 1
-                continue
-            known.add(mark)
-            if outbox is not None:
-                outbox.send(origin.topic, None, letter.record, partition=origin.partition)
-            done.sent[origin.topic, letter.reason] += 1
-        if outbox is not None:
-            outbox.flush()
+            if origin is None or origin.partition >= self._size(origin.topic):
+                self.done.homeless += 1
+            elif letter.cut:
+                self.done.cut += 1
+            elif self._seen(letter, origin.topic):
+                self.done.repeated += 1
+            else:
+                if self._outbox is not None:
+                    self._outbox.send(origin.topic, letter.key, letter.record, partition=origin.partition)
+                self.done.sent[origin.topic, letter.reason] += 1
+        if self._outbox is not None:
+            self._outbox.flush()
+
+    def _size(self, topic: str) -> int:
+        if topic not in self._sizes:
+            self._sizes[topic] = partitions_of(self._admin, [topic]).get(topic, 0)
+        return self._sizes[topic]
+
+    def _seen(self, letter: Letter, topic: str) -> bool:
+        parts = (topic.encode(), b"" if letter.key is None else b"=" + letter.key, letter.record)
+        mark = blake2b(b"".join(len(part).to_bytes(8, "little") + part for part in parts), digest_size=16).digest()
+        if mark in self._known:
+            return True
+        self._known[mark] = None
+        if len(self._known) > MOST_MARKS:
+            self._known.popitem(last=False)
+        return False
+
+
+def _place(letter: Letter) -> TopicPartition:
+    return TopicPartition(letter.at.topic, letter.at.partition)
+
+
+def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+    batch: list[Letter] = []
+    size = 0
+    for letter in letters:
+        batch.append(letter)
+        size += len(letter.record)
+        if len(batch) >= MOST_LETTERS or size >= MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Let the first Ctrl-C ask for an end in order; the second interrupts as always."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
     finally:
-        if outbox is not None:
-            outbox.close()
-    return done
+        signal.signal(signal.SIGINT, before)
 
 
 def told(done: Replayed, *, dry_run: bool) -> list[str]:
@@ -137,88 +263,11 @@ def told(done: Replayed, *, dry_run: bool) -> list[str]:
     if done.repeated:
         lines.append(f"left out {done.repeated:,}: the same record as another dead letter")
     if done.homeless:
-        lines.append(f"left out {done.homeless:,}: the topic or partition they came from is not there")
-    return lines or ["there is nothing to send"]
-
-
-def table(letters: Sequence[Letter]) -> Table:
-    """Return dead letters as a table for people."""
-    shown = Table(box=None, pad_edge=False)
-    for name in ("failed at", "reason", "from", "record", "detail"):
-        shown.add_column(name, no_wrap=name != "detail", overflow="fold")
-    for letter in letters:
-        start = letter.record[:32].decode(errors="replace")
-        shown.add_row(
-            rfc3339(letter.time_ms),
-            letter.reason,
-            letter.source if letter.origin is None else f"{letter.source}@{letter.origin.offset}",
-            Text(f"{len(letter.record):,} B: {''.join(c if c.isprintable() else '·' for c in start)}"),
-            Text(letter.detail),
+        lines.append(
+            f"left out {done.homeless:,}: the topic or partition they came from is not there; `--all` sends them once it is"
         )
-    return shown
-
-
-def _order(letter: Letter) -> tuple[str, int, int]:
-    origin = letter.origin or letter.at
-    return (origin.topic, origin.partition, origin.offset)
-
-
-def _sizes(connection: Connection, names: list[str]) -> dict[str, int]:
-    admin = connection.admin()
-    try:
-        return partitions_of(admin, names)
-    except KafkaError as error:
-        raise ServiceError(f"the topics cannot be listed: {error}") from error
-    finally:
-        admin.close()
-
-
-@contextmanager
-def _reading(config: Config) -> Iterator[tuple[Any, list[TopicPartition]]]:
-    """Give a consumer of the dead letters, assigned to all their partitions, and those."""
-    connection = Connection(config.kafka)
-    topic = Topics.under(config.kafka.prefix).dead_letters
-    count = _sizes(connection, [topic]).get(topic)
-    if count is None:
-        raise ServiceError(f"topic {topic!r} does not exist: create it with `detector topics create`")
-    consumer = connection.consumer(max_poll_records=2000, fetch_max_wait_ms=50)
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(count)]
-        consumer.assign(partitions)
-        yield consumer, partitions
-    except KafkaError as error:
-        raise ServiceError(f"topic {topic!r} cannot be read: {error}") from error
-    finally:
-        consumer.close(autocommit=False)
-
-
-def _read(consumer: Any, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> Iterator[Letter]:
-    for partition, start in starts.items():
-        consumer.seek(partition, start)
-    silent = 0
-    while any(consumer.position(partition) < end for partition, end in ends.items()):
-        polled = consumer.poll(timeout_ms=POLL_MS)
-        silent = 0 if polled else silent + 1
-        if silent > PATIENCE_POLLS:
-            raise ServiceError("the dead letters cannot be read to their end: the broker is silent")
-        for partition, records in polled.items():
-            yield from (_letter(partition, record) for record in records if record.offset < ends[partition])
-
-
-def _letter(partition: TopicPartition, record: Any) -> Letter:
-    headers = {name: value.decode(errors="replace") for name, value in _pairs(record.headers)}
-    place = [headers.get(f"source_{name}", "") for name in ("topic", "partition", "offset")]
-    whole = bool(place[0]) and place[1].isdecimal() and place[2].isdecimal()
-    return Letter(
-        time_ms=record.timestamp,
-        reason=headers.get("reason", "unknown"),
-        detail=headers.get("detail", ""),
-        record=record.value or b"",
-        origin=Origin(place[0], int(place[1]), int(place[2])) if whole else None,
-        version=headers.get("detector_version", "unknown"),
-        at=Origin(partition.topic, partition.partition, record.offset),
-    )
-
-
-def _pairs(headers: Sequence[tuple[str, bytes | None]] | None) -> Iterator[tuple[str, bytes]]:
-    return ((name, value or b"") for name, value in headers or ())
+    if done.cut:
+        lines.append(f"left out {done.cut:,}: only their beginning was kept")
+    if done.interrupted:
+        lines.append("interrupted: the next run goes on from here")
+    return lines or ["there is nothing to send"]

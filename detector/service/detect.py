@@ -2,73 +2,54 @@
 
 Each partition of the queries topic has a shard of its own. Alerts and decisions leave at once; repeating them is harmless by
 their ids. Every few seconds a checkpoint writes the clients that changed to the state topic and the offsets reached to the
-group, in one transaction: either both hold or neither. A new owner reads the offset first and the state after it, so that the
-state is never older than the offset; an event that the state has already seen is known by its id.
+group, in one transaction: either both hold or neither. A new owner goes on where the state ends; an event that the state has
+already seen is known by its id.
 
 A worker that has lost its partitions without noticing (a zombie) cannot commit: the transaction carries its generation of the
 group, and the broker refuses it. It then forgets everything and starts from what was committed.
+
+While more is on its way to the broker than it takes, the partitions are paused; polling goes on, and with it the membership.
 """
 
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from kafka import TopicPartition
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import FencedInstanceIdError, KafkaError, KafkaTimeoutError
+from kafka.errors import AuthorizationError, FencedInstanceIdError, IllegalStateError, KafkaError
 
 from detector import render
 from detector.clock import Clock
 from detector.config import Config
-from detector.engine import Shard
-from detector.errors import ServiceError, SnapshotError
+from detector.engine import Shard, drifts
+from detector.errors import FatalError, ServiceError
 from detector.ingest.batch import Batch
 from detector.models.baseline import Baseline
 from detector.pipeline import NO_BASELINE, assembler_for
-from detector.service.archive import Archive
+from detector.service.archive import Archive, Checkpoint
 from detector.service.connection import Connection
+from detector.service.membership import Hand, Membership
 from detector.service.metrics import Metrics, records_waiting
 from detector.service.outbox import Origin, Outbox
-from detector.service.topics import Topics
+from detector.service.takeover import Owned, Takeover
+from detector.service.tolerance import Tolerance
+from detector.service.topics import Topics, grown
 from detector.service.wire import decode
 
 MOST_RECORDS = 2000
-QUICK_MS = 2000
-PATIENT_MS = 30_000
+CLOSE_MS = 3000
+DRIFT_EVERY_S = 30.0
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class Owned:
-    """A partition that is ours: its shard, the offset to process next, and the one last committed."""
-
-    shard: Shard
-    position: int
-    committed: int
-
-
-class _Hand(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
-    """Takes partitions over and gives them up; called from the client's own thread."""
-
-    def __init__(self, stage: "DetectStage") -> None:
-        self._stage = stage
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._stage.gained(assigned)
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._stage.giving_up(revoked)
-
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self._stage.lost(lost)
-
-
 class DetectStage:
-    """Reads the queries topic as one member of the detect group."""
+    """Reads the queries topic as one member of the detect group.
+
+    Clients are dealt over `partitions`; what lies in others is nobody's. `stop` ends a restore that is under way.
+    """
 
     def __init__(
         self,
@@ -76,14 +57,17 @@ class DetectStage:
         baseline: Baseline | None,
         connection: Connection,
         topics: Topics,
+        partitions: int,
         clock: Clock,
         member: str | None,
         metrics: Metrics | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._settings = config.engine_settings()
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
         self._assembler = assembler_for(config, self._baselines, clock)
+        self._tolerance = Tolerance(config.kafka.dead_letter_ratio)
         self._topics = topics
         self._session_s = config.kafka.session_seconds
         self._every_s = config.kafka.checkpoint_seconds
@@ -91,14 +75,18 @@ class DetectStage:
         self._clock = clock
         self._metrics = metrics or Metrics()
         self._measured = 0.0
+        self._drift_due = time.monotonic() + DRIFT_EVERY_S
+        self._misfits: set[str] = set()  # models whose calibration no longer fits
         self._joined = False
-        self._archive = Archive(connection, topics, config.kafka.group_id, self._metrics.beat)
+        self._partitions = partitions
+        self._stop = stop or threading.Event()
+        self._archive = Archive(connection, topics, config.kafka.group_id, partitions, self._metrics.beat)
         self._owned: dict[TopicPartition, Owned] = {}
         self._fresh: set[TopicPartition] = set()
         self._lock = threading.RLock()
         self._due = time.monotonic() + self._every_s
         self._polled = time.monotonic()
-        self._consumer = connection.consumer(
+        self._consumer = connection.reader(
             group=config.kafka.group_id, member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
         )
         try:
@@ -106,8 +94,21 @@ class DetectStage:
         except ServiceError:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
+        self._takeover = Takeover(
+            self._consumer,
+            self._archive,
+            topics,
+            config.kafka,
+            partitions,
+            lambda: Shard(self._settings, self._baselines),
+            self._metrics.beat,
+            self._stop.is_set,
+        )
         names = list(config.kafka.input_topics) if self._keyed else [topics.queries]
-        self._consumer.subscribe(names, listener=_Hand(self))
+        self._consumer.subscribe(names, listener=Hand(self))
+        self._membership = Membership(self._consumer, static=member is not None)
+        self._held_up = False
+        self._misfit: TopicPartition | None = None
         self.processed = 0
 
     @property
@@ -123,7 +124,10 @@ class DetectStage:
     def gained(self, partitions: Iterable[TopicPartition]) -> None:
         """Note that partitions are ours now; their state is restored before the next event is processed."""
         with self._lock:
-            self._fresh.update(partitions)
+            ours = {partition for partition in partitions if partition.partition < self._partitions}
+            self._fresh.update(ours)
+            if self._keyed:
+                self._misfit = next(iter(set(partitions) - ours), self._misfit)
 
     def giving_up(self, partitions: Iterable[TopicPartition]) -> None:
         """Hand partitions over: their state is committed before anybody else may have them."""
@@ -146,9 +150,13 @@ class DetectStage:
 
     def step(self, timeout_ms: int) -> int:
         """Take what has arrived; return how many records that were. A checkpoint is made when it is due."""
-        self._restore()
+        self._restore_one()
+        self._hold_up()
         self._polled = time.monotonic()
         polled = self._consumer.poll(timeout_ms=timeout_ms)
+        self._membership.settle()
+        if self._misfit is not None:
+            raise FatalError(grown(self._misfit.topic, self._topics.state, self._partitions))
         count = 0
         with self._lock:
             try:
@@ -158,9 +166,9 @@ class DetectStage:
                     if owned is not None and fresh:
                         self._take(partition, owned, fresh)
                         count += len(fresh)
-                if time.monotonic() >= self._due:
+                if time.monotonic() >= self._due and not self._held_up:
                     self.checkpoint()
-            except FencedInstanceIdError:
+            except (FatalError, FencedInstanceIdError, AuthorizationError):
                 raise
             except (ServiceError, KafkaError) as error:
                 log.warning("starting again from the last commit", cause=str(error))
@@ -168,6 +176,26 @@ class DetectStage:
         self.processed += count
         self._measure()
         return count
+
+    def _hold_up(self) -> None:
+        """Pause what cannot be taken in: partitions without their state, and all while too much is on its way out."""
+        try:
+            held_up = self._outbox.full or (time.monotonic() >= self._due and not self._outbox.settled())
+        except ServiceError as error:
+            log.warning("starting again from the last commit", cause=str(error))
+            with self._lock:
+                self._forget()
+            held_up = False
+        if held_up != self._held_up:
+            log.info("Kafka takes the results slowly: partitions paused" if held_up else "partitions go on")
+        assigned = self._consumer.assignment()
+        with self._lock:
+            paused = set(assigned) if held_up else assigned - self._owned.keys()
+        before = self._consumer.paused()
+        self._consumer.pause(*(paused - before))
+        self._consumer.resume(*(before - paused))
+        self._held_up = held_up
+        self._metrics.held_up("detect", held_up)
 
     def _measure(self) -> None:
         """Set the gauges, about once a second."""
@@ -179,11 +207,23 @@ class DetectStage:
             self._metrics.tracked(sum(owned.shard.clients for owned in self._owned.values()))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
+            if time.monotonic() >= self._drift_due:
+                self._measure_drift()
+
+    def _measure_drift(self) -> None:
+        """Compare the clients of all our partitions with the calibration, and say when it no longer fits, or fits again."""
+        self._drift_due = time.monotonic() + DRIFT_EVERY_S
+        for model, drift in drifts(owned.shard for owned in self._owned.values()).items():
+            self._metrics.drift(model, drift.evidence, drift.distance)
+            if drift.fits == (model in self._misfits):
+                self._misfits ^= {model}
+                tell = log.info if drift.fits else log.warning
+                tell("baseline", model=model, finding=drift.tell(), evidence=drift.evidence, distance=drift.distance)
 
     def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
         values = [record.value or b"" for record in records]
         offsets = [record.offset for record in records]
-        by_offset = dict(zip(offsets, values, strict=True))
+        by_offset = dict(zip(offsets, records, strict=True))
         batches: list[Batch]
         if self._keyed:
             batches, rejections = self._assembler.assemble(values, partition.topic, first_line=1, first_sequence=0)
@@ -201,10 +241,11 @@ class DetectStage:
             # Stopped for so long, the partitions are somebody else's by now, whose decisions ours must not follow.
             raise ServiceError(f"this process stood still for more than {self._session_s:g} seconds")
         refused += [(refusal.sequence, refusal.reason, refusal.detail) for refusal in outputs.refusals]
+        self._tolerance.note(len(records), [(reason, detail) for _, reason, detail in refused])
         for offset, reason, detail in sorted(refused):
-            self._outbox.dead_letter(
-                reason, detail, by_offset.get(offset), Origin(partition.topic, partition.partition, offset)
-            )
+            record = by_offset.get(offset)
+            value, key = (None, None) if record is None else (record.value, record.key)
+            self._outbox.dead_letter(reason, detail, value, Origin(partition.topic, partition.partition, offset), key)
         self._outbox.publish(outputs, self._stamp)
         self._metrics.published(outputs, self._clock.now_ms())
         owned.position = offsets[-1] + 1
@@ -221,8 +262,10 @@ class DetectStage:
             return
         self._outbox.flush()
         self._archive.save(
-            {partition.partition: owned.shard.snapshot(changed_only=True) for partition, owned in moved.items()},
-            {partition: owned.position for partition, owned in moved.items()},
+            {
+                partition: Checkpoint(owned.shard.snapshot(changed_only=True), owned.position)
+                for partition, owned in moved.items()
+            },
             self._consumer.group_metadata(),
         )
         for owned in moved.values():
@@ -235,52 +278,26 @@ class DetectStage:
         self._fresh.update(self._owned)
         self._owned.clear()
 
-    def _restore(self) -> None:
+    def _restore_one(self) -> None:
+        """Restore one partition that waits for it, so that the others go on in between."""
         with self._lock:
-            waiting = sorted(self._fresh)
-        for partition in waiting:
-            started = time.perf_counter()
-            committed = self._committed(partition)
-            shard = Shard(self._settings, self._baselines)
+            partition = min(self._fresh, default=None)
+        if partition is None:
+            return
+        started = time.perf_counter()
+        owned = self._takeover.restore(partition)
+        with self._lock:
+            if owned is None or partition not in self._fresh:
+                return
+            self._fresh.discard(partition)
             try:
-                shard.restore(self._archive.read(partition.partition))
-            except SnapshotError as error:
-                raise SnapshotError(f"topic {self._topics.state!r}, partition {partition.partition}: {error}") from error
-            begin = self._consumer.beginning_offsets([partition])[partition]
-            end = self._consumer.end_offsets([partition])[partition]
-            start = begin if committed is None or not begin <= committed <= end else committed
-            with self._lock:
-                if partition not in self._fresh:
-                    continue
-                try:
-                    self._consumer.seek(partition, start)
-                except ValueError:  # it was taken away meanwhile
-                    self._fresh.discard(partition)
-                    continue
-                self._owned[partition] = Owned(shard, start, start if start == committed else -1)
-                self._fresh.discard(partition)
-            self._metrics.restored(time.perf_counter() - started)
-            if committed is not None and start != committed:
-                log.warning(
-                    "the topic no longer holds the offset reached: going on at the beginning of what is left",
-                    topic=partition.topic,
-                    partition=partition.partition,
-                    reached=committed,
-                    begins=begin,
-                    ends=end,
-                )
-
-    def _committed(self, partition: TopicPartition) -> int | None:
-        """Return the offset reached; an unfinished commit of a former owner is ended first."""
-        try:
-            return self._offset(partition, QUICK_MS)
-        except KafkaTimeoutError:
-            self._archive.release(partition.partition)
-            return self._offset(partition, PATIENT_MS)
-
-    def _offset(self, partition: TopicPartition, timeout_ms: int) -> int | None:
-        offset: int | None = self._consumer.committed(partition, timeout_ms=timeout_ms)
-        return offset
+                self._consumer.seek(partition, owned.position)
+            except (IllegalStateError, KeyError, ValueError):  # it was taken away meanwhile
+                return
+            self._owned[partition] = owned
+        seconds = time.perf_counter() - started
+        self._metrics.restored(seconds)
+        log.info("state restored", partition=partition.partition, clients=owned.shard.clients, seconds=round(seconds, 3))
 
     def close(self) -> None:
         """Commit what was done and leave the group."""
@@ -289,7 +306,7 @@ class DetectStage:
                 self.checkpoint()
             except (ServiceError, KafkaError):
                 self._forget()
-        self._consumer.close(autocommit=False)
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
         self._archive.close()
         self._outbox.close()
 

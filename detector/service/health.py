@@ -38,12 +38,24 @@ class HealthServer:
     no login, so by default it listens on this machine only.
     """
 
-    def __init__(self, section: ServiceSection, metrics: Metrics, ready: Callable[[], bool], *, offset: int = 0) -> None:
-        """Describe a server; `offset` is added to the configured port, for the several workers of one machine."""
+    def __init__(
+        self,
+        section: ServiceSection,
+        metrics: Metrics,
+        ready: Callable[[], bool],
+        *,
+        offset: int = 0,
+        degraded: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Describe a server; `offset` is added to the configured port, for the several workers of one machine.
+
+        `degraded` says what does not work although the worker is ready.
+        """
         self._host = section.host
         self._wanted = section.port + offset if section.port > 0 else section.port
         self._metrics = metrics
         self._ready = ready
+        self._degraded = degraded
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -84,7 +96,8 @@ class HealthServer:
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck: the loop last came round %d s ago\n" % still_s)
             case "/readyz":
                 if self._ready():
-                    return Answer(HTTPStatus.OK, b"ready\n")
+                    trouble = self._degraded()
+                    return Answer(HTTPStatus.OK, f"ready, degraded: {trouble}\n".encode() if trouble else b"ready\n")
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: connecting, or restoring the state of partitions\n")
             case "/metrics":
                 return Answer(HTTPStatus.OK, self._metrics.text(), CONTENT_TYPE)

@@ -3,55 +3,79 @@
 No serving stack keys its log by client, and a client's state must live in one place; so events are validated and written anew
 under their client. What cannot be used goes to the dead letters with its original bytes. Offsets are committed only when both
 are acknowledged, so after a crash some records are written twice; the engine knows them by their ids.
+
+A client's partition is computed here, from the number of partitions that the state has: partitions that somebody adds to the
+queries topic take no client away from its state. Partitions added to an input topic are read from their beginning.
 """
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
-from kafka import OffsetAndMetadata, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import FencedInstanceIdError, KafkaError
 
 from detector.clock import Clock
 from detector.config import Config
 from detector.engine import ModelBaseline
 from detector.errors import ServiceError
+from detector.partition import partition_of
 from detector.pipeline import assembler_for
 from detector.service.connection import Connection
+from detector.service.membership import Membership
 from detector.service.merge import Merger
 from detector.service.metrics import Metrics, records_waiting
 from detector.service.outbox import Origin, Outbox
+from detector.service.pace import Pace, reached
+from detector.service.tolerance import Tolerance
 from detector.service.topics import Topics
 from detector.service.wire import encode
 
 MOST_RECORDS = 2000
 COMMIT_PATIENCE_MS = 10_000
+CLOSE_MS = 3000
+METADATA_MS = 60_000  # until partitions that were added to a topic are read
+PLACES_KNOWN = 100_000  # clients whose partition is remembered
+AGAIN_S = 0.5  # until a commit that failed is tried again
+TELL_EVERY_S = 1.0  # while we wait for other workers, how often they hear how far we are
 
 log = structlog.get_logger(__name__)
 
 
 class IngestStage:
-    """Reads the input topics as one member of the ingest group."""
+    """Reads the input topics as one member of the ingest group; clients are dealt over `partitions`."""
 
     def __init__(
         self,
         config: Config,
         connection: Connection,
         topics: Topics,
+        partitions: int,
         clock: Clock,
         known: Mapping[str, ModelBaseline],
         metrics: Metrics | None = None,
         member: str | None = None,
     ) -> None:
         self._assembler = assembler_for(config, known, clock)
+        self._tolerance = Tolerance(config.kafka.dead_letter_ratio)
         self._topics = topics
+        self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
         self._consumer = connection.consumer(
-            group=f"{config.kafka.group_id}.ingest", member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
+            group=f"{config.kafka.group_id}.ingest",
+            member=member,
+            max_poll_records=MOST_RECORDS,
+            fetch_max_wait_ms=50,
+            metadata_max_age_ms=METADATA_MS,
         )
         self._metrics = metrics or Metrics()
         self._reached: dict[TopicPartition, int] = {}
+        self._told = 0.0
+        self._again = 0.0
+        self._held_up = False
+        self._written: dict[TopicPartition, tuple[int, float]] = {}
         self._measured = 0.0
         try:
             self._outbox = Outbox(connection, topics, self._metrics)
@@ -59,7 +83,14 @@ class IngestStage:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
         self._consumer.subscribe(list(config.kafka.input_topics))
+        self._membership = Membership(self._consumer, static=member is not None)
         self._merger = Merger()
+        self._pace = Pace(
+            self._consumer,
+            config.kafka.input_topics,
+            slack_ms=int(config.engine.lateness_minutes * 60_000 / 2),
+            patience_s=config.kafka.session_seconds + 15.0,
+        )
         self.read = 0
         self.invalid = 0
 
@@ -68,30 +99,55 @@ class IngestStage:
 
         Raises `ServiceError` when something written was not acknowledged; a new stage then starts from the last commit.
         """
+        if self._held_up:
+            self._consumer.pause(*self._consumer.assignment())
         polled = self._consumer.poll(timeout_ms=timeout_ms)
-        self._merger.add(polled, self._consumer.assignment())
+        self._membership.settle()
+        assigned = self._consumer.assignment()
+        self._merger.add(polled, assigned)
         for partition, records in polled.items():
             self._reached.setdefault(partition, records[0].offset)
-        due = list(self._merger.due(self._consumer))
         self._measure()
-        if not due:
-            return 0
-        self._take(due)
-        self._outbox.flush()
-        reached = {partition: OffsetAndMetadata(record.offset + 1, "", -1) for partition, record in due}
+        due = [] if self._held_up else list(self._merger.due(self._consumer, self._pace.bound(assigned)))
+        if due:
+            self._take(due)
+            self._written |= {partition: (record.offset + 1, record.timestamp) for partition, record in due}
+        self._hold_up(held_up=not self._outbox.settled())
+        if not self._held_up:
+            self._commit(assigned)
+        self.read += len(due)
+        return len(due)
+
+    def _hold_up(self, *, held_up: bool) -> None:
+        """Take nothing more in while what was written is on its way; polling goes on, so that we stay a member."""
+        if held_up != self._held_up:
+            log.info("Kafka takes the events slowly: partitions paused" if held_up else "partitions go on")
+        self._held_up = held_up  # the merger resumes them
+        self._metrics.held_up("ingest", held_up)
+
+    def _commit(self, assigned: Collection[TopicPartition]) -> None:
+        """Commit what was written, with the time that each partition has reached; without anything new, now and then.
+
+        What cannot be committed, during a rebalance for instance, is tried again, as long as the partition is ours.
+        """
+        self._written = {partition: place for partition, place in self._written.items() if partition in assigned}
+        now = time.monotonic()
+        if now < self._again or not (self._written or (len(self._merger) and now > self._told + TELL_EVERY_S)):
+            return
+        waiting = {partition: (record.offset, record.timestamp) for partition, record in self._merger.heads().items()}
         try:
-            self._consumer.commit(reached, timeout_ms=COMMIT_PATIENCE_MS)
+            self._consumer.commit(reached(self._written | waiting), timeout_ms=COMMIT_PATIENCE_MS)
         except FencedInstanceIdError:
             raise
         except KafkaError as error:
             # What was written is written; whoever reads these records again writes repeats, which the engine knows.
             log.warning("offsets not committed", cause=str(error))
-        else:
-            self._metrics.committed("ingest")
-        for partition, offset in reached.items():
-            self._reached[partition] = offset.offset
-        self.read += len(due)
-        return len(due)
+            self._again = time.monotonic() + AGAIN_S
+            return
+        self._told = now
+        self._metrics.committed("ingest")
+        self._reached |= {partition: offset for partition, (offset, _) in self._written.items()}
+        self._written = {}
 
     def _measure(self) -> None:
         """Set the gauges, about once a second."""
@@ -101,31 +157,33 @@ class IngestStage:
         assigned = self._consumer.assignment()
         self._reached = {partition: reached for partition, reached in self._reached.items() if partition in assigned}
         self._metrics.lag("ingest", records_waiting(self._consumer, self._reached))
-        if not len(self._merger):
+        if not len(self._merger) and not self._written:
             self._metrics.committed("ingest")
 
     def _take(self, due: list[tuple[TopicPartition, Any]]) -> None:
         batches, rejections = self._assembler.assemble(
             [record.value or b"" for _, record in due], "log", first_line=1, first_sequence=0
         )
-        ordered: dict[int, tuple[bytes, bytes]] = {}
+        self._tolerance.note(len(due), [(rejection.reason, rejection.detail) for rejection in rejections])
+        ordered: dict[int, tuple[str, bytes]] = {}
         for batch in batches:
             for place, client, value in zip(batch.sequence.tolist(), batch.client, encode(batch), strict=True):
-                ordered[place] = (client.encode(), value)
+                ordered[place] = (client, value)
         for place in sorted(ordered):
-            self._outbox.send(self._topics.queries, *ordered[place])
+            client, value = ordered[place]
+            self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client))
         for topic, records in Counter(partition.topic for partition, _ in due).items():
             self._metrics.consumed(topic, records)
         for rejection in rejections:
             partition, record = due[rejection.sequence]
             origin = Origin(partition.topic, partition.partition, record.offset)
-            self._outbox.dead_letter(rejection.reason, rejection.detail, record.value, origin)
+            self._outbox.dead_letter(rejection.reason, rejection.detail, record.value, origin, record.key)
         self.invalid += len(rejections)
 
     def close(self) -> None:
         """Leave the group."""
         self._outbox.close()
-        self._consumer.close(autocommit=False)
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 
     def abandon(self) -> None:
         """Drop everything at once."""

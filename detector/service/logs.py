@@ -2,11 +2,13 @@
 
 A client's id is personal data in many places, so what is logged under ``client`` is a keyed digest of it, except at level
 debug: the same client has the same digest in every line, and who has the operator's seed can compute it. Passwords are cut
-out of every line, wherever they came from; the Kafka client's own warnings go the same way as ours.
+out of every line, wherever they came from, and so is whatever looks like a JSON Web Token, since tokens come and go; the Kafka
+client's own warnings go the same way as ours.
 """
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Collection, MutableMapping
 from hashlib import blake2b
@@ -19,6 +21,8 @@ Event = MutableMapping[str, Any]
 
 MASK = "***"
 CLIENT_LIBRARY = "kafka"
+
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")  # base64 of '{"', claims, signature
 
 
 def digest(client: str, seed: int) -> str:
@@ -59,7 +63,7 @@ class CutOut:
         """Return the line without them."""
         for form in self._forms:
             line = line.replace(form, MASK)
-        return line
+        return _TOKEN.sub(MASK, line)
 
 
 def configure(

@@ -3,22 +3,26 @@
 After a pause every partition of a log holds hours of records, and the broker hands them out partition by partition. Written on
 in that order, most of a client's events would come long after later ones and be refused as late. So records wait until no
 partition can still bring earlier ones: those that are behind hold the others back, those that are read to their end do not.
+One that is behind and brings nothing at all, since its broker is away, holds the others back for a while only.
 """
 
+import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Protocol
 
 from kafka import TopicPartition
 
 ENOUGH = 4000  # records of a partition that wait before it is paused
+ENOUGH_BYTES = 16 * 1024 * 1024  # likewise
+PATIENCE_S = 30.0  # with a partition that brings nothing
 
 
 class Consumer(Protocol):
     """The few methods of the client that merging needs."""
 
-    def position(self, partition: TopicPartition) -> int | None:
-        """Offset of the next record."""
+    def position(self, partition: TopicPartition, timeout_ms: int) -> int | None:
+        """Offset of the next record, if it is known by then."""
 
     def highwater(self, partition: TopicPartition) -> int | None:
         """Offset behind the last record, as far as is known."""
@@ -33,34 +37,51 @@ class Consumer(Protocol):
 class Merger:
     """Holds polled records back until their turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._waiting: dict[TopicPartition, deque[Any]] = {}
+        self._bytes: dict[TopicPartition, int] = {}
         self._latest: dict[TopicPartition, float] = {}
+        self._brought: dict[TopicPartition, float] = {}
 
     def __len__(self) -> int:
         """Return how many records wait."""
         return sum(map(len, self._waiting.values()))
 
+    def heads(self) -> dict[TopicPartition, Any]:
+        """Return the record of each partition that is the next to come out, where one waits."""
+        return {partition: waiting[0] for partition, waiting in self._waiting.items() if waiting}
+
     def add(self, polled: dict[TopicPartition, list[Any]], assigned: Collection[TopicPartition]) -> None:
         """Take polled records in, and forget those of partitions that are no longer ours."""
         for partition in [known for known in self._waiting if known not in assigned]:
-            del self._waiting[partition]
+            for figures in (self._waiting, self._bytes, self._latest, self._brought):
+                figures.pop(partition)
+        now = self._monotonic()
         for partition in assigned:
             waiting = self._waiting.setdefault(partition, deque())
+            records = polled.get(partition, ())
+            if records or partition not in self._brought:
+                self._brought[partition] = now
             # Times within a partition are not quite in order. It has come as far as the latest that waits.
             known = self._latest.get(partition, float("-inf")) if waiting else float("-inf")
-            waiting.extend(polled.get(partition, ()))
-            self._latest[partition] = max([known, *(record.timestamp for record in polled.get(partition, ()))])
+            waiting.extend(records)
+            self._bytes[partition] = self._bytes.get(partition, 0) + sum(map(_size, records))
+            self._latest[partition] = max([known, *(record.timestamp for record in records)])
 
-    def due(self, consumer: Consumer) -> Iterator[tuple[TopicPartition, Any]]:
-        """Yield the records whose turn it is, by time, and steer which partitions are fetched."""
-        bound = float("inf")
+    def due(self, consumer: Consumer, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
+        """Yield the records whose turn it is, by time, none later than `until`, and steer which partitions are fetched."""
+        bound = until
+        now = self._monotonic()
         for partition, waiting in self._waiting.items():
-            full = len(waiting) >= ENOUGH
+            full = len(waiting) >= ENOUGH or self._bytes[partition] >= ENOUGH_BYTES
             (consumer.pause if full else consumer.resume)(partition)
+            if full:
+                self._brought[partition] = now
             end = consumer.highwater(partition)
-            behind = end is None or (consumer.position(partition) or 0) < end
-            if behind or full:
+            behind = end is None or (consumer.position(partition, timeout_ms=0) or 0) < end
+            silent = not waiting and now - self._brought[partition] > PATIENCE_S
+            if (behind and not silent) or full:
                 bound = min(bound, self._latest[partition] if waiting else float("-inf"))
         while True:
             heads = [(waiting[0].timestamp, partition) for partition, waiting in self._waiting.items() if waiting]
@@ -69,4 +90,10 @@ class Merger:
             moment, partition = min(heads)
             if moment > bound:
                 return
-            yield partition, self._waiting[partition].popleft()
+            record = self._waiting[partition].popleft()
+            self._bytes[partition] -= _size(record)
+            yield partition, record
+
+
+def _size(record: Any) -> int:
+    return len(record.value or b"")

@@ -19,8 +19,9 @@ from detector.render import SEVERITIES, action_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-StageName = Literal["ingest", "detect"]
+StageName = Literal["ingest", "detect", "ship"]
 Eviction = Literal["capacity", "handed_over"]
+Sent = Literal["delivered", "repeated", "refused"]
 Place = tuple[str, int]
 
 
@@ -100,6 +101,45 @@ class Metrics:
         self._setbacks = Counter(
             "detector_setbacks_total", "Times that a stage went back to its last commit after a fault", ["stage"], registry=own
         )
+        self._held_up = Gauge(
+            "detector_held_up", "1 while a stage takes nothing in, as Kafka takes its results slowly", ["stage"], registry=own
+        )
+        self._sink_documents = Counter(
+            "detector_sink_documents_total",
+            "Documents by receiver, and whether it has them, had them before, or refused them for good",
+            ["sink", "outcome"],
+            registry=own,
+        )
+        self._sink_up = Gauge(
+            "detector_sink_up", "1 while a receiver takes what it is given, 0 while it does not", ["sink"], registry=own
+        )
+        self._sink_retries = Counter(
+            "detector_sink_retries_total", "Attempts to deliver that failed and are made again", ["sink"], registry=own
+        )
+        self._sink_lag = Gauge(
+            "detector_sink_lag_messages",
+            "Records of the alerts and decisions that a receiver waits for",
+            ["sink"],
+            registry=own,
+        )
+        self._sink_current = Gauge(
+            "detector_sink_last_delivery_timestamp_seconds",
+            "When a receiver was last given something, or last had everything, in seconds since 1970",
+            ["sink"],
+            registry=own,
+        )
+        self._drift = Gauge(
+            "detector_baseline_drift",
+            "Evidence that clients are no longer like those the baseline was calibrated on, a decimal logarithm; 3 is telling",
+            ["model"],
+            registry=own,
+        )
+        self._drift_distance = Gauge(
+            "detector_baseline_drift_distance",
+            "How far the feature with most evidence of drift has moved: 0 as in calibration, 1 nothing in common",
+            ["model"],
+            registry=own,
+        )
         build = Gauge("detector_build_info", "1, with the version as a label", ["version"], registry=own)
         build.labels(version("detector")).set(1)
         ProcessCollector(registry=own)
@@ -147,9 +187,18 @@ class Metrics:
             self._lag.labels(topic, str(partition)).set(records)
         self._lagging[stage] = set(waiting)
 
+    def held_up(self, stage: StageName, held_up: bool) -> None:
+        """Note whether a stage waits for its results to be taken."""
+        self._held_up.labels(stage).set(held_up)
+
     def tracked(self, clients: int) -> None:
         """Set the number of clients held."""
         self._tracked.set(clients)
+
+    def drift(self, model: str, evidence: float, distance: float) -> None:
+        """Set how well the clients of a model fit its calibration; see `detector.models.drift`."""
+        self._drift.labels(model).set(evidence)
+        self._drift_distance.labels(model).set(distance)
 
     def evicted(self, cause: Eviction, clients: int) -> None:
         """Count clients that are no longer held."""
@@ -166,6 +215,26 @@ class Metrics:
     def set_back(self, stage: StageName) -> None:
         """Count that a stage starts again from its last commit."""
         self._setbacks.labels(stage).inc()
+
+    def sent(self, sink: str, outcome: Sent, documents: int = 1) -> None:
+        """Count documents that a receiver has taken or refused for good."""
+        self._sink_documents.labels(sink, outcome).inc(documents)
+
+    def sink_up(self, sink: str, *, up: bool) -> None:
+        """Note whether a receiver took what it was given last."""
+        self._sink_up.labels(sink).set(up)
+
+    def sending_again(self, sink: str) -> None:
+        """Count an attempt to deliver that failed."""
+        self._sink_retries.labels(sink).inc()
+
+    def sink_waiting(self, sink: str, records: int) -> None:
+        """Set how many records a receiver has not been given yet."""
+        self._sink_lag.labels(sink).set(records)
+
+    def sink_current(self, sink: str) -> None:
+        """Note that a receiver was given something, or has everything."""
+        self._sink_current.labels(sink).set(time.time())
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""

@@ -150,7 +150,8 @@ def produce(
             produced.interrupted = True
             flow.drain(LAST_PATIENCE_S)
     except ServiceError as error:
-        raise ServiceError(f"{error}\n{told(produced)}") from error
+        failed = connection.failure(error, f"{topic!r} cannot be written")
+        raise type(failed)(f"{failed}\n{told(produced)}") from error
     finally:
         if produced.acknowledged < produced.sent:
             Connection.drop(producer)
@@ -176,7 +177,7 @@ def _must_exist(connection: Connection, topic: str) -> None:
                 "of the configuration"
             )
     except KafkaError as error:
-        raise ServiceError(f"the topics cannot be listed: {error}") from error
+        raise connection.failure(error, "the topics cannot be looked at") from error
     finally:
         admin.close()
 

@@ -42,7 +42,7 @@ def set_up(connection: Connection, topics: Topics, inputs: Sequence[str], partit
             )
         return SetUp((*created, *missing), check(admin, topics))
     except KafkaError as error:
-        raise ServiceError(f"the topics cannot be created: {error}") from error
+        raise connection.failure(error, "the topics cannot be created") from error
     finally:
         admin.close()
 
@@ -62,7 +62,7 @@ def check_all(connection: Connection, topics: Topics, inputs: Sequence[str]) -> 
             faults.append(str(error))
         faults += absent(admin, inputs)
     except KafkaError as error:
-        raise ServiceError(f"the topics cannot be listed: {error}") from error
+        raise connection.failure(error, "the topics cannot be looked at") from error
     finally:
         admin.close()
     if faults:

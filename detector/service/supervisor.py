@@ -2,14 +2,20 @@
 
 Python computes on one core per process, so a machine is filled by as many workers as it has cores; Kafka deals the partitions
 out among them. A worker that dies is started anew, later each time; what it had not committed is done again. One that cannot
-even start, three times in a row, has settings that cannot work: then everything ends, with the sentence it died with.
+even start, three times in a row, has settings that cannot work: then everything ends, with the sentence it died with. So it
+does at once where a new start is no use: a permission is missing, or too many records are refused.
 
 Each of several workers is a static member of the group, named after the group, the host and its number, so that a restart
 within the session timeout moves no partitions. That is why only one supervisor of a group may run on a host; the second finds
-the health ports taken.
+the health ports taken. A single worker is a dynamic member: it is what an orchestrator runs, which gives each start another
+host name. When it ends in order its partitions are somebody else's within a second, and when it dies, after its session.
+
+Asked to end, a process ends within ten seconds whatever it does, waiting for a broker included; what it could not commit is
+done again by whoever has its partitions next.
 """
 
 import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -31,18 +37,20 @@ import structlog
 from detector.clock import SystemClock
 from detector.config import Config
 from detector.engine import EngineSettings, Shard
-from detector.errors import ConfigError, DetectorError, ServiceError
+from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
 from detector.ingest.batch import Batch, Sender
 from detector.models.baseline import Baseline
 from detector.service import logs
 from detector.service.health import HealthServer
 from detector.service.metrics import Metrics
 from detector.service.worker import Stage, Worker
+from detector.siem.receivers import receiver
 
-GRACE_S = 10.0
+GRACE_S = 8.0
 YOUNG_S = 30.0  # a worker that dies younger than this failed to start
 MOST_FAILED_STARTS = 3
 LONGEST_PAUSE_S = 30.0
+NO_USE = 3  # exit status of a worker that need not be started again
 
 log = structlog.get_logger(__name__)
 
@@ -72,13 +80,23 @@ def check(config: Config, stage: Stage) -> None:
         raise ConfigError("[kafka] bootstrap_servers is not set: there is no broker to run on")
     if kafka.keyed and stage == Stage.INGEST:
         raise ConfigError("[kafka] keyed is true, so there is no ingest stage: run --stage detect")
+    if stage in {Stage.ALL, Stage.SHIP}:
+        for entry in config.deliveries:
+            receiver(entry)  # a secret or certificate that cannot be used is told now
+    if stage == Stage.SHIP:
+        if not config.elasticsearch.hosts and not config.deliveries:
+            raise ConfigError("neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to ship to")
+        return
     if not kafka.input_topics and (kafka.keyed or stage != Stage.DETECT):
         raise ConfigError("[kafka] input_topics is empty: name the topics of the prediction logs")
 
 
 def start_logs(config: Config) -> None:
     """Set up this process's logs as configured."""
-    logs.configure(config.service.log_level, seed=config.engine.seed, secrets=[config.kafka.secret()])
+    secrets = [*config.kafka.secrets(), config.elasticsearch.secret(), *config.delivery_secrets()]
+    logs.configure(config.service.log_level, seed=config.engine.seed, secrets=secrets)
+    for name in ("elastic_transport", "elasticsearch"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us
 
 
 def member_name(group: str, number: int) -> str:
@@ -125,27 +143,34 @@ def _work(
     config: Config, load: BaselineLoader, stage: Stage, *, number: int, member: str | None, stop: threading.Event
 ) -> None:
     """Run one worker in this process, with its health server."""
-    metrics = Metrics()
-    baseline = load(config)
-    worker = Worker(config, baseline, SystemClock(), stage=stage, member=member, metrics=metrics)
-    with HealthServer(config.service, metrics, lambda: worker.status().ready, offset=number) as health:
-        log.info(
-            "worker starts",
-            stage=stage.value,
-            member=member,
-            baseline=baseline.version if baseline else None,
-            shadow=config.policy.shadow,
-            health_port=health.port,
-        )
-        warm_up()
-        metrics.beat()
-        gc.freeze()  # what is loaded by now stays; the collector need not walk it again
-        ended = threading.Event()
-        threading.Thread(target=_see_it_end, args=(stop, ended), name="grace", daemon=True).start()
-        try:
+    ended = threading.Event()
+    threading.Thread(target=_see_it_end, args=(stop, ended), name="grace", daemon=True).start()
+    try:
+        metrics = Metrics()
+        baseline = None if stage == Stage.SHIP else load(config)
+        worker = Worker(config, baseline, SystemClock(), stage=stage, member=member, metrics=metrics)
+        with HealthServer(
+            config.service,
+            metrics,
+            lambda: worker.status().ready,
+            offset=number,
+            degraded=lambda: worker.status().degraded,
+        ) as health:
+            log.info(
+                "worker starts",
+                stage=stage.value,
+                member=member,
+                baseline=baseline.version if baseline else None,
+                shadow=config.policy.shadow,
+                health_port=health.port,
+            )
+            if stage != Stage.SHIP:
+                warm_up()
+            metrics.beat()
+            gc.freeze()  # what is loaded by now stays; the collector need not walk it again
             worker.run(stop)
-        finally:
-            ended.set()
+    finally:
+        ended.set()
     log.info("worker ended")
 
 
@@ -174,7 +199,7 @@ def _child(config: Config, load: BaselineLoader, stage: Stage, number: int, last
     except DetectorError as error:
         with suppress(OSError):
             last_words.send(str(error))
-        raise SystemExit(1) from None
+        raise SystemExit(NO_USE if isinstance(error, FatalError) else 1) from None
 
 
 @dataclass(slots=True)
@@ -230,7 +255,7 @@ class _Supervisor:
         post.failed_starts = post.failed_starts + 1 if young else 1
         status = post.process.exitcode
         post.process = None
-        if young and post.failed_starts >= MOST_FAILED_STARTS:
+        if status == NO_USE or (young and post.failed_starts >= MOST_FAILED_STARTS):
             raise ServiceError(
                 said or f"worker {post.number} cannot start: it ended {post.failed_starts} times, status {status}"
             )
@@ -243,7 +268,7 @@ class _Supervisor:
         living = [post.process for post in self._posts if post.process is not None]
         for process in living:
             process.terminate()
-        until = time.monotonic() + GRACE_S + 2
+        until = time.monotonic() + GRACE_S + 1
         for process in living:
             process.join(max(until - time.monotonic(), 0.1))
             if process.is_alive():

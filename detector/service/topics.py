@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import InvalidTopicError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from detector.errors import ServiceError
 
 LARGEST_RECORD = 16 * 1024 * 1024  # a model's own state while it is learned holds some hundred inputs
 DAY_MS = 86_400_000
+ABSENT = {UnknownTopicOrPartitionError.errno, InvalidTopicError.errno}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,22 @@ def create(admin: KafkaAdminClient, topics: Topics, *, partitions: int, replicat
 
 
 def partitions_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, int]:
-    """Return how many partitions each of the topics has; those that do not exist are left out."""
-    existing = [name for name in names if name in set(admin.list_topics())]
-    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(existing)} if existing else {}
+    """Return how many partitions each of the topics has; those that do not exist are left out.
+
+    Raises the client's `TopicAuthorizationFailedError` for topics that we may not see, whether they exist or not.
+    """
+    described = admin.describe_topics(names) if names else []
+    denied = {topic["name"] for topic in described if topic["error_code"] == TopicAuthorizationFailedError.errno}
+    if denied:
+        raise TopicAuthorizationFailedError(denied)
+    return {topic["name"]: len(topic["partitions"]) for topic in described if topic["error_code"] not in ABSENT}
 
 
 def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = (), keyed: bool = False) -> int:
-    """Check that the topics exist and fit, and return the number of partitions of `queries`.
+    """Check that the topics exist and fit, and return over how many partitions clients are dealt: those of the state.
+
+    The queries may have more, which stay empty: partitions that somebody adds move no client. Where detection reads a log that
+    others key by client, partitions added there do move clients, away from their state: that is refused.
 
     `inputs` are prediction logs that have to exist, too; `keyed` says that detection reads them itself, instead of `queries`.
     Raises `ServiceError` with one line per fault and how to mend it.
@@ -86,10 +97,13 @@ def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = ()
     if keyed and len(inputs) != 1:
         faults.append(f"[kafka] keyed takes one input topic, since state lies by partition number; there are {len(inputs)}")
     source = inputs[0] if keyed and len(inputs) == 1 else topics.queries
-    if not faults and found[source] != found[topics.state]:
+    if not faults and keyed and found[source] > found[topics.state]:
+        faults.append(grown(source, topics.state, found[topics.state]))
+    elif not faults and found[source] < found[topics.state]:
         faults.append(
-            f"topic {topics.state!r} has {found[topics.state]} partitions and {source!r} has {found[source]}: "
-            "they must be equal, since each partition's state lies in the partition of the same number"
+            f"topic {topics.state!r} has {found[topics.state]} partitions and {source!r} has only {found[source]}: each "
+            "partition's state lies in the partition of the same number; add partitions if no state was ever saved, else use "
+            "another [kafka] prefix and group_id, with topics of equal size"
         )
     if not faults:
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in (topics.state, topics.decisions)]
@@ -102,4 +116,13 @@ def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = ()
                 )
     if faults:
         raise ServiceError("\n".join(faults))
-    return found[topics.queries]
+    return found[topics.state]
+
+
+def grown(source: str, state: str, partitions: int) -> str:
+    """Say that a log keyed by client has more partitions than its state, and what to do."""
+    return (
+        f"topic {source!r} has more partitions than {state!r}, which has {partitions}: the clients' state lies by partition "
+        "number, and most would be looked for in the wrong one; use another [kafka] prefix and group_id, with topics of the "
+        "new size, whose state begins empty"
+    )

@@ -1,9 +1,11 @@
 """A worker: one process that runs one stage or both until it is told to stop.
 
 A broker that is away is not an end: the worker says so, waits, and tries again, twice as long each time up to half a minute.
-Settings that cannot work (wrong password, missing topic, state of another baseline) end it at the start, with a sentence.
+Where nothing listens when it starts, it waits just so. Settings that cannot work (wrong password, missing topic, state of
+another baseline) end it with a sentence.
 """
 
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -14,17 +16,23 @@ from kafka.errors import FencedInstanceIdError, KafkaError
 
 from detector.clock import Clock
 from detector.config import Config
-from detector.errors import ServiceError
+from detector.errors import FatalError, ServiceError
 from detector.models.baseline import Baseline
 from detector.service import topics as topics_of
 from detector.service.connection import Connection
+from detector.service.deliver import Deliveries
 from detector.service.detect import DetectStage
 from detector.service.ingest import IngestStage
 from detector.service.metrics import Metrics
+from detector.service.ship import ShipStage
 from detector.service.topics import Topics
+from detector.siem.receivers import receiver
 
 POLL_MS = 20
 LONGEST_PAUSE_S = 30.0
+LISTEN_S = 5.0
+IDLE_S = 10.0  # after so long without a record we look whether the broker is there at all
+AWAY = "Kafka is away, trying again"
 
 log = structlog.get_logger(__name__)
 
@@ -35,17 +43,22 @@ class Stage(StrEnum):
     ALL = "all"
     INGEST = "ingest"
     DETECT = "detect"
+    SHIP = "ship"
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a worker is, for health checks: `ticked_s` is when its loop last came round (monotonic seconds)."""
+    """How a worker is, for health checks: `ticked_s` is when its loop last came round (monotonic seconds).
+
+    `degraded` says what does not work although the worker is ready: what waits for it is kept.
+    """
 
     ticked_s: float
     ready: bool
     read: int
     processed: int
     partitions: tuple[int, ...]
+    degraded: str | None = None
 
 
 class Worker:
@@ -64,25 +77,39 @@ class Worker:
         self._config = config
         self._baseline = baseline
         self._clock = clock
-        self._stage = Stage.DETECT if config.kafka.keyed else stage
+        self._stage = Stage.DETECT if config.kafka.keyed and stage != Stage.SHIP else stage
+        self._ships = stage in {Stage.ALL, Stage.SHIP} and bool(config.elasticsearch.hosts)
+        self._receivers = [receiver(entry) for entry in config.deliveries] if stage in {Stage.ALL, Stage.SHIP} else []
         self._member = member
         self._topics = Topics.under(config.kafka.prefix)
         self._ingest: IngestStage | None = None
         self._detect: DetectStage | None = None
+        self._ship: ShipStage | None = None
+        self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
+        self._looked = time.monotonic()
 
     def status(self) -> Status:
         """Return how the worker is; may be called from another thread."""
         detect = self._detect
         ingest = self._ingest
-        started = (ingest is not None or self._stage == Stage.DETECT) and (detect is not None or self._stage == Stage.INGEST)
+        started = (ingest is not None or self._stage not in {Stage.ALL, Stage.INGEST}) and (
+            detect is not None or self._stage not in {Stage.ALL, Stage.DETECT}
+        )
+        if self._stage == Stage.SHIP:  # besides detection it is not waited for
+            started = all(part is not None and part.ready for part in self._shipping())
         return Status(
             ticked_s=self._metrics.beat_s,
             ready=started and (detect is None or detect.ready),
             read=ingest.read if ingest is not None else 0,
             processed=detect.processed if detect is not None else 0,
             partitions=tuple(detect.partitions) if detect is not None else (),
+            degraded=next((part.trouble for part in self._shipping() if part is not None and part.trouble), None),
         )
+
+    def _shipping(self) -> list[ShipStage | Deliveries | None]:
+        """Return what ships here, None for what is not opened yet."""
+        return [*([self._ship] if self._ships else []), *([self._deliveries] if self._receivers else [])]
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then commit and leave.
@@ -91,17 +118,41 @@ class Worker:
         same member name; `SnapshotError` when the saved state cannot be used.
         """
         connection = Connection(self._config.kafka)
+        partitions = self._wait_for_broker(connection, stop)
+        if partitions is not None:
+            self._go_on(connection, partitions, stop)
+
+    def _wait_for_broker(self, connection: Connection, stop: threading.Event) -> int | None:
+        """Return over how many partitions clients are dealt, once the broker is there; None when told to stop before."""
+        pause_s = 1.0
+        while not stop.is_set():
+            try:
+                return self._look_around(connection)
+            except ServiceError as error:
+                if isinstance(error, FatalError) or self._listens():
+                    raise
+                log.warning(AWAY, cause=str(error), in_seconds=pause_s)
+                self._pause(stop, pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return None
+
+    def _look_around(self, connection: Connection) -> int:
         admin = connection.admin()
         try:
-            inputs = () if self._stage == Stage.DETECT and not self._config.kafka.keyed else self._config.kafka.input_topics
-            topics_of.check(admin, self._topics, inputs=inputs, keyed=self._config.kafka.keyed)
+            keyed = self._config.kafka.keyed and self._stage != Stage.SHIP
+            inputs = () if self._stage in {Stage.DETECT, Stage.SHIP} and not keyed else self._config.kafka.input_topics
+            return topics_of.check(admin, self._topics, inputs=inputs, keyed=keyed)
+        except KafkaError as error:
+            raise connection.failure(error, "the topics cannot be looked at") from error
         finally:
             admin.close()
+
+    def _go_on(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
         pause_s = 1.0
         try:
             while not stop.is_set():
                 try:
-                    self._open(connection)
+                    self._open(connection, partitions, stop)
                     while not stop.is_set():
                         self._turn()
                         pause_s = 1.0
@@ -112,7 +163,11 @@ class Worker:
                         "give each process a member name of its own"
                     ) from error
                 except (ServiceError, KafkaError) as error:
-                    log.warning("Kafka is away, trying again", cause=str(error), in_seconds=pause_s)
+                    failure = error if isinstance(error, FatalError) else connection.failure(error, "the service cannot go on")
+                    if isinstance(failure, FatalError):
+                        self._abandon()
+                        raise failure from error
+                    log.warning(AWAY, cause=str(error), in_seconds=pause_s)
                     self._abandon()
                     self._pause(stop, pause_s)
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -125,35 +180,89 @@ class Worker:
             self._metrics.beat()  # waiting is not being stuck
             stop.wait(min(left, 1.0))
 
-    def _open(self, connection: Connection) -> None:
+    def _open(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
         if self._stage in {Stage.ALL, Stage.INGEST} and self._ingest is None:
             known = self._baseline.models if self._baseline else {}
-            self._ingest = IngestStage(self._config, connection, self._topics, self._clock, known, self._metrics, self._member)
+            self._ingest = IngestStage(
+                self._config, connection, self._topics, partitions, self._clock, known, self._metrics, self._member
+            )
             self._metrics.beat()
         if self._stage in {Stage.ALL, Stage.DETECT} and self._detect is None:
             self._detect = DetectStage(
-                self._config, self._baseline, connection, self._topics, self._clock, self._member, self._metrics
+                self._config,
+                self._baseline,
+                connection,
+                self._topics,
+                partitions,
+                self._clock,
+                self._member,
+                self._metrics,
+                stop,
+            )
+        if self._ships and self._ship is None:
+            self._ship = ShipStage(
+                self._config,
+                connection,
+                self._topics,
+                self._clock,
+                self._metrics,
+                self._member,
+                alone=self._stage == Stage.SHIP,
+            )
+        if self._receivers and self._deliveries is None:
+            self._deliveries = Deliveries(
+                self._receivers, connection, self._topics, self._config.kafka.group_id, self._metrics, self._member
             )
 
     def _turn(self) -> None:
         self._metrics.beat()
+        busy = 0
         if self._ingest is not None:
-            self._ingest.step(POLL_MS if self._detect is None else POLL_MS // 2)
+            busy += self._ingest.step(POLL_MS if self._detect is None else POLL_MS // 2)
         if self._detect is not None:
-            self._detect.step(POLL_MS if self._ingest is None else POLL_MS // 2)
+            busy += self._detect.step(POLL_MS if self._ingest is None else POLL_MS // 2)
+        for part in self._shipping():
+            if part is not None:
+                part.step(POLL_MS if self._stage == Stage.SHIP else 0)
+        self._look_for_broker(idle=busy == 0)
+
+    def _look_for_broker(self, *, idle: bool) -> None:
+        """Raise `ServiceError` when nothing has come for a while because the broker is away: the client would never say so."""
+        now = time.monotonic()
+        if not idle:
+            self._looked = now
+        elif now > self._looked + IDLE_S:
+            if not self._listens():
+                raise ServiceError("nothing listens at any of [kafka] bootstrap_servers")
+            self._looked = time.monotonic()
+
+    def _listens(self) -> bool:
+        """Tell whether anything takes connections at one of the brokers; what is no address is for others to refuse."""
+        return any(map(_listens, self._config.kafka.bootstrap_servers))
 
     def _abandon(self) -> None:
-        """Drop the stages without committing; what they did since the last commit is done again."""
+        """Drop the stages without committing; what they did since the last commit is done again. Shipping sees to itself."""
         for stage in (self._ingest, self._detect):
             if stage is not None:
                 stage.abandon()
         self._ingest = self._detect = None
 
     def _close(self) -> None:
-        for stage in (self._ingest, self._detect):
+        for stage in (self._ingest, self._detect, self._ship, self._deliveries):
             if stage is not None:
                 try:
                     stage.close()
                 except (ServiceError, KafkaError) as error:
                     log.warning("left without a last commit", cause=str(error))
-        self._ingest = self._detect = None
+        self._ingest = self._detect = self._ship = self._deliveries = None
+
+
+def _listens(where: str) -> bool:
+    host, _, port = where.rpartition(":")
+    if not port.isdigit():
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTEN_S).close()
+    except (OSError, OverflowError):
+        return False
+    return True

@@ -26,7 +26,7 @@ from typing import Any
 import numba
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from detector.models.baseline import Baseline
 from tests.bench.bench_log import make_log

@@ -130,8 +130,14 @@ class Whole:
         shard.restore({(MODEL, SHARD_KEY): donors[MODEL, SHARD_KEY]})
         own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
         cohort = shard._cohorts[MODEL]
-        for i in range(clients):
-            cohort.restore(dump(msgspec.structs.replace(own[i % len(own)], client=f"c{i:06d}", ids=b"")))
+        step = 1000
+        for at in range(0, clients, step):
+            cohort.restore(
+                [
+                    dump(msgspec.structs.replace(own[i % len(own)], client=f"c{i:06d}", ids=b""))
+                    for i in range(at, min(at + step, clients))
+                ]
+            )
 
     @property
     def bytes_per_client(self) -> int:

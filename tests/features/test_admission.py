@@ -179,7 +179,7 @@ def test_the_table_holds_what_arrives_within_the_lateness() -> None:
         ids = [f"e{i}" for i in range(start, start + 250)]
         door.offer([0] * 250, ids, START + 10 * np.arange(start, start + 250))
         assert len(door.ledger.entries.key) <= 2 * SMALLEST_LEDGER
-    assert sum(map(len, door.ledger.of(door.state).values())) == LATENESS // 10 + 1
+    assert sum(map(len, door.ledger.of(door.state, door.kept).values())) == LATENESS // 10 + 1
 
 
 def test_a_saved_ledger_goes_on_as_it_was() -> None:
@@ -193,13 +193,20 @@ def test_a_saved_ledger_goes_on_as_it_was() -> None:
     other = Door(2)
     for name, column in door.state._asdict().items():
         getattr(other.state, name)[:] = column
-    for slot, pairs in door.ledger.of(door.state).items():
-        other.ledger.enter(slot, pairs, other.state, other.kept)
+    saved = door.ledger.of(door.state, door.kept)
+    pairs = np.concatenate(list(saved.values()))
+    owners = np.repeat(list(saved), [len(own) for own in saved.values()])
+    other.ledger.enter(owners, pairs, other.state, other.kept)
+    other.ledger.enter(owners[:50], pairs[:50], other.state, other.kept)  # again: they are there already
+    assert other.ledger._used == len(pairs)
     assert door.offer(slots, ids, times + 5)[0] == other.offer(slots, ids, times + 5)[0]
-    saved, again = door.ledger.of(door.state), other.ledger.of(other.state)
+    saved, again = door.ledger.of(door.state, door.kept), other.ledger.of(other.state, other.kept)
     assert saved.keys() == again.keys()
     for slot, pairs in saved.items():
         np.testing.assert_array_equal(pairs, again[slot])
+    (alone,) = door.ledger.of(door.state, np.array([False, True])).items()
+    assert alone[0] == 1
+    np.testing.assert_array_equal(alone[1], saved[1])
 
 
 def test_looks_come_as_documented() -> None:

@@ -4,7 +4,7 @@ DETECTOR_TEST_KAFKA names one that runs already (no encryption, no login); else 
 tests are skipped and say what to install; with CI=true they fail.
 
 Workers that a test kills or stops are processes. They are forked from one that has loaded everything, so that a start takes no
-time. Nothing may hang: each test has a limit of its own, a minute unless it is marked otherwise.
+time. Nothing may hang: each test has a limit of its own, five minutes unless it is marked otherwise.
 """
 
 import gc
@@ -44,30 +44,34 @@ from detector.service.wire import decode
 from detector.service.worker import Stage, Worker
 from detector.testing import traffic
 
-LIMIT_S = 60
+LIMIT_S = 300
+STEP_MS = 1000  # from one line of a log to the next, in the time of Kafka, as in that of the events
+PAST_MS = 3 * 3_600_000  # so long ago a log began
 NURSERY = """
-import os, signal, sys, threading
+import os, signal, sys
 from pathlib import Path
-from detector.clock import SystemClock
 from detector.config import load
 from detector.errors import DetectorError
-from detector.service.worker import Worker
+from detector.replay import load_baseline
+from detector.service.supervisor import _stop_on_signals, _work, start_logs
+from detector.service.worker import Stage
 from detector.testing import traffic, watch
 watch(traffic(queries=20))  # loads the kernels
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
 print("ready", flush=True)
 for line in sys.stdin:
-    config, member, output = line.rstrip("\\n").split("\\t")
+    file, member, output = line.rstrip("\\n").split("\\t")
     if (child := os.fork()):
         print(child, flush=True)
         continue
     said = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = _stop_on_signals()
     try:
-        Worker(load(Path(config)), None, SystemClock(), member=member or None).run(stop)
+        config = load(Path(file))
+        start_logs(config)
+        _work(config, load_baseline, Stage.ALL, number=0, member=member or None, stop=stop)
     except DetectorError as error:
         print("ended:", error, flush=True)
     finally:
@@ -158,7 +162,8 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._ready = False
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
         self._lock = threading.Lock()
 
     def fork(self, config: Path, member: str, output: Path) -> int:
@@ -166,9 +171,6 @@ class Nursery:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
-            if not self._ready:
-                assert self._process.stdout.readline() == "ready\n"
-                self._ready = True
             self._process.stdin.write(f"{config}\t{member}\t{output}\n")
             self._process.stdin.flush()
             return int(self._process.stdout.readline())
@@ -177,9 +179,10 @@ class Nursery:
         """End it; its workers have to be ended by who started them."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(10)
 
 
 class Process:
@@ -212,13 +215,13 @@ class Process:
         self.send(signal.SIGKILL)
         wait_for(lambda: not self.alive)
 
-    def end(self, patience_s: float = 20.0) -> None:
+    def end(self, patience_s: float = 60.0) -> None:
         """Ask it to end and wait until it has."""
         self.send(signal.SIGTERM)
         wait_for(lambda: not self.alive, patience_s)
 
 
-def wait_for(condition: Callable[[], object], patience_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], patience_s: float = 60.0) -> None:
     """Return when the condition holds; fail when it does not in time."""
     until = time.monotonic() + patience_s
     while not condition():
@@ -260,6 +263,7 @@ class Rig:
         self.topics = Topics.under(self.config.kafka.prefix)
         self.connection = Connection(self.config.kafka)
         self.sent: list[bytes] = []
+        self._begun_ms = int(time.time() * 1000) - PAST_MS
         self.processes: list[Process] = []
         self.failed: list[Exception] = []
         self._nursery = nursery
@@ -284,13 +288,13 @@ class Rig:
             admin.close()
 
     def produce(self, lines: Sequence[bytes], *, topic: str | None = None, pause_s: float = 0.0) -> None:
-        """Write a log, a hundred lines to a partition in turn, in the order of its lines."""
+        """Write a log, a hundred lines to a partition in turn, in the order of its lines and stamped with their times."""
         producer = self.connection.producer(linger_ms=2)
-        now = int(time.time() * 1000)
         try:
             for i, line in enumerate(lines):
                 place = i // 100 % self.partitions
-                producer.send(topic or self.log, value=line, partition=place, timestamp_ms=now + i // 10)
+                moment = self._begun_ms + (len(self.sent) + i) * STEP_MS
+                producer.send(topic or self.log, value=line, partition=place, timestamp_ms=moment)
                 if pause_s and i % 100 == 99:
                     time.sleep(pause_s)
             producer.flush(timeout=60)
@@ -303,9 +307,15 @@ class Rig:
         i = len(self.processes)
         section = self.config.kafka.model_copy(update=kafka).model_dump(mode="json", exclude_none=True)
         file = self.folder / f"worker-{i}.toml"
-        lines = [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+        lines = [f"{key} = {json.dumps(value)}" for key, value in section.items() if not isinstance(value, dict)]
         file.write_text(
-            "\n".join(["[kafka]", *lines, "[engine]", "learning_events = 32", "[policy]", "shadow = false"]), encoding="utf-8"
+            "\n".join(
+                [
+                    *["[kafka]", *lines, "[engine]", "learning_events = 32"],
+                    *["[policy]", "shadow = false", "[service]", "port = -1"],
+                ]
+            ),
+            encoding="utf-8",
         )
         output = self.folder / f"worker-{i}.log"
         process = Process(self._nursery.fork(file, member, output), output)
@@ -331,7 +341,7 @@ class Rig:
             yield worker
         finally:
             stop.set()
-            thread.join(30)
+            thread.join(60)
         assert not thread.is_alive()
         if failed:
             raise failed[0]
@@ -379,12 +389,21 @@ class Rig:
             ends = consumer.end_offsets(places)
             begins = consumer.beginning_offsets(places)
             for place in places:
-                waiting += ends[place] - max(consumer.committed(place, timeout_ms=20_000) or 0, begins[place])
+                waiting += ends[place] - max(consumer.committed(place, timeout_ms=60_000) or 0, begins[place])
         return waiting
 
-    def wait_done(self, patience_s: float = 40.0, *, stage: Stage = Stage.ALL) -> None:
+    def wait_done(self, patience_s: float = 200.0, *, stage: Stage = Stage.ALL) -> None:
         """Wait until everything written so far is through both stages, or one, and committed."""
         wait_for(lambda: self.lag(stage) == 0, patience_s)
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait for anything else."""
+        wait_for(condition)
+
+    def forget_watchers(self) -> None:
+        """Close what watches the lag: it would wait for a broker that a test is about to stop."""
+        for _, consumer, _ in self.__dict__.pop("_watchers", ()):
+            consumer.close(autocommit=False, timeout_ms=1000)
 
     def wait_failed(self) -> None:
         """Wait until the worker of `thread` has ended with an error."""
@@ -443,13 +462,14 @@ class Rig:
         """End what still runs."""
         for process in self.processes:
             process.kill()
-        for _, consumer, _ in self.__dict__.pop("_watchers", ()):
-            consumer.close(autocommit=False, timeout_ms=1000)
+        self.forget_watchers()
 
 
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
-    """Return the process that workers are forked from."""
+    """Return the process that workers are forked from, when it has loaded everything: no test's limit counts that."""
+    gc.collect()
+    gc.freeze()  # what is loaded by now is not walked again by every test that looks for what the client has left behind
     made = Nursery()
     yield made
     made.close()

@@ -107,6 +107,18 @@ def test_passwords_never_appear(kind: type[io.StringIO]) -> None:
         assert form not in text
 
 
+@pytest.mark.parametrize("before", ["Bearer ", "\n", '{"access_token":"', ""])
+def test_tokens_never_appear(before: str) -> None:
+    """A JSON Web Token is cut out wherever it stands, since nobody can name it beforehand; other words stay."""
+    out = io.StringIO()
+    logs.configure(stream=out)
+    logging.getLogger("kafka.sasl").warning("refused %s", before + "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln-_ at a.b.c")
+    text = out.getvalue()
+    assert "eyJ" not in text
+    assert "c2ln" not in text
+    assert "*** at a.b.c" in text
+
+
 def test_setting_up_again_does_not_double_lines() -> None:
     """The client library's lines come once, however often logging was set up."""
     out = io.StringIO()

@@ -16,6 +16,7 @@ class Record:
 
     timestamp: int
     offset: int
+    value: bytes = b"x"
 
 
 @dataclass
@@ -26,7 +27,8 @@ class Log:
     at: dict[TopicPartition, int] = field(default_factory=dict)
     paused: set[TopicPartition] = field(default_factory=set)
 
-    def position(self, partition: TopicPartition) -> int:
+    def position(self, partition: TopicPartition, timeout_ms: int) -> int:
+        assert timeout_ms == 0, "merging must never wait"
         return self.at.get(partition, 0)
 
     def highwater(self, partition: TopicPartition) -> int | None:

@@ -27,6 +27,11 @@ DOCUMENTED = {
     "detector_last_commit_timestamp_seconds": {"stage"},
     "detector_restore_seconds_count": set(),
     "detector_setbacks_total": {"stage"},
+    "detector_sink_documents_total": {"sink", "outcome"},
+    "detector_sink_up": {"sink"},
+    "detector_sink_retries_total": {"sink"},
+    "detector_sink_lag_messages": {"sink"},
+    "detector_sink_last_delivery_timestamp_seconds": {"sink"},
     "detector_build_info": {"version"},
 }
 
@@ -83,6 +88,11 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.committed("detect")
     metrics.restored(1.5)
     metrics.set_back("detect")
+    metrics.sent("siem", "delivered")
+    metrics.sink_up("siem", up=True)
+    metrics.sending_again("siem")
+    metrics.sink_waiting("siem", 4)
+    metrics.sink_current("siem")
 
 
 def test_names_and_labels_are_the_documented_ones(found: Outputs) -> None:

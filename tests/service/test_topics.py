@@ -33,16 +33,29 @@ def test_missing_topics(rig_at: Any, broker: str) -> None:
     assert "detector topics create" in said
 
 
-def test_partition_counts(rig_at: Any, broker: str) -> None:
-    """State with another number of partitions than the events is refused, also when the events are the keyed input."""
+def test_added_partitions(rig_at: Any, broker: str) -> None:
+    """Clients are dealt over the partitions of the state; a keyed log with more is refused, queries with more are not."""
     rig = rig_at(broker, create=False)
     with rig.admin() as admin:
         topics_of.create(admin, rig.topics, partitions=2, replication=1)
         admin.create_partitions({rig.topics.queries: 3})
         admin.create_topics([NewTopic(name=rig.log, num_partitions=5, replication_factor=1)], wait_for_metadata=True)
-    assert f"{rig.topics.state!r} has 2 partitions and {rig.topics.queries!r} has 3: they must be equal" in _refused(rig)
-    assert f"{rig.log!r} has 5: they must be equal" in _refused(rig, inputs=[rig.log], keyed=True)
+        assert topics_of.check(admin, rig.topics) == 2
+    said = _refused(rig, inputs=[rig.log], keyed=True)
+    assert f"topic {rig.log!r} has more partitions than {rig.topics.state!r}, which has 2" in said
+    assert "use another [kafka] prefix and group_id" in said
     assert "keyed takes one input topic" in _refused(rig, inputs=[rig.log, rig.topics.alerts], keyed=True)
+
+
+def test_state_without_queries(rig_at: Any, broker: str) -> None:
+    """State with more partitions than there are events to go with it is refused, with what to do."""
+    rig = rig_at(broker, create=False)
+    with rig.admin() as admin:
+        topics_of.create(admin, rig.topics, partitions=2, replication=1)
+        admin.create_partitions({rig.topics.state: 3})
+    said = _refused(rig)
+    assert f"topic {rig.topics.state!r} has 3 partitions and {rig.topics.queries!r} has only 2" in said
+    assert "add partitions if no state was ever saved" in said
 
 
 def test_state_that_would_expire(rig_at: Any, broker: str) -> None:

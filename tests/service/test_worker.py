@@ -10,6 +10,7 @@ from kafka import TopicPartition
 from detector.engine import SHARD_KEY
 from detector.errors import ServiceError, SnapshotError
 from detector.models.baseline import Baseline
+from detector.service import ingest
 from detector.service.worker import Stage
 from detector.state import SNAPSHOT_VERSION
 
@@ -26,7 +27,7 @@ def test_missing_topics_end_it(rig_at: Callable[..., Any], broker: str) -> None:
 def test_state_of_another_version_ends_it(rig: Any, stolen: list[bytes]) -> None:
     """State of another format is refused with the topic, the partition and both versions."""
     producer = rig.connection.producer()
-    key = msgspec.msgpack.encode(["model", SHARD_KEY])
+    key = msgspec.msgpack.encode(["model", SHARD_KEY, 0])
     producer.send(rig.topics.state, key=key, value=msgspec.msgpack.encode([SNAPSHOT_VERSION + 1, {}]), partition=2)
     producer.close(timeout=10)
     rig.produce(stolen[:100])
@@ -65,6 +66,20 @@ def test_expired_offset(rig: Any, stolen: list[bytes]) -> None:
     rig.wait_done()
     worker.end()
     assert worker.said().count("going on at the beginning of what is left") == len(ends)
+
+
+def test_partitions_added_to_the_log(rig: Any, stolen: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partitions added to an input topic while the service runs are read, too."""
+    monkeypatch.setattr(ingest, "METADATA_MS", 1000)
+    rig.produce(stolen[:300])
+    with rig.thread():
+        rig.wait_done()
+        with rig.admin() as admin:
+            admin.create_partitions({rig.log: rig.partitions + 1})
+        producer = rig.connection.producer()
+        producer.send(rig.log, value=stolen[300], partition=rig.partitions).get(timeout=60)
+        producer.close(timeout=10)
+        rig.wait_until(lambda: sum(map(len, rig.read(rig.topics.queries).values())) == 301)
 
 
 def test_unreadable_events(rig: Any, stolen: list[bytes]) -> None:

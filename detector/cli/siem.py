@@ -1,0 +1,93 @@
+"""Commands for Elasticsearch and Kibana: what has to be there for alerts to be found, and results of a replay into them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json
+from detector.errors import SourceError
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+    from detector.config import Config
+    from detector.siem.elastic.folder import Shipped
+
+siem_app = typer.Typer(help="Alerts and decisions in Elasticsearch and Kibana.", no_args_is_help=True)
+
+
+def _client(settings: "Config") -> "Elasticsearch":
+    import logging
+
+    from detector.siem.elastic.connection import connect
+
+    for name in ("elastic_transport", "elasticsearch"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us
+    return connect(settings.elasticsearch)
+
+
+@siem_app.command("install")
+def siem_install(
+    config: ConfigFile = None,
+    kibana: Annotated[
+        str | None, typer.Option("--kibana", metavar="URL", help="also dashboards and a detection rule, into this Kibana")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put templates (mappings, retention) into Elasticsearch; may be run again at any time."""
+    from detector.siem.elastic.connection import explained
+    from detector.siem.elastic.install import install, streams_to_roll
+    from detector.siem.elastic.kibana import Kibana
+
+    settings = load_config(config)
+    board = None if kibana is None else Kibana(kibana, settings.elasticsearch)
+    with _client(settings) as client, explained(settings.elasticsearch):
+        steps = install(client, dry_run=dry_run)
+        stale = streams_to_roll(client) if any(step.state == "changed" for step in steps) else []
+    if board is not None:
+        steps += board.install(dry_run=dry_run)
+    if as_json:
+        print_json({"dry_run": dry_run, "steps": [{"what": step.what, "state": step.state} for step in steps], "stale": stale})
+        return
+    for step in steps:
+        told = {"new": "would be made", "changed": "would be replaced"} if dry_run else {"new": "made", "changed": "replaced"}
+        typer.echo(f"{step.what}: {told.get(step.state, step.state)}")
+    for name in stale:
+        typer.echo(f"{name} takes the change with its next index: POST /{name}/_rollover")
+    if kibana is None:
+        errors.print("dashboards and the detection rule: name a Kibana with --kibana URL", soft_wrap=True)
+
+
+@siem_app.command("ship")
+def siem_ship(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="results of `replay --out` or `run --out`")],
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Ship the alerts and decisions of a folder into Elasticsearch; doing it again changes nothing."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    from detector.clock import SystemClock
+    from detector.siem.elastic.bulk import Bulk
+    from detector.siem.elastic.folder import REFUSED, ship_folder
+
+    settings = load_config(config)
+    columns = (SpinnerColumn(), TextColumn("shipping {task.fields[note]}"))
+    with _client(settings) as client, Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("shipping", note="")
+
+        def tell(shipped: "Shipped") -> None:
+            bar.update(task, note=f"{shipped.lines:,} lines")
+
+        bulk = Bulk(client, settings.elasticsearch)
+        done = ship_folder(folder, bulk, settings.elasticsearch.namespace, SystemClock(), tell=tell)
+    if as_json:
+        print_json({"lines": done.lines, "written": done.written, "repeated": done.repeated, "refused": done.refused})
+    else:
+        typer.echo(f"{done.lines:,} lines: {done.written:,} documents written, {done.repeated:,} were there already")
+    if done.refused:
+        raise SourceError(f"{done.refused:,} lines were not taken; they are in {folder / REFUSED}, with the reason")

@@ -1,0 +1,189 @@
+"""Tokens for SASL OAUTHBEARER: from a file that somebody else renews, or from an identity provider.
+
+A file (as Kubernetes mounts one) is read again for each login, so a renewed token is taken up by itself. The identity provider
+is asked by the client credentials grant (RFC 6749, section 4.4) with the client's secret in the Authorization header (section
+2.3.1); its token is kept until most of its life is over. The broker ends a session with its token, and the Kafka client logs in
+anew a little earlier, at 85 to 95 % of that life: so a token is renewed before that.
+"""
+
+import base64
+import binascii
+import json
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+from kafka.net.sasl.oauth import AbstractTokenProvider
+
+from detector.config import OAuthSection
+from detector.errors import ServiceError
+
+PATIENCE_S = 10.0  # the Kafka client's heartbeats wait for it, too
+LONGEST_ANSWER = 1 << 20
+USUAL_LIFE_S = 60.0  # of a token that does not say how long it lives
+WORN = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token and its life, in seconds of the caller's clock."""
+
+    text: str
+    since_s: float
+    until_s: float
+
+    def worn(self, now_s: float) -> bool:
+        """Whether it is time for a new one."""
+        return now_s >= self.since_s + WORN * (self.until_s - self.since_s)
+
+
+class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client ships without types
+    """Gives the Kafka client its tokens; one for all clients of a process, whose threads may ask at once."""
+
+    def __init__(self, section: OAuthSection, clock_s: Callable[[], float] = time.time) -> None:
+        """Read the client's secret; raises `ConfigError` when its file cannot be read."""
+        super().__init__()
+        self._section = section
+        self._secret = section.secret() or ""
+        self._clock_s = clock_s
+        self._lock = threading.Lock()
+        self._held: Token | None = None
+
+    def token(self) -> str:
+        """Return a token that is still good.
+
+        While the identity provider is away, a token that is worn but alive is given once more. Raises `ServiceError`, without
+        any secret in its text, when there is none to be had.
+        """
+        if self._section.token_file is not None:
+            return read_token(self._section.token_file)
+        with self._lock:
+            now_s = self._clock_s()
+            if self._held is None or self._held.worn(now_s):
+                try:
+                    self._held = self._fetched(now_s)
+                except ServiceError:
+                    if self._held is None or now_s >= self._held.until_s:
+                        raise
+            return self._held.text
+
+    def extensions(self) -> dict[str, str]:
+        """Return the SASL extensions to be sent with a token."""
+        return dict(self._section.extensions or {})
+
+    def _fetched(self, now_s: float) -> Token:
+        section = self._section
+        url = section.token_url or ""
+        login = f"{quote_plus(section.client_id or '')}:{quote_plus(self._secret)}"
+        form = {"grant_type": "client_credentials"} | ({"scope": section.scope} if section.scope else {})
+        request = urllib.request.Request(  # noqa: S310  # the settings allow http and https only
+            url,
+            data=urlencode(form).encode(),
+            headers={"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}", "Accept": "application/json"},
+        )
+        try:
+            context = ssl.create_default_context(cafile=section.ca_file)
+            opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
+            with opener.open(request, timeout=PATIENCE_S) as answer:
+                body = answer.read(LONGEST_ANSWER)
+        except urllib.error.HTTPError as error:
+            with error:
+                said = _said(error.read(LONGEST_ANSWER))
+            raise ServiceError(_refused(url, error.code, said)) from None
+        except (OSError, HTTPException) as error:
+            raise ServiceError(_unreachable(url, getattr(error, "reason", error))) from None
+        return _token(url, body, now_s)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the client's secret is for this address only."""
+
+    def redirect_request(self, *_about: Any) -> None:
+        """Refuse; the redirect comes out as an error."""
+
+
+def read_token(file: Path) -> str:
+    """Return the token that a file holds. Raises `ServiceError` where there is none."""
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ServiceError(f"[kafka.oauth] token_file {file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        text = ""
+    if not text or not text.isprintable() or " " in text:
+        raise ServiceError(f"[kafka.oauth] token_file {file} holds no token: it must hold one, and nothing else")
+    return text
+
+
+def expiry_s(token: str) -> float | None:
+    """Return when a JSON Web Token expires, in seconds since 1970; None where the token does not tell.
+
+    It is read for planning only: whether a token is genuine is for the broker to say.
+
+    >>> expiry_s("e30." + base64.urlsafe_b64encode(b'{"exp": 1700000000}').decode().rstrip("=") + ".")
+    1700000000.0
+    >>> expiry_s("opaque") is None
+    True
+    """
+    parts = token.split(".")
+    if len(parts) != 3:  # header, claims, signature
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return float(claims["exp"])
+    except (binascii.Error, ValueError, KeyError, TypeError):
+        return None
+
+
+def _token(url: str, body: bytes, now_s: float) -> Token:
+    try:
+        content = json.loads(body)
+        text, life_s = content["access_token"], content.get("expires_in")
+        until_s = now_s + float(life_s) if life_s is not None else expiry_s(text) or now_s + USUAL_LIFE_S
+        good = text.isascii() and text.isprintable() and text != ""
+    except (ValueError, KeyError, TypeError, AttributeError):
+        good = False
+    if not good:
+        raise ServiceError(
+            f"the identity provider at {url} answers without a token: is [kafka.oauth] token_url its token endpoint?"
+        )
+    return Token(text, now_s, until_s)
+
+
+def _said(body: bytes) -> str:
+    """Return the error that RFC 6749, section 5.2, has in an answer."""
+    try:
+        content = json.loads(body)
+        found = ": ".join(str(content[name]) for name in ("error", "error_description") if content.get(name))
+    except (ValueError, AttributeError):
+        return ""
+    return f" ({found[:200]})" if found else ""
+
+
+def _refused(url: str, status: int, said: str) -> str:
+    if status in {400, 401, 403}:
+        return (
+            f"the identity provider at {url} refuses us{said or f' (status {status})'}: "
+            "check [kafka.oauth] client_id, client_secret and scope"
+        )
+    if 300 <= status < 400:
+        return f"the identity provider at {url} sends us elsewhere (status {status}): set [kafka.oauth] token_url to where"
+    hint = "check [kafka.oauth] token_url" if status in {404, 405} else "it may be out of order"
+    return f"the identity provider at {url} answers with status {status}{said}: {hint}"
+
+
+def _unreachable(url: str, cause: object) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"the identity provider at {url} has a certificate that is not trusted ({cause.verify_message}): "
+            "set [kafka.oauth] ca_file to the certificate of the authority that signed it"
+        )
+    return f"the identity provider at {url} cannot be reached ({cause}): check [kafka.oauth] token_url"

@@ -1,0 +1,120 @@
+"""Keeping in step with the other ingest workers, so that catching up does not turn the log upside down.
+
+Merging by time works within one worker. After a pause several of them work through the backlog, each its own partitions, and
+one that runs ahead would write a client's late events before the early ones of a slower worker, which detection would then
+refuse as late. So each worker publishes, with the offset it commits for a partition, the time of the record it has reached
+there, and none writes records that are more than a slack later than the one furthest behind.
+
+A partition that is read to its end holds nobody back, and one whose worker does not get on is waited for only as long as it
+takes until the partition is somebody else's.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+
+EVERY_S = 1.0
+ASK_MS = 2000
+NO_BOUND = float("inf")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of another worker's partition: its offset, since when that stands, and the end when it was last asked."""
+
+    offset: int
+    since_s: float
+    end: int
+
+
+class Pace:
+    """Tells one ingest worker up to which time (Kafka's, ms) it may write; `patience_s` is for workers that do not get on."""
+
+    def __init__(
+        self,
+        consumer: Any,
+        topics: Collection[str],
+        slack_ms: int,
+        patience_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._consumer = consumer
+        self._topics = topics
+        self._slack_ms = slack_ms
+        self._patience_s = patience_s
+        self._monotonic = monotonic
+        self._asked = float("-inf")
+        self._seen: dict[TopicPartition, _Seen] = {}
+        self._bound = NO_BOUND
+        self._assigned: set[TopicPartition] = set()
+
+    def bound(self, assigned: set[TopicPartition]) -> float:
+        """Return the time up to which records may be written; `assigned` are the partitions that are ours."""
+        now = self._monotonic()
+        if assigned != self._assigned:  # what was nobody's backlog may be somebody's now: nothing more until we know
+            self._assigned = set(assigned)
+            self._bound = -NO_BOUND
+        elif now < self._asked + EVERY_S:
+            return self._bound
+        self._asked = now
+        cluster = self._consumer._cluster  # noqa: SLF001  # the public way waits for topics that it does not know
+        everything = {
+            TopicPartition(topic, number) for topic in self._topics for number in cluster.partitions_for_topic(topic) or ()
+        }
+        others = everything.difference(assigned)
+        self._seen = {partition: seen for partition, seen in self._seen.items() if partition in others}
+        if not others:
+            self._bound = NO_BOUND
+            return self._bound
+        with suppress(KafkaError):  # without an answer the last bound stands
+            self._bound = self._ask(others, now)
+        return self._bound
+
+    def _ask(self, others: Collection[TopicPartition], now: float) -> float:
+        places = sorted(others)
+        coordinator = self._consumer._coordinator  # noqa: SLF001  # the public way asks for one partition at a time
+        committed = coordinator.fetch_committed_offsets(places, timeout_ms=ASK_MS)
+        ends = self._consumer.end_offsets(places, timeout_ms=ASK_MS)
+        begins = self._consumer.beginning_offsets(places, timeout_ms=ASK_MS)
+        slow: dict[TopicPartition, float] = {}
+        unknown = []
+        for place in places:
+            found = committed.get(place)
+            at = begins[place] if found is None or found.offset < begins[place] else found.offset
+            seen = self._seen.get(place)
+            # Records that came since we last asked are not a backlog yet.
+            behind = at < (ends[place] if seen is None else seen.end)
+            if seen is None or at != seen.offset or not behind:
+                seen = self._seen[place] = _Seen(at, now, ends[place])
+            seen.end = ends[place]
+            if behind and now - seen.since_s < self._patience_s:
+                moment = _moment(found)
+                if moment is None:
+                    unknown.append(place)
+                else:
+                    slow[place] = moment
+        if unknown:
+            earliest = self._consumer.offsets_for_times(dict.fromkeys(unknown, 0), timeout_ms=ASK_MS)
+            slow |= {place: first.timestamp for place, first in earliest.items() if first is not None}
+        return min(slow.values(), default=NO_BOUND) + self._slack_ms
+
+
+def reached(offsets: Mapping[TopicPartition, tuple[int, float]]) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Return what to commit for partitions: the offset reached in each and the time of the record there."""
+    return {partition: OffsetAndMetadata(offset, f"{moment:.0f}", -1) for partition, (offset, moment) in offsets.items()}
+
+
+def _moment(found: OffsetAndMetadata | None) -> float | None:
+    """Return the time that a worker has published with an offset; None where it has not."""
+    try:
+        return None if found is None else float(found.metadata)
+    except (TypeError, ValueError):
+        return None

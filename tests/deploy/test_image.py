@@ -1,0 +1,190 @@
+"""The image and the compose file: sound by their own linters, fitting the command line, and what they run works."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from detector.cli import app
+from detector.cli.logs import Part
+from detector.config import load
+from detector.errors import ServerError
+from detector.local.kafka import VERSION, LocalBroker, java_command
+from detector.local.process import free_port
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+CONFIG = "/etc/detector/detector.toml"
+TOOLS = Path(sys.executable).parent
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the Dockerfile, each with its words, continued lines joined."""
+    text = "\n".join(line for line in (DEPLOY / "Dockerfile").read_text().splitlines() if not line.startswith("#"))
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def only(wanted: str) -> str:
+    """Return the words of an instruction that is there once."""
+    (found,) = [rest for word, rest in instructions() if word == wanted]
+    return found
+
+
+def compose() -> dict[str, Any]:
+    content: dict[str, Any] = YAML(typ="safe").load(DEPLOY / "compose.yaml")
+    return content
+
+
+def own_services() -> dict[str, Any]:
+    """Return the services that run our image."""
+    return {name: service for name, service in compose()["services"].items() if service["image"].startswith("detector")}
+
+
+def run(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+
+
+def test_the_dockerfile_is_sound() -> None:
+    """The linter hadolint has nothing to say about it."""
+    told = run(TOOLS / "hadolint", "--no-color", DEPLOY / "Dockerfile")
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_the_compose_file_is_one() -> None:
+    """It fits the Compose specification's own schema."""
+    told = run(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_the_image_has_a_python_that_fits() -> None:
+    """Both stages are of one base, named by a version, which the package allows; it does not run as root."""
+    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    assert len(set(bases)) == 1
+    found = re.fullmatch(r"python:(3\.\d+)-slim-\w+", bases[0])
+    assert found
+    allowed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert f"{found[1]}.0" in SpecifierSet(allowed)
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", only("USER"))
+
+
+def test_what_the_package_is_built_from_gets_into_the_image() -> None:
+    """What COPY names is there, and not kept out of the build context."""
+    given = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
+    for word, rest in instructions():
+        if word == "COPY" and not rest.startswith("--from"):
+            for source in rest.split()[:-1]:
+                assert (ROOT / source).exists()
+                assert f"!{source}" in given
+
+
+def test_the_broker_is_the_one_of_the_tests() -> None:
+    """The compose file runs the version of Kafka that everything was tried with."""
+    assert compose()["services"]["kafka"]["image"] == f"apache/kafka:{VERSION}"
+
+
+def test_commands_fit_the_command_line() -> None:
+    """Every option is known, every stage is one, and the configuration is where it is mounted."""
+    entry = json.loads(only("CMD"))
+    for command in [entry, *(service["command"] for service in own_services().values())]:
+        shown = CliRunner().invoke(app, [*command, "--help"])
+        assert shown.exit_code == 0, shown.output
+        assert command[command.index("-c") + 1] == CONFIG
+        if "--stage" in command:
+            assert command[command.index("--stage") + 1] in [part.value for part in Part]
+    for service in own_services().values():
+        assert f"./detector.toml:{CONFIG}:ro" in service["volumes"]
+
+
+def test_the_configuration_fits_the_services() -> None:
+    """It is valid, names the broker as its service is called, and starts in shadow mode."""
+    config = load(DEPLOY / "detector.toml")
+    listeners = compose()["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"PLAINTEXT://{config.kafka.bootstrap_servers[0]}" == listeners
+    assert config.policy.shadow
+    assert f"127.0.0.1:{config.service.port}/readyz" in str(own_services()["detect"]["healthcheck"]["test"])
+    assert only("EXPOSE") == str(config.service.port)
+
+
+@pytest.fixture
+def local(request: pytest.FixtureRequest) -> Iterator[LocalBroker]:
+    """Return a broker; where none can be had skip, or with CI=true fail."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    try:
+        java_command(reporter.write_line if reporter else print)
+    except ServerError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    with LocalBroker() as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.broker
+def test_what_the_image_runs_works(tmp_path: Path, local: LocalBroker) -> None:
+    """The commands of the build make an environment without any tool of ours, in which those of the services work."""
+    source, prefix = tmp_path / "src", tmp_path / "detector"
+    source.mkdir()
+    path = os.pathsep.join([str(prefix / "bin"), str(Path(sys.base_prefix) / "bin"), "/usr/bin", "/bin"])
+    env = {"PATH": path, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    handed_on = re.compile(r"PIP_|SSL_|.*_proxy$", re.IGNORECASE)
+    env |= {name: value for name, value in os.environ.items() if handed_on.match(name)}
+    env["PIP_CACHE_DIR"] = os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip"))
+    env["DETECTOR_KAFKA__BOOTSTRAP_SERVERS"] = local.bootstrap
+    env["DETECTOR_SERVICE__PORT"] = str(port := free_port())
+    stage = instructions()[: [word for word, _ in instructions()].index("FROM", 1)]
+    for word, rest in stage:
+        if word == "COPY":
+            *sources, target = rest.split()
+            for name in sources:
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, source / target if (ROOT / name).is_dir() else source)
+        elif word == "RUN":
+            script = rest.replace("/opt/detector", str(prefix)).replace("python -m venv", "python3 -m venv")
+            built = run("sh", "-c", script, cwd=source, env=env)
+            if built.returncode != 0 and "connection" in built.stderr.lower() and os.environ.get("CI") != "true":
+                pytest.skip("the packages cannot be fetched: the network is needed")
+            assert built.returncode == 0, built.stderr
+    entry = [prefix / "bin" / word for word in json.loads(only("ENTRYPOINT"))]
+
+    def command(*words: str) -> list[str | Path]:
+        return [*entry, *(str(DEPLOY / "detector.toml") if word == CONFIG else word for word in words)]
+
+    def succeed(*words: str) -> str:
+        done = run(*command(*words), cwd=tmp_path, env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert re.fullmatch(r"detector \d+\.\d+\.\d+\S*\n", succeed("version"))
+    succeed("config", "check", "-c", CONFIG)
+    services = own_services()
+    assert succeed(*services["topics"]["command"]).count("created ") == 6
+    check = services["detect"]["healthcheck"]["test"][1:]
+    alive = json.loads(only("HEALTHCHECK").partition("CMD")[2])
+    with (tmp_path / "said").open("wb") as said:
+        service = subprocess.Popen(command(*services["detect"]["command"]), cwd=tmp_path, env=env, stdout=said, stderr=said)
+    try:
+        until = time.monotonic() + 180
+        while run(*(word.replace("9477", str(port)) for word in check), env=env).returncode != 0:
+            assert service.poll() is None, (tmp_path / "said").read_text()
+            assert time.monotonic() < until, (tmp_path / "said").read_text()
+            time.sleep(0.5)
+        assert run(*alive, env=env).returncode == 0
+        service.terminate()
+        assert service.wait(60) == 0
+    finally:
+        service.kill()
+        service.wait()
