@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ class World:
     ) -> None:
         self.outbox.dead_letter(reason, f"because {reason}", record, Origin(topic or self.log, partition, offset), key)
         self.outbox.flush()
+        time.sleep(0.003)  # letters of one millisecond have no order
 
     def arrived(self) -> list[Any]:
         consumer = self.connection.consumer()
