@@ -74,7 +74,7 @@ def replay(
     for model, drift in summary["drift"].items():
         if not drift["fits"]:
             errors.print(
-                f"model {model!r}: clients are no longer like those of the baseline; `detector baseline show --log` tells in what"
+                f"model {model!r}: clients are no longer like those of the baseline; `baseline show --log` tells in what"
             )
     if as_json:
         print_json(summary)
