@@ -91,11 +91,15 @@ bench-kafka: $(READY) ## The same on a real Kafka broker: throughput, latency, r
 bench-ship: $(READY) ## Alerts into a real Elasticsearch that is killed meanwhile (bench-ship.json)
 	@$(RUN)/python -m tests.bench.bench_ship
 
+.PHONY: quality
+quality: $(READY) ## Measure detection against published detectors (about an hour; results in quality/)
+	@$(RUN)/python -m detector.evaluation.quality --out quality
+
 .PHONY: schemas
 schemas: $(READY) ## Write the contracts' JSON Schema files
 	@$(RUN)/detector schema export --out schemas
 
 .PHONY: clean
 clean: ## Remove what the commands above created
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out bench*.json
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out quality bench*.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
