@@ -5,7 +5,8 @@ step, HopSkipJump (Chen et al., S&P 2020) and line search go back and forth betw
 asked about before, and the answer there was another one. Nature has no reason to point from one picture at the other, least
 of all where the model is undecided.
 
-What innocent traffic also triggers it: a slider that fades one picture into another, and augmentation that mixes pairs.
+What innocent traffic also triggers it: a slider that fades one picture into another, where it crosses from one answer to the
+other, and augmentation that mixes pairs.
 
 Blind to: steps with noise of their own; tables, where every field that is tried makes a line, and spaces of a few dimensions,
 where steps point at something by accident.
@@ -31,14 +32,18 @@ SMOOTH = 0.25
 def aims_at_other(query, z, squares, held, anchor, label, order, stored):
     """Tell whether the step from `anchor` to the query points at an anchor with another label than that of `anchor`.
 
+    It must be the first thing on that way: a slider that was set at random has been asked at other places in between.
+
     `query` (coordinates,) and `z` (coordinates, anchors) are in one unit, `squares` (anchors,) the squared distances of the
     query; `label` and `order` are the client's columns and `stored` how many queries it has stored.
     """
     step = np.float64(squares[anchor])
     if step <= 0.0:
         return False
+    nearest = np.inf
+    aims = False
     for m in range(held):
-        if label[m] == label[anchor] or stored - order[m] < APART or squares[m] <= squares[anchor]:
+        if m == anchor or squares[m] <= squares[anchor]:
             continue
         along = 0.0
         length = 0.0
@@ -47,6 +52,7 @@ def aims_at_other(query, z, squares, held, anchor, label, order, stored):
             way = np.float64(z[k, m]) - np.float64(z[k, anchor])
             along += from_anchor * way
             length += way * way
-        if along > 0.0 and along * along > STRAIGHT * step * length:
-            return True
-    return False
+        if along > 0.0 and length < nearest and along * along > STRAIGHT * step * length:
+            nearest = length
+            aims = label[m] != label[anchor] and stored - order[m] >= APART
+    return aims

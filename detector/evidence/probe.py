@@ -2,7 +2,8 @@
 
 This is how a gradient is estimated from answers: zeroth-order optimisation (Chen et al., AISec 2017) on pictures, finite
 differences on tables. A probe leaves nearly all values as they are, it is short, and it has a twin: its mirror image about
-the same query, or, in pictures, another probe of the same length.
+the same query, or, in pictures, another probe of the same length. And it has siblings, probes of other values, since one
+value's derivative is no gradient.
 
 What innocent traffic also triggers it: a person who tries a form with one field a little up and a little down. So in tables
 only steps far below the spread of a column count. Sliders move one value as well, but go on along the same line and are left
@@ -25,6 +26,7 @@ FLOOR = 16.0
 CLOSE = 0.17  # in median nearest-neighbour distances
 MOST_MOVED = 2  # of the sampled values
 SAME = 0.03  # of the length
+SIBLINGS = 2  # other steps from the same query, in other directions
 MIRRORED = 0.06  # likewise, for the sum of a probe and its mirror image
 COLLINEAR = 0.97  # squared cosine
 LEAST_STEPS = 8.0  # of the memory's integers, below which a direction is not known
@@ -48,7 +50,7 @@ def is_one_level(delta, grain):
     largest = 0.0
     for value in delta:
         largest = max(largest, abs(value))
-    return grain > COARSE and 0.5 * grain < largest < 1.5 * grain
+    return grain > COARSE and 0.85 * grain < largest < 1.15 * grain
 
 
 @kernel
@@ -74,6 +76,7 @@ def is_probe(query, z, squares, near, anchor, last_reach, table, spread):
     if reach < LEAST_STEPS or (table and spread > TABLE_STEP):
         return False
     mirrored = False
+    siblings = 0
     for j in range(near.shape[0]):
         m = near[j]
         if m == anchor:
@@ -90,6 +93,10 @@ def is_probe(query, z, squares, near, anchor, last_reach, table, spread):
         # Rounding alone gives each coordinate of the sum a variance of one half.
         if rest < (MIRRORED * reach) ** 2 + 0.75 * query.shape[0]:
             mirrored = True
-        elif length < (10.0 * reach) ** 2 and along * along > COLLINEAR * length * reach * reach:
-            return False
+        elif length < (10.0 * reach) ** 2:
+            if along * along > COLLINEAR * length * reach * reach:
+                return False
+            siblings += 1
+    if siblings < SIBLINGS:
+        return False
     return mirrored or (not table and last_reach > EXACT_STEPS and abs(reach - last_reach) <= SAME * last_reach)

@@ -41,6 +41,16 @@ def test_what_it_must_point_at(labels: list[int], stored: int | None, why: str) 
     assert not aims(np.rint(anchors[0] + 0.1 * (anchors[1] - anchors[0])), anchors, labels, stored=stored), why
 
 
+def test_a_slider_set_at_random_does_not_aim() -> None:
+    """The nearest place asked about on its way is another setting of the same slider, not an example with another answer."""
+    rng = np.random.default_rng(2)
+    first, last = rng.integers(-3000, 3000, (2, DIMENSION))
+    shares = np.linspace(0.1, 0.9, 9)
+    anchors = np.rint(first + np.outer(shares, last - first))
+    for share in (0.12, 0.22, 0.32):
+        assert not aims(np.rint(first + share * (last - first)), np.vstack([anchors, last]), [0] * 8 + [1, 1])
+
+
 def test_natural_neighbours_hardly_ever_aim() -> None:
     """Fewer than the innocent rate among random steps, with sixty things to point at."""
     rng = np.random.default_rng(3)

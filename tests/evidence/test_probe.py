@@ -9,7 +9,8 @@ DIMENSION = 24
 
 
 def probes(query: np.ndarray, anchors: np.ndarray, *, last: float = 0.0, table: bool = False, spread: float = 0.01) -> bool:
-    """Ask about a query made from the first anchor."""
+    """Ask about a query made from the first anchor, when two other values have been moved before."""
+    anchors = np.vstack([anchors, moved(20, 30), moved(21, -30)])
     squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
     near = np.argsort(squares, kind="stable")
     z = np.ascontiguousarray(anchors.T.astype(np.int16))
@@ -53,6 +54,16 @@ def test_large_steps_in_tables_and_tiny_ones_anywhere_say_nothing() -> None:
     assert not probes(moved(4, -20), anchors, table=True, spread=1.01 * TABLE_STEP)
     tiny = LEAST_STEPS - 1
     assert not probes(moved(4, -tiny), np.array([np.zeros(DIMENSION), moved(4, tiny)]))
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_one_value_tried_up_and_down_is_no_gradient(*, table: bool) -> None:
+    """Without probes of other values about the same query, a twin is a second reading."""
+    anchors = np.array([np.zeros(DIMENSION), moved(4, 60)])
+    query = moved(4, -60)
+    squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
+    z = np.ascontiguousarray(anchors.T.astype(np.int16))
+    assert not is_probe(query.astype(np.float32), z, squares, np.array([0, 1]), 0, 60.0, table, 0.01)
 
 
 def test_values_below_the_resolution_have_not_moved() -> None:
