@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.errors import ServerError
-from detector.local import tls
+from detector.local import server, tls
 from detector.local.kafka_program import QUICK, environment
 from detector.local.kafka_settings import scram_options, server_properties
 from detector.local.process import last_words
@@ -67,8 +67,4 @@ def write_record(folder: Path, process_id: int | None, ports: Mapping[str, int],
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return what the last broker of this folder left: `process_id`, `bootstrap`, `ports`; None where there was none."""
-    try:
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record
+    return server.read_record(folder / _RECORD)

@@ -13,7 +13,6 @@ from elasticsearch import AuthenticationException, AuthorizationException, Elast
 from detector.errors import ServerError
 from detector.local import elastic_program
 from detector.local.elastic import LocalElastic, User
-from detector.local.elastic_node import mark
 from detector.local.elastic_program import find_jdk, shared_folder
 from detector.local.elastic_settings import jvm_options, settings, users_file
 from detector.local.process import is_running
@@ -87,7 +86,7 @@ def test_what_was_indexed_survives_a_crash_and_users_are_asked_who_they_are(
     with client("admin", "right") as admin:
         admin.index(index="kept", id="1", document={"a": 1})
     node.kill()
-    assert not is_running(first, mark(folder))
+    assert not is_running(first, LocalElastic.mark(folder))
     address = node.url
     node.start()
     assert node.url == address
@@ -103,7 +102,7 @@ def test_what_was_indexed_survives_a_crash_and_users_are_asked_who_they_are(
     last = node.process_id
     assert last is not None
     node.close()
-    assert not is_running(last, mark(folder))
+    assert not is_running(last, LocalElastic.mark(folder))
     assert not folder.exists()
 
 
@@ -115,7 +114,7 @@ def test_the_command_line_starts_one_that_stays(tmp_path_factory: pytest.TempPat
     cache = tmp_path_factory.mktemp("cache")
     if elastic_program.as_root():  # the server is nobody's then, and must be able to come here
         for folder in (cache, cache.parent, cache.parent.parent):
-            folder.chmod(0o755)
+            folder.chmod(folder.stat().st_mode | 0o755)  # more than it had, never less: the last may be the system's
     (cache / "detector").mkdir(mode=0o755)
     (cache / "detector" / "programs").symlink_to(shared_folder("programs"))  # it need not be fetched again
 
