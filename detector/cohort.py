@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.errors import SnapshotError
-from detector.evidence.accumulate import CHANNELS, NOTHING, OPEN, WORTH_A_LOOK, accumulate
+from detector.evidence.accumulate import CHANNELS, OPEN, accumulate, counts
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
 from detector.features.coverage import LABELS, place_labels, update_coverage
@@ -358,7 +358,7 @@ class Cohort:
         taught_at = 0
         queries = position[look_event]
         score = self.novelty.score(rows, queries)
-        constructed = (ratio > NOTHING) & (peak >= WORTH_A_LOOK)
+        constructed = counts(ratio, peak)
         carried = np.flatnonzero(constructed.any(axis=1))
         if len(carried) == 0 and len(look_event) == 0:
             self._since_lesson = int(fresh_before[-1])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from detector.cohort import Seen
 from detector.engine import ModelBaseline
-from detector.evidence.accumulate import CHANNELS, MAY_STOP, NOTHING, WORTH_A_LOOK
+from detector.evidence.accumulate import CHANNELS, MAY_STOP, counts
 from detector.features.admission import FRESH
 from detector.features.memory import COORDINATES
 from detector.policy import ACTIONS, ALERT, THROTTLE, Bars, Terms, bars_for, construction_action, novelty_action, permitted
@@ -63,7 +63,7 @@ class Trace:
     @property
     def constructed(self) -> npt.NDArray[np.bool_]:
         """Which queries carried evidence that counts, (n, channels)."""
-        return (self.ratio > NOTHING) & (self.peak >= WORTH_A_LOOK)
+        return counts(self.ratio, self.peak)
 
     @property
     def construction(self) -> npt.NDArray[np.float64]:
@@ -218,9 +218,10 @@ class Tracer:
 def _rises(parts: Mapping[str, npt.NDArray[Any]], bars: Bars, limits: Sequence[int]) -> Iterator[Rise]:
     """Yield the steps that each kind of evidence took; `limits` (n,) is the hardest action allowed at each query."""
     queries, times = parts["queries"], parts["time_ms"]
+    counted = counts(parts["ratio"], parts["peak"])
     for j, name in enumerate(CHANNELS):
         reached = ALERT - 1
-        for i in np.flatnonzero((parts["ratio"][:, j] > NOTHING) & (parts["peak"][:, j] >= WORTH_A_LOOK[j])).tolist():
+        for i in np.flatnonzero(counted[:, j]).tolist():
             score = float(parts["peak"][i, j])
             wanted = min(construction_action(score, bars.stop[j]), bars.limit[j])
             if wanted > reached:

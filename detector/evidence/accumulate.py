@@ -48,6 +48,12 @@ class Evidence(NamedTuple):
     hits: npt.NDArray[np.uint32]
 
 
+def counts(ratio: npt.NDArray[np.float32], peak: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Tell which queries looked constructed where the evidence is worth a look; both arguments and the result (n, channels)."""
+    found: npt.NDArray[np.bool_] = (ratio > NOTHING) & (peak >= WORTH_A_LOOK)
+    return found
+
+
 @kernel
 def weighted(channel, weight):
     """Return the likelihood ratio of a query that looks constructed, with a weight from above 0 to 1."""
