@@ -32,7 +32,7 @@ from detector.findings import Outputs, Refusal, Report
 from detector.ingest.batch import Batch
 from detector.judgement import Judge, Moment
 from detector.models.novelty import LESSONS, Novelty
-from detector.models.reference import C_UNIT, Reference
+from detector.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reference
 from detector.policy import ALERT
 from detector.state import SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
@@ -266,6 +266,8 @@ class Cohort:
             verdict,
             reference.unit,
             C_UNIT,
+            C_LOWEST,
+            C_HIGHEST,
             reference.measured,
             reference.grain,
             reference.tolerance,
@@ -274,6 +276,8 @@ class Cohort:
             reference.structure_spread,
             reference.variance,
             reference.table,
+            reference.numbers,
+            reference.level,
             self._ring,
             self._coefficients,
             repeat,

@@ -7,8 +7,13 @@ only from the third halving on does it weigh.
 
 What innocent traffic also triggers it: a slider moved through its range in order is caught neither by position (the newest
 point must be an end of the interval) nor, for changes of intensity, by the von Neumann ratio of the step. Cross-fades between
-two pictures come closest. In tables, where trying one field makes a line, and in spaces of a few dimensions,
-where points lie on lines by accident, the middle must be met more exactly.
+two pictures come closest. In spaces of a few dimensions, where points lie on lines by accident, the middle must be met more
+exactly.
+
+In tables the columns are looked at one by one, since each has units and levels of its own: every number of the query must lie
+at the same place between those of two records, as nearly as its levels allow, and its codes must be those of one of the two.
+Where only one or two numbers move, as when somebody tries a field, the middle must be met. Leaves of a tree differ without
+another label; answers that differ make an interval, too, if one of them was the client's latest.
 
 Blind to: bisecting with noise on every query.
 """
@@ -25,11 +30,17 @@ FLOOR = 14.0
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
 
 OFF_MIDDLE = 0.2  # how far from the middle a point may lie, as a share of the interval
-OFF_MIDDLE_TIGHT = 0.06  # likewise in tables and in spaces of a few dimensions,
+OFF_MIDDLE_TIGHT = 0.06  # likewise where a field or two are tried, and in spaces of a few dimensions,
 TIGHT = 0.03  # where the tolerance is below this
 SMOOTH = 0.25
 DEEP = 6
 GLANCE = 8  # coordinates that suffice to rule most pairs out
+ASIDE = 0.02  # how far a number may lie from its place between two others, as a share of their distance
+LEAST_LEVELS = 4.0  # of a column, by which the ends differ in the number that is halved
+MANY = 3  # numbers that move together, which no field that is tried does
+OFF_MIDDLE_WIDE = 0.3  # for them
+NEIGHBOURHOOD = 2.5  # intervals from the middle, within which a search leaves
+MOST_AROUND = 2  # records on the line beside the two ends; a field that is tried all over leaves more
 
 
 @kernel
@@ -87,13 +98,13 @@ def may_halve(query, z, near, squares, label, toward, tolerance):
 
 
 @kernel
-def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance, table):
+def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
     `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates, in the units of `query`;
     `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor.
     """
-    off_middle = OFF_MIDDLE_TIGHT if table or tolerance < TIGHT else OFF_MIDDLE
+    off_middle = OFF_MIDDLE_TIGHT if tolerance < TIGHT else OFF_MIDDLE
     found = 0
     one = -1
     other = -1
@@ -124,6 +135,84 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
             found = max(depth[one], depth[other]) + 1
     if found == 0:
         return 0, -1, -1
-    if found < DEEP and not table and von_neumann_ratio(delta, anchor) <= SMOOTH:
+    if found < DEEP and von_neumann_ratio(delta, anchor) <= SMOOTH:
         return 0, -1, -1
     return min(found, 250), one, other
+
+
+@kernel
+def on_record_line(query, one, other, columns, grain):
+    """Return (position, levels, moved): where on the line from one record (0) to another (1) the query lies, NaN if off it.
+
+    All three (coordinates,) are in the memory's integers; the first `columns` coordinates are numbers whose levels are
+    `grain` (coordinates,) apart, 0 if they have none. `moved` is how many numbers differ between the two by some levels, and
+    `levels` by how many those do that differ most.
+    """
+    most = LEAST_LEVELS
+    lead = -1
+    moved = 0
+    for k in range(columns):
+        levels = abs(np.float64(other[k]) - np.float64(one[k])) / max(np.float64(grain[k]), 1.0)
+        moved += levels >= LEAST_LEVELS
+        if levels >= most:
+            most = levels
+            lead = k
+    if lead < 0:
+        return np.nan, 0.0, 0
+    position = (np.float64(query[lead]) - np.float64(one[lead])) / (np.float64(other[lead]) - np.float64(one[lead]))
+    for k in range(columns):
+        way = np.float64(other[k]) - np.float64(one[k])
+        off = abs(np.float64(query[k]) - np.float64(one[k]) - position * way)
+        blur = 0.5 * np.float64(grain[k]) if way != 0.0 else 0.0
+        if off > max(abs(position), 1.0) * (ASIDE * abs(way) + blur) + 1.0:
+            return np.nan, 0.0, 0
+    like_one = True
+    like_other = True
+    for k in range(columns, query.shape[0]):
+        like_one = like_one and abs(np.float64(query[k]) - np.float64(one[k])) <= 1.0
+        like_other = like_other and abs(np.float64(query[k]) - np.float64(other[k])) <= 1.0
+    return (position if like_one or like_other else np.nan), most, moved
+
+
+@kernel
+def record_depth(query, near, gathered, label, margin, order, depth, stored, columns, grain):
+    """Return (depth, end, end) of the shortest interval between two records that the query halves, or (0, -1, -1).
+
+    `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates; `label`, `margin`, `order`
+    and `depth` are the client's columns and `stored` how many queries it has stored; for the others see `on_record_line`.
+    """
+    found = 0
+    first = -1
+    second = -1
+    shortest = np.inf
+    for a in range(near.shape[0]):
+        for b in range(a + 1, near.shape[0]):
+            one, other = near[a], near[b]
+            latest = one if order[one] > order[other] else other
+            if label[one] == label[other] and (margin[one] == margin[other] or order[latest] + 1 < stored):
+                continue
+            position, levels, moved = on_record_line(query, gathered[a], gathered[b], columns, grain)
+            # Half a level more or less is what rounding does to a middle.
+            off_middle = OFF_MIDDLE_WIDE if moved >= MANY else OFF_MIDDLE_TIGHT + 0.5 / levels
+            if not abs(position - 0.5) <= off_middle:  # NaN, off the line, fails as well
+                continue
+            length = 0.0
+            for k in range(columns):
+                length += (np.float64(gathered[a, k]) - np.float64(gathered[b, k])) ** 2
+            if length >= shortest:
+                continue
+            stale = False
+            around = 0
+            for m in range(near.shape[0]):
+                if m in (a, b):
+                    continue
+                at, _, _ = on_record_line(gathered[m], gathered[a], gathered[b], columns, grain)
+                stale = stale or (0.0 < at < 1.0 and order[near[m]] > order[latest])
+                around += abs(at - 0.5) <= NEIGHBOURHOOD
+            if stale or (moved < MANY and around > MOST_AROUND):
+                continue
+            shortest = length
+            first = one
+            second = other
+            found = depth[latest] + 1
+    return min(found, 250), first, second

@@ -28,7 +28,10 @@ MOVED = 1e-3  # of the value range
 LARGEST = 0.4  # of the value range
 CLOSEST = 0.144  # in median nearest-neighbour distances
 GRAINS = 1.5  # a flat step of one level is what rounding does
-EVEN = 22  # moved values, below which they come out about even by accident
+EVEN = 16  # values with room to move either way, below which they come out about even by accident
+FLATTEST = 1.28  # kurtosis: 1 for steps of one size up and down, 1.8 for sizes drawn evenly, 3 for the noise of a sensor;
+FLATTEST_MORE = 0.00375  # a little more for each value, as chance evens out
+UNCLIPPED_EQUAL = 0.65  # share of the steps that no end of the range cut short; a fade moves greys by uneven amounts
 KNOWN = 0.8  # share of the steps that end on a value which the anchor has elsewhere
 ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes
 
@@ -57,43 +60,66 @@ def von_neumann_ratio(delta, anchor):
 
 
 @kernel
-def is_flat_offset(delta, anchor, distance, rounding, grain):
+def is_flat_offset(delta, anchor, distance, rounding, grain, lowest, highest):
     """Tell whether the sampled values moved by one size.
 
     `delta` (samples,) is query minus nearest anchor in units of the value range, each exact to `rounding`; `anchor` are the
-    anchor's values in units of `rounding`; `distance` is that of the two in median nearest-neighbour distances; `grain` is the
-    size of one level of the population's values, 0 where they are continuous.
+    anchor's values in units of `rounding`, whose range is `lowest` to `highest`; `distance` is that of the two in median
+    nearest-neighbour distances; `grain` is the size of one level of the population's values, 0 where they are continuous.
     """
     if distance < CLOSEST:
         return False
     largest = 0.0
-    squares = 0.0
     moved = 0
     up = 0
     for value in delta:
         size = abs(value)
         largest = max(largest, size)
-        squares += value * value
         if size > MOVED:
             moved += 1
             up += value > 0.0
     if moved < 6 or largest >= LARGEST or largest <= max(GRAINS * grain, ROUNDINGS * rounding):
         return False
+    room = np.float32(largest / rounding + 1.0)
     equal = 0
     known = 0
+    free = 0
+    free_moved = 0
+    free_up = 0
+    unclipped = 0
+    unclipped_equal = 0
+    mean = 0.0
     for j in range(delta.shape[0]):
-        if abs(delta[j]) > 0.97 * largest - rounding:
+        full = abs(delta[j]) > 0.97 * largest - rounding
+        if lowest + room <= anchor[j] <= highest - room:
+            free += 1
+            free_moved += abs(delta[j]) > MOVED
+            free_up += delta[j] > MOVED
+            mean += delta[j]
+        if abs(delta[j]) > MOVED and lowest + 1.0 < np.float32(anchor[j]) + delta[j] / rounding < highest - 1.0:
+            unclipped += 1
+            unclipped_equal += full
+        if full:
             equal += 1
             for k in range(delta.shape[0]):
                 if abs(np.float32(anchor[k]) - np.float32(anchor[j]) - delta[j] / rounding) < 1.0:
                     known += 1
                     break
-    minority = min(up, moved - up) / moved
-    crest = largest / np.sqrt(squares / delta.shape[0])
     if known > KNOWN * equal:
         return False
-    one_size = equal > 0.5 * moved and minority > 0.04
-    even = crest < 1.5 and moved >= EVEN and minority > 0.1
+    minority = min(up, moved - up) / moved
+    one_size = equal > 0.5 * moved and minority > 0.04 and unclipped_equal >= UNCLIPPED_EQUAL * unclipped
+    even = False
+    if free >= EVEN and min(free_up, free_moved - free_up) > 0.2 * free:
+        mean /= free
+        second = 0.0
+        fourth = 0.0
+        for j in range(delta.shape[0]):
+            if lowest + room <= anchor[j] <= highest - room:
+                square = (np.float64(delta[j]) - mean) ** 2
+                second += square
+                fourth += square * square
+        even = free * fourth < (FLATTEST + FLATTEST_MORE * free) * second * second
     if not (one_size or even):
         return False
     ratio = von_neumann_ratio(delta, anchor)

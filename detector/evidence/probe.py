@@ -6,8 +6,9 @@ the same query, or, in pictures, another probe of the same length. And it has si
 value's derivative is no gradient.
 
 What innocent traffic also triggers it: a person who tries a form with one field a little up and a little down. So in tables
-only steps far below the spread of a column count. Sliders move one value as well, but go on along the same line and are left
-out for that; occlusion maps and explainers move more values, or by more.
+only steps far below the spread of a column count, or of a single level, each with its mirror image and without a third value.
+Sliders move one value as well, but go on along the same line and are left out for that; occlusion maps and explainers move
+more values, or by more.
 
 Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
 
@@ -30,9 +31,10 @@ SIBLINGS = 2  # other steps from the same query, in other directions
 MIRRORED = 0.06  # likewise, for the sum of a probe and its mirror image
 COLLINEAR = 0.97  # squared cosine
 LEAST_STEPS = 8.0  # of the memory's integers, below which a direction is not known
+LEAST_RECORD_STEPS = 3.0  # likewise in tables, where nothing but the column itself is in the way
 EXACT_STEPS = 40.0  # likewise, below which two lengths cannot be told apart
 COARSE = 1 / 64  # levels of values above this size make twins by themselves
-TABLE_STEP = 0.08  # of a column's standard deviation
+TABLE_STEP = 0.2  # of a column's standard deviation
 
 
 @kernel
@@ -54,26 +56,14 @@ def is_one_level(delta, grain):
 
 
 @kernel
-def widest_move(query, z, anchor, variance):
-    """Return how far the query is from `anchor` along the coordinate where that is most, in standard deviations of each."""
-    widest = 0.0
-    for k in range(query.shape[0]):
-        if variance[k] > 0.0:
-            d = np.float64(query[k]) - np.float64(z[k, anchor])
-            widest = max(widest, abs(d) / np.sqrt(np.float64(variance[k])))
-    return widest
-
-
-@kernel
-def is_probe(query, z, squares, near, anchor, last_reach, table, spread):
+def is_probe(query, z, squares, near, anchor, last_reach):
     """Tell whether a sparse step from `anchor` has a twin.
 
     `query` (coordinates,), `z` (coordinates, anchors) and `squares` (anchors,) are in the memory's integers; `near` are the
-    places of the nearest anchors, `last_reach` the length of the last probe of `anchor` (0 if none); `table` says that columns
-    have units of their own, and `spread` is the step over the standard deviation of the column that moved.
+    places of the nearest anchors, `last_reach` the length of the last probe of `anchor` (0 if none).
     """
     reach = np.sqrt(np.float64(squares[anchor]))
-    if reach < LEAST_STEPS or (table and spread > TABLE_STEP):
+    if reach < LEAST_STEPS:
         return False
     mirrored = False
     siblings = 0
@@ -99,4 +89,48 @@ def is_probe(query, z, squares, near, anchor, last_reach, table, spread):
             siblings += 1
     if siblings < SIBLINGS:
         return False
-    return mirrored or (not table and last_reach > EXACT_STEPS and abs(reach - last_reach) <= SAME * last_reach)
+    return mirrored or (last_reach > EXACT_STEPS and abs(reach - last_reach) <= SAME * last_reach)
+
+
+@kernel
+def only_move(query, z, anchor, columns):
+    """Return the one number in which a record differs from `anchor`, or -1 if there is none, are several, or codes differ."""
+    moved = -1
+    for k in range(query.shape[0]):
+        if abs(np.float64(query[k]) - np.float64(z[k, anchor])) > 1.0:
+            if moved >= 0 or k >= columns:
+                return -1
+            moved = k
+    return moved
+
+
+@kernel
+def is_record_probe(query, z, held, anchor, columns, grain, variance):
+    """Tell whether a record is `anchor` with one number moved a little, and its mirror image and siblings were asked about.
+
+    `query` (coordinates,) and `z` (coordinates, anchors) are in the memory's integers, of which the first `columns` coordinates
+    are numbers; `grain` and `variance` (coordinates,) are the size of a column's level, 0 if none, and its variance.
+    """
+    moved = only_move(query, z, anchor, columns)
+    if moved < 0:
+        return False
+    step = np.float64(query[moved]) - np.float64(z[moved, anchor])
+    single = 1.05 * np.float64(grain[moved]) + 1.0 if grain[moved] > 0.0 else 0.0
+    if abs(step) < LEAST_RECORD_STEPS or abs(step) > max(TABLE_STEP * np.sqrt(np.float64(variance[moved])), single):
+        return False
+    mirrored = False
+    seen = np.zeros(columns, np.bool_)
+    for m in range(held):
+        if m == anchor:
+            continue
+        k = only_move(z[:, m], z, anchor, columns)
+        if k < 0:
+            continue
+        other = np.float64(z[k, m]) - np.float64(z[k, anchor])
+        if k != moved:
+            seen[k] = True
+        elif abs(step + other) <= max(MIRRORED * abs(step), 1.0):
+            mirrored = True
+        else:
+            return False
+    return mirrored and seen.sum() >= 1

@@ -49,11 +49,11 @@ from detector.evidence.accumulate import (
     weighted,
 )
 from detector.evidence.aim import aims_at_other
-from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, may_halve
+from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, may_halve, record_depth
 from detector.evidence.dwell import dwells
 from detector.evidence.foreign import APART, CROWD, EDITED, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
 from detector.evidence.offset import is_flat_offset, von_neumann_ratio
-from detector.evidence.probe import is_one_level, is_probe, moved_values, widest_move
+from detector.evidence.probe import is_one_level, is_probe, is_record_probe, moved_values
 from detector.evidence.sens import compares, is_steep
 from detector.features.coverage import LABELS
 from detector.features.distances import WINDOW, accept, describe_distances
@@ -277,6 +277,8 @@ def observe(
     verdict,
     unit,
     c_unit,
+    c_lowest,
+    c_highest,
     measured,
     grain,
     tolerance,
@@ -285,6 +287,8 @@ def observe(
     spread,
     variance,
     table,
+    numbers,
+    level,
     ring,
     coefficients,
     repeat,
@@ -301,8 +305,10 @@ def observe(
     Fills per event `repeat`, `near`, `flip`, `distance` (to the accepted anchors of its label; NaN for the first of a label)
     and `ratio` (events, channels), the likelihood ratios of construction; at looks, the features from `column` on.
     `unit` and `c_unit` turn the integers of `z` into median nearest-neighbour distances and those of `c` into value ranges;
+    `c_lowest` and `c_highest` are the ends of the value range in the latter;
     `grain` is the size of one level of the population's values, in value ranges; `c_variance` (samples,) their variance;
-    `usual` and `spread` are those of `structure`, NaN where they are not known.
+    `usual` and `spread` are those of `structure`, NaN where they are not known. In tables the first `numbers` coordinates are
+    numeric columns, whose levels are `level` (coordinates,) apart.
     """
     # A function called with the whole tuple would count references to all of its arrays, for every query.
     (
@@ -409,7 +415,7 @@ def observe(
 
                 for j in range(measured):
                     delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, a, j])) * c_unit
-                if is_flat_offset(delta, c_of[s, a, :measured], nearest, c_unit, grain):
+                if is_flat_offset(delta, c_of[s, a, :measured], nearest, c_unit, grain, c_lowest, c_highest):
                     ratio[i, OFFSET] = CONSTRUCTED[OFFSET]
                     mark_of[s, a] |= USED
 
@@ -449,10 +455,27 @@ def observe(
                     shown += 1
                     if nearest < CROWD:
                         shown_of[s, a] = shown
-                if may_halve(query, z_of[s], best[:found], squares, label_of[s], toward, tolerance):
+                one = -1
+                other = -1
+                halves = numbers > 0 or may_halve(query, z_of[s], best[:found], squares, label_of[s], toward, tolerance)
+                if halves:
                     for j in range(found):
                         for k in range(coordinates):
                             gathered[j, k] = np.float32(z_of[s, k, best[j]])
+                if halves and numbers > 0:
+                    depth, one, other = record_depth(
+                        query,
+                        best[:found],
+                        gathered,
+                        label_of[s],
+                        margin_of[s],
+                        order_of[s],
+                        depth_of[s],
+                        stored_of[s],
+                        numbers,
+                        level,
+                    )
+                elif halves:
                     depth, one, other = bisection_depth(
                         query,
                         best[:found],
@@ -463,13 +486,12 @@ def observe(
                         delta,
                         c_of[s, a, :measured],
                         tolerance,
-                        table,
                     )
-                    weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
-                    if weight > 0.0:
-                        ratio[i, BISECT] = weighted(BISECT, weight)
-                        mark_of[s, one] |= USED
-                        mark_of[s, other] |= USED
+                weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
+                if weight > 0.0:
+                    ratio[i, BISECT] = weighted(BISECT, weight)
+                    mark_of[s, one] |= USED
+                    mark_of[s, other] |= USED
 
                 if tolerance >= TIGHT and not table and nearest < AIM_CLOSE:
                     undecided = changed if np.isnan(margin) else margin < AIM_UNDECIDED
@@ -481,14 +503,19 @@ def observe(
                         ratio[i, AIM] = CONSTRUCTED[AIM]
                         mark_of[s, a] |= USED
 
-                if nearest < PROBE_CLOSE:
-                    moved = moved_values(delta, 0.5 * c_unit)
-                    if moved <= (1 if table else PROBE_MOVED) and not is_one_level(delta, grain):
-                        widest = widest_move(query, z_of[s], a, variance)
-                        if is_probe(query, z_of[s], squares, best[:found], a, np.float64(reach_of[s, a]), table, widest):
-                            ratio[i, PROBE] = CONSTRUCTED[PROBE]
-                            mark_of[s, a] |= USED
-                        reach_of[s, a] = np.sqrt(squares[a])
+                if numbers > 0:
+                    if is_record_probe(query, z_of[s], held, a, numbers, level, variance):
+                        ratio[i, PROBE] = CONSTRUCTED[PROBE]
+                        mark_of[s, a] |= USED
+                elif (
+                    nearest < PROBE_CLOSE
+                    and moved_values(delta, 0.5 * c_unit) <= PROBE_MOVED
+                    and not is_one_level(delta, grain)
+                ):
+                    if is_probe(query, z_of[s], squares, best[:found], a, np.float64(reach_of[s, a])):
+                        ratio[i, PROBE] = CONSTRUCTED[PROBE]
+                        mark_of[s, a] |= USED
+                    reach_of[s, a] = np.sqrt(squares[a])
 
                 if margin_of[s, a] != NO_MARGIN and not np.isnan(margin):
                     earlier = np.float32(margin_of[s, a]) / MARGIN_LEVELS

@@ -33,6 +33,7 @@ from detector.kernels import kernel
 PRINCIPAL = 16
 C_LEVELS = 212.0  # of sampled values within the value range; what remains of 256 is headroom on both sides
 C_LOWEST = 21.0
+C_HIGHEST = C_LOWEST + C_LEVELS
 C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 LEAST_ROWS = 32
@@ -41,6 +42,8 @@ RAREST = 1e-4  # variance of the indicator of a category that is worth keeping
 LESSONS_PER_CLIENT = 64
 LEAST_LESSONS = 4
 LEAST_SPREAD = 0.05
+MOST_NUMBERS = 16  # of a table, that keep a coordinate each
+LEVELLED = 4  # times each value of a column occurs, on average, where it has levels
 LEAST_LEVELLED = 0.05  # share of the values that lie on few levels, where the population has them
 
 Floats = npt.NDArray[np.float32]
@@ -58,7 +61,9 @@ class Reference:
     levels, in value ranges, else 0. `known_cells` marks the cells where the population lives, `landmarks` (COORDINATES,
     landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps; `c_variance` (SAMPLED,)
     is that of the sampled values in theirs. `usual_structure` and `structure_spread` say what the channel `foreign` may
-    expect of benign clients, NaN where it is not known whose the queries are.
+    expect of benign clients, NaN where it is not known whose the queries are. In tables the first `numbers` coordinates are
+    numeric columns, and `level` (COORDINATES,) is how far apart their values lie at least, in integer steps, 0 where they are
+    continuous.
     """
 
     offset: Floats
@@ -85,6 +90,8 @@ class Reference:
     usual_structure: float
     structure_spread: float
     landmarks: Floats
+    numbers: int
+    level: Floats
 
     @property
     def dimension(self) -> int:
@@ -252,7 +259,9 @@ def fit_reference(
     variance = centered.var(axis=0, dtype=np.float64)
     if not np.any(variance > 0):
         raise BaselineError("all queries are the same: there is no input space to learn")
-    projection, principal = _directions(centered, rng)
+    table = len(codes) > 0 or bool(np.any(scale != scale[0]))
+    kept = _kept_numbers(variance[:dimension], numeric) if table else np.zeros(0, np.intp)
+    projection, principal = _directions(centered, kept, rng)
     reduced = centered @ projection
     quantum = float(4.0 * max(np.abs(reduced).max(), 1e-6) / 32767.0)
     # In whole steps, as they are remembered: equal queries may differ in the last bit of a product of matrices.
@@ -293,6 +302,8 @@ def fit_reference(
         usual_structure=math.nan,
         structure_spread=math.nan,
         landmarks=_landmarks(steps, seed),
+        numbers=len(kept),
+        level=_levels(encoded[:, kept], quantum),
     )
     reduced_rows = reference.reduce(vectors)
     known = _known_cells(reduced_rows)
@@ -369,21 +380,45 @@ def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool |
     return offset.astype(np.float32), np.minimum(scale, 3e38).astype(np.float32)
 
 
-def _directions(centered: Floats, rng: np.random.Generator) -> tuple[Floats, int]:
-    """Return the projection (encoded, COORDINATES) and how many of its columns are principal directions."""
+def _kept_numbers(variance: npt.NDArray[np.float64], numeric: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the numeric columns of a table that keep a coordinate of their own: those that vary most, in their order."""
+    varying = numeric[variance[numeric] > 0]
+    return np.sort(varying[np.argsort(-variance[varying], kind="stable")[:MOST_NUMBERS]])
+
+
+def _directions(centered: Floats, kept: npt.NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, int]:
+    """Return the projection (encoded, COORDINATES) and how many of its columns are principal directions.
+
+    The columns `kept` have the first coordinates to themselves; the others share what remains.
+    """
     width = centered.shape[1]
     projection = np.zeros((width, COORDINATES))
-    if width <= COORDINATES:
-        projection[:width, :width] = np.eye(width)
+    own = len(kept)
+    projection[kept, np.arange(own)] = 1.0
+    shared = np.setdiff1d(np.arange(width), kept)
+    room = COORDINATES - own
+    if len(shared) <= room:
+        projection[shared, own + np.arange(len(shared))] = 1.0
         return projection.astype(np.float32), width
-    principal = min(PRINCIPAL, len(centered) - 1)
-    solver = "full" if width <= 512 else "randomized"
+    rest = centered[:, shared]
+    principal = min(PRINCIPAL * room // COORDINATES, len(centered) - 1)
+    solver = "full" if len(shared) <= 512 else "randomized"
     seed = int(rng.integers(2**31))
-    axes = PCA(n_components=principal, svd_solver=solver, random_state=seed).fit(centered).components_
-    sketch = rng.standard_normal((width, COORDINATES - principal)) / np.sqrt(COORDINATES - principal)
-    projection[:, :principal] = axes.T
-    projection[:, principal:] = sketch - axes.T @ (axes @ sketch)
-    return projection.astype(np.float32), principal
+    axes = PCA(n_components=principal, svd_solver=solver, random_state=seed).fit(rest).components_
+    sketch = rng.standard_normal((len(shared), room - principal)) / np.sqrt(room - principal)
+    projection[shared, own : own + principal] = axes.T
+    projection[shared, own + principal :] = sketch - axes.T @ (axes @ sketch)
+    return projection.astype(np.float32), own + principal
+
+
+def _levels(values: Floats, quantum: float) -> Floats:
+    """Return how far apart the values of each column (n, columns) lie at least, in steps, 0 where nearly each is another."""
+    found = np.zeros(COORDINATES, np.float32)
+    for k in range(values.shape[1]):
+        levels = np.unique(values[:, k])
+        if 1 < len(levels) < len(values) / LEVELLED:
+            found[k] = np.diff(levels).min() / quantum
+    return found
 
 
 def _landmarks(points: Floats, seed: int) -> Floats:

@@ -6,25 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.evidence.bisect import BISECT_WEIGHTS, DEEP, GLANCE, bisection_depth, may_halve, on_line
+from detector.evidence.bisect import BISECT_WEIGHTS, DEEP, GLANCE, bisection_depth, may_halve, on_line, record_depth
 from detector.features.memory import SAMPLED
 
 Vector = npt.NDArray[np.float64]
 
 DIMENSION = 24
+NUMBERS = 20  # of a record, the other coordinates being codes
 
 
 class Search:
     """What a client asked so far, with the depth that each query was given; everything asked is near."""
 
-    def __init__(self, *, smooth: bool = False, table: bool = False) -> None:
+    def __init__(self, *, smooth: bool = False, table: bool = False, level: float = 0.0) -> None:
         self.points: list[Vector] = []
         self.labels: list[int] = []
+        self.margins: list[int] = []
         self.depths: list[int] = []
         self.smooth = smooth
         self.table = table
+        self.level = level
 
-    def ask(self, point: Vector, label: int) -> int:
+    def ask(self, point: Vector, label: int, margin: int = 0) -> int:
         """Return the depth of the query, and note it."""
         n = len(self.points)
         depth = 0
@@ -35,28 +38,42 @@ class Search:
             gathered = np.array([self.points[i] for i in nearest], np.float32)
             anchor = np.arange(SAMPLED, dtype=np.float64)
             step = anchor if self.smooth else np.random.default_rng(n).normal(size=SAMPLED)
-            depth, one, other = bisection_depth(
-                query,
-                nearest.astype(np.int64),
-                gathered,
+            labels, order, depths = (
                 np.array(self.labels, np.int32),
                 np.arange(n).astype(np.uint32),
                 np.array(self.depths, np.uint8),
-                step,
-                anchor,
-                0.05,
-                self.table,
             )
+            places = nearest.astype(np.int64)
+            if self.table:
+                margins = np.array(self.margins, np.int16)
+                levels = np.full(DIMENSION, self.level, np.float32)
+                depth, one, other = record_depth(
+                    query, places, gathered, labels, margins, order, depths, np.uint32(n), NUMBERS, levels
+                )
+            else:
+                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, step, anchor, 0.05)
             assert (depth == 0) == (one < 0) == (other < 0)
         self.points.append(point)
         self.labels.append(label)
+        self.margins.append(margin)
         self.depths.append(depth)
         return int(depth)
 
 
 def ends(seed: int) -> tuple[Vector, Vector]:
+    """Return two queries with the same codes, should they be records."""
     rng = np.random.default_rng(seed)
-    return rng.normal(size=DIMENSION) * 100, rng.normal(size=DIMENSION) * 100
+    first, second = rng.normal(size=(2, DIMENSION)) * 1000
+    second[NUMBERS:] = first[NUMBERS:]
+    return first, second
+
+
+def field(seed: int) -> tuple[Vector, Vector]:
+    """Return two records that differ in one number."""
+    first, _ = ends(seed)
+    second = first.copy()
+    second[3] += 1000
+    return first, second
 
 
 @pytest.mark.parametrize("table", [False, True])
@@ -107,13 +124,74 @@ def test_a_slider_between_known_ends_never_gets_deep() -> None:
 def test_a_field_tried_in_any_order_rarely_gets_deep() -> None:
     """In a table the middle has to be met closely: of a hundred random orders of twenty values, hardly any chains five."""
     rng = np.random.default_rng(8)
-    first, second = ends(7)
+    first, second = field(7)
     deep = 0
     for _ in range(100):
         search = Search(table=True)
         depths = [search.ask(first + t * (second - first), int(t > 0.5)) for t in rng.permutation(np.linspace(0, 1, 20))]
         deep += max(depths) >= 5
     assert deep <= 3
+
+
+def test_a_field_whose_every_value_gives_another_answer_rarely_gets_deep() -> None:
+    """A model with smooth answers must not make a search of a field that is tried at random."""
+    rng = np.random.default_rng(18)
+    first, second = field(7)
+    deep = 0
+    for _ in range(100):
+        search = Search(table=True)
+        depths = [search.ask(first + t * (second - first), 0, int(1000 * t)) for t in rng.permutation(np.linspace(0, 1, 20))]
+        deep += max(depths) >= 4
+    assert deep <= 5
+
+
+@pytest.mark.parametrize("boundary", [0.03, 0.37, 0.9])
+def test_a_search_between_leaves_of_one_label_is_seen(boundary: float) -> None:
+    """Path finding tells leaves apart by their confidence; each query halves the interval that ends at the one before."""
+    search = Search(table=True)
+    first, second = field(9)
+    search.ask(first, 0, 100)
+    search.ask(second, 0, 200)
+    low, high = 0.0, 1.0
+    depths = []
+    for _ in range(6):
+        middle = (low + high) / 2
+        depths.append(search.ask(first + middle * (second - first), 0, 200 if middle > boundary else 100))
+        low, high = (low, middle) if middle > boundary else (middle, high)
+    assert depths == [1, 2, 3, 4, 5, 6]
+
+
+def test_whole_numbers_are_halved_as_nearly_as_they_can_be() -> None:
+    """A middle that rounding moved is one; the codes must be those of one end, and an interval of few levels has no middle."""
+    first, second = field(10)
+    first[3], second[3] = 0, 630
+    search = Search(table=True, level=10.0)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    middle = first.copy()
+    depths = []
+    for value in (320, 160, 80, 40, 20):
+        middle[3] = value
+        depths.append(search.ask(middle.copy(), 1))
+    assert depths == [1, 2, 3, 4, 5]
+    middle[3] = 10
+    assert search.ask(middle.copy(), 0) == 0
+    other = Search(table=True, level=10.0)
+    other.ask(first, 0)
+    other.ask(second, 1)
+    strange = (first + second) / 2
+    strange[NUMBERS] += 50
+    assert other.ask(strange, 1) == 0
+
+
+def test_records_that_mix_the_numbers_of_two_are_no_search() -> None:
+    """Each number at a place of its own between two records is a mixture, not a point on their line."""
+    rng = np.random.default_rng(12)
+    first, second = ends(12)
+    search = Search(table=True)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    assert {search.ask(first + rng.uniform(0.3, 0.7, DIMENSION) * (second - first), 1) for _ in range(20)} == {0}
 
 
 def test_answers_that_agree_are_no_search() -> None:
@@ -182,7 +260,6 @@ def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: 
             rng.normal(size=SAMPLED),
             np.arange(SAMPLED, dtype=np.float64),
             tolerance,
-            bool(rng.integers(2)),
         )
         if depth > 0:
             assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance)

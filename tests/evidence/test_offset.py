@@ -1,12 +1,14 @@
 """Flat steps are seen, and each guard against innocent steps holds."""
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from detector.evidence.offset import CLOSEST, GRAINS, LARGEST, RATE_INNOCENT, is_flat_offset, von_neumann_ratio
 from detector.features.memory import SAMPLED
-from detector.models.reference import C_UNIT
+from detector.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 
 Vector = npt.NDArray[np.float64]
 
@@ -23,7 +25,8 @@ def signs(seed: int = 1, n: int = SAMPLED) -> Vector:
 def fires(delta: Vector, values: Vector, *, distance: float = 1.0, grain: float = 0.0) -> bool:
     """Ask about a step from `values`, rounded as the memory rounds it."""
     rounded = np.rint((values + delta) / C_UNIT) - np.rint(values / C_UNIT)
-    return bool(is_flat_offset((rounded * C_UNIT).astype(np.float32), np.rint(values / C_UNIT), distance, C_UNIT, grain))
+    before = np.rint(values / C_UNIT) + C_LOWEST
+    return bool(is_flat_offset((rounded * C_UNIT).astype(np.float32), before, distance, C_UNIT, grain, C_LOWEST, C_HIGHEST))
 
 
 @pytest.mark.parametrize("size", [0.025, 0.1, 0.25, 0.39])
@@ -38,6 +41,39 @@ def test_a_step_of_some_values_is_seen() -> None:
     step = 0.1 * signs()
     step[:20] = 0.0
     assert fires(step, anchor())
+
+
+def test_a_step_under_noise_is_seen() -> None:
+    """Noise of two fifths of the step leaves its sizes flatter than nature's, often enough; drawn sizes do so now and then."""
+    rng = np.random.default_rng(9)
+    noisy = uneven = 0
+    for seed in range(400):
+        values, step = 0.3 + 0.4 * anchor(seed), 0.05 * signs(seed + 1000)
+        noisy += fires(step * (1.0 + 0.4 * rng.normal(size=SAMPLED)), values)
+        uneven += fires(step * rng.uniform(0.2, 1.8, SAMPLED), values)
+    assert noisy > 60
+    assert uneven > 12
+
+
+@pytest.mark.parametrize("shape", ["normal", "uniform", "laplace"])
+def test_noise_of_nature_is_not(shape: str) -> None:
+    """Sensors, augmentation with even noise and heavy-tailed noise stay near the rate that innocents are granted."""
+    rng = np.random.default_rng(10)
+    draw = {
+        "normal": rng.standard_normal,
+        "uniform": lambda n: rng.uniform(-1.7, 1.7, n),
+        "laplace": partial(rng.laplace, 0, 1),
+    }
+    noise = draw[shape]
+    assert sum(fires(0.05 * noise(SAMPLED), 0.3 + 0.4 * anchor(seed)) for seed in range(2000)) <= 5 * RATE_INNOCENT * 2000
+
+
+def test_a_fade_is_not() -> None:
+    """One picture fading into another moves its greys by uneven amounts, even where most of it is black and white."""
+    rng = np.random.default_rng(11)
+    for _ in range(200):
+        one, other = np.clip(rng.normal(0.5, 0.8, (2, SAMPLED)), 0.0, 1.0)
+        assert not fires(0.1 * (other - one), one)
 
 
 def test_natural_differences_are_not() -> None:

@@ -1,20 +1,29 @@
 """Probe: which sparse steps have a twin."""
 
 import numpy as np
-import pytest
 
-from detector.evidence.probe import EXACT_STEPS, LEAST_STEPS, TABLE_STEP, is_one_level, is_probe, moved_values
+from detector.evidence.probe import EXACT_STEPS, LEAST_STEPS, TABLE_STEP, is_one_level, is_probe, is_record_probe, moved_values
 
 DIMENSION = 24
+NUMBERS = 12  # of a record, the other coordinates being codes
+SPREAD = 500.0
 
 
-def probes(query: np.ndarray, anchors: np.ndarray, *, last: float = 0.0, table: bool = False, spread: float = 0.01) -> bool:
+def probes(query: np.ndarray, anchors: np.ndarray, *, last: float = 0.0) -> bool:
     """Ask about a query made from the first anchor, when two other values have been moved before."""
     anchors = np.vstack([anchors, moved(20, 30), moved(21, -30)])
     squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
     near = np.argsort(squares, kind="stable")
     z = np.ascontiguousarray(anchors.T.astype(np.int16))
-    return bool(is_probe(query.astype(np.float32), z, squares, near, 0, last, table, spread))
+    return bool(is_probe(query.astype(np.float32), z, squares, near, 0, last))
+
+
+def record_probes(query: np.ndarray, anchors: np.ndarray, *, level: float = 0.0, siblings: bool = True) -> bool:
+    """Ask about a record made from the first anchor, when another number has been moved before."""
+    known = np.vstack([anchors, moved(7, 30)]) if siblings else anchors
+    z = np.ascontiguousarray(known.T.astype(np.int16))
+    levels, variance = np.full(DIMENSION, level, np.float32), np.full(DIMENSION, SPREAD**2, np.float32)
+    return bool(is_record_probe(query.astype(np.float32), z, len(known), 0, NUMBERS, levels, variance))
 
 
 def moved(column: int, step: float) -> np.ndarray:
@@ -24,12 +33,21 @@ def moved(column: int, step: float) -> np.ndarray:
     return query
 
 
-@pytest.mark.parametrize("table", [False, True])
-def test_the_mirror_image_of_an_earlier_probe_is_a_probe(*, table: bool) -> None:
+def test_the_mirror_image_of_an_earlier_probe_is_a_probe() -> None:
     """There and back about the same query, by the same length."""
     anchors = np.array([np.zeros(DIMENSION), moved(4, 20)])
-    assert probes(moved(4, -20), anchors, table=table)
-    assert not probes(moved(4, -30), anchors, table=table)
+    assert probes(moved(4, -20), anchors)
+    assert not probes(moved(4, -30), anchors)
+
+
+def test_in_records_one_number_moves_there_and_back() -> None:
+    """The mirror image must be one: neither another length, nor another number, nor a code."""
+    anchors = np.array([np.zeros(DIMENSION), moved(4, 20)])
+    assert record_probes(moved(4, -20), anchors)
+    assert not record_probes(moved(4, -30), anchors)
+    assert not record_probes(moved(5, -20), anchors)
+    assert not record_probes(moved(15, -20), np.array([np.zeros(DIMENSION), moved(15, 20)]))
+    assert not record_probes(moved(4, -20) + moved(5, 20), anchors)
 
 
 def test_a_series_of_one_length_is_probing_in_pictures_only() -> None:
@@ -38,7 +56,7 @@ def test_a_series_of_one_length_is_probing_in_pictures_only() -> None:
     anchors = np.array([np.zeros(DIMENSION), moved(4, length)])
     assert probes(moved(9, length), anchors, last=length)
     assert not probes(moved(9, 1.1 * length), anchors, last=length)
-    assert not probes(moved(9, length), anchors, last=length, table=True)
+    assert not record_probes(moved(9, length), anchors)
     assert not probes(moved(9, 10), np.array([np.zeros(DIMENSION), moved(4, 10)]), last=10.0), "too short to compare"
 
 
@@ -48,22 +66,31 @@ def test_a_slider_is_no_probe() -> None:
     assert not probes(moved(4, -40), anchors, last=40.0)
 
 
+def test_a_field_that_is_tried_further_is_no_probe() -> None:
+    """A record with a third value of the same number beside the two mirror images: somebody tries a field."""
+    anchors = np.array([np.zeros(DIMENSION), moved(4, 20), moved(4, 40)])
+    assert not record_probes(moved(4, -20), anchors)
+
+
 def test_large_steps_in_tables_and_tiny_ones_anywhere_say_nothing() -> None:
-    """Beyond a share of the column's spread, or below what the memory resolves."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, 20)])
-    assert not probes(moved(4, -20), anchors, table=True, spread=1.01 * TABLE_STEP)
+    """Beyond a share of the column's spread, unless it is a single level, or below what the memory resolves."""
+    far = np.ceil(1.01 * TABLE_STEP * SPREAD)
+    anchors = np.array([np.zeros(DIMENSION), moved(4, far)])
+    assert not record_probes(moved(4, -far), anchors)
+    assert record_probes(moved(4, -far), anchors, level=far)
+    assert not record_probes(moved(4, -2), np.array([np.zeros(DIMENSION), moved(4, 2)]))
     tiny = LEAST_STEPS - 1
     assert not probes(moved(4, -tiny), np.array([np.zeros(DIMENSION), moved(4, tiny)]))
 
 
-@pytest.mark.parametrize("table", [False, True])
-def test_one_value_tried_up_and_down_is_no_gradient(*, table: bool) -> None:
+def test_one_value_tried_up_and_down_is_no_gradient() -> None:
     """Without probes of other values about the same query, a twin is a second reading."""
     anchors = np.array([np.zeros(DIMENSION), moved(4, 60)])
     query = moved(4, -60)
     squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
     z = np.ascontiguousarray(anchors.T.astype(np.int16))
-    assert not is_probe(query.astype(np.float32), z, squares, np.array([0, 1]), 0, 60.0, table, 0.01)
+    assert not is_probe(query.astype(np.float32), z, squares, np.array([0, 1]), 0, 60.0)
+    assert not record_probes(query, anchors, siblings=False)
 
 
 def test_values_below_the_resolution_have_not_moved() -> None:

@@ -48,7 +48,7 @@ from detector.features.memory import (
 from detector.features.normality import shapiro_coefficients
 from detector.judgement import Judge
 from detector.models.novelty import Novelty
-from detector.models.reference import C_UNIT, fit_reference
+from detector.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, fit_reference
 from detector.policy import Terms, bars_for
 from detector.testing import Events, batches
 
@@ -109,6 +109,8 @@ def shown(
         np.zeros(n, np.uint8) if verdict is None else verdict,
         unit,
         C_UNIT,
+        C_LOWEST,
+        C_HIGHEST,
         SAMPLED,
         0.0,
         0.05,
@@ -117,6 +119,8 @@ def shown(
         0.1,
         np.ones(COORDINATES, np.float32) if variance is None else variance,
         table,
+        COORDINATES if table else 0,
+        np.zeros(COORDINATES, np.float32),
         RING,
         coefficients,
         repeat,
@@ -439,12 +443,14 @@ def test_single_values_moved_there_and_back_probe(*, table: bool) -> None:
 
 def test_a_form_edited_in_large_steps_is_no_probe() -> None:
     """In a table, a column moved up and down by a good part of its spread is what people do."""
-    z = np.tile(np.full(COORDINATES, 500), (3, 1))
-    z[1, 3] += 12
-    z[2, 3] -= 12
-    c = np.full((3, SAMPLED), 90, np.uint8)
-    variance = np.full(COORDINATES, 1e4, np.float32)  # so a step of 12 is 12% of the standard deviation
-    assert not (shown(z.astype(np.int16), [0] * 3, c=c, variance=variance, table=True).ratio[:, PROBE] > NOTHING).any()
+    c = np.full((5, SAMPLED), 90, np.uint8)
+    variance = np.full(COORDINATES, 1e4, np.float32)
+    for step, expected in ((12, True), (30, False)):  # 12 and 30% of the standard deviation
+        z = np.tile(np.full(COORDINATES, 500), (5, 1))
+        for place, (column, sign) in enumerate(((3, 1), (3, -1), (5, 1), (5, -1))):
+            z[place + 1, column] += sign * step
+        seen = shown(z.astype(np.int16), [0] * 5, c=c, variance=variance, table=True)
+        assert (seen.ratio[:, PROBE] > NOTHING).any() == expected
 
 
 def test_steep_steps_from_confident_answers_are_told_from_gentle_ones() -> None:
