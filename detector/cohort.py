@@ -265,6 +265,7 @@ class Cohort:
             place,
             verdict,
             reference.unit,
+            reference.quantum,
             C_UNIT,
             C_LOWEST,
             C_HIGHEST,

@@ -70,7 +70,6 @@ PER_ANCHOR = {
     "depth": 0,
     "mark": 0,
     "margin": 0,
-    "reach": 0,
     "crowd": 0,
     "shown": 0,
 }  # which axis of a row counts the anchors

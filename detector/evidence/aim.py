@@ -2,8 +2,8 @@
 
 Walks along the boundary do this: the Boundary attack (Brendel et al., ICLR 2018) contracts towards its target after every
 step, HopSkipJump (Chen et al., S&P 2020) and line search go back and forth between two examples. The place they go to was
-asked about before, and the answer there was another one. Nature has no reason to point from one picture at the other, least
-of all where the model is undecided.
+asked about before, and the answer there was another one; the step starts at the nearest earlier query or at the latest.
+Nature has no reason to point from one picture at the other, least of all where the model is undecided or its answer turns.
 
 What innocent traffic also triggers it: a slider that fades one picture into another, where it crosses from one answer to the
 other, and augmentation that mixes pairs.
@@ -22,6 +22,7 @@ RATE_ATTACK = 0.25
 FLOOR = 20.0
 
 CLOSE = 0.36  # in median nearest-neighbour distances
+FAR = 0.72  # likewise, of the step from the query before, which the nearest may hide
 UNDECIDED = 0.5  # margin, as a difference of logarithms
 STRAIGHT = 0.97  # squared cosine
 APART = 3  # queries between the step and what it points at

@@ -135,7 +135,8 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
             found = max(depth[one], depth[other]) + 1
     if found == 0:
         return 0, -1, -1
-    if found < DEEP and von_neumann_ratio(delta, anchor) <= SMOOTH:
+    # Where no sampled value moved there is nothing to be smooth: a change of intensity moves them all.
+    if found < DEEP and 0.0 < von_neumann_ratio(delta, anchor) <= SMOOTH:
         return 0, -1, -1
     return min(found, 250), one, other
 

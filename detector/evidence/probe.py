@@ -2,7 +2,7 @@
 
 This is how a gradient is estimated from answers: zeroth-order optimisation (Chen et al., AISec 2017) on pictures, finite
 differences on tables. A probe leaves nearly all values as they are, it is short, and it has a twin: its mirror image about
-the same query, or, in pictures, another probe of the same length. And it has siblings, probes of other values, since one
+the same query, or, in pictures, another probe of the same size. And it has siblings, probes of other values, since one
 value's derivative is no gradient.
 
 What innocent traffic also triggers it: a person who tries a form with one field a little up and a little down. So in tables
@@ -32,7 +32,12 @@ MIRRORED = 0.06  # likewise, for the sum of a probe and its mirror image
 COLLINEAR = 0.97  # squared cosine
 LEAST_STEPS = 8.0  # of the memory's integers, below which a direction is not known
 LEAST_RECORD_STEPS = 3.0  # likewise in tables, where nothing but the column itself is in the way
-EXACT_STEPS = 40.0  # likewise, below which two lengths cannot be told apart
+LEAST_ROUNDINGS = 1.5  # of the sampled values, below which two sizes cannot be told apart
+EVEN_ROUNDED = 1.2  # likewise, by which equal sizes may differ
+GRAINS = 1.5  # likewise, where values have fine levels: single ones flicker
+SIZES = 8  # sparse steps whose sizes are remembered,
+SERIES = 3  # of which so many are equal when somebody steps from one value to the next
+ALONE = 1.6  # times the largest move that the whole step may be long, a projection's length being off by as much
 COARSE = 1 / 64  # levels of values above this size make twins by themselves
 TABLE_STEP = 0.2  # of a column's standard deviation
 
@@ -47,20 +52,43 @@ def moved_values(delta, resolution):
 
 
 @kernel
-def is_one_level(delta, grain):
-    """Tell whether the largest step is one level of the population's values, where these are coarse, as in nature."""
+def largest_move(delta):
+    """Return how far the sampled value went that moved most."""
     largest = 0.0
     for value in delta:
         largest = max(largest, abs(value))
+    return largest
+
+
+@kernel
+def is_one_level(largest, grain):
+    """Tell whether the largest step is one level of the population's values, where these are coarse, as in nature."""
     return grain > COARSE and 0.85 * grain < largest < 1.15 * grain
 
 
 @kernel
-def is_probe(query, z, squares, near, anchor, last_reach):
-    """Tell whether a sparse step from `anchor` has a twin.
+def in_series(size, length, sizes, rounding, grain):
+    """Tell whether a sparse step is as large as several of the client's last ones, and no level of nature's.
+
+    `size` is that of the largest move of a sampled value, exact to `rounding`, and `length` that of the whole step, both in
+    value ranges like `grain`, the size of one level of the population's values; `sizes` (SIZES,) are those of the last sparse
+    steps in units of `rounding`, 0 where there was none.
+    """
+    least = max(LEAST_ROUNDINGS * rounding, GRAINS * grain if grain <= COARSE else 0.0)
+    if size <= least or length > ALONE * size:
+        return False
+    alike = 0
+    for one in sizes:
+        alike += one > 0 and abs(np.float64(one) - size / rounding) <= max(EVEN_ROUNDED, SAME * size / rounding)
+    return alike >= SERIES
+
+
+@kernel
+def is_probe(query, z, squares, near, anchor, alike):
+    """Tell whether a sparse step from `anchor` has a twin, or is `alike` the client's last ones, and has siblings.
 
     `query` (coordinates,), `z` (coordinates, anchors) and `squares` (anchors,) are in the memory's integers; `near` are the
-    places of the nearest anchors, `last_reach` the length of the last probe of `anchor` (0 if none).
+    places of the nearest anchors.
     """
     reach = np.sqrt(np.float64(squares[anchor]))
     if reach < LEAST_STEPS:
@@ -72,24 +100,24 @@ def is_probe(query, z, squares, near, anchor, last_reach):
         if m == anchor:
             continue
         along = 0.0
-        length = 0.0
+        way = 0.0
         rest = 0.0
         for k in range(query.shape[0]):
             step = np.float64(query[k]) - np.float64(z[k, anchor])
             other = np.float64(z[k, m]) - np.float64(z[k, anchor])
             along += step * other
-            length += other * other
+            way += other * other
             rest += (step + other) ** 2
         # Rounding alone gives each coordinate of the sum a variance of one half.
         if rest < (MIRRORED * reach) ** 2 + 0.75 * query.shape[0]:
             mirrored = True
-        elif length < (10.0 * reach) ** 2:
-            if along * along > COLLINEAR * length * reach * reach:
+        elif way < (10.0 * reach) ** 2:
+            if along * along > COLLINEAR * way * reach * reach:
                 return False
             siblings += 1
     if siblings < SIBLINGS:
         return False
-    return mirrored or (last_reach > EXACT_STEPS and abs(reach - last_reach) <= SAME * last_reach)
+    return mirrored or alike
 
 
 @kernel

@@ -53,7 +53,7 @@ from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_de
 from detector.evidence.dwell import dwells
 from detector.evidence.foreign import APART, CROWD, EDITED, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
 from detector.evidence.offset import is_flat_offset, von_neumann_ratio
-from detector.evidence.probe import is_one_level, is_probe, is_record_probe, moved_values
+from detector.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
 from detector.evidence.sens import compares, is_steep
 from detector.features.coverage import LABELS
 from detector.features.distances import WINDOW, accept, describe_distances
@@ -82,7 +82,7 @@ NEAR = 0.3  # of the median nearest-neighbour distance
 ACCEPTED, USED = 1, 2  # bits of `mark`
 MARGIN_LEVELS = 256.0  # of a remembered margin, per unit; none is NO_MARGIN
 NO_MARGIN = -32768
-AIM_CLOSE, AIM_UNDECIDED, AIM_SMOOTH = aim.CLOSE, aim.UNDECIDED, aim.SMOOTH
+AIM_CLOSE, AIM_FAR, AIM_UNDECIDED, AIM_SMOOTH = aim.CLOSE, aim.FAR, aim.UNDECIDED, aim.SMOOTH
 PROBE_CLOSE, PROBE_MOVED = probe.CLOSE, probe.MOST_MOVED
 DWELL_UNDECIDED = dwell.UNDECIDED
 
@@ -94,12 +94,13 @@ LAYOUT = {
     "depth": ("u1", (ANCHORS,)),
     "mark": ("u1", (ANCHORS,)),
     "margin": ("i2", (ANCHORS,)),
-    "reach": ("f4", (ANCHORS,)),
     "crowd": ("u1", (ANCHORS,)),
     "shown": ("u1", (ANCHORS,)),
     "held": ("u2", ()),
     "stored": ("u4", ()),
     "newest": ("u2", ()),
+    "sizes": ("u1", (SIZES,)),
+    "sized": ("u4", ()),
     "window": ("f4", (WINDOW,)),
     "window_count": ("u4", ()),
     "near": ("u4", ()),
@@ -129,12 +130,13 @@ class Memory(NamedTuple):
     depth: npt.NDArray[np.uint8]
     mark: npt.NDArray[np.uint8]
     margin: npt.NDArray[np.int16]
-    reach: npt.NDArray[np.float32]
     crowd: npt.NDArray[np.uint8]
     shown: npt.NDArray[np.uint8]
     held: npt.NDArray[np.uint16]
     stored: npt.NDArray[np.uint32]
     newest: npt.NDArray[np.uint16]
+    sizes: npt.NDArray[np.uint8]
+    sized: npt.NDArray[np.uint32]
     window: npt.NDArray[np.float32]
     window_count: npt.NDArray[np.uint32]
     near: npt.NDArray[np.uint32]
@@ -166,7 +168,6 @@ def place_for(
     depth_of,
     mark_of,
     margin_of,
-    reach_of,
     crowd_of,
     shown_of,
     held_of,
@@ -202,7 +203,6 @@ def place_for(
     depth_of[s, to] = depth_of[s, at]
     mark_of[s, to] = mark_of[s, at]
     margin_of[s, to] = margin_of[s, at]
-    reach_of[s, to] = reach_of[s, at]
     crowd_of[s, to] = crowd_of[s, at]
     shown_of[s, to] = shown_of[s, at]
     held_of[s] = max(held_of[s], to + 1)
@@ -276,6 +276,7 @@ def observe(
     place,
     verdict,
     unit,
+    quantum,
     c_unit,
     c_lowest,
     c_highest,
@@ -304,7 +305,8 @@ def observe(
 
     Fills per event `repeat`, `near`, `flip`, `distance` (to the accepted anchors of its label; NaN for the first of a label)
     and `ratio` (events, channels), the likelihood ratios of construction; at looks, the features from `column` on.
-    `unit` and `c_unit` turn the integers of `z` into median nearest-neighbour distances and those of `c` into value ranges;
+    `unit` and `quantum` turn the integers of `z` into median nearest-neighbour distances and value ranges, `c_unit` those of
+    `c` into value ranges;
     `c_lowest` and `c_highest` are the ends of the value range in the latter;
     `grain` is the size of one level of the population's values, in value ranges; `c_variance` (samples,) their variance;
     `usual` and `spread` are those of `structure`, NaN where they are not known. In tables the first `numbers` coordinates are
@@ -319,12 +321,13 @@ def observe(
         depth_of,
         mark_of,
         margin_of,
-        reach_of,
         crowd_of,
         shown_of,
         held_of,
         stored_of,
         newest_of,
+        sizes_of,
+        sized_of,
         window_of,
         window_count_of,
         near_of,
@@ -494,28 +497,36 @@ def observe(
                     mark_of[s, other] |= USED
 
                 if tolerance >= TIGHT and not table and nearest < AIM_CLOSE:
-                    undecided = changed if np.isnan(margin) else margin < AIM_UNDECIDED
-                    if (
-                        undecided
-                        and aims_at_other(query, z_of[s], squares, held, a, label_of[s], order_of[s], stored_of[s])
-                        and von_neumann_ratio(delta, c_of[s, a, :measured]) > AIM_SMOOTH
-                    ):
-                        ratio[i, AIM] = CONSTRUCTED[AIM]
-                        mark_of[s, a] |= USED
+                    latest = np.int64(newest_of[s])
+                    if changed or label_of[s, latest] != label[i] or margin < AIM_UNDECIDED:
+                        for start in (a, latest):
+                            near_enough = np.sqrt(squares[start]) * unit < AIM_FAR
+                            if (start == latest and latest == a and ratio[i, AIM] == CONSTRUCTED[AIM]) or not near_enough:
+                                continue
+                            if aims_at_other(query, z_of[s], squares, held, start, label_of[s], order_of[s], stored_of[s]):
+                                for j in range(measured):
+                                    delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, start, j])) * c_unit
+                                if von_neumann_ratio(delta, c_of[s, start, :measured]) > AIM_SMOOTH:
+                                    ratio[i, AIM] = CONSTRUCTED[AIM]
+                                    mark_of[s, start] |= USED
+                        for j in range(measured):
+                            delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, a, j])) * c_unit
 
                 if numbers > 0:
                     if is_record_probe(query, z_of[s], held, a, numbers, level, variance):
                         ratio[i, PROBE] = CONSTRUCTED[PROBE]
                         mark_of[s, a] |= USED
-                elif (
-                    nearest < PROBE_CLOSE
-                    and moved_values(delta, 0.5 * c_unit) <= PROBE_MOVED
-                    and not is_one_level(delta, grain)
-                ):
-                    if is_probe(query, z_of[s], squares, best[:found], a, np.float64(reach_of[s, a])):
-                        ratio[i, PROBE] = CONSTRUCTED[PROBE]
-                        mark_of[s, a] |= USED
-                    reach_of[s, a] = np.sqrt(squares[a])
+                elif nearest < PROBE_CLOSE and moved_values(delta, 0.5 * c_unit) <= PROBE_MOVED:
+                    size = largest_move(delta)
+                    length = np.sqrt(squares[a]) * quantum
+                    if not is_one_level(size, grain):
+                        alike = in_series(size, length, sizes_of[s], c_unit, grain)
+                        if is_probe(query, z_of[s], squares, best[:found], a, alike):
+                            ratio[i, PROBE] = CONSTRUCTED[PROBE]
+                            mark_of[s, a] |= USED
+                        if size > 0.0:
+                            sizes_of[s, sized_of[s] % SIZES] = np.uint8(min(np.rint(size / c_unit), 255.0))
+                            sized_of[s] += 1
 
                 if margin_of[s, a] != NO_MARGIN and not np.isnan(margin):
                     earlier = np.float32(margin_of[s, a]) / MARGIN_LEVELS
@@ -551,7 +562,6 @@ def observe(
                 depth_of,
                 mark_of,
                 margin_of,
-                reach_of,
                 crowd_of,
                 shown_of,
                 held_of,
@@ -569,7 +579,6 @@ def observe(
             depth_of[s, at] = depth
             mark_of[s, at] = ACCEPTED if added else 0
             margin_of[s, at] = NO_MARGIN if np.isnan(margin) else np.int16(min(np.rint(margin * MARGIN_LEVELS), 32767.0))
-            reach_of[s, at] = 0.0
             crowd_of[s, at] = crowd
             shown_of[s, at] = shown
             newest_of[s] = at

@@ -8,7 +8,7 @@ Fitted once per model on benign queries (or, without a baseline, on the first qu
    1984), so that distances survive also for queries that are foreign to the population. Inputs of up to 24 columns are kept
    as they are.
 3. *Sample.* A secret seed picks raw columns, among those that vary, whose values are kept beside the projection.
-4. *Round* to 16-bit integers with fourfold headroom, sampled columns to 8 bits with a tenth; larger values saturate.
+4. *Round* to 16-bit integers with twofold headroom, sampled columns to 8 bits with a tenth; larger values saturate.
 
 The sums run in a fixed order, row by row, so a query gets the same integers in a batch of one and in a batch of a thousand.
 """
@@ -263,7 +263,7 @@ def fit_reference(
     kept = _kept_numbers(variance[:dimension], numeric) if table else np.zeros(0, np.intp)
     projection, principal = _directions(centered, kept, rng)
     reduced = centered @ projection
-    quantum = float(4.0 * max(np.abs(reduced).max(), 1e-6) / 32767.0)
+    quantum = float(2.0 * max(np.abs(reduced).max(), 1e-6) / 32767.0)
     # In whole steps, as they are remembered: equal queries may differ in the last bit of a product of matrices.
     steps = np.rint(reduced / quantum)
     nearest = quantum * _median_nearest(steps, rng)

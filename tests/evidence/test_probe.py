@@ -2,20 +2,37 @@
 
 import numpy as np
 
-from detector.evidence.probe import EXACT_STEPS, LEAST_STEPS, TABLE_STEP, is_one_level, is_probe, is_record_probe, moved_values
+from detector.evidence.probe import (
+    LEAST_STEPS,
+    SERIES,
+    SIZES,
+    TABLE_STEP,
+    in_series,
+    is_one_level,
+    is_probe,
+    is_record_probe,
+    moved_values,
+)
 
 DIMENSION = 24
 NUMBERS = 12  # of a record, the other coordinates being codes
 SPREAD = 500.0
 
 
-def probes(query: np.ndarray, anchors: np.ndarray, *, last: float = 0.0) -> bool:
+def probes(query: np.ndarray, anchors: np.ndarray, *, alike: bool = False) -> bool:
     """Ask about a query made from the first anchor, when two other values have been moved before."""
     anchors = np.vstack([anchors, moved(20, 30), moved(21, -30)])
     squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
     near = np.argsort(squares, kind="stable")
     z = np.ascontiguousarray(anchors.T.astype(np.int16))
-    return bool(is_probe(query.astype(np.float32), z, squares, near, 0, last))
+    return bool(is_probe(query.astype(np.float32), z, squares, near, 0, alike))
+
+
+def series(size: float, earlier: list[int], *, length: float | None = None, grain: float = 0.0) -> bool:
+    """Ask about a sparse step of `size` after steps of `earlier` sizes, in hundredths of the value range."""
+    sizes = np.zeros(SIZES, np.uint8)
+    sizes[: len(earlier)] = earlier
+    return bool(in_series(size, size if length is None else length, sizes, 0.01, grain))
 
 
 def record_probes(query: np.ndarray, anchors: np.ndarray, *, level: float = 0.0, siblings: bool = True) -> bool:
@@ -50,20 +67,33 @@ def test_in_records_one_number_moves_there_and_back() -> None:
     assert not record_probes(moved(4, -20) + moved(5, 20), anchors)
 
 
-def test_a_series_of_one_length_is_probing_in_pictures_only() -> None:
+def test_a_series_of_one_size_is_probing_in_pictures_only() -> None:
     """In a table, other columns moved by equal steps are what people do to forms."""
-    length = 2 * EXACT_STEPS
-    anchors = np.array([np.zeros(DIMENSION), moved(4, length)])
-    assert probes(moved(9, length), anchors, last=length)
-    assert not probes(moved(9, 1.1 * length), anchors, last=length)
-    assert not record_probes(moved(9, length), anchors)
-    assert not probes(moved(9, 10), np.array([np.zeros(DIMENSION), moved(4, 10)]), last=10.0), "too short to compare"
+    anchors = np.array([np.zeros(DIMENSION), moved(4, 80)])
+    assert probes(moved(9, 80), anchors, alike=True)
+    assert not probes(moved(9, 80), anchors)
+    assert not record_probes(moved(9, 80), anchors)
+
+
+def test_a_series_needs_several_equal_sizes() -> None:
+    """Up to a level apart, whatever other sizes lie between them; a dense step of that size is none."""
+    assert series(0.05, [5, 20, 5, 20, 6])
+    assert not series(0.05, [5, 20, 9] + [5] * (SERIES - 2))
+    assert not series(0.05, [])
+    assert not series(0.05, [5, 5, 5], length=0.1)
+
+
+def test_a_series_of_single_levels_is_none() -> None:
+    """Sizes that rounding cannot tell apart, or that a sensor's single levels have, are nobody's."""
+    assert not series(0.01, [1, 1, 1])
+    assert not series(0.015, [2, 2, 2], grain=0.012)
+    assert series(0.02, [2, 2, 2], grain=0.012)
 
 
 def test_a_slider_is_no_probe() -> None:
     """The next step of one value along the same line, even of the very length of the one before."""
     anchors = np.array([np.zeros(DIMENSION), moved(4, -20)])
-    assert not probes(moved(4, -40), anchors, last=40.0)
+    assert not probes(moved(4, -40), anchors, alike=True)
 
 
 def test_a_field_that_is_tried_further_is_no_probe() -> None:
@@ -89,7 +119,7 @@ def test_one_value_tried_up_and_down_is_no_gradient() -> None:
     query = moved(4, -60)
     squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
     z = np.ascontiguousarray(anchors.T.astype(np.int16))
-    assert not is_probe(query.astype(np.float32), z, squares, np.array([0, 1]), 0, 60.0)
+    assert not is_probe(query.astype(np.float32), z, squares, np.array([0, 1]), 0, True)
     assert not record_probes(query, anchors, siblings=False)
 
 
@@ -100,9 +130,7 @@ def test_values_below_the_resolution_have_not_moved() -> None:
 
 def test_one_coarse_level_is_no_probe() -> None:
     """Where values have few levels, twins one level apart make themselves; finer levels do not, and other steps are steps."""
-    delta = np.zeros(48)
-    delta[3] = 1 / 16
-    assert is_one_level(delta, 1 / 16)
-    assert not is_one_level(delta / 8, 1 / 16)
-    assert not is_one_level(np.zeros(48) + 1 / 255, 1 / 255)
-    assert not is_one_level(delta, 0.0)
+    assert is_one_level(1 / 16, 1 / 16)
+    assert not is_one_level(1 / 128, 1 / 16)
+    assert not is_one_level(1 / 255, 1 / 255)
+    assert not is_one_level(1 / 16, 0.0)
