@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from detector.config import Config
-from detector.evidence import foreign
-from detector.evidence.accumulate import CHANNELS, FOREIGN, MAY_STOP
+from detector.evidence import cooccur, foreign
+from detector.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.features import CONTENT, NAMES
 from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
@@ -82,9 +83,11 @@ def changes(before: Baseline, after: Baseline, model: str, config: Config) -> li
                 f"{name} {'stops' if MAY_STOP[j] else 'throttles'} at {now.stop[j]:.1f}, before at {was.stop[j]:.1f}: all "
                 "clients of this model have so much more room"
             )
-    if now.stop[FOREIGN] > was.stop[FOREIGN]:
-        least = int(ALERT_SHARE * now.stop[FOREIGN] / foreign.MOST)
-        told.append(f"a client with foreign queries alone is alerted on after {least:,} of them at the earliest")
+    for channel, queries in ((foreign, "foreign queries"), (cooccur, "made-up records")):
+        j = CHANNELS.index(channel.NAME)
+        if now.stop[j] > was.stop[j]:
+            least = int(ALERT_SHARE * now.stop[j] / channel.MOST)
+            told.append(f"a client with {queries} alone is alerted on after {least:,} of them at the earliest")
     return told
 
 
@@ -112,9 +115,9 @@ def tell(content: dict[str, Any]) -> Group:
         highest = known["novelty_scores"][0] if known["novelty_scores"] else 0.0
         found = known["bars"]
         bars.add_row("novelty", f"{highest:.2f}", f"{found['novelty_alert']:.2f}", f"{found['novelty_throttle']:.2f} throttle")
-        for name in CHANNELS:
+        for name, acts in zip(CHANNELS, np.where(MAY_STOP, "stop", "throttle").tolist(), strict=True):
             stop = found[f"{name}_stop"]
-            bars.add_row(name, f"{known['evidence'][name]:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} stop")
+            bars.add_row(name, f"{known['evidence'][name]:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} {acts}")
         parts.append(bars)
         parts += [Text(f"{name} may only alert here: an innocent client passed its floor") for name in known["only_alerts"]]
         parts.append(

@@ -1,8 +1,8 @@
 """A cohort: the clients of one model inside a shard, and what a batch of their queries does to them.
 
 A batch runs through compiled kernels, one family of features after the other, each in stream order: admission, memory (with
-the channels of construction), rate, coverage, outputs, accumulation. What remains for Python is rare: new clients, queries
-that carry evidence, and looks.
+the channels of construction), rate, coverage, outputs, what occurs together, accumulation. What remains for Python is rare: new
+clients, queries that carry evidence, and looks.
 
 Nothing here depends on where a batch was cut. Where order matters across families (a look that teaches the trees, a client
 that must make room) the batch is walked, or split, at exactly that event.
@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.errors import SnapshotError
-from detector.evidence.accumulate import CHANNELS, OPEN, accumulate, counts
+from detector.evidence.accumulate import CHANNELS, COOCCUR, OPEN, accumulate, counts
+from detector.evidence.cooccur import update_together
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
 from detector.features.coverage import LABELS, place_labels, update_coverage
@@ -89,6 +90,7 @@ class Cohort:
     ) -> None:
         self.model = model
         self.reference = reference
+        self._middle = reference.middle
         self.novelty = novelty
         self.max_clients = max_clients
         self.judge = judge
@@ -96,7 +98,7 @@ class Cohort:
         self._observer = observer
         capacity = min(SMALLEST, max_clients)
         sizes = {} if anchors is None else {"anchors": anchors}
-        self.columns = Columns(capacity, window=window, **sizes)
+        self.columns = Columns(capacity, window=window, table=reference.table, **sizes)
         self._ring = RING if anchors is None else anchors
         self._slots: dict[str, int] = {}
         self._names: list[str | None] = []
@@ -281,6 +283,11 @@ class Cohort:
             reference.level,
             self._ring,
             self._coefficients,
+            columns.selection,
+            reduced.energy,
+            reference.kinship,
+            self._middle,
+            reference.neighbour,
             repeat,
             near,
             flip,
@@ -332,6 +339,26 @@ class Cohort:
             rows,
             OUTPUTS,
         )
+        together = reference.cooccurrence
+        if not together.silent:
+            update_together(
+                columns.together,
+                slot,
+                batch.vector,
+                verdict,
+                repeat,
+                together.columns,
+                together.coded,
+                together.edges,
+                together.share,
+                together.pairs,
+                together.table,
+                together.worth,
+                together.edited,
+                together.mixes,
+                together.usual,
+                ratio[:, COOCCUR],
+            )
         accumulate(columns.evidence, slot, ratio, verdict, repeat, peak)
         self._dirty[slot] = True
 

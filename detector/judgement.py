@@ -45,7 +45,9 @@ WORDS = {
     "probe": "queries are earlier queries with single values moved there and back, as an estimate of a gradient needs",
     "sens": "short steps away from confident answers cost far more confidence than distance explains, as gradient steps do",
     "dwell": "queries stay where two answers meet and the answer flips between neighbours, as decision-based attacks do",
+    "select": "queries keep one large and slowly shrinking distance from all earlier ones, as examples selected to cover do",
     "foreign": "queries differ from each other where the population's hardly vary, as noise and other kinds of pictures do",
+    "cooccur": "records combine values that the population never shows together, as records put together column by column do",
 }
 
 

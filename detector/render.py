@@ -22,7 +22,9 @@ RULES = {
     "probe": ("Queries that probe single values", "Queries are earlier ones with single values moved there and back."),
     "sens": ("Queries that follow the model's gradient", "Short steps keep costing the model far too much confidence."),
     "dwell": ("Queries that dwell where answers meet", "Answers flip between near neighbours, place after place."),
+    "select": ("Queries chosen to cover the inputs", "Queries keep one distance from all earlier ones, too evenly for chance."),
     "foreign": ("Queries of a foreign kind", "Queries differ from each other where the population's hardly vary."),
+    "cooccur": ("Records that were made up", "Records combine values that the population never shows together."),
     "novelty": ("Unlike every known benign client", "The client's queries differ from every benign profile."),
 }
 

@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.errors import SnapshotError
-from detector.evidence import accumulate
+from detector.evidence import accumulate, cooccur, select
 from detector.evidence.accumulate import CHANNELS, Evidence
+from detector.evidence.cooccur import Together
+from detector.evidence.select import Selection
 from detector.features import NAMES, admission, coverage, distances, memory, outputs, rate
 from detector.features.admission import Admission
 from detector.features.coverage import Coverage
@@ -27,6 +29,8 @@ from detector.features.rate import Rate
 
 SNAPSHOT_VERSION = 1
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
+
+FAMILIES = ("admission", "rate", "coverage", "memory", "outputs", "evidence", "standing")
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 
@@ -78,10 +82,13 @@ PER_ANCHOR = {
 class Columns:
     """The arrays of all families for `capacity` clients.
 
+    What only a `table` shows, and what only other inputs show, has rows only there.
     Untouched rows cost address space only: the operating system gives them memory when a client first uses them.
     """
 
-    def __init__(self, capacity: int, *, anchors: int = memory.ANCHORS, window: int = distances.WINDOW) -> None:
+    def __init__(
+        self, capacity: int, *, anchors: int = memory.ANCHORS, window: int = distances.WINDOW, table: bool = False
+    ) -> None:
         shapes = dict(memory.LAYOUT)
         for name, axis in PER_ANCHOR.items():
             kind, shape = shapes[name]
@@ -92,9 +99,12 @@ class Columns:
         self.rate = Rate(**_zeros(rate.LAYOUT, capacity))
         self.coverage = Coverage(**_zeros(coverage.LAYOUT, capacity))
         self.memory = Memory(**_zeros(shapes, capacity))
+        self.selection = Selection(**_zeros(select.LAYOUT, 0 if table else capacity))
         self.outputs = Outputs(**_zeros(outputs.LAYOUT, capacity))
+        self.together = Together(**_zeros(cooccur.LAYOUT, capacity if table else 0))
         self.evidence = Evidence(**_zeros(accumulate.LAYOUT, capacity))
         self.standing = Standing(**_zeros(STANDING, capacity))
+        self._used = (*FAMILIES, "together" if table else "selection")
         digest = hashlib.sha256()
         for name, array in self._named():
             digest.update(f"{name}{array.dtype.str}{array.shape[1:]};".encode())
@@ -102,15 +112,7 @@ class Columns:
         self._most_anchors = anchors
 
     def _named(self) -> list[tuple[str, npt.NDArray[np.generic]]]:
-        families = (
-            self.admission,
-            self.rate,
-            self.coverage,
-            self.memory,
-            self.outputs,
-            self.evidence,
-            self.standing,
-        )
+        families = [getattr(self, family) for family in self._used]
         return [(f"{type(family).__name__}.{name}", array) for family in families for name, array in family._asdict().items()]
 
     @property
@@ -120,7 +122,7 @@ class Columns:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` clients; rows keep their places."""
-        for family in ("admission", "rate", "coverage", "memory", "outputs", "evidence", "standing"):
+        for family in self._used:
             columns = getattr(self, family)
             grown = {}
             for name, array in columns._asdict().items():

@@ -104,6 +104,7 @@ def test_the_layout_tells_other_columns_apart() -> None:
     assert Columns(1).layout == Columns(7).layout
     assert Columns(1, anchors=32).layout != Columns(1).layout
     assert Columns(1, window=10).layout != Columns(1).layout
+    assert Columns(1, table=True).layout != Columns(1).layout
 
 
 def test_snapshots_carry_no_code() -> None:

@@ -84,10 +84,10 @@ def baseline_accept(
     you know. The reference stays as it is, so a service that starts with the new baseline goes on with its saved state.
     Decisions that are in force are not lifted.
 
-    What it costs: a thief who asks just as they do is no longer novel. If they gathered evidence of the channel foreign, its
-    bar rises above all of that, for every client of the model; it grows with each query, so a long log of one foreign client
-    silences the channel for most others. A log that ends earlier costs less, and leaves these clients to be alerted on later.
-    Construction goes on stopping thieves as before; clients with evidence of it are refused.
+    What it costs: a thief who asks just as they do is no longer novel. If they gathered evidence of the channel foreign or
+    cooccur, its bar rises above all of that, for every client of the model; it grows with each query, so a long log of one such
+    client silences the channel for most others. A log that ends earlier costs less, and leaves these clients to be alerted on
+    later. Construction goes on stopping thieves as before; clients with evidence of it are refused.
 
     `baseline show --log` may still tell of drift: it compares shares as well. It ends when clients of this kind are as frequent
     in the calibration as in the traffic: accept more of them, or fit again.

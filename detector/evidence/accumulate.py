@@ -12,22 +12,31 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.evidence import aim, bisect, dwell, foreign, offset, probe, sens
+from detector.evidence import aim, bisect, cooccur, dwell, foreign, offset, probe, select, sens
 from detector.kernels import kernel
 
 _CONSTRUCTION = (offset, bisect, aim, probe, sens, dwell)
-CHANNELS = (*(channel.NAME for channel in _CONSTRUCTION), foreign.NAME)
-OFFSET, BISECT, AIM, PROBE, SENS, DWELL, FOREIGN = range(len(CHANNELS))
+_COUNTED = (*_CONSTRUCTION, select)  # of which each query is a case or is not
+_WEIGHED = (foreign, cooccur)
+CHANNELS = tuple(channel.NAME for channel in (*_COUNTED, *_WEIGHED))
+OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR = range(len(CHANNELS))
 MAY_STOP = np.arange(len(CHANNELS)) < len(_CONSTRUCTION)  # the others are novelty, which alerts and throttles
-FLOORS = np.array([*(channel.FLOOR for channel in _CONSTRUCTION), foreign.FLOOR])
+FLOORS = np.array([channel.FLOOR for channel in (*_COUNTED, *_WEIGHED)])
 # Evidence above this keeps a client in memory and keeps it from teaching; innocent clients are foreign now and then.
 OPEN = np.where(MAY_STOP, FLOORS / 4, FLOORS / 2)
 WORTH_A_LOOK = FLOORS / 4  # a few hits of a channel that innocent clients trigger, too, are not
 CONSTRUCTED = np.array(
-    [*(channel.RATE_ATTACK / channel.RATE_INNOCENT for channel in _CONSTRUCTION), np.exp(foreign.MOST)], np.float32
+    [
+        *(channel.RATE_ATTACK / channel.RATE_INNOCENT for channel in _COUNTED),
+        *(np.exp(channel.MOST) for channel in _WEIGHED),
+    ],
+    np.float32,
 )
 ORDINARY = np.array(
-    [*((1.0 - channel.RATE_ATTACK) / (1.0 - channel.RATE_INNOCENT) for channel in _CONSTRUCTION), np.exp(foreign.LEAST)],
+    [
+        *((1.0 - channel.RATE_ATTACK) / (1.0 - channel.RATE_INNOCENT) for channel in _COUNTED),
+        *(np.exp(channel.LEAST) for channel in _WEIGHED),
+    ],
     np.float32,
 )
 NOTHING = np.float32(1.0)

@@ -25,6 +25,8 @@ CLOSE = 0.36  # in median nearest-neighbour distances
 FAR = 0.72  # likewise, of the step from the query before, which the nearest may hide
 UNDECIDED = 0.5  # margin, as a difference of logarithms
 STRAIGHT = 0.97  # squared cosine
+FAR_OFF = 2.5  # steps, from the start to what the step points at
+MOST_ON_LINE = 3  # earlier queries on the line of the step
 APART = 3  # queries between the step and what it points at
 SMOOTH = 0.25
 
@@ -33,7 +35,8 @@ SMOOTH = 0.25
 def aims_at_other(query, z, squares, held, anchor, label, order, stored):
     """Tell whether the step from `anchor` to the query points at an anchor with another label than that of `anchor`.
 
-    It must be the first thing on that way: a slider that was set at random has been asked at other places in between.
+    It must be the first thing on that way, far off compared with the step, and little else may lie on the line: a slider that
+    was set at random has been asked at other places of it.
 
     `query` (coordinates,) and `z` (coordinates, anchors) are in one unit, `squares` (anchors,) the squared distances of the
     query; `label` and `order` are the client's columns and `stored` how many queries it has stored.
@@ -43,8 +46,9 @@ def aims_at_other(query, z, squares, held, anchor, label, order, stored):
         return False
     nearest = np.inf
     aims = False
+    on_line = 0
     for m in range(held):
-        if m == anchor or squares[m] <= squares[anchor]:
+        if m == anchor:
             continue
         along = 0.0
         length = 0.0
@@ -53,7 +57,9 @@ def aims_at_other(query, z, squares, held, anchor, label, order, stored):
             way = np.float64(z[k, m]) - np.float64(z[k, anchor])
             along += from_anchor * way
             length += way * way
-        if along > 0.0 and length < nearest and along * along > STRAIGHT * step * length:
-            nearest = length
-            aims = label[m] != label[anchor] and stored - order[m] >= APART
-    return aims
+        if length > 0.0 and along * along > STRAIGHT * step * length:
+            on_line += 1
+            if along > 0.0 and length < nearest and squares[m] > squares[anchor]:
+                nearest = length
+                aims = label[m] != label[anchor] and stored - order[m] >= APART and length >= FAR_OFF * FAR_OFF * step
+    return aims and on_line <= MOST_ON_LINE

@@ -11,7 +11,9 @@ LOOKALIKES = {
     "probe": "somebody who tries one field of a form a little up and a little down comes close",
     "sens": "strong blur and a failing sensor lower confidence steeply as well, at half the rate or less",
     "dwell": "a camera that stands still before an ambiguous scene does; so one crowd of neighbours counts six times at most",
+    "select": "a list that is sorted by how unusual its entries are, and a scrolling picture, come close",
     "foreign": "a mirrored, filtered or dithered camera, an explainer and a robustness tester are as foreign",
+    "cooccur": "an explainer that draws columns independently and records with columns swapped for anonymity do the same",
     NOVELTY: "a new device, a mirrored or filtered camera, a customer with new kinds of data, or an explainer is as strange",
 }
 FEATURES = {

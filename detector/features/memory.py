@@ -45,6 +45,7 @@ from detector.evidence.accumulate import (
     OFFSET,
     ORDINARY,
     PROBE,
+    SELECT,
     SENS,
     weighted,
 )
@@ -54,6 +55,7 @@ from detector.evidence.dwell import dwells
 from detector.evidence.foreign import APART, CROWD, EDITED, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
 from detector.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
+from detector.evidence.select import FIRST, apart, judge_selection, weigh
 from detector.evidence.sens import compares, is_steep
 from detector.features.coverage import LABELS
 from detector.features.distances import WINDOW, accept, describe_distances
@@ -292,6 +294,11 @@ def observe(
     level,
     ring,
     coefficients,
+    selection,
+    energy,
+    kinship,
+    middle,
+    neighbour,
     repeat,
     near,
     flip,
@@ -311,6 +318,8 @@ def observe(
     `grain` is the size of one level of the population's values, in value ranges; `c_variance` (samples,) their variance;
     `usual` and `spread` are those of `structure`, NaN where they are not known. In tables the first `numbers` coordinates are
     numeric columns, whose levels are `level` (coordinates,) apart.
+    `selection` is the state of the channel `select`, `energy` (events,) the squared lengths of the queries; `kinship` and
+    `middle` make more exact distances of the integers, and `neighbour` says which are large.
     """
     # A function called with the whole tuple would count references to all of its arrays, for every query.
     (
@@ -340,6 +349,7 @@ def observe(
         class_square_of,
         class_bar_of,
     ) = state
+    energy_of, gap_of, widest_of, closest_of, nearer_of = selection
     coordinates = z_of.shape[1]
     capacity = z_of.shape[2]
     sampled = c_of.shape[2]
@@ -352,6 +362,10 @@ def observe(
     gathered = np.empty((NEIGHBOURS, coordinates), np.float32)
     toward = np.empty((NEIGHBOURS, GLANCE), np.float32)
     delta = np.empty(measured, np.float32)
+    weights = np.empty(coordinates + sampled, np.float32)
+    rounded = np.empty(sampled, np.int32)
+    products = np.empty(capacity, np.float32)
+    gaps = np.empty(capacity, np.float64)
     ordered = np.empty(window_of.shape[1], np.float64)
     scratch = np.empty(window_of.shape[1], np.float64)
     total = 0.0
@@ -542,6 +556,25 @@ def observe(
                         ratio[i, DWELL] = CONSTRUCTED[DWELL]
                         crowd += 1
                         crowd_of[s, a] = crowd
+
+            if not table and held == stored_of[s] and held < FIRST:
+                own = weigh(z[i], c[i], middle, kinship, weights)
+                apart(z_of, c_of, order_of, s, held, energy_of, energy[i], middle, weights, rounded, products, gaps)
+                selected = judge_selection(
+                    energy_of,
+                    gap_of,
+                    widest_of,
+                    closest_of,
+                    nearer_of,
+                    s,
+                    held,
+                    gaps,
+                    energy[i],
+                    abs(energy[i] - own),
+                    neighbour,
+                )
+                if selected != 0:
+                    ratio[i, SELECT] = CONSTRUCTED[SELECT] if selected > 0 else ORDINARY[SELECT]
 
             smallest = np.float32(np.inf)
             for m in range(held):

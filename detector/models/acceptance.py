@@ -9,9 +9,10 @@ to be noticed (`SHARE` of all).
 Their scores join the calibration. With `FOLDED` clients or more each is scored by norms that know only half of them, which
 says how novel the next of their kind would be; with fewer, by norms that know it itself, which is optimistic.
 
-What it costs: a thief who behaves just so is no longer novel either. Evidence of the channel `foreign` grows with every query
-of a client, so its bar rises above all that the accepted clients gathered, for everybody. Construction is not touched, unless
-a client is accepted in spite of it: a channel that an innocent client has passed the floor of may only alert from then on.
+What it costs: a thief who behaves just so is no longer novel either. Evidence of the channels `foreign` and `cooccur` grows
+with every query of a client, so their bars rise above all that the accepted clients gathered, for everybody. Construction is
+not touched, unless a client is accepted in spite of it: a channel that an innocent client has passed the floor of may only
+alert from then on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

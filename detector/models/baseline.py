@@ -31,7 +31,7 @@ from detector.models.drift import compared
 from detector.models.novelty import LEAST_CLIENTS, STAGES, Looks, fit_norms
 from detector.models.reference import fit_reference
 
-FORMAT = 3  # 3: numbers of a table have coordinates of their own
+FORMAT = 3  # 2: the looks of calibration clients are kept; 3: numbers of a table have coordinates of their own
 SAMPLE = 20_000
 SPLIT_FROM = 24
 LISTED = 5

@@ -26,9 +26,12 @@ from sklearn.decomposition import PCA
 
 from detector.errors import BaselineError
 from detector.evidence.foreign import APART, PAIRS, spread_of_difference
+from detector.evidence.select import FIRST, LAYOUT, RATE_INNOCENT, Selection, apart, judge_selection, weigh
 from detector.features.coverage import PLANES, WORDS
 from detector.features.memory import COORDINATES, SAMPLED
 from detector.kernels import kernel
+from detector.models import cooccurrence
+from detector.models.cooccurrence import Cooccurrence, fit_cooccurrence, nothing_known
 
 PRINCIPAL = 16
 C_LEVELS = 212.0  # of sampled values within the value range; what remains of 256 is headroom on both sides
@@ -40,10 +43,13 @@ LEAST_ROWS = 32
 MOST_CATEGORIES = 32
 RAREST = 1e-4  # variance of the indicator of a category that is worth keeping
 LESSONS_PER_CLIENT = 64
+SHUFFLES = 16
 LEAST_LESSONS = 4
 LEAST_SPREAD = 0.05
 MOST_NUMBERS = 16  # of a table, that keep a coordinate each
 LEVELLED = 4  # times each value of a column occurs, on average, where it has levels
+UNFORESEEN = 0.03  # of the mean variance of a column, which every direction has at least
+TOGETHER = "cooccurrence"  # the one field that is no array
 LEAST_LEVELLED = 0.05  # share of the values that lie on few levels, where the population has them
 
 Floats = npt.NDArray[np.float32]
@@ -60,10 +66,13 @@ class Reference:
     off a line a point may lie for the evidence of bisecting; `grain` the size of one level of the values where they have
     levels, in value ranges, else 0. `known_cells` marks the cells where the population lives, `landmarks` (COORDINATES,
     landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps; `c_variance` (SAMPLED,)
-    is that of the sampled values in theirs. `usual_structure` and `structure_spread` say what the channel `foreign` may
-    expect of benign clients, NaN where it is not known whose the queries are. In tables the first `numbers` coordinates are
-    numeric columns, and `level` (COORDINATES,) is how far apart their values lie at least, in integer steps, 0 where they are
-    continuous.
+    is that of the sampled values in theirs. `kinship` (COORDINATES + SAMPLED, the same) turns the integers of two queries into
+    the product of their encoded inputs, as far as it is determined; `neighbour` is the median nearest-neighbour distance, in
+    value ranges, or infinite where queries of the population look selected in any order. `usual_structure` and
+    `structure_spread` say what the channel `foreign` may expect of benign clients, NaN where it is not known whose the
+    queries are. In tables the first `numbers` coordinates are numeric columns, and `level` (COORDINATES,) is how far apart
+    their values lie at least, in integer steps, 0 where they are continuous;
+    `cooccurrence` is what the channel `cooccur` knows, nothing where `foreign` knows nothing.
     """
 
     offset: Floats
@@ -87,11 +96,14 @@ class Reference:
     labels: int
     variance: Floats
     c_variance: Floats
+    kinship: Floats
+    neighbour: float
     usual_structure: float
     structure_spread: float
     landmarks: Floats
     numbers: int
     level: Floats
+    cooccurrence: Cooccurrence
 
     @property
     def dimension(self) -> int:
@@ -104,11 +116,18 @@ class Reference:
         return len(self.categorical) > 0 or bool(np.any(self.scale != self.scale[0]))
 
     @property
+    def middle(self) -> Floats:
+        """The population's mean (SAMPLED,) of the sampled values, in their integer steps."""
+        middle = np.zeros(SAMPLED, np.float32)
+        middle[: len(self.sampled)] = self.center[self.sampled] * C_LEVELS + C_LOWEST
+        return middle
+
+    @property
     def fingerprint(self) -> str:
         """Eight bytes, in hex, that differ when anything that gives the integers their meaning differs."""
         digest = hashlib.sha256()
-        for field in fields(self):
-            digest.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
+        for array in to_arrays(self).values():
+            digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
     def reduce(self, vectors: Floats) -> "Reduced":
@@ -117,7 +136,7 @@ class Reference:
         z = np.empty((n, COORDINATES), np.int16)
         c = np.zeros((n, SAMPLED), np.uint8)
         cell = np.empty(n, np.int64)
-        off, landmark = np.empty((2, n), np.float32)
+        off, landmark, energy = np.empty((3, n), np.float32)
         encoded = encode(vectors, self.offset, self.scale, self.categorical, self.categories)
         reduce_rows(
             encoded,
@@ -136,19 +155,24 @@ class Reference:
             cell,
             off,
             landmark,
+            energy,
         )
-        return Reduced(z, c, cell, off, landmark)
+        return Reduced(z, c, cell, off, landmark, energy)
 
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """Reduced queries: `z` and `c` for the memory, `cell`, `off` and `landmark` for coverage; n entries each."""
+    """Reduced queries: `z` and `c` for the memory, `cell`, `off` and `landmark` for coverage; n entries each.
+
+    `energy` is the squared distance from the population's center, before anything was left out.
+    """
 
     z: npt.NDArray[np.int16]
     c: npt.NDArray[np.uint8]
     cell: npt.NDArray[np.int64]
     off: Floats
     landmark: Floats
+    energy: Floats
 
 
 def encode(vectors: Floats, offset: Floats, scale: Floats, categorical: npt.NDArray[np.int32], categories: Floats) -> Floats:
@@ -183,6 +207,7 @@ def reduce_rows(
     cell,
     off,
     landmark,
+    energy,
 ):
     width = z.shape[1]
     row = np.empty(width, np.float32)
@@ -195,6 +220,7 @@ def reduce_rows(
             total += np.float64(x) * x
             for k in range(width):
                 row[k] += x * projection[d, k]
+        energy[i] = total
         inside = 0.0
         for k in range(width):
             if k < principal:
@@ -235,7 +261,7 @@ def fit_reference(
 
     `labels` is how many different labels the population was given; `seed` is the operator's secret; `common_scale` forces
     one scale for all columns (True) or one for each (False), and by default is judged from the ranges. `clients` (n,) says
-    whose each query is; without it the channel `foreign` stays silent.
+    whose each query is; without it the channels `foreign` and `cooccur` stay silent.
 
     Raises `BaselineError` for fewer than 32 queries, or when no column varies.
     """
@@ -299,16 +325,23 @@ def fit_reference(
         labels=labels,
         variance=(reduced.var(axis=0) / quantum**2).astype(np.float32),
         c_variance=_sampled_variance(encoded[:, sampled]),
+        kinship=_kinship(centered, projection, sampled, quantum),
+        neighbour=nearest,
         usual_structure=math.nan,
         structure_spread=math.nan,
         landmarks=_landmarks(steps, seed),
         numbers=len(kept),
         level=_levels(encoded[:, kept], quantum),
+        cooccurrence=nothing_known(),
     )
     reduced_rows = reference.reduce(vectors)
     known = _known_cells(reduced_rows)
+    if _looks_selected(reference, reduced_rows, seed):
+        known |= {"neighbour": math.inf}
     if clients is not None:
         known |= _usual_structure(reference, reduced_rows, clients)
+        if reference.table:
+            known["cooccurrence"] = fit_cooccurrence(vectors, codes.tolist(), clients, seed=seed)
     return replace(reference, **known)
 
 
@@ -318,6 +351,44 @@ def _sampled_variance(values: Floats) -> Floats:
     levels = np.clip(np.rint(values * C_LEVELS) + C_LOWEST, 0.0, 255.0)
     variance[: values.shape[1]] = np.maximum(levels.var(axis=0), 1.0)
     return variance
+
+
+def _kinship(centered: Floats, projection: Floats, sampled: npt.NDArray[np.int32], quantum: float) -> Floats:
+    """Return the matrix that turns the integers of two queries into the product of their encoded inputs.
+
+    What the integers leave open of an input is guessed from them by the population's covariance (the best linear prediction),
+    to which a little of every direction is added, or a foreign query would be guessed wildly.
+    """
+    rows = centered.astype(np.float64)
+    measured = np.zeros((COORDINATES + SAMPLED, rows.shape[1]))
+    measured[:COORDINATES] = projection.T / quantum
+    measured[COORDINATES + np.arange(len(sampled)), sampled] = C_LEVELS
+    spare = UNFORESEEN * np.square(rows).mean()
+    across = (measured @ rows.T) @ rows / len(rows) + spare * measured
+    among = across @ measured.T + np.eye(len(measured)) / 12.0  # rounding to whole steps has this variance
+    predicted = np.linalg.solve(among, across)
+    return np.asarray(predicted @ predicted.T, np.float32)
+
+
+def _looks_selected(reference: Reference, rows: Reduced, seed: int) -> bool:
+    """Tell whether the population's distances are so even that the channel `select` would see selections in any order.
+
+    So they are where inputs are spread over many directions alike.
+    """
+    rng = np.random.default_rng(seed)
+    weights, products = np.empty(COORDINATES + SAMPLED, np.float32), np.empty(FIRST, np.float32)
+    rounded, gaps = np.empty(SAMPLED, np.int32), np.empty(FIRST)
+    found = []
+    for _ in range(SHUFFLES):
+        own = rng.permutation(len(rows.z))[:FIRST]
+        z, c, energy = np.ascontiguousarray(rows.z[own].T[None]), rows.c[own][None], rows.energy[own]
+        order = np.arange(len(own), dtype=np.uint32)[None]
+        state = Selection(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+        for i, row in enumerate(own):
+            told = weigh(rows.z[row], rows.c[row], reference.middle, reference.kinship, weights)
+            apart(z, c, order, 0, i, energy[None], energy[i], reference.middle, weights, rounded, products, gaps)
+            found.append(judge_selection(*state, 0, i, gaps, energy[i], abs(energy[i] - told), reference.neighbour))
+    return found.count(1) > 0.5 * RATE_INNOCENT * (found.count(1) + found.count(-1))
 
 
 def _usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
@@ -472,7 +543,9 @@ def _known_cells(rows: Reduced) -> dict[str, Any]:
 
 def to_arrays(reference: Reference) -> dict[str, npt.NDArray[np.generic]]:
     """Return the reference as named arrays, for ``numpy.savez``."""
-    return {field.name: np.asarray(getattr(reference, field.name)) for field in fields(reference)}
+    own = {field.name: np.asarray(getattr(reference, field.name)) for field in fields(reference) if field.name != TOGETHER}
+    together = cooccurrence.to_arrays(reference.cooccurrence)
+    return own | {f"{TOGETHER}.{name}": array for name, array in together.items()}
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Reference:
@@ -482,8 +555,16 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Reference:
     """
     parts: dict[str, Any] = {}
     for field in fields(Reference):
+        if field.name == TOGETHER:
+            continue
         if field.name not in arrays:
             raise BaselineError(f"the reference lacks {field.name!r}")
         value = arrays[field.name]
         parts[field.name] = value.item() if value.ndim == 0 else np.ascontiguousarray(value)
+    try:
+        parts[TOGETHER] = cooccurrence.from_arrays(
+            {name.removeprefix(f"{TOGETHER}."): array for name, array in arrays.items() if name.startswith(f"{TOGETHER}.")}
+        )
+    except KeyError as error:
+        raise BaselineError(f"the reference lacks {f'{TOGETHER}.{error.args[0]}'!r}") from error
     return Reference(**parts)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.evidence.aim import APART, aims_at_other
+from detector.evidence.aim import APART, FAR_OFF, MOST_ON_LINE, aims_at_other
 
 DIMENSION = 24
 
@@ -20,7 +20,7 @@ def aims(query: np.ndarray, anchors: np.ndarray, labels: list[int], *, stored: i
     return bool(aims_at_other(query.astype(np.float32), z, squares, len(anchors), place, np.array(labels), order, count))
 
 
-@given(seed=st.integers(0, 10_000), share=st.floats(0.02, 0.4))
+@given(seed=st.integers(0, 10_000), share=st.floats(0.02, 0.39))
 def test_a_step_along_the_line_aims_and_one_across_does_not(seed: int, share: float) -> None:
     """Whatever the two points and the length of the step."""
     rng = np.random.default_rng(seed)
@@ -49,6 +49,20 @@ def test_a_slider_set_at_random_does_not_aim() -> None:
     anchors = np.rint(first + np.outer(shares, last - first))
     for share in (0.12, 0.22, 0.32):
         assert not aims(np.rint(first + share * (last - first)), np.vstack([anchors, last]), [0] * 8 + [1, 1])
+
+
+def test_what_is_near_or_on_a_line_with_others_is_no_aim() -> None:
+    """Two settings of a slider next to each other, and a line on which a good many places were asked about."""
+    rng = np.random.default_rng(4)
+    first, last = rng.integers(-3000, 3000, (2, DIMENSION))
+    anchors = np.vstack([first, last])
+    assert aims(np.rint(first + (last - first) / (FAR_OFF + 0.1)), anchors, [0, 1])
+    assert not aims(np.rint(first + (last - first) / (FAR_OFF - 0.1)), anchors, [0, 1])
+    behind = [np.rint(first - share * (last - first)) for share in np.linspace(0.5, 0.9, MOST_ON_LINE)]
+    few, many = np.vstack([anchors, *behind[1:]]), np.vstack([anchors, *behind])
+    query = np.rint(first + 0.1 * (last - first))
+    assert aims(query, few, [0, 1, *[0] * (len(few) - 2)])
+    assert not aims(query, many, [0, 1, *[0] * (len(many) - 2)])
 
 
 def test_natural_neighbours_hardly_ever_aim() -> None:
