@@ -95,11 +95,15 @@ bench-ship: $(READY) ## Alerts into a real Elasticsearch that is killed meanwhil
 quality: $(READY) ## Measure detection against published detectors (about an hour; results in quality/)
 	@$(RUN)/python -m detector.evaluation.quality --out quality
 
+.PHONY: false-alarms
+false-alarms: $(READY) ## Count false alarms among 40,000 innocents (about half an hour; results in false-alarms/)
+	@$(RUN)/python -m detector.evaluation.false_alarms --out false-alarms
+
 .PHONY: schemas
 schemas: $(READY) ## Write the contracts' JSON Schema files
 	@$(RUN)/detector schema export --out schemas
 
 .PHONY: clean
 clean: ## Remove what the commands above created
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out quality bench*.json
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out quality false-alarms bench*.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

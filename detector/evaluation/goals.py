@@ -20,6 +20,7 @@ UNDER_COVER = "a made-up query is seen only while what it was made from is remem
 BLURRED = "noise and uneven steps hide the geometry of a step in so few values"
 IN_DISTRIBUTION = "natural queries of the right kind: nothing but the amount that was asked gives them away"
 NO_RECORDS = "construction is looked for in pictures; the channels for records are weak"
+NO_TEXTS = "nothing was ever tuned on vectors of texts"
 FOREIGN = (
     "uniform",
     "adaptive_retraining",
@@ -117,13 +118,34 @@ TABLE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
 )
 """Goals by attack on records, one for each of `SHARES`."""
 
+TEXT: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
+    {
+        "jbda": _ladder("stop", (50,), why=NO_TEXTS),
+        "line_search": _ladder("stop", (50,), why=NO_TEXTS),
+        "hopskipjump": _ladder("stop", (50,), why=NO_TEXTS),
+        "uniform": _ladder("throttle", (50,), why=NO_TEXTS),
+        "knockoff_texts": _ladder("throttle", (100,), why=NO_TEXTS),
+        **dict.fromkeys(NATURAL, _NOTHING),
+    }
+)
+"""Goals by attack on texts, one for each of `SHARES`."""
+
+LADDERS: Mapping[Data, Mapping[str, tuple[Goal, ...]]] = MappingProxyType({"image": IMAGE, "tabular": TABLE, "text": TEXT})
+
 KNOWN = Limits(alert=0.05, throttle=0.025, stop=0.0, tolerance=0.025)
 LEFT_OUT = Limits(
     alert=0.1, throttle=0.05, stop=0.0, tolerance=0.025, promised=("stop",), why="what nobody has seen is strange"
 )
 FROZEN = Limits(alert=0.1, throttle=0.1, stop=0.0, tolerance=0.025, promised=("stop",), why="what nobody has seen is strange")
 STRANGE: Mapping[str, Limits] = MappingProxyType(
-    {"sign_noise": Limits(1.0, 1.0, 1.0, promised=(), why="equal-sized random noise on every pixel is the attack's own query")}
+    {
+        "sign_noise": Limits(
+            1.0, 1.0, 1.0, promised=(), why="equal-sized random noise on every pixel is the attack's own query"
+        ),
+        "tab_affordability": Limits(
+            1.0, 1.0, 1.0, promised=(), why="halving one number until the answer turns is the attack's own"
+        ),
+    }
 )
 
 
@@ -132,7 +154,7 @@ def goal_for(kind: Data, attack: str, disguise: Disguise, *, firm: bool = True) 
 
     Accounts that share the work are held to an alarm on half of them before a quarter of 2,000 queries is spent.
     """
-    ladder = (IMAGE if kind == "image" else TABLE).get(attack)
+    ladder = LADDERS[kind].get(attack)
     if ladder is None:
         return None
     goal = ladder[SHARES.index(disguise.cover)]
@@ -148,10 +170,10 @@ def goal_for(kind: Data, attack: str, disguise: Disguise, *, firm: bool = True) 
 
 
 def limits_for(profile: str, part: Part, kind: Data) -> Limits:
-    """The limits of a profile, as known, left out of the past, or frozen."""
+    """The limits of a profile, as known, left out of the past, frozen, or of the later wave."""
     if profile in STRANGE:
         return STRANGE[profile]
-    limits = {"known": KNOWN, "left-out": LEFT_OUT, "frozen": FROZEN}[part]
-    if kind == "tabular":
-        return replace(limits, promised=(), why=NO_RECORDS)
+    limits = {"known": KNOWN, "left-out": LEFT_OUT, "frozen": FROZEN, "later": FROZEN}[part]
+    if kind != "image":
+        return replace(limits, promised=(), why=NO_RECORDS if kind == "tabular" else NO_TEXTS)
     return limits

@@ -22,7 +22,8 @@ from detector.evaluation.worlds import World
 from detector.ingest.batch import Batch
 from detector.models.baseline import Baseline, fit_baseline, load, save
 from detector.redteam.registry import profiles_of
-from detector.redteam.sessions import innocent
+from detector.redteam.sessions import Player, innocent
+from detector.redteam.targets import Target
 
 GAP_SECONDS = 6.0
 LATER_MS = 365 * 86_400_000
@@ -58,7 +59,12 @@ def past_logs(world: World, past: Past) -> tuple[Log, Log]:
 
     Profiles that need what the data have not (columns of codes) take no part.
     """
-    logs = []
+    before, later = (written(players, target, labels_only=world.labels_only) for target, players in past_players(world, past))
+    return before, later
+
+
+def past_players(world: World, past: Past) -> Iterator[tuple[Target, list[Player]]]:
+    """Who plays the past of a world, and against what: the teachers first, a year later the calibration clients."""
     for target, clients, seed, later in (
         (world.teaching, past.teaching, TEACHING_SEED, 0),
         (world.calibration, past.calibrating, CALIBRATION_SEED, LATER_MS),
@@ -71,8 +77,7 @@ def past_logs(world: World, past: Past) -> tuple[Log, Log]:
         for player in players:
             player.name += "-before" if not later else "-later"
             player.next_ms += later
-        logs.append(written(players, target, labels_only=world.labels_only))
-    return logs[0], logs[1]
+        yield target, players
 
 
 def playable(world: World, tier: str = "known") -> list[str]:
@@ -80,7 +85,7 @@ def playable(world: World, tier: str = "known") -> list[str]:
     return [
         profile.id
         for profile in profiles_of(world.thieves.data).values()
-        if profile.tier == tier and (world.categorical or profile.id not in NEEDS_CODES or world.thieves.data == "image")
+        if profile.tier == tier and (world.categorical or profile.id not in NEEDS_CODES)
     ]
 
 

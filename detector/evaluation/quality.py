@@ -8,11 +8,8 @@ where a promise is not kept or a cell could not be played.
 
 import hashlib
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
@@ -21,20 +18,24 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from threadpoolctl import threadpool_limits
 
 from detector.errors import ConfigError, DetectorError, OutputError
 from detector.evaluation import audit, cells, curves, table
 from detector.evaluation.matches import FULL, SMALL, Size, knowledge, play
 from detector.evaluation.scenario import Innocence, Scenario, Theft
 from detector.evaluation.scenarios import CELLS
+from detector.evaluation.workers import digest, each, progress
 from detector.evaluation.worlds import REAL
 from detector.redteam.registry import ATTACKS
 
 REAL_DATA = "DETECTOR_QUALITY_DATA"
-SOURCES = ("redteam", "evaluation", "evidence", "features", "models", "ingest", "campaigns")
-FILES = ("engine", "cohort", "judgement", "policy", "state", "kernels", "config")
+UNRELATED = frozenset(
+    {
+        *("table", "curves", "audit", "quality", "goals", "scenario", "scenarios", "cells"),
+        *("workers", "fleet", "false_alarms", "alarm_table"),
+    }
+)
+"""Modules that no match depends on."""
 
 errors = Console(stderr=True, highlight=False)
 
@@ -77,7 +78,7 @@ def measure(
     A cell that fails comes back with its ``error``. `told` hears of the progress: what, done, of how many. Raises
     `OutputError` when the folder cannot be written.
     """
-    state = out / "state" / digest(size)
+    state = out / "state" / digest(size, UNRELATED)
     try:
         state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,22 +87,9 @@ def measure(
     missing = [cell for cell in played if not _kept(state, cell).exists()]
     lessons = {(cell.world, cell.seed, _without(cell)): cell for cell in missing}
     for what, work, todo in (("learning", _learn, list(lessons.values())), ("playing", _play, missing)):
-        for done, _ in enumerate(_each(work, [(cell, size, state, real) for cell in todo], jobs), 1):
+        for done, _ in enumerate(each(work, [(cell, size, state, real) for cell in todo], jobs), 1):
             told(what, done, len(todo))
     return [cells.summed(cell, json.loads(_kept(state, cell).read_text(encoding="utf-8"))) for cell in played]
-
-
-def digest(size: Size) -> str:
-    """What the cells depend on besides their scenario, as a short name: the code of the detector and the size."""
-    package = Path(__file__).parent.parent
-    found = hashlib.sha256(repr(size).encode())
-    for folder in SOURCES:
-        for source in sorted((package / folder).rglob("*.py")):
-            if source.stem not in {"table", "curves", "audit", "quality", "goals", "scenario", "scenarios", "cells"}:
-                found.update(source.read_bytes())
-    for name in FILES:
-        found.update((package / f"{name}.py").read_bytes())
-    return found.hexdigest()[:12]
 
 
 def _kept(state: Path, cell: Scenario) -> Path:
@@ -131,23 +119,6 @@ def _play(cell: Scenario, size: Size, state: Path, real: Path | None) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def _each(work: Callable[..., None], todo: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[None]:
-    """Do all, in this process or in several, and yield after each."""
-    listed = list(todo)
-    if jobs == 1 or len(listed) < 2:
-        with threadpool_limits(1):
-            for one in listed:
-                work(*one)
-                yield
-        return
-    context = multiprocessing.get_context("spawn")
-    # Sums of several threads differ in the last bit, and with one process a core they would only wait for each other.
-    with ProcessPoolExecutor(min(jobs, len(listed)), context, initializer=threadpool_limits, initargs=(1,)) as pool:
-        futures: list[Future[None]] = [pool.submit(work, *one) for one in listed]
-        for future in as_completed(futures):
-            yield future.result()
-
-
 def publish(found: Sequence[dict[str, Any]], out: Path, note: str) -> None:
     """Write the cells, the table and the picture into `out`; raises `OutputError` when that cannot be done."""
     whole = [cell for cell in found if "error" not in cell]
@@ -158,21 +129,6 @@ def publish(found: Sequence[dict[str, Any]], out: Path, note: str) -> None:
         curves.draw(whole, out / "quality.png")
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
-        task = bar.add_task("learning", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
 def command(
@@ -192,7 +148,7 @@ def command(
             raise ConfigError("the table is not complete: " + "; ".join(missing))
         cells_wanted = chosen(only or [])
         skipped = {cell.id: why for cell in cells_wanted if (why := obstacle(cell, data)) is not None}
-        with _progress() as told:
+        with progress(errors, "learning") as told:
             found = measure(cells_wanted, out, SMALL if small else FULL, real=data, jobs=jobs, told=told)
         note = f"{len(found)} of {len(cells_wanted)} cells were played{', at the small size' if small else ''}."
         publish(found, out, note)

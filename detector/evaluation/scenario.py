@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from detector.redteam.sessions import Disguise
 
 Action: TypeAlias = Literal["alert", "throttle", "stop"]
-Part: TypeAlias = Literal["known", "left-out", "frozen"]
+Part: TypeAlias = Literal["known", "left-out", "frozen", "later"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Innocence:
     """`sessions` innocents of one profile, all at once, as a fleet of the same device would ask.
 
     `part` says what the detectors knew: *known* profiles were in the benign past, one that is *left out* was taken from it, and
-    *frozen* ones have never been there.
+    *frozen* ones, and those that came *later*, have never been there.
     """
 
     id: str

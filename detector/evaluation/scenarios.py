@@ -1,8 +1,8 @@
 """The scenario table: every cell that is measured, by permanent id.
 
 Ids are made of what is in them, as in ``digits-mlp.jbda.cover-75`` and ``digits-mlp.left-out.video``. Cells on digits, on
-drawn loan applications and on breast cancer data need nothing but what ships with scikit-learn; those on MNIST and Adult are
-measured where the reader has the files.
+drawn loan applications, on texts put together from phrases and on breast cancer data need nothing but what ships with
+scikit-learn; those on MNIST and Adult are measured where the reader has the files.
 """
 
 from collections.abc import Iterator, Mapping
@@ -109,8 +109,8 @@ def innocents(data: str, victim: str) -> Iterator[Innocence]:
             data=data,
             victim=victim,
             profile=profile.id,
-            part="known" if profile.tier == "known" else "frozen",
-            limits=limits_for(profile.id, "known" if profile.tier == "known" else "frozen", profile.data),
+            part=profile.tier,
+            limits=limits_for(profile.id, profile.tier, profile.data),
         )
         yield cell
         if profile.tier == "known":
@@ -154,6 +154,11 @@ def _tables() -> Iterator[Scenario]:
     yield from (cell for cell in innocents("breast_cancer", "mlp") if cell.part == "known" and "categor" not in cell.profile)
 
 
+def _texts() -> Iterator[Scenario]:
+    yield from (theft("text", "linear", attack.id) for attack in ATTACKS.values() if "text" in attack.data)
+    yield from innocents("text", "linear")
+
+
 def _real() -> Iterator[Scenario]:
     yield from (theft("mnist", "mlp", attack) for attack in COVERED_IMAGE)
     yield from covered("mnist", "mlp", COVERED_IMAGE)
@@ -163,7 +168,7 @@ def _real() -> Iterator[Scenario]:
     yield from innocents("adult", "forest")
 
 
-CELLS: tuple[Scenario, ...] = (*_digits(), *_tables(), *_real())
+CELLS: tuple[Scenario, ...] = (*_digits(), *_tables(), *_texts(), *_real())
 """Every cell in the order of the table."""
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({cell.id: cell for cell in CELLS})

@@ -92,7 +92,7 @@ def _by_cover(thefts: Sequence[Cell]) -> str:
 
 
 def _by_part(innocents: Sequence[Cell]) -> str:
-    parts = [part for part in ("known", "left-out", "frozen") if any(cell["part"] == part for cell in innocents)]
+    parts = [part for part in ("known", "left-out", "frozen", "later") if any(cell["part"] == part for cell in innocents)]
     body = []
     for name in _names(innocents):
         line = [f"`{name}`"]

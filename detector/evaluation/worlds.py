@@ -28,12 +28,14 @@ from detector.redteam.loans import CATEGORICAL, applications
 from detector.redteam.network import Network
 from detector.redteam.profiles import Data
 from detector.redteam.targets import Target
+from detector.redteam.texts import embedded_all, sentences
 from detector.redteam.victim import Pool
 
 SHARES = (0.28, 0.11, 0.11, 0.2, 0.17, 0.13)  # training, teaching, calibration, evaluation, attacker, test
 MOST = 12_000  # examples of a world
 REAL = frozenset({"mnist", "adult"})
 PICTURES = frozenset({"digits", "mnist"})
+TEXTS = frozenset({"text"})
 LABELS_ONLY = "-labels"
 
 
@@ -86,6 +88,14 @@ def _loans(seed: int, _folder: Path | None) -> _Data:
     return _Data(X, y, categorical=CATEGORICAL)
 
 
+def _text(seed: int, _folder: Path | None) -> _Data:
+    written, y = sentences(3000, np.random.default_rng([seed, 3]))
+    X = embedded_all(written)
+    kept = np.unique(X.round(6), axis=0, return_index=True)[1]
+    largest = float(np.abs(X).max())
+    return _Data(X[kept], y[kept], value_range=(-largest, largest))
+
+
 def _mnist(_seed: int, folder: Path | None) -> _Data:
     X, y = real.mnist(_given(folder))
     return _Data(X, y, value_range=(0.0, 255.0))
@@ -106,6 +116,7 @@ DATA: dict[str, Callable[[int, Path | None], _Data]] = {
     "digits": _digits,
     "breast_cancer": _breast_cancer,
     "loans": _loans,
+    "text": _text,
     "mnist": _mnist,
     "adult": _adult,
 }
@@ -118,8 +129,8 @@ MODELS: dict[str, Callable[[int], Any]] = {
 
 
 def kind_of(data: str) -> Data:
-    """Which attacks and profiles go with the data: those for pictures or those for tables."""
-    return "image" if data in PICTURES else "tabular"
+    """Which attacks and profiles go with the data: those for pictures, for tables or for texts."""
+    return "image" if data in PICTURES else "text" if data in TEXTS else "tabular"
 
 
 def is_perceptron(victim: str) -> bool:
@@ -144,10 +155,11 @@ def world(data: str, victim: str, seed: int, folder: Path | None = None) -> Worl
     cuts = (np.cumsum(SHARES)[:-1] * len(order)).astype(int)
     pools = [Pool(source.X[rows], source.y[rows]) for rows in np.split(order, cuts)]
     training, teaching, calibration, evaluation, attacker, test = pools
-    columns = None if kind_of(data) == "image" else Columns.of(source.X, source.categorical)
+    columns = Columns.of(source.X, source.categorical) if kind_of(data) == "tabular" else None
     classes = len(np.unique(source.y))
     model_id = f"{data}-{victim}"
-    bare = Target(model_id, np.asarray, attacker, evaluation, test.vectors, source.value_range, classes, columns)
+    unit = data in TEXTS
+    bare = Target(model_id, np.asarray, attacker, evaluation, test.vectors, source.value_range, classes, columns, unit)
     predict, network = _trained(kind, training, bare, seed)
     target = replace(bare, predict=predict)
     labels_only = victim != kind

@@ -34,6 +34,7 @@ from detector.redteam.path_finding import path_finding
 from detector.redteam.profiles import Data
 from detector.redteam.sign_opt import sign_opt
 from detector.redteam.targeted import targeted
+from detector.redteam.texts import knockoff_texts
 from detector.redteam.uniform import uniform
 from detector.redteam.zoo import zoo
 
@@ -42,6 +43,8 @@ MakeAttack: TypeAlias = Callable[..., Conversation]
 IMAGE: tuple[Data, ...] = ("image",)
 TABULAR: tuple[Data, ...] = ("tabular",)
 BOTH: tuple[Data, ...] = ("image", "tabular")
+VECTORS: tuple[Data, ...] = ("image", "text")
+ALL: tuple[Data, ...] = ("image", "tabular", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,14 @@ class Attack:
         value_range: ValueRange,
         classes: int,
         columns: Columns | None = None,
+        data: Data | None = None,
     ) -> Conversation:
-        """Begin against pictures, or against a table where `columns` are given.
+        """Begin against pictures, or against a table where `columns` are given, or against what `data` says.
 
         `pool` (m, dimension) and `labels` (m,) are the natural examples the thief holds. Raises ValueError if the
         attack does not go with such data.
         """
-        wanted = "image" if columns is None else "tabular"
+        wanted = data or ("image" if columns is None else "tabular")
         if wanted not in self.data:
             raise ValueError(f"{self.id} takes {' or '.join(self.data)} data, not {wanted}")
         if columns is None:
@@ -92,7 +96,7 @@ PAL = "Pal et al., AAAI 2020"
 OWN = "an adversary who knows this design"
 
 RETRAINING = (
-    Attack("uniform", "Uniform random queries", "retraining", f"{TRAMER}, section 6", uniform, BOTH),
+    Attack("uniform", "Uniform random queries", "retraining", f"{TRAMER}, section 6", uniform, ALL),
     Attack(
         "adaptive_retraining",
         "Uniform points where the copy is unsure",
@@ -138,7 +142,7 @@ RETRAINING = (
 )
 
 BOUNDARY = (
-    Attack("line_search", "Line search between natural examples", "boundary", f"{TRAMER}, section 6", line_search, BOTH),
+    Attack("line_search", "Line search between natural examples", "boundary", f"{TRAMER}, section 6", line_search, ALL),
     Attack("line_search_golden", "Line search by golden section", "boundary", OWN, partial(line_search, cut="golden"), BOTH),
     Attack("line_search_random", "Line search by random cuts", "boundary", OWN, partial(line_search, cut="random"), BOTH),
     Attack("line_search_jitter_01", "Line search under 1% noise", "boundary", OWN, partial(line_search, jitter=0.01), BOTH),
@@ -163,7 +167,7 @@ BOUNDARY = (
 )
 
 SEEDED = (
-    Attack("jbda", "Jacobian-based augmentation", "synthetic from seeds", PAPERNOT, jbda),
+    Attack("jbda", "Jacobian-based augmentation", "synthetic from seeds", PAPERNOT, jbda, VECTORS),
     Attack(
         "jbda_reversed",
         "Jacobian-based augmentation, towards the boundary",
@@ -236,6 +240,15 @@ NATURAL = (
         partial(knockoff_random, kind="photographs"),
     ),
     Attack(
+        "knockoff_texts",
+        "Knockoff Nets on texts of another kind",
+        "natural data",
+        f"{OREKONDY}, section 4.1",
+        knockoff_texts,
+        ("text",),
+        labels_suffice=False,
+    ),
+    Attack(
         "generator_proxy",
         "Smooth random fields of an untrained generator",
         "data-free",
@@ -261,7 +274,7 @@ ACTIVE = tuple(
         "active learning",
         PAL,
         partial(active_thief, selection=name),
-        BOTH,
+        ALL,
     )
     for name, title in (
         ("uncertainty", "uncertain examples"),
@@ -293,6 +306,7 @@ DECISION_BASED = (
         "decision based",
         "Chen et al., IEEE S&P 2020, algorithm 2",
         hopskipjump,
+        VECTORS,
     ),
     Attack(
         "boundary",

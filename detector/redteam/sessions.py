@@ -7,8 +7,9 @@ goes the truth, which no log has: who was a thief, and which queries were made o
 import heapq
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,13 @@ from detector.redteam.arrivals import ARRIVALS
 from detector.redteam.conversation import Array, Conversation, Query
 from detector.redteam.copy import best_fidelity_at
 from detector.redteam.evasion import blinded, covered, duplicated, slow_drip
+from detector.redteam.profiles import Data
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.targets import Target
+from detector.redteam.texts import on_sphere
 
 START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
+STEADY: Mapping[Data, str] = MappingProxyType({"image": "steady", "tabular": "tab_steady", "text": "text_steady"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,16 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
     rng = _generator(seed, role, number)
     pool = target.attacker
     try:
-        conversation = ATTACKS[role].begin(pool.vectors, pool.labels, rng, target.value_range, target.classes, target.columns)
+        conversation = ATTACKS[role].begin(
+            pool.vectors, pool.labels, rng, target.value_range, target.classes, target.columns, target.data
+        )
         deal = SPLITS[disguise.split](disguise.accounts, pool.vectors, pool.labels)
     except KeyError:
         raise ConfigError(f"accounts are split by {', '.join(SPLITS)}, not {disguise.split!r}") from None
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if target.unit:
+        conversation = on_sphere(conversation)
     if disguise.jitter or disguise.shift or disguise.stretch:
         if target.columns is not None:
             raise ConfigError("blinding is for pictures: a code cannot be moved a little")
@@ -96,7 +104,7 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
     if disguise.repeats:
         conversation = duplicated(conversation, disguise.repeats, rng)
     if disguise.cover:
-        profile = disguise.cover_profile or ("steady" if target.columns is None else "tab_steady")
+        profile = disguise.cover_profile or STEADY[target.data]
         conversation = covered(conversation, _innocent(profile, target, rng), disguise.cover, rng)
     gaps = ARRIVALS["poisson"](rng, gap)
     if disguise.per_day is not None:

@@ -14,9 +14,9 @@ does not think of thieves.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn import datasets
@@ -31,6 +31,7 @@ from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Predict, ValueRange
 from detector.redteam.loans import lender
 from detector.redteam.network import one_hot
+from detector.redteam.profiles import Data
 from detector.redteam.space import Space
 from detector.redteam.victim import Pool, digits_victim
 
@@ -54,7 +55,8 @@ class Target:
     """A model to be asked.
 
     `id` is the model's in the log; the pools `attacker` and `benign` are what thieves and innocents hold, `test` (m,
-    dimension) measures copies, and no example is in two of them. `columns` are those of a table, None for pictures.
+    dimension) measures copies, and no example is in two of them. `columns` are those of a table, None for pictures and
+    texts; with `unit` the model takes vectors of length one only, as texts become.
     """
 
     id: str
@@ -65,14 +67,15 @@ class Target:
     value_range: ValueRange
     classes: int
     columns: Columns | None = None
+    unit: bool = False
 
     @property
-    def data(self) -> Literal["image", "tabular"]:
+    def data(self) -> Data:
         """Which attacks and profiles go with it."""
-        return "image" if self.columns is None else "tabular"
+        return "tabular" if self.columns is not None else "text" if self.unit else "image"
 
     def encode(self, vectors: Array) -> Array:
-        """Features for a copy; pictures are taken as they are."""
+        """Features for a copy; pictures and vectors of texts are taken as they are."""
         return (
             vectors if self.columns is None else Space.of(self.columns, self.value_range, len(self.columns.low)).encode(vectors)
         )
@@ -83,7 +86,7 @@ class Target:
         def predict(X: Array) -> Array:
             return one_hot(self.predict(X).argmax(axis=1), self.classes)
 
-        return Target(self.id, predict, self.attacker, self.benign, self.test, self.value_range, self.classes, self.columns)
+        return replace(self, predict=predict)
 
 
 def named(name: str, seed: int = 0) -> Target:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.evaluation.scenario import Goal, Innocence, Limits, Theft
+from detector.evaluation.scenario import Goal, Innocence, Limits, Part, Theft
 
 SHARES = st.floats(0.0, 1.0)
 
@@ -27,9 +27,10 @@ def test_each_action_has_its_own_limit() -> None:
 
 
 def test_only_a_profile_left_out_is_taken_from_the_past() -> None:
-    """Known profiles stay in the benign past when they are judged as such, frozen ones were never there."""
-    cells = [Innocence("x", "digits", "mlp", "video", part, Limits(0, 0, 0)) for part in ("known", "left-out", "frozen")]
-    assert [cell.without for cell in cells] == [None, "video", None]
+    """Known profiles stay in the benign past when they are judged as such, the others were never there."""
+    parts: tuple[Part, ...] = ("known", "left-out", "frozen", "later")
+    cells = [Innocence("x", "digits", "mlp", "video", part, Limits(0, 0, 0)) for part in parts]
+    assert [cell.without for cell in cells] == [None, "video", None, None]
 
 
 def test_a_world_is_named_by_data_and_victim() -> None:

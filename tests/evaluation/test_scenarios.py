@@ -1,7 +1,7 @@
 from detector.evaluation.history import playable
 from detector.evaluation.scenario import Innocence, Theft
 from detector.evaluation.scenarios import CELLS, SCENARIOS
-from detector.evaluation.worlds import REAL, world
+from detector.evaluation.worlds import REAL, kind_of, world
 from detector.redteam.registry import ATTACKS, PROFILES
 
 
@@ -32,7 +32,7 @@ def test_every_share_of_cover_is_there() -> None:
 def test_attacks_and_profiles_go_with_their_data() -> None:
     """No cell plays an attack or a profile on data that it was not made for."""
     for cell in CELLS:
-        kind = "image" if cell.data in {"digits", "mnist"} else "tabular"
+        kind = kind_of(cell.data)
         if isinstance(cell, Theft):
             assert kind in ATTACKS[cell.attack].data, cell.id
         else:

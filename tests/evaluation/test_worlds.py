@@ -7,7 +7,14 @@ from detector.evaluation.worlds import world
 
 @pytest.mark.parametrize(
     ("data", "victim"),
-    [("digits", "mlp"), ("loans", "forest"), ("loans", "tree"), ("loans", "linear"), ("breast_cancer", "mlp")],
+    [
+        ("digits", "mlp"),
+        ("loans", "forest"),
+        ("loans", "tree"),
+        ("loans", "linear"),
+        ("breast_cancer", "mlp"),
+        ("text", "linear"),
+    ],
 )
 def test_pools_share_no_example(data: str, victim: str) -> None:
     """What one party holds no other does: training, teaching, calibration, evaluation, thieves and the test."""
@@ -26,7 +33,8 @@ def test_a_thief_hides_among_his_own_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "victim"), [("digits", "mlp"), ("loans", "forest"), ("loans", "linear"), ("breast_cancer", "mlp")]
+    ("data", "victim"),
+    [("digits", "mlp"), ("loans", "forest"), ("loans", "linear"), ("breast_cancer", "mlp"), ("text", "linear")],
 )
 def test_models_are_worth_stealing(data: str, victim: str) -> None:
     """A victim says more of fresh examples than the most frequent class does, with probabilities as a log holds them."""

@@ -8,11 +8,12 @@ import pytest
 from detector.redteam.conversation import Array, Conversation, converse
 from detector.redteam.frozen_profiles import FROZEN
 from detector.redteam.known_profiles import KNOWN
+from detector.redteam.later_profiles import LATER
 from detector.redteam.loans import Lender
 from detector.redteam.profiles import Profile
 from detector.redteam.victim import Victim
 
-ALL = (*KNOWN, *FROZEN)
+ALL = (*KNOWN, *FROZEN, *LATER)
 PICTURES = [profile for profile in ALL if profile.data == "image"]
 RECORDS = [profile for profile in ALL if profile.data == "tabular"]
 CHANGING_UNITS = {"tab_unit_change", "tab_trend"}
@@ -35,11 +36,12 @@ def _play(profile: Profile, victim: Victim, applied: Lender, seed: int, budget: 
 
 
 def test_tiers_are_told_apart() -> None:
-    """Ids are unique, the tier of each list is its own, and both kinds of data have profiles of both tiers."""
+    """Ids are unique, the tier of each list is its own, and both kinds of data have profiles of every tier."""
     assert len({profile.id for profile in ALL}) == len(ALL)
     assert {profile.tier for profile in KNOWN} == {"known"}
     assert {profile.tier for profile in FROZEN} == {"frozen"}
-    for profiles in (KNOWN, FROZEN):
+    assert {profile.tier for profile in LATER} == {"later"}
+    for profiles in (KNOWN, FROZEN, LATER):
         assert {profile.data for profile in profiles} == {"image", "tabular"}
     assert all(profile.id.startswith("tab_") == (profile.data == "tabular") for profile in ALL)
 
@@ -60,6 +62,11 @@ def test_published_ids_stay() -> None:
         *("kernel_shap", "occlusion_map", "integrated_gradients", "patch_recourse"),
         *("tab_unit_change", "tab_imputed", "tab_form_editing", "tab_trend", "tab_young_market", "tab_swapped_columns"),
         *("tab_lime", "tab_shap", "tab_pdp", "tab_permutation_importance", "tab_recourse"),
+    }
+    assert set(_named(LATER)) >= {
+        *("label_scanner", "panning_camera", "super_resolution", "progressive_loading", "uniform_noise", "smoothing"),
+        *("elastic", "labelling_tool", "contrast_window", "contour_drawing", "dimming_test"),
+        *("tab_price_grid", "tab_quarters", "tab_smote", "tab_monotonicity", "tab_fairness", "tab_stress", "tab_affordability"),
     }
 
 

@@ -1,0 +1,65 @@
+"""Long work in pieces: in one process or in several, with progress, and kept by a name that says what it depends on."""
+
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from threadpoolctl import threadpool_limits
+
+SOURCES = ("redteam", "evaluation", "evidence", "features", "models", "ingest")
+FILES = ("engine", "cohort", "judgement", "policy", "state", "kernels", "config", "findings")
+
+
+def each(work: Callable[..., None], todo: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[None]:
+    """Do all, in this process or in several, and yield after each."""
+    listed = list(todo)
+    if jobs == 1 or len(listed) < 2:
+        with threadpool_limits(1):
+            for one in listed:
+                work(*one)
+                yield
+        return
+    context = multiprocessing.get_context("spawn")
+    # Sums of several threads differ in the last bit, and with one process a core they would only wait for each other.
+    with ProcessPoolExecutor(min(jobs, len(listed)), context, initializer=threadpool_limits, initargs=(1,)) as pool:
+        futures: list[Future[None]] = [pool.submit(work, *one) for one in listed]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def digest(what: object, unrelated: Collection[str]) -> str:
+    """What figures depend on besides their own seeds, as a short name: the code of the detector, and `what` by its repr.
+
+    Modules whose file is called one of `unrelated` do not count.
+    """
+    package = Path(__file__).parent.parent
+    found = hashlib.sha256(repr(what).encode())
+    for folder in SOURCES:
+        for source in sorted((package / folder).rglob("*.py")):
+            if source.stem not in unrelated:
+                found.update(source.read_bytes())
+    for name in FILES:
+        found.update((package / f"{name}.py").read_bytes())
+    return found.hexdigest()[:12]
+
+
+@contextmanager
+def progress(console: Console, first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far the work is, on a terminal only; what comes back is told what is done, how many of it, of how many."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(first, total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
