@@ -40,7 +40,7 @@ class Checkpoint:
 
 
 class Archive:
-    """Writes and reads the state of partitions; made for one process, which hears a `beat` while it waits.
+    """Writes and reads the state of partitions; made for one process, which hears a `beat` while it waits for what it reads.
 
     `partitions` is over how many clients are dealt.
     """
@@ -53,35 +53,44 @@ class Archive:
         self._prefix = f"{group}-"
         self._id = f"{group}-{uuid4()}"
         self._producer: KafkaProducer | None = None
+        self._closed = False
         self._parts: dict[int, dict[Key, int]] = {}
 
-    def save(self, checkpoints: Mapping[TopicPartition, Checkpoint], member: Any) -> None:
-        """Commit the checkpoints of partitions, as a member of the group, in one transaction.
+    def save(self, checkpoints: Mapping[TopicPartition, Checkpoint], member: Any, beat: Callable[[], None]) -> None:
+        """Commit the checkpoints of partitions, as a member of the group, in one transaction; `beat` ends it by raising.
 
-        Raises `ServiceError` or the client's own error; then nothing was committed, unless the answer of the broker was lost.
+        May run beside everything else but another `save`. Raises `ServiceError` or the client's own error; then nothing was
+        committed, unless the answer of the broker was lost.
         """
-        if self._producer is None:
-            self._producer = transactional(self._connection, self._id, self._beat)
-        producer = self._producer
+        producer = self._producer or self._open(beat)
         try:
             producer.begin_transaction()
             for partition, checkpoint in checkpoints.items():
-                self._send(producer, partition.partition, checkpoint)
-            commit(producer, {partition: point.offset for partition, point in checkpoints.items()}, member, self._beat)
-        except KafkaError:
-            self.close()
-            self._producer = transactional(self._connection, self._id, self._beat)  # which ends the one that is open
+                self._send(producer, partition.partition, checkpoint, beat)
+            commit(producer, {partition: point.offset for partition, point in checkpoints.items()}, member, beat)
+        except (KafkaError, ServiceError):
+            self._drop()
+            if not self._closed:
+                self._open(beat)  # which ends the transaction that is open
             raise
 
-    def _send(self, producer: KafkaProducer, number: int, checkpoint: Checkpoint) -> None:
+    def _open(self, beat: Callable[[], None]) -> KafkaProducer:
+        producer = self._producer = transactional(self._connection, self._id, beat)
+        if self._closed:
+            self._drop()
+            raise ServiceError("closed while it was being opened")
+        return producer
+
+    def _send(self, producer: KafkaProducer, number: int, checkpoint: Checkpoint, beat: Callable[[], None]) -> None:
         pending, size = [], 0
         for key, value, headers in self._records(number, checkpoint):
+            beat()
             pending.append(producer.send(self._topic, key=key, value=value, headers=headers, partition=number))
             size += len(value or b"")
             if size > MOST_IN_FLIGHT:
-                settle(producer, pending, self._beat, COMMIT_PATIENCE_S)
+                settle(producer, pending, beat, COMMIT_PATIENCE_S)
                 size = 0
-        settle(producer, pending, self._beat, COMMIT_PATIENCE_S)
+        settle(producer, pending, beat, COMMIT_PATIENCE_S)
 
     def _records(self, number: int, checkpoint: Checkpoint) -> Iterator[StateRecord]:
         parts = self._parts.setdefault(number, {})
@@ -141,7 +150,11 @@ class Archive:
         return state
 
     def close(self) -> None:
-        """Drop what is not committed."""
-        if self._producer is not None:
-            Connection.drop(self._producer)
-            self._producer = None
+        """Drop what is not committed, from whatever thread, and save nothing any more."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            Connection.drop(producer)

@@ -68,6 +68,7 @@ class Connection:
         )
         _keep_joins(consumer)
         _fetch_again(consumer)
+        _ask_once(consumer)
         return consumer
 
     def reader(self, *, group: str | None = None, member: str | None = None, **settings: Any) -> Any:
@@ -191,6 +192,17 @@ def _fetch_again(consumer: KafkaConsumer) -> None:
         return fetched(*args, **options)
 
     fetcher.fetched_records = fetched_records
+
+
+def _ask_once(consumer: KafkaConsumer) -> None:
+    """Let a poll not ask the client's own thread who coordinates the group where that is known: it costs as much as a fetch."""
+    coordinator = consumer._coordinator  # noqa: SLF001  # there is no public way
+    ensure = coordinator.ensure_coordinator_ready
+
+    def ensure_coordinator_ready(timeout_ms: float | None = None) -> bool:
+        return not coordinator.coordinator_unknown() or bool(ensure(timeout_ms=timeout_ms))
+
+    coordinator.ensure_coordinator_ready = ensure_coordinator_ready
 
 
 def _keep_joins(consumer: KafkaConsumer) -> None:

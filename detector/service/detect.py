@@ -2,8 +2,8 @@
 
 Each partition of the queries topic has a shard of its own. Alerts and decisions leave at once; repeating them is harmless by
 their ids. Every few seconds a checkpoint writes the clients that changed to the state topic and the offsets reached to the
-group, in one transaction: either both hold or neither. A new owner goes on where the state ends; an event that the state has
-already seen is known by its id.
+group, in one transaction beside the stream: either both hold or neither. A new owner goes on where the state ends; an event
+that the state has already seen is known by its id.
 
 A worker that has lost its partitions without noticing (a zombie) cannot commit: the transaction carries its generation of the
 group, and the broker refuses it. It then forgets everything and starts from what was committed.
@@ -23,13 +23,15 @@ from kafka.errors import AuthorizationError, FencedInstanceIdError, IllegalState
 from detector import render
 from detector.clock import Clock
 from detector.config import Config
-from detector.engine import Shard, drifts
+from detector.engine import Shard
 from detector.errors import FatalError, ServiceError
 from detector.ingest.batch import Batch
 from detector.models.baseline import Baseline
 from detector.pipeline import NO_BASELINE, assembler_for
-from detector.service.archive import Archive, Checkpoint
+from detector.service.archive import Archive
+from detector.service.checkpoints import Checkpoints
 from detector.service.connection import Connection
+from detector.service.fit import Fit
 from detector.service.membership import Hand, Membership
 from detector.service.metrics import Metrics, records_waiting
 from detector.service.outbox import Origin, Outbox
@@ -39,8 +41,8 @@ from detector.service.topics import Topics, grown
 from detector.service.wire import decode
 
 MOST_RECORDS = 2000
+LINGER_MS = 0  # results leave at once
 CLOSE_MS = 3000
-DRIFT_EVERY_S = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -70,33 +72,31 @@ class DetectStage:
         self._tolerance = Tolerance(config.kafka.dead_letter_ratio)
         self._topics = topics
         self._session_s = config.kafka.session_seconds
-        self._every_s = config.kafka.checkpoint_seconds
         self._keyed = config.kafka.keyed
         self._clock = clock
         self._metrics = metrics or Metrics()
         self._measured = 0.0
-        self._drift_due = time.monotonic() + DRIFT_EVERY_S
-        self._misfits: set[str] = set()  # models whose calibration no longer fits
+        self._fit = Fit(self._metrics)
         self._joined = False
         self._partitions = partitions
         self._stop = stop or threading.Event()
-        self._archive = Archive(connection, topics, config.kafka.group_id, partitions, self._metrics.beat)
+        archive = Archive(connection, topics, config.kafka.group_id, partitions, self._metrics.beat)
         self._owned: dict[TopicPartition, Owned] = {}
         self._fresh: set[TopicPartition] = set()
         self._lock = threading.RLock()
-        self._due = time.monotonic() + self._every_s
         self._polled = time.monotonic()
         self._consumer = connection.reader(
             group=config.kafka.group_id, member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
         )
         try:
-            self._outbox = Outbox(connection, topics, self._metrics)
+            self._outbox = Outbox(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
+        self._checkpoints = Checkpoints(archive, self._outbox, self._consumer.group_metadata, config.kafka, self._metrics)
         self._takeover = Takeover(
             self._consumer,
-            self._archive,
+            archive,
             topics,
             config.kafka,
             partitions,
@@ -149,7 +149,7 @@ class DetectStage:
                 self._fresh.discard(partition)
 
     def step(self, timeout_ms: int) -> int:
-        """Take what has arrived; return how many records that were. A checkpoint is made when it is due."""
+        """Take what has arrived; return how many records that were. Checkpoints are made beside that; see `checkpoints`."""
         self._restore_one()
         self._hold_up()
         self._polled = time.monotonic()
@@ -166,8 +166,7 @@ class DetectStage:
                     if owned is not None and fresh:
                         self._take(partition, owned, fresh)
                         count += len(fresh)
-                if time.monotonic() >= self._due and not self._held_up:
-                    self.checkpoint()
+                self._checkpoints.step(self._owned)
             except (FatalError, FencedInstanceIdError, AuthorizationError):
                 raise
             except (ServiceError, KafkaError) as error:
@@ -180,7 +179,7 @@ class DetectStage:
     def _hold_up(self) -> None:
         """Pause what cannot be taken in: partitions without their state, and all while too much is on its way out."""
         try:
-            held_up = self._outbox.full or (time.monotonic() >= self._due and not self._outbox.settled())
+            held_up = self._outbox.full or self._checkpoints.refused
         except ServiceError as error:
             log.warning("starting again from the last commit", cause=str(error))
             with self._lock:
@@ -207,18 +206,7 @@ class DetectStage:
             self._metrics.tracked(sum(owned.shard.clients for owned in self._owned.values()))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
-            if time.monotonic() >= self._drift_due:
-                self._measure_drift()
-
-    def _measure_drift(self) -> None:
-        """Compare the clients of all our partitions with the calibration, and say when it no longer fits, or fits again."""
-        self._drift_due = time.monotonic() + DRIFT_EVERY_S
-        for model, drift in drifts(owned.shard for owned in self._owned.values()).items():
-            self._metrics.drift(model, drift.evidence, drift.distance)
-            if drift.fits == (model in self._misfits):
-                self._misfits ^= {model}
-                tell = log.info if drift.fits else log.warning
-                tell("baseline", model=model, finding=drift.tell(), evidence=drift.evidence, distance=drift.distance)
+            self._fit.look(owned.shard for owned in self._owned.values())
 
     def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
         values = [record.value or b"" for record in records]
@@ -251,29 +239,15 @@ class DetectStage:
         owned.position = offsets[-1] + 1
 
     def checkpoint(self) -> None:
-        """Commit the clients that changed and the offsets reached, in one transaction.
+        """Commit all that was done, and wait for it.
 
         Raises `ServiceError` or the client's own error when that failed; the caller then has to `_forget`.
         """
-        self._due = time.monotonic() + self._every_s
-        moved = {partition: owned for partition, owned in self._owned.items() if owned.position > owned.committed}
-        if not moved:
-            self._metrics.committed("detect")
-            return
-        self._outbox.flush()
-        self._archive.save(
-            {
-                partition: Checkpoint(owned.shard.snapshot(changed_only=True), owned.position)
-                for partition, owned in moved.items()
-            },
-            self._consumer.group_metadata(),
-        )
-        for owned in moved.values():
-            owned.committed = owned.position
-        self._metrics.committed("detect")
+        self._checkpoints.finish(self._owned)
 
     def _forget(self) -> None:
         """Start again from what is committed: the changes since then were marked as saved and are not."""
+        self._checkpoints.drop()
         self._metrics.set_back("detect")
         self._fresh.update(self._owned)
         self._owned.clear()
@@ -307,7 +281,7 @@ class DetectStage:
             except (ServiceError, KafkaError):
                 self._forget()
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
-        self._archive.close()
+        self._checkpoints.close()
         self._outbox.close()
 
     def abandon(self) -> None:
@@ -316,5 +290,5 @@ class DetectStage:
             self._owned.clear()
             self._fresh.clear()
         self._outbox.abandon()
-        self._archive.close()
+        self._checkpoints.close()
         self._consumer.close(autocommit=False, timeout_ms=1000)

@@ -2,21 +2,23 @@
 
 No serving stack keys its log by client, and a client's state must live in one place; so events are validated and written anew
 under their client. What cannot be used goes to the dead letters with its original bytes. Offsets are committed only when both
-are acknowledged, so after a crash some records are written twice; the engine knows them by their ids.
+are acknowledged, a few times a second, so after a crash some records are written twice; the engine knows them by their ids.
+Neither acknowledgements nor commits are waited for, since what is read next does not depend on them.
 
 A client's partition is computed here, from the number of partitions that the state has: partitions that somebody adds to the
 queries topic take no client away from its state. Partitions added to an input topic are read from their beginning.
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import FencedInstanceIdError, KafkaError
+from kafka.errors import KafkaError
 
 from detector.clock import Clock
 from detector.config import Config
@@ -35,14 +37,18 @@ from detector.service.topics import Topics
 from detector.service.wire import encode
 
 MOST_RECORDS = 2000
-COMMIT_PATIENCE_MS = 10_000
 CLOSE_MS = 3000
+LAST_S = 2.0  # for the last commit
 METADATA_MS = 60_000  # until partitions that were added to a topic are read
 PLACES_KNOWN = 100_000  # clients whose partition is remembered
+COMMIT_EVERY_S = 0.1
+LINGER_MS = 2
 AGAIN_S = 0.5  # until a commit that failed is tried again
 TELL_EVERY_S = 1.0  # while we wait for other workers, how often they hear how far we are
 
 log = structlog.get_logger(__name__)
+
+Places = dict[TopicPartition, tuple[int, float]]  # the next offset of partitions, and the time of the record reached
 
 
 class IngestStage:
@@ -75,10 +81,12 @@ class IngestStage:
         self._told = 0.0
         self._again = 0.0
         self._held_up = False
-        self._written: dict[TopicPartition, tuple[int, float]] = {}
+        self._on_its_way: deque[tuple[int, Places]] = deque()  # with the number of records sent by then
+        self._written: Places = {}
+        self._committing = False
         self._measured = 0.0
         try:
-            self._outbox = Outbox(connection, topics, self._metrics)
+            self._outbox = Outbox(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
@@ -95,7 +103,7 @@ class IngestStage:
         self.invalid = 0
 
     def step(self, timeout_ms: int) -> int:
-        """Take what has arrived, write on what is due and commit; return how many records were written on.
+        """Take what has arrived, write on what is due and commit what was; return how many records were written on.
 
         Raises `ServiceError` when something written was not acknowledged; a new stage then starts from the last commit.
         """
@@ -111,10 +119,11 @@ class IngestStage:
         due = [] if self._held_up else list(self._merger.due(self._consumer, self._pace.bound(assigned)))
         if due:
             self._take(due)
-            self._written |= {partition: (record.offset + 1, record.timestamp) for partition, record in due}
-        self._hold_up(held_up=not self._outbox.settled())
-        if not self._held_up:
-            self._commit(assigned)
+            places = {partition: (record.offset + 1, record.timestamp) for partition, record in due}
+            self._on_its_way.append((self._outbox.sent, places))
+        self._note_arrivals(assigned)
+        self._hold_up(held_up=self._outbox.full)
+        self._commit()
         self.read += len(due)
         return len(due)
 
@@ -125,29 +134,45 @@ class IngestStage:
         self._held_up = held_up  # the merger resumes them
         self._metrics.held_up("ingest", held_up)
 
-    def _commit(self, assigned: Collection[TopicPartition]) -> None:
-        """Commit what was written, with the time that each partition has reached; without anything new, now and then.
+    def _note_arrivals(self, assigned: Collection[TopicPartition]) -> None:
+        """Find out what was written on and may be committed, of the partitions that are still ours."""
+        arrived = self._outbox.arrived
+        while self._on_its_way and self._on_its_way[0][0] <= arrived:
+            self._written |= self._on_its_way.popleft()[1]
+        self._written = {partition: place for partition, place in self._written.items() if partition in assigned}
+
+    def _commit(self) -> None:
+        """Begin to commit what was written, with the time that each partition has reached; without anything new, now and then.
 
         What cannot be committed, during a rebalance for instance, is tried again, as long as the partition is ours.
         """
-        self._written = {partition: place for partition, place in self._written.items() if partition in assigned}
         now = time.monotonic()
-        if now < self._again or not (self._written or (len(self._merger) and now > self._told + TELL_EVERY_S)):
+        if self._committing or now < self._again:
             return
-        waiting = {partition: (record.offset, record.timestamp) for partition, record in self._merger.heads().items()}
-        try:
-            self._consumer.commit(reached(self._written | waiting), timeout_ms=COMMIT_PATIENCE_MS)
-        except FencedInstanceIdError:
-            raise
-        except KafkaError as error:
+        due = self._written or (len(self._merger) and now > self._told + TELL_EVERY_S)
+        if due and (places := self._committable()):
+            self._committing = True
+            self._again = now + COMMIT_EVERY_S
+            self._consumer.commit_async(reached(places), partial(self._committed, dict(self._written)))
+
+    def _committable(self) -> Places:
+        """Return how far all is written; where nothing is on its way that is as far as the next record that waits."""
+        flying = {partition for _, places in self._on_its_way for partition in places}
+        heads = self._merger.heads().items()
+        waiting = {partition: (record.offset, record.timestamp) for partition, record in heads if partition not in flying}
+        return self._written | waiting
+
+    def _committed(self, written: Places, _offsets: Any, outcome: Any) -> None:
+        self._committing = False
+        if isinstance(outcome, Exception):
             # What was written is written; whoever reads these records again writes repeats, which the engine knows.
-            log.warning("offsets not committed", cause=str(error))
+            log.warning("offsets not committed", cause=str(outcome))
             self._again = time.monotonic() + AGAIN_S
             return
-        self._told = now
+        self._told = time.monotonic()
         self._metrics.committed("ingest")
-        self._reached |= {partition: offset for partition, (offset, _) in self._written.items()}
-        self._written = {}
+        self._reached |= {partition: offset for partition, (offset, _) in written.items()}
+        self._written = {partition: place for partition, place in self._written.items() if place != written.get(partition)}
 
     def _measure(self) -> None:
         """Set the gauges, about once a second."""
@@ -157,7 +182,7 @@ class IngestStage:
         assigned = self._consumer.assignment()
         self._reached = {partition: reached for partition, reached in self._reached.items() if partition in assigned}
         self._metrics.lag("ingest", records_waiting(self._consumer, self._reached))
-        if not len(self._merger) and not self._written:
+        if not (len(self._merger) or self._written or self._on_its_way):
             self._metrics.committed("ingest")
 
     def _take(self, due: list[tuple[TopicPartition, Any]]) -> None:
@@ -181,7 +206,12 @@ class IngestStage:
         self.invalid += len(rejections)
 
     def close(self) -> None:
-        """Leave the group."""
+        """Commit what was written and leave the group."""
+        with suppress(KafkaError, ServiceError):  # whoever reads these records again writes repeats
+            self._outbox.settled(LAST_S)
+            self._note_arrivals(self._consumer.assignment())
+            if self._written:
+                self._consumer.commit(reached(self._written), timeout_ms=int(LAST_S * 1000))
         self._outbox.close()
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 

@@ -204,9 +204,9 @@ class Metrics:
         """Count clients that are no longer held."""
         self._evicted.labels(cause).inc(clients)
 
-    def committed(self, stage: StageName) -> None:
-        """Note that everything a stage has processed is committed now."""
-        self._committed.labels(stage).set(time.time())
+    def committed(self, stage: StageName, until_s: float | None = None) -> None:
+        """Note that everything a stage has processed is committed, or was as of `until_s` (seconds since 1970)."""
+        self._committed.labels(stage).set(time.time() if until_s is None else until_s)
 
     def restored(self, seconds: float) -> None:
         """Note how long a partition's state took to restore."""

@@ -2,12 +2,12 @@
 
 The client would take any number of bytes while the broker is slow or away. So a stage asks `full` before it takes more in, and
 pauses its partitions until what is on its way has arrived; it goes on polling meanwhile, or it would lose them. One batch can
-go beyond the bound; where it goes far beyond, `send` itself waits.
+go beyond the bound; where it goes far beyond, `send` itself waits. Nobody else need wait: `arrived` tells how far it has come.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError
 
 from detector import render
 from detector.contracts import to_json
+from detector.errors import ServiceError
 from detector.findings import Outputs
 from detector.service.connection import Connection
 from detector.service.metrics import Metrics
@@ -43,13 +44,14 @@ class Origin:
 class Outbox:
     """Sends through one idempotent producer; `flush` returns when everything is acknowledged."""
 
-    def __init__(self, connection: Connection, topics: Topics, metrics: Metrics | None = None) -> None:
+    def __init__(self, connection: Connection, topics: Topics, metrics: Metrics | None = None, *, linger_ms: int = 2) -> None:
         self._connection = connection
-        self._producer = connection.producer(linger_ms=2)
+        self._producer = connection.producer(linger_ms=linger_ms)
         self._topics = topics
         self._metrics = metrics or Metrics()
         self._pending: deque[tuple[Any, int]] = deque()
         self._bytes = 0
+        self.sent = 0
 
     @property
     def in_flight(self) -> int:
@@ -63,6 +65,15 @@ class Outbox:
             if future.failed():
                 raise self._connection.failure(future.exception, NOT_TAKEN) from future.exception
         return self._bytes
+
+    @property
+    def arrived(self) -> int:
+        """How many of the records `sent` so far are acknowledged, as are all before them; raises as `in_flight` does."""
+        return self.sent - (len(self._pending) if self.in_flight or self._pending else 0)
+
+    def pending(self) -> list[Any]:
+        """Return the futures of what was sent and may not have arrived yet; raises as `in_flight` does."""
+        return [future for future, _ in self._pending] if self.in_flight or self._pending else []
 
     @property
     def full(self) -> bool:
@@ -86,6 +97,7 @@ class Outbox:
         size = len(value or b"")
         self._pending.append((future, size))
         self._bytes += size
+        self.sent += 1
         if self._bytes > FAR_BEYOND * MOST_IN_FLIGHT and self.in_flight > FAR_BEYOND * MOST_IN_FLIGHT:
             self.flush()
 
@@ -113,12 +125,12 @@ class Outbox:
         self._metrics.invalid(reason)
 
     def publish(self, outputs: Outputs, stamp: render.Stamp) -> None:
-        """Send alerts, keyed by client, and decisions, keyed by subject."""
-        for finding in outputs.findings:
-            self.send(self._topics.alerts, finding.client.encode(), to_json(render.alert(finding, stamp)))
+        """Send decisions, keyed by subject, which a gateway waits for, and then alerts, keyed by client."""
         for order in outputs.orders:
             decision = render.decision(order, stamp)
             self.send(self._topics.decisions, decision.key.encode(), to_json(decision))
+        for finding in outputs.findings:
+            self.send(self._topics.alerts, finding.client.encode(), to_json(render.alert(finding, stamp)))
 
     def flush(self) -> None:
         """Wait until everything is acknowledged.
@@ -132,6 +144,22 @@ class Outbox:
             settle(self._producer, pending, self._metrics.beat)
         except KafkaError as error:
             raise self._connection.failure(error, NOT_TAKEN) from error
+
+    def arrive(self, pending: Sequence[Any], beat: Callable[[], None]) -> None:
+        """Wait, in whatever thread, until all of `pending` have arrived; what is sent meanwhile is not hurried.
+
+        Raises as `flush` does.
+        """
+        until = time.monotonic() + PATIENCE_S
+        for future in pending:
+            while not future.is_done:
+                beat()
+                if time.monotonic() > until:
+                    raise ServiceError(f"{NOT_TAKEN} within {PATIENCE_S:g} seconds")
+                with suppress(KafkaError):  # told below
+                    future.get(timeout=SLICE_S)
+            if future.failed():
+                raise self._connection.failure(future.exception, NOT_TAKEN) from future.exception
 
     def settled(self, patience_s: float = SLICE_S) -> bool:
         """Wait a little; tell whether everything is acknowledged.

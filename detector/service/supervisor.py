@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,7 @@ GRACE_S = 8.0
 YOUNG_S = 30.0  # a worker that dies younger than this failed to start
 MOST_FAILED_STARTS = 3
 LONGEST_PAUSE_S = 30.0
+SWITCH_S = 0.0005  # so long the threads of the Kafka clients wait for the one that computes; ten times as long by default
 NO_USE = 3  # exit status of a worker that need not be started again
 
 log = structlog.get_logger(__name__)
@@ -168,6 +170,7 @@ def _work(
                 warm_up()
             metrics.beat()
             gc.freeze()  # what is loaded by now stays; the collector need not walk it again
+            sys.setswitchinterval(SWITCH_S)
             worker.run(stop)
     finally:
         ended.set()

@@ -20,6 +20,8 @@ from detector.service.connection import Connection
 TRANSACTION_MS = 60_000
 COMMIT_PATIENCE_S = 45.0  # less than a transaction has, so that we give up before the broker does
 SLICE_MS = 1000
+BATCH_BYTES = 256 * 1024  # a client's state fills the usual batch alone, and each batch costs as much as ten records
+LINGER_MS = 20
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +31,13 @@ def transactional(connection: Connection, name: str, beat: Callable[[], None]) -
 
     Raises `ServiceError` or the client's own error, `KafkaTimeoutError` after `COMMIT_PATIENCE_S`.
     """
-    producer = connection.producer(transactional_id=name, transaction_timeout_ms=TRANSACTION_MS, max_block_ms=SLICE_MS)
+    producer = connection.producer(
+        transactional_id=name,
+        transaction_timeout_ms=TRANSACTION_MS,
+        max_block_ms=SLICE_MS,
+        batch_size=BATCH_BYTES,
+        linger_ms=LINGER_MS,
+    )
     until = time.monotonic() + COMMIT_PATIENCE_S
     try:
         while True:

@@ -29,6 +29,7 @@ from detector.service.topics import Topics
 from detector.siem.receivers import receiver
 
 POLL_MS = 20
+TURN_MS = 5  # where two stages take turns; a poll returns with the first record, and one that cannot wait finds fewer
 LONGEST_PAUSE_S = 30.0
 LISTEN_S = 5.0
 IDLE_S = 10.0  # after so long without a record we look whether the broker is there at all
@@ -216,15 +217,16 @@ class Worker:
 
     def _turn(self) -> None:
         self._metrics.beat()
-        busy = 0
+        wait_ms = POLL_MS if self._ingest is None or self._detect is None else TURN_MS
+        written = detected = 0
         if self._ingest is not None:
-            busy += self._ingest.step(POLL_MS if self._detect is None else POLL_MS // 2)
+            written = self._ingest.step(wait_ms)
         if self._detect is not None:
-            busy += self._detect.step(POLL_MS if self._ingest is None else POLL_MS // 2)
+            detected = self._detect.step(wait_ms)
         for part in self._shipping():
             if part is not None:
                 part.step(POLL_MS if self._stage == Stage.SHIP else 0)
-        self._look_for_broker(idle=busy == 0)
+        self._look_for_broker(idle=written + detected == 0)
 
     def _look_for_broker(self, *, idle: bool) -> None:
         """Raise `ServiceError` when nothing has come for a while because the broker is away: the client would never say so."""

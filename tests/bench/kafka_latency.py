@@ -3,26 +3,33 @@
 Among ordinary clients there are strangers. Their queries, four points and each again after a flat step, are unlike those of
 any client of the baseline, so each of them is throttled at the first look, with its eighth query. A decision carries the event
 time of the query that caused it, by which it is matched with the moment when that query was handed to the sender's client.
+
+The floor is an echo in the service's place: a process that reads the log with the same client and, without looking into any
+record, sends each stranger's eighth on to the decisions.
 """
 
+import sys
 import time
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 from kafka import TopicPartition
 
 from detector.config import Config
 from detector.contracts.moment import parse_rfc3339
 from detector.service.connection import Connection
+from detector.service.supervisor import SWITCH_S
 from tests.bench.bench_log import START_MS, make_log
 from tests.bench.kafka_rig import Children, Cores, Rig, client_of, processor_seconds
 from tests.bench.subjects import Saved
 
 DECISIONS_PER_S = 100  # strangers a second
+STRANGER = "stranger"
 LOOK = 8  # queries until a client's first look
 STEP = 0.2  # of a stranger, in every value
 QUIET_S = 3.0  # what is sent first is left out: connections are made, the group settles
@@ -41,37 +48,45 @@ def measure_latency(
     rate: int,
     seconds: float,
     partitions: int,
-    keyed: bool,
+    stages: str,
     client: str,
 ) -> dict[str, Any]:
-    """Send `rate` events a second for so long, and return the quantiles of the delay in milliseconds."""
+    """Send `rate` events a second for so long, and return the quantiles of the delay in milliseconds.
+
+    `stages` is what stands between: "echo", "detect" (input keyed by client) or "both".
+    """
+    keyed = stages != "both"
     rig = Rig(address, folder, partitions=partitions, keyed=keyed, baseline=folder / "baseline", client=client)
-    rig.fill_state(donors, clients, ids=0)
     lines = with_strangers(rate, seconds + QUIET_S, clients, first=len(donors) * 1000)
-    expected = sum(who.startswith("stranger") for _, who in lines) // LOOK
-    with rig.service() as service:
-        service.until_ready()
-        children = Children(
-            {
-                "reader": (_read, (rig.config, rig.topics.decisions, partitions)),
-                "sender": (_send, (rig.config, rig.log, lines, rate)),
-            }
-        )
-        try:
-            cores = Cores()
-            before = _used(service, broker_process)
-            children.tell("reader", (expected, seconds + QUIET_S + LAST_S))
-            sent = children.ask("sender")
-            after = _used(service, broker_process)
-            idle = cores.idle()
-            read = children.result("reader")
-        finally:
-            children.close()
+    expected = sum(who.startswith(STRANGER) for _, who in lines) // LOOK
+    mains: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+        "reader": (_read, (rig.config, rig.topics.decisions, partitions, _asked if stages == "echo" else _decided)),
+        "sender": (_send, (rig.config, rig.log, lines, rate)),
+    }
+    with ExitStack() as stack:
+        service = None
+        if stages == "echo":
+            mains["echo"] = (_echo, (rig.config, rig.log, rig.topics.decisions, partitions))
+        else:
+            rig.fill_state(donors, clients, ids=0)
+            service = stack.enter_context(rig.service())
+            service.until_ready()
+        children = Children(mains)
+        stack.callback(children.close)
+        if stages == "echo":
+            children.tell("echo", seconds + QUIET_S + LAST_S)
+        cores = Cores()
+        before = _used(service, broker_process)
+        children.tell("reader", (expected, seconds + QUIET_S + LAST_S))
+        sent = children.ask("sender")
+        after = _used(service, broker_process)
+        idle = cores.idle()
+        read = children.result("reader")
     began = sent["moments"][0]
     sent_at = {
         (who, _time_of(line)): moment
         for (line, who), moment in zip(lines, sent["moments"], strict=True)
-        if who.startswith("stranger")
+        if who.startswith(STRANGER)
     }
     delays = np.array(
         [read_at - sent_at[cause] for cause, read_at in read if cause in sent_at and sent_at[cause] >= began + QUIET_S]
@@ -79,7 +94,7 @@ def measure_latency(
     lasted = sent["moments"][-1] - began
     return {
         "client": client,
-        "stages": "detect" if keyed else "both",
+        "stages": stages,
         "rate": rate,
         "rate_reached": round(len(lines) / lasted),
         "decisions": len(delays),
@@ -107,31 +122,29 @@ def with_strangers(rate: int, seconds: float, clients: int, *, first: int) -> li
 
 
 def strangers(count: int, start_ms: int) -> list[bytes]:
-    """Return the eight queries of each of so many strangers; a hundred of them ask in turn, a query each."""
+    """Return the eight queries of each of so many strangers; so many begin in a second, evenly, and each takes a second."""
     rng = np.random.default_rng(17)
-    lines: list[bytes] = []
-    clock = start_ms
-    for at in range(0, count, DECISIONS_PER_S):
-        seeds: npt.NDArray[np.float64] = np.empty(0)
-        here = min(DECISIONS_PER_S, count - at)
+    asked: list[tuple[float, int, list[float]]] = []
+    for i in range(count):
         for query in range(LOOK):
             if query % 2 == 0:
-                seeds = 2.5 * rng.normal(size=(here, 30))
-            asked = seeds + STEP * (query % 2) * rng.permuted(np.tile(np.resize([1.0, -1.0], 30), (here, 1)), axis=1)
-            for i, vector in enumerate(asked.astype(np.float32).tolist()):
-                clock += 1
-                lines.append(
-                    orjson.dumps(
-                        {
-                            "event_id": f"s{len(lines):08d}",
-                            "time": clock,
-                            "client": {"id": f"stranger-{at + i:06d}"},
-                            "model": {"id": "bench"},
-                            "input": {"vector": vector},
-                            "output": {"label": int(abs(sum(vector))) % 10, "probabilities": [0.55] + 9 * [0.05]},
-                        }
-                    )
-                )
+                point = 2.5 * rng.normal(size=30)
+            step = STEP * (query % 2) * rng.permuted(np.resize([1.0, -1.0], 30))
+            asked.append((i / DECISIONS_PER_S + query / LOOK, i, (point + step).astype(np.float32).tolist()))
+    lines = []
+    for number, (_, i, vector) in enumerate(sorted(asked, key=lambda one: one[:2])):
+        lines.append(
+            orjson.dumps(
+                {
+                    "event_id": f"s{number:08d}",
+                    "time": start_ms + number + 1,
+                    "client": {"id": f"{STRANGER}-{i:06d}"},
+                    "model": {"id": "bench"},
+                    "input": {"vector": vector},
+                    "output": {"label": int(abs(sum(vector))) % 10, "probabilities": [0.55] + 9 * [0.05]},
+                }
+            )
+        )
     return lines
 
 
@@ -142,8 +155,10 @@ def _time_of(line: bytes) -> int:
 
 def _used(service: Any, broker_process: int | None) -> dict[str, float]:
     """Processor seconds so far."""
-    own = sum(figures["process_cpu_seconds_total"] for figures in service.figures("process_cpu_seconds_total"))
-    return {"service": own} | ({"broker": processor_seconds(broker_process)} if broker_process else {})
+    used = {"broker": processor_seconds(broker_process)} if broker_process else {}
+    if service is not None:
+        used["service"] = sum(figures["process_cpu_seconds_total"] for figures in service.figures("process_cpu_seconds_total"))
+    return used
 
 
 def _send(config: Config, topic: str, lines: list[Line], rate: int) -> Generator[Any, None, None]:
@@ -167,7 +182,40 @@ def _send(config: Config, topic: str, lines: list[Line], rate: int) -> Generator
     yield {"moments": moments.tolist()}
 
 
-def _read(config: Config, topic: str, partitions: int) -> Generator[Any, tuple[int, float], None]:
+def _echo(config: Config, log: str, decisions: str, partitions: int) -> Generator[Any, float, None]:
+    """Send each stranger's eighth record on."""
+    connection = Connection(config.kafka)
+    consumer = connection.reader(max_poll_records=2000, fetch_max_wait_ms=50)
+    consumer.assign([TopicPartition(log, number) for number in range(partitions)])
+    producer = connection.producer(linger_ms=0)
+    sys.setswitchinterval(SWITCH_S)
+    consumer.poll(timeout_ms=100)
+    seconds = yield None
+    seen: Counter[bytes] = Counter()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for records in consumer.poll(timeout_ms=20).values():
+            for record in records:
+                if record.key.startswith(STRANGER.encode()):
+                    seen[record.key] += 1
+                    if seen[record.key] == LOOK:
+                        producer.send(decisions, key=record.key, value=record.value)
+    yield None
+
+
+def _asked(value: bytes) -> tuple[str, int]:
+    event = orjson.loads(value)
+    return event["client"]["id"], event["time"]
+
+
+def _decided(value: bytes) -> tuple[str, int]:
+    decision = orjson.loads(value)
+    return decision["subject"]["id"], parse_rfc3339(decision["issued_at"])
+
+
+def _read(
+    config: Config, topic: str, partitions: int, cause: Callable[[bytes], tuple[str, int]]
+) -> Generator[Any, tuple[int, float], None]:
     """Read until so many are there, or for so many seconds: (client, event time of the cause), and the moment it was there."""
     consumer = Connection(config.kafka).consumer(fetch_max_wait_ms=500)
     consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
@@ -180,8 +228,4 @@ def _read(config: Config, topic: str, partitions: int) -> Generator[Any, tuple[i
         moment = time.monotonic()
         for records in polled.values():
             found += [(record.value, moment) for record in records]
-    result = []
-    for value, moment in found:
-        decision = orjson.loads(value)
-        result.append(((decision["subject"]["id"], parse_rfc3339(decision["issued_at"])), moment))
-    yield result
+    yield [(cause(value), moment) for value, moment in found]

@@ -85,12 +85,15 @@ def test_every_part_measures(baseline: Baseline, address: str, tmp_path: Path, c
     common: dict[str, Any] = {"partitions": 2, "client": "kafka-python"}
     found = {
         "speed": [measure_speed(address, tmp_path, donors, clients=5, events=500, rounds=1, **common)],
-        "latency": [measure_latency(address, tmp_path, None, donors, clients=5, rate=1000, seconds=1.0, keyed=True, **common)],
+        "latency": [
+            measure_latency(address, tmp_path, None, donors, clients=5, rate=1000, seconds=1.0, stages=stages, **common)
+            for stages in ("echo", "detect")
+        ],
         "restore": [measure_restore(address, tmp_path, donors, clients=20, **common)],
         "workers": [measure_workers(address, tmp_path, None, clients=5, events=20_000, **common)],
     }
     assert json.loads(json.dumps(found)) == found
-    assert found["latency"][0]["missing"] == 0
+    assert [case["missing"] for case in found["latency"]] == [0, 0]
     assert found["restore"][0]["clients"] == 20
     assert all(own["cpu_us"] > 0 for own in found["speed"][0]["subjects"].values())
     show(found)

@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -48,7 +48,7 @@ LIMIT_S = 300
 STEP_MS = 1000  # from one line of a log to the next, in the time of Kafka, as in that of the events
 PAST_MS = 3 * 3_600_000  # so long ago a log began
 NURSERY = """
-import os, signal, sys
+import importlib, json, os, signal, sys
 from pathlib import Path
 from detector.config import load
 from detector.errors import DetectorError
@@ -60,7 +60,7 @@ watch(traffic(queries=20))  # loads the kernels
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
 print("ready", flush=True)
 for line in sys.stdin:
-    file, member, output = line.rstrip("\\n").split("\\t")
+    file, member, output, limits = line.rstrip("\\n").split("\\t")
     if (child := os.fork()):
         print(child, flush=True)
         continue
@@ -69,6 +69,9 @@ for line in sys.stdin:
     os.dup2(said, 2)
     stop = _stop_on_signals()
     try:
+        for name, value in json.loads(limits).items():
+            module, _, constant = name.rpartition(".")
+            setattr(importlib.import_module(module), constant, value)
         config = load(Path(file))
         start_logs(config)
         _work(config, load_baseline, Stage.ALL, number=0, member=member or None, stop=stop)
@@ -166,12 +169,12 @@ class Nursery:
         assert self._process.stdout.readline() == "ready\n"
         self._lock = threading.Lock()
 
-    def fork(self, config: Path, member: str, output: Path) -> int:
-        """Start a worker and return its process id."""
+    def fork(self, config: Path, member: str, output: Path, limits: Mapping[str, int]) -> int:
+        """Start a worker and return its process id; `limits` are constants of modules that it works with instead."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
-            self._process.stdin.write(f"{config}\t{member}\t{output}\n")
+            self._process.stdin.write(f"{config}\t{member}\t{output}\t{json.dumps(limits)}\n")
             self._process.stdin.flush()
             return int(self._process.stdout.readline())
 
@@ -302,8 +305,8 @@ class Rig:
             producer.close(timeout=10)
         self.sent += lines
 
-    def start(self, member: str = "", **kafka: Any) -> Process:
-        """Start a worker in a process of its own."""
+    def start(self, member: str = "", limits: Mapping[str, int] | None = None, **kafka: Any) -> Process:
+        """Start a worker in a process of its own; `limits` as in `Nursery.fork`."""
         i = len(self.processes)
         section = self.config.kafka.model_copy(update=kafka).model_dump(mode="json", exclude_none=True)
         file = self.folder / f"worker-{i}.toml"
@@ -318,7 +321,7 @@ class Rig:
             encoding="utf-8",
         )
         output = self.folder / f"worker-{i}.log"
-        process = Process(self._nursery.fork(file, member, output), output)
+        process = Process(self._nursery.fork(file, member, output, limits or {}), output)
         self.processes.append(process)
         return process
 

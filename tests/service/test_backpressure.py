@@ -1,0 +1,103 @@
+"""Backpressure: paused partitions keep nobody from ending, and an outage, however long, fills no memory."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detector.local.kafka import LocalBroker
+from detector.service.wire import decode
+from detector.testing import Events
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+# One record on its way is too many already, and it takes a second.
+TIGHT = {
+    "detector.service.outbox.MOST_IN_FLIGHT": 1,
+    "detector.service.outbox.FAR_BEYOND": 10**9,
+    "detector.service.detect.MOST_RECORDS": 50,
+    "detector.service.detect.LINGER_MS": 1000,
+}
+PAUSED = "Kafka takes the results slowly: partitions paused"
+CUT_SHORT = "ended without a last commit"
+MIB = 1024 * 1024
+
+
+@contextmanager
+def _silent(broker: LocalBroker) -> Iterator[None]:
+    """Let a broker stand still."""
+    assert broker.process_id is not None
+    os.kill(broker.process_id, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.process_id, signal.SIGCONT)
+
+
+def test_asked_while_partitions_are_paused(rig: Any, stolen: list[bytes]) -> None:
+    """A worker whose partitions are paused commits and ends in its time; the next one repeats nothing and loses nothing."""
+    rig.produce(stolen)
+    worker = rig.start(limits=TIGHT, checkpoint_seconds=60.0)
+    rig.wait_until(lambda: PAUSED in worker.said())
+    worker.end()
+    assert CUT_SHORT not in worker.said()
+    second = rig.start()
+    rig.wait_done()
+    second.end()
+    rig.verify(repeats=False)
+
+
+def test_asked_while_partitions_are_paused_and_the_broker_is_silent(
+    rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes]
+) -> None:
+    """Where the results will not be taken either, the worker ends all the same, and the next one does its work again."""
+    rig = rig_at(restartable_broker.bootstrap)
+    rig.produce(stolen)
+    worker = rig.start(limits=TIGHT, checkpoint_seconds=60.0)
+    rig.wait_until(lambda: PAUSED in worker.said())
+    with _silent(restartable_broker):
+        worker.end()
+    second = rig.start()
+    rig.wait_done()
+    second.end()
+    rig.verify(repeats=True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what memory a process has")
+def test_an_outage_fills_no_memory(rig_at: Callable[..., Any], restartable_broker: LocalBroker) -> None:
+    """While the broker is away, in the middle of a log of large records, neither memory nor threads grow with the attempts."""
+    rig = rig_at(restartable_broker.bootstrap)
+    rng = np.random.default_rng(0)
+    events = Events("wide")
+    lines = [events.line(f"client-{i % 20}", rng.random(500).tolist(), 1) for i in range(3000)]
+    rig.produce(lines)
+    worker = rig.start()
+    rig.wait_until(lambda: rig.lag() < len(lines))
+    rig.forget_watchers()
+    restartable_broker.kill()
+    seen = []
+    for attempts in (2, 3, 4, 5):
+        rig.wait_until(lambda until=attempts: worker.said().count("Kafka is away, trying again") >= until)
+        seen.append(_held(worker.number))
+    memory, threads = zip(*seen, strict=True)
+    assert max(memory) < memory[0] + 64 * MIB, f"MiB: {[size // MIB for size in memory]}"
+    assert max(threads) <= threads[0]
+    restartable_broker.start()
+    rig.wait_done()
+    worker.end()
+    written = [record.value for records in rig.read(rig.topics.queries).values() for record in records]
+    found = {event for batch in decode(written, [0] * len(written))[0] for event in batch.event_id}
+    assert found == {json.loads(line)["event_id"] for line in lines}
+
+
+def _held(process: int) -> tuple[int, int]:
+    """Return the bytes of memory that a process has, and its threads."""
+    told = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    figures = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", told, re.MULTILINE))
+    return int(figures["VmRSS"]) * 1024, int(figures["Threads"])
