@@ -272,6 +272,7 @@ class Cohort:
             C_LOWEST,
             C_HIGHEST,
             reference.measured,
+            reference.dimension,
             reference.grain,
             reference.tolerance,
             reference.c_variance,

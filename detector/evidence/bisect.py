@@ -11,7 +11,8 @@ two pictures come closest. In spaces of a few dimensions, where points lie on li
 exactly.
 
 In tables the columns are looked at one by one, since each has units and levels of its own: every number of the query must lie
-at the same place between those of two records, as nearly as its levels allow, and its codes must be those of one of the two.
+at the same place between those of two records, as nearly as its levels allow; what has no coordinate of its own, as codes,
+must be that of one of the two, or lie between them likewise.
 Where only one or two numbers move, as when somebody tries a field, the middle must be met. Leaves of a tree differ without
 another label; answers that differ make an interval, too, if one of them was the client's latest.
 
@@ -98,11 +99,12 @@ def may_halve(query, z, near, squares, label, toward, tolerance):
 
 
 @kernel
-def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance):
+def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance, unseen):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
     `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates, in the units of `query`;
-    `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor.
+    `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor, which
+    is `unseen` if it is so small that the sampled values cannot tell a change of intensity from another.
     """
     off_middle = OFF_MIDDLE_TIGHT if tolerance < TIGHT else OFF_MIDDLE
     found = 0
@@ -135,8 +137,8 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
             found = max(depth[one], depth[other]) + 1
     if found == 0:
         return 0, -1, -1
-    # Where no sampled value moved there is nothing to be smooth: a change of intensity moves them all.
-    if found < DEEP and 0.0 < von_neumann_ratio(delta, anchor) <= SMOOTH:
+    # A value that is not sampled may have moved alone; a change of intensity moves them all.
+    if found < DEEP and (unseen or 0.0 < von_neumann_ratio(delta, anchor) <= SMOOTH):
         return 0, -1, -1
     return min(found, 250), one, other
 
@@ -169,10 +171,14 @@ def on_record_line(query, one, other, columns, grain):
             return np.nan, 0.0, 0
     like_one = True
     like_other = True
+    between = True
     for k in range(columns, query.shape[0]):
-        like_one = like_one and abs(np.float64(query[k]) - np.float64(one[k])) <= 1.0
-        like_other = like_other and abs(np.float64(query[k]) - np.float64(other[k])) <= 1.0
-    return (position if like_one or like_other else np.nan), most, moved
+        way = np.float64(other[k]) - np.float64(one[k])
+        from_one = np.float64(query[k]) - np.float64(one[k])
+        like_one = like_one and abs(from_one) <= 1.0
+        like_other = like_other and abs(from_one - way) <= 1.0
+        between = between and abs(from_one - position * way) <= max(abs(position), 1.0) * ASIDE * abs(way) + 1.0
+    return (position if like_one or like_other or between else np.nan), most, moved
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 This is how a gradient is estimated from answers: zeroth-order optimisation (Chen et al., AISec 2017) on pictures, finite
 differences on tables. A probe leaves nearly all values as they are, it is short, and it has a twin: its mirror image about
-the same query, or, in pictures, another probe of the same size. And it has siblings, probes of other values, since one
+the same query, or, in pictures, probes of other values of the same size. And it has siblings, probes of other values, since one
 value's derivative is no gradient.
 
 What innocent traffic also triggers it: a person who tries a form with one field a little up and a little down. So in tables
@@ -35,8 +35,9 @@ LEAST_RECORD_STEPS = 3.0  # likewise in tables, where nothing but the column its
 LEAST_ROUNDINGS = 1.5  # of the sampled values, below which two sizes cannot be told apart
 EVEN_ROUNDED = 1.2  # likewise, by which equal sizes may differ
 GRAINS = 1.5  # likewise, where values have fine levels: single ones flicker
-SIZES = 8  # sparse steps whose sizes are remembered,
-SERIES = 3  # of which so many are equal when somebody steps from one value to the next
+SIZES = 16  # sparse steps that are remembered,
+SERIES = 4  # of which so many moved other values as far, one each, when somebody steps from one value to the next
+MOST_SAME = 2  # and no more this one: parts of a picture that an explainer switches on and off return
 ALONE = 1.6  # times the largest move that the whole step may be long, a projection's length being off by as much
 COARSE = 1 / 64  # levels of values above this size make twins by themselves
 TABLE_STEP = 0.2  # of a column's standard deviation
@@ -53,11 +54,12 @@ def moved_values(delta, resolution):
 
 @kernel
 def largest_move(delta):
-    """Return how far the sampled value went that moved most."""
-    largest = 0.0
-    for value in delta:
-        largest = max(largest, abs(value))
-    return largest
+    """Return which sampled value moved most, and how far."""
+    largest = 0
+    for j in range(delta.shape[0]):
+        if abs(delta[j]) > abs(delta[largest]):
+            largest = j
+    return largest, abs(delta[largest])
 
 
 @kernel
@@ -67,20 +69,29 @@ def is_one_level(largest, grain):
 
 
 @kernel
-def in_series(size, length, sizes, rounding, grain):
-    """Tell whether a sparse step is as large as several of the client's last ones, and no level of nature's.
+def in_series(value, size, length, values, sizes, rounding, grain):
+    """Tell whether a sparse step is as large as the client's steps of several other values, and no level of nature's.
 
-    `size` is that of the largest move of a sampled value, exact to `rounding`, and `length` that of the whole step, both in
-    value ranges like `grain`, the size of one level of the population's values; `sizes` (SIZES,) are those of the last sparse
-    steps in units of `rounding`, 0 where there was none.
+    `value` is the sampled value that moved most and `size` how far, exact to `rounding`; `length` is that of the whole step,
+    both in value ranges like `grain`, the size of one level of the population's values. `values` (SIZES,) and `sizes` (SIZES,)
+    are those of the last sparse steps, values counted from 1 and sizes in units of `rounding`, 0 where there was none.
     """
     least = max(LEAST_ROUNDINGS * rounding, GRAINS * grain if grain <= COARSE else 0.0)
     if size <= least or length > ALONE * size:
         return False
     alike = 0
-    for one in sizes:
-        alike += one > 0 and abs(np.float64(one) - size / rounding) <= max(EVEN_ROUNDED, SAME * size / rounding)
-    return alike >= SERIES
+    same = 0
+    for k in range(values.shape[0]):
+        same += values[k] == value + 1
+        if values[k] == 0 or values[k] == value + 1:
+            continue
+        if abs(np.float64(sizes[k]) - size / rounding) > max(EVEN_ROUNDED, SAME * size / rounding):
+            continue
+        counted = False
+        for earlier in range(k):
+            counted = counted or values[earlier] == values[k]
+        alike += not counted
+    return alike >= SERIES and same <= MOST_SAME
 
 
 @kernel

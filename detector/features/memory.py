@@ -101,6 +101,7 @@ LAYOUT = {
     "held": ("u2", ()),
     "stored": ("u4", ()),
     "newest": ("u2", ()),
+    "values": ("u1", (SIZES,)),
     "sizes": ("u1", (SIZES,)),
     "sized": ("u4", ()),
     "window": ("f4", (WINDOW,)),
@@ -137,6 +138,7 @@ class Memory(NamedTuple):
     held: npt.NDArray[np.uint16]
     stored: npt.NDArray[np.uint32]
     newest: npt.NDArray[np.uint16]
+    values: npt.NDArray[np.uint8]
     sizes: npt.NDArray[np.uint8]
     sized: npt.NDArray[np.uint32]
     window: npt.NDArray[np.float32]
@@ -283,6 +285,7 @@ def observe(
     c_lowest,
     c_highest,
     measured,
+    dimension,
     grain,
     tolerance,
     c_variance,
@@ -335,6 +338,7 @@ def observe(
         held_of,
         stored_of,
         newest_of,
+        values_of,
         sizes_of,
         sized_of,
         window_of,
@@ -503,6 +507,7 @@ def observe(
                         delta,
                         c_of[s, a, :measured],
                         tolerance,
+                        largest_move(delta)[1] <= 2.5 * c_unit and np.sqrt(squares[a]) * quantum <= c_unit * np.sqrt(dimension),
                     )
                 weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
                 if weight > 0.0:
@@ -531,15 +536,16 @@ def observe(
                         ratio[i, PROBE] = CONSTRUCTED[PROBE]
                         mark_of[s, a] |= USED
                 elif nearest < PROBE_CLOSE and moved_values(delta, 0.5 * c_unit) <= PROBE_MOVED:
-                    size = largest_move(delta)
+                    value, size = largest_move(delta)
                     length = np.sqrt(squares[a]) * quantum
                     if not is_one_level(size, grain):
-                        alike = in_series(size, length, sizes_of[s], c_unit, grain)
+                        alike = in_series(value, size, length, values_of[s], sizes_of[s], c_unit, grain)
                         if is_probe(query, z_of[s], squares, best[:found], a, alike):
                             ratio[i, PROBE] = CONSTRUCTED[PROBE]
                             mark_of[s, a] |= USED
                         if size > 0.0:
                             sizes_of[s, sized_of[s] % SIZES] = np.uint8(min(np.rint(size / c_unit), 255.0))
+                            values_of[s, sized_of[s] % SIZES] = value + 1
                             sized_of[s] += 1
 
                 if margin_of[s, a] != NO_MARGIN and not np.isnan(margin):

@@ -51,7 +51,7 @@ class Search:
                     query, places, gathered, labels, margins, order, depths, np.uint32(n), NUMBERS, levels
                 )
             else:
-                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, step, anchor, 0.05)
+                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, step, anchor, 0.05, False)
             assert (depth == 0) == (one < 0) == (other < 0)
         self.points.append(point)
         self.labels.append(label)
@@ -260,6 +260,7 @@ def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: 
             rng.normal(size=SAMPLED),
             np.arange(SAMPLED, dtype=np.float64),
             tolerance,
+            False,
         )
         if depth > 0:
             assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance)

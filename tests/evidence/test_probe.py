@@ -28,11 +28,14 @@ def probes(query: np.ndarray, anchors: np.ndarray, *, alike: bool = False) -> bo
     return bool(is_probe(query.astype(np.float32), z, squares, near, 0, alike))
 
 
-def series(size: float, earlier: list[int], *, length: float | None = None, grain: float = 0.0) -> bool:
-    """Ask about a sparse step of `size` after steps of `earlier` sizes, in hundredths of the value range."""
-    sizes = np.zeros(SIZES, np.uint8)
+def series(
+    size: float, earlier: list[int], *, values: list[int] | None = None, length: float | None = None, grain: float = 0.0
+) -> bool:
+    """Ask about a sparse step of `size` after others of `earlier` sizes, in hundredths of the value range."""
+    sizes, moved_before = np.zeros((2, SIZES), np.uint8)
     sizes[: len(earlier)] = earlier
-    return bool(in_series(size, size if length is None else length, sizes, 0.01, grain))
+    moved_before[: len(earlier)] = 1 + np.arange(len(earlier)) if values is None else 1 + np.array(values)
+    return bool(in_series(40, size, size if length is None else length, moved_before, sizes, 0.01, grain))
 
 
 def record_probes(query: np.ndarray, anchors: np.ndarray, *, level: float = 0.0, siblings: bool = True) -> bool:
@@ -77,17 +80,24 @@ def test_a_series_of_one_size_is_probing_in_pictures_only() -> None:
 
 def test_a_series_needs_several_equal_sizes() -> None:
     """Up to a level apart, whatever other sizes lie between them; a dense step of that size is none."""
-    assert series(0.05, [5, 20, 5, 20, 6])
+    assert series(0.05, [5, 20, 5, 20, 6, 4])
     assert not series(0.05, [5, 20, 9] + [5] * (SERIES - 2))
     assert not series(0.05, [])
-    assert not series(0.05, [5, 5, 5], length=0.1)
+    assert not series(0.05, [5] * SERIES, length=0.1)
+
+
+def test_a_series_goes_from_one_value_to_the_next() -> None:
+    """Parts of a picture that are switched on and off move the same values again and again."""
+    assert series(0.05, [5] * 6, values=[3, 3, 7, 7, 9, 11])
+    assert not series(0.05, [5] * 6, values=[3, 7, 9, 3, 7, 9])
+    assert not series(0.05, [5] * 8, values=[3, 7, 9, 11, 13, 40, 40, 40])
 
 
 def test_a_series_of_single_levels_is_none() -> None:
     """Sizes that rounding cannot tell apart, or that a sensor's single levels have, are nobody's."""
-    assert not series(0.01, [1, 1, 1])
-    assert not series(0.015, [2, 2, 2], grain=0.012)
-    assert series(0.02, [2, 2, 2], grain=0.012)
+    assert not series(0.01, [1] * SERIES)
+    assert not series(0.015, [2] * SERIES, grain=0.012)
+    assert series(0.02, [2] * SERIES, grain=0.012)
 
 
 def test_a_slider_is_no_probe() -> None:

@@ -116,6 +116,7 @@ def shown(
         C_LOWEST,
         C_HIGHEST,
         SAMPLED,
+        SAMPLED,
         0.0,
         0.05,
         np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
@@ -452,14 +453,14 @@ def test_single_values_moved_there_and_back_probe(*, table: bool) -> None:
 def test_probes_of_one_size_are_a_series_though_the_picture_moves_on() -> None:
     """Zeroth-order optimisation never asks about the picture itself, and changes it after every pair."""
     rng = np.random.default_rng(3)
-    z = np.tile(np.full(COORDINATES, 500), (12, 1))
-    c = np.full((12, SAMPLED), 90, np.uint8)
-    for place in range(1, 12):
+    z = np.tile(np.full(COORDINATES, 500), (16, 1))
+    c = np.full((16, SAMPLED), 90, np.uint8)
+    for place in range(1, 16):
         z[place:, place] += 40  # what was learned so far
-        z[place] += np.rint(40 * rng.choice([-1, 1]) * (np.arange(COORDINATES) == 12 + place % 8)).astype(int)
-        c[place, place] = 95
-    seen = shown(z.astype(np.int16), [0] * 12, c=c, unit=UNIT / 10, quantum=1e-4)
-    assert (seen.ratio[5:, PROBE] > NOTHING).sum() >= 4
+        z[place] += np.rint(40 * rng.choice([-1, 1]) * (np.arange(COORDINATES) == 16 + place % 8)).astype(int)
+        c[place:, place] = 95
+    seen = shown(z.astype(np.int16), [0] * 16, c=c, unit=UNIT / 10, quantum=1e-4)
+    assert (seen.ratio[6:, PROBE] > NOTHING).sum() >= 4
 
 
 def test_a_form_edited_in_large_steps_is_no_probe() -> None:
