@@ -23,9 +23,10 @@ from detector.evidence.accumulate import CHANNELS, COOCCUR, OPEN, accumulate, co
 from detector.evidence.cooccur import update_together
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
+from detector.features.anchors import RING
 from detector.features.coverage import LABELS, place_labels, update_coverage
 from detector.features.distances import WINDOW
-from detector.features.memory import RING, observe
+from detector.features.memory import observe
 from detector.features.normality import shapiro_coefficients
 from detector.features.outputs import update_outputs
 from detector.features.rate import update_rate

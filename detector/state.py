@@ -22,6 +22,7 @@ from detector.evidence.cooccur import Together
 from detector.evidence.select import Selection
 from detector.features import NAMES, admission, coverage, distances, memory, outputs, rate
 from detector.features.admission import Admission
+from detector.features.anchors import ANCHORS
 from detector.features.coverage import Coverage
 from detector.features.memory import Memory
 from detector.features.outputs import Outputs
@@ -86,9 +87,7 @@ class Columns:
     Untouched rows cost address space only: the operating system gives them memory when a client first uses them.
     """
 
-    def __init__(
-        self, capacity: int, *, anchors: int = memory.ANCHORS, window: int = distances.WINDOW, table: bool = False
-    ) -> None:
+    def __init__(self, capacity: int, *, anchors: int = ANCHORS, window: int = distances.WINDOW, table: bool = False) -> None:
         shapes = dict(memory.LAYOUT)
         for name, axis in PER_ANCHOR.items():
             kind, shape = shapes[name]

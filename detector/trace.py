@@ -15,7 +15,7 @@ from detector.cohort import Seen
 from detector.engine import ModelBaseline
 from detector.evidence.accumulate import CHANNELS, MAY_STOP, counts
 from detector.features.admission import FRESH
-from detector.features.memory import COORDINATES
+from detector.features.anchors import COORDINATES
 from detector.policy import ACTIONS, ALERT, THROTTLE, Bars, Terms, bars_for, construction_action, novelty_action, permitted
 
 NOVELTY = "novelty"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import SnapshotError
-from detector.features.memory import ANCHORS
+from detector.features.anchors import ANCHORS
 from detector.state import PER_ANCHOR, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
 

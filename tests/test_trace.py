@@ -15,7 +15,7 @@ from detector.cohort import Seen
 from detector.config import Config, PolicySection
 from detector.evidence.accumulate import CHANNELS
 from detector.features import NAMES
-from detector.features.memory import COORDINATES
+from detector.features.anchors import COORDINATES
 from detector.ingest.batch import Batch, Sender
 from detector.models.baseline import Baseline
 from detector.policy import Bars, Terms

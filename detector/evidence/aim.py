@@ -61,5 +61,5 @@ def aims_at_other(query, z, squares, held, anchor, label, order, stored):
             on_line += 1
             if along > 0.0 and length < nearest and squares[m] > squares[anchor]:
                 nearest = length
-                aims = label[m] != label[anchor] and stored - order[m] >= APART and length >= FAR_OFF * FAR_OFF * step
+                aims = bool(label[m] != label[anchor] and stored - order[m] >= APART and length >= FAR_OFF * FAR_OFF * step)
     return aims and on_line <= MOST_ON_LINE

@@ -156,7 +156,7 @@ def on_record_line(query, one, other, columns, grain):
     moved = 0
     for k in range(columns):
         levels = abs(np.float64(other[k]) - np.float64(one[k])) / max(np.float64(grain[k]), 1.0)
-        moved += levels >= LEAST_LEVELS
+        moved += int(levels >= LEAST_LEVELS)
         if levels >= most:
             most = levels
             lead = k
@@ -175,9 +175,9 @@ def on_record_line(query, one, other, columns, grain):
     for k in range(columns, query.shape[0]):
         way = np.float64(other[k]) - np.float64(one[k])
         from_one = np.float64(query[k]) - np.float64(one[k])
-        like_one = like_one and abs(from_one) <= 1.0
-        like_other = like_other and abs(from_one - way) <= 1.0
-        between = between and abs(from_one - position * way) <= max(abs(position), 1.0) * ASIDE * abs(way) + 1.0
+        like_one = bool(like_one and abs(from_one) <= 1.0)
+        like_other = bool(like_other and abs(from_one - way) <= 1.0)
+        between = bool(between and abs(from_one - position * way) <= max(abs(position), 1.0) * ASIDE * abs(way) + 1.0)
     return (position if like_one or like_other or between else np.nan), most, moved
 
 

@@ -57,6 +57,18 @@ from detector.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
 from detector.evidence.select import FIRST, apart, judge_selection, weigh
 from detector.evidence.sens import compares, is_steep
+from detector.features.anchors import (
+    ACCEPTED,
+    ANCHORS,
+    COORDINATES,
+    GROUPS,
+    NEIGHBOURS,
+    SAMPLED,
+    USED,
+    choose_nearest,
+    mix,
+    place_for,
+)
 from detector.features.coverage import LABELS
 from detector.features.distances import WINDOW, accept, describe_distances
 from detector.kernels import kernel
@@ -72,16 +84,8 @@ NAMES = (
     "step",
     "structure",
 )
-COORDINATES = 24
-SAMPLED = 48
-ANCHORS = 64
-RING = 24
-NEIGHBOURS = 8
-GROUPS = 8  # of anchors, while the nearest are chosen
-TAKEN = 1 << 62
 NEAR = 0.3  # of the median nearest-neighbour distance
 
-ACCEPTED, USED = 1, 2  # bits of `mark`
 MARGIN_LEVELS = 256.0  # of a remembered margin, per unit; none is NO_MARGIN
 NO_MARGIN = -32768
 AIM_CLOSE, AIM_FAR, AIM_UNDECIDED, AIM_SMOOTH = aim.CLOSE, aim.FAR, aim.UNDECIDED, aim.SMOOTH
@@ -152,95 +156,6 @@ class Memory(NamedTuple):
     class_sum: npt.NDArray[np.float64]
     class_square: npt.NDArray[np.float64]
     class_bar: npt.NDArray[np.float32]
-
-
-@kernel
-def mix(seed, counter):
-    """Return 64 pseudo-random bits that depend on `seed` and `counter` alone (splitmix64, Steele et al., OOPSLA 2014)."""
-    x = np.uint64(seed) + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@kernel
-def place_for(
-    z_of,
-    c_of,
-    label_of,
-    order_of,
-    depth_of,
-    mark_of,
-    margin_of,
-    crowd_of,
-    shown_of,
-    held_of,
-    stored_of,
-    s,
-    seed,
-    ring,
-):
-    """Return where the next anchor of client `s` goes; what lies there is moved into the reservoir or forgotten."""
-    capacity = z_of.shape[2]
-    n = stored_of[s]
-    at = n % ring
-    if n < ring:
-        return at
-    displaced = n - ring
-    room = capacity - ring
-    if displaced < room:
-        to = ring + displaced
-    else:
-        used = (mark_of[s, at] & USED) != 0
-        draw = np.int64(mix(seed, n) % np.uint64(displaced + 1))
-        if draw >= room and not used:
-            return at
-        to = ring + draw % room
-        if (mark_of[s, to] & USED) != 0 and not used:
-            return at
-    for k in range(z_of.shape[1]):
-        z_of[s, k, to] = z_of[s, k, at]
-    for j in range(c_of.shape[2]):
-        c_of[s, to, j] = c_of[s, at, j]
-    label_of[s, to] = label_of[s, at]
-    order_of[s, to] = order_of[s, at]
-    depth_of[s, to] = depth_of[s, at]
-    mark_of[s, to] = mark_of[s, at]
-    margin_of[s, to] = margin_of[s, at]
-    crowd_of[s, to] = crowd_of[s, at]
-    shown_of[s, to] = shown_of[s, at]
-    held_of[s] = max(held_of[s], to + 1)
-    return at
-
-
-@kernel
-def choose_nearest(bits, held, keys, lowest, best):
-    """Write the places of the nearest anchors into `best`, nearest first, ties by place; return how many there are.
-
-    `bits` are the squared distances read as integers, whose order is the same because none is negative; with its place below
-    it each becomes one key. Every eighth key makes a group, whose least is in `lowest`, so that the next nearest is found
-    among eight and its group searched again, without a branch that depends on the data.
-    """
-    for m in range(held):
-        keys[m] = np.int64(bits[m]) << 16 | m
-    for group in range(GROUPS):
-        least = TAKEN
-        for m in range(group, held, GROUPS):
-            least = min(least, keys[m])
-        lowest[group] = least
-    found = min(held, NEIGHBOURS)
-    for j in range(found):
-        least = lowest[0]
-        for group in range(1, GROUPS):
-            least = min(least, lowest[group])
-        nearest = least & 0xFFFF
-        best[j] = nearest
-        keys[nearest] = TAKEN
-        least = TAKEN
-        for m in range(nearest % GROUPS, held, GROUPS):
-            least = min(least, keys[m])
-        lowest[nearest % GROUPS] = least
-    return found
 
 
 @kernel

@@ -27,8 +27,8 @@ from sklearn.decomposition import PCA
 from detector.errors import BaselineError
 from detector.evidence.foreign import APART, PAIRS, spread_of_difference
 from detector.evidence.select import FIRST, LAYOUT, RATE_INNOCENT, Selection, apart, judge_selection, weigh
+from detector.features.anchors import COORDINATES, SAMPLED
 from detector.features.coverage import PLANES, WORDS
-from detector.features.memory import COORDINATES, SAMPLED
 from detector.kernels import kernel
 from detector.models import cooccurrence
 from detector.models.cooccurrence import Cooccurrence, fit_cooccurrence, nothing_known

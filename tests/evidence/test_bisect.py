@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.evidence.bisect import BISECT_WEIGHTS, DEEP, GLANCE, bisection_depth, may_halve, on_line, record_depth
-from detector.features.memory import SAMPLED
+from detector.features.anchors import SAMPLED
 
 Vector = npt.NDArray[np.float64]
 

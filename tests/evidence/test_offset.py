@@ -1,13 +1,13 @@
 """Flat steps are seen, and each guard against innocent steps holds."""
 
-from functools import partial
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from detector.evidence.offset import CLOSEST, GRAINS, LARGEST, RATE_INNOCENT, is_flat_offset, von_neumann_ratio
-from detector.features.memory import SAMPLED
+from detector.features.anchors import SAMPLED
 from detector.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 
 Vector = npt.NDArray[np.float64]
@@ -59,10 +59,10 @@ def test_a_step_under_noise_is_seen() -> None:
 def test_noise_of_nature_is_not(shape: str) -> None:
     """Sensors, augmentation with even noise and heavy-tailed noise stay near the rate that innocents are granted."""
     rng = np.random.default_rng(10)
-    draw = {
+    draw: dict[str, Callable[[int], Vector]] = {
         "normal": rng.standard_normal,
         "uniform": lambda n: rng.uniform(-1.7, 1.7, n),
-        "laplace": partial(rng.laplace, 0, 1),
+        "laplace": lambda n: rng.laplace(0.0, 1.0, n),
     }
     noise = draw[shape]
     assert sum(fires(0.05 * noise(SAMPLED), 0.3 + 0.4 * anchor(seed)) for seed in range(2000)) <= 5 * RATE_INNOCENT * 2000

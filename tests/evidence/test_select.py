@@ -25,7 +25,7 @@ from detector.evidence.select import (
     judge_selection,
     weigh,
 )
-from detector.features.memory import COORDINATES, SAMPLED
+from detector.features.anchors import COORDINATES, SAMPLED
 from detector.judgement import Judge
 from detector.models.novelty import Novelty
 from detector.models.reference import Reference, fit_reference

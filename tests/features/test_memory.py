@@ -29,24 +29,9 @@ from detector.evidence.accumulate import (
 from detector.evidence.select import LAYOUT as SELECTION
 from detector.evidence.select import Selection
 from detector.features import MEMORY as FIRST
+from detector.features.anchors import ACCEPTED, ANCHORS, COORDINATES, RING, SAMPLED, USED
 from detector.features.distances import WINDOW
-from detector.features.memory import (
-    ACCEPTED,
-    ANCHORS,
-    COORDINATES,
-    GROUPS,
-    LAYOUT,
-    NAMES,
-    NEAR,
-    NEIGHBOURS,
-    RING,
-    SAMPLED,
-    USED,
-    Memory,
-    choose_nearest,
-    mix,
-    observe,
-)
+from detector.features.memory import LAYOUT, NAMES, NEAR, Memory, observe
 from detector.features.normality import shapiro_coefficients
 from detector.judgement import Judge
 from detector.models.novelty import Novelty
@@ -342,32 +327,6 @@ def test_arrays_do_not_grow_with_history() -> None:
         name: shape for name, (_, shape) in LAYOUT.items()
     }
     assert int(state.held[0]) == ANCHORS
-
-
-@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, 7.0]) | st.floats(0, 2.0**40, width=32), max_size=ANCHORS))
-def test_the_nearest_are_those_of_a_stable_sort(distances: list[float]) -> None:
-    """Ties go to the lower place, whatever the order and the number of the anchors."""
-    n = len(distances)
-    squares = np.zeros(ANCHORS, np.float32)
-    squares[:n] = distances
-    best = np.full(NEIGHBOURS, -1)
-    found = choose_nearest(squares.view(np.int32), n, np.empty(ANCHORS, np.int64), np.empty(GROUPS, np.int64), best)
-    assert found == min(n, NEIGHBOURS)
-    assert best[:found].tolist() == np.argsort(squares[:n], kind="stable")[:NEIGHBOURS].tolist()
-
-
-def test_mix_is_splitmix64() -> None:
-    """The draw is the published generator, so that any implementation can follow it."""
-
-    def splitmix64(x: int) -> int:
-        mask = 2**64 - 1
-        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & mask
-        x = (x ^ (x >> 27)) * 0x94D049BB133111EB & mask
-        return x ^ (x >> 31)
-
-    for seed, counter in ((0, 1), (5, 2), (2**63, 77)):
-        wanted = splitmix64((seed + counter * 0x9E3779B97F4A7C15) % 2**64)
-        assert int(mix(np.uint64(seed), np.uint64(counter))) == wanted
 
 
 @pytest.mark.parametrize("dimension", [2, 11, 24])

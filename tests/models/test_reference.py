@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from detector.errors import BaselineError
+from detector.features.anchors import COORDINATES, SAMPLED
 from detector.features.coverage import CELLS
-from detector.features.memory import COORDINATES, SAMPLED
 from detector.models.reference import (
     C_LEVELS,
     LANDMARKS,

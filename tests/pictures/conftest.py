@@ -11,7 +11,7 @@ from detector.config import Config, EngineSection
 from detector.evidence.accumulate import CHANNELS
 from detector.explain import Explanation, explain
 from detector.features import NAMES
-from detector.features.memory import COORDINATES
+from detector.features.anchors import COORDINATES
 from detector.policy import Bars
 from detector.replay import replay
 from detector.trace import Rise, Trace

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.image import imread
 
 from detector.explain import Explanation
-from detector.features.memory import COORDINATES
+from detector.features.anchors import COORDINATES
 from detector.pictures import client_picture
 
 
