@@ -139,7 +139,11 @@ def command(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="processes")] = os.cpu_count() or 1,
     *,
-    small: Annotated[bool, typer.Option("--small", help="a few instances of each, for a first look")] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="a few instances of each and a shorter past, for a first look")
+    ] = False,
+    thieves: Annotated[int | None, typer.Option("--thieves", min=1, help="at most so many thieves a cell")] = None,
+    sessions: Annotated[int | None, typer.Option("--sessions", min=1, help="at most so many innocents a cell")] = None,
 ) -> None:
     """Measure detection quality, cell by cell, against published detectors."""
     try:
@@ -148,9 +152,14 @@ def command(
             raise ConfigError("the table is not complete: " + "; ".join(missing))
         cells_wanted = chosen(only or [])
         skipped = {cell.id: why for cell in cells_wanted if (why := obstacle(cell, data)) is not None}
+        size = SMALL if small else FULL
+        size = replace(size, instances=thieves or size.instances, sessions=sessions or size.sessions)
         with progress(errors, "learning") as told:
-            found = measure(cells_wanted, out, SMALL if small else FULL, real=data, jobs=jobs, told=told)
-        note = f"{len(found)} of {len(cells_wanted)} cells were played{', at the small size' if small else ''}."
+            found = measure(cells_wanted, out, size, real=data, jobs=jobs, told=told)
+        note = (
+            f"{len(found)} of {len(cells_wanted)} cells were played{', at the small size' if small else ''}, "
+            f"with at most {size.instances} thieves and {size.sessions} innocents each."
+        )
         publish(found, out, note)
     except DetectorError as error:
         errors.print(str(error), soft_wrap=True, markup=False)
