@@ -1,7 +1,7 @@
-"""Fixtures for every test: a log with everything in it, a shard that is driven through it, baselines, and an Elasticsearch.
+"""Fixtures for every test: a log with everything in it, a shard that is driven through it, baselines, and servers.
 
-DETECTOR_TEST_ELASTIC names one that runs already (no encryption, no login); else one is started here. Where it cannot be had,
-the tests are skipped and say what to install; with CI=true they fail.
+DETECTOR_TEST_KAFKA and DETECTOR_TEST_ELASTIC name a Kafka and an Elasticsearch that run already (no encryption, no login); else
+they are started here. Where one cannot be had, its tests are skipped and say what to install; with CI=true they fail.
 """
 
 import http.client
@@ -26,6 +26,7 @@ from detector.errors import ServerError
 from detector.findings import Outputs
 from detector.ingest.batch import Batch
 from detector.local.elastic import LocalElastic, prepare
+from detector.local.kafka import LocalBroker, java_command
 from detector.models.baseline import Baseline, fit_baseline
 from detector.testing import START_MS, Events, batches
 
@@ -209,16 +210,52 @@ def digits_baseline(digits_batches: list[Batch]) -> Baseline:
     return fit_baseline(lambda: digits_batches, EngineSettings(seed=5))
 
 
-@pytest.fixture(scope="session")
-def elastic_can_run(pytestconfig: pytest.Config) -> None:
-    """Fetch what an Elasticsearch needs, saying so on the terminal; where that is impossible skip, or with CI=true fail."""
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+def _fetch(config: pytest.Config, fetch: Callable[[Any], object]) -> None:
+    """Fetch what a server needs, saying so on the terminal; where that is impossible skip, or with CI=true fail."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
     try:
-        prepare(reporter.write_line if reporter else print)
+        fetch(reporter.write_line if reporter else print)
     except ServerError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka_can_run(pytestconfig: pytest.Config) -> None:
+    """Fetch what a broker needs; without it the test is skipped, or fails with CI=true."""
+    _fetch(pytestconfig, java_command)
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the address of a broker that all tests share; each uses topics and groups with names of its own."""
+    if address := os.environ.get("DETECTOR_TEST_KAFKA"):
+        yield address
+        return
+    request.getfixturevalue("kafka_can_run")
+    with LocalBroker() as local:
+        yield local.bootstrap
+
+
+@pytest.fixture
+def local_broker(kafka_can_run: None) -> Iterator[Callable[..., LocalBroker]]:  # noqa: ARG001
+    """Return a starter of brokers, which takes what `LocalBroker` takes; all are closed after the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(LocalBroker(**options))
+
+
+@pytest.fixture(scope="module")
+def secured_broker(kafka_can_run: None) -> Iterator[Callable[..., LocalBroker]]:  # noqa: ARG001
+    """Return a starter of brokers, by their settings, on which "detector" logs in with "right"; closed after the module."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(LocalBroker(users={"detector": "right"}, settings=settings))
+
+
+@pytest.fixture(scope="session")
+def elastic_can_run(pytestconfig: pytest.Config) -> None:
+    """Fetch what an Elasticsearch needs; without it the test is skipped, or fails with CI=true."""
+    _fetch(pytestconfig, prepare)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
-SOURCES = ("redteam", "evaluation", "evidence", "features", "models", "ingest")
-FILES = ("engine", "cohort", "judgement", "policy", "state", "kernels", "config", "findings")
+SOURCES = ("redteam", "evaluation", "evidence", "features", "models", "ingest", "config")
+FILES = ("engine", "cohort", "judgement", "policy", "state", "kernels", "findings")
 
 
 def each(work: Callable[..., None], todo: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[None]:

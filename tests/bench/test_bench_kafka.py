@@ -1,17 +1,13 @@
 """The measurements on a broker, at sizes that say nothing about speed, and what their traffic rests on."""
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from detector.contracts.moment import parse_rfc3339
-from detector.errors import ServerError
-from detector.local.kafka import LocalBroker, java_command
 from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
 from detector.testing import watch
@@ -30,22 +26,6 @@ from tests.bench.subjects import Saved, fit
 def baseline() -> Baseline:
     """Fit as the bench does."""
     return fit(60, 100)
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Return the address of a broker; where none can be had the test is skipped, or fails with CI=true."""
-    if named := os.environ.get("DETECTOR_TEST_KAFKA"):
-        yield named
-        return
-    try:
-        java_command(print)
-    except ServerError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    with LocalBroker() as local:
-        yield local.bootstrap
 
 
 def test_each_stranger_gets_its_decision_with_its_eighth_query(baseline: Baseline) -> None:
@@ -78,19 +58,19 @@ def test_checkpoints_are_charged_by_how_often_they_come() -> None:
 
 @pytest.mark.broker
 @pytest.mark.slow
-def test_every_part_measures(baseline: Baseline, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_part_measures(baseline: Baseline, broker: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each part runs on a real broker, its figures are complete, can be written as JSON, and are shown as tables."""
     baselines.save(baseline, tmp_path / "baseline")
     donors: Saved = warmed(baseline, 2)
     common: dict[str, Any] = {"partitions": 2, "client": "kafka-python"}
     found = {
-        "speed": [measure_speed(address, tmp_path, donors, clients=5, events=500, rounds=1, **common)],
+        "speed": [measure_speed(broker, tmp_path, donors, clients=5, events=500, rounds=1, **common)],
         "latency": [
-            measure_latency(address, tmp_path, None, donors, clients=5, rate=1000, seconds=1.0, stages=stages, **common)
+            measure_latency(broker, tmp_path, None, donors, clients=5, rate=1000, seconds=1.0, stages=stages, **common)
             for stages in ("echo", "detect")
         ],
-        "restore": [measure_restore(address, tmp_path, donors, clients=20, **common)],
-        "workers": [measure_workers(address, tmp_path, None, clients=5, events=20_000, **common)],
+        "restore": [measure_restore(broker, tmp_path, donors, clients=20, **common)],
+        "workers": [measure_workers(broker, tmp_path, None, clients=5, events=20_000, **common)],
     }
     assert json.loads(json.dumps(found)) == found
     assert [case["missing"] for case in found["latency"]] == [0, 0]

@@ -1,14 +1,11 @@
 """The demo on Kafka: a real broker, the real service, and the decisions of the demo."""
 
-import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from detector.demo.kafka import compare, show
-from detector.errors import ServerError
-from detector.local.kafka import java_command
 
 
 def test_differences_are_found() -> None:
@@ -21,14 +18,9 @@ def test_differences_are_found() -> None:
 
 @pytest.mark.slow
 @pytest.mark.broker
+@pytest.mark.usefixtures("kafka_can_run")
 def test_the_service_decides_as_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both stages, three partitions, one broker: the same decisions, byte for byte, and the service ends in order."""
-    try:
-        java_command(print)
-    except ServerError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
     with (tmp_path / "progress.txt").open("w") as heard:
         found = show(tmp_path / "demo", Console(file=heard, width=200), as_json=False)
     assert found.same

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from typer.testing import CliRunner
 from detector.cli import app
 from detector.cli.logs import Part
 from detector.config import load
-from detector.errors import ServerError
-from detector.local.kafka import VERSION, LocalBroker, java_command
+from detector.local.kafka import VERSION, LocalBroker
 from detector.local.process import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -118,23 +117,9 @@ def test_the_configuration_fits_the_services() -> None:
     assert only("EXPOSE") == str(config.service.port)
 
 
-@pytest.fixture
-def local(request: pytest.FixtureRequest) -> Iterator[LocalBroker]:
-    """Return a broker; where none can be had skip, or with CI=true fail."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    try:
-        java_command(reporter.write_line if reporter else print)
-    except ServerError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    with LocalBroker() as made:
-        yield made
-
-
 @pytest.mark.slow
 @pytest.mark.broker
-def test_what_the_image_runs_works(tmp_path: Path, local: LocalBroker) -> None:
+def test_what_the_image_runs_works(tmp_path: Path, local_broker: Callable[..., LocalBroker]) -> None:
     """The commands of the build make an environment without any tool of ours, in which those of the services work."""
     source, prefix = tmp_path / "src", tmp_path / "detector"
     source.mkdir()
@@ -143,7 +128,7 @@ def test_what_the_image_runs_works(tmp_path: Path, local: LocalBroker) -> None:
     handed_on = re.compile(r"PIP_|SSL_|.*_proxy$", re.IGNORECASE)
     env |= {name: value for name, value in os.environ.items() if handed_on.match(name)}
     env["PIP_CACHE_DIR"] = os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip"))
-    env["DETECTOR_KAFKA__BOOTSTRAP_SERVERS"] = local.bootstrap
+    env["DETECTOR_KAFKA__BOOTSTRAP_SERVERS"] = local_broker().bootstrap
     env["DETECTOR_SERVICE__PORT"] = str(port := free_port())
     stage = instructions()[: [word for word, _ in instructions()].index("FROM", 1)]
     for word, rest in stage:

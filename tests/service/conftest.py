@@ -1,7 +1,4 @@
-"""A real Kafka for the tests that need one, and a service on it that can be killed.
-
-DETECTOR_TEST_KAFKA names one that runs already (no encryption, no login); else one is started here. Where it cannot be had, the
-tests are skipped and say what to install; with CI=true they fail.
+"""A service on a real Kafka that can be killed.
 
 Workers that a test kills or stops are processes. They are forked from one that has loaded everything, so that a start takes no
 time. Nothing may hang: each test has a limit of its own, five minutes unless it is marked otherwise.
@@ -33,8 +30,7 @@ from detector.clock import SystemClock
 from detector.config import Config, EngineSection, KafkaSection, PolicySection
 from detector.contracts import to_json
 from detector.engine import Shard
-from detector.errors import ServerError
-from detector.local.kafka import LocalBroker, java_command
+from detector.local.kafka import LocalBroker
 from detector.models.baseline import Baseline
 from detector.pipeline import NO_BASELINE
 from detector.service import topics as topics_of
@@ -123,39 +119,15 @@ def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def kafka_can_run(pytestconfig: pytest.Config) -> None:
-    """Fetch what a broker needs, saying so on the terminal; where that is impossible skip, or with CI=true fail."""
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    try:
-        java_command(reporter.write_line if reporter else print)
-    except ServerError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the address of a broker that all tests share; topics of its tests bear names of `fresh_topic`."""
-    if address := os.environ.get("DETECTOR_TEST_KAFKA"):
-        yield address
-        return
-    request.getfixturevalue("kafka_can_run")
-    with LocalBroker() as local:
-        yield local.bootstrap
-
-
-@pytest.fixture(scope="session")
 def fresh_topic() -> Callable[[str], str]:
     """Return a maker of names that no other test uses: ``fresh_topic("queries")`` is ``queries-5e0c2a91``."""
     return lambda name: f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
-def restartable_broker(kafka_can_run: None) -> Iterator[LocalBroker]:  # noqa: ARG001
+def restartable_broker(local_broker: Callable[..., LocalBroker]) -> LocalBroker:
     """Return a broker of the test's own, which it may stop, kill and start again."""
-    with LocalBroker() as local:
-        yield local
+    return local_broker()
 
 
 class Nursery:

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture(scope="module")
-def guarded(kafka_can_run: None) -> Iterator[LocalBroker]:  # noqa: ARG001
+def guarded(secured_broker: Callable[..., LocalBroker]) -> LocalBroker:
     """Return a broker that wants TLS and a login."""
-    with LocalBroker(users={"detector": "right"}) as local:
-        yield local
+    return secured_broker()
 
 
 def _section(broker: LocalBroker, **changes: Any) -> KafkaSection:

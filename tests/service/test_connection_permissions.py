@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,14 +33,13 @@ DESCRIBE_CONFIGS = ACLOperation.DESCRIBE_CONFIGS
 
 
 @pytest.fixture(scope="module")
-def strict(kafka_can_run: None) -> Iterator[LocalBroker]:  # noqa: ARG001
+def strict(secured_broker: Callable[..., LocalBroker]) -> LocalBroker:
     """Return a broker on which users may do what they were granted, and who has not logged in may do everything."""
     settings = {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
     }
-    with LocalBroker(users={"detector": "right"}, settings=settings) as local:
-        yield local
+    return secured_broker(**settings)
 
 
 class World:

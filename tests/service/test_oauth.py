@@ -5,7 +5,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -217,15 +217,14 @@ def test_bearer_needs_a_token_and_no_user() -> None:
 
 
 @pytest.fixture(scope="module")
-def bearing(kafka_can_run: None) -> Iterator[LocalBroker]:  # noqa: ARG001
+def bearing(secured_broker: Callable[..., LocalBroker]) -> LocalBroker:
     """Return a broker that takes tokens without signatures, and ends a session after some seconds."""
     settings = {
         "sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN,OAUTHBEARER",
         f"{LISTENER}.sasl.jaas.config": f'{LOGIN} required unsecuredLoginStringClaim_sub="broker";',
         f"{LISTENER}.connections.max.reauth.ms": "2000",
     }
-    with LocalBroker(users={"detector": "right"}, settings=settings) as local:
-        yield local
+    return secured_broker(**settings)
 
 
 def _section(broker: LocalBroker, oauth: OAuthSection) -> KafkaSection:

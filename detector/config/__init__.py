@@ -1,0 +1,25 @@
+"""Configuration: a TOML file, the environment over it, and messages that say where the mistake is.
+
+Environment variables are named ``DETECTOR_<SECTION>__<KEY>``, such as ``DETECTOR_POLICY__SHADOW=false``. Everything has a
+default, so an empty file, or none, is a valid configuration.
+"""
+
+from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
+from detector.config.loading import load
+from detector.config.service import KafkaSection, OAuthSection, ServiceSection
+from detector.config.siem import DeliverySection, ElasticsearchSection
+from detector.config.whole import Config
+
+__all__ = [
+    "BaselineSection",
+    "Config",
+    "DeliverySection",
+    "ElasticsearchSection",
+    "EngineSection",
+    "KafkaSection",
+    "ModelSection",
+    "OAuthSection",
+    "PolicySection",
+    "ServiceSection",
+    "load",
+]

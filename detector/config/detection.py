@@ -1,0 +1,51 @@
+"""What decides who is acted on: what is known of the models, what may be done, and how much is remembered."""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from detector.config.section import Minutes, Section
+
+
+class BaselineSection(Section):
+    """Where the benign reference is kept."""
+
+    path: Path | None = Field(None, description="folder written by `detector baseline fit`")
+
+
+class ModelSection(Section):
+    """What is known of one model's inputs."""
+
+    categorical: tuple[int, ...] = Field((), description="input columns that hold codes, counted from 0")
+    dimension: int | None = Field(None, ge=1, description="length of an input; others go to the dead letters")
+
+    @field_validator("categorical")
+    @classmethod
+    def _columns(cls, columns: tuple[int, ...]) -> tuple[int, ...]:
+        if any(column < 0 for column in columns) or len(set(columns)) != len(columns):
+            raise ValueError("column numbers start at 0 and must differ")
+        return columns
+
+
+class PolicySection(Section):
+    """What may be done, and how many mistakes are allowed."""
+
+    shadow: bool = Field(default=True, description="decide, but mark every decision as simulated")
+    false_alerts_per_1000: float = Field(1.0, gt=0, le=1000, description="per 1,000 client-days")
+    false_blocks_per_10000: float = Field(1.0, gt=0, le=10000, description="per 10,000 client-days")
+    never_block: tuple[str, ...] = Field((), description="clients that are throttled at most")
+    throttle_minutes: Minutes = 60.0
+    perturb_minutes: Minutes = 360.0
+    block_minutes: Minutes = 1440.0
+    requests_per_minute: int = Field(30, ge=0, description="what a throttled client may still send")
+
+
+class EngineSection(Section):
+    """How much is remembered."""
+
+    max_clients: int = Field(100_000, ge=2, description="clients kept per model and partition, about 9 KB each")
+    lateness_minutes: Minutes = Field(10.0, description="how far behind its client's latest event an event may be")
+    max_skew_minutes: Minutes = Field(5.0, description="how far ahead of the clock an event may be")
+    max_record_bytes: int = Field(1_048_576, ge=1024, description="longer records go to the dead letters")
+    learning_events: int = Field(512, ge=32, le=100_000, description="events to learn a model without baseline from")
+    seed: int = Field(0, ge=0, lt=2**63, description="secret: decides which input columns are remembered")

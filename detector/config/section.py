@@ -1,0 +1,49 @@
+"""What sections have in common: unknown keys are mistakes, names may be separated by commas, secrets may lie in files."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from detector.errors import ConfigError
+
+Minutes = Annotated[float, Field(gt=0, le=366 * 24 * 60)]
+
+
+class Section(BaseModel):
+    """Base of the sections: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def read_names(given: Any) -> Any:
+    """Read names separated by commas, or the list of them that JSON has; what is no text stays as it is.
+
+    >>> read_names("a, b"), read_names('["a", "b"]'), read_names(3)
+    (['a', 'b'], ['a', 'b'], 3)
+    """
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("["):
+        return json.loads(given)
+    return [name.strip() for name in given.split(",") if name.strip()]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_names)]  # so that the environment need not be JSON
+
+
+def read_secret(given: SecretStr | None, file: Path | None, what: str) -> str | None:
+    """Return a secret, from its setting or its file, None without either; `what` it is called where it cannot be read.
+
+    Raises `ConfigError` when the file cannot be read.
+    """
+    if file is None:
+        return None if given is None else given.get_secret_value()
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot read {what}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: cannot read {what}: it is not UTF-8 text") from error

@@ -1,0 +1,108 @@
+"""What the service runs on: where the streams are, how to log in there, and how a worker shows itself."""
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from detector.config.section import Names, Section, read_secret
+
+
+class OAuthSection(Section):
+    """Where the token of SASL OAUTHBEARER comes from: a file that somebody else renews, or an identity provider."""
+
+    token_file: Path | None = Field(None, description="file that holds the token; read again for each login")
+    token_url: str | None = Field(None, description="token endpoint of the identity provider (client credentials grant)")
+    client_id: str | None = Field(None, description="who we are there")
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = Field(None, description="file that holds the client's secret, instead of it")
+    scope: str | None = Field(None, description="scopes to ask for, separated by spaces")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the identity provider's")
+    extensions: dict[str, str] | None = Field(None, description="SASL extensions that the broker wants, by name")
+
+    @field_validator("token_url")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://localhost")
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("write it as https://host/path, without a login")
+        if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError("must be https: the client's secret is sent there")
+        return url
+
+    @model_validator(mode="after")
+    def _complete(self) -> "OAuthSection":
+        if self.token_file is not None and self.token_url is not None:
+            raise ValueError("give token_file or token_url, not both")
+        if self.client_secret is not None and self.client_secret_file is not None:
+            raise ValueError("give client_secret or client_secret_file, not both")
+        if self.token_url is not None and (self.client_id is None or not (self.client_secret or self.client_secret_file)):
+            raise ValueError("token_url needs client_id and client_secret (or client_secret_file)")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the client's secret, from the setting or the file.
+
+        Raises `ConfigError` when the file cannot be read.
+        """
+        return read_secret(self.client_secret, self.client_secret_file, "the client's secret")
+
+
+class KafkaSection(Section):
+    """Where the streams are; the service runs on Kafka when `bootstrap_servers` is set."""
+
+    client: Literal["kafka-python", "confluent"] = Field(
+        "kafka-python", description="what detection reads with; confluent is faster and has to be installed"
+    )
+    bootstrap_servers: Names = Field((), description="host:port, several separated by commas")
+    input_topics: Names = Field((), description="prediction logs")
+    keyed: bool = Field(default=False, description="input topics are native and keyed by client: no ingest stage")
+    prefix: str = Field("detector.", description="of the service's own topics")
+    group_id: str = Field("detector", min_length=1)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = Field(None, description="file that holds the password, instead of it")
+    oauth: OAuthSection = OAuthSection()
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the broker's")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+    session_seconds: float = Field(45.0, ge=1, le=1800, description="a worker that is silent for longer loses its partitions")
+    checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="between two commits of client state and offsets")
+    lost_state: Literal["refuse", "rebuild"] = Field(
+        "refuse", description="state is gone: end, or rebuild it from what is left"
+    )
+    dead_letter_ratio: float = Field(
+        0.5, gt=0, le=1, description="stop when more of the last 10,000 records than this were refused; 1: never"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> "KafkaSection":
+        bearer = self.sasl_mechanism == "OAUTHBEARER"
+        if self.security_protocol.startswith("SASL") and self.username is None and not bearer:
+            raise ValueError("SASL needs a username")
+        if bearer and self.oauth.token_file is None and self.oauth.token_url is None:
+            raise ValueError("OAUTHBEARER needs a token: set oauth.token_file or oauth.token_url")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the password, from the setting or the file.
+
+        Raises `ConfigError` when the file cannot be read.
+        """
+        return read_secret(self.password, self.password_file, "the password")
+
+    def secrets(self) -> tuple[str | None, ...]:
+        """Return everything that must never be shown; raises `ConfigError` when a file cannot be read."""
+        return (self.secret(), self.oauth.secret())
+
+
+class ServiceSection(Section):
+    """How a worker shows itself."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address of /livez, /readyz and /metrics; 0.0.0.0 for every one")
+    port: int = Field(9477, ge=-1, le=65535, description="their port; workers after the first add 1, 2, ...; 0: any; -1: none")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug shows ids of clients")

@@ -1,0 +1,109 @@
+"""All sections together, and what others take from them: the engine's settings, a version, what people may see."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
+from detector.config.service import KafkaSection, ServiceSection
+from detector.config.siem import DeliverySection, ElasticsearchSection
+from detector.engine import EngineSettings
+from detector.policy import Terms
+
+PREFIX = "DETECTOR_"
+
+
+class Config(BaseSettings):
+    """The whole configuration, merged and checked."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False
+    )
+
+    baseline: BaselineSection = BaselineSection()
+    models: dict[str, ModelSection] = {}
+    policy: PolicySection = PolicySection()
+    engine: EngineSection = EngineSection()
+    kafka: KafkaSection = KafkaSection()
+    elasticsearch: ElasticsearchSection = ElasticsearchSection()
+    service: ServiceSection = ServiceSection()
+    deliveries: tuple[DeliverySection, ...] = ()
+
+    @field_validator("deliveries")
+    @classmethod
+    def _told_apart(cls, deliveries: tuple[DeliverySection, ...]) -> tuple[DeliverySection, ...]:
+        if len({entry.name for entry in deliveries}) < len(deliveries):
+            raise ValueError("each delivery needs a name of its own")
+        return deliveries
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment over the file."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    def with_baseline(self, folder: Path | None) -> "Config":
+        """Return the same configuration with another baseline, unless `folder` is None."""
+        return self if folder is None else self.model_copy(update={"baseline": BaselineSection(path=folder)})
+
+    @property
+    def version(self) -> str:
+        """Short digest of everything that influences what is found; paths and secrets are not part of it."""
+        content = self.model_dump_json(
+            exclude={
+                "baseline": True,
+                "engine": {"seed"},
+                "kafka": True,
+                "service": True,
+                "deliveries": True,
+                "elasticsearch": True,
+            }
+        )
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """Return everything as plain data for people to read, with secrets masked."""
+        content: dict[str, dict[str, Any]] = self.model_dump(mode="json")
+        if content["engine"]["seed"]:
+            content["engine"]["seed"] = "***"
+        content["deliveries"] = {entry.name: entry.model_dump(mode="json", exclude_none=True) for entry in self.deliveries}
+        return content
+
+    def engine_settings(self) -> EngineSettings:
+        """Return what the engine needs to know."""
+        policy, engine = self.policy, self.engine
+        return EngineSettings(
+            terms=Terms(
+                shadow=policy.shadow,
+                false_alerts_per_1000=policy.false_alerts_per_1000,
+                false_blocks_per_10000=policy.false_blocks_per_10000,
+                never_block=frozenset(policy.never_block),
+                throttle_ms=int(policy.throttle_minutes * 60_000),
+                perturb_ms=int(policy.perturb_minutes * 60_000),
+                block_ms=int(policy.block_minutes * 60_000),
+                requests_per_minute=policy.requests_per_minute,
+            ),
+            max_clients=engine.max_clients,
+            lateness_ms=int(engine.lateness_minutes * 60_000),
+            learning_events=engine.learning_events,
+            seed=engine.seed,
+            categorical={model: section.categorical for model, section in self.models.items() if section.categorical},
+        )
+
+    def delivery_secrets(self) -> tuple[str, ...]:
+        """Return what deliveries log in with; raises `ConfigError` when one cannot be read."""
+        return tuple(entry.secret_text() for entry in self.deliveries if entry.kind in {"splunk", "webhook"})
+
+    def dimensions(self) -> dict[str, int]:
+        """Return the input dimension of each model for which one is declared."""
+        return {model: section.dimension for model, section in self.models.items() if section.dimension is not None}
