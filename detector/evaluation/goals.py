@@ -19,7 +19,7 @@ Rung: TypeAlias = int | tuple[int] | None
 UNDER_COVER = "a made-up query is seen only while what it was made from is remembered"
 BLURRED = "noise and uneven steps hide the geometry of a step in so few values"
 IN_DISTRIBUTION = "natural queries of the right kind: nothing but the amount that was asked gives them away"
-NO_RECORDS = "construction is looked for in pictures; the channels for records are weak"
+NO_RECORDS = "few columns, and each query leaves few numbers to compare"
 NO_TEXTS = "nothing was ever tuned on vectors of texts"
 FOREIGN = (
     "uniform",
@@ -56,6 +56,7 @@ def _ladder(action: Action, *rungs: Rung, share: float = 0.95, why: str = UNDER_
 _NOTHING = _ladder("alert", why=IN_DISTRIBUTION)
 _LINE = _ladder("stop", 30, 50, 100, 300, (1000,))
 _DECISION = _ladder("stop", 16, 50, 100, 300, (1000,))
+_PROBES = _ladder("stop", 25, 60, 120, 400, (1500,))
 _FOREIGN = _ladder("throttle", 50, 100, 300, (1500,), (2000,))
 
 IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
@@ -69,11 +70,11 @@ IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "jbda_heavy_tailed": _ladder("alert", (600,), why=BLURRED),
         "jbda_moved": _ladder("alert", (600,), why=BLURRED),
         "jbrand": _ladder("stop", 16, 50, 100, 700, (2000,)),
-        "t_rnd": _ladder("stop", 30, 100, (200,), (1000,), (2000,)),
+        "t_rnd": _ladder("stop", 40, (150,), (400,), (1000,), (2000,)),
         "best": _ladder("alert", (300,), why=BLURRED),
         "line_search": _LINE,
         "line_search_golden": _LINE,
-        "line_search_random": _LINE,
+        "line_search_random": _ladder("stop", 60),
         "line_search_jitter_01": _ladder("stop", 400, share=0.9),
         "line_search_jitter_03": _ladder("alert", (600,), why=BLURRED),
         "lowd_meek": _ladder("stop", 50, 120, 200, (500,), (1500,)),
@@ -81,37 +82,36 @@ IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "art_hopskipjump": _DECISION,
         "sign_opt": _DECISION,
         "art_sign_opt": _ladder("stop", (400,), why=BLURRED),
-        "boundary": _ladder("alert", 150, (300,), (600,), (2000,), (2000,)),
+        "boundary": _ladder("stop", 60, (150,), (600,), (2000,), (2000,)),
         "art_boundary": _ladder("alert", (600,), why=BLURRED),
-        "zoo": _ladder("alert", 100, (300,), (600,), (1000,), (2000,)),
-        "art_zoo": _ladder("alert", 100),
-        "finite_differences": _ladder("alert", 150, (300,), (600,), (1000,), (2000,)),
+        "zoo": _ladder("stop", (50,), (300,), (600,), (1000,), (2000,)),
+        "art_zoo": _ladder("stop", (100,)),
+        "finite_differences": _PROBES,
         "functionally_equivalent": _ladder("alert", (300,), why="steps too small to be seen beside what the population does"),
         **dict.fromkeys(FOREIGN, _FOREIGN),
         **dict.fromkeys(("color", *NATURAL), _NOTHING),
+        "active_k_center_inputs": _ladder("alert", 60, why=IN_DISTRIBUTION),
     }
 )
 """Goals by attack on pictures, one for each of `SHARES`."""
 
-_BISECT = _ladder("stop", (30,), (60,), (100,), (300,), (1000,), why=NO_RECORDS)
-
 TABLE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
     {
-        "one_feature_bisect": _BISECT,
-        "one_feature_bisect_whole": _BISECT,
-        "line_search": _ladder("stop", (40,), (80,), (150,), (400,), (1500,), why=NO_RECORDS),
+        "one_feature_bisect": _ladder("stop", 40, 80, 120, (600,), (2000,), why=NO_RECORDS),
+        "one_feature_bisect_whole": _ladder("stop", (80,), why=NO_RECORDS),
+        "line_search": _ladder("stop", 40, (80,), (150,), (400,), (1500,), why=NO_RECORDS),
         "line_search_golden": _ladder("stop", (40,), why=NO_RECORDS),
         "line_search_random": _ladder("stop", (40,), why=NO_RECORDS),
         "line_search_jitter_01": _ladder("alert", (600,), why=NO_RECORDS),
         "line_search_jitter_03": _ladder("alert", (600,), why=NO_RECORDS),
-        "lowd_meek": _ladder("stop", (50,), (100,), (200,), (500,), (1500,), why=NO_RECORDS),
-        "path_finding": _ladder("stop", (50,), (100,), (300,), (800,), (2000,), why=NO_RECORDS),
-        "path_finding_labels": _ladder("stop", (50,), why=NO_RECORDS),
-        "finite_differences": _ladder("stop", (16,), (50,), (150,), (700,), (2000,), why=NO_RECORDS),
-        "uniform": _ladder("alert", (50,), (150,), (600,), (1000,), (2000,), why=NO_RECORDS),
-        "adaptive_retraining": _ladder("alert", (50,), why=NO_RECORDS),
-        "equation_solving": _ladder("alert", (50,), why=NO_RECORDS),
-        "marginals": _ladder("alert", (100,), (200,), (500,), (1500,), (2000,), why=NO_RECORDS),
+        "lowd_meek": _ladder("stop", 50, 100, 200, (800,), (1500,), why=NO_RECORDS),
+        "path_finding": _ladder("stop", 60, (120,), (300,), (800,), (2000,), why=NO_RECORDS),
+        "path_finding_labels": _ladder("stop", 80, why=NO_RECORDS),
+        "finite_differences": _ladder("stop", 25, 60, 150, (700,), (2000,), why=NO_RECORDS),
+        "uniform": _ladder("throttle", 60, (150,), (600,), (1000,), (2000,), why=NO_RECORDS),
+        "adaptive_retraining": _ladder("throttle", 60, why=NO_RECORDS),
+        "equation_solving": _ladder("throttle", 60, why=NO_RECORDS),
+        "marginals": _ladder("alert", 120, (200,), (500,), (1500,), (2000,), why=NO_RECORDS),
         "half_swapped": _ladder("alert", (300,), why=NO_RECORDS),
         **dict.fromkeys(NATURAL, _NOTHING),
     }
@@ -174,6 +174,6 @@ def limits_for(profile: str, part: Part, kind: Data) -> Limits:
     if profile in STRANGE:
         return STRANGE[profile]
     limits = {"known": KNOWN, "left-out": LEFT_OUT, "frozen": FROZEN, "later": FROZEN}[part]
-    if kind != "image":
-        return replace(limits, promised=(), why=NO_RECORDS if kind == "tabular" else NO_TEXTS)
-    return limits
+    if kind == "text":
+        return replace(limits, promised=(), why=NO_TEXTS)
+    return limits if kind == "image" else replace(limits, promised=("stop",), why=NO_RECORDS)

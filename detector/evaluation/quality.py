@@ -139,9 +139,7 @@ def command(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="processes")] = os.cpu_count() or 1,
     *,
-    small: Annotated[
-        bool, typer.Option("--small", help="a few of each and a shorter past, for a first look")
-    ] = False,
+    small: Annotated[bool, typer.Option("--small", help="a few of each and a shorter past, for a first look")] = False,
     thieves: Annotated[int | None, typer.Option("--thieves", min=1, help="at most so many thieves a cell")] = None,
     sessions: Annotated[int | None, typer.Option("--sessions", min=1, help="at most so many innocents a cell")] = None,
 ) -> None:
