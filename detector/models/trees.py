@@ -19,12 +19,26 @@ NODES = 2 ** (HEIGHT + 1) - 1
 
 
 @kernel
-def score_rows(rows, feature, threshold, mass, limit):
-    """Return river's score for each row; `feature`, `threshold` and `mass` are (trees, nodes) in heap order."""
+def scale(row, low, high, scaled):
+    """Write the features of a row, scaled to [0, 1] by what was seen so far, into `scaled`; one half where nothing is known."""
+    for j in range(row.shape[0]):
+        width = high[j] - low[j]
+        value = (row[j] - low[j]) / width if width > 0.0 else 0.5
+        scaled[j] = 0.5 if np.isnan(value) else min(max(value, 0.0), 1.0)
+
+
+@kernel
+def score_rows(rows, low, high, feature, threshold, mass, limit):
+    """Return river's score for each row; `feature`, `threshold` and `mass` are (trees, nodes) in heap order.
+
+    `low` and `high` (features,) scale the rows.
+    """
     trees, nodes = feature.shape
     scores = np.empty(rows.shape[0])
+    scaled = np.empty(rows.shape[1])
     highest = trees * (limit * 10.0) * nodes
     for i in range(rows.shape[0]):
+        scale(rows[i], low, high, scaled)
         total = 0.0
         for t in range(trees):
             node = 0
@@ -33,7 +47,7 @@ def score_rows(rows, feature, threshold, mass, limit):
                 total += mass[t, node] * power
                 if mass[t, node] < limit or 2 * node + 1 >= nodes:
                     break
-                node = 2 * node + (1 if rows[i, feature[t, node]] < threshold[t, node] else 2)
+                node = 2 * node + (1 if scaled[feature[t, node]] < threshold[t, node] else 2)
                 power *= 2.0
         scores[i] = 1.0 - total / highest
     return scores
@@ -72,7 +86,9 @@ class OnlineTrees:
         wider = bool(((row < self._low) | (row > self._high)).any())
         if wider:
             self._low, self._high = np.fmin(self._low, row), np.fmax(self._high, row)
-        self._model.learn_one(dict(enumerate(self._scale(row[None])[0].tolist())))
+        scaled = np.empty(len(row))
+        scale(row, self._low, self._high, scaled)
+        self._model.learn_one(dict(enumerate(scaled.tolist())))
         if self._model.counter:
             return wider
         self._mass[:] = [[node.r_mass for node in nodes] for nodes in self._nodes]
@@ -84,17 +100,9 @@ class OnlineTrees:
         if not self.ready or len(rows) == 0:
             return np.zeros(len(rows))
         scores: npt.NDArray[np.float64] = score_rows(
-            self._scale(rows), self._feature, self._threshold, self._mass, 0.1 * WINDOW
+            rows, self._low, self._high, self._feature, self._threshold, self._mass, 0.1 * WINDOW
         )
         return scores
-
-    def _scale(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        width = self._high - self._low
-        scaled = np.full(rows.shape, 0.5)
-        usable = width > 0
-        scaled[:, usable] = (rows[:, usable] - self._low[usable]) / width[usable]
-        clipped: npt.NDArray[np.float64] = np.clip(np.nan_to_num(scaled, nan=0.5), 0.0, 1.0)
-        return clipped
 
     def state(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return everything that was learned, as arrays."""
