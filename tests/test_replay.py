@@ -39,19 +39,23 @@ def traffic(clients: int, queries: int, seed: int = 0) -> list[bytes]:
     """A log of ordinary clients and one that bisects between two points of different labels."""
     rng = np.random.default_rng(seed)
     lines = []
-    way = np.resize([1.0, -1.0], 12)  # between answers, unlike any change of brightness
-    step, low, high = 0, rng.normal(size=12), rng.normal(size=12) + 4 * way
+    way = np.resize([1.0, -1.0], 12)
+
+    def ends() -> tuple[np.ndarray, np.ndarray]:  # whose difference is no function of the values themselves
+        return 2 * rng.normal(size=12) - way, 2 * rng.normal(size=12) + way
+
+    step, (low, high) = 0, ends()
     for number in range(queries):
         for client in range(clients):
             vector = rng.normal(size=12) + 4 * (rng.random() < 0.5)
             lines.append(line(f"client-{client}", number, vector.round(4).tolist(), int(vector.mean() > 2)))
         asked = (low, high, (low + high) / 2)[min(step, 2)]
-        lines.append(line("thief", number, asked.round(4).tolist(), int(asked @ way > 25.2)))
+        lines.append(line("thief", number, asked.round(4).tolist(), int(asked @ way > 0)))
         step += 1
         if step > 2:
-            low, high = (asked, high) if asked @ way <= 25.2 else (low, asked)
+            low, high = (asked, high) if asked @ way <= 0 else (low, asked)
         if np.abs(high - low).max() < 1e-2:
-            step, low, high = 0, rng.normal(size=12), rng.normal(size=12) + 4 * way
+            step, (low, high) = 0, ends()
     return lines
 
 
