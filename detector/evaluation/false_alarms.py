@@ -32,14 +32,14 @@ from typing import Annotated, Any
 
 import typer
 
-from detector.errors import ConfigError, DetectorError, OutputError
+from detector.errors import ConfigError, DetectorError
 from detector.evaluation import alarm_table
 from detector.evaluation.fleet import fleet
 from detector.evaluation.history import GAP_SECONDS, Past, past_players, playable
 from detector.evaluation.matches import FULL
 from detector.evaluation.observed import LEVELS, ours, settings_for
 from detector.evaluation.quality import REAL_DATA, UNRELATED, errors
-from detector.evaluation.workers import digest, each, progress
+from detector.evaluation.workers import digest, each, keep, progress, state_folder
 from detector.evaluation.worlds import World, world
 from detector.ingest.batch import Batch
 from detector.models.baseline import Baseline, fit_baseline, load, save
@@ -100,15 +100,12 @@ def measure(
     A block that fails comes back with its ``error``. `told` hears of the progress: what, done, of how many. Raises
     `OutputError` when the folder cannot be written.
     """
-    state = out / "state" / digest(past, UNRELATED - {"false_alarms", "fleet"})
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
+    state = state_folder(out, digest(past, UNRELATED - {"false_alarms", "fleet"}))
     missing = [block for block in wanted if not (state / f"{block.name}.json").exists()]
-    lessons = list(dict.fromkeys((block.data, block.victim, block.seed, real, past, state) for block in missing))
-    played = [(block, real, past, state) for block in missing]
-    for done, _ in enumerate(each(learn, [lesson for lesson in lessons if not _learned(*lesson)], jobs), 1):
+    worlds = dict.fromkeys((block.data, block.victim, block.seed) for block in missing)
+    lessons = [(*one, real, past, state) for one in worlds if not (_baseline(*one, state) / "done").exists()]
+    played = [(block, real, state) for block in missing]
+    for done, _ in enumerate(each(learn, lessons, jobs), 1):
         told("learning", done, len(lessons))
     for done, _ in enumerate(each(_play, played, jobs), 1):
         told("playing", done, len(played))
@@ -127,10 +124,6 @@ def learn(data: str, victim: str, seed: int, real: Path | None, past: Past, stat
     place = _baseline(data, victim, seed, state)
     save(fit_baseline(read, settings_for(served)), place)
     (place / "done").touch()
-
-
-def _learned(data: str, victim: str, seed: int, _real: Path | None, _past: Past, state: Path) -> bool:
-    return (_baseline(data, victim, seed, state) / "done").exists()
 
 
 def _baseline(data: str, victim: str, seed: int, state: Path) -> Path:
@@ -162,16 +155,13 @@ def play(block: Block, served: World, baseline: Baseline) -> dict[str, Any]:
     }
 
 
-def _play(block: Block, real: Path | None, past: Past, state: Path) -> None:
-    del past
+def _play(block: Block, real: Path | None, state: Path) -> None:
     try:
         served = world(block.data, block.victim, block.seed, real)
         found = play(block, served, _known(_baseline(block.data, block.victim, block.seed, state)))
     except (DetectorError, ValueError) as error:
         found = {"block": block.name, "error": str(error)}
-    path = state / f"{block.name}.json"
-    path.with_suffix(".part").write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
-    path.with_suffix(".part").replace(path)
+    keep(found, state / f"{block.name}.json")
 
 
 def conclude(found: Sequence[dict[str, Any]], out: Path) -> bool:

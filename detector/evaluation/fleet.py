@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detector.errors import ConfigError
 from detector.evaluation.observed import Log
 from detector.ingest.assemble import label_code
 from detector.ingest.batch import Batch, Sender
@@ -76,27 +75,17 @@ def _ask(players: Sequence[Player], target: Target) -> list[list[float]]:
     waiting: dict[int, Query] = {}
     try:
         for number, player in enumerate(players):
-            try:
-                waiting[number] = next(player.conversation)
-            except StopIteration:
-                continue
-            except ValueError as error:
-                raise ConfigError(f"{player.role}: {error}") from error
+            if (first := player.begin()) is not None:
+                waiting[number] = first
         while waiting:
             answers = np.asarray(target.predict(np.stack([query.vector for query in waiting.values()])), np.float64)
             for (number, query), answer in zip(list(waiting.items()), answers, strict=True):
                 player = players[number]
-                player.vectors.append(query.vector)
-                player.answers.append(answer)
-                player.synthetic.append(query.synthetic)
-                player.cover.append(query.cover)
+                player.hear(query, answer)
                 moments[number].append(player.next_ms)
                 del waiting[number]
-                if len(player.vectors) < player.budget:
-                    try:
-                        waiting[number] = player.conversation.send(answer)
-                    except StopIteration:
-                        continue
+                if (following := player.go_on()) is not None:
+                    waiting[number] = following
                     player.next_ms += 1000.0 * next(player.gaps)
     finally:
         for player in players:

@@ -24,7 +24,7 @@ from detector.evaluation import audit, cells, curves, table
 from detector.evaluation.matches import FULL, SMALL, Size, knowledge, play
 from detector.evaluation.scenario import Innocence, Scenario, Theft
 from detector.evaluation.scenarios import CELLS
-from detector.evaluation.workers import digest, each, progress
+from detector.evaluation.workers import digest, each, keep, progress, state_folder
 from detector.evaluation.worlds import REAL
 from detector.redteam.registry import ATTACKS
 
@@ -78,11 +78,7 @@ def measure(
     A cell that fails comes back with its ``error``. `told` hears of the progress: what, done, of how many. Raises
     `OutputError` when the folder cannot be written.
     """
-    state = out / "state" / digest(size, UNRELATED)
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
+    state = state_folder(out, digest(size, UNRELATED))
     played = [cell for cell in scenarios if obstacle(cell, real) is None]
     missing = [cell for cell in played if not _kept(state, cell).exists()]
     lessons = {(cell.world, cell.seed, _without(cell)): cell for cell in missing}
@@ -114,9 +110,7 @@ def _play(cell: Scenario, size: Size, state: Path, real: Path | None) -> None:
         found = play(cell, size, state, real)
     except (DetectorError, ValueError) as error:
         found = {"error": str(error)}
-    path = _kept(state, cell)
-    path.with_suffix(".part").write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
-    path.with_suffix(".part").replace(path)
+    keep(found, _kept(state, cell))
 
 
 def publish(found: Sequence[dict[str, Any]], out: Path, note: str) -> None:

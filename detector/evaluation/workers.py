@@ -1,6 +1,7 @@
 """Long work in pieces: in one process or in several, with progress, and kept by a name that says what it depends on."""
 
 import hashlib
+import json
 import multiprocessing
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -11,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
+
+from detector.errors import OutputError
 
 SOURCES = ("redteam", "evaluation", "evidence", "features", "models", "ingest", "config")
 FILES = ("engine", "cohort", "judgement", "policy", "state", "kernels", "findings")
@@ -47,6 +50,22 @@ def digest(what: object, unrelated: Collection[str]) -> str:
     for name in FILES:
         found.update((package / f"{name}.py").read_bytes())
     return found.hexdigest()[:12]
+
+
+def state_folder(out: Path, name: str) -> Path:
+    """Make the folder below `out` where finished pieces are kept; raises `OutputError` when it cannot be written."""
+    state = out / "state" / name
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error
+    return state
+
+
+def keep(found: dict[str, Any], path: Path) -> None:
+    """Write what a piece of work has found; the file is there once it is whole."""
+    path.with_suffix(".part").write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
+    path.with_suffix(".part").replace(path)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ OFF_MIDDLE_TIGHT = 0.06  # likewise where a field or two are tried, and in space
 TIGHT = 0.03  # where the tolerance is below this
 SMOOTH = 0.25
 DEEP = 6
+UNSEEN = 2.5  # roundings of the sampled values, up to which they cannot tell one change from another
 GLANCE = 8  # coordinates that suffice to rule most pairs out
 ASIDE = 0.02  # how far a number may lie from its place between two others, as a share of their distance
 LEAST_LEVELS = 4.0  # of a column, by which the ends differ in the number that is halved
@@ -99,12 +100,22 @@ def may_halve(query, z, near, squares, label, toward, tolerance):
 
 
 @kernel
+def is_unseen(largest, length, rounding, dimension):
+    """Tell whether a step is so small that the sampled values cannot tell a change of intensity from another.
+
+    `largest` is how far the sampled value moved that moved most, each being exact to `rounding`, and `length` that of the step
+    in all `dimension` values, all in value ranges.
+    """
+    return largest <= UNSEEN * rounding and length <= rounding * np.sqrt(dimension)
+
+
+@kernel
 def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance, unseen):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
     `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates, in the units of `query`;
     `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor, which
-    is `unseen` if it is so small that the sampled values cannot tell a change of intensity from another.
+    may be `unseen` (see `is_unseen`).
     """
     off_middle = OFF_MIDDLE_TIGHT if tolerance < TIGHT else OFF_MIDDLE
     found = 0

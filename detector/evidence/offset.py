@@ -3,7 +3,8 @@
 Jacobian-based augmentation and its relatives (JbDA: Papernot et al., AsiaCCS 2017; T-RND: Juuti et al., EuroS&P 2019) move
 every input value of a seed by the same amount, up or down. Nature does not: the difference between two frames of a camera,
 or between two records, is uneven. So a pair (query, nearest anchor) counts when the moved values have one size, several of
-them, in both directions, and the step is neither tiny nor huge.
+them, in both directions, and the step is neither tiny nor huge. Where a thief adds noise, or draws the sizes, their kurtosis
+is still lower than that of noise in nature: near 1, where a sensor's is 3.
 
 What innocent traffic also triggers it: a tester who adds random noise of one size to every value makes the attack's own
 query and is taken for one. Guards keep others out: changes of brightness, contrast or gamma move values by a smooth function

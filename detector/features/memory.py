@@ -50,7 +50,7 @@ from detector.evidence.accumulate import (
     weighted,
 )
 from detector.evidence.aim import aims_at_other
-from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, may_halve, record_depth
+from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, is_unseen, may_halve, record_depth
 from detector.evidence.dwell import dwells
 from detector.evidence.foreign import APART, CROWD, EDITED, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
 from detector.evidence.offset import is_flat_offset, von_neumann_ratio
@@ -183,6 +183,13 @@ def compare_structure(
 
 
 @kernel
+def step_between(anchor, values, c_unit, delta):
+    """Write into `delta` (measured,) the step from the sampled values of an anchor to those of a query, in value ranges."""
+    for j in range(delta.shape[0]):
+        delta[j] = (np.float32(values[j]) - np.float32(anchor[j])) * c_unit
+
+
+@kernel
 def observe(
     state,
     slot,
@@ -231,13 +238,11 @@ def observe(
     Fills per event `repeat`, `near`, `flip`, `distance` (to the accepted anchors of its label; NaN for the first of a label)
     and `ratio` (events, channels), the likelihood ratios of construction; at looks, the features from `column` on.
     `unit` and `quantum` turn the integers of `z` into median nearest-neighbour distances and value ranges, `c_unit` those of
-    `c` into value ranges;
-    `c_lowest` and `c_highest` are the ends of the value range in the latter;
-    `grain` is the size of one level of the population's values, in value ranges; `c_variance` (samples,) their variance;
-    `usual` and `spread` are those of `structure`, NaN where they are not known. In tables the first `numbers` coordinates are
-    numeric columns, whose levels are `level` (coordinates,) apart.
-    `selection` is the state of the channel `select`, `energy` (events,) the squared lengths of the queries; `kinship` and
-    `middle` make more exact distances of the integers, and `neighbour` says which are large.
+    `c` into value ranges; `c_lowest` and `c_highest` are the ends of the value range in the latter; `grain` is the size of one
+    level of the population's values, in value ranges; `c_variance` (samples,) their variance; `usual` and `spread` are those of
+    `structure`, NaN where they are not known. In tables the first `numbers` coordinates are numeric columns, whose levels are
+    `level` (coordinates,) apart. `selection` is the state of the channel `select`, `energy` (events,) the squared lengths of
+    the queries; `kinship` and `middle` make more exact distances of the integers, and `neighbour` says which are large.
     """
     # A function called with the whole tuple would count references to all of its arrays, for every query.
     (
@@ -281,6 +286,7 @@ def observe(
     gathered = np.empty((NEIGHBOURS, coordinates), np.float32)
     toward = np.empty((NEIGHBOURS, GLANCE), np.float32)
     delta = np.empty(measured, np.float32)
+    taken = np.empty(measured, np.float32)
     weights = np.empty(coordinates + sampled, np.float32)
     rounded = np.empty(sampled, np.int32)
     products = np.empty(capacity, np.float32)
@@ -349,8 +355,8 @@ def observe(
                 share = max(0.02, 1.0 / stored_of[s])
                 step_mean_of[s] += share * (np.log(step) - step_mean_of[s])
 
-                for j in range(measured):
-                    delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, a, j])) * c_unit
+                length = np.sqrt(squares[a]) * quantum
+                step_between(c_of[s, a], c[i], c_unit, delta)
                 if is_flat_offset(delta, c_of[s, a, :measured], nearest, c_unit, grain, c_lowest, c_highest):
                     ratio[i, OFFSET] = CONSTRUCTED[OFFSET]
                     mark_of[s, a] |= USED
@@ -422,7 +428,7 @@ def observe(
                         delta,
                         c_of[s, a, :measured],
                         tolerance,
-                        largest_move(delta)[1] <= 2.5 * c_unit and np.sqrt(squares[a]) * quantum <= c_unit * np.sqrt(dimension),
+                        is_unseen(largest_move(delta)[1], length, c_unit, dimension),
                     )
                 weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
                 if weight > 0.0:
@@ -433,18 +439,15 @@ def observe(
                 if tolerance >= TIGHT and not table and nearest < AIM_CLOSE:
                     latest = np.int64(newest_of[s])
                     if changed or label_of[s, latest] != label[i] or margin < AIM_UNDECIDED:
-                        for start in (a, latest):
-                            near_enough = np.sqrt(squares[start]) * unit < AIM_FAR
-                            if (start == latest and latest == a and ratio[i, AIM] == CONSTRUCTED[AIM]) or not near_enough:
-                                continue
-                            if aims_at_other(query, z_of[s], squares, held, start, label_of[s], order_of[s], stored_of[s]):
-                                for j in range(measured):
-                                    delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, start, j])) * c_unit
-                                if von_neumann_ratio(delta, c_of[s, start, :measured]) > AIM_SMOOTH:
+                        for turn in range(1 if latest == a else 2):
+                            start = latest if turn else a
+                            if np.sqrt(squares[start]) * unit < AIM_FAR and aims_at_other(
+                                query, z_of[s], squares, held, start, label_of[s], order_of[s], stored_of[s]
+                            ):
+                                step_between(c_of[s, start], c[i], c_unit, taken)
+                                if von_neumann_ratio(taken, c_of[s, start, :measured]) > AIM_SMOOTH:
                                     ratio[i, AIM] = CONSTRUCTED[AIM]
                                     mark_of[s, start] |= USED
-                        for j in range(measured):
-                            delta[j] = (np.float32(c[i, j]) - np.float32(c_of[s, a, j])) * c_unit
 
                 if numbers > 0:
                     if is_record_probe(query, z_of[s], held, a, numbers, level, variance):
@@ -452,7 +455,6 @@ def observe(
                         mark_of[s, a] |= USED
                 elif nearest < PROBE_CLOSE and moved_values(delta, 0.5 * c_unit) <= PROBE_MOVED:
                     value, size = largest_move(delta)
-                    length = np.sqrt(squares[a]) * quantum
                     if not is_one_level(size, grain):
                         alike = in_series(value, size, length, values_of[s], sizes_of[s], c_unit, grain)
                         if is_probe(query, z_of[s], squares, best[:found], a, alike):

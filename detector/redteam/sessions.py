@@ -63,6 +63,29 @@ class Player:
     synthetic: list[bool] = field(default_factory=list)
     cover: list[bool] = field(default_factory=list)
 
+    def begin(self) -> Query | None:
+        """Return the first query, None if there is none; raises `ConfigError` where the data do not go with it."""
+        try:
+            return next(self.conversation, None)
+        except ValueError as error:
+            raise ConfigError(f"{self.role}: {error}") from error
+
+    def hear(self, query: Query, answer: Array) -> None:
+        """Remember a query and its answer."""
+        self.vectors.append(query.vector)
+        self.answers.append(answer)
+        self.synthetic.append(query.synthetic)
+        self.cover.append(query.cover)
+
+    def go_on(self) -> Query | None:
+        """Return the next query after the latest answer, None once the budget is spent or nothing is left to ask."""
+        if len(self.vectors) >= self.budget:
+            return None
+        try:
+            return self.conversation.send(self.answers[-1])
+        except StopIteration:
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class Played:
@@ -132,24 +155,17 @@ def play(players: Sequence[Player], target: Target) -> Iterator[tuple[bytes, byt
     queue: list[tuple[float, int]] = []
     queries: dict[int, Query] = {}
     for number, player in enumerate(players):
-        try:
-            queries[number] = next(player.conversation)
-        except StopIteration:
-            continue
-        except ValueError as error:
-            raise ConfigError(f"{player.role}: {error}") from error
-        heapq.heappush(queue, (player.next_ms, number))
+        if (first := player.begin()) is not None:
+            queries[number] = first
+            heapq.heappush(queue, (player.next_ms, number))
     try:
         while queue:
             now, number = heapq.heappop(queue)
             player, query = players[number], queries[number]
             answer = np.asarray(target.predict(query.vector[None]), dtype=np.float64)[0]
             yield _told(player, query, answer, int(now), target)
-            if len(player.vectors) < player.budget:
-                try:
-                    queries[number] = player.conversation.send(answer)
-                except StopIteration:
-                    continue
+            if (following := player.go_on()) is not None:
+                queries[number] = following
                 heapq.heappush(queue, (now + 1000.0 * next(player.gaps), number))
     finally:
         for player in players:
@@ -195,10 +211,7 @@ def _innocent(role: str, target: Target, rng: np.random.Generator) -> Conversati
 def _told(player: Player, query: Query, answer: Array, time_ms: int, target: Target) -> tuple[bytes, bytes]:
     """Remember a query and its answer, and write them down."""
     account = player.deal(query.vector)
-    player.vectors.append(query.vector)
-    player.answers.append(answer)
-    player.synthetic.append(query.synthetic)
-    player.cover.append(query.cover)
+    player.hear(query, answer)
     client = player.name if player.accounts == 1 else f"{player.name}-{account + 1:03d}"
     event_id = f"{player.name}#{len(player.vectors)}"
     event = {

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -438,6 +438,22 @@ class Rig:
         for process in self.processes:
             process.kill()
         self.forget_watchers()
+
+
+@pytest.fixture(scope="session")
+def silenced() -> Callable[[LocalBroker], AbstractContextManager[None]]:
+    """Return what lets a broker stand still for a while: it takes connections and answers nothing."""
+
+    @contextmanager
+    def still(broker: LocalBroker) -> Iterator[None]:
+        assert broker.process_id is not None
+        os.kill(broker.process_id, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(broker.process_id, signal.SIGCONT)
+
+    return still
 
 
 @pytest.fixture(scope="session")

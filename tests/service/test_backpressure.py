@@ -1,11 +1,8 @@
 """Backpressure: paused partitions keep nobody from ending, and an outage, however long, fills no memory."""
 
 import json
-import os
 import re
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +26,6 @@ CUT_SHORT = "ended without a last commit"
 MIB = 1024 * 1024
 
 
-@contextmanager
-def _silent(broker: LocalBroker) -> Iterator[None]:
-    """Let a broker stand still."""
-    assert broker.process_id is not None
-    os.kill(broker.process_id, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(broker.process_id, signal.SIGCONT)
-
-
 def test_asked_while_partitions_are_paused(rig: Any, stolen: list[bytes]) -> None:
     """A worker whose partitions are paused commits and ends in its time; the next one repeats nothing and loses nothing."""
     rig.produce(stolen)
@@ -54,14 +40,14 @@ def test_asked_while_partitions_are_paused(rig: Any, stolen: list[bytes]) -> Non
 
 
 def test_asked_while_partitions_are_paused_and_the_broker_is_silent(
-    rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes]
+    rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes], silenced: Callable[..., Any]
 ) -> None:
     """Where the results will not be taken either, the worker ends all the same, and the next one does its work again."""
     rig = rig_at(restartable_broker.bootstrap)
     rig.produce(stolen)
     worker = rig.start(limits=TIGHT, checkpoint_seconds=60.0)
     rig.wait_until(lambda: PAUSED in worker.said())
-    with _silent(restartable_broker):
+    with silenced(restartable_broker):
         worker.end()
     second = rig.start()
     rig.wait_done()

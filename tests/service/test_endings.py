@@ -1,7 +1,5 @@
 """Endings: asked to end, a worker does so within its grace, whatever it waits for, and an outage is survived in peace."""
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,17 +10,6 @@ from detector.local.kafka import LocalBroker
 from detector.service.transaction import transactional
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
-
-
-@contextmanager
-def _frozen(broker: LocalBroker) -> Iterator[None]:
-    """Let a broker stand still: it takes connections and answers nothing."""
-    assert broker.process_id is not None
-    os.kill(broker.process_id, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(broker.process_id, signal.SIGCONT)
 
 
 @contextmanager
@@ -56,7 +43,7 @@ def test_asked_while_the_broker_is_away(
 
 
 def test_asked_in_the_middle_of_a_commit(
-    rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes]
+    rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes], silenced: Callable[..., Any]
 ) -> None:
     """A worker whose broker falls silent while it commits ends when it is asked to; the next one has lost nothing."""
     rig = rig_at(restartable_broker.bootstrap)
@@ -64,7 +51,7 @@ def test_asked_in_the_middle_of_a_commit(
     rig.produce(stolen[:700])
     rig.wait_until(lambda: rig.lag() < 400)
     rig.forget_watchers()
-    with _frozen(restartable_broker):
+    with silenced(restartable_broker):
         worker.end()
     rig.produce(stolen[700:])
     second = rig.start()
