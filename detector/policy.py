@@ -6,8 +6,9 @@ model that has left, would stop as well once it is measured. "Stopped" means per
 
 A budget is set by the operator: so many false alerts per 1,000 client-days, so many false blocks per 10,000. The bars that
 keep it come from calibration clients, one score each, the highest of its session: the bar is the score that no more clients
-passed than the budget allows. Where the budget is finer than the number of calibration clients can show, the bar is raised
-above the highest of them, and construction has floors besides, for the benign profile that calibration never saw.
+passed than the budget allows. Novelty has two ways to alert, its score and its channels, and each is given half the budget.
+Where the budget is finer than the number of calibration clients can show, the bar is raised above the highest of them, and
+construction has floors besides, for the benign profile that calibration never saw.
 """
 
 import math
@@ -22,11 +23,15 @@ from detector.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
 ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(5)
 ACTIONS = ("allow", "alert", "throttle", "perturb", "block")
 
-ALERT_SHARE = 0.6  # of the bar that stops: construction alerts first
+ALERT_SHARE = 0.75  # of the bar that stops: construction alerts first
 BLOCK_SHARE = 1.5  # of the bar that stops: perturbed at one, blocked at one and a half
 THROTTLE_SHARE = 1.25  # of the bar that alerts, for novelty
 LEAST_NOVELTY = 1.2
 UNCALIBRATED_NOVELTY = 3.0
+WAYS_TO_ALERT = 2  # of novelty, which share the budget
+# How much higher the score is that a tenth as many benign clients pass, where calibration cannot say.
+CONSTRUCTION_TAIL = 0.15
+NOVELTY_TAIL = 0.35
 PATIENCE = 2
 
 
@@ -59,14 +64,14 @@ class Terms:
     requests_per_minute: int = 30
 
 
-def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float) -> float:
+def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float) -> float:
     """Return the score that at most a share `rate` of clients like the calibration clients pass.
 
     With m clients the k-th highest score is passed by a new client with probability k / (m + 1) (split conformal
-    prediction, Vovk et al., 2005). When even the highest score is passed more often than `rate` allows, it is raised by 15%
-    for every power of ten that the calibration falls short: a judgement, not a guarantee.
+    prediction, Vovk et al., 2005). When even the highest score is passed more often than `rate` allows, it is raised by a share
+    `tail` for every power of ten that the calibration falls short: a judgement, not a guarantee.
 
-    >>> round(bar([3.0, 2.0, 1.0], 0.5), 2), round(bar([3.0, 2.0, 1.0], 0.0025), 2)
+    >>> round(bar([3.0, 2.0, 1.0], 0.5, 0.15), 2), round(bar([3.0, 2.0, 1.0], 0.0025, 0.15), 2)
     (2.0, 3.9)
     """
     ordered = sorted((float(score) for score in scores), reverse=True)
@@ -76,7 +81,7 @@ def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float) -> float
     rank = math.floor(rate * clients + 1e-9)
     if rank >= 1:
         return ordered[min(rank, len(ordered)) - 1]
-    return ordered[0] * (1.0 + 0.15 * math.log10(1.0 / (rate * clients)))
+    return ordered[0] * (1.0 + tail * math.log10(1.0 / (rate * clients)))
 
 
 def bars_for(
@@ -89,27 +94,27 @@ def bars_for(
     None stands for a model without a baseline: construction stops at its floors and novelty can only alert.
     """
     false_blocks = max(terms.false_blocks_per_10000, 1e-6) / 10_000
-    false_alerts = max(terms.false_alerts_per_1000, 1e-6) / 1_000
+    false_alerts = max(terms.false_alerts_per_1000, 1e-6) / 1_000 / WAYS_TO_ALERT
     stop = []
     limit = []
     for j in range(len(CHANNELS)):
         scores = channel_scores[:, j] if channel_scores is not None else np.zeros(0)
         if MAY_STOP[j]:
             limit.append(ALERT if scores.max(initial=0.0) > FLOORS[j] else BLOCK)
-            stop.append(max(float(FLOORS[j]), 1.2 * bar(scores, false_blocks)))
+            stop.append(max(float(FLOORS[j]), 1.2 * bar(scores, false_blocks, CONSTRUCTION_TAIL)))
         else:
             limit.append(THROTTLE)
-            stop.append(max(float(FLOORS[j]), bar(scores, false_alerts) / ALERT_SHARE))
+            stop.append(max(float(FLOORS[j]), bar(scores, false_alerts, NOVELTY_TAIL) / ALERT_SHARE))
     if novelty_scores is None:
         return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop), limit=tuple(limit))
-    alert = max(LEAST_NOVELTY, bar(novelty_scores, false_alerts))
+    alert = max(LEAST_NOVELTY, bar(novelty_scores, false_alerts, NOVELTY_TAIL))
     return Bars(alert=alert, throttle=THROTTLE_SHARE * alert, stop=tuple(stop), limit=tuple(limit))
 
 
 def construction_action(score: float, stop: float) -> int:
     """Return the action that a channel's evidence calls for.
 
-    >>> [ACTIONS[construction_action(score, 16.0)] for score in (5.0, 10.0, 16.0, 24.0)]
+    >>> [ACTIONS[construction_action(score, 16.0)] for score in (10.0, 12.0, 16.0, 24.0)]
     ['allow', 'alert', 'perturb', 'block']
     """
     if score >= BLOCK_SHARE * stop:

@@ -36,6 +36,14 @@ settings.load_profile("tests")
 HOUR_MS = 3_600_000
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Name what failed in the last lines of all: the comparisons before them can be longer than what is kept of a log."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    for outcome in ("failed", "error"):
+        for report in reporter.stats.get(outcome, ()) if reporter else ():
+            reporter.write_line(f"{outcome}: {report.nodeid}")
+
+
 @pytest.fixture(scope="session")
 def make_log() -> Callable[..., list[bytes]]:
     """Return a maker of logs in which all kinds of clients meet, see `_log`."""

@@ -11,7 +11,7 @@ from detector.evidence.accumulate import CHANNELS
 from detector.features import CONTENT, NAMES
 from detector.findings import Finding, Order, Outputs
 from detector.models.baseline import Baseline
-from detector.policy import ALERT, BLOCK, PERTURB, THROTTLE, Terms
+from detector.policy import ALERT, ALERT_SHARE, BLOCK, PERTURB, THROTTLE, Terms
 from detector.testing import START_MS, Events, MemorySink, batches, watch
 
 HOUR_MS = 3_600_000
@@ -50,7 +50,7 @@ def test_a_thief_is_alerted_perturbed_and_blocked_once_each(generated_baseline: 
     assert [order.action for order in orders] == [PERTURB, BLOCK]
     assert [order.alert_id for order in orders] == [finding.alert_id for finding in findings[1:]]
     stop = Shard(EngineSettings(), generated_baseline.models).bars("alpha").stop[0]
-    assert 0.6 * stop <= findings[0].score < stop <= findings[1].score < 1.5 * stop <= findings[2].score
+    assert ALERT_SHARE * stop <= findings[0].score < stop <= findings[1].score < 1.5 * stop <= findings[2].score
     assert [finding.risk for finding in findings] == sorted(finding.risk for finding in findings)
     assert all(0 <= finding.risk <= 100 for finding in findings)
 

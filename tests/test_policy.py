@@ -30,6 +30,7 @@ from detector.policy import (
 
 scores = st.lists(st.floats(0, 1000), min_size=1, max_size=300)
 rates = st.floats(1e-8, 1.0)
+TAIL = 0.15
 
 
 def test_the_two_ladders_are_one() -> None:
@@ -41,13 +42,13 @@ def test_the_two_ladders_are_one() -> None:
 @given(scores, rates, rates)
 def test_a_stricter_budget_never_lowers_a_bar(calibration: list[float], one: float, other: float) -> None:
     """The bar falls, or stays, as the allowed rate grows."""
-    assert bar(calibration, min(one, other)) >= bar(calibration, max(one, other))
+    assert bar(calibration, min(one, other), TAIL) >= bar(calibration, max(one, other), TAIL)
 
 
 @given(scores, rates)
 def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: list[float], rate: float) -> None:
     """Above the bar lie fewer than a share `rate` of the clients, and the bar is no higher than that needs."""
-    found = bar(calibration, rate)
+    found = bar(calibration, rate, TAIL)
     above = sum(score > found for score in calibration)
     assert above <= rate * (len(calibration) + 1)
     if rate * (len(calibration) + 1) >= 1:
@@ -58,23 +59,23 @@ def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: li
 def test_a_worse_calibration_client_never_lowers_a_bar(calibration: list[float], rate: float, worse: float) -> None:
     """Raising one score moves the bar up or leaves it."""
     raised = [max(calibration[0], worse), *calibration[1:]]
-    assert bar(raised, rate) >= bar(calibration, rate)
+    assert bar(raised, rate, TAIL) >= bar(calibration, rate, TAIL)
 
 
 def test_the_share_of_new_clients_above_a_bar_is_the_budget() -> None:
     """Split conformal prediction: over many draws, exchangeable newcomers pass as often as allowed, not more."""
     rng = np.random.default_rng(1)
-    passed = [rng.normal() > bar(rng.normal(size=99), 0.1) for _ in range(4000)]
+    passed = [rng.normal() > bar(rng.normal(size=99), 0.1, TAIL) for _ in range(4000)]
     assert 0.08 < np.mean(passed) <= 0.115
 
 
 def test_a_budget_finer_than_the_calibration_raises_the_bar_beyond_it() -> None:
-    """15% above the highest score for every power of ten that is missing; nothing without calibration."""
+    """A share above the highest score for every power of ten that is missing; nothing without calibration."""
     calibration = [1.0] * 9
-    assert bar(calibration, 0.1) == 1.0
-    assert bar(calibration, 0.01) == pytest.approx(1.15)
-    assert bar(calibration, 0.001) == pytest.approx(1.30)
-    assert bar([], 0.1) == 0.0
+    assert bar(calibration, 0.1, TAIL) == 1.0
+    assert bar(calibration, 0.01, TAIL) == pytest.approx(1.15)
+    assert bar(calibration, 0.001, TAIL) == pytest.approx(1.30)
+    assert bar([], 0.1, TAIL) == 0.0
 
 
 def test_floors_hold_whatever_the_calibration_says() -> None:

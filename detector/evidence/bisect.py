@@ -6,9 +6,9 @@ So each anchor carries a depth: a point between two anchors of different labels 
 only from the third halving on does it weigh.
 
 What innocent traffic also triggers it: a slider moved through its range in order is caught neither by position (the newest
-point must be an end of the interval) nor, for changes of intensity, by the von Neumann ratio of the step. Cross-fades between
-two pictures come closest. In spaces of a few dimensions, where points lie on lines by accident, the middle must be met more
-exactly.
+point must be an end of the interval) nor, for changes of intensity of a picture, by the von Neumann ratio of the step.
+Cross-fades between two pictures come closest. In spaces of a few dimensions, where points lie on lines by accident, the middle
+must be met more exactly.
 
 In tables the columns are looked at one by one, since each has units and levels of its own: every number of the query must lie
 at the same place between those of two records, as nearly as its levels allow; what has no coordinate of its own, as codes,
@@ -35,6 +35,7 @@ OFF_MIDDLE_TIGHT = 0.06  # likewise where a field or two are tried, and in space
 TIGHT = 0.03  # where the tolerance is below this
 SMOOTH = 0.25
 DEEP = 6
+PICTURE = 16  # values, below which there is no intensity to change
 UNSEEN = 2.5  # roundings of the sampled values, up to which they cannot tell one change from another
 GLANCE = 8  # coordinates that suffice to rule most pairs out
 ASIDE = 0.02  # how far a number may lie from its place between two others, as a share of their distance
@@ -149,7 +150,7 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
     if found == 0:
         return 0, -1, -1
     # A value that is not sampled may have moved alone; a change of intensity moves them all.
-    if found < DEEP and (unseen or 0.0 < von_neumann_ratio(delta, anchor) <= SMOOTH):
+    if found < DEEP and anchor.shape[0] >= PICTURE and (unseen or 0.0 < von_neumann_ratio(delta, anchor) <= SMOOTH):
         return 0, -1, -1
     return min(found, 250), one, other
 

@@ -31,7 +31,7 @@ from detector.kernels import kernel
 NAME = "cooccur"
 MOST = 3.5  # logarithm of the largest likelihood ratio of one query
 LEAST = -2.0
-FLOOR = 24.0  # alerts at six tenths of it
+FLOOR = 24.0  # alerts at three quarters of it
 
 COLUMNS = 16
 BINS = 12

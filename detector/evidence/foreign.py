@@ -24,7 +24,7 @@ from detector.kernels import kernel
 NAME = "foreign"
 MOST = 2.5  # logarithm of the largest likelihood ratio of one query
 LEAST = -3.0
-FLOOR = 24.0  # alerts at six tenths of it
+FLOOR = 24.0  # alerts at three quarters of it
 
 APART = 1.6  # median nearest-neighbour distances between two queries that are unrelated
 CROWD = 1.3  # likewise, below which one belongs to the crowd of the other

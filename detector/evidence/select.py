@@ -31,7 +31,7 @@ from detector.kernels import kernel
 NAME = "select"
 RATE_INNOCENT = 0.12
 RATE_ATTACK = 0.5
-FLOOR = 24.0  # alerts at six tenths of it
+FLOOR = 24.0  # alerts at three quarters of it
 
 FIRST = 64  # queries of a client, the only ones looked at
 WAIT = 8  # a query and those it is compared with

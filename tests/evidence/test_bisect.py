@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.evidence.bisect import BISECT_WEIGHTS, DEEP, GLANCE, bisection_depth, may_halve, on_line, record_depth
+from detector.evidence.bisect import BISECT_WEIGHTS, DEEP, GLANCE, PICTURE, bisection_depth, may_halve, on_line, record_depth
 from detector.features.anchors import SAMPLED
 
 Vector = npt.NDArray[np.float64]
@@ -18,12 +18,12 @@ NUMBERS = 20  # of a record, the other coordinates being codes
 class Search:
     """What a client asked so far, with the depth that each query was given; everything asked is near."""
 
-    def __init__(self, *, smooth: bool = False, table: bool = False, level: float = 0.0) -> None:
+    def __init__(self, *, smooth: int = 0, table: bool = False, level: float = 0.0) -> None:
         self.points: list[Vector] = []
         self.labels: list[int] = []
         self.margins: list[int] = []
         self.depths: list[int] = []
-        self.smooth = smooth
+        self.smooth = smooth  # how many values are sampled of a step that is a smooth function of them; 0 for other steps
         self.table = table
         self.level = level
 
@@ -36,7 +36,7 @@ class Search:
             away = [float(np.linalg.norm(point - other)) for other in self.points]
             nearest = np.argsort(away, kind="stable")[:8]
             gathered = np.array([self.points[i] for i in nearest], np.float32)
-            anchor = np.arange(SAMPLED, dtype=np.float64)
+            anchor = np.arange(self.smooth or SAMPLED, dtype=np.float64)
             step = anchor if self.smooth else np.random.default_rng(n).normal(size=SAMPLED)
             labels, order, depths = (
                 np.array(self.labels, np.int32),
@@ -209,17 +209,29 @@ def test_independent_queries_are_not() -> None:
     assert {search.ask(rng.normal(size=DIMENSION) * 100, int(rng.integers(2))) for _ in range(300)} == {0}
 
 
-def test_a_change_of_intensity_is_forgiven_until_it_is_deep() -> None:
-    """Steps that are a smooth function of brightness count only from the sixth halving on, and so never begin a chain."""
-    search = Search(smooth=True)
+def halved_smoothly(values: int) -> list[int]:
+    """Return the depths of a search along a step that is a smooth function of the values, of which so many are sampled."""
+    search = Search(smooth=values)
     first, second = ends(6)
     search.ask(first, 0)
     search.ask(second, 1)
     low, high = 0.0, 1.0
+    found = []
     for _ in range(DEEP):
         middle = (low + high) / 2
-        assert search.ask(first + middle * (second - first), int(middle > 0.3)) == 0
+        found.append(search.ask(first + middle * (second - first), int(middle > 0.3)))
         low, high = (low, middle) if middle > 0.3 else (middle, high)
+    return found
+
+
+def test_a_change_of_intensity_is_forgiven_until_it_is_deep() -> None:
+    """Steps that are a smooth function of brightness count only from the sixth halving on, and so never begin a chain."""
+    assert halved_smoothly(SAMPLED) == halved_smoothly(PICTURE) == [0] * DEEP
+
+
+def test_fewer_values_than_a_picture_has_are_not_forgiven() -> None:
+    """A dozen measurements have no brightness."""
+    assert halved_smoothly(PICTURE - 1) == list(range(1, DEEP + 1))
 
 
 def test_points_off_the_line_are_not_halvings() -> None:
