@@ -29,9 +29,10 @@ THROTTLE_SHARE = 1.25  # of the bar that alerts, for novelty
 LEAST_NOVELTY = 1.2
 UNCALIBRATED_NOVELTY = 3.0
 WAYS_TO_ALERT = 2  # of novelty, which share the budget
-# How much higher the score is that a tenth as many benign clients pass, where calibration cannot say.
-CONSTRUCTION_TAIL = 0.15
-NOVELTY_TAIL = 0.35
+# How much higher a score is that a tenth as many benign clients pass, where calibration cannot say. Evidence is the logarithm
+# of odds and falls off accordingly; for novelty it was measured, at the tenth and the hundredth part of the clients.
+EVIDENCE_TAIL = math.log(10.0)
+NOVELTY_TAIL = 0.55
 PATIENCE = 2
 
 
@@ -68,11 +69,11 @@ def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: fl
     """Return the score that at most a share `rate` of clients like the calibration clients pass.
 
     With m clients the k-th highest score is passed by a new client with probability k / (m + 1) (split conformal
-    prediction, Vovk et al., 2005). When even the highest score is passed more often than `rate` allows, it is raised by a share
-    `tail` for every power of ten that the calibration falls short: a judgement, not a guarantee.
+    prediction, Vovk et al., 2005). When even the highest score is passed more often than `rate` allows, it is raised by `tail`
+    for every power of ten that the calibration falls short: a judgement, not a guarantee.
 
-    >>> round(bar([3.0, 2.0, 1.0], 0.5, 0.15), 2), round(bar([3.0, 2.0, 1.0], 0.0025, 0.15), 2)
-    (2.0, 3.9)
+    >>> bar([3.0, 2.0, 1.0], 0.5, 0.4), bar([3.0, 2.0, 1.0], 0.0025, 0.4)
+    (2.0, 3.8)
     """
     ordered = sorted((float(score) for score in scores), reverse=True)
     if not ordered:
@@ -81,7 +82,7 @@ def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: fl
     rank = math.floor(rate * clients + 1e-9)
     if rank >= 1:
         return ordered[min(rank, len(ordered)) - 1]
-    return ordered[0] * (1.0 + tail * math.log10(1.0 / (rate * clients)))
+    return ordered[0] + tail * math.log10(1.0 / (rate * clients))
 
 
 def bars_for(
@@ -101,10 +102,10 @@ def bars_for(
         scores = channel_scores[:, j] if channel_scores is not None else np.zeros(0)
         if MAY_STOP[j]:
             limit.append(ALERT if scores.max(initial=0.0) > FLOORS[j] else BLOCK)
-            stop.append(max(float(FLOORS[j]), 1.2 * bar(scores, false_blocks, CONSTRUCTION_TAIL)))
+            stop.append(max(float(FLOORS[j]), 1.2 * bar(scores, false_blocks, EVIDENCE_TAIL)))
         else:
             limit.append(THROTTLE)
-            stop.append(max(float(FLOORS[j]), bar(scores, false_alerts, NOVELTY_TAIL) / ALERT_SHARE))
+            stop.append(max(float(FLOORS[j]), bar(scores, false_alerts, EVIDENCE_TAIL) / ALERT_SHARE))
     if novelty_scores is None:
         return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop), limit=tuple(limit))
     alert = max(LEAST_NOVELTY, bar(novelty_scores, false_alerts, NOVELTY_TAIL))

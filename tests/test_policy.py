@@ -30,7 +30,7 @@ from detector.policy import (
 
 scores = st.lists(st.floats(0, 1000), min_size=1, max_size=300)
 rates = st.floats(1e-8, 1.0)
-TAIL = 0.15
+TAIL = 0.15  # for every power of ten
 
 
 def test_the_two_ladders_are_one() -> None:
@@ -70,7 +70,7 @@ def test_the_share_of_new_clients_above_a_bar_is_the_budget() -> None:
 
 
 def test_a_budget_finer_than_the_calibration_raises_the_bar_beyond_it() -> None:
-    """A share above the highest score for every power of ten that is missing; nothing without calibration."""
+    """A step above the highest score for every power of ten that is missing; nothing without calibration."""
     calibration = [1.0] * 9
     assert bar(calibration, 0.1, TAIL) == 1.0
     assert bar(calibration, 0.01, TAIL) == pytest.approx(1.15)

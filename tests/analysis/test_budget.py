@@ -14,7 +14,7 @@ import detector
 from detector.analysis.budget import LADDER, trade_off
 from detector.errors import ConfigError, SourceError
 from detector.evidence.accumulate import CHANNELS
-from detector.policy import Terms, bars_for
+from detector.policy import ALERT_SHARE, BLOCK_SHARE, Terms, bars_for
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import Day
@@ -50,7 +50,7 @@ def test_bars_are_those_of_policy(day: "Day") -> None:
     assert list(table.index) == [*CHANNELS, "novelty"]
     assert list(table.loc["novelty", ["alert", "throttle"]]) == [found.alert, found.throttle]
     assert list(table.loc["offset", ["alert", "perturb", "block"]]) == pytest.approx(
-        [share * found.stop[0] for share in (0.6, 1.0, 1.5)]
+        [share * found.stop[0] for share in (ALERT_SHARE, 1.0, BLOCK_SHARE)]
     )
     novel = table[table["kind"] == "novelty"]
     assert novel[["perturb", "block"]].isna().all(axis=None)
