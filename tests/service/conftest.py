@@ -41,6 +41,7 @@ from detector.service.worker import Stage, Worker
 from detector.testing import traffic
 
 LIMIT_S = 300
+LAST_LINES = 30  # of what a worker said, where a test fails
 STEP_MS = 1000  # from one line of a log to the next, in the time of Kafka, as in that of the events
 PAST_MS = 3 * 3_600_000  # so long ago a log began
 NURSERY = """
@@ -196,11 +197,11 @@ class Process:
         wait_for(lambda: not self.alive, patience_s)
 
 
-def wait_for(condition: Callable[[], object], patience_s: float = 60.0) -> None:
-    """Return when the condition holds; fail when it does not in time."""
+def wait_for(condition: Callable[[], object], patience_s: float = 60.0, told: Callable[[], str] = str) -> None:
+    """Return when the condition holds; fail when it does not in time, with what is `told`."""
     until = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < until, "it did not come to that in time"
+        assert time.monotonic() < until, f"it did not come to that in time\n{told()}"
         time.sleep(0.05)
 
 
@@ -369,11 +370,15 @@ class Rig:
 
     def wait_done(self, patience_s: float = 200.0, *, stage: Stage = Stage.ALL) -> None:
         """Wait until everything written so far is through both stages, or one, and committed."""
-        wait_for(lambda: self.lag(stage) == 0, patience_s)
+        wait_for(lambda: self.lag(stage) == 0, patience_s, self.said)
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for anything else."""
-        wait_for(condition)
+        wait_for(condition, told=self.said)
+
+    def said(self) -> str:
+        """Return the last that each worker said."""
+        return "\n".join(line for process in self.processes for line in process.said().splitlines()[-LAST_LINES:])
 
     def forget_watchers(self) -> None:
         """Close what watches the lag: it would wait for a broker that a test is about to stop."""
@@ -386,7 +391,7 @@ class Rig:
 
     def wait_ended(self, process: Process) -> None:
         """Wait until a worker has ended by itself."""
-        wait_for(lambda: not process.alive)
+        wait_for(lambda: not process.alive, told=process.said)
 
     def expected(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
         """Return the alerts by id, and of each key the last decision, that one pass over each partition finds."""
