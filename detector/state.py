@@ -233,13 +233,13 @@ def load(data: bytes, layout: str, reference: str) -> ClientSnapshot:
         _refuse_version(data)
     if zlib.crc32(snapshot.row) != snapshot.check:
         raise SnapshotError(f"the snapshot of client {snapshot.client!r} is damaged: its check sum does not fit")
-    if snapshot.layout != layout:
-        raise SnapshotError("the snapshot was written with another layout of client state: start without saved state")
     if snapshot.reference != reference:
         raise SnapshotError(
             f"the snapshot of client {snapshot.client!r} was written under another baseline "
             f"({snapshot.reference}, now {reference}): its memory of queries has no meaning here"
         )
+    if snapshot.layout != layout:
+        raise SnapshotError("the snapshot was written with another layout of client state: start without saved state")
     return snapshot
 
 

@@ -7,8 +7,9 @@ of columns is kept when records with independent columns would often clash in it
 
 What a count of clashes is worth is a likelihood ratio. Its numerator are records made from the population's own columns, all
 of them independent or half of them from another record, as often one as the other. Its denominator are benign records under
-tables that have not seen them (four folds), and not of all clients together but, for each count, of those that go so far most
-often: a benign client with many odd records would gather evidence for ever.
+tables that have not seen them nor others of the same client (four folds of clients), since readings of one sensor tell about
+each other; and not of all clients together but, for each count, of those that go so far most often: a benign client with many
+odd records would gather evidence for ever.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ FOLDS = 4
 BY_CHANCE = 0.1  # of independent records may look edited, and as many mixed
 SHRINK = 20.0  # records of the whole population that stand beside a client's own
 UPPER = 0.98
+ALIKE = 0.8  # share of the clashing records among made-up ones, beyond which a benign client is no different
 LEAST_POWER = 0.05  # mean logarithm of the ratio over made-up records; below it they hardly differ from benign ones
 
 Floats = npt.NDArray[np.float32]
@@ -136,7 +138,7 @@ def fit_cooccurrence(vectors: Floats, categorical: Sequence[int], clients: Seque
     pairs = _pairs(counts, width)
     if len(pairs) == 0:
         return nothing_known()
-    fold = rng.permutation(len(known)) % FOLDS
+    fold = rng.permutation(int(owner.max()) + 1)[owner[asked[known]]] % FOLDS
     found = np.zeros(len(asked), np.int64)
     for part in range(FOLDS):
         unseen = fold[record] == part
@@ -350,6 +352,8 @@ def _clashes(bins: Places, pairs: npt.NDArray[np.int32], table: Floats) -> tuple
 def _worth(made: Places, found: Places, owner: npt.NDArray[np.integer]) -> Floats | None:
     """Return the likelihood ratio of each count, never falling with it, or None where made-up records hardly differ.
 
+    Nor do they where each benign client clashes with what the others ask about, as sensors do that wait in different states.
+
     `made` are the counts of made-up records, `found` (n,) those of benign ones of the clients `owner` (n,).
     """
     made, found = np.minimum(made, COUNTS - 1), np.minimum(found, COUNTS - 1)
@@ -362,6 +366,8 @@ def _worth(made: Places, found: Places, owner: npt.NDArray[np.integer]) -> Float
         hits = np.bincount(owner, weights=found >= k, minlength=len(asked))
         shares = (hits[some] + SHRINK * float(np.mean(found >= k))) / (asked[some] + SHRINK)
         reach[k] = min(reach[k - 1], max(float(np.quantile(shares, UPPER)), 1.0 / len(found)))
+    if reach[1] > ALIKE * (1.0 - numerator[0]):
+        return None
     denominator = reach[:-1] - reach[1:]
     ratio = np.maximum.accumulate((numerator + 1e-3) / (denominator + 1e-3))
     worth = np.exp(np.clip(np.log(ratio), LEAST, MOST))

@@ -112,8 +112,8 @@ class Reference:
 
     @property
     def table(self) -> bool:
-        """Whether columns have units of their own, as in a table, rather than one range, as pixels have."""
-        return len(self.categorical) > 0 or bool(np.any(self.scale != self.scale[0]))
+        """Whether each column means something of its own, as in a table, rather than a place among others, as a pixel does."""
+        return self.numbers > 0 or len(self.categorical) > 0
 
     @property
     def middle(self) -> Floats:
@@ -260,8 +260,9 @@ def fit_reference(
     """Fit a reference on benign queries of shape (n, dimension).
 
     `labels` is how many different labels the population was given; `seed` is the operator's secret; `common_scale` forces
-    one scale for all columns (True) or one for each (False), and by default is judged from the ranges. `clients` (n,) says
-    whose each query is; without it the channels `foreign` and `cooccur` stay silent.
+    one scale for all columns (True) or one for each (False), and by default is judged from the ranges. Columns of different
+    scales make a table, and so do up to 48 of one scale, unless it was forced: tables are often standardised before they reach
+    the model. `clients` (n,) says whose each query is; without it the channels `foreign` and `cooccur` stay silent.
 
     Raises `BaselineError` for fewer than 32 queries, or when no column varies.
     """
@@ -285,7 +286,8 @@ def fit_reference(
     variance = centered.var(axis=0, dtype=np.float64)
     if not np.any(variance > 0):
         raise BaselineError("all queries are the same: there is no input space to learn")
-    table = len(codes) > 0 or bool(np.any(scale != scale[0]))
+    few = common_scale is None and dimension <= SAMPLED
+    table = few or len(codes) > 0 or bool(np.any(scale != scale[0]))
     kept = _kept_numbers(variance[:dimension], numeric) if table else np.zeros(0, np.intp)
     projection, principal = _directions(centered, kept, rng)
     reduced = centered @ projection
@@ -472,10 +474,12 @@ def _directions(centered: Floats, kept: npt.NDArray[np.intp], rng: np.random.Gen
         projection[shared, own + np.arange(len(shared))] = 1.0
         return projection.astype(np.float32), width
     rest = centered[:, shared]
-    principal = min(PRINCIPAL * room // COORDINATES, len(centered) - 1)
+    principal = min(PRINCIPAL * room // COORDINATES, len(centered) - 1) if rest.any() else 0
     solver = "full" if len(shared) <= 512 else "randomized"
     seed = int(rng.integers(2**31))
-    axes = PCA(n_components=principal, svd_solver=solver, random_state=seed).fit(rest).components_
+    axes = np.zeros((0, len(shared)))
+    if principal > 0:  # what never varied has no directions of its own
+        axes = PCA(n_components=principal, svd_solver=solver, random_state=seed).fit(rest).components_
     sketch = rng.standard_normal((len(shared), room - principal)) / np.sqrt(room - principal)
     projection[shared, own : own + principal] = axes.T
     projection[shared, own + principal :] = sketch - axes.T @ (axes @ sketch)

@@ -108,6 +108,17 @@ def test_sliders_teach_nothing() -> None:
     assert np.mean(clashes(found, made_up) > 0) > 0.8 * np.mean(clashes(plain, made_up) > 0)
 
 
+def test_clients_that_differ_as_much_as_made_up_records_teach_nothing() -> None:
+    """Each sensor waits in a state of its own: to the tables of the others its readings clash as records that are made up."""
+    rng = np.random.default_rng(1)
+    owners = clients(3000, each=60)
+    state = np.repeat(rng.normal(size=(50, 2)), 60, axis=0)
+    readings = (state @ rng.normal(size=(2, 20)) + 0.02 * rng.normal(size=(3000, 20))).astype(np.float32)
+    assert fit_cooccurrence(readings[:600], (), owners[:600], seed=1).silent
+    mixed = rng.permutation(readings)
+    assert not fit_cooccurrence(mixed, (), owners, seed=1).silent
+
+
 def test_codes_and_numbers_are_put_into_bins(known: Cooccurrence) -> None:
     """Each code has a bin, commonest first; an unknown one and those beyond have the last; shares add up to 1."""
     at = known.columns.tolist().index(CATEGORICAL[0])

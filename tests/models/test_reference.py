@@ -108,6 +108,29 @@ def test_pixels_share_a_scale_and_columns_of_different_units_do_not() -> None:
     assert len(np.unique(forced.scale)) == 1
 
 
+def test_few_columns_are_a_table_though_they_share_a_range() -> None:
+    """A table that was standardised before it reached the model is one; pixels are more, and who forces a scale says so."""
+    standardised = np.random.default_rng(0).normal(size=(300, 9)).astype(np.float32)
+    table = fit_reference(standardised, 2, seed=0)
+    assert table.table
+    assert table.numbers == 9
+    assert len(np.unique(table.scale)) == 1
+    assert not fit_reference(standardised, 2, seed=0, common_scale=True).table
+    assert not fit_reference(digits(), 10, seed=0).table
+
+
+def test_columns_that_never_vary_have_no_directions() -> None:
+    """Columns beyond those that are kept may all be constant; a query that moves one of them still lies apart."""
+    X = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
+    X[:, 16:] = 3.0
+    reference = fit_reference(X, 2, seed=0)
+    moved = X[:2].copy()
+    moved[1] = moved[0]
+    moved[1, 30] += 1.0
+    one, other = reference.reduce(moved).z.astype(np.float64) * reference.quantum
+    assert np.linalg.norm(one - other) > 0.02
+
+
 def test_sampled_columns_are_secret_and_vary() -> None:
     """Another seed remembers other columns; columns that never vary are not worth remembering."""
     X = np.random.default_rng(0).random((200, 90)).astype(np.float32)
