@@ -32,7 +32,7 @@ WAYS_TO_ALERT = 2  # of novelty, which share the budget
 # How much higher a score is that a tenth as many benign clients pass, where calibration cannot say. Evidence is the logarithm
 # of odds and falls off accordingly; for novelty it was measured, at the tenth and the hundredth part of the clients.
 EVIDENCE_TAIL = math.log(10.0)
-NOVELTY_TAIL = 0.55
+NOVELTY_TAIL = 0.4
 PATIENCE = 2
 
 
