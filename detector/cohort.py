@@ -24,6 +24,7 @@ from detector.evidence.cooccur import update_together
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
 from detector.features.anchors import RING
+from detector.features.checksums import weights_of
 from detector.features.coverage import LABELS, place_labels, update_coverage
 from detector.features.distances import WINDOW
 from detector.features.memory import observe
@@ -92,6 +93,7 @@ class Cohort:
         self.model = model
         self.reference = reference
         self._middle = reference.middle
+        _, self._keys = weights_of(reference.dimension if reference.summed else 0)
         self.novelty = novelty
         self.max_clients = max_clients
         self.judge = judge
@@ -99,7 +101,7 @@ class Cohort:
         self._observer = observer
         capacity = min(SMALLEST, max_clients)
         sizes = {} if anchors is None else {"anchors": anchors}
-        self.columns = Columns(capacity, window=window, table=reference.table, **sizes)
+        self.columns = Columns(capacity, window=window, table=reference.table, summed=reference.summed, **sizes)
         self._ring = RING if anchors is None else anchors
         self._slots: dict[str, int] = {}
         self._names: list[str | None] = []
@@ -286,6 +288,9 @@ class Cohort:
             self._ring,
             self._coefficients,
             columns.selection,
+            columns.checksums,
+            reduced.sums,
+            self._keys,
             reduced.energy,
             reference.kinship,
             self._middle,

@@ -20,9 +20,10 @@ from detector.evidence import accumulate, cooccur, select
 from detector.evidence.accumulate import CHANNELS, Evidence
 from detector.evidence.cooccur import Together
 from detector.evidence.select import Selection
-from detector.features import NAMES, admission, coverage, distances, memory, outputs, rate
+from detector.features import NAMES, admission, checksums, coverage, distances, memory, outputs, rate
 from detector.features.admission import Admission
 from detector.features.anchors import ANCHORS
+from detector.features.checksums import Checksums
 from detector.features.coverage import Coverage
 from detector.features.memory import Memory
 from detector.features.outputs import Outputs
@@ -77,21 +78,33 @@ PER_ANCHOR = {
     "margin": 0,
     "crowd": 0,
     "shown": 0,
+    "total": 0,
+    "weighed": 0,
+    "run": 0,
 }  # which axis of a row counts the anchors
 
 
 class Columns:
     """The arrays of all families for `capacity` clients.
 
-    What only a `table` shows, and what only other inputs show, has rows only there.
+    What only a `table` shows, what only other inputs show, and what is only remembered `summed` has rows only there.
     Untouched rows cost address space only: the operating system gives them memory when a client first uses them.
     """
 
-    def __init__(self, capacity: int, *, anchors: int = ANCHORS, window: int = distances.WINDOW, table: bool = False) -> None:
-        shapes = dict(memory.LAYOUT)
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        anchors: int = ANCHORS,
+        window: int = distances.WINDOW,
+        table: bool = False,
+        summed: bool = False,
+    ) -> None:
+        shapes, sums = dict(memory.LAYOUT), dict(checksums.LAYOUT)
         for name, axis in PER_ANCHOR.items():
-            kind, shape = shapes[name]
-            shapes[name] = (kind, (*shape[:axis], anchors, *shape[axis + 1 :]))
+            columns = shapes if name in shapes else sums
+            kind, shape = columns[name]
+            columns[name] = (kind, (*shape[:axis], anchors, *shape[axis + 1 :]))
         shapes["window"] = ("f4", (window,))
         self.capacity = capacity
         self.admission = Admission(**_zeros(admission.LAYOUT, capacity))
@@ -99,11 +112,12 @@ class Columns:
         self.coverage = Coverage(**_zeros(coverage.LAYOUT, capacity))
         self.memory = Memory(**_zeros(shapes, capacity))
         self.selection = Selection(**_zeros(select.LAYOUT, 0 if table else capacity))
+        self.checksums = Checksums(**_zeros(sums, capacity if summed else 0))
         self.outputs = Outputs(**_zeros(outputs.LAYOUT, capacity))
         self.together = Together(**_zeros(cooccur.LAYOUT, capacity if table else 0))
         self.evidence = Evidence(**_zeros(accumulate.LAYOUT, capacity))
         self.standing = Standing(**_zeros(STANDING, capacity))
-        self._used = (*FAMILIES, "together" if table else "selection")
+        self._used = (*FAMILIES, "together" if table else "selection", *(("checksums",) if summed else ()))
         digest = hashlib.sha256()
         for name, array in self._named():
             digest.update(f"{name}{array.dtype.str}{array.shape[1:]};".encode())
@@ -188,7 +202,7 @@ class Columns:
 def _anchor_axis(name: str) -> int | None:
     """Return which axis of a row of this column counts the anchors; None where none does."""
     family, _, column = name.partition(".")
-    return PER_ANCHOR.get(column) if family == "Memory" else None
+    return PER_ANCHOR.get(column) if family in {"Memory", "Checksums"} else None
 
 
 def _part(name: str, slots: npt.NDArray[np.integer], anchors: slice) -> tuple[Any, ...]:

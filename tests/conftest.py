@@ -39,8 +39,10 @@ HOUR_MS = 3_600_000
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Name what failed in the last lines of all: the comparisons before them can be longer than what is kept of a log."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
     for outcome in ("failed", "error"):
-        for report in reporter.stats.get(outcome, ()) if reporter else ():
+        for report in reporter.stats.get(outcome, ()):
             reporter.write_line(f"{outcome}: {report.nodeid}")
 
 

@@ -120,6 +120,7 @@ def test_the_row_of_a_client_is_bounded() -> None:
     """Ten kilobytes hold a client, an id of ordinary length and its entries in tables included."""
     rows = Columns(1).bytes_per_client
     assert rows + sys.getsizeof("a-client-id-of-ordinary-length-0123456789") + 500 <= BYTES_PER_CLIENT
+    assert Columns(1, summed=True).bytes_per_client <= BYTES_PER_CLIENT
 
 
 def test_memory_per_client_is_bounded(generated_baseline: Baseline) -> None:

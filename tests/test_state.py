@@ -16,12 +16,12 @@ from detector.state import PER_ANCHOR, SNAPSHOT_VERSION, ClientSnapshot, Columns
 
 def filled(capacity: int, seed: int, held: int) -> Columns:
     """Return columns with noise in every byte, except that anchors beyond `held` are empty, as they are in life."""
-    columns = Columns(capacity)
+    columns = Columns(capacity, summed=True)
     rng = np.random.default_rng(seed)
     for name, array in columns._named():
         array[...] = np.frombuffer(rng.bytes(array.nbytes), array.dtype).reshape(array.shape)
         family, _, column = name.partition(".")
-        if family == "Memory" and column in PER_ANCHOR:
+        if family in {"Memory", "Checksums"} and column in PER_ANCHOR:
             array[(slice(None),) * (1 + PER_ANCHOR[column]) + (slice(held, None),)] = 0
     columns.memory.held[:] = held
     return columns
@@ -51,7 +51,7 @@ def test_a_row_survives_packing(seed: int, held: int) -> None:
 @given(st.lists(st.integers(0, ANCHORS), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_rows_packed_together_are_those_packed_alone(held: list[int], random: Random) -> None:
     """Rows with all numbers of anchors, in any order, become the same bytes, and from them the same rows."""
-    columns = Columns(len(held))
+    columns = Columns(len(held), summed=True)
     for slot, count in enumerate(held):
         for (_, into), (_, noise) in zip(columns._named(), filled(1, slot, count)._named(), strict=True):
             into[slot] = noise[0]
@@ -76,7 +76,7 @@ def test_bytes_of_another_length_are_refused(change: bytes) -> None:
     """One byte less or more cannot be this layout."""
     (row,) = packed(filled(1, 1, 7), 0)
     with pytest.raises(SnapshotError, match=r"cut off|longer"):
-        Columns(1).unpack(np.array([0]), [row + change if change else row[:-1]])
+        Columns(1, summed=True).unpack(np.array([0]), [row + change if change else row[:-1]])
 
 
 @pytest.mark.parametrize("row", [b"", b"\x07", b"\xff\xff" + bytes(9000)])
@@ -105,6 +105,7 @@ def test_the_layout_tells_other_columns_apart() -> None:
     assert Columns(1, anchors=32).layout != Columns(1).layout
     assert Columns(1, window=10).layout != Columns(1).layout
     assert Columns(1, table=True).layout != Columns(1).layout
+    assert Columns(1, summed=True).layout != Columns(1).layout
 
 
 def test_snapshots_carry_no_code() -> None:

@@ -34,7 +34,8 @@ FLATTEST = 1.28  # kurtosis: 1 for steps of one size up and down, 1.8 for sizes 
 FLATTEST_MORE = 0.00375  # a little more for each value, as chance evens out
 UNCLIPPED_EQUAL = 0.65  # share of the steps that no end of the range cut short; a fade moves greys by uneven amounts
 KNOWN = 0.8  # share of the steps that end on a value which the anchor has elsewhere
-ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes
+ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes,
+ROUNDINGS_FEW = 10.0  # and more so where fewer than EVEN values moved: a few are soon alike
 
 
 @kernel
@@ -79,7 +80,8 @@ def is_flat_offset(delta, anchor, distance, rounding, grain, lowest, highest):
         if size > MOVED:
             moved += 1
             up += value > 0.0
-    if moved < 6 or largest >= LARGEST or largest <= max(GRAINS * grain, ROUNDINGS * rounding):
+    roundings = ROUNDINGS if moved >= EVEN else ROUNDINGS_FEW
+    if moved < 6 or largest >= LARGEST or largest <= max(GRAINS * grain, roundings * rounding):
         return False
     room = np.float32(largest / rounding + 1.0)
     equal = 0

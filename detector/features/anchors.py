@@ -39,6 +39,9 @@ def place_for(
     margin_of,
     crowd_of,
     shown_of,
+    total_of,
+    weighed_of,
+    run_of,
     held_of,
     stored_of,
     s,
@@ -74,6 +77,10 @@ def place_for(
     margin_of[s, to] = margin_of[s, at]
     crowd_of[s, to] = crowd_of[s, at]
     shown_of[s, to] = shown_of[s, at]
+    if total_of.shape[0] > 0:
+        total_of[s, to] = total_of[s, at]
+        weighed_of[s, to] = weighed_of[s, at]
+        run_of[s, to] = run_of[s, at]
     held_of[s] = max(held_of[s], to + 1)
     return at
 

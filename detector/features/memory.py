@@ -9,6 +9,7 @@ traffic returns to them.
 An anchor has two views of a query: `z`, 16-bit coordinates after projection (distances survive), and `c`, raw coordinates in
 8 bits sampled by a secret seed (flatness of a step does not survive projection). Integers make every distance the same on
 every machine, and a difference of near duplicates is exact, where the usual trick with norms in 32-bit floats loses it.
+Where the sample leaves values out, two checksums of all of them say which value moved alone (see `checksums`).
 
 Features, all distances in units of the population's median nearest-neighbour distance:
 
@@ -57,6 +58,7 @@ from detector.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
 from detector.evidence.select import FIRST, apart, judge_selection, weigh
 from detector.evidence.sens import compares, is_steep
+from detector.evidence.single import halved, is_level, is_single_probe, nearest_single, resembles
 from detector.features.anchors import (
     ACCEPTED,
     ANCHORS,
@@ -220,6 +222,9 @@ def observe(
     ring,
     coefficients,
     selection,
+    checksums,
+    sums,
+    weight_keys,
     energy,
     kinship,
     middle,
@@ -241,8 +246,10 @@ def observe(
     `c` into value ranges; `c_lowest` and `c_highest` are the ends of the value range in the latter; `grain` is the size of one
     level of the population's values, in value ranges; `c_variance` (samples,) their variance; `usual` and `spread` are those of
     `structure`, NaN where they are not known. In tables the first `numbers` coordinates are numeric columns, whose levels are
-    `level` (coordinates,) apart. `selection` is the state of the channel `select`, `energy` (events,) the squared lengths of
-    the queries; `kinship` and `middle` make more exact distances of the integers, and `neighbour` says which are large.
+    `level` (coordinates,) apart. `selection` is the state of the channel `select`, `checksums` that of the checksums and `sums`
+    (events, 2) those of the queries, both without rows where none are kept; `weight_keys` (dimension,) are their weights' bits
+    read backwards. `energy` (events,) are the squared lengths of the queries; `kinship` and `middle` make more exact distances
+    of the integers, and `neighbour` says which are large.
     """
     # A function called with the whole tuple would count references to all of its arrays, for every query.
     (
@@ -274,6 +281,8 @@ def observe(
         class_bar_of,
     ) = state
     energy_of, gap_of, widest_of, closest_of, nearer_of = selection
+    total_of, weighed_of, run_of, moved_of, moved_by_of, singles_of = checksums
+    summed = total_of.shape[0] > 0
     coordinates = z_of.shape[1]
     capacity = z_of.shape[2]
     sampled = c_of.shape[2]
@@ -328,12 +337,15 @@ def observe(
                     for j in range(sampled):
                         if c_of[s, m, j] != c[i, j]:
                             repeat[i] = False
+                    if summed and (total_of[s, m] != sums[i, 0] or weighed_of[s, m] != sums[i, 1]):
+                        repeat[i] = False
             repeats_of[s] += repeat[i]
 
         if not repeat[i]:
             depth = 0
             crowd = 0
             shown = 0
+            run = 0
             margin = np.float32(np.nan)
             if not np.isnan(confidence[i]):
                 margin = np.log(max(confidence[i], np.float32(1e-6))) - np.log(max(runner_up[i], np.float32(1e-6)))
@@ -397,6 +409,30 @@ def observe(
                     shown += 1
                     if nearest < CROWD:
                         shown_of[s, a] = shown
+                single = -1
+                flickers = False
+                if summed and resembles(c_of[s], c[i], best[:found], newest_of[s]):
+                    single, lone, steps, run = nearest_single(total_of[s], weighed_of[s], run_of[s], held, sums[i], weight_keys)
+                    flickers = single >= 0 and is_level(steps, grain)
+                    if single >= 0 and not flickers:
+                        if is_single_probe(
+                            total_of[s],
+                            weighed_of[s],
+                            held,
+                            single,
+                            lone,
+                            steps,
+                            run,
+                            moved_of[s],
+                            moved_by_of[s],
+                            np.int64(singles_of[s]),
+                            weight_keys,
+                        ):
+                            ratio[i, PROBE] = CONSTRUCTED[PROBE]
+                            mark_of[s, single] |= USED
+                        moved_of[s, singles_of[s] % SIZES] = lone + 1
+                        moved_by_of[s, singles_of[s] % SIZES] = abs(steps)
+                        singles_of[s] += 1
                 one = -1
                 other = -1
                 halves = numbers > 0 or may_halve(query, z_of[s], best[:found], squares, label_of[s], toward, tolerance)
@@ -428,8 +464,14 @@ def observe(
                         delta,
                         c_of[s, a, :measured],
                         tolerance,
-                        is_unseen(largest_move(delta)[1], length, c_unit, dimension),
+                        single < 0 and is_unseen(largest_move(delta)[1], length, c_unit, dimension),
                     )
+                if single >= 0:
+                    exact, end = halved(
+                        total_of[s], weighed_of[s], label_of[s], depth_of[s], held, sums[i], single, lone, steps, weight_keys
+                    )
+                    if exact > depth:
+                        depth, one, other = exact, single, end
                 weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
                 if weight > 0.0:
                     ratio[i, BISECT] = weighted(BISECT, weight)
@@ -453,7 +495,7 @@ def observe(
                     if is_record_probe(query, z_of[s], held, a, numbers, level, variance):
                         ratio[i, PROBE] = CONSTRUCTED[PROBE]
                         mark_of[s, a] |= USED
-                elif nearest < PROBE_CLOSE and moved_values(delta, 0.5 * c_unit) <= PROBE_MOVED:
+                elif (single < 0 or flickers) and nearest < PROBE_CLOSE and moved_values(delta, 0.5 * c_unit) <= PROBE_MOVED:
                     value, size = largest_move(delta)
                     if not is_one_level(size, grain):
                         alike = in_series(value, size, length, values_of[s], sizes_of[s], c_unit, grain)
@@ -520,6 +562,9 @@ def observe(
                 margin_of,
                 crowd_of,
                 shown_of,
+                total_of,
+                weighed_of,
+                run_of,
                 held_of,
                 stored_of,
                 s,
@@ -537,6 +582,10 @@ def observe(
             margin_of[s, at] = NO_MARGIN if np.isnan(margin) else np.int16(min(np.rint(margin * MARGIN_LEVELS), 32767.0))
             crowd_of[s, at] = crowd
             shown_of[s, at] = shown
+            if summed:
+                total_of[s, at] = sums[i, 0]
+                weighed_of[s, at] = sums[i, 1]
+                run_of[s, at] = run
             newest_of[s] = at
             stored_of[s] += 1
             held_of[s] = max(held, at + 1, np.int64(held_of[s]))

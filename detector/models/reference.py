@@ -28,6 +28,7 @@ from detector.errors import BaselineError
 from detector.evidence.foreign import APART, PAIRS, spread_of_difference
 from detector.evidence.select import FIRST, LAYOUT, RATE_INNOCENT, Selection, apart, judge_selection, weigh
 from detector.features.anchors import COORDINATES, SAMPLED
+from detector.features.checksums import add_up, weights_of
 from detector.features.coverage import PLANES, WORDS
 from detector.kernels import kernel
 from detector.models import cooccurrence
@@ -116,6 +117,11 @@ class Reference:
         return self.numbers > 0 or len(self.categorical) > 0
 
     @property
+    def summed(self) -> bool:
+        """Whether queries are remembered with checksums, since not all of their values are sampled."""
+        return not self.table and self.dimension > len(self.sampled)
+
+    @property
     def middle(self) -> Floats:
         """The population's mean (SAMPLED,) of the sampled values, in their integer steps."""
         middle = np.zeros(SAMPLED, np.float32)
@@ -157,14 +163,18 @@ class Reference:
             landmark,
             energy,
         )
-        return Reduced(z, c, cell, off, landmark, energy)
+        sums = np.empty((n if self.summed else 0, 2), np.uint32)
+        if self.summed:
+            add_up(encoded, weights_of(self.dimension)[0], sums)
+        return Reduced(z, c, cell, off, landmark, energy, sums)
 
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
     """Reduced queries: `z` and `c` for the memory, `cell`, `off` and `landmark` for coverage; n entries each.
 
-    `energy` is the squared distance from the population's center, before anything was left out.
+    `energy` is the squared distance from the population's center, before anything was left out; `sums` (n, 2) are the
+    checksums, without rows where none are kept.
     """
 
     z: npt.NDArray[np.int16]
@@ -173,6 +183,7 @@ class Reduced:
     off: Floats
     landmark: Floats
     energy: Floats
+    sums: npt.NDArray[np.uint32]
 
 
 def encode(vectors: Floats, offset: Floats, scale: Floats, categorical: npt.NDArray[np.int32], categories: Floats) -> Floats:

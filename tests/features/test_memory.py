@@ -30,6 +30,8 @@ from detector.evidence.select import LAYOUT as SELECTION
 from detector.evidence.select import Selection
 from detector.features import MEMORY as FIRST
 from detector.features.anchors import ACCEPTED, ANCHORS, COORDINATES, RING, SAMPLED, USED
+from detector.features.checksums import LAYOUT as CHECKSUMS
+from detector.features.checksums import Checksums
 from detector.features.distances import WINDOW
 from detector.features.memory import LAYOUT, NAMES, NEAR, Memory, observe
 from detector.features.normality import shapiro_coefficients
@@ -114,6 +116,9 @@ def shown(
         RING,
         coefficients,
         Selection(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in SELECTION.items()}),
+        Checksums(**{name: np.zeros((0, *shape), kind) for name, (kind, shape) in CHECKSUMS.items()}),
+        np.zeros((0, 2), np.uint32),
+        np.zeros(0, np.uint32),
         np.zeros(n, np.float32),
         np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
         np.zeros(SAMPLED, np.float32),
