@@ -46,6 +46,8 @@ def von_neumann_ratio(delta, anchor):
     near 0 where the step is a smooth function of brightness.
     """
     n = delta.shape[0]
+    if n == 0:
+        return 0.0
     order = np.empty(n, np.int64)
     for j in range(n):
         k = j

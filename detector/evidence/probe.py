@@ -56,7 +56,9 @@ def moved_values(delta, resolution):
 
 @kernel
 def largest_move(delta):
-    """Return which sampled value moved most, and how far."""
+    """Return which sampled value moved most, and how far; of a table of codes, none is sampled."""
+    if delta.shape[0] == 0:
+        return 0, np.float32(0.0)
     largest = 0
     for j in range(delta.shape[0]):
         if abs(delta[j]) > abs(delta[largest]):

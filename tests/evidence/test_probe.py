@@ -11,6 +11,7 @@ from detector.evidence.probe import (
     is_one_level,
     is_probe,
     is_record_probe,
+    largest_move,
     moved_values,
 )
 
@@ -144,3 +145,9 @@ def test_one_coarse_level_is_no_probe() -> None:
     assert not is_one_level(1 / 128, 1 / 16)
     assert not is_one_level(1 / 255, 1 / 255)
     assert not is_one_level(1 / 16, 0.0)
+
+
+def test_nothing_moves_where_nothing_is_sampled() -> None:
+    """Of a table of codes there are no sampled values."""
+    assert largest_move(np.array([0.1, -0.3, 0.2], np.float32)) == (1, np.float32(0.3))
+    assert largest_move(np.empty(0, np.float32)) == (0, 0.0)
