@@ -1,5 +1,6 @@
-"""Compiled code is kept on disk, and never outlives its source."""
+"""Compiled code is kept on disk, never outlives its source, and stays within its arrays."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,19 @@ import pytest
 
 from detector import kernels
 from detector.kernels import cache_folder, kernel
+
+WITH_BOUNDS = ("tests/test_engine_inputs.py", "tests/test_engine_repeats.py", "tests/features/test_checksums.py")
+
+BEYOND = """
+import numpy as np
+from detector.kernels import kernel
+
+@kernel
+def sixth(x):
+    return x[5]
+
+sixth(np.zeros(2))
+"""
 
 
 @pytest.fixture
@@ -91,3 +105,31 @@ def test_machine_code_is_taken_from_the_folder(tmp_path: Path) -> None:
     first = run()
     assert first
     assert run() == first
+
+
+@pytest.mark.slow
+def test_no_kernel_reads_beyond_its_arrays(tmp_path: Path) -> None:
+    """What nobody checks in compiled code is checked here: all habits, repeats, codes, and inputs of every hard kind."""
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *WITH_BOUNDS],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-3000:]
+
+
+def test_a_kernel_that_reads_beyond_its_array_is_found(tmp_path: Path) -> None:
+    """The check is there at all."""
+    lost = tmp_path / "lost.py"
+    lost.write_text(BEYOND)
+    told = subprocess.run(
+        [sys.executable, lost],
+        env=os.environ | {"NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "IndexError" in told.stderr

@@ -58,7 +58,7 @@ def test_asked_while_partitions_are_paused_and_the_broker_is_silent(
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what memory a process has")
 def test_an_outage_fills_no_memory(rig_at: Callable[..., Any], restartable_broker: LocalBroker) -> None:
     """While the broker is away, in the middle of a log of large records, neither memory nor threads grow with the attempts."""
-    rig = rig_at(restartable_broker.bootstrap)
+    rig = rig_at(restartable_broker.bootstrap, session_seconds=6.0)
     rng = np.random.default_rng(0)
     events = Events("wide")
     lines = [events.line(f"client-{i % 20}", rng.random(500).tolist(), 1) for i in range(3000)]
