@@ -16,7 +16,7 @@ from detector.redteam.registry import ATTACKS, profiles_of
 from detector.redteam.sessions import Disguise
 
 COVERS = (0.5, 0.75, 0.9, 0.95)
-ACCOUNTS = (5, 20, 100)
+ACCOUNTS = (5, 20, 100, 400)
 LONG = 2000  # queries of a thief who hides most of them, or shares them among accounts
 COVERED_IMAGE = (
     "jbda",
