@@ -20,12 +20,12 @@ from detector.evidence import accumulate, cooccur, select
 from detector.evidence.accumulate import CHANNELS, Evidence
 from detector.evidence.cooccur import Together
 from detector.evidence.select import Selection
-from detector.features import NAMES, admission, checksums, coverage, distances, memory, outputs, rate
+from detector.features import NAMES, admission, checksums, coverage, distances, outputs, rate
 from detector.features.admission import Admission
-from detector.features.anchors import ANCHORS
+from detector.features.anchors import ANCHORS, Memory
+from detector.features.anchors import LAYOUT as REMEMBERED
 from detector.features.checksums import Checksums
 from detector.features.coverage import Coverage
-from detector.features.memory import Memory
 from detector.features.outputs import Outputs
 from detector.features.rate import Rate
 
@@ -100,7 +100,7 @@ class Columns:
         table: bool = False,
         summed: bool = False,
     ) -> None:
-        shapes, sums = dict(memory.LAYOUT), dict(checksums.LAYOUT)
+        shapes, sums = dict(REMEMBERED), dict(checksums.LAYOUT)
         for name, axis in PER_ANCHOR.items():
             columns = shapes if name in shapes else sums
             kind, shape = columns[name]

@@ -209,3 +209,20 @@ def is_level(size, grain):
         return False
     levels = abs(size) / STEPS / grain
     return abs(levels - 1.0) < ABOUT or (levels < FEW + ABOUT and abs(levels - np.rint(levels)) < EXACT)
+
+
+@kernel
+def judge_single(c, sampled, near, newest, total, weighed, run, held, sums, values, sizes, singles, keys, grain):
+    """Return (anchor, value, size, run, flickers, probes): the single change that leads to the query, and what it is.
+
+    The first three are as in `resembles`, `sampled` being its `values`; for the others see `nearest_single` and `in_walk`. It
+    `flickers` by few levels of `grain` value ranges, or `probes`, or neither.
+    """
+    if not resembles(c, sampled, near, newest):
+        return -1, 0, 0, 0, False, False
+    anchor, value, size, led = nearest_single(total, weighed, run, held, sums, keys)
+    flickers = anchor >= 0 and is_level(size, grain)
+    probes = False
+    if anchor >= 0 and not flickers:
+        probes = is_single_probe(total, weighed, held, anchor, value, size, led, values, sizes, singles, keys)
+    return anchor, value, size, led, flickers, probes

@@ -1,12 +1,18 @@
-"""Anchors: which earlier queries of a client are kept, and which of them are nearest.
+"""Anchors: which earlier queries of a client are kept and what of them, and which are nearest.
 
 The latest fresh queries lie in a ring; of those that the ring displaced, a uniform sample is kept (reservoir sampling, Vitter,
 1985), where anchors that were used to construct a later query go before others: a thief under cover traffic returns to them.
 Chance comes from a seed and a counter, so that the same stream always keeps the same queries.
 """
 
-import numpy as np
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from detector.evidence.probe import SIZES
+from detector.features.coverage import LABELS
+from detector.features.distances import WINDOW
 from detector.kernels import kernel
 
 COORDINATES = 24
@@ -17,6 +23,71 @@ NEIGHBOURS = 8
 GROUPS = 8  # of anchors, while the nearest are chosen
 TAKEN = 1 << 62
 ACCEPTED, USED = 1, 2  # bits of `mark`
+
+LAYOUT = {
+    "z": ("i2", (COORDINATES, ANCHORS)),
+    "c": ("u1", (ANCHORS, SAMPLED)),
+    "label": ("i4", (ANCHORS,)),
+    "order": ("u4", (ANCHORS,)),
+    "depth": ("u1", (ANCHORS,)),
+    "mark": ("u1", (ANCHORS,)),
+    "margin": ("i2", (ANCHORS,)),
+    "crowd": ("u1", (ANCHORS,)),
+    "shown": ("u1", (ANCHORS,)),
+    "held": ("u2", ()),
+    "stored": ("u4", ()),
+    "newest": ("u2", ()),
+    "values": ("u1", (SIZES,)),
+    "sizes": ("u1", (SIZES,)),
+    "sized": ("u4", ()),
+    "window": ("f4", (WINDOW,)),
+    "window_count": ("u4", ()),
+    "near": ("u4", ()),
+    "repeats": ("u4", ()),
+    "step_mean": ("f4", ()),
+    "structure": ("f4", ()),
+    "structure_count": ("u4", ()),
+    "class_count": ("u4", (LABELS,)),
+    "class_sum": ("f8", (LABELS,)),
+    "class_square": ("f8", (LABELS,)),
+    "class_bar": ("f4", (LABELS,)),
+}
+
+
+class Memory(NamedTuple):
+    """Per client: the anchors, and the distances found so far.
+
+    `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a label: how many
+    distances its members were accepted with, their sum and sum of squares, and the bar that a distance must pass to be
+    accepted (its published name is T, and it never falls).
+    """
+
+    z: npt.NDArray[np.int16]
+    c: npt.NDArray[np.uint8]
+    label: npt.NDArray[np.int32]
+    order: npt.NDArray[np.uint32]
+    depth: npt.NDArray[np.uint8]
+    mark: npt.NDArray[np.uint8]
+    margin: npt.NDArray[np.int16]
+    crowd: npt.NDArray[np.uint8]
+    shown: npt.NDArray[np.uint8]
+    held: npt.NDArray[np.uint16]
+    stored: npt.NDArray[np.uint32]
+    newest: npt.NDArray[np.uint16]
+    values: npt.NDArray[np.uint8]
+    sizes: npt.NDArray[np.uint8]
+    sized: npt.NDArray[np.uint32]
+    window: npt.NDArray[np.float32]
+    window_count: npt.NDArray[np.uint32]
+    near: npt.NDArray[np.uint32]
+    repeats: npt.NDArray[np.uint32]
+    step_mean: npt.NDArray[np.float32]
+    structure: npt.NDArray[np.float32]
+    structure_count: npt.NDArray[np.uint32]
+    class_count: npt.NDArray[np.uint32]
+    class_sum: npt.NDArray[np.float64]
+    class_square: npt.NDArray[np.float64]
+    class_bar: npt.NDArray[np.float32]
 
 
 @kernel

@@ -30,10 +30,7 @@ What they see: queries made from earlier ones, sweeps, synthetic neighbours. Wha
 nothing but near duplicates and a retrying client has the lowest W of all, so none of them stops a client.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from detector.evidence import aim, dwell, probe
 from detector.evidence.accumulate import (
@@ -53,26 +50,22 @@ from detector.evidence.accumulate import (
 from detector.evidence.aim import aims_at_other
 from detector.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, is_unseen, may_halve, record_depth
 from detector.evidence.dwell import dwells
-from detector.evidence.foreign import APART, CROWD, EDITED, MOST_PER_CROWD, PAIRS, foreign_ratio, spread_of_difference
+from detector.evidence.foreign import CROWD, EDITED, MOST_PER_CROWD, foreign_ratio
 from detector.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
 from detector.evidence.select import FIRST, apart, judge_selection, weigh
 from detector.evidence.sens import compares, is_steep
-from detector.evidence.single import halved, is_level, is_single_probe, nearest_single, resembles
+from detector.evidence.single import halved, judge_single
 from detector.features.anchors import (
     ACCEPTED,
-    ANCHORS,
-    COORDINATES,
     GROUPS,
     NEIGHBOURS,
-    SAMPLED,
     USED,
     choose_nearest,
-    mix,
     place_for,
 )
-from detector.features.coverage import LABELS
-from detector.features.distances import WINDOW, accept, describe_distances
+from detector.features.distances import accept, describe_distances
+from detector.features.structure import compare_structure
 from detector.kernels import kernel
 
 NAMES = (
@@ -93,95 +86,6 @@ NO_MARGIN = -32768
 AIM_CLOSE, AIM_FAR, AIM_UNDECIDED, AIM_SMOOTH = aim.CLOSE, aim.FAR, aim.UNDECIDED, aim.SMOOTH
 PROBE_CLOSE, PROBE_MOVED = probe.CLOSE, probe.MOST_MOVED
 DWELL_UNDECIDED = dwell.UNDECIDED
-
-LAYOUT = {
-    "z": ("i2", (COORDINATES, ANCHORS)),
-    "c": ("u1", (ANCHORS, SAMPLED)),
-    "label": ("i4", (ANCHORS,)),
-    "order": ("u4", (ANCHORS,)),
-    "depth": ("u1", (ANCHORS,)),
-    "mark": ("u1", (ANCHORS,)),
-    "margin": ("i2", (ANCHORS,)),
-    "crowd": ("u1", (ANCHORS,)),
-    "shown": ("u1", (ANCHORS,)),
-    "held": ("u2", ()),
-    "stored": ("u4", ()),
-    "newest": ("u2", ()),
-    "values": ("u1", (SIZES,)),
-    "sizes": ("u1", (SIZES,)),
-    "sized": ("u4", ()),
-    "window": ("f4", (WINDOW,)),
-    "window_count": ("u4", ()),
-    "near": ("u4", ()),
-    "repeats": ("u4", ()),
-    "step_mean": ("f4", ()),
-    "structure": ("f4", ()),
-    "structure_count": ("u4", ()),
-    "class_count": ("u4", (LABELS,)),
-    "class_sum": ("f8", (LABELS,)),
-    "class_square": ("f8", (LABELS,)),
-    "class_bar": ("f4", (LABELS,)),
-}
-
-
-class Memory(NamedTuple):
-    """Per client: the anchors, and the distances found so far.
-
-    `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a label: how many
-    distances its members were accepted with, their sum and sum of squares, and the bar that a distance must pass to be
-    accepted (its published name is T, and it never falls).
-    """
-
-    z: npt.NDArray[np.int16]
-    c: npt.NDArray[np.uint8]
-    label: npt.NDArray[np.int32]
-    order: npt.NDArray[np.uint32]
-    depth: npt.NDArray[np.uint8]
-    mark: npt.NDArray[np.uint8]
-    margin: npt.NDArray[np.int16]
-    crowd: npt.NDArray[np.uint8]
-    shown: npt.NDArray[np.uint8]
-    held: npt.NDArray[np.uint16]
-    stored: npt.NDArray[np.uint32]
-    newest: npt.NDArray[np.uint16]
-    values: npt.NDArray[np.uint8]
-    sizes: npt.NDArray[np.uint8]
-    sized: npt.NDArray[np.uint32]
-    window: npt.NDArray[np.float32]
-    window_count: npt.NDArray[np.uint32]
-    near: npt.NDArray[np.uint32]
-    repeats: npt.NDArray[np.uint32]
-    step_mean: npt.NDArray[np.float32]
-    structure: npt.NDArray[np.float32]
-    structure_count: npt.NDArray[np.uint32]
-    class_count: npt.NDArray[np.uint32]
-    class_sum: npt.NDArray[np.float64]
-    class_square: npt.NDArray[np.float64]
-    class_bar: npt.NDArray[np.float32]
-
-
-@kernel
-def compare_structure(
-    z_of, c_of, stored_of, s, reduced, values, squares, held, unit, variance, total, z_variance, z_total, table, seed
-):
-    """Return the logarithm of how the query's differences from up to four unrelated anchors spread; NaN if there are none."""
-    summed = 0.0
-    across = 0.0
-    found = 0
-    for draw in range(2 * PAIRS):
-        m = np.int64(mix(seed, np.uint64(stored_of[s]) * np.uint64(2 * PAIRS) + np.uint64(draw)) % np.uint64(held))
-        if squares[m] * unit * unit < APART * APART:
-            continue
-        summed += spread_of_difference(values, c_of[s, m], variance, total)
-        if table:
-            across += spread_of_difference(reduced, z_of[s, :, m], z_variance, z_total)
-        found += 1
-        if found == PAIRS:
-            break
-    if found == 0 or total <= 0.0:
-        return np.nan
-    structure = np.log(max(summed / found, 1e-6))
-    return structure + np.log(max(across / found, 1e-6)) if table else structure
 
 
 @kernel
@@ -411,23 +315,25 @@ def observe(
                         shown_of[s, a] = shown
                 single = -1
                 flickers = False
-                if summed and resembles(c_of[s], c[i], best[:found], newest_of[s]):
-                    single, lone, steps, run = nearest_single(total_of[s], weighed_of[s], run_of[s], held, sums[i], weight_keys)
-                    flickers = single >= 0 and is_level(steps, grain)
+                if summed:
+                    single, lone, steps, run, flickers, probed = judge_single(
+                        c_of[s],
+                        c[i],
+                        best[:found],
+                        newest_of[s],
+                        total_of[s],
+                        weighed_of[s],
+                        run_of[s],
+                        held,
+                        sums[i],
+                        moved_of[s],
+                        moved_by_of[s],
+                        np.int64(singles_of[s]),
+                        weight_keys,
+                        grain,
+                    )
                     if single >= 0 and not flickers:
-                        if is_single_probe(
-                            total_of[s],
-                            weighed_of[s],
-                            held,
-                            single,
-                            lone,
-                            steps,
-                            run,
-                            moved_of[s],
-                            moved_by_of[s],
-                            np.int64(singles_of[s]),
-                            weight_keys,
-                        ):
+                        if probed:
                             ratio[i, PROBE] = CONSTRUCTED[PROBE]
                             mark_of[s, single] |= USED
                         moved_of[s, singles_of[s] % SIZES] = lone + 1

@@ -29,11 +29,11 @@ from detector.evidence.accumulate import (
 from detector.evidence.select import LAYOUT as SELECTION
 from detector.evidence.select import Selection
 from detector.features import MEMORY as FIRST
-from detector.features.anchors import ACCEPTED, ANCHORS, COORDINATES, RING, SAMPLED, USED
+from detector.features.anchors import ACCEPTED, ANCHORS, COORDINATES, LAYOUT, RING, SAMPLED, USED, Memory
 from detector.features.checksums import LAYOUT as CHECKSUMS
 from detector.features.checksums import Checksums
 from detector.features.distances import WINDOW
-from detector.features.memory import LAYOUT, NAMES, NEAR, Memory, observe
+from detector.features.memory import NAMES, NEAR, observe
 from detector.features.normality import shapiro_coefficients
 from detector.judgement import Judge
 from detector.models.novelty import Novelty
