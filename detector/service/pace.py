@@ -64,11 +64,14 @@ class Pace:
             self._bound = -NO_BOUND
         elif now < self._asked + EVERY_S:
             return self._bound
-        self._asked = now
         cluster = self._consumer._cluster  # noqa: SLF001  # the public way waits for topics that it does not know
         everything = {
             TopicPartition(topic, number) for topic in self._topics for number in cluster.partitions_for_topic(topic) or ()
         }
+        if not assigned <= everything:  # who has just joined may know its own partitions before the topic
+            self._bound = -NO_BOUND
+            return self._bound
+        self._asked = now
         others = everything.difference(assigned)
         self._seen = {partition: seen for partition, seen in self._seen.items() if partition in others}
         if not others:

@@ -237,7 +237,7 @@ def test_ctrl_c_says_how_far_it_came(service: Service, tmp_path: Path) -> None:
     service.run("topics", "create", "--partitions", "1", "--inputs")
     log = write(tmp_path / "log.jsonl", traffic(queries=20))
     with subprocess.Popen(
-        [sys.executable, "-m", "detector", "produce", str(log), "--topic", service.log, "--rate", "5", "-c", str(service.file)],
+        [sys.executable, "-m", "detector", "produce", str(log), "--topic", service.log, "--rate", "1", "-c", str(service.file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

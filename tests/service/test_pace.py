@@ -24,10 +24,11 @@ class Group:
     first_ms: int = 1000
     now_s: float = 100.0
     away: bool = False
+    known: bool = True
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._cluster = SimpleNamespace(partitions_for_topic=lambda _topic: {0, 1})
+        self._cluster = SimpleNamespace(partitions_for_topic=lambda _topic: {0, 1} if self.known else None)
         self._coordinator = self
         self.pace = Pace(self, ["log"], SLACK_MS, PATIENCE_S, lambda: self.now_s)
 
@@ -121,3 +122,11 @@ def test_a_partition_given_away_bounds_at_once() -> None:
     group.away = True
     assert group.pace.bound({OURS, THEIRS}) == NO_BOUND
     assert group.pace.bound({OURS}) == -NO_BOUND, "until there is an answer, nothing at all"
+
+
+def test_who_does_not_know_the_topic_yet_writes_nothing() -> None:
+    """A worker that has just joined is given partitions before it has heard how many the topic has."""
+    group = Group(offset=10, moment=5000.0, end=100, known=False)
+    assert group.bound() == -NO_BOUND
+    group.known = True
+    assert group.pace.bound({OURS}) == 5000 + SLACK_MS, "asked for at once"
