@@ -6,12 +6,12 @@ checksums say exactly which value moved and by how much, and then three things a
 - *Twins.* The mirror image of another probe of the same value about the same query, which has probes of other values, too.
 - *A series.* Steps of one small size in several values: two-sided differences from queries that were never asked themselves
   (ZOO; Chen et al., AISec 2017), and one-sided ones.
-- *A walk.* One value after the other is moved, all over the input, each on top of those before and none for the second time:
-  so Lowd and Meek (KDD 2005) look for the value that turns the answer.
+- *A walk.* One value after the other is moved, some up and some down, all over the input, each on top of those before and none
+  for the second time: so Lowd and Meek (KDD 2005) look for the value that turns the answer.
 
 What innocent traffic also triggers it: somebody who makes a picture of another one dot by dot, in no order. Guards keep others
 out: a value that blinks moves again and again, lamps return to how they were, a pen and a progress bar go on next to where they
-were, a scan goes one way, patches and impulses are large, a sensor flickers by one level.
+were, a drawing has one ink, a scan goes one way, patches and impulses are large, a sensor flickers by one level.
 
 Blind to: series of one-level steps, walks in order or after the client moved one value to and fro, two values at a time.
 """
@@ -34,6 +34,7 @@ ASIDE = 1.15  # times the square root of the dimension, beyond which the next va
 SCATTERED = 0.4  # of the time at least,
 CROSSING = 10.0  # and more in large inputs: all but this over the square root of the dimension
 ABOUT = 0.15  # of a level, by which a step of one level may miss it
+DOWN = np.uint32(1 << 31)  # bit of a remembered size, that of a value which fell
 FEW = 3  # levels, that a sensor flickers by,
 EXACT = 0.02  # of a level, by which a step of so many may miss them
 
@@ -115,10 +116,16 @@ def has_twin(total, weighed, held, anchor, value, size, keys):
 
 
 @kernel
+def remembered(size):
+    """Return a size, in steps, as it is remembered: without its sign, which is a bit of its own."""
+    return np.uint32(abs(size)) | DOWN if size < 0 else np.uint32(abs(size))
+
+
+@kernel
 def in_even_series(value, size, values, sizes, singles):
     """Tell whether changes of several other values were as large, and this value is no lamp, which returns after others.
 
-    `values` (changes,) counted from 1 and `sizes` (changes,) in steps are the client's latest, of `singles` in all.
+    `values` (changes,) counted from 1 and `sizes` (changes,) as from `remembered` are the client's latest, of `singles` in all.
     """
     n = values.shape[0]
     left = False
@@ -130,12 +137,12 @@ def in_even_series(value, size, values, sizes, singles):
     alike = 0
     even = 0
     for k in range(values.shape[0]):
-        if values[k] == 0 or not are_alike(size, np.int64(sizes[k])):
+        if values[k] == 0 or not are_alike(size, np.int64(sizes[k] & ~DOWN)):
             continue
         same = 0
         first = True
         for other in range(values.shape[0]):
-            if values[other] == values[k] and are_alike(size, np.int64(sizes[other])):
+            if values[other] == values[k] and are_alike(size, np.int64(sizes[other] & ~DOWN)):
                 same += 1
                 first = first and other >= k
         if same + (values[k] == value + 1) > MOST_SAME:
@@ -146,10 +153,10 @@ def in_even_series(value, size, values, sizes, singles):
 
 
 @kernel
-def in_walk(value, run, values, singles, dimension):
-    """Tell whether the latest changes went from value to value, all over the input, and never returned.
+def in_walk(value, size, run, values, sizes, singles, dimension):
+    """Tell whether the latest changes went from value to value, up and down, all over the input, and never returned.
 
-    `values` (changes,) are the client's latest, counted from 1, of `singles` in all.
+    `values` (changes,) counted from 1 and `sizes` (changes,) as from `remembered` are the client's latest, of `singles` in all.
     """
     n = values.shape[0]
     kept = min(singles, n)
@@ -165,18 +172,20 @@ def in_walk(value, run, values, singles, dimension):
     at = value
     up = 0
     far = 0
+    fell = int(size < 0)
     for back in range(1, gaps + 1):
         before = np.int64(values[(singles - back) % n]) - 1
+        fell += (sizes[(singles - back) % n] & DOWN) != 0
         up += at > before
         far += abs(at - before) > ASIDE * np.sqrt(dimension)
         at = before
-    return 0 < up < gaps and far >= max(SCATTERED, 1.0 - CROSSING / np.sqrt(dimension)) * gaps
+    return 0 < fell <= gaps and 0 < up < gaps and far >= max(SCATTERED, 1.0 - CROSSING / np.sqrt(dimension)) * gaps
 
 
 @kernel
 def is_single_probe(total, weighed, held, anchor, value, size, run, values, sizes, singles, keys):
     """Tell whether a change of a single value is one of a probing client: see the module."""
-    if in_walk(value, run, values, singles, keys.shape[0]):
+    if in_walk(value, size, run, values, sizes, singles, keys.shape[0]):
         return True
     if run > SHORT or abs(size) > LARGEST * STEPS:
         return False

@@ -55,7 +55,7 @@ from detector.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
 from detector.evidence.select import FIRST, apart, judge_selection, weigh
 from detector.evidence.sens import compares, is_steep
-from detector.evidence.single import halved, judge_single
+from detector.evidence.single import halved, judge_single, remembered
 from detector.features.anchors import (
     ACCEPTED,
     GROUPS,
@@ -337,7 +337,7 @@ def observe(
                             ratio[i, PROBE] = CONSTRUCTED[PROBE]
                             mark_of[s, single] |= USED
                         moved_of[s, singles_of[s] % SIZES] = lone + 1
-                        moved_by_of[s, singles_of[s] % SIZES] = abs(steps)
+                        moved_by_of[s, singles_of[s] % SIZES] = remembered(steps)
                         singles_of[s] += 1
                 one = -1
                 other = -1

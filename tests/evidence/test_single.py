@@ -20,6 +20,7 @@ from detector.evidence.single import (
     in_walk,
     is_level,
     nearest_single,
+    remembered,
     resembles,
 )
 from detector.features.checksums import STEPS, add_up, weights_of
@@ -56,7 +57,7 @@ def latest(changes: Iterable[tuple[int, float]]) -> tuple[npt.NDArray[np.uint32]
     singles = 0
     for place, size in changes:
         values[singles % SIZES] = place + 1
-        sizes[singles % SIZES] = round(size * STEPS)
+        sizes[singles % SIZES] = remembered(round(size * STEPS))
         singles += 1
     return values, sizes, singles
 
@@ -65,10 +66,12 @@ def in_series(place: int, size: float, changes: Iterable[tuple[int, float]]) -> 
     return bool(in_even_series(place, round(size * STEPS), *latest(changes)))
 
 
-def walks(places: list[int], run: int | None = None) -> bool:
-    """Ask about the last of these values when each was moved on top of the one before."""
-    values, _, singles = latest((place, 0.3) for place in places[:-1])
-    return bool(in_walk(places[-1], len(places) if run is None else run, values, singles, DIMENSION))
+def walks(places: list[int], run: int | None = None, *, sizes: tuple[float, ...] = (0.3, -0.5)) -> bool:
+    """Ask about the last of these values when each was moved on top of the one before, by these sizes in turn."""
+    *changes, (place, size) = zip(places, np.resize(sizes, len(places)).tolist(), strict=True)
+    values, moved_by, singles = latest(changes)
+    length = len(places) if run is None else run
+    return bool(in_walk(place, round(size * STEPS), length, values, moved_by, singles, DIMENSION))
 
 
 def test_the_least_change_leads_back() -> None:
@@ -113,9 +116,11 @@ def test_a_series_moves_several_values_by_one_size() -> None:
 
 
 def test_a_walk_goes_all_over_and_never_returns() -> None:
-    """Each value once and far from the last; a pen, a scan and a lamp do not."""
+    """Each value once and far from the last, up and down; a pen, a scan and a lamp do not, and who draws has one ink."""
     places = np.random.default_rng(2).permutation(DIMENSION)[: SIZES - 1].tolist()
     assert walks(places)
+    assert not walks(places, sizes=(0.3, 0.5))
+    assert not walks(places, sizes=(-0.3,))
     assert not walks(places[: WALK - 1])
     assert not walks(places, run=WALK - 1)
     assert not walks([*places, places[1]])
