@@ -153,6 +153,18 @@ def in_even_series(value, size, values, sizes, singles):
 
 
 @kernel
+def most_alike(sizes):
+    """Return how many of the remembered `sizes` are the same, with their signs: those of an ink on an empty ground."""
+    most = 0
+    for size in sizes:
+        same = 0
+        for other in sizes:
+            same += abs(np.int64(size) - np.int64(other)) <= EVEN
+        most = max(most, same)
+    return most
+
+
+@kernel
 def in_walk(value, size, run, values, sizes, singles, dimension):
     """Tell whether the latest changes went from value to value, up and down, all over the input, and never returned.
 
@@ -169,13 +181,19 @@ def in_walk(value, size, run, values, sizes, singles, dimension):
             if values[other] == values[k]:
                 return False
     gaps = min(kept, run - 1)
+    latest = np.empty(gaps + 1, np.uint32)
+    latest[0] = remembered(size)
+    for back in range(1, gaps + 1):
+        latest[back] = sizes[(singles - back) % n]
+    if 2 * most_alike(latest) > gaps + 1:
+        return False
     at = value
     up = 0
     far = 0
     fell = int(size < 0)
     for back in range(1, gaps + 1):
         before = np.int64(values[(singles - back) % n]) - 1
-        fell += (sizes[(singles - back) % n] & DOWN) != 0
+        fell += (latest[back] & DOWN) != 0
         up += at > before
         far += abs(at - before) > ASIDE * np.sqrt(dimension)
         at = before

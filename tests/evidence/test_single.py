@@ -66,7 +66,7 @@ def in_series(place: int, size: float, changes: Iterable[tuple[int, float]]) -> 
     return bool(in_even_series(place, round(size * STEPS), *latest(changes)))
 
 
-def walks(places: list[int], run: int | None = None, *, sizes: tuple[float, ...] = (0.3, -0.5)) -> bool:
+def walks(places: list[int], run: int | None = None, *, sizes: tuple[float, ...] = (0.3, -0.5, 0.7)) -> bool:
     """Ask about the last of these values when each was moved on top of the one before, by these sizes in turn."""
     *changes, (place, size) = zip(places, np.resize(sizes, len(places)).tolist(), strict=True)
     values, moved_by, singles = latest(changes)
@@ -121,6 +121,7 @@ def test_a_walk_goes_all_over_and_never_returns() -> None:
     assert walks(places)
     assert not walks(places, sizes=(0.3, 0.5))
     assert not walks(places, sizes=(-0.3,))
+    assert not walks(places, sizes=(0.7, 0.7, -0.2, 0.7, -0.4))
     assert not walks(places[: WALK - 1])
     assert not walks(places, run=WALK - 1)
     assert not walks([*places, places[1]])
