@@ -77,7 +77,7 @@ IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "line_search_random": _ladder("stop", 60),
         "line_search_jitter_01": _ladder("stop", 400, share=0.9),
         "line_search_jitter_03": _ladder("alert", (600,), why=BLURRED),
-        "lowd_meek": _ladder("stop", 30, 60, 100, (500,), (1500,)),
+        "lowd_meek": _ladder("stop", 40, 80, 150, (700,), (1500,)),
         "hopskipjump": _DECISION,
         "art_hopskipjump": _DECISION,
         "sign_opt": _ladder("stop", 16, 50, 100, (300,), (1000,)),

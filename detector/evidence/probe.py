@@ -12,7 +12,7 @@ more values, or by more.
 
 Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
 
-Where the memory samples only some of the values, a change of a single one is known exactly, and `single` judges it instead.
+Where the memory samples only some of the values, a change of a single one is known exactly, and judged in `features.single`.
 
 Blind to: steps too small for the memory's integers, random directions (those are dense), one-sided differences in tables.
 """

@@ -55,7 +55,6 @@ from detector.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
 from detector.evidence.select import FIRST, apart, judge_selection, weigh
 from detector.evidence.sens import compares, is_steep
-from detector.evidence.single import halved, judge_single, remembered
 from detector.features.anchors import (
     ACCEPTED,
     GROUPS,
@@ -65,6 +64,7 @@ from detector.features.anchors import (
     place_for,
 )
 from detector.features.distances import accept, describe_distances
+from detector.features.single import halved, judge_single, remembered
 from detector.features.structure import compare_structure
 from detector.kernels import kernel
 

@@ -9,7 +9,8 @@ from sklearn.datasets import load_digits
 
 from detector.engine import EngineSettings, Shard
 from detector.evidence.probe import SIZES
-from detector.evidence.single import (
+from detector.features.checksums import STEPS, add_up, weights_of
+from detector.features.single import (
     LARGEST,
     SERIES,
     WALK,
@@ -23,7 +24,6 @@ from detector.evidence.single import (
     remembered,
     resembles,
 )
-from detector.features.checksums import STEPS, add_up, weights_of
 from detector.models.baseline import Baseline, fit_baseline
 from detector.policy import ACTIONS
 from detector.testing import Events, batches
@@ -117,7 +117,7 @@ def test_a_series_moves_several_values_by_one_size() -> None:
 
 def test_a_walk_goes_all_over_and_never_returns() -> None:
     """Each value once and far from the last, up and down; a pen, a scan and a lamp do not, and who draws has one ink."""
-    places = np.random.default_rng(2).permutation(DIMENSION)[: SIZES - 1].tolist()
+    places = [317 * step % DIMENSION for step in range(SIZES - 1)]
     assert walks(places)
     assert not walks(places, sizes=(0.3, 0.5))
     assert not walks(places, sizes=(-0.3,))
@@ -128,6 +128,8 @@ def test_a_walk_goes_all_over_and_never_returns() -> None:
     assert not walks([places[1], *places])
     assert not walks(sorted(places))
     assert not walks([300 + step for step in (0, 1, 29, 28, 27, 55, 54, 53, 25)])
+    turn = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)
+    assert not walks((28 * np.rint(14 + 8 * np.sin(turn)) + np.rint(14 + 8 * np.cos(turn))).astype(int).tolist())
 
 
 def test_a_few_whole_levels_are_a_sensor_s() -> None:

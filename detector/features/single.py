@@ -30,9 +30,8 @@ MOST_SAME = 2  # times a value may have been moved as far, there and back
 SHARE = 1 / 3  # of the latest single changes, that are as large
 SHORT = 2  # changes in a row that a probe takes; who draws or retouches goes on from the last
 WALK = 6  # changes in a row
-ASIDE = 1.15  # times the square root of the dimension, beyond which the next value is elsewhere in the picture,
-SCATTERED = 0.4  # of the time at least,
-CROSSING = 10.0  # and more in large inputs: all but this over the square root of the dimension
+ASIDE = 0.2  # of the input's length, beyond which the next value is elsewhere; who draws goes on nearby
+SCATTERED = 0.4  # of the time at least
 ABOUT = 0.15  # of a level, by which a step of one level may miss it
 DOWN = np.uint32(1 << 31)  # bit of a remembered size, that of a value which fell
 FEW = 3  # levels, that a sensor flickers by,
@@ -159,7 +158,7 @@ def most_alike(sizes):
     for size in sizes:
         same = 0
         for other in sizes:
-            same += abs(np.int64(size) - np.int64(other)) <= EVEN
+            same += int(abs(np.int64(size) - np.int64(other)) <= EVEN)
         most = max(most, same)
     return most
 
@@ -195,9 +194,9 @@ def in_walk(value, size, run, values, sizes, singles, dimension):
         before = np.int64(values[(singles - back) % n]) - 1
         fell += (latest[back] & DOWN) != 0
         up += at > before
-        far += abs(at - before) > ASIDE * np.sqrt(dimension)
+        far += abs(at - before) > ASIDE * dimension
         at = before
-    return 0 < fell <= gaps and 0 < up < gaps and far >= max(SCATTERED, 1.0 - CROSSING / np.sqrt(dimension)) * gaps
+    return 0 < fell <= gaps and 0 < up < gaps and far >= SCATTERED * gaps
 
 
 @kernel
