@@ -42,6 +42,7 @@ ASIDE = 0.02  # how far a number may lie from its place between two others, as a
 LEAST_LEVELS = 4.0  # of a column, by which the ends differ in the number that is halved
 MANY = 3  # numbers that move together, which no field that is tried does
 OFF_MIDDLE_WIDE = 0.3  # for them
+INSIDE = 0.5 - OFF_MIDDLE_WIDE - ASIDE  # how far, as a share of their distance, a number lies from either end at least
 NEIGHBOURHOOD = 2.5  # intervals from the middle, within which a search leaves
 MOST_AROUND = 2  # records on the line beside the two ends; a field that is tried all over leaves more
 
@@ -194,6 +195,18 @@ def on_record_line(query, one, other, columns, grain):
 
 
 @kernel
+def lies_between(query, one, other, columns, grain):
+    """Tell whether every number of the query may lie near the middle of those of two records; False is certain, and soon."""
+    for k in range(columns):
+        low = min(np.float64(one[k]), np.float64(other[k]))
+        high = max(np.float64(one[k]), np.float64(other[k]))
+        inside = INSIDE * (high - low) - 0.5 * np.float64(grain[k]) - 1.0
+        if query[k] < low + inside or query[k] > high - inside:
+            return False
+    return True
+
+
+@kernel
 def record_depth(query, near, gathered, label, margin, order, depth, stored, columns, grain):
     """Return (depth, end, end) of the shortest interval between two records that the query halves, or (0, -1, -1).
 
@@ -209,6 +222,8 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
             one, other = near[a], near[b]
             latest = one if order[one] > order[other] else other
             if label[one] == label[other] and (margin[one] == margin[other] or order[latest] + 1 < stored):
+                continue
+            if not lies_between(query, gathered[a], gathered[b], columns, grain):
                 continue
             position, levels, moved = on_record_line(query, gathered[a], gathered[b], columns, grain)
             # Half a level more or less is what rounding does to a middle.

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.evidence.bisect import BISECT_WEIGHTS, DEEP, GLANCE, PICTURE, bisection_depth, may_halve, on_line, record_depth
+from detector.evidence.bisect import (
+    BISECT_WEIGHTS,
+    DEEP,
+    GLANCE,
+    OFF_MIDDLE_WIDE,
+    PICTURE,
+    bisection_depth,
+    lies_between,
+    may_halve,
+    on_line,
+    on_record_line,
+    record_depth,
+)
 from detector.features.anchors import SAMPLED
 
 Vector = npt.NDArray[np.float64]
@@ -232,6 +244,21 @@ def test_a_change_of_intensity_is_forgiven_until_it_is_deep() -> None:
 def test_fewer_values_than_a_picture_has_are_not_forgiven() -> None:
     """A dozen measurements have no brightness."""
     assert halved_smoothly(PICTURE - 1) == list(range(1, DEEP + 1))
+
+
+@given(st.integers(0, 10**6), st.floats(0.2, 0.8), st.sampled_from([0.0, 5.0, 60.0]))
+def test_what_may_halve_two_records_lies_between_them(seed: int, place: float, level: float) -> None:
+    """The short test never rules out what the exact one finds near the middle, blurred by levels and rounding."""
+    rng = np.random.default_rng(seed)
+    one, other = ends(seed)
+    way = other - one
+    blur = rng.uniform(-1.0, 1.0, DIMENSION) * rng.choice([0.02, 0.5], DIMENSION) * np.abs(way) * rng.choice([0.1, 1.0])
+    query = np.rint(one + place * way + blur + rng.uniform(-0.5, 0.5, DIMENSION) * level).astype(np.float32)
+    records = query, np.rint(one).astype(np.float32), np.rint(other).astype(np.float32)
+    levels = np.full(DIMENSION, level, np.float32)
+    position, _, _ = on_record_line(*records, NUMBERS, levels)
+    if abs(position - 0.5) <= OFF_MIDDLE_WIDE:
+        assert lies_between(*records, NUMBERS, levels)
 
 
 def test_points_off_the_line_are_not_halvings() -> None:
