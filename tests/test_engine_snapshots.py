@@ -99,7 +99,7 @@ def test_a_young_client_takes_little_room(generated_baseline: Baseline) -> None:
 def test_another_baseline_is_refused(saved: Saved, generated_baseline: Baseline, digits_baseline: Baseline) -> None:
     """Memory of queries has no meaning under another reference, under none, or under one that came later."""
     other = {"alpha": digits_baseline.models["digits"]}
-    with pytest.raises(SnapshotError, match=r"another (baseline|layout)"):
+    with pytest.raises(SnapshotError, match="under another baseline"):
         Shard(EngineSettings(), other).restore(only(saved, "alpha"))
     with pytest.raises(SnapshotError, match="needs the baseline"):
         Shard(EngineSettings()).restore(only(saved, "alpha"))

@@ -55,8 +55,7 @@ def _ladder(action: Action, *rungs: Rung, share: float = 0.95, why: str = UNDER_
 
 _NOTHING = _ladder("alert", why=IN_DISTRIBUTION)
 _LINE = _ladder("stop", 30, 50, 100, 300, (1000,))
-_DECISION = _ladder("stop", 16, 50, 100, 300, (1000,))
-_PROBES = _ladder("stop", 16, 50, 100, 300, (1000,))
+_QUICK = _ladder("stop", 16, 50, 100, 300, (1000,))
 _FOREIGN = _ladder("throttle", 50, 100, 300, (1500,), (2000,))
 
 IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
@@ -78,15 +77,15 @@ IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "line_search_jitter_01": _ladder("stop", 400, share=0.9),
         "line_search_jitter_03": _ladder("alert", (600,), why=BLURRED),
         "lowd_meek": _ladder("stop", 40, 80, 150, (700,), (1500,)),
-        "hopskipjump": _DECISION,
-        "art_hopskipjump": _DECISION,
+        "hopskipjump": _QUICK,
+        "art_hopskipjump": _QUICK,
         "sign_opt": _ladder("stop", 16, 50, 100, (300,), (1000,)),
         "art_sign_opt": _ladder("stop", (400,), why=BLURRED),
         "boundary": _ladder("stop", 60, (150,), (600,), (2000,), (2000,)),
         "art_boundary": _ladder("alert", (600,), why=BLURRED),
         "zoo": _ladder("stop", 20, 80, 120, 400, (1000,)),
         "art_zoo": _ladder("stop", (120,)),
-        "finite_differences": _PROBES,
+        "finite_differences": _QUICK,
         "functionally_equivalent": _ladder("alert", (300,), why="steps too small to be seen beside what the population does"),
         **dict.fromkeys(FOREIGN, _FOREIGN),
         **dict.fromkeys(("color", *NATURAL), _NOTHING),

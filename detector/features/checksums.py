@@ -37,7 +37,7 @@ LAYOUT = {
     "weighed": ("u4", (ANCHORS,)),
     "run": ("u1", (ANCHORS,)),
     "value": ("u4", (SIZES,)),
-    "size": ("u4", (SIZES,)),
+    "size": ("i4", (SIZES,)),
     "singles": ("u4", ()),
 }
 
@@ -45,15 +45,16 @@ LAYOUT = {
 class Checksums(NamedTuple):
     """Per client: of each anchor its two sums and of how many single changes in a row it is the end; the last such changes.
 
-    `value` (changes,) are the values that moved, counted from 1 (0: none yet), and `size` how far, in steps; the latest of the
-    `singles` changes so far lies at the place before `singles` modulo their number. No rows where they are not needed.
+    `value` (changes,) are the values that moved, counted from 1 (0: none yet), and `size` how far, up or down, in steps; the
+    latest of the `singles` changes so far lies at the place before `singles` modulo their number. No rows where they are not
+    needed.
     """
 
     total: npt.NDArray[np.uint32]
     weighed: npt.NDArray[np.uint32]
     run: npt.NDArray[np.uint8]
     value: npt.NDArray[np.uint32]
-    size: npt.NDArray[np.uint32]
+    size: npt.NDArray[np.int32]
     singles: npt.NDArray[np.uint32]
 
 

@@ -64,7 +64,7 @@ from detector.features.anchors import (
     place_for,
 )
 from detector.features.distances import accept, describe_distances
-from detector.features.single import halved, judge_single, remembered
+from detector.features.single import halved, judge_single
 from detector.features.structure import compare_structure
 from detector.kernels import kernel
 
@@ -337,7 +337,7 @@ def observe(
                             ratio[i, PROBE] = CONSTRUCTED[PROBE]
                             mark_of[s, single] |= USED
                         moved_of[s, singles_of[s] % SIZES] = lone + 1
-                        moved_by_of[s, singles_of[s] % SIZES] = remembered(steps)
+                        moved_by_of[s, singles_of[s] % SIZES] = steps
                         singles_of[s] += 1
                 one = -1
                 other = -1

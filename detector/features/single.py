@@ -33,7 +33,6 @@ WALK = 6  # changes in a row
 ASIDE = 0.2  # of the input's length, beyond which the next value is elsewhere; who draws goes on nearby
 SCATTERED = 0.4  # of the time at least
 ABOUT = 0.15  # of a level, by which a step of one level may miss it
-DOWN = np.uint32(1 << 31)  # bit of a remembered size, that of a value which fell
 FEW = 3  # levels, that a sensor flickers by,
 EXACT = 0.02  # of a level, by which a step of so many may miss them
 
@@ -115,16 +114,10 @@ def has_twin(total, weighed, held, anchor, value, size, keys):
 
 
 @kernel
-def remembered(size):
-    """Return a size, in steps, as it is remembered: without its sign, which is a bit of its own."""
-    return np.uint32(abs(size)) | DOWN if size < 0 else np.uint32(abs(size))
-
-
-@kernel
 def in_even_series(value, size, values, sizes, singles):
     """Tell whether changes of several other values were as large, and this value is no lamp, which returns after others.
 
-    `values` (changes,) counted from 1 and `sizes` (changes,) as from `remembered` are the client's latest, of `singles` in all.
+    `values` (changes,) counted from 1 and `sizes` (changes,) in steps are the client's latest, of `singles` in all.
     """
     n = values.shape[0]
     left = False
@@ -136,12 +129,12 @@ def in_even_series(value, size, values, sizes, singles):
     alike = 0
     even = 0
     for k in range(values.shape[0]):
-        if values[k] == 0 or not are_alike(size, np.int64(sizes[k] & ~DOWN)):
+        if values[k] == 0 or not are_alike(size, np.int64(sizes[k])):
             continue
         same = 0
         first = True
         for other in range(values.shape[0]):
-            if values[other] == values[k] and are_alike(size, np.int64(sizes[other] & ~DOWN)):
+            if values[other] == values[k] and are_alike(size, np.int64(sizes[other])):
                 same += 1
                 first = first and other >= k
         if same + (values[k] == value + 1) > MOST_SAME:
@@ -153,12 +146,12 @@ def in_even_series(value, size, values, sizes, singles):
 
 @kernel
 def most_alike(sizes):
-    """Return how many of the remembered `sizes` are the same, with their signs: those of an ink on an empty ground."""
+    """Return how many of the `sizes`, in steps, are the same, with their signs: those of an ink on an empty ground."""
     most = 0
     for size in sizes:
         same = 0
         for other in sizes:
-            same += int(abs(np.int64(size) - np.int64(other)) <= EVEN)
+            same += int(abs(size - other) <= EVEN)
         most = max(most, same)
     return most
 
@@ -167,7 +160,7 @@ def most_alike(sizes):
 def in_walk(value, size, run, values, sizes, singles, dimension):
     """Tell whether the latest changes went from value to value, up and down, all over the input, and never returned.
 
-    `values` (changes,) counted from 1 and `sizes` (changes,) as from `remembered` are the client's latest, of `singles` in all.
+    `values` (changes,) counted from 1 and `sizes` (changes,) in steps are the client's latest, of `singles` in all.
     """
     n = values.shape[0]
     kept = min(singles, n)
@@ -180,8 +173,8 @@ def in_walk(value, size, run, values, sizes, singles, dimension):
             if values[other] == values[k]:
                 return False
     gaps = min(kept, run - 1)
-    latest = np.empty(gaps + 1, np.uint32)
-    latest[0] = remembered(size)
+    latest = np.empty(gaps + 1, np.int64)
+    latest[0] = size
     for back in range(1, gaps + 1):
         latest[back] = sizes[(singles - back) % n]
     if 2 * most_alike(latest) > gaps + 1:
@@ -192,7 +185,7 @@ def in_walk(value, size, run, values, sizes, singles, dimension):
     fell = int(size < 0)
     for back in range(1, gaps + 1):
         before = np.int64(values[(singles - back) % n]) - 1
-        fell += (latest[back] & DOWN) != 0
+        fell += latest[back] < 0
         up += at > before
         far += abs(at - before) > ASIDE * dimension
         at = before

@@ -21,7 +21,6 @@ from detector.features.single import (
     in_walk,
     is_level,
     nearest_single,
-    remembered,
     resembles,
 )
 from detector.models.baseline import Baseline, fit_baseline
@@ -51,13 +50,13 @@ def sums_of(*pictures: Vector) -> npt.NDArray[np.uint32]:
     return sums
 
 
-def latest(changes: Iterable[tuple[int, float]]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], int]:
+def latest(changes: Iterable[tuple[int, float]]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32], int]:
     """Return the client's columns after changes of these values by so much."""
-    values, sizes = np.zeros((2, SIZES), np.uint32)
+    values, sizes = np.zeros(SIZES, np.uint32), np.zeros(SIZES, np.int32)
     singles = 0
     for place, size in changes:
         values[singles % SIZES] = place + 1
-        sizes[singles % SIZES] = remembered(round(size * STEPS))
+        sizes[singles % SIZES] = round(size * STEPS)
         singles += 1
     return values, sizes, singles
 
