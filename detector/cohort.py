@@ -11,20 +11,35 @@ that must make room) the batch is walked, or split, at exactly that event.
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.account import MARK, Account, account_key, account_of
+from detector.contracts.dead_letter import REASONS
 from detector.errors import SnapshotError
 from detector.evidence.accumulate import CHANNELS, COOCCUR, OPEN, accumulate, counts
 from detector.evidence.cooccur import update_together
 from detector.features import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
-from detector.features.admission import FRESH, LATE, REPEATED, Ledger, admit, look_after
+from detector.features.admission import (
+    FRESH,
+    LATE,
+    REFUSED,
+    REPEATED,
+    Admitted,
+    Arrivals,
+    Contents,
+    Ledger,
+    admit,
+    look_after,
+    unadmitted,
+)
 from detector.features.anchors import RING
 from detector.features.checksums import weights_of
+from detector.features.conduct import QUESTIONS, nobody, update_conduct
 from detector.features.coverage import LABELS, place_labels, update_coverage
 from detector.features.distances import WINDOW
 from detector.features.memory import observe
@@ -32,18 +47,29 @@ from detector.features.normality import shapiro_coefficients
 from detector.features.outputs import update_outputs
 from detector.features.rate import update_rate
 from detector.findings import Outputs, Refusal, Report
-from detector.ingest.batch import Batch
-from detector.judgement import Judge, Moment
+from detector.ingest.batch import Batch, code_of
+from detector.judgement import Judge, Moment, Odd
 from detector.models.novelty import LESSONS, Novelty
 from detector.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reference
 from detector.policy import ALERT
-from detector.state import SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
+from detector.state import NOVELTY, PLACES, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
 MOST_AT_ONCE = 4096
 ROWS_AT_ONCE = 4096  # packed or unpacked together
 EXAMPLES = 5
 LESSON_EVERY = 32  # queries of the cohort between two lessons of the online trees
 SMALLEST = 256
+
+
+class Progress(NamedTuple):
+    """What of a cohort itself has to be saved: queries since the last lesson, the size at which room is made, the population.
+
+    `population` (4,) is what `conduct` compares clients with.
+    """
+
+    since_lesson: int
+    room_at: int
+    population: tuple[float, ...]
 
 
 class Observer(Protocol):
@@ -58,9 +84,9 @@ class Observer(Protocol):
 class Seen:
     """One pass as an observer gets it; n events, of which `look_event` (looks,) were looks.
 
-    `verdict` (n,) is 0 for fresh events; `queries` (n,) counts the client's queries; `peak` (n, channels) is the evidence so
-    far; `ratio` (n, channels) the likelihood ratios of the event; `rows` (looks, features) and `score` (looks,) belong to the
-    looks.
+    `account` are the keys of the accounts (see `detector.account`). `verdict` (n,) is 0 for fresh events; `queries` (n,)
+    counts the client's queries; `peak` (n, channels) is the evidence so far; `ratio` (n, channels) the likelihood ratios of
+    the event; `rows` (looks, features) and `score` (looks,) belong to the looks.
     """
 
     batch: Batch
@@ -72,10 +98,14 @@ class Seen:
     look_event: npt.NDArray[np.intp]
     rows: npt.NDArray[np.float64]
     score: npt.NDArray[np.float64]
+    account: Sequence[str]
 
 
 class Cohort:
-    """The clients of one model; `max_clients` is how many are kept while none has open evidence."""
+    """The clients of one model; `max_clients` is how many are kept while none has open evidence.
+
+    `secret` is the operator's seed. `key` names the cohort's state: a model has a cohort for each length of its inputs.
+    """
 
     def __init__(
         self,
@@ -89,8 +119,11 @@ class Cohort:
         observer: Observer | None = None,
         anchors: int | None = None,
         window: int = WINDOW,
+        secret: int = 0,
+        key: str | None = None,
     ) -> None:
         self.model = model
+        self.key = key or model
         self.reference = reference
         self._middle = reference.middle
         _, self._keys = weights_of(reference.dimension if reference.summed else 0)
@@ -111,6 +144,8 @@ class Cohort:
         self._forgotten: set[str] = set()  # since the last snapshot
         self._kept = np.zeros(capacity, bool)
         self._ledger = Ledger()
+        self._contents = Contents(secret, reference.dimension)
+        self._population = nobody()
         self._examples: dict[int, dict[int, deque[str]]] = {}
         self._since_lesson = 0
         self._room_at = max_clients
@@ -124,10 +159,14 @@ class Cohort:
         return len(self._slots)
 
     def name(self, slot: int) -> str:
-        """Return the client at a slot."""
+        """Return the key of the account at a slot."""
         name = self._names[slot]
         assert name is not None  # noqa: S101  # slots in use always have a name
         return name
+
+    def account(self, slot: int) -> Account:
+        """Return the account at a slot."""
+        return account_of(self.name(slot))
 
     def examples(self, slot: int, channel: int) -> tuple[str, ...]:
         """Return ids of the latest events that carried evidence in a channel."""
@@ -136,17 +175,54 @@ class Cohort:
     def process(self, batch: Batch, emitted: int | None = None) -> Outputs:
         """Take a batch of this model's events, in stream order; `emitted` overrides their place in the output order."""
         outputs = Outputs()
+        batch = self._complete(batch, outputs)
+        accounts = self._accounts(batch)
         start = 0
         while start < len(batch):
-            stop, slots = self._seat(batch, start, emitted, outputs)
+            stop, slots = self._seat(batch, accounts, start, emitted, outputs)
             part = batch if stop - start == len(batch) else batch.take(np.arange(start, stop))
             self._pass(part, slots, emitted, outputs)
             start = stop
         return outputs
 
-    def _seat(self, batch: Batch, start: int, emitted: int | None, outputs: Outputs) -> tuple[int, npt.NDArray[np.int64]]:
-        """Give every client from `start` on its slot, as far as that needs nobody to leave in between."""
-        clients = batch.client
+    def contents(self, batch: Batch) -> npt.NDArray[np.uint64]:
+        """Return the hash (n,) by which a repeat of each event is known: of input and answer, or of a refused record."""
+        contents = self._contents.of(batch.vector, batch.label, batch.confidence, batch.runner_up)
+        return np.where(batch.refused > 0, batch.digest, contents)
+
+    def _complete(self, batch: Batch, outputs: Outputs) -> Batch:
+        """Give missing values a value of their own; where no value can be missing, refuse the query."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            if not np.isnan(batch.vector.sum()):
+                return batch
+        missing = np.isnan(batch.vector)
+        if self.reference.table:
+            return replace(batch, vector=np.where(missing, self.reference.missing, batch.vector))
+        rows = np.asarray(missing.any(axis=1))
+        detail = f"input: a value is missing, and model {self.model!r} takes pictures or embeddings, where none can be"
+        outputs.refusals += [
+            Refusal(int(batch.sequence[i]), "not_finite", detail, batch.client[i], self.model)
+            for i in np.flatnonzero(rows).tolist()
+        ]
+        return batch.refuse(rows, code_of("not_finite"), self.contents(batch))
+
+    def _accounts(self, batch: Batch) -> Sequence[str]:
+        """Return the key of the account of each event."""
+        senders = {id(sender): sender for sender in batch.sender}
+        forgeable = {number for number, sender in senders.items() if not self.judge.vouched(sender)}
+        marked = any(client.startswith(MARK) for client in batch.client)
+        if not forgeable and not marked:
+            return batch.client
+        return [
+            account_key(client, sender, vouched=id(sender) not in forgeable)
+            for client, sender in zip(batch.client, batch.sender, strict=True)
+        ]
+
+    def _seat(
+        self, batch: Batch, accounts: Sequence[str], start: int, emitted: int | None, outputs: Outputs
+    ) -> tuple[int, npt.NDArray[np.int64]]:
+        """Give every account from `start` on its slot, as far as that needs nobody to leave in between."""
+        clients = accounts
         stop = min(start + MOST_AT_ONCE, len(clients))
         find = self._slots.get
         slots = [find(client, -1) for client in clients[start:stop]]
@@ -181,7 +257,7 @@ class Cohort:
         self._slots[client] = slot
         self._names[slot] = client
         self._forgotten.discard(client)
-        code = blake2b(f"{self.model}\0{client}".encode(), digest_size=8).digest()
+        code = blake2b(f"{self.key}\0{client}".encode(), digest_size=8).digest()
         self._seed[slot] = int.from_bytes(code, "little")
         self._kept[slot] = True
         return slot
@@ -225,25 +301,14 @@ class Cohort:
     def _pass(self, batch: Batch, slot: npt.NDArray[np.int64], emitted: int | None, outputs: Outputs) -> None:
         n = len(batch)
         columns = self.columns
-        verdict = np.empty(n, np.uint8)
-        position = np.zeros(n, np.int64)
-        look = np.zeros(n, np.bool_)
+        admitted = unadmitted(n)
         keys = self._ledger.keys(batch.event_id, self._seed[slot])
         self._ledger.reserve(n, columns.admission, self._kept)
-        self._ledger.entered(
-            admit(
-                columns.admission,
-                self._ledger.entries,
-                slot,
-                batch.time,
-                keys,
-                batch.sequence,
-                self._lateness_ms,
-                verdict,
-                position,
-                look,
-            )
-        )
+        arrivals = Arrivals(slot, batch.time, keys, self.contents(batch), batch.refused, batch.sequence)
+        self._ledger.entered(admit(columns.admission, self._ledger.entries, arrivals, self._lateness_ms, admitted))
+        verdict, position, look, _ = admitted
+        conduct = np.zeros((n, len(QUESTIONS), 4))
+        update_conduct(columns.conduct, self._population, slot, admitted, batch.refused, conduct)
 
         look_event = np.flatnonzero(look)
         look_row = np.full(n, -1, np.int64)
@@ -371,51 +436,55 @@ class Cohort:
 
         # A row is kept in 32 bits; what is judged now must be what a later event would read.
         rows = rows.astype(np.float32).astype(np.float64)
-        score = self._walk(batch, slot, position, ratio, peak, look_event, rows, verdict, emitted, outputs)
+        score = self._walk(batch, slot, admitted, conduct, ratio, peak, look_event, rows, emitted, outputs)
         at_looks = slot[look_event]
         columns.standing.row[at_looks] = rows
         columns.standing.novelty[at_looks] = score
         self._refuse(batch, verdict, outputs)
         if self._observer is not None:
-            self._observer.observed(Seen(batch, verdict, position, ratio, peak, reduced.z, look_event, rows, score))
+            accounts = [self.name(s) for s in slot.tolist()]
+            self._observer.observed(Seen(batch, verdict, position, ratio, peak, reduced.z, look_event, rows, score, accounts))
 
     def _walk(  # the one loop in Python: queries with evidence, and looks
         self,
         batch: Batch,
         slot: npt.NDArray[np.int64],
-        position: npt.NDArray[np.int64],
+        admitted: Admitted,
+        conduct: npt.NDArray[np.float64],
         ratio: npt.NDArray[np.float32],
         peak: npt.NDArray[np.float32],
         look_event: npt.NDArray[np.intp],
         rows: npt.NDArray[np.float64],
-        verdict: npt.NDArray[np.uint8],
         emitted: int | None,
         outputs: Outputs,
     ) -> npt.NDArray[np.float64]:
         """Judge in stream order, and teach the trees; return the novelty score of each look."""
-        fresh_before = self._since_lesson + np.cumsum(verdict == FRESH)
+        position = admitted.position
+        fresh_before = self._since_lesson + np.cumsum(admitted.verdict == FRESH)
         taught_at = 0
         queries = position[look_event]
         score = self.novelty.score(rows, queries)
         constructed = counts(ratio, peak)
         carried = np.flatnonzero(constructed.any(axis=1))
-        if len(carried) == 0 and len(look_event) == 0:
+        odd = np.flatnonzero(conduct[:, :, 0].any(axis=1))
+        if len(carried) == 0 and len(look_event) == 0 and len(odd) == 0:
             self._since_lesson = int(fresh_before[-1])
             return score
         standing = self.columns.standing
         row_of = {int(event): r for r, event in enumerate(look_event)}
         last_row: dict[int, int] = {}
-        for i in np.union1d(carried, look_event).tolist():
+        out_of_line = set(odd.tolist())
+        for i in sorted({*carried.tolist(), *look_event.tolist(), *out_of_line}):
             s = int(slot[i])
             channels = np.flatnonzero(constructed[i]).tolist()
             for channel in channels:
-                held = self._examples.setdefault(s, {}).setdefault(channel, deque(maxlen=EXAMPLES))
-                held.append(batch.event_id[i])
+                self._example(s, channel, batch.event_id[i])
             r = row_of.get(i)
             if r is not None:
                 last_row[s] = r
             asked = int(position[i])
-            if channels or r is None or not self.judge.passes(s, float(score[r])):
+            odds = self._odds(admitted, conduct, i, s, batch) if i in out_of_line else ()
+            if channels or odds or r is None or not self.judge.passes(s, float(score[r])):
                 seen = last_row.get(s)
                 moment = Moment(
                     batch=batch,
@@ -425,6 +494,7 @@ class Cohort:
                     peak=peak[i],
                     channels=channels,
                     score=float(score[r]) if r is not None else None,
+                    odds=odds,
                     row=rows[seen] if seen is not None else standing.row[s].astype(np.float64),
                     emitted=int(batch.sequence[i]) if emitted is None else emitted,
                 )
@@ -439,6 +509,22 @@ class Cohort:
         self._since_lesson = int(fresh_before[-1]) - taught_at
         return score
 
+    def _odds(
+        self, admitted: Admitted, conduct: npt.NDArray[np.float64], event: int, slot: int, batch: Batch
+    ) -> tuple[Odd, ...]:
+        """Return in what a client's conduct is out of line at an event where it is evaluated."""
+        of_event = (admitted.verdict[event] == REFUSED, bool(admitted.reused[event]))
+        odds = []
+        for question in np.flatnonzero(conduct[event, :, 0]).tolist():
+            if of_event[question]:
+                self._example(slot, NOVELTY + 1 + question, batch.event_id[event])
+            evidence, hits, records, usual = conduct[event, question].tolist()
+            odds.append(Odd(question, evidence, int(hits), int(records), usual))
+        return tuple(odds)
+
+    def _example(self, slot: int, place: int, event_id: str) -> None:
+        self._examples.setdefault(slot, {}).setdefault(place, deque(maxlen=EXAMPLES)).append(event_id)
+
     def _refuse(self, batch: Batch, verdict: npt.NDArray[np.uint8], outputs: Outputs) -> None:
         outputs.repeated += int(np.count_nonzero(verdict == REPEATED))
         outputs.refusals += [
@@ -447,6 +533,8 @@ class Cohort:
                 "late",
                 f"client {batch.client[i]!r} is already past this event time by more than the allowed lateness, "
                 "or by more queries than are remembered; it may be a repeat",
+                batch.client[i],
+                self.model,
             )
             for i in np.flatnonzero(verdict == LATE).tolist()
         ]
@@ -460,13 +548,17 @@ class Cohort:
             for name, value in zip(NAMES, columns.standing.row[slot], strict=True)
             if np.isfinite(value) and columns.admission.queries[slot] >= look_after(0)
         }
+        account = self.account(slot)
         return Report(
-            client=self.name(slot),
+            client=account.client,
+            address=account.address,
             model=self.model,
             queries=int(columns.admission.queries[slot]),
             highest=int(columns.standing.highest[slot]),
             evidence=peaks | {"novelty": round(float(columns.standing.novelty[slot]), 4)},
             features=features,
+            refused={reason: int(count) for reason, count in zip(REASONS, columns.conduct.refused[slot], strict=True) if count},
+            reused=int(columns.conduct.reused[slot]),
             emitted=emitted,
         )
 
@@ -486,7 +578,7 @@ class Cohort:
         for at in range(0, len(slots), ROWS_AT_ONCE):
             some = slots[at : at + ROWS_AT_ONCE]
             for slot, row in zip(some, self.columns.pack(np.array(some, np.int64)), strict=True):
-                examples = {CHANNELS[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
+                examples = {PLACES[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
                 yield (
                     self.name(slot),
                     dump(
@@ -494,7 +586,7 @@ class Cohort:
                             SNAPSHOT_VERSION,
                             self.columns.layout,
                             fingerprint,
-                            self.model,
+                            self.key,
                             self.name(slot),
                             row,
                             np.array(entered.get(slot, ()), np.uint64).tobytes(),
@@ -517,23 +609,24 @@ class Cohort:
     def _restore(self, snapshots: list[ClientSnapshot]) -> None:
         slots = np.empty(len(snapshots), np.int64)
         for i, snapshot in enumerate(snapshots):
-            if snapshot.model != self.model:
-                raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self.model!r}")
+            if snapshot.model != self.key:
+                raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self.key!r}")
             known = self._slots.get(snapshot.client)
             slots[i] = slot = self._admit_client(snapshot.client) if known is None else known
             self._examples.pop(slot, None)
             for name, ids in snapshot.examples.items():
-                self._examples.setdefault(slot, {})[CHANNELS.index(name)] = deque(ids, maxlen=EXAMPLES)
+                self._examples.setdefault(slot, {})[PLACES.index(name)] = deque(ids, maxlen=EXAMPLES)
         self.columns.unpack(slots, [snapshot.row for snapshot in snapshots])
-        pairs = np.frombuffer(b"".join(snapshot.ids for snapshot in snapshots), np.uint64).reshape(-1, 2)
-        counts = [len(snapshot.ids) // 16 for snapshot in snapshots]
-        self._ledger.enter(np.repeat(slots, counts), pairs, self.columns.admission, self._kept)
+        entered = np.frombuffer(b"".join(snapshot.ids for snapshot in snapshots), np.uint64).reshape(-1, 3)
+        counts = [len(snapshot.ids) // 24 for snapshot in snapshots]
+        self._ledger.enter(np.repeat(slots, counts), entered, self.columns.admission, self._kept)
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """What of the cohort itself has to be saved: queries since the last lesson, and the size at which room is made."""
-        return self._since_lesson, self._room_at
+    def progress(self) -> Progress:
+        """What of the cohort itself has to be saved."""
+        return Progress(self._since_lesson, self._room_at, tuple(self._population.tolist()))
 
     @progress.setter
-    def progress(self, saved: tuple[int, int]) -> None:
-        self._since_lesson, self._room_at = saved
+    def progress(self, saved: Progress) -> None:
+        self._since_lesson, self._room_at = saved.since_lesson, saved.room_at
+        self._population[:] = saved.population

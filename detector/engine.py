@@ -5,24 +5,27 @@ in the same order give the same outputs, however they are cut into batches and w
 between.
 
 A model with a baseline is watched from its first event. For a model without one the shard learns first: it holds back the
-first events until there are enough to learn the input space from, then processes them as if they had just arrived. What it
-learned so is kept with its state.
+first events until there are enough to learn the input space from (see `detector.learning`), then processes them as if they had
+just arrived. What it learned so is kept with its state.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from detector.cohort import Cohort, Observer
+from detector.cohort import Cohort, Observer, Progress
 from detector.errors import BaselineError, SnapshotError
 from detector.findings import Outputs, Refusal, Report
-from detector.ingest.batch import Batch, Sender
+from detector.ingest.batch import Batch, Sender, code_of, join
 from detector.judgement import Judge
+from detector.learning import LEAST_EVENTS, Patience, Row, Waiting, in_stream_order, variant_key
 from detector.models import novelty, reference
 from detector.models.drift import Drift, DriftMonitor, assess
 from detector.models.novelty import Looks, Norms, Novelty
@@ -31,6 +34,7 @@ from detector.policy import Bars, Terms, bars_for
 from detector.state import SNAPSHOT_VERSION
 
 SHARD_KEY = ""  # the client part of the key under which a model's own state is saved; no client has an empty id
+VERSIONS_KEY = "\0"  # the same for what is known of a model's versions; no account's key is only its mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,26 @@ class EngineSettings:
     max_clients: int = 100_000
     lateness_ms: int = 600_000
     learning_events: int = 512
+    learning_ms: int = 3_600_000
     seed: int = 0
     categorical: Mapping[str, tuple[int, ...]] | None = None
+
+    def dealt(self, partitions: int) -> "EngineSettings":
+        """Return the settings of one of several shards: each sees a part of what a model is learned from."""
+        return replace(self, learning_events=min(self.learning_events, max(self.learning_events // partitions, LEAST_EVENTS)))
+
+
+@dataclass(slots=True)
+class Unknown:
+    """What was found out of a model without a baseline.
+
+    `variants` maps each length of input that is watched to the key of its clients' state, `settled` each version that is known
+    to its length.
+    """
+
+    variants: dict[int, str] = field(default_factory=dict)
+    settled: dict[str | None, int] = field(default_factory=dict)
+    waiting: dict[str | None, Waiting] = field(default_factory=dict)
 
 
 class Shard:
@@ -81,49 +103,116 @@ class Shard:
         self._settings = settings or EngineSettings()
         self._baselines = dict(baselines or {})
         self._observer = observer
-        self._cohorts: dict[str, Cohort] = {}
+        self._cohorts: dict[str, Cohort] = {}  # by the key of their state
         self._monitors: dict[str, DriftMonitor] = {}
         self._learned: dict[str, Reference] = {}
-        self._waiting: dict[str, list[Batch]] = {}
-        self._awaited: dict[str, set[tuple[str, str, int]]] = {}
+        self._unknown: dict[str, Unknown] = {}
+        self._patience = Patience(self._settings.learning_events, self._settings.learning_ms)
 
     def process(self, *batches: Batch) -> Outputs:
-        """Process batches, one per model, that were cut from the same stretch of the stream."""
+        """Process batches that were cut from the same stretch of the stream, of any models and lengths of input."""
         outputs = Outputs()
+        by_model: dict[str, list[Batch]] = {}
         for batch in batches:
-            if len(batch) == 0:
-                continue
-            expected = self._dimension(batch.model)
-            if expected is not None and batch.vector.shape[1] != expected:
-                outputs.refusals += _wrong_dimension(batch, expected)
-            elif batch.model in self._cohorts or batch.model in self._baselines:
-                outputs.add(self._cohort(batch.model).process(batch))
+            if len(batch):
+                by_model.setdefault(batch.model, []).append(batch)
+        for model, parts in by_model.items():
+            if model in self._baselines:
+                dimension = self._baselines[model].reference.dimension
+                self._watch(self._cohort(model, model), [_of_length(part, dimension, outputs) for part in parts], outputs)
             else:
-                outputs.add(self._learn(batch))
+                self._find_out(model, parts, outputs)
         outputs.sort()
         return outputs
+
+    def _watch(self, cohort: Cohort, parts: Sequence[Batch], outputs: Outputs, emitted: int | None = None) -> None:
+        if not parts:
+            return
+        batch = join(parts)
+        if batch.vector.shape[1] != cohort.reference.dimension:  # nothing but refused queries
+            batch = replace(batch, vector=np.zeros((len(batch), cohort.reference.dimension), np.float32))
+        outputs.add(cohort.process(batch, emitted))
+
+    def _find_out(self, model: str, parts: Sequence[Batch], outputs: Outputs) -> None:
+        """Process events of a model without a baseline; those of versions that are not known yet may have to wait."""
+        unknown = self._unknown.setdefault(model, Unknown())
+        versions = {version for part in parts for version in set(part.version)}
+        if versions <= unknown.settled.keys():
+            for dimension in dict.fromkeys(unknown.settled[version] for version in sorted(versions, key=str)):
+                taken = [_of_versions(part, unknown.settled, dimension) for part in parts]
+                fitting = [_of_length(part, dimension, outputs) for part in taken if len(part)]
+                self._watch(self._cohort(model, unknown.variants[dimension]), fitting, outputs)
+            return
+        ready: list[Row] = []
+        for row in in_stream_order(parts):
+            batch, at = row
+            version, length = batch.version[at], batch.vector.shape[1]
+            settled = unknown.settled.get(version)
+            if settled is not None or (not length and unknown.variants):
+                ready.append(row)
+                continue
+            waiting = unknown.waiting.setdefault(version, Waiting())
+            if length in unknown.variants:
+                waiting.vote(row)
+                ready.append(row)
+            elif not waiting.meet(row):
+                outputs.repeated += int(batch.refused[at] == 0)
+            elif length:
+                waiting.vote(row)
+                waiting.hold(row)
+            elif waiting.refused < self._patience.events:  # more say nothing new, and are kept as dead-letter records anyway
+                waiting.refused += 1
+                waiting.hold(row)
+            if waiting.complete(int(batch.time[at]), self._patience):
+                self._go_on(model, ready, outputs)
+                ready = []
+                self._start(model, version, int(batch.sequence[at]), outputs)
+        self._go_on(model, ready, outputs)
+        for waiting in unknown.waiting.values():
+            waiting.settle()
+
+    def _go_on(self, model: str, rows: Sequence[Row], outputs: Outputs, emitted: int | None = None) -> None:
+        """Process events of versions that are known, or whose inputs are of a known length."""
+        unknown = self._unknown[model]
+        first = next(iter(unknown.variants), None)
+        parts: dict[int, dict[int, tuple[Batch, list[int]]]] = {}
+        for batch, at in rows:
+            length = batch.vector.shape[1]
+            dimension = unknown.settled.get(batch.version[at], length if length in unknown.variants else first)
+            assert dimension is not None  # noqa: S101 - rows are ready only where a length is known
+            parts.setdefault(dimension, {}).setdefault(id(batch), (batch, []))[1].append(at)
+        for dimension, taken in parts.items():
+            fitting = [_of_length(batch.take(np.array(own)), dimension, outputs) for batch, own in taken.values()]
+            self._watch(self._cohort(model, unknown.variants[dimension]), fitting, outputs, emitted)
+
+    def _start(self, model: str, version: str | None, emitted: int, outputs: Outputs) -> None:
+        """Decide which inputs a version takes, learn them if they are new, and process what waits."""
+        unknown = self._unknown[model]
+        waiting = unknown.waiting.pop(version)
+        waiting.settle()
+        dimension = waiting.winner(self._patience)
+        unknown.settled[version] = dimension
+        if dimension not in unknown.variants:
+            key = variant_key(model, dimension if unknown.variants else None)
+            unknown.variants[dimension] = key
+            fitting = [batch for batch in waiting.batches if batch.vector.shape[1] == dimension]
+            self._learned[key] = self._learn(model, dimension, fitting)
+        self._go_on(model, list(in_stream_order(waiting.batches)), outputs, emitted)
 
     def finish(self) -> Outputs:
         """Process what still waits for a model to be learned: the stream has ended."""
         outputs = Outputs()
-        for model in sorted(self._waiting):
-            last = int(self._waiting[model][-1].sequence[-1])
-            outputs.add(self._start(model, last))
+        for model in sorted(self._unknown):
+            waiting = self._unknown[model].waiting
+            for version in sorted(waiting, key=str):
+                last = max(waiting[version].sequences(), default=0)
+                self._start(model, version, last, outputs)
         outputs.sort()
         return outputs
 
-    def _dimension(self, model: str) -> int | None:
-        if model in self._cohorts:
-            return self._cohorts[model].reference.dimension
-        if model in self._baselines:
-            return self._baselines[model].reference.dimension
-        if model in self._waiting:
-            return int(self._waiting[model][0].vector.shape[1])
-        return None
-
-    def _cohort(self, model: str) -> Cohort:
-        if model not in self._cohorts:
-            known = self._baselines.get(model)
+    def _cohort(self, model: str, key: str) -> Cohort:
+        if key not in self._cohorts:
+            known = self._baselines.get(key)
             settings = self._settings
             judged = Novelty(known.norms if known else None)
             bars = bars_for(
@@ -133,81 +222,57 @@ class Shard:
             )
             observer = self._observer
             if known:
-                observer = self._monitors[model] = DriftMonitor(known.looks, observer)
-            self._cohorts[model] = Cohort(
+                observer = self._monitors[key] = DriftMonitor(known.looks, observer)
+            self._cohorts[key] = Cohort(
                 model,
-                known.reference if known else self._learned[model],
+                known.reference if known else self._learned[key],
                 judged,
                 Judge(bars, settings.terms, judged),
                 max_clients=settings.max_clients,
                 lateness_ms=settings.lateness_ms,
                 observer=observer,
+                secret=settings.seed,
+                key=key,
             )
-        return self._cohorts[model]
+        return self._cohorts[key]
 
     def bars(self, model: str) -> Bars:
         """Return the bars in force for a model that is being watched."""
-        return self._cohort(model).judge.bars
+        return self._cohort(model, variant_key(model, None)).judge.bars
 
-    def _learn(self, batch: Batch) -> Outputs:
-        """Hold events back until there are enough; the event that completes them sets everything going.
-
-        Repeats are left out at once, or they would shape what is learned.
-        """
-        waiting = self._waiting.setdefault(batch.model, [])
-        known = self._awaited.setdefault(batch.model, set())
-        # At least one, in case that fewer are asked for since these began to wait.
-        missing = max(self._settings.learning_events - sum(map(len, waiting)), 1)
-        fresh: list[int] = []
-        at = 0
-        while at < len(batch) and len(fresh) < missing:
-            key = (batch.client[at], batch.event_id[at], int(batch.time[at]))
-            if key not in known:
-                known.add(key)
-                fresh.append(at)
-            at += 1
-        outputs = Outputs(repeated=at - len(fresh))
-        if fresh:
-            waiting.append(batch.take(np.array(fresh)))
-        if len(fresh) < missing:
-            return outputs
-        outputs.add(self._start(batch.model, int(batch.sequence[at - 1])))
-        if at < len(batch):
-            outputs.add(self._cohorts[batch.model].process(batch.take(np.arange(at, len(batch)))))
-        return outputs
-
-    def _start(self, model: str, emitted: int) -> Outputs:
-        """Learn the input space from the events that wait, then process them."""
-        waiting = self._waiting.pop(model)
-        self._awaited.pop(model, None)
-        vectors = np.concatenate([batch.vector for batch in waiting])
-        labels = len({int(label) for batch in waiting for label in batch.label})
+    def _learn(self, model: str, dimension: int, batches: Sequence[Batch]) -> Reference:
+        """Learn the input space from events that wait, which may be none."""
+        vectors = np.concatenate([batch.vector[batch.refused == 0] for batch in batches] or [np.zeros((0, dimension))])
+        labels = len({int(label) for batch in batches for label in batch.label[batch.refused == 0]})
         categorical = (self._settings.categorical or {}).get(model, ())
+        if any(column >= dimension for column in categorical):  # another version's columns
+            categorical = ()
+        seed = self._settings.seed
         try:
-            learned = fit_reference(vectors, labels, seed=self._settings.seed, categorical=categorical)
+            return fit_reference(vectors.astype(np.float32), labels, seed=seed, categorical=categorical)
         except BaselineError:
             # Too few queries, or all the same. Noise around them gives the input space a shape of its own.
-            rng = np.random.default_rng(self._settings.seed)
-            copies = np.resize(vectors, (len(vectors) + LEAST_ROWS, vectors.shape[1]))
-            size = np.float32(max(float(np.abs(vectors).max()) * 0.01, 1e-6))
+            rng = np.random.default_rng(seed)
+            known = np.nan_to_num(vectors.astype(np.float32)) if len(vectors) else np.zeros((1, dimension), np.float32)
+            copies = np.resize(known, (len(known) + LEAST_ROWS, dimension))
+            size = np.float32(max(float(np.abs(known).max()) * 0.01, 1e-6))
             noisy = np.clip(copies + size * rng.standard_normal(copies.shape, np.float32), -1e38, 1e38)
-            learned = fit_reference(noisy, labels, seed=self._settings.seed)
-        self._learned[model] = learned
-        outputs = Outputs()
-        for batch in waiting:
-            outputs.add(self._cohort(model).process(batch, emitted))
-        return outputs
+            return fit_reference(noisy, labels, seed=seed)
 
     @property
     def learning(self) -> dict[str, int]:
         """Models that are still being learned, and how many events they have so far."""
-        return {model: sum(map(len, waiting)) for model, waiting in self._waiting.items()}
+        return {
+            model: sum(waiting.events for waiting in unknown.waiting.values())
+            for model, unknown in self._unknown.items()
+            if unknown.waiting and not unknown.variants
+        }
 
     def waiting(self) -> Iterator[int]:
         """Yield the stream positions of the events that wait for their model to be learned."""
-        for waiting in self._waiting.values():
-            for batch in waiting:
-                yield from batch.sequence.tolist()
+        for unknown in self._unknown.values():
+            for waiting in unknown.waiting.values():
+                yield from waiting.sequences()
 
     @property
     def monitors(self) -> Mapping[str, DriftMonitor]:
@@ -231,21 +296,22 @@ class Shard:
         bytes: what a compacted topic holds after all of it is the whole state.
         """
         saved = {}
-        for model, cohort in self._cohorts.items():
+        for key, cohort in self._cohorts.items():
             for client, data in cohort.snapshots(changed_only=changed_only):
-                saved[model, client] = data
+                saved[key, client] = data
             own: dict[str, Any] = {
                 "trees": _pack_arrays(cohort.novelty.trees.state()),
                 "progress": list(cohort.progress),
             }
-            if model in self._baselines:
-                own["norms"] = self._baselines[model].key()
-                own["drift"] = [self._monitors[model].key, _pack_arrays(self._monitors[model].state())]
-            if model in self._learned:
-                own["reference"] = _pack_arrays(reference.to_arrays(self._learned[model]))
-            saved[model, SHARD_KEY] = _pack(own)
-        for model, waiting in self._waiting.items():
-            saved[model, SHARD_KEY] = _pack({"waiting": [_pack_batch(batch) for batch in waiting]})
+            if key in self._baselines:
+                own["norms"] = self._baselines[key].key()
+                own["drift"] = [self._monitors[key].key, _pack_arrays(self._monitors[key].state())]
+            if key in self._learned:
+                own["model"] = cohort.model
+                own["reference"] = _pack_arrays(reference.to_arrays(self._learned[key]))
+            saved[key, SHARD_KEY] = _pack(own)
+        for model, unknown in self._unknown.items():
+            saved[model, VERSIONS_KEY] = _pack(_pack_unknown(unknown))
         return saved
 
     def restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
@@ -262,40 +328,44 @@ class Shard:
 
     def _restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
         for (model, client), data in saved.items():
-            if client != SHARD_KEY:
-                continue
-            own = _unpack(data)
-            if model in self._baselines and ("waiting" in own or "reference" in own):
-                raise SnapshotError(
-                    f"the saved state of model {model!r} was made without a baseline, and now there is one: "
-                    "start without saved state"
-                )
-            if "waiting" in own:
-                waiting = [_unpack_batch(model, packed) for packed in own["waiting"]]
-                self._waiting[model] = waiting
-                self._awaited[model] = {
-                    key for batch in waiting for key in zip(batch.client, batch.event_id, batch.time.tolist(), strict=True)
-                }
-                continue
-            if "reference" in own:
-                self._learned[model] = reference.from_arrays(_unpack_arrays(own["reference"]))
-            elif model not in self._baselines:
-                raise SnapshotError(f"the saved state of model {model!r} needs the baseline it was made under")
-            cohort = self._cohort(model)
-            # Norms that were taught since bring trees of their own, which know what was taught.
-            if model not in self._baselines or own.get("norms", key := self._baselines[model].key()) == key:
-                cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
-            if "drift" in own and (monitor := self._monitors[model]).key == own["drift"][0]:
-                monitor.restore(_unpack_arrays(own["drift"][1]))
-            cohort.progress = (int(own["progress"][0]), int(own["progress"][1]))
+            if client == VERSIONS_KEY and data:
+                _refuse_baseline(model, self._baselines)
+                self._unknown[model] = _unpack_unknown(model, _unpack(data))
+        for (key, client), data in saved.items():
+            if client == SHARD_KEY:
+                self._restore_cohort(key, _unpack(data))
         clients: dict[str, list[bytes]] = {}
-        for (model, client), data in saved.items():
-            if client != SHARD_KEY and data:
-                clients.setdefault(model, []).append(data)
-        for model, snapshots in clients.items():
-            if model not in self._cohorts:
-                raise SnapshotError(f"the saved state of model {model!r} lacks the part of the model itself")
-            self._cohorts[model].restore(snapshots)
+        for (key, client), data in saved.items():
+            if client not in {SHARD_KEY, VERSIONS_KEY} and data:
+                clients.setdefault(key, []).append(data)
+        for key, snapshots in clients.items():
+            if key not in self._cohorts:
+                raise SnapshotError(f"the saved state of model {key!r} lacks the part of the model itself")
+            self._cohorts[key].restore(snapshots)
+
+    def _restore_cohort(self, key: str, own: Mapping[str, Any]) -> None:
+        model = key
+        if "reference" in own:
+            model = own["model"]
+            _refuse_baseline(model, self._baselines)
+            self._learned[key] = reference.from_arrays(_unpack_arrays(own["reference"]))
+        elif key not in self._baselines:
+            raise SnapshotError(f"the saved state of model {key!r} needs the baseline it was made under")
+        cohort = self._cohort(model, key)
+        # Norms that were taught since bring trees of their own, which know what was taught.
+        if key not in self._baselines or own.get("norms", now := self._baselines[key].key()) == now:
+            cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
+        if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
+            monitor.restore(_unpack_arrays(own["drift"][1]))
+        since_lesson, room_at, population = own["progress"]
+        cohort.progress = Progress(int(since_lesson), int(room_at), tuple(float(share) for share in population))
+
+
+def _refuse_baseline(model: str, baselines: Mapping[str, ModelBaseline]) -> None:
+    if model in baselines:
+        raise SnapshotError(
+            f"the saved state of model {model!r} was made without a baseline, and now there is one: start without saved state"
+        )
 
 
 def drifts(shards: Iterable[Shard]) -> dict[str, Drift]:
@@ -307,9 +377,52 @@ def drifts(shards: Iterable[Shard]) -> dict[str, Drift]:
     return {model: assess(some) for model, some in sorted(monitors.items())}
 
 
-def _wrong_dimension(batch: Batch, expected: int) -> list[Refusal]:
-    detail = f"input has {batch.vector.shape[1]} values, model {batch.model!r} takes {expected}"
-    return [Refusal(int(sequence), "dimension", detail) for sequence in batch.sequence]
+def _of_versions(batch: Batch, settled: Mapping[str | None, int], dimension: int) -> Batch:
+    """Return the events of the versions that take inputs of this length."""
+    if all(length == dimension for length in settled.values()):
+        return batch
+    return batch.take(np.flatnonzero(np.array([settled[version] for version in batch.version]) == dimension))
+
+
+def _of_length(batch: Batch, dimension: int, outputs: Outputs) -> Batch:
+    """Return the batch as it is where its inputs have the right length or none; else refuse its queries."""
+    length = batch.vector.shape[1]
+    if length in {0, dimension}:
+        return batch
+    detail = f"input has {length} values, model {batch.model!r} takes {dimension}"
+    outputs.refusals += [
+        Refusal(int(batch.sequence[i]), "dimension", detail, batch.client[i], batch.model)
+        for i in np.flatnonzero(batch.refused == 0).tolist()
+    ]
+    digest = [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little") for row in batch.vector]
+    refused = batch.refuse(batch.refused == 0, code_of("dimension"), np.array(digest, np.uint64))
+    return replace(refused, vector=np.zeros((len(batch), 0), np.float32))
+
+
+def _pack_unknown(unknown: Unknown) -> dict[str, Any]:
+    return {
+        "variants": [[dimension, key] for dimension, key in unknown.variants.items()],
+        "settled": [[version, dimension] for version, dimension in unknown.settled.items()],
+        "waiting": [
+            [
+                version,
+                [[dimension, dict(voters)] for dimension, voters in waiting.votes.items()],
+                [waiting.events, waiting.refused, waiting.first_ms],
+                [_pack_batch(batch) for batch in waiting.batches],
+            ]
+            for version, waiting in unknown.waiting.items()
+        ],
+    }
+
+
+def _unpack_unknown(model: str, packed: Mapping[str, Any]) -> Unknown:
+    unknown = Unknown(variants=dict(packed["variants"]), settled=dict(packed["settled"]))
+    for version, votes, (events, refused, first_ms), batches in packed["waiting"]:
+        waiting = unknown.waiting[version] = Waiting(
+            votes={dimension: Counter(voters) for dimension, voters in votes}, events=events, refused=refused, first_ms=first_ms
+        )
+        waiting.remember([_unpack_batch(model, batch) for batch in batches])
+    return unknown
 
 
 def _pack(content: dict[str, Any]) -> bytes:
@@ -336,7 +449,7 @@ def _unpack_arrays(packed: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-_COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight")
+_COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight", "refused", "digest")
 
 
 def _pack_batch(batch: Batch) -> dict[str, Any]:

@@ -59,7 +59,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A decision to publish: what the gateway shall do about a client, and until when."""
+    """A decision to publish: what the gateway shall do about a client, and until when.
+
+    `address` is there where the identity is not vouched for: the decision holds for what comes from there.
+    """
 
     emitted: int
     sequence: int
@@ -67,6 +70,7 @@ class Order:
     revision: int
     supersedes: str | None
     client: str
+    address: str | None
     model: str
     action: int
     issued_ms: int
@@ -79,18 +83,22 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A well-formed event that cannot be used: too late, or of another dimension than its model's."""
+    """A well-formed event that cannot be used: too late, of another dimension than its model's, or with a value missing."""
 
     sequence: int
-    reason: Literal["late", "dimension"]
+    reason: Literal["late", "dimension", "not_finite"]
     detail: str
+    client: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """A client as it stands, for the list of clients.
 
-    `emitted` is the stream position at which it was forgotten, -1 while it is held.
+    `refused` are its queries that could not be used, by reason, and `reused` those under an id that another query had before.
+    `address` is there where the identity is not vouched for: only what came from there is meant. `emitted` is the stream
+    position at which it was forgotten, -1 while it is held.
     """
 
     client: str
@@ -99,6 +107,9 @@ class Report:
     highest: int
     evidence: Mapping[str, float]
     features: Mapping[str, float]
+    refused: Mapping[str, int]
+    reused: int
+    address: str | None = None
     emitted: int = -1
 
 

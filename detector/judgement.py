@@ -18,10 +18,11 @@ from detector.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.features import NAMES
 from detector.features.admission import looks_by
 from detector.findings import Finding, Kind, Order, Outputs, Reason
-from detector.ingest.batch import Batch
+from detector.ingest.batch import Batch, Sender
 from detector.models.novelty import Novelty
 from detector.policy import (
     ALERT,
+    ALLOW,
     THROTTLE,
     Bars,
     Terms,
@@ -29,8 +30,9 @@ from detector.policy import (
     lasts_ms,
     novelty_action,
     permitted,
+    vouched,
 )
-from detector.state import NOVELTY
+from detector.state import NOVELTY, PLACES
 
 if TYPE_CHECKING:
     from detector.cohort import Cohort
@@ -50,10 +52,32 @@ WORDS = {
     "cooccur": "records combine values that the population never shows together, as records put together column by column do",
 }
 
+CONDUCT = {
+    "refused": "{odd.hits:,} of {odd.records:,} queries could not be used, at most {odd.usual:.1%} are usual",
+    "reused": "{odd.hits:,} of {odd.records:,} queries came under the id of another query, at most {odd.usual:.1%} are usual",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """A client's conduct is out of line: `question` says in what (`conduct.QUESTIONS`), `hits` of `records` show it.
+
+    `evidence` is the logarithm of odds against the `usual` share.
+    """
+
+    question: int
+    evidence: float
+    hits: int
+    records: int
+    usual: float
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One query of a client that has to be judged; `score` is there at looks, `row` are the features last looked at."""
+    """One query of a client that has to be judged; `score` is there at looks, `row` are the features last looked at.
+
+    `odds` are there where the client's conduct was evaluated and is out of line.
+    """
 
     batch: Batch
     event: int
@@ -62,8 +86,17 @@ class Moment:
     peak: npt.NDArray[np.float32]
     channels: list[int]
     score: float | None
+    odds: tuple[Odd, ...]
     row: npt.NDArray[np.float64]
     emitted: int
+
+    def odd(self, place: int) -> Odd:
+        """Return what is out of line at a place behind novelty."""
+        return next(odd for odd in self.odds if NOVELTY + 1 + odd.question == place)
+
+    def asked(self, place: int) -> int:
+        """Return how many queries a kind of evidence speaks of: for conduct all records, refused ones included."""
+        return self.odd(place).records if place > NOVELTY else self.queries
 
 
 class Judge:
@@ -97,21 +130,25 @@ class Judge:
             strange[moment.slot] = min(int(strange[moment.slot]) + 1, 255) if beyond else 0
             action = novelty_action(moment.score, int(strange[moment.slot]), self.bars)
             self._weigh(moment, NOVELTY, action, moment.score, outputs)
+        for odd in moment.odds:
+            action = ALERT if odd.evidence >= self.bars.conduct else ALLOW
+            self._weigh(moment, NOVELTY + 1 + odd.question, action, odd.evidence, outputs)
 
     def _weigh(self, moment: Moment, place: int, wanted: int, score: float, outputs: Outputs) -> None:
         if wanted < ALERT:
             return
         standing = self._cohort.columns.standing
         s = moment.slot
-        time_ms = int(moment.batch.time[moment.event])
-        sender = moment.batch.sender[moment.event]
-        client = self._cohort.name(s)
-        action = permitted(wanted, trusted=sender.trusted, protected=client in self._terms.never_block)
+        time_ms = self._time_ms(moment)
+        account = self._cohort.account(s)
+        trusted = self.vouched(moment.batch.sender[moment.event])
+        action = permitted(wanted, trusted=trusted, protected=account.client in self._terms.never_block)
+        queries = moment.asked(place)
         rises = wanted > standing.reached[s, place]
         over = time_ms >= standing.held_until_ms[s]
         if rises:
             standing.reached[s, place] = wanted
-            standing.reached_at[s, place] = moment.queries
+            standing.reached_at[s, place] = queries
         alert_id = self._id(s, "alert", place, int(standing.reached[s, place]), int(standing.reached_at[s, place]))
         if rises:
             outputs.findings.append(self._finding(moment, place, action, score, alert_id))
@@ -129,28 +166,38 @@ class Judge:
                 decision_id=self._id(s, "decision", revision),
                 revision=revision,
                 supersedes=self._id(s, "decision", revision - 1) if revision > 1 else None,
-                client=client,
+                client=account.client,
+                address=account.address,
                 model=self._cohort.model,
                 action=action,
                 issued_ms=time_ms,
                 expires_ms=int(standing.held_until_ms[s]),
-                evidence=self._name(place),
-                text=self._headline(place, score, moment.queries),
+                evidence=PLACES[place],
+                text=self._headline(moment, place, score),
                 risk=self._risk(place, score),
                 alert_id=alert_id,
             )
         )
 
+    def vouched(self, sender: Sender) -> bool:
+        """Tell whether the identity that a query came under is one that the caller cannot have forged."""
+        return vouched(sender, self._terms)
+
+    def _time_ms(self, moment: Moment) -> int:
+        """Return the event time; of a refused query whose time is not known, that of the client's latest."""
+        return int(moment.batch.time[moment.event]) or int(self._cohort.columns.admission.latest_ms[moment.slot])
+
     def _id(self, slot: int, *parts: object) -> str:
         # The first event time tells two lives of a client apart: one forgotten for lack of evidence may come back.
         first = int(self._cohort.columns.admission.first_ms[slot])
-        name = "\x1f".join(map(str, (self._cohort.model, self._cohort.name(slot), first, *parts)))
+        name = "\x1f".join(map(str, (self._cohort.key, self._cohort.name(slot), first, *parts)))
         return str(uuid5(NAMESPACE, name))
 
-    def _name(self, place: int) -> str:
-        return "novelty" if place == NOVELTY else CHANNELS[place]
-
-    def _headline(self, place: int, score: float, queries: int) -> str:
+    def _headline(self, moment: Moment, place: int, score: float) -> str:
+        queries = moment.queries
+        if place > NOVELTY:
+            odd = moment.odd(place)
+            return f"{CONDUCT[PLACES[place]].format(odd=odd)}: evidence {score:.1f}, alert at {self.bars.conduct:.1f}"
         if place == NOVELTY:
             return (
                 f"unlike every known benign client: novelty {score:.2f}, alert at {self.bars.alert:.2f}, "
@@ -164,6 +211,8 @@ class Judge:
         """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
         if place == NOVELTY:
             return round(min(60.0, 30.0 * score / self.bars.alert), 1)
+        if place > NOVELTY:
+            return round(min(60.0, 30.0 * score / self.bars.conduct), 1)
         if not MAY_STOP[place]:
             return round(min(60.0, 50.0 * score / self.bars.stop[place]), 1)
         return round(min(100.0, 70.0 * score / self.bars.stop[place]), 1)
@@ -172,21 +221,23 @@ class Judge:
         batch = moment.batch
         i = moment.event
         kind = kind_of(place)
-        known = moment.queries >= 8  # before its first look a client has no features
+        queries = moment.asked(place)
+        known = bool(np.isfinite(moment.row).any() and moment.row.any())  # before its first look a client has no features
+        account = self._cohort.account(moment.slot)
         return Finding(
             emitted=moment.emitted,
             sequence=int(batch.sequence[i]),
             alert_id=alert_id,
-            time_ms=int(batch.time[i]),
+            time_ms=self._time_ms(moment),
             first_ms=int(self._cohort.columns.admission.first_ms[moment.slot]),
-            client=self._cohort.name(moment.slot),
+            client=account.client,
             model=self._cohort.model,
             version=batch.version[i],
             sender=batch.sender[i],
-            queries=moment.queries,
-            look=looks_by(moment.queries),
+            queries=queries,
+            look=looks_by(queries),
             kind=kind,
-            evidence=self._name(place),
+            evidence=PLACES[place],
             action=action,
             score=_tidy(score),
             risk=self._risk(place, score),
@@ -202,15 +253,15 @@ class Judge:
         """Return the figures behind a finding: the evidence itself, then the features that stand out most."""
         slot = moment.slot
         if place != NOVELTY:
-            name = CHANNELS[place]
-            stop = self.bars.stop[place]
+            name = PLACES[place]
+            stop = self.bars.stop[place] if place < NOVELTY else self.bars.conduct
             return [
                 Reason(
                     kind_of(place),
                     name,
                     _tidy(score),
                     1.0,
-                    self._headline(place, score, moment.queries),
+                    self._headline(moment, place, score),
                     threshold=_tidy(stop),
                     event_ids=self._cohort.examples(slot, place),
                 )
@@ -221,7 +272,7 @@ class Judge:
                 "novelty",
                 _tidy(score),
                 1.0,
-                self._headline(place, score, moment.queries),
+                self._headline(moment, place, score),
                 threshold=_tidy(self.bars.alert),
                 event_ids=(moment.batch.event_id[moment.event],),
             )

@@ -68,6 +68,7 @@ def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clo
         max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
         max_record_bytes=config.engine.max_record_bytes,
         dimensions={model: entry.reference.dimension for model, entry in known.items()} | config.dimensions(),
+        secret=config.engine.seed,
     )
 
 
@@ -87,7 +88,7 @@ class Pipeline:
         partitions: int = 1,
         observer: Observer | None = None,
     ) -> None:
-        settings = config.engine_settings()
+        settings = config.engine_settings().dealt(partitions)
         self._sink = sink
         self._stamp = render.Stamp(
             baseline_version=baseline.version if baseline else NO_BASELINE,
@@ -117,7 +118,7 @@ class Pipeline:
         first = self._sequence
         self._sequence += len(chunk)
         batches, rejections = self._assembler.assemble_chunk(chunk, first_sequence=first)
-        self.counts.events += sum(map(len, batches))
+        self.counts.events += sum(int(np.count_nonzero(batch.refused == 0)) for batch in batches)
         outputs = Outputs()
         for shard, dealt in self._deal(batches):
             outputs.add(shard.process(*dealt))

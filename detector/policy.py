@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
+from detector.ingest.batch import Sender
 
 ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(5)
 ACTIONS = ("allow", "alert", "throttle", "perturb", "block")
@@ -42,23 +43,28 @@ class Bars:
 
     `limit` is the hardest action that each channel may lead to. A channel of construction earns the right to stop by staying
     quiet on benign clients: where one of them passed its floor in calibration, it may only alert. A channel of novelty
-    throttles at its `stop`, and no more.
+    throttles at its `stop`, and no more. `conduct` is the evidence at which a client's refused queries or ids are alerted on.
     """
 
     alert: float
     throttle: float
     stop: tuple[float, ...]
     limit: tuple[int, ...] = (BLOCK,) * len(CHANNELS)
+    conduct: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The operator's policy, as the engine needs it; durations in milliseconds."""
+    """The operator's policy, as the engine needs it; durations in milliseconds.
+
+    `trust_clients` says whether an identity is vouched for where the record does not say.
+    """
 
     shadow: bool = True
     false_alerts_per_1000: float = 1.0
     false_blocks_per_10000: float = 1.0
     never_block: frozenset[str] = frozenset()
+    trust_clients: bool = True
     throttle_ms: int = 3_600_000
     perturb_ms: int = 6 * 3_600_000
     block_ms: int = 24 * 3_600_000
@@ -106,10 +112,11 @@ def bars_for(
         else:
             limit.append(THROTTLE)
             stop.append(max(float(FLOORS[j]), bar(scores, false_alerts, EVIDENCE_TAIL) / ALERT_SHARE))
+    conduct = -math.log(min(false_alerts, 0.5))  # the evidence is the logarithm of an e-value
     if novelty_scores is None:
-        return Bars(alert=UNCALIBRATED_NOVELTY, throttle=math.inf, stop=tuple(stop), limit=tuple(limit))
+        return Bars(UNCALIBRATED_NOVELTY, math.inf, tuple(stop), tuple(limit), conduct)
     alert = max(LEAST_NOVELTY, bar(novelty_scores, false_alerts, NOVELTY_TAIL))
-    return Bars(alert=alert, throttle=THROTTLE_SHARE * alert, stop=tuple(stop), limit=tuple(limit))
+    return Bars(alert, THROTTLE_SHARE * alert, tuple(stop), tuple(limit), conduct)
 
 
 def construction_action(score: float, stop: float) -> int:
@@ -143,12 +150,15 @@ def novelty_action(score: float, looks_in_a_row: int, bars: Bars) -> int:
 def permitted(action: int, *, trusted: bool, protected: bool) -> int:
     """Return the hardest action allowed here.
 
-    A client whose identity the gateway does not vouch for is never blocked, or a forger could lock a victim out; a client on
-    the operator's never-block list is throttled at most.
+    A client whose identity the gateway does not vouch for is throttled at most, or a forger could have a victim locked out or
+    told wrong answers; so is a client on the operator's never-block list.
     """
-    if protected:
-        return min(action, THROTTLE)
-    return action if trusted else min(action, PERTURB)
+    return action if trusted and not protected else min(action, THROTTLE)
+
+
+def vouched(sender: Sender, terms: Terms) -> bool:
+    """Tell whether the identity that a query came under is one that the caller cannot have forged."""
+    return terms.trust_clients if sender.trusted is None else sender.trusted
 
 
 def lasts_ms(action: int, terms: Terms) -> int:

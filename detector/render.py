@@ -26,6 +26,11 @@ RULES = {
     "foreign": ("Queries of a foreign kind", "Queries differ from each other where the population's hardly vary."),
     "cooccur": ("Records that were made up", "Records combine values that the population never shows together."),
     "novelty": ("Unlike every known benign client", "The client's queries differ from every benign profile."),
+    "refused": (
+        "Queries that cannot be read",
+        "Far more of the client's queries cannot be used than of others; it is not watched.",
+    ),
+    "reused": ("One id for different queries", "The client gives the id of one query to others far more often than others do."),
 }
 
 
@@ -109,7 +114,7 @@ def decision(order: Order, stamp: Stamp) -> Decision:
     return Decision(
         decision_id=order.decision_id,
         revision=order.revision,
-        subject=Subject(type="client", id=order.client),
+        subject=Subject(type="client", id=order.client, address=order.address),
         scope=Scope(models=(order.model,)),
         action=action_name(order.action),
         parameters=_parameters(order.action, stamp.terms),
@@ -132,9 +137,12 @@ def client(report: Report) -> dict[str, Any]:
     """Render a client as a line of ``clients.jsonl``."""
     return {
         "client": report.client,
+        **({} if report.address is None else {"address": report.address}),
         "model": report.model,
         "queries": report.queries,
         "level": action_name(report.highest),
         "evidence": dict(report.evidence),
         "features": dict(report.features),
+        "refused": dict(report.refused),
+        "reused": report.reused,
     }

@@ -20,19 +20,21 @@ from detector.evidence import accumulate, cooccur, select
 from detector.evidence.accumulate import CHANNELS, Evidence
 from detector.evidence.cooccur import Together
 from detector.evidence.select import Selection
-from detector.features import NAMES, admission, checksums, coverage, distances, outputs, rate
+from detector.features import NAMES, admission, checksums, conduct, coverage, distances, outputs, rate
 from detector.features.admission import Admission
 from detector.features.anchors import ANCHORS, Memory
 from detector.features.anchors import LAYOUT as REMEMBERED
 from detector.features.checksums import Checksums
+from detector.features.conduct import QUESTIONS, Conduct
 from detector.features.coverage import Coverage
 from detector.features.outputs import Outputs
 from detector.features.rate import Rate
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
+PLACES = (*CHANNELS, "novelty", *QUESTIONS)  # kinds of evidence in the order of `Standing.reached`
 
-FAMILIES = ("admission", "rate", "coverage", "memory", "outputs", "evidence", "standing")
+FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing")
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 
@@ -40,7 +42,7 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 class Standing(NamedTuple):
     """Per client: what was decided so far, and the last look.
 
-    `reached` (channels and novelty) is the highest action each kind of evidence has led to, `reached_at` the query count then;
+    `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then;
     `held` the action of the latest decision and `held_until_ms` its end; `revision` the number of decisions; `highest` the
     highest action ever; `strange` how many looks in a row were beyond the bar of novelty; `row` the features at the last
     look and `novelty` the score there.
@@ -58,8 +60,8 @@ class Standing(NamedTuple):
 
 
 STANDING: Layout = {
-    "reached": ("u1", (NOVELTY + 1,)),
-    "reached_at": ("u4", (NOVELTY + 1,)),
+    "reached": ("u1", (len(PLACES),)),
+    "reached_at": ("u4", (len(PLACES),)),
     "held": ("u1", ()),
     "held_until_ms": ("i8", ()),
     "revision": ("u4", ()),
@@ -108,6 +110,7 @@ class Columns:
         shapes["window"] = ("f4", (window,))
         self.capacity = capacity
         self.admission = Admission(**_zeros(admission.LAYOUT, capacity))
+        self.conduct = Conduct(**_zeros(conduct.LAYOUT, capacity))
         self.rate = Rate(**_zeros(rate.LAYOUT, capacity))
         self.coverage = Coverage(**_zeros(coverage.LAYOUT, capacity))
         self.memory = Memory(**_zeros(shapes, capacity))
@@ -220,7 +223,7 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     model: str
     client: str
     row: bytes
-    ids: bytes  # pairs of 64 bits: key and event time of each id that a repeat could still bring
+    ids: bytes  # three times 64 bits: key, event time and content of each id that a repeat could still bring
     check: int  # CRC-32 of the row: a damaged one would index beyond its arrays
     examples: dict[str, list[str]]  # channel -> ids of the latest queries that looked constructed
 

@@ -11,12 +11,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.account import account_of
 from detector.cohort import Seen
 from detector.engine import ModelBaseline
 from detector.evidence.accumulate import CHANNELS, MAY_STOP, counts
 from detector.features.admission import FRESH
 from detector.features.anchors import COORDINATES
-from detector.policy import ACTIONS, ALERT, THROTTLE, Bars, Terms, bars_for, construction_action, novelty_action, permitted
+from detector.policy import (
+    ACTIONS,
+    ALERT,
+    THROTTLE,
+    Bars,
+    Terms,
+    bars_for,
+    construction_action,
+    novelty_action,
+    permitted,
+    vouched,
+)
 
 NOVELTY = "novelty"
 OTHERS = 512  # queries of other clients that are kept, at most twice as many
@@ -94,13 +106,13 @@ class _Record:
 
     parts: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict)
     event_ids: list[str] = field(default_factory=list)
-    trusted: list[bool] = field(default_factory=list)
+    vouched: list[bool] = field(default_factory=list)
     lives: int = 1
 
-    def add(self, seen: Seen, events: Sequence[int]) -> None:
+    def add(self, seen: Seen, events: Sequence[int], terms: Terms) -> None:
         at = np.asarray(events, np.intp)
         if seen.queries[at[0]] == 1 and self.event_ids:
-            self.parts, self.event_ids, self.trusted = {}, [], []
+            self.parts, self.event_ids, self.vouched = {}, [], []
             self.lives += 1
         looked = np.flatnonzero(np.isin(seen.look_event, at))
         for name, part in (
@@ -115,7 +127,7 @@ class _Record:
         ):
             self.parts.setdefault(name, []).append(part)
         self.event_ids += [seen.batch.event_id[i] for i in events]
-        self.trusted += [seen.batch.sender[i].trusted for i in events]
+        self.vouched += [vouched(seen.batch.sender[i], terms) for i in events]
 
     def joined(self) -> dict[str, npt.NDArray[Any]]:
         return {name: np.concatenate(parts) for name, parts in self.parts.items()}
@@ -135,7 +147,7 @@ class Tracer:
         self._baselines = baselines or {}
         self._terms = terms
         self._clients = clients
-        self._records: dict[tuple[str, str], _Record] = {}
+        self._records: dict[tuple[str, str], dict[str, _Record]] = {}  # by client and model, and then by account
         self._others: dict[str, list[npt.NDArray[np.int16]]] = {}
         self._stride: dict[str, tuple[int, int]] = {}
         self.end_ms = 0
@@ -150,13 +162,13 @@ class Tracer:
         own: dict[str, list[int]] = {}
         others = []
         for i in fresh:
-            client = batch.client[i]
-            if self._clients is None or client in self._clients:
-                own.setdefault(client, []).append(i)
+            if self._clients is None or batch.client[i] in self._clients:
+                own.setdefault(seen.account[i], []).append(i)
             else:
                 others.append(i)
-        for client, events in own.items():
-            self._records.setdefault((client, batch.model), _Record()).add(seen, events)
+        for account, events in own.items():
+            place = account_of(account).client, batch.model
+            self._records.setdefault(place, {}).setdefault(account, _Record()).add(seen, events, self._terms)
         self._sample(batch.model, seen.z[others])
 
     def _sample(self, model: str, z: npt.NDArray[np.int16]) -> None:
@@ -187,13 +199,14 @@ class Tracer:
     def trace(self, client: str, model: str, group: str = "", terms: Terms | None = None) -> Trace:
         """Return the trace of a client on a model, with the steps that it took, or would have taken under other `terms`.
 
+        Where the identity is not vouched for, the account under this name with most queries is shown.
         Raises KeyError when none of its queries counted.
         """
-        record = self._records[client, model]
+        record = max(self._records[client, model].values(), key=lambda record: len(record.event_ids))
         parts = record.joined()
         bars = self.bars(model, terms)
         protected = client in (terms or self._terms).never_block
-        limits = [permitted(len(ACTIONS), trusted=t, protected=protected) for t in record.trusted]
+        limits = [permitted(len(ACTIONS), trusted=known, protected=protected) for known in record.vouched]
         return Trace(
             client=client,
             model=model,
@@ -210,7 +223,7 @@ class Tracer:
         return [
             self.trace(client, model, group)
             for wanted, group in groups.items()
-            for client, model in self._records
+            for client, model in self.traced
             if client == wanted
         ]
 

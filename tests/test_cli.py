@@ -14,6 +14,7 @@ import pytest
 
 from detector.testing import traffic
 
+LIVE = {"DETECTOR_POLICY__SHADOW": "false", "DETECTOR_POLICY__TRUST_CLIENTS": "true"}
 STARTED = 60.0  # seconds a first start may take on a busy machine, kernels compiled
 
 
@@ -60,7 +61,7 @@ def test_replay_writes_and_summarises(log: Path, tmp_path: Path) -> None:
     assert b"(simulated)" in told.stdout
     assert b"shadow mode" in told.stderr
     assert b"\x1b" not in told.stdout + told.stderr
-    as_json = detector("replay", str(log), "--out", str(tmp_path / "out"), "--json", env={"DETECTOR_POLICY__SHADOW": "false"})
+    as_json = detector("replay", str(log), "--out", str(tmp_path / "out"), "--json", env=LIVE)
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "summary.json").read_bytes())
     assert json.loads(as_json.stdout)["shadow"] is False
     assert b"decisions are meant" in as_json.stderr
@@ -182,9 +183,7 @@ def test_baselines_are_fitted_shown_and_used(tmp_path: Path) -> None:
 def test_config_check_shows_what_results(tmp_path: Path) -> None:
     """File, environment and defaults are merged; the secret seed is masked."""
     (tmp_path / "detector.toml").write_text("[engine]\nseed = 12345\n[policy]\nfalse_alerts_per_1000 = 2.5\n")
-    told = detector(
-        "config", "check", "-c", str(tmp_path / "detector.toml"), "--json", env={"DETECTOR_POLICY__SHADOW": "false"}
-    )
+    told = detector("config", "check", "-c", str(tmp_path / "detector.toml"), "--json", env=LIVE)
     content = json.loads(told.stdout)
     assert content["policy"]["false_alerts_per_1000"] == 2.5
     assert content["policy"]["shadow"] is False

@@ -40,6 +40,7 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             """
             [policy]
             shadow = false
+            trust_clients = false
             false_alerts_per_1000 = 2
             false_blocks_per_10000 = 0.5
             never_block = ["a", "b"]
@@ -69,9 +70,19 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
     assert config.dimensions() == {"fraud.v2": 7}
 
 
+@pytest.mark.parametrize("said", [True, False])
+def test_nobody_leaves_shadow_mode_without_saying_whom_to_trust(tmp_path: Path, *, said: bool) -> None:
+    """The sentence says what either answer means; shadow mode itself asks nothing."""
+    with pytest.raises(ConfigError, match=r"trust_clients: true where the gateway authenticates .* false where a caller could"):
+        load(written(tmp_path, "[policy]\nshadow = false\n"))
+    config = load(written(tmp_path, f"[policy]\nshadow = false\ntrust_clients = {str(said).lower()}\n"))
+    assert config.engine_settings().terms.trust_clients == said
+    assert load(None).engine_settings().terms.trust_clients
+
+
 def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Key by key: what it does not name stays as the file says; small letters do as well."""
-    path = written(tmp_path, "[policy]\nshadow = true\nblock_minutes = 7\n")
+    path = written(tmp_path, "[policy]\nshadow = true\ntrust_clients = true\nblock_minutes = 7\n")
     monkeypatch.setenv("DETECTOR_POLICY__SHADOW", "false")
     monkeypatch.setenv("detector_engine__seed", "5")
     monkeypatch.setenv("DETECTOR_POLICY__NEVER_BLOCK", '["a"]')
@@ -163,7 +174,12 @@ def test_the_version_follows_what_is_found_and_keeps_secrets(tmp_path: Path) -> 
     plain = load(None).version
     assert len(plain) == 12
     assert load(written(tmp_path, '[engine]\nseed = 7\n[baseline]\npath = "x"\n')).version == plain
-    for text in ("[policy]\nshadow = false\n", "[models.m]\ndimension = 3\n", "[engine]\nlateness_minutes = 1\n"):
+    for text in (
+        "[policy]\nshadow = false\ntrust_clients = true\n",
+        "[policy]\ntrust_clients = false\n",
+        "[models.m]\ndimension = 3\n",
+        "[engine]\nlateness_minutes = 1\n",
+    ):
         assert load(written(tmp_path, text)).version != plain
 
 

@@ -109,7 +109,7 @@ def test_lessons_fall_on_the_same_events(make_log: Lines, drive: Drive, generate
     engine = EngineSettings(learning_events=40)
     shard = Shard(engine, baselines)
     shard.process(*batches(lines))
-    before = Shard(engine, baselines)._cohort("alpha").novelty.trees.state() if known else {"counts": np.zeros(2)}
+    before = Shard(engine, baselines)._cohort("alpha", "alpha").novelty.trees.state() if known else {"counts": np.zeros(2)}
     windows = shard._cohorts["alpha"].novelty.trees.state()["counts"][1] - before["counts"][1]
     assert windows >= 3
     rng = np.random.default_rng(1)

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.account import account_of
 from detector.cohort import EXAMPLES, Cohort
 from detector.engine import EngineSettings, Shard
 from detector.evidence.accumulate import OPEN
@@ -58,10 +59,10 @@ def test_a_flood_of_clients_evicts_the_innocent_only(
         gone |= left
         assert closed(cohort) <= room
         assert len(cohort) <= max(room, len(cohort) - closed(cohort) + 1)
-        assert suspects <= set(cohort._slots)
+        assert suspects <= {account_of(key).client for key in cohort._slots}
         assert not suspects & left
         suspects |= {finding.client for finding in outputs.findings} | {order.client for order in outputs.orders}
-    assert gone | set(cohort._slots) == arrived
+    assert gone | {account_of(key).client for key in cohort._slots} == arrived
 
 
 def test_who_leaves_was_silent_longest_and_is_reported(generated_baseline: Baseline) -> None:

@@ -97,7 +97,7 @@ def test_every_action_has_a_name_and_a_severity() -> None:
 
 def test_a_client_is_one_plain_object() -> None:
     """Everything that clients.jsonl promises, under its names."""
-    line: dict[str, Any] = render.client(Report("c", "m", 9, BLOCK, {"offset": 1.0}, {"step": 2.0}))
+    line: dict[str, Any] = render.client(Report("c", "m", 9, BLOCK, {"offset": 1.0}, {"step": 2.0}, {"schema": 3}, 1))
     assert line == {
         "client": "c",
         "model": "m",
@@ -105,4 +105,6 @@ def test_a_client_is_one_plain_object() -> None:
         "level": "block",
         "evidence": {"offset": 1.0},
         "features": {"step": 2.0},
+        "refused": {"schema": 3},
+        "reused": 1,
     }

@@ -92,9 +92,12 @@ def passed(clients: list[str], queries: list[int], first: int = 0) -> Seen:
         weight=np.ones(n, np.float32),
         sender=[Sender()] * n,
         version=[None] * n,
+        refused=np.zeros(n, np.uint8),
+        digest=np.zeros(n, np.uint64),
     )
     looks = np.empty(0, np.intp)
-    return Seen(batch, np.zeros(n, np.uint8), np.array(queries), none, none, z, looks, np.empty((0, len(NAMES))), np.empty(0))
+    rows, scores = np.empty((0, len(NAMES))), np.empty(0)
+    return Seen(batch, np.zeros(n, np.uint8), np.array(queries), none, none, z, looks, rows, scores, clients)
 
 
 def test_a_client_that_was_forgotten_begins_anew() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from detector.config.section import Minutes, Section
 
@@ -31,6 +31,9 @@ class PolicySection(Section):
     """What may be done, and how many mistakes are allowed."""
 
     shadow: bool = Field(default=True, description="decide, but mark every decision as simulated")
+    trust_clients: bool | None = Field(
+        None, description="whether client.id is vouched for where a record does not say (client.trusted); needed without shadow"
+    )
     false_alerts_per_1000: float = Field(1.0, gt=0, le=1000, description="per 1,000 client-days")
     false_blocks_per_10000: float = Field(1.0, gt=0, le=10000, description="per 10,000 client-days")
     never_block: tuple[str, ...] = Field((), description="clients that are throttled at most")
@@ -38,6 +41,16 @@ class PolicySection(Section):
     perturb_minutes: Minutes = 360.0
     block_minutes: Minutes = 1440.0
     requests_per_minute: int = Field(30, ge=0, description="what a throttled client may still send")
+
+    @model_validator(mode="after")
+    def _said_whom_to_trust(self) -> "PolicySection":
+        if not self.shadow and self.trust_clients is None:
+            raise ValueError(
+                "shadow = false needs trust_clients: true where the gateway authenticates whoever client.id names, so that "
+                "nobody can write another's; false where a caller could have written it: such clients are throttled at most, "
+                "and only for what comes from the same address. It holds for records without client.trusted"
+            )
+        return self
 
 
 class EngineSection(Section):

@@ -88,6 +88,7 @@ class Config(BaseSettings):
                 false_alerts_per_1000=policy.false_alerts_per_1000,
                 false_blocks_per_10000=policy.false_blocks_per_10000,
                 never_block=frozenset(policy.never_block),
+                trust_clients=policy.trust_clients is not False,
                 throttle_ms=int(policy.throttle_minutes * 60_000),
                 perturb_ms=int(policy.perturb_minutes * 60_000),
                 block_ms=int(policy.block_minutes * 60_000),

@@ -4,13 +4,13 @@ The original bytes are base64, because a record is often here for not being text
 """
 
 import base64
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from detector.contracts.document import Document, from_base64
 
-__all__ = ["DeadLetter", "Reason"]
+__all__ = ["REASONS", "DeadLetter", "Reason"]
 
 Reason = Literal[
     "encoding",  # the bytes are not UTF-8
@@ -23,6 +23,9 @@ Reason = Literal[
     "oversized",  # longer than the limit for one record
     "truncated",  # the source itself cut the record or ended within it
 ]
+
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+"""All reasons. A reason's place is its code in the state of clients and on the wire, so new ones go to the end."""
 
 
 def _base64(text: str) -> str:

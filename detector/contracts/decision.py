@@ -57,11 +57,18 @@ def rank(action: str) -> int:
 
 
 class Subject(Document):
-    """Whom the decision is about; `issuer` says who vouches for the id."""
+    """Whom the decision is about; `issuer` says who vouches for the id.
+
+    Where nobody does, `address` is the network address that the queries came from, and the decision holds for queries under the
+    id that come from there: under a name that anybody can write, others must not be met.
+    """
 
     type: SubjectType
     id: Annotated[str, Field(min_length=1)]
     issuer: str | None = None
+    address: Annotated[
+        str | None, Field(min_length=1, description="the id is not vouched for: only what comes from there is meant")
+    ] = None
 
 
 class Scope(Document):
@@ -161,11 +168,13 @@ class Decision(Document):
         """Key on the compacted topic: ``<subject type>:<subject id>:<model>``.
 
         The model part is ``*`` for every model, and sorted names joined by commas for several. In a model's name ``:``,
-        ``,``, ``*`` and ``%`` are percent-escaped, so two subjects never share a key, whatever their ids hold.
+        ``,``, ``*`` and ``%`` are percent-escaped, so two subjects never share a key, whatever their ids hold. Of an id that is
+        not vouched for, ``*`` and the address follow.
         """
         models = self.scope.models if self.scope is not None else None
         where = ",".join(sorted(name.translate(_ESCAPES) for name in models)) if models else "*"
-        return f"{self.subject.type}:{self.subject.id}:{where}"
+        place = "" if self.subject.address is None else f"*{self.subject.address.translate(_ESCAPES)}"
+        return f"{self.subject.type}:{self.subject.id}:{where}{place}"
 
     @property
     def issued_ms(self) -> int:

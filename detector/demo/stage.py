@@ -29,6 +29,7 @@ path = "baseline"
 
 [policy]
 shadow = false                # decisions are meant
+trust_clients = true          # the demo's log names clients as they are
 false_alerts_per_1000 = 1.0   # client-days
 false_blocks_per_10000 = 1.0
 

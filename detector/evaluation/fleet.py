@@ -57,6 +57,8 @@ def fleet(players: Sequence[Player], target: Target, *, labels_only: bool = Fals
         weight=np.ones(len(order), np.float32),
         sender=[SENDER] * len(order),
         version=["1"] * len(order),
+        refused=np.zeros(len(order), np.uint8),
+        digest=np.zeros(len(order), np.uint64),
     )
     pieces = np.split(np.arange(len(order)), range(PIECE, len(order), PIECE))
     return Log(

@@ -77,8 +77,21 @@ def warnings_about(
         yield f"running the logs again found something else than the results say: {differences}"
     if baseline is None or model not in baseline.models:
         yield "there is no baseline for this model: novelty compares with this log's other clients alone, and cannot throttle"
+    if sentence := refused_sentence(now):
+        yield sentence
+    if now["reused"]:
+        yield f"{count(int(now['reused']), 'query')} came under the id of another query"
     if trace.lives > 1:
         yield f"the client was forgotten {count(trace.lives - 1, 'time')}, without evidence; this is about its latest return"
+
+
+def refused_sentence(client: Mapping[str, Any]) -> str:
+    """Return what could not be used of a client, a line of ``clients.jsonl``; empty where everything could."""
+    refused: Mapping[str, int] = client["refused"]
+    if not refused:
+        return ""
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in sorted(refused.items(), key=lambda entry: -entry[1]))
+    return f"{count(sum(refused.values()), 'query')} could not be used ({reasons}); see the dead-letter records"
 
 
 def _brief(value: Any) -> str:

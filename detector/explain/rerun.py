@@ -12,7 +12,7 @@ from detector.errors import SourceError
 from detector.evidence.accumulate import CHANNELS
 from detector.explain.case import channel_case, feature_figures, novelty_case
 from detector.explain.explanation import DecisionTaken, Explanation
-from detector.explain.remarks import advice_for, headline_of, warnings_about
+from detector.explain.remarks import advice_for, headline_of, refused_sentence, warnings_about
 from detector.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
 from detector.explain.words import printable
 from detector.models.baseline import Baseline
@@ -53,8 +53,13 @@ def explain(
         found = [line for line in read_lines(again / "clients.jsonl") if (line["client"], line["model"]) == (client, model)]
     if not found:
         raise SourceError(f"client {printable(client)!r} is in {folder} but no longer in the logs it was made from")
-    now = found[-1]
-    trace = tracer.trace(client, model)
+    now = max(found, key=lambda line: int(line["queries"]))
+    try:
+        trace = tracer.trace(client, model)
+    except KeyError as error:
+        raise SourceError(
+            f"client {printable(client)!r}: {refused_sentence(now) or 'no query was counted'}, so nothing is known of it"
+        ) from error
     return describe(
         tracer,
         trace,

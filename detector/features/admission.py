@@ -5,6 +5,12 @@ for as long as a repeat of them could be accepted: until the client is past thei
 more than 3,072 of its own queries. An event from before that horizon cannot be told from a repeat and is refused as late; any
 other counts once. Memory is bounded by what arrives within the lateness.
 
+Callers often choose the ids, so an id alone does not make a repeat: the content must be the same, too. One id with other
+content is another query; it counts, and it is reported as reused.
+
+A client's time is moved by two successive events, not by one: a single event far ahead of the others says nothing, or one
+wrong clock would make everything after it late.
+
 Looks (the moments at which models are paid for) come at 8, 16, 24, 32, 48 and 64 queries and then whenever the count has
 grown by a tenth.
 """
@@ -19,7 +25,7 @@ from detector.kernels import kernel
 
 BLOCKS = 4
 BLOCK = 1024  # queries of a client between two marks of its horizon
-FRESH, REPEATED, LATE = 0, 1, 2
+FRESH, REPEATED, LATE, REFUSED, REFUSED_AGAIN = 0, 1, 2, 3, 4
 FIRST_LOOKS = np.array([8, 16, 24, 32, 48, 64], dtype=np.int64)
 SMALLEST_LEDGER = 1024
 
@@ -28,6 +34,7 @@ LAYOUT = {
     "next_look": ("u4", ()),
     "first_ms": ("i8", ()),
     "latest_ms": ("i8", ()),
+    "ahead_ms": ("i8", ()),
     "last_sequence": ("i8", ()),
     "block_ms": ("i8", (BLOCKS,)),
     "horizon_ms": ("i8", ()),
@@ -37,24 +44,65 @@ LAYOUT = {
 class Admission(NamedTuple):
     """Per client: how many queries, the event time reached, and the horizon before which nothing is accepted.
 
-    `block_ms` are the event times reached when each of the latest blocks of 1,024 queries began.
+    `ahead_ms` is the time of the last event if that lay beyond the lateness after `latest_ms`, 0 otherwise. `block_ms` are the
+    event times reached when each of the latest blocks of 1,024 queries began.
     """
 
     queries: npt.NDArray[np.uint32]
     next_look: npt.NDArray[np.uint32]
     first_ms: npt.NDArray[np.int64]
     latest_ms: npt.NDArray[np.int64]
+    ahead_ms: npt.NDArray[np.int64]
     last_sequence: npt.NDArray[np.int64]
     block_ms: npt.NDArray[np.int64]
     horizon_ms: npt.NDArray[np.int64]
 
 
 class Entries(NamedTuple):
-    """The ledger's table (open addressing): `key` 0 marks a free place; `slot` is the client's row."""
+    """The ledger's table (open addressing): `key` 0 marks a free place; `slot` is the client's row.
+
+    `content` are the upper 32 bits of the hash of what was asked and answered under the id.
+    """
 
     key: npt.NDArray[np.uint64]
     time_ms: npt.NDArray[np.int64]
     slot: npt.NDArray[np.int32]
+    content: npt.NDArray[np.uint32]
+
+
+class Arrivals(NamedTuple):
+    """Events as admission sees them, n of each, in stream order.
+
+    `key` is the hash of the event's id, `content` that of what was asked and answered, or of the record where the query was
+    refused, which `refused` says. `time_ms` is 0 where the time of a refused query is not known.
+    """
+
+    slot: npt.NDArray[np.int64]
+    time_ms: npt.NDArray[np.int64]
+    key: npt.NDArray[np.uint64]
+    content: npt.NDArray[np.uint64]
+    refused: npt.NDArray[np.uint8]
+    sequence: npt.NDArray[np.int64]
+
+
+class Admitted(NamedTuple):
+    """What was decided of each of n events; `position` and `look` are filled for fresh ones.
+
+    `position` is the client's count of queries, `look` whether models look now, `reused` whether the id had another content
+    before.
+    """
+
+    verdict: npt.NDArray[np.uint8]
+    position: npt.NDArray[np.int64]
+    look: npt.NDArray[np.bool_]
+    reused: npt.NDArray[np.bool_]
+
+
+def unadmitted(events: int) -> Admitted:
+    """Return room for what is decided of so many events."""
+    return Admitted(
+        np.empty(events, np.uint8), np.zeros(events, np.int64), np.zeros(events, np.bool_), np.zeros(events, np.bool_)
+    )
 
 
 @kernel
@@ -99,6 +147,32 @@ def digest(text, ends, owner, keys):
 
 
 @kernel
+def mixed(key, content):
+    """Return the key of an id together with its content."""
+    h = (key ^ content) * np.uint64(0xD6E8FEB86659FD93)
+    h ^= h >> np.uint64(32)
+    return h if h != 0 else np.uint64(1)
+
+
+@kernel
+def hash_contents(words, keys, label, confidence, runner_up, contents):
+    """Hash input and answer of each event with secret keys (multilinear hashing: Lemire and Kaser, 2014, section 2).
+
+    `words` (n, d) are the 32 bits of each input value, `keys` (d + 4,) secret odd 64-bit numbers. Two contents chosen without
+    the keys agree in the upper 32 bits, which are those that count, with a probability of 2^-32.
+    """
+    width = words.shape[1]
+    for i in range(words.shape[0]):
+        h = keys[width]
+        for d in range(width):
+            h += keys[d] * np.uint64(words[i, d])
+        h += keys[width + 1] * np.uint64(np.uint32(label[i]))
+        h += keys[width + 2] * np.uint64(confidence[i])
+        h += keys[width + 3] * np.uint64(runner_up[i])
+        contents[i] = h
+
+
+@kernel
 def find(entries, key):
     """Return the place of `key`, or the free place where it belongs."""
     mask = entries.key.shape[0] - 1
@@ -119,54 +193,124 @@ def move(old, new, horizon_ms, keep_slot):
             new.key[to] = old.key[at]
             new.time_ms[to] = old.time_ms[at]
             new.slot[to] = s
+            new.content[to] = old.content[at]
             kept += 1
     return kept
 
 
 @kernel
-def admit(state, entries, slot, time_ms, keys, sequence, lateness_ms, verdict, position, look):
-    """Decide for each event, in stream order, whether it is fresh, a repeat or late; return how many ids were entered.
+def write(entries, at, key, time_ms, slot, content):
+    """Write an entry at a place that `find` gave; return 1 where the place was free, else 0."""
+    entered = 1 if entries.key[at] == 0 else 0
+    entries.key[at] = key
+    entries.time_ms[at] = time_ms
+    entries.slot[at] = slot
+    entries.content[at] = content
+    return entered
 
-    Fills `verdict`; for fresh events `position`, the client's count of queries, and `look`, whether models look now. The
-    table must have room for all events.
+
+@kernel
+def advance(state, s, t, lateness_ms):
+    """Move a client's time; an event beyond the lateness moves it only when the one after it lies there as well."""
+    if t > state.latest_ms[s] + lateness_ms:
+        ahead = state.ahead_ms[s]
+        if ahead == 0 or t < ahead - lateness_ms:
+            state.ahead_ms[s] = t
+            return
+        state.latest_ms[s] = min(ahead, t)
+        if t > state.latest_ms[s] + lateness_ms:
+            state.ahead_ms[s] = t
+            return
+    state.ahead_ms[s] = 0
+    state.latest_ms[s] = max(state.latest_ms[s], t)
+
+
+@kernel
+def begin(state, s, t, lateness_ms):
+    """Set a new client's clock."""
+    state.first_ms[s] = t
+    state.latest_ms[s] = t
+    state.horizon_ms[s] = t - lateness_ms
+    state.block_ms[s, :] = t - lateness_ms
+
+
+@kernel
+def admit_refused(state, entries, arrivals, i, lateness_ms):
+    """Return whether a refused query is one of which no record came before, and how many entries that made.
+
+    Its clock starts with the first time that is known. What is too old to be told from a repeat counts.
+    """
+    s = arrivals.slot[i]
+    t = arrivals.time_ms[i]
+    if t <= 0:
+        return True, 0
+    if state.latest_ms[s] == 0:
+        begin(state, s, t, lateness_ms)
+    elif t < state.horizon_ms[s]:
+        return True, 0
+    key = mixed(arrivals.key[i], arrivals.content[i])
+    at = find(entries, key)
+    content = np.uint32(arrivals.content[i] >> np.uint64(32))
+    if entries.key[at] != 0 and entries.time_ms[at] >= state.horizon_ms[s] and entries.content[at] == content:
+        return False, 0
+    entered = write(entries, at, key, t, s, content)
+    advance(state, s, t, lateness_ms)
+    state.horizon_ms[s] = max(state.horizon_ms[s], state.latest_ms[s] - lateness_ms)
+    return True, entered
+
+
+@kernel
+def admit(state, entries, arrivals, lateness_ms, admitted):
+    """Decide for each event, in stream order, whether it is fresh, a repeat, late or refused; return how many ids were entered.
+
+    Fills `admitted`, which is zero before. The table must have room for all events.
     """
     entered = 0
-    for i in range(slot.shape[0]):
-        s = slot[i]
-        t = time_ms[i]
-        look[i] = False
-        if state.queries[s] == 0:
-            state.first_ms[s] = t
-            state.latest_ms[s] = t
-            state.horizon_ms[s] = t - lateness_ms
-            state.block_ms[s, :] = t - lateness_ms
-            state.next_look[s] = look_after(0)
-        elif t < state.horizon_ms[s]:
-            verdict[i] = LATE
+    for i in range(arrivals.slot.shape[0]):
+        s = arrivals.slot[i]
+        t = arrivals.time_ms[i]
+        if arrivals.refused[i]:
+            state.last_sequence[s] = arrivals.sequence[i]
+            counts, more = admit_refused(state, entries, arrivals, i, lateness_ms)
+            admitted.verdict[i] = REFUSED if counts else REFUSED_AGAIN
+            entered += more
             continue
-        at = find(entries, keys[i])
-        if entries.key[at] != 0:
-            # What lies before the horizon counts as forgotten, whether or not the table was swept since.
-            if entries.time_ms[at] >= state.horizon_ms[s]:
-                verdict[i] = REPEATED
+        if state.latest_ms[s] == 0:
+            begin(state, s, t, lateness_ms)
+        elif t < state.horizon_ms[s]:
+            admitted.verdict[i] = LATE
+            continue
+        if state.queries[s] == 0:
+            state.next_look[s] = look_after(0)
+        key = arrivals.key[i]
+        content = np.uint32(arrivals.content[i] >> np.uint64(32))
+        at = find(entries, key)
+        # What lies before the horizon counts as forgotten, whether or not the table was swept since.
+        if entries.key[at] != 0 and entries.time_ms[at] >= state.horizon_ms[s]:
+            if entries.content[at] == content:
+                admitted.verdict[i] = REPEATED
                 continue
-        else:
-            entered += 1
-        entries.key[at] = keys[i]
-        entries.time_ms[at] = t
-        entries.slot[at] = s
-        state.latest_ms[s] = max(state.latest_ms[s], t)
+            # The first content stands for the id: it is kept for as long as any other that came under it.
+            entries.time_ms[at] = max(entries.time_ms[at], t)
+            key = mixed(key, arrivals.content[i])
+            at = find(entries, key)
+            if entries.key[at] != 0 and entries.time_ms[at] >= state.horizon_ms[s] and entries.content[at] == content:
+                admitted.verdict[i] = REPEATED
+                continue
+            admitted.reused[i] = True
+        entered += write(entries, at, key, t, s, content)
+        advance(state, s, t, lateness_ms)
         if state.queries[s] % BLOCK == 0:
             b = (state.queries[s] // BLOCK) % BLOCKS
             state.block_ms[s, b] = state.latest_ms[s]
             state.horizon_ms[s] = max(state.horizon_ms[s], state.block_ms[s, (b + 1) % BLOCKS])
         state.horizon_ms[s] = max(state.horizon_ms[s], state.latest_ms[s] - lateness_ms)
         state.queries[s] += 1
-        state.last_sequence[s] = sequence[i]
-        verdict[i] = FRESH
-        position[i] = state.queries[s]
+        state.last_sequence[s] = arrivals.sequence[i]
+        admitted.verdict[i] = FRESH
+        admitted.position[i] = state.queries[s]
         if state.queries[s] >= state.next_look[s]:
-            look[i] = True
+            admitted.look[i] = True
             state.next_look[s] = look_after(state.queries[s])
     return entered
 
@@ -181,31 +325,29 @@ def tally(entries, horizon_ms, wanted, counts):
 
 
 @kernel
-def collect(entries, horizon_ms, wanted, starts, pairs):
-    """Fill `pairs` (ids, 2) with keys and times, those of a slot from its place in `starts` on, by key."""
+def collect(entries, horizon_ms, wanted, starts, ids):
+    """Fill `ids` (ids, 3) with keys, times and contents, those of a slot from its place in `starts` on, by key."""
     filled = starts.copy()
     for at in range(entries.key.shape[0]):
         s = entries.slot[at]
         if entries.key[at] != 0 and wanted[s] and entries.time_ms[at] >= horizon_ms[s]:
-            pairs[filled[s], 0] = entries.key[at]
-            pairs[filled[s], 1] = np.uint64(entries.time_ms[at])
+            ids[filled[s], 0] = entries.key[at]
+            ids[filled[s], 1] = np.uint64(entries.time_ms[at])
+            ids[filled[s], 2] = np.uint64(entries.content[at])
             filled[s] += 1
     for s in range(wanted.shape[0]):
         if filled[s] > starts[s] + 1:
-            own = pairs[starts[s] : filled[s]]
+            own = ids[starts[s] : filled[s]]
             own[:] = own[np.argsort(own[:, 0])]
 
 
 @kernel
-def enter(entries, slot, keys, time_ms):
-    """Enter ids, of which some may be there already, whatever their time; return how many are new."""
+def enter(entries, slot, ids):
+    """Enter `ids` (ids, 3) as `collect` gives them, of which some may be there already; return how many are new."""
     entered = 0
-    for i in range(keys.shape[0]):
-        at = find(entries, keys[i])
-        entered += entries.key[at] == 0
-        entries.key[at] = keys[i]
-        entries.time_ms[at] = time_ms[i]
-        entries.slot[at] = slot[i]
+    for i in range(ids.shape[0]):
+        at = find(entries, ids[i, 0])
+        entered += write(entries, at, ids[i, 0], np.int64(ids[i, 1]), slot[i], np.uint32(ids[i, 2]))
     return entered
 
 
@@ -254,29 +396,51 @@ class Ledger:
         self._used += count
 
     def of(self, state: Admission, wanted: npt.NDArray[np.bool_]) -> dict[int, npt.NDArray[np.uint64]]:
-        """Return what counts of the `wanted` slots, as (ids, 2) keys and times by slot.
+        """Return what counts of the `wanted` slots, as (ids, 3) keys, times and contents by slot.
 
         Sorted by key, so that equal states give equal bytes. One pass over the table, and a sort of what is wanted.
         """
         ends = np.zeros(len(wanted) + 1, np.int64)
         tally(self.entries, state.horizon_ms, wanted, ends)
         np.cumsum(ends, out=ends)
-        pairs = np.empty((int(ends[-1]), 2), np.uint64)
-        collect(self.entries, state.horizon_ms, wanted, ends, pairs)
+        ids = np.empty((int(ends[-1]), 3), np.uint64)
+        collect(self.entries, state.horizon_ms, wanted, ends, ids)
         slots = np.flatnonzero(np.diff(ends, prepend=0))
-        return {slot - 1: pairs[ends[slot - 1] : ends[slot]] for slot in slots.tolist()}
+        return {slot - 1: ids[ends[slot - 1] : ends[slot]] for slot in slots.tolist()}
 
     def enter(
         self,
         slots: npt.NDArray[np.integer],
-        pairs: npt.NDArray[np.uint64],
+        ids: npt.NDArray[np.uint64],
         state: Admission,
         keep_slot: npt.NDArray[np.bool_],
     ) -> None:
-        """Enter pairs from snapshots, (ids, 2) as `of` gives them; `slots` (ids,) are their clients."""
-        self.reserve(len(pairs), state, keep_slot)
-        self._used += int(enter(self.entries, slots.astype(np.int32), pairs[:, 0].copy(), pairs[:, 1].copy().view(np.int64)))
+        """Enter ids from snapshots, (ids, 3) as `of` gives them; `slots` (ids,) are their clients."""
+        self.reserve(len(ids), state, keep_slot)
+        self._used += int(enter(self.entries, slots.astype(np.int32), ids))
+
+
+class Contents:
+    """Hashes what is asked and answered, with keys from a secret, for inputs of one length."""
+
+    def __init__(self, secret: int, dimension: int) -> None:
+        # A generator whose stream is part of numpy's promise, so that every worker hashes alike.
+        drawn = np.random.Generator(np.random.PCG64(secret)).integers(0, 2**64, dimension + 4, np.uint64)
+        self._keys = drawn | np.uint64(1)
+
+    def of(
+        self,
+        vector: npt.NDArray[np.float32],
+        label: npt.NDArray[np.int32],
+        confidence: npt.NDArray[np.float32],
+        runner_up: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.uint64]:
+        """Return the hash of each of n events; `vector` is (n, dimension), the others (n,)."""
+        contents = np.empty(len(vector), np.uint64)
+        words = np.ascontiguousarray(vector, np.float32).view(np.uint32)
+        hash_contents(words, self._keys, label, confidence.view(np.uint32), runner_up.view(np.uint32), contents)
+        return contents
 
 
 def _empty(size: int) -> Entries:
-    return Entries(np.zeros(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.int32))
+    return Entries(np.zeros(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.int32), np.zeros(size, np.uint32))

@@ -7,7 +7,8 @@ hold, a moment in the future, the two largest probabilities) is looked at there,
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import TypeAlias
 
 import numpy as np
@@ -15,9 +16,10 @@ import numpy.typing as npt
 
 from detector.clock import Clock
 from detector.contracts.dead_letter import Reason
-from detector.ingest.batch import Batch, Origin, Sender
+from detector.ingest.batch import Batch, Origin, Sender, code_of
 from detector.ingest.lines import Chunk
 from detector.ingest.native import NativeDecoder, Refusal
+from detector.ingest.owner import Owner, read_owner
 
 __all__ = ["Assembler", "Rejection", "label_code"]
 
@@ -39,7 +41,7 @@ class Rejection:
     """A record that could not be used: what a dead letter is made of.
 
     `sequence` is its position in the whole stream, as in `Batch`. `record` holds the original bytes; of an oversized
-    record only the beginning.
+    record only the beginning. `client` and `model` are there where they could still be read.
     """
 
     sequence: int
@@ -47,6 +49,8 @@ class Rejection:
     reason: Reason
     detail: str
     record: bytes
+    client: str | None = None
+    model: str | None = None
 
 
 def label_code(label: str | int) -> int:
@@ -84,13 +88,19 @@ class Assembler:
         max_skew_ms: int = 300_000,
         max_record_bytes: int = 1_048_576,
         dimensions: Mapping[str, int] | None = None,
+        secret: int = 0,
     ) -> None:
-        """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`."""
+        """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`.
+
+        `secret` is the operator's seed, so that nobody can make two records that look alike to us.
+        """
         self._clock = clock
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
         self._dimensions = dict(dimensions or {})
         self._decoder = NativeDecoder()
+        self._secret = secret.to_bytes(8, "little")
+        self._reached_ms = 0
         self._codes: dict[str | int | None, int] = {}
         self._senders: dict[_Description, Sender] = {}
         self._float32 = _Packers("f")
@@ -98,25 +108,30 @@ class Assembler:
 
     def assemble_chunk(self, chunk: Chunk, *, first_sequence: int) -> tuple[list[Batch], list[Rejection]]:
         """Assemble a chunk of a source, its damaged line included. The sequence grows by ``len(chunk)``."""
-        batches, rejections = self.assemble(
-            chunk.lines, chunk.source, first_line=chunk.first_line, first_sequence=first_sequence
-        )
+        batches, rejections = self._assemble(chunk.lines, chunk.source, chunk.first_line, first_sequence)
         damaged = chunk.damaged
         if damaged is not None:
             origin = Origin(chunk.source, damaged.line)
             sequence = first_sequence + len(chunk.lines)
             rejections.append(Rejection(sequence, origin, damaged.reason, damaged.detail, damaged.record))
-        return batches, rejections
+        return self._with_refused(batches, rejections)
 
     def assemble(
         self, lines: Sequence[bytes], source: str, *, first_line: int, first_sequence: int
     ) -> tuple[list[Batch], list[Rejection]]:
-        """Return the events of consecutive lines and the records refused; every line is in exactly one of them.
+        """Return the events of consecutive lines and the records refused.
 
+        Every line that can be used is an event, and every other is a rejection. Of those whose client and model can be read
+        the query is an event as well, marked as refused, in batches that follow the others.
         Batches come in the order in which their models first appear, events and rejections in the order of the lines.
         Line i has the number `first_line` + i in `source` and the sequence `first_sequence` + i. Nothing that a line
         may hold raises.
         """
+        return self._with_refused(*self._assemble(lines, source, first_line, first_sequence))
+
+    def _assemble(
+        self, lines: Sequence[bytes], source: str, first_line: int, first_sequence: int
+    ) -> tuple[list[Batch], list[Rejection]]:
         refused: dict[int, Refusal] = {}
         batches = []
         latest = self._clock.now_ms() + self._max_skew_ms
@@ -142,6 +157,45 @@ class Assembler:
             for place, refusal in sorted(refused.items(), key=lambda item: item[0])
         ]
         return batches, rejections
+
+    def _with_refused(self, batches: list[Batch], rejections: list[Rejection]) -> tuple[list[Batch], list[Rejection]]:
+        """Add the refused queries whose client and model can be read, and name these in the rejections."""
+        latest = self._clock.now_ms() + self._max_skew_ms
+        reached = _Reached(batches, self._reached_ms)
+        queries: dict[str, list[_Refused]] = {}
+        named = []
+        for rejection in rejections:
+            owner = read_owner(rejection.record)
+            if owner is None:
+                named.append(rejection)
+                continue
+            named.append(replace(rejection, client=owner.client, model=owner.model))
+            if owner.model is not None:
+                time_ms = owner.time_ms if 0 < owner.time_ms <= latest else reached.before(rejection.sequence)
+                queries.setdefault(owner.model, []).append(_Refused(rejection, owner, time_ms))
+        self._reached_ms = reached.last
+        return batches + [self._refused(model, rows) for model, rows in queries.items()], named
+
+    def _refused(self, model: str, rows: list["_Refused"]) -> Batch:
+        """Return refused queries of a model as a batch without inputs."""
+        n = len(rows)
+        digests = [blake2b(row.rejection.record, digest_size=8, key=self._secret).digest() for row in rows]
+        return Batch(
+            model=model,
+            sequence=np.array([row.rejection.sequence for row in rows], np.int64),
+            time=np.array([row.time_ms for row in rows], np.int64),
+            client=[row.owner.client for row in rows],
+            event_id=[row.owner.event_id for row in rows],
+            vector=np.zeros((n, 0), np.float32),
+            label=np.zeros(n, np.int32),
+            confidence=np.full(n, np.nan, np.float32),
+            runner_up=np.full(n, np.nan, np.float32),
+            weight=np.ones(n, np.float32),
+            sender=[row.owner.sender for row in rows],
+            version=[row.owner.version for row in rows],
+            refused=np.array([code_of(row.rejection.reason) for row in rows], np.uint8),
+            digest=np.frombuffer(b"".join(digests), "<u8").astype(np.uint64),
+        )
 
     def _decode(self, lines: Sequence[bytes], refused: dict[int, Refusal]) -> dict[tuple[str, int], list[_Row]]:
         """Group the events by model and dimension."""
@@ -204,6 +258,8 @@ class Assembler:
             weight=np.minimum(np.array(weights), _LARGEST).astype(np.float32),
             sender=senders,
             version=versions,
+            refused=np.zeros(len(rows), np.uint8),
+            digest=np.zeros(len(rows), np.uint64),
         )
         good = np.isfinite(vector).all(axis=1) & (time <= latest)
         if good.all():
@@ -234,8 +290,37 @@ class Assembler:
         if len(self._senders) >= _CACHED:
             self._senders.clear()
         kind, trusted, organization, ip, user_agent = described
-        sender = self._senders[described] = Sender(kind, trusted is not False, organization, ip, user_agent)
+        sender = self._senders[described] = Sender(kind, trusted, organization, ip, user_agent)
         return sender
+
+
+class _Reached:
+    """The event time that the stream had reached at each place, where `earlier` came before these batches."""
+
+    def __init__(self, batches: Sequence[Batch], earlier: int) -> None:
+        sequence = np.concatenate([batch.sequence for batch in batches] or [np.zeros(0, np.int64)])
+        order = np.argsort(sequence)
+        self._sequence = sequence[order]
+        self._time = np.concatenate([np.array([earlier], np.int64), *(batch.time for batch in batches)])
+        self._time[1:] = self._time[1:][order]
+
+    def before(self, sequence: int) -> int:
+        """Return the time of the last event before this place."""
+        return int(self._time[np.searchsorted(self._sequence, sequence)])
+
+    @property
+    def last(self) -> int:
+        """The time of the last event."""
+        return int(self._time[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A refused query whose client and model are known, and the time to count it at."""
+
+    rejection: Rejection
+    owner: Owner
+    time_ms: int
 
 
 class _Packers(dict[int, Callable[..., bytes]]):

@@ -5,10 +5,13 @@ the whole batch; the few strings stay Python lists and are looked at only when a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from detector.contracts.dead_letter import REASONS, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,13 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What a record says of its client beyond the id; goes into alerts, and decides whether a block is allowed."""
+    """What a record says of its client beyond the id; goes into alerts, and decides whether a block is allowed.
+
+    `trusted` is None where the record does not say; the policy decides then.
+    """
 
     type: str | None = None
-    trusted: bool = True
+    trusted: bool | None = None
     organization: str | None = None
     ip: str | None = None
     user_agent: str | None = None
@@ -37,7 +43,11 @@ class Batch:
     `sequence` is the record's position in the whole stream, over all models, and orders the outputs.
     `label` is a 32-bit code of the predicted label (`label_code`), `confidence` and `runner_up` the two largest
     probabilities (NaN where the log holds labels only). `weight` is how many queries the event stands for (`sampled_rate`).
-    `vector` is float32 of shape (n, dimension); all finite.
+    `vector` is float32 of shape (n, dimension), NaN where a value is missing.
+
+    A query that could not be used is an event, too, so that it counts for its client: `refused` (n,) is 0 for a usable query
+    and else one more than the reason's place in `REASONS`. Its numbers mean nothing; `digest` (n,), of its record, tells a
+    repeat of it from another. Refused queries of unknown length come in a batch of dimension 0.
     """
 
     model: str
@@ -52,6 +62,8 @@ class Batch:
     weight: npt.NDArray[np.float32]
     sender: Sequence[Sender]
     version: Sequence[str | None]
+    refused: npt.NDArray[np.uint8]
+    digest: npt.NDArray[np.uint64]
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -72,4 +84,44 @@ class Batch:
             weight=self.weight[rows],
             sender=[self.sender[i] for i in rows],
             version=[self.version[i] for i in rows],
+            refused=self.refused[rows],
+            digest=self.digest[rows],
         )
+
+    def refuse(self, rows: npt.NDArray[np.bool_], code: int, digest: npt.NDArray[np.uint64]) -> "Batch":
+        """Return the batch with the events at `rows` (n,) refused for a reason; `digest` (n,) tells them apart."""
+        return replace(
+            self,
+            vector=np.where(rows[:, None], np.float32(0.0), self.vector),
+            refused=np.where(rows, np.uint8(code), self.refused),
+            digest=np.where(rows, digest, self.digest),
+        )
+
+
+def code_of(reason: Reason) -> int:
+    """Return the code of a reason in `Batch.refused`.
+
+    >>> code_of("encoding"), code_of("schema")
+    (1, 3)
+    """
+    return REASONS.index(reason) + 1
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Return batches of one model and dimension as one, in stream order; batches of dimension 0 may be among them."""
+    if len(batches) == 1:
+        return batches[0]
+    dimension = max(batch.vector.shape[1] for batch in batches)
+    vectors = [
+        batch.vector if batch.vector.shape[1] == dimension else np.zeros((len(batch), dimension), np.float32)
+        for batch in batches
+    ]
+    joined: dict[str, Any] = {
+        column.name: np.concatenate([getattr(batch, column.name) for batch in batches])
+        if isinstance(getattr(batches[0], column.name), np.ndarray)
+        else [value for batch in batches for value in getattr(batch, column.name)]
+        for column in fields(Batch)
+        if column.name not in {"model", "vector"}
+    }
+    whole = Batch(model=batches[0].model, vector=np.concatenate(vectors), **joined)
+    return whole.take(np.argsort(whole.sequence, kind="stable"))

@@ -32,11 +32,11 @@ class Calibration:
     def observed(self, seen: Seen) -> None:
         """Take one pass over a part of a batch."""
         for event, row in zip(seen.look_event.tolist(), seen.rows, strict=True):
-            self._client.append(seen.batch.client[event])
+            self._client.append(seen.account[event])
             self._queries.append(int(seen.queries[event]))
             self._rows.append(row)
         for event in np.flatnonzero(seen.verdict == FRESH).tolist():
-            client = seen.batch.client[event]
+            client = seen.account[event]
             self._peaks[client] = seen.peak[event]
             self.queries[client] = int(seen.queries[event])
 

@@ -41,6 +41,7 @@ C_HIGHEST = C_LOWEST + C_LEVELS
 C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 LEAST_ROWS = 32
+MISSING_BELOW = 0.25
 MOST_CATEGORIES = 32
 RAREST = 1e-4  # variance of the indicator of a category that is worth keeping
 LESSONS_PER_CLIENT = 64
@@ -60,24 +61,26 @@ Floats = npt.NDArray[np.float32]
 class Reference:
     """How one model's inputs are reduced, and the population's yardsticks.
 
-    `offset` and `scale` (dimension,) bring raw columns to value ranges; `categories` (columns, MOST_CATEGORIES) are the
-    known codes of the columns `categorical`, NaN-padded; `sampled` are the encoded columns whose values are kept, the first
-    `measured` of them numeric and the others indicators; `center` and `projection` (encoded, COORDINATES) reduce; `quantum`
-    is the size of one integer step, `unit` that of one step in median nearest-neighbour distances. `tolerance` is how far
-    off a line a point may lie for the evidence of bisecting; `grain` the size of one level of the values where they have
-    levels, in value ranges, else 0. `known_cells` marks the cells where the population lives, `landmarks` (COORDINATES,
-    landmarks) are centres of it and `variance` (COORDINATES,) its variance, all in integer steps; `c_variance` (SAMPLED,)
-    is that of the sampled values in theirs. `kinship` (COORDINATES + SAMPLED, the same) turns the integers of two queries into
-    the product of their encoded inputs, as far as it is determined; `neighbour` is the median nearest-neighbour distance, in
-    value ranges, or infinite where queries of the population look selected in any order. `usual_structure` and
-    `structure_spread` say what the channel `foreign` may expect of benign clients, NaN where it is not known whose the
-    queries are. In tables the first `numbers` coordinates are numeric columns, and `level` (COORDINATES,) is how far apart
-    their values lie at least, in integer steps, 0 where they are continuous;
-    `cooccurrence` is what the channel `cooccur` knows, nothing where `foreign` knows nothing.
+    `offset` and `scale` (dimension,) bring raw columns to value ranges; `missing` (dimension,) stands for missing values,
+    which are values of their own in tables; `categories` (columns, MOST_CATEGORIES) are the known codes of the columns
+    `categorical`, NaN-padded; `sampled` are the encoded columns whose values are kept, the first `measured` of them numeric
+    and the others indicators; `center` and `projection` (encoded, COORDINATES) reduce; `quantum` is the size of one integer
+    step, `unit` that of one step in median nearest-neighbour distances. `tolerance` is how far off a line a point may lie
+    for the evidence of bisecting; `grain` the size of one level of the values where they have levels, in value ranges, else
+    0. `known_cells` marks the cells where the population lives, `landmarks` (COORDINATES, landmarks) are centres of it and
+    `variance` (COORDINATES,) its variance, all in integer steps; `c_variance` (SAMPLED,) is that of the sampled values in
+    theirs. `kinship` (COORDINATES + SAMPLED, the same) turns the integers of two queries into the product of their encoded
+    inputs, as far as it is determined; `neighbour` is the median nearest-neighbour distance, in value ranges, or infinite
+    where queries of the population look selected in any order. `usual_structure` and `structure_spread` say what the
+    channel `foreign` may expect of benign clients, NaN where it is not known whose the queries are. In tables the first
+    `numbers` coordinates are numeric columns, and `level` (COORDINATES,) is how far apart their values lie at least, in
+    integer steps, 0 where they are continuous; `cooccurrence` is what the channel `cooccur` knows, nothing where `foreign`
+    knows nothing.
     """
 
     offset: Floats
     scale: Floats
+    missing: Floats
     categorical: npt.NDArray[np.int32]
     categories: Floats
     center: Floats
@@ -277,14 +280,24 @@ def fit_reference(
 
     Raises `BaselineError` for fewer than 32 queries, or when no column varies.
     """
-    n, dimension = vectors.shape
-    if n < LEAST_ROWS:
-        raise BaselineError(f"{n} queries are too few to learn the input space from; at least {LEAST_ROWS} are needed")
+    dimension = vectors.shape[1]
     rng = np.random.default_rng(seed)
     codes = np.asarray(sorted(categorical), np.int32)
     if len(codes) and (codes[0] < 0 or codes[-1] >= dimension):
         raise BaselineError(f"categorical column {codes[-1]} does not exist: inputs have {dimension} columns")
     numeric = np.setdiff1d(np.arange(dimension), codes)
+    missing = missing_values(vectors)
+    gaps = np.isnan(vectors)
+    if gaps.any():
+        if _is_table(*_ranges(np.where(gaps, missing, vectors), numeric, common_scale), codes, common_scale):
+            vectors = np.where(gaps, missing, vectors)
+        else:
+            whole = np.asarray(~gaps.any(axis=1))
+            vectors = vectors[whole]
+            clients = None if clients is None else [client for client, kept in zip(clients, whole, strict=True) if kept]
+    n = len(vectors)
+    if n < LEAST_ROWS:
+        raise BaselineError(f"{n} queries are too few to learn the input space from; at least {LEAST_ROWS} are needed")
     offset, scale = _ranges(vectors, numeric, common_scale)
     categories = np.full((len(codes), MOST_CATEGORIES), np.nan, np.float32)
     for q, column in enumerate(codes):
@@ -297,8 +310,7 @@ def fit_reference(
     variance = centered.var(axis=0, dtype=np.float64)
     if not np.any(variance > 0):
         raise BaselineError("all queries are the same: there is no input space to learn")
-    few = common_scale is None and dimension <= SAMPLED
-    table = few or len(codes) > 0 or bool(np.any(scale != scale[0]))
+    table = _is_table(offset, scale, codes, common_scale)
     kept = _kept_numbers(variance[:dimension], numeric) if table else np.zeros(0, np.intp)
     projection, principal = _directions(centered, kept, rng)
     reduced = centered @ projection
@@ -319,6 +331,7 @@ def fit_reference(
     reference = Reference(
         offset=offset,
         scale=scale,
+        missing=missing,
         categorical=codes,
         categories=categories,
         center=center,
@@ -356,6 +369,28 @@ def fit_reference(
         if reference.table:
             known["cooccurrence"] = fit_cooccurrence(vectors, codes.tolist(), clients, seed=seed)
     return replace(reference, **known)
+
+
+def missing_values(vectors: Floats) -> Floats:
+    """Return what stands for a missing value in each column of (n, dimension): a quarter of the range below the lowest value.
+
+    So far away that no other value is taken for it, and near enough to leave distances what they are.
+
+    >>> missing_values(np.array([[0.0, 5.0], [4.0, np.nan], [2.0, 5.0]], np.float32)).tolist()
+    [-1.0, 4.0]
+    """
+    known = np.where(np.isnan(vectors), np.float32(np.inf), vectors)
+    low = known.min(axis=0).astype(np.float64)
+    high = np.where(np.isnan(vectors), -np.inf, vectors).max(axis=0)
+    low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
+    away = np.where(high > low, MISSING_BELOW * (high - low), np.maximum(MISSING_BELOW * np.abs(low), 1.0))
+    return np.asarray(np.clip(low - away, -1e38, 1e38), np.float32)
+
+
+def _is_table(offset: Floats, scale: Floats, codes: npt.NDArray[np.int32], common_scale: bool | None) -> bool:
+    """Tell whether columns with these ranges make a table; few columns do, whatever their ranges, unless one was forced."""
+    few = common_scale is None and len(offset) <= SAMPLED
+    return few or len(codes) > 0 or bool(np.any(scale != scale[0]))
 
 
 def _sampled_variance(values: Floats) -> Floats:

@@ -65,7 +65,7 @@ class DetectStage:
         metrics: Metrics | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self._settings = config.engine_settings()
+        self._settings = config.engine_settings().dealt(partitions)
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
         self._assembler = assembler_for(config, self._baselines, clock)

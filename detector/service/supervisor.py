@@ -126,6 +126,8 @@ def warm_up() -> None:
         weight=np.ones(n, np.float32),
         sender=[Sender()] * n,
         version=[None] * n,
+        refused=np.zeros(n, np.uint8),
+        digest=np.zeros(n, np.uint64),
     )
     Shard(EngineSettings(learning_events=32)).process(batch)
 

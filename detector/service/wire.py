@@ -6,13 +6,17 @@ that is already native and keyed by client can be read without the ingest stage.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
 
 from detector.ingest.batch import Batch, Sender
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2  # 2: refused queries, and clients of whom it is not said whether they are vouched for
+
+
+Described: TypeAlias = tuple[str | None, bool | None, str | None, str | None, str | None]
 
 
 class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -29,7 +33,9 @@ class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     confidence: float
     runner_up: float
     weight: float
-    sender: tuple[str | None, bool, str | None, str | None, str | None]
+    sender: Described
+    refused: int
+    digest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ def encode(batch: Batch) -> list[bytes]:
         batch.confidence.tolist(),
         batch.runner_up.tolist(),
         batch.weight.tolist(),
+        batch.refused.tolist(),
+        batch.digest.tolist(),
         strict=True,
     )
     return [
@@ -70,13 +78,15 @@ def encode(batch: Batch) -> list[bytes]:
                 runner_up,
                 weight,
                 _described(batch.sender[i]),
+                refused,
+                digest,
             )
         )
-        for i, (time_ms, label, confidence, runner_up, weight) in enumerate(numbers)
+        for i, (time_ms, label, confidence, runner_up, weight, refused, digest) in enumerate(numbers)
     ]
 
 
-def _described(sender: Sender) -> tuple[str | None, bool, str | None, str | None, str | None]:
+def _described(sender: Sender) -> Described:
     return (sender.type, sender.trusted, sender.organization, sender.ip, sender.user_agent)
 
 
@@ -93,7 +103,7 @@ def decode(records: Sequence[bytes], sequences: Sequence[int]) -> tuple[list[Bat
         except (msgspec.MsgspecError, RecursionError) as error:
             unreadable.append(Unreadable(place, f"not a normalised event: {error}"[:200]))
             continue
-        if event.wire != WIRE_VERSION or len(event.vector) % 4 or not event.vector:
+        if event.wire != WIRE_VERSION or len(event.vector) % 4 or bool(event.vector) == bool(event.refused):
             unreadable.append(
                 Unreadable(place, f"a normalised event of version {event.wire}; this version reads {WIRE_VERSION}")
             )
@@ -104,18 +114,22 @@ def decode(records: Sequence[bytes], sequences: Sequence[int]) -> tuple[list[Bat
 
 def _columns(model: str, dimension: int, rows: list[tuple[int, WireEvent]]) -> Batch:
     events = [event for _, event in rows]
-    known: dict[tuple[str | None, bool, str | None, str | None, str | None], Sender] = {}
+    known: dict[Described, Sender] = {}
     return Batch(
         model=model,
         sequence=np.array([sequence for sequence, _ in rows], np.int64),
         time=np.array([event.time_ms for event in events], np.int64),
         client=[event.client for event in events],
         event_id=[event.event_id for event in events],
-        vector=np.frombuffer(b"".join(event.vector for event in events), "<f4").reshape(-1, dimension).astype(np.float32),
+        vector=np.frombuffer(b"".join(event.vector for event in events), "<f4")
+        .reshape(len(rows), dimension)
+        .astype(np.float32),
         label=np.array([event.label for event in events], np.int32),
         confidence=np.array([event.confidence for event in events], np.float32),
         runner_up=np.array([event.runner_up for event in events], np.float32),
         weight=np.array([event.weight for event in events], np.float32),
         sender=[known.setdefault(event.sender, Sender(*event.sender)) for event in events],
         version=[event.version for event in events],
+        refused=np.array([event.refused for event in events], np.uint8),
+        digest=np.array([event.digest for event in events], np.uint64),
     )

@@ -72,7 +72,7 @@ class Scene:
             ),
             elasticsearch=shipping or ElasticsearchSection(),
             engine=EngineSection(learning_events=512),
-            policy=PolicySection(shadow=False),
+            policy=PolicySection(shadow=False, trust_clients=True),
         )
         self.topics = Topics.under(self.config.kafka.prefix)
         self.connection = Connection(self.config.kafka)

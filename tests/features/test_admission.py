@@ -16,12 +16,16 @@ from detector.features.admission import (
     FRESH,
     LATE,
     LAYOUT,
+    REFUSED,
+    REFUSED_AGAIN,
     REPEATED,
     SMALLEST_LEDGER,
     Admission,
+    Arrivals,
     Ledger,
     admit,
     look_after,
+    unadmitted,
 )
 
 LATENESS = 1000
@@ -39,82 +43,143 @@ class Door:
         self.sequence = 0
 
     def offer(
-        self, slots: Sequence[int], ids: Sequence[str], times: Sequence[int] | npt.NDArray[np.int64]
+        self,
+        slots: Sequence[int],
+        ids: Sequence[str],
+        times: Sequence[int] | npt.NDArray[np.int64],
+        contents: Sequence[int] | None = None,
+        refused: Sequence[int] | None = None,
     ) -> tuple[list[int], list[int], list[bool]]:
-        """Return verdicts, positions and looks."""
+        """Return verdicts, positions and looks; `self.reused` then tells whose id had another content before."""
         n = len(ids)
         slot = np.array(slots, np.int64)
-        verdict, position, look = np.empty(n, np.uint8), np.zeros(n, np.int64), np.zeros(n, np.bool_)
         self.ledger.reserve(n, self.state, self.kept)
-        keys = self.ledger.keys(ids, self.owner[slot])
-        sequence = np.arange(self.sequence, self.sequence + n)
-        self.sequence += n
-        self.ledger.entered(
-            admit(
-                self.state,
-                self.ledger.entries,
-                slot,
-                np.asarray(times, np.int64),
-                keys,
-                sequence,
-                LATENESS,
-                verdict,
-                position,
-                look,
-            )
+        arrivals = Arrivals(
+            slot,
+            np.asarray(times, np.int64),
+            self.ledger.keys(ids, self.owner[slot]),
+            (np.asarray(contents or [0] * n) << 32).astype(np.uint64),
+            np.asarray(refused or [0] * n, np.uint8),
+            np.arange(self.sequence, self.sequence + n),
         )
-        return verdict.tolist(), position.tolist(), look.tolist()
+        self.sequence += n
+        admitted = unadmitted(n)
+        self.ledger.entered(admit(self.state, self.ledger.entries, arrivals, LATENESS, admitted))
+        self.reused = admitted.reused.tolist()
+        return admitted.verdict.tolist(), admitted.position.tolist(), admitted.look.tolist()
+
+
+class Clock:
+    """A client's time in words: two successive events move it further than the lateness, one does not."""
+
+    def __init__(self, time: int) -> None:
+        self.latest = time
+        self.horizon = time - LATENESS
+        self._ahead: int | None = None
+
+    def advance(self, time: int) -> None:
+        if time > self.latest + LATENESS and (self._ahead is None or time < self._ahead - LATENESS):
+            self._ahead = time
+            return
+        if time > self.latest + LATENESS:
+            self.latest = min(time, self._ahead or time)
+        if time > self.latest + LATENESS:
+            self._ahead = time
+        else:
+            self._ahead = None
+            self.latest = max(self.latest, time)
+        self.horizon = max(self.horizon, self.latest - LATENESS)
 
 
 class Ledgers:
-    """The same in words: the ids of every client with their times, and the time before which nothing is accepted."""
+    """The same in words: the ids of every client with their contents, and the time before which nothing is accepted."""
 
     def __init__(self) -> None:
-        self.known: dict[int, dict[str, int]] = {}
-        self.horizon: dict[int, int] = {}
-        self.latest: dict[int, int] = {}
+        self.clocks: dict[int, Clock] = {}
+        self._known: dict[tuple[int, str], dict[int, int]] = {}
+        self._refused: dict[tuple[int, str, int], int] = {}
 
-    def offer(self, client: int, event_id: str, time: int) -> int:
-        horizon = self.horizon.setdefault(client, time - LATENESS)
-        if time < horizon:
-            return LATE
-        known = self.known.setdefault(client, {})
-        if known.get(event_id, -1) >= horizon:
-            return REPEATED
-        known[event_id] = time
-        self.latest[client] = max(self.latest.get(client, time), time)
-        self.horizon[client] = max(horizon, self.latest[client] - LATENESS)
-        return FRESH
+    def offer(self, client: int, event_id: str, time: int, content: int, *, refused: bool) -> tuple[int, bool]:
+        """Return the verdict, and whether the id is known with another content."""
+        clock = self.clocks.setdefault(client, Clock(time))
+        if time < clock.horizon:
+            return (REFUSED if refused else LATE), False
+        if refused:
+            known = self._refused.get((client, event_id, content), -1) >= clock.horizon
+            if not known:
+                self._refused[client, event_id, content] = time
+                clock.advance(time)
+            return (REFUSED_AGAIN if known else REFUSED), False
+        contents = self._known.setdefault((client, event_id), {})
+        if max(contents.values(), default=-1) < clock.horizon:
+            contents.clear()
+        first = next(iter(contents), content)
+        if content in contents and (content == first or contents[content] >= clock.horizon):
+            return REPEATED, False
+        contents[content] = time
+        contents[first] = max(contents[first], time)
+        clock.advance(time)
+        return FRESH, content != first
 
 
 offers = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(0, 25), st.sampled_from([0, 1, 300, 999, 1000, 1001, 5000, -400, -1000, -1001])),
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(0, 25),
+        st.sampled_from([0, 1, 300, 999, 1000, 1001, 5000, -400, -1000, -1001]),
+        st.sampled_from([0, 0, 0, 1, 2]),
+        st.sampled_from([0, 0, 0, 0, 3]),
+    ),
     min_size=1,
     max_size=150,
 )
 
 
 @given(offers, st.sets(st.integers(1, 149)), st.booleans())
-def test_verdicts_are_those_of_a_plain_ledger(rows: list[tuple[int, int, int]], cuts: set[int], swept: bool) -> None:
-    """Ids may come again with any time; neither the cuts of the stream nor sweeping the table changes a verdict."""
-    ids = [f"é{event}" if event % 2 else f"e{event}" for _, event, _ in rows]
-    times = (START + np.cumsum([0, *(step for *_, step in rows)])[1:]).tolist()
-    slots = [client for client, *_ in rows]
+def test_verdicts_are_those_of_a_plain_ledger(rows: list[tuple[int, int, int, int, int]], cuts: set[int], swept: bool) -> None:
+    """Ids may come again with any time and content; neither the cuts of the stream nor sweeping the table changes a verdict."""
+    slots, events, steps, contents, refused = map(list, zip(*rows, strict=True))
+    ids = [f"é{event}" if event % 2 else f"e{event}" for event in events]
+    times = (START + np.cumsum([0, *steps])[1:]).tolist()
     plain = Ledgers()
-    wanted = [plain.offer(*row) for row in zip(slots, ids, times, strict=True)]
+    wanted = [
+        plain.offer(client, event_id, time, content, refused=bool(code))
+        for client, event_id, time, content, code in zip(slots, ids, times, contents, refused, strict=True)
+    ]
     door = Door(3)
-    found: list[int] = []
+    found: list[tuple[int, bool]] = []
     stops = [0, *sorted(cut for cut in cuts if cut < len(rows)), len(rows)]
     for start, stop in pairwise(stops):
-        found += door.offer(slots[start:stop], ids[start:stop], times[start:stop])[0]
+        part = slice(start, stop)
+        verdicts, _, _ = door.offer(slots[part], ids[part], times[part], contents[part], refused[part])
+        found += zip(verdicts, door.reused, strict=True)
         if swept:
             door.ledger.sweep(door.state, door.kept)
     assert found == wanted
-    for client, latest in plain.latest.items():
-        assert int(door.state.latest_ms[client]) == latest
+    for client, clock in plain.clocks.items():
+        assert int(door.state.latest_ms[client]) == clock.latest
         assert int(door.state.queries[client]) == sum(
-            verdict == FRESH and slot == client for verdict, slot in zip(wanted, slots, strict=True)
+            verdict == FRESH and slot == client for (verdict, _), slot in zip(wanted, slots, strict=True)
         )
+
+
+def test_one_id_for_all_queries_hides_none_of_them() -> None:
+    """Each content under an id is a query of its own; what comes again with its content is a repeat, the first one included."""
+    door = Door()
+    verdicts, positions, _ = door.offer([0] * 5, ["same"] * 5, range(START, START + 5), contents=[7, 8, 9, 8, 7])
+    assert verdicts == [FRESH, FRESH, FRESH, REPEATED, REPEATED]
+    assert positions == [1, 2, 3, 0, 0]
+    assert door.reused == [False, True, True, False, False]
+
+
+def test_one_event_a_day_ahead_makes_nothing_late() -> None:
+    """A wrong clock is believed only when the next event agrees with it."""
+    door = Door()
+    day = 86_400_000
+    times = [START, START + day, *range(START + 10, START + 1000, 10)]
+    assert set(door.offer([0] * len(times), [f"e{i}" for i in range(len(times))], times)[0]) == {FRESH}
+    later = [START + 2 * day, START + 2 * day + 5, START + day]
+    assert door.offer([0] * 3, ["a", "b", "c"], later)[0] == [FRESH, FRESH, LATE]
 
 
 @pytest.mark.parametrize("gaps", [[0], [1], [0, 0, 700], [3, -2, -900, 1400], [60_000, -30]])

@@ -234,7 +234,7 @@ class Rig:
         self.config = Config(
             kafka=KafkaSection(**settings | kafka),
             engine=EngineSection(learning_events=32),
-            policy=PolicySection(shadow=False),
+            policy=PolicySection(shadow=False, trust_clients=True),
         )
         self.topics = Topics.under(self.config.kafka.prefix)
         self.connection = Connection(self.config.kafka)
@@ -288,7 +288,7 @@ class Rig:
             "\n".join(
                 [
                     *["[kafka]", *lines, "[engine]", "learning_events = 32"],
-                    *["[policy]", "shadow = false", "[service]", "port = -1"],
+                    *["[policy]", "shadow = false", "trust_clients = true", "[service]", "port = -1"],
                 ]
             ),
             encoding="utf-8",

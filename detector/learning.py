@@ -1,0 +1,127 @@
+"""What is known of a model that has no baseline: which inputs each of its versions takes, and the events that wait for that.
+
+Nobody says beforehand how long the inputs of such a model are, and no single event may decide it: whoever sent the first one
+would decide for everybody. So the events of a new version are held until there are enough of them, and the length that most
+of them have wins. Each client has a limited number of votes. Queries of another length are refused from then on.
+
+Versions that take inputs of one length are watched together, since clients stay who they are when a model is deployed again.
+A version with inputs of another length is learned and watched beside the others.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+
+from detector.ingest.batch import Batch
+
+VOTERS = 16  # a client has one vote in so many of all that are needed, so that a few clients do not outvote many
+LEAST_EVENTS = 64  # a quiet model is learned from as few as these
+MARK = "\0"  # begins the name of what is no plain model id
+
+Row = tuple[Batch, int]  # an event: its batch and its place in there
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many events are waited for, and for how long in event time where fewer come."""
+
+    events: int
+    wait_ms: int
+
+
+def variant_key(model: str, dimension: int | None) -> str:
+    r"""Return the name under which the state of a model's clients is kept; `dimension` None is the first that was learned.
+
+    Different variants have different names, whatever the models are called.
+
+    >>> variant_key("fraud", None), variant_key("fraud", 9)
+    ('fraud', '\x009:fraud')
+    """
+    if dimension is not None:
+        return f"{MARK}{dimension}:{model}"
+    return f"{MARK}={model}" if model.startswith(MARK) else model
+
+
+@dataclass(slots=True)
+class Waiting:
+    """The events of a version that wait, and how many votes each length of input has.
+
+    `events` are the usable queries so far, held or not. Votes are counted by length and client.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    votes: dict[int, Counter[str]] = field(default_factory=dict)
+    events: int = 0
+    refused: int = 0
+    first_ms: int = 0
+    _known: set[bytes] = field(default_factory=set)
+    _rows: list[Row] = field(default_factory=list)
+
+    def meet(self, row: Row) -> bool:
+        """Tell whether this is no repeat of an event that waits; repeats would shape what is learned."""
+        batch, at = row
+        what = blake2b(batch.vector[at].tobytes(), digest_size=16)
+        told = (batch.client[at], batch.event_id[at], batch.label[at], batch.confidence[at], batch.digest[at])
+        what.update(repr(tuple(map(str, told))).encode(errors="surrogatepass"))
+        digest = what.digest()
+        if digest in self._known:
+            return False
+        self._known.add(digest)
+        return True
+
+    def vote(self, row: Row) -> None:
+        """Count a usable query."""
+        batch, at = row
+        if self.events == 0:
+            self.first_ms = int(batch.time[at])
+        self.events += 1
+        self.votes.setdefault(batch.vector.shape[1], Counter())[batch.client[at]] += 1
+
+    def hold(self, row: Row) -> None:
+        """Keep an event until `settle`."""
+        self._rows.append(row)
+
+    def settle(self) -> None:
+        """Take what was held out of its batches; to be called before those batches are let go."""
+        places: dict[int, tuple[Batch, list[int]]] = {}
+        for batch, at in self._rows:
+            places.setdefault(id(batch), (batch, []))[1].append(at)
+        self.batches += [batch.take(np.array(rows)) for batch, rows in places.values()]
+        self._rows.clear()
+
+    def complete(self, time_ms: int, patience: Patience) -> bool:
+        """Tell whether there is enough to decide."""
+        if self.events >= patience.events:
+            return True
+        return self.events >= min(LEAST_EVENTS, patience.events) and time_ms >= self.first_ms + patience.wait_ms
+
+    def winner(self, patience: Patience) -> int:
+        """Return the length of input that has most votes, and of two that have as many the one with more clients."""
+        most = max(patience.events // VOTERS, 1)
+        standing = {
+            dimension: (sum(min(count, most) for count in voters.values()), len(voters), -dimension)
+            for dimension, voters in self.votes.items()
+        }
+        return max(standing, key=lambda dimension: standing[dimension], default=1)
+
+    def remember(self, batches: Sequence[Batch]) -> None:
+        """Take over batches that were saved while they waited."""
+        self.batches = list(batches)
+        for batch in self.batches:
+            for at in range(len(batch)):
+                self.meet((batch, at))
+
+    def sequences(self) -> Iterator[int]:
+        """Yield the stream positions of the events that wait."""
+        for batch in self.batches:
+            yield from batch.sequence.tolist()
+
+
+def in_stream_order(batches: Sequence[Batch]) -> Iterator[Row]:
+    """Yield the events of several batches by their place in the stream."""
+    order = sorted((int(sequence), b, at) for b, batch in enumerate(batches) for at, sequence in enumerate(batch.sequence))
+    for _, b, at in order:
+        yield batches[b], at
