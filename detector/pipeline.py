@@ -68,6 +68,7 @@ def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clo
         max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
         max_record_bytes=config.engine.max_record_bytes,
         dimensions={model: entry.reference.dimension for model, entry in known.items()} | config.dimensions(),
+        naive_zone=config.engine.naive_zone,
     )
 
 

@@ -4,11 +4,14 @@ Events are decoded one by one and checked many at a time. What is cheap to see i
 hold, a moment in the future, the two largest probabilities) is looked at there, not in every event.
 """
 
+import datetime as dt
+import math
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +24,8 @@ from detector.ingest.native import NativeDecoder, Refusal
 
 __all__ = ["Assembler", "Rejection", "label_code"]
 
-_CACHED = 1 << 16
+_CACHED_BYTES = 1 << 25
+_ENTRY_BYTES = 64  # for each part of a description or label, beside its text
 _CACHED_LENGTHS = 1 << 8
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -84,15 +88,19 @@ class Assembler:
         max_skew_ms: int = 300_000,
         max_record_bytes: int = 1_048_576,
         dimensions: Mapping[str, int] | None = None,
+        naive_zone: dt.tzinfo | None = None,
     ) -> None:
-        """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`."""
+        """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`.
+
+        Times without an offset are local time of `naive_zone`, and refused where that is None.
+        """
         self._clock = clock
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
         self._dimensions = dict(dimensions or {})
-        self._decoder = NativeDecoder()
-        self._codes: dict[str | int | None, int] = {}
-        self._senders: dict[_Description, Sender] = {}
+        self._decoder = NativeDecoder(naive_zone)
+        self._codes: _Cache[str | int | None, int] = _Cache()
+        self._senders: _Cache[_Description, Sender] = _Cache()
         self._float32 = _Packers("f")
         self._float64 = _Packers("d")
 
@@ -159,7 +167,13 @@ class Assembler:
                 continue
             query, answer, model, client = event.input, event.output, event.model, event.client
             numbers = query.vector
-            vector = float32[len(numbers)](*numbers) if numbers is not None else query.vector_b64 or b""
+            if numbers is None:
+                vector = query.vector_b64 or b""
+            else:
+                try:
+                    vector = float32[len(numbers)](*numbers)
+                except struct.error:  # a missing value
+                    vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
             key = model.id, len(vector) // 4
             rows = groups.get(key)
             if rows is None:
@@ -205,7 +219,7 @@ class Assembler:
             sender=senders,
             version=versions,
         )
-        good = np.isfinite(vector).all(axis=1) & (time <= latest)
+        good = ~np.isinf(vector).any(axis=1) & ~np.isnan(vector).all(axis=1) & (time <= latest)
         if good.all():
             return batch, []
         return batch.take(np.flatnonzero(good)), [places[row] for row in np.flatnonzero(~good)]
@@ -224,18 +238,40 @@ class Assembler:
         try:
             return np.array([codes[label] for label in known], dtype=np.int32)
         except KeyError:
-            if len(codes) >= _CACHED:
-                codes.clear()
-            codes.update((label, label_code(label)) for label in set(known) if label is not None)
+            seen = set(known)
+            codes.make_room(sum(map(_size, seen - codes.keys())))
+            codes.update((label, label_code(label)) for label in seen if label is not None)
             return np.array([codes[label] for label in known], dtype=np.int32)
 
     def _sender(self, described: _Description) -> Sender:
         """Keep one object for the same description, so that a million events hold a few thousand of them."""
-        if len(self._senders) >= _CACHED:
-            self._senders.clear()
+        self._senders.make_room(sum(map(_size, described)))
         kind, trusted, organization, ip, user_agent = described
         sender = self._senders[described] = Sender(kind, trusted is not False, organization, ip, user_agent)
         return sender
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class _Cache(dict[_Key, _Value]):
+    """A dictionary that is emptied when its texts, which callers choose, have filled `_CACHED_BYTES`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = 0
+
+    def make_room(self, size: int) -> None:
+        """Be told that entries of so many bytes will come."""
+        if self._held + size > _CACHED_BYTES:
+            self.clear()
+            self._held = 0
+        self._held += size
+
+
+def _size(part: str | int | None) -> int:
+    return _ENTRY_BYTES + (sys.getsizeof(part) if isinstance(part, str) else 0)
 
 
 class _Packers(dict[int, Callable[..., bytes]]):

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import math
 import random
 import struct
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 
 from detector.clock import HeldClock
 from detector.contracts.event import FLOAT32_BOUND, PredictionEvent
-from detector.contracts.moment import LAST_MS
+from detector.contracts.moment import LAST_MS, READINGS
 from detector.ingest.assemble import Assembler, Rejection, label_code
 from detector.ingest.batch import Batch, Origin, Sender
 from detector.ingest.lines import Chunk, Damaged
@@ -165,13 +167,13 @@ def test_bad_records_leave_the_good_ones_around_them() -> None:
         "future": _line(time=NOW + 60_001),
         "oversized": _line(note="x" * 1000),
     }
-    nan_b64 = _line(input={"vector_b64": _b64([1, float("nan")])})
+    missing = _line(input={"vector_b64": _b64([float("nan")] * 2)})
     lines = [_line(1)]
-    for record in [*bad.values(), nan_b64]:
+    for record in [*bad.values(), missing]:
         lines += [record, _line(2)]
     (batch,), rejections = _assemble(lines, max_skew_ms=60_000, max_record_bytes=500, dimensions={"fraud": 2})
     assert batch.sequence.tolist() == list(range(100, 100 + len(lines), 2))
-    assert [rejection.reason for rejection in rejections] == [*bad, "not_finite"]
+    assert [rejection.reason for rejection in rejections] == [*bad, "schema"]
     assert [rejection.sequence for rejection in rejections] == list(range(101, 101 + len(lines) - 1, 2))
     assert [rejection.origin for rejection in rejections] == [
         Origin("log.jsonl", rejection.sequence - 100 + 11) for rejection in rejections
@@ -179,7 +181,7 @@ def test_bad_records_leave_the_good_ones_around_them() -> None:
     assert [rejection.record for rejection in rejections] == [line[:500] for line in lines[1::2]]
     assert rejections[3].detail == "input.vector[0]: not finite in float32"
     assert rejections[5].detail == f"time: {NOW + 60_001} is more than 60000 ms ahead of the clock"
-    assert rejections[7].detail == "input.vector_b64: not finite in float32"
+    assert rejections[7].detail == "input.vector_b64: every value is missing"
 
 
 def test_limits_are_inclusive() -> None:
@@ -223,18 +225,49 @@ def test_caches_are_bounded() -> None:
     assembler = Assembler(HeldClock(NOW))
     for start in range(0, 140_000, 10_000):
         lines = [
-            b'{"event_id":"e","time":1,"client":{"id":"a","ip":"%d"},"model":{"id":"m"},'
+            b'{"event_id":"e","time":1777890667412,"client":{"id":"a","ip":"%d"},"model":{"id":"m"},'
             b'"input":{"vector":[1]},"output":{"label":%d}}' % (i, i)
             for i in range(start, start + 10_000)
         ]
         (batch,), _ = assembler.assemble(lines, "log", first_line=1, first_sequence=0)
         assert batch.label[7] == label_code(start + 7)
         assert batch.sender[7].ip == str(start + 7)
-    assert len(assembler._codes) <= (1 << 16) + 10_000
-    assert len(assembler._senders) <= 1 << 16
     for length in range(1, 600):
         assert len(assembler._float32[length](*range(length))) == 4 * length
     assert len(assembler._float32) <= 1 << 8
+
+
+def test_caches_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User agents and labels of the largest length, never the same, hold a bounded amount of memory."""
+    monkeypatch.setattr("detector.ingest.assemble._CACHED_BYTES", 1 << 20)
+    assembler = Assembler(HeldClock(NOW))
+    tracemalloc.start()
+    try:
+        for start in range(0, 4000, 100):
+            assembler.assemble(
+                [
+                    _line(client={"id": "a", "user_agent": f"{i}" + "x" * 16_000}, output={"label": f"{i:0256}"})
+                    for i in range(start, start + 100)
+                ],
+                "log",
+                first_line=1,
+                first_sequence=0,
+            )
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 8_000_000
+
+
+@pytest.mark.parametrize("number", [None, 3.5])
+def test_missing_values_are_kept(number: float | None) -> None:
+    """Null and NaN in base64 arrive as NaN beside the other numbers; an infinity is refused with them or without."""
+    read = math.nan if number is None else number
+    for form in ({"vector": [1, number, -2]}, {"vector_b64": _b64([1, read, -2])}):
+        np.testing.assert_array_equal(_one(input=form).vector, np.array([[1, read, -2]], dtype=np.float32))
+    for form in ({"vector": [number, 1e39]}, {"vector_b64": _b64([read, math.inf])}):
+        batches, (rejection,) = _assemble([_line(input=form)])
+        assert (batches, rejection.reason) == ([], "not_finite")
 
 
 def test_label_codes_differ() -> None:
@@ -259,11 +292,14 @@ _odd = st.one_of(
 _numbers = st.one_of(
     st.floats(-1e39, 1e39), st.integers(-(2**140), 2**140), st.floats(0, 1), st.sampled_from([FLOAT32_BOUND, 5e-324])
 )
-_texts = st.none() | st.text(max_size=4)
+_texts = st.none() | st.text(max_size=4) | st.integers(250, 1030).map(lambda size: "é" * (size - 1) + "x")
 _plain = st.fixed_dictionaries(
     {
         "event_id": st.text(min_size=1, max_size=8),
-        "time": st.integers(0, LAST_MS) | st.floats(0, LAST_MS) | st.just("2026-05-04T10:31:07.412Z"),
+        "time": st.one_of(
+            *(st.integers(first - 3, end + 3) | st.floats(float(first), float(end)) for first, end in READINGS),
+            st.sampled_from(["2026-05-04T10:31:07.412Z", "1999-12-31T23:59:59.999Z", "2000-01-01T00:00:00Z"]),
+        ),
         "client": st.fixed_dictionaries(
             {"id": st.text(min_size=1, max_size=3)},
             optional={"type": _texts, "trusted": st.none() | st.booleans(), "ip": _texts, "user_agent": _texts},
@@ -272,14 +308,14 @@ _plain = st.fixed_dictionaries(
         "input": st.fixed_dictionaries(
             {},
             optional={
-                "vector": st.lists(_numbers, max_size=4) | st.none(),
+                "vector": st.lists(_numbers | st.none(), max_size=4) | st.none(),
                 "vector_b64": st.lists(st.floats(width=32), max_size=4).map(_b64) | st.text(max_size=5) | st.none(),
             },
         ),
         "output": st.fixed_dictionaries(
             {},
             optional={
-                "label": st.text(max_size=3) | st.integers(-(2**64), 2**64) | st.none(),
+                "label": _texts | st.integers(-(2**64), 2**64),
                 "probabilities": st.lists(st.floats(-1e-5, 1 + 1e-5), max_size=4) | st.none(),
             },
         ),
@@ -364,7 +400,8 @@ def _conserved(lines: Sequence[bytes], batches: list[Batch], rejections: list[Re
     assert refused == sorted(refused)
     for batch in batches:
         assert batch.sequence.tolist() == sorted(batch.sequence.tolist())
-        assert np.isfinite(batch.vector).all()
+        assert not np.isinf(batch.vector).any()
+        assert not np.isnan(batch.vector).all(axis=1).any()
         assert (batch.time <= NOW + 300_000).all()
     for rejection in rejections:
         assert rejection.record == lines[rejection.sequence - 100]
