@@ -1,8 +1,9 @@
 """Commands that look into what is known: the baseline, and why a client was found."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +16,7 @@ from detector.cli.terminal import (
     load_config,
     print_json,
     progress,
+    tell_refused,
 )
 from detector.errors import ConfigError
 
@@ -36,10 +38,14 @@ def baseline_fit(
     if "-" in logs:
         raise ConfigError("a baseline is fitted in two passes over the log, so it cannot come from standard input")
     settings = load_config(config)
-    with progress("fitting") as show:
-        fitted = replaying.fit(logs, settings, progress=lambda position: show(position, None))
+    tally = replaying.Read()
+    try:
+        with progress("fitting") as show:
+            fitted = replaying.fit(logs, settings, progress=lambda position: show(position, None), tally=tally)
+    finally:
+        tell_refused(tally.tell())
     save(fitted, out)
-    _show_baseline(out, as_json=as_json)
+    _show_baseline(out, as_json=as_json, beside={"reasons": tally.refusals.reasons})
 
 
 @baseline_app.command("show")
@@ -124,7 +130,14 @@ def baseline_accept(
         typer.echo(sentence)
 
 
-def _show_baseline(folder: Path, config: Path | None = None, log: list[str] | None = None, *, as_json: bool) -> None:
+def _show_baseline(
+    folder: Path,
+    config: Path | None = None,
+    log: list[str] | None = None,
+    *,
+    as_json: bool,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
     from detector.baseline_report import report, tell
     from detector.replay import drift_of, load_baseline
 
@@ -136,7 +149,7 @@ def _show_baseline(folder: Path, config: Path | None = None, log: list[str] | No
             drift = drift_of(log, settings, known, progress=lambda position: show(position, None))
     content = report(folder, settings, drift)
     if as_json:
-        print_json(content)
+        print_json({**content, **(beside or {})})
     else:
         Console(highlight=False).print(tell(content))
 

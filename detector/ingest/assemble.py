@@ -19,7 +19,7 @@ import numpy.typing as npt
 from detector.clock import Clock
 from detector.contracts.dead_letter import Reason
 from detector.ingest.batch import Batch, Origin, Sender
-from detector.ingest.lines import Chunk
+from detector.ingest.lines import Lines
 from detector.ingest.native import NativeDecoder, Refusal
 
 __all__ = ["Assembler", "Rejection", "label_code"]
@@ -104,14 +104,12 @@ class Assembler:
         self._float32 = _Packers("f")
         self._float64 = _Packers("d")
 
-    def assemble_chunk(self, chunk: Chunk, *, first_sequence: int) -> tuple[list[Batch], list[Rejection]]:
-        """Assemble a chunk of a source, its damaged line included. The sequence grows by ``len(chunk)``."""
-        batches, rejections = self.assemble(
-            chunk.lines, chunk.source, first_line=chunk.first_line, first_sequence=first_sequence
-        )
+    def assemble_chunk(self, chunk: Lines, *, first_sequence: int) -> tuple[list[Batch], list[Rejection]]:
+        """Assemble a chunk of one or several logs, its damaged line included. The sequence grows by ``len(chunk)``."""
+        batches, rejections = self._assemble(chunk.lines, chunk.origin, first_sequence)
         damaged = chunk.damaged
         if damaged is not None:
-            origin = Origin(chunk.source, damaged.line)
+            origin = chunk.origin(len(chunk.lines))
             sequence = first_sequence + len(chunk.lines)
             rejections.append(Rejection(sequence, origin, damaged.reason, damaged.detail, damaged.record))
         return batches, rejections
@@ -125,6 +123,11 @@ class Assembler:
         Line i has the number `first_line` + i in `source` and the sequence `first_sequence` + i. Nothing that a line
         may hold raises.
         """
+        return self._assemble(lines, lambda place: Origin(source, first_line + place), first_sequence)
+
+    def _assemble(
+        self, lines: Sequence[bytes], origin: Callable[[int], Origin], first_sequence: int
+    ) -> tuple[list[Batch], list[Rejection]]:
         refused: dict[int, Refusal] = {}
         batches = []
         latest = self._clock.now_ms() + self._max_skew_ms
@@ -142,7 +145,7 @@ class Assembler:
         rejections = [
             Rejection(
                 first_sequence + place,
-                Origin(source, first_line + place),
+                origin(place),
                 refusal.reason,
                 refusal.detail,
                 lines[place][: self._max_record_bytes],

@@ -91,6 +91,10 @@ class Event(msgspec.Struct, gc=False):
     sampled_rate: Annotated[float, msgspec.Meta(ge=1)] | None = None
 
 
+class _Time(msgspec.Struct, gc=False):
+    time: str | int | float
+
+
 class _UsualClient(Client, gc=False):
     type: _Short = None
     organization: _Short = None
@@ -129,6 +133,7 @@ class NativeDecoder:
         """Start with an empty cache; text without an offset is local time of `naive_zone`, and refused where that is None."""
         self._zone = naive_zone
         self._usual: Callable[[bytes], Event] = msgspec.json.Decoder(_UsualEvent).decode
+        self._time = msgspec.json.Decoder(_Time).decode
         self._any = msgspec.json.Decoder(Event).decode
         # Two, because text with its fraction cut out must not be mistaken for text without one.
         self._seconds: dict[str, int] = {}
@@ -175,6 +180,17 @@ class NativeDecoder:
         if answer.label is None and answer.probabilities is None:
             return self.read_slowly(record)
         return event
+
+    def time_of(self, record: bytes) -> int | None:
+        """Return the time of a record in milliseconds, None where it has no valid one; nothing else of it is looked at.
+
+        Costs a small part of what `decode` does. Never raises.
+        """
+        try:
+            time = self._time(record).time
+            return self._milliseconds(time) if isinstance(time, str) else event_ms(time)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
 
     def read_slowly(self, record: bytes) -> Event | Refusal:
         """Read one record by the reference: an event where it accepts it, else the exact reason. Never raises."""
