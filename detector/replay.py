@@ -228,14 +228,18 @@ def fit(
 
 
 def drift_of(
-    logs: Sequence[str], config: Config, baseline: Baseline, progress: Callable[[Position], None] | None = None
+    logs: Sequence[str],
+    config: Config,
+    baseline: Baseline,
+    progress: Callable[[Position], None] | None = None,
+    tally: Read | None = None,
 ) -> dict[str, Drift]:
     """Return how well the clients of `logs` fit the calibration, for each model of the baseline that is in them.
 
     Raises `SourceError` when a log cannot be read.
     """
     shard = Shard(config.engine_settings(), baseline.models)
-    for batch in read_batches(logs, config, progress=progress):
+    for batch in read_batches(logs, config, progress=progress, tally=tally):
         if batch.model in baseline.models:
             shard.process(batch)
     return drifts([shard])

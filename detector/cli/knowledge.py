@@ -103,7 +103,7 @@ def baseline_accept(
     from detector.contracts.moment import rfc3339
     from detector.models.acceptance import Review, accept
     from detector.models.baseline import save
-    from detector.replay import load_baseline, read_batches
+    from detector.replay import Read, load_baseline, read_batches
 
     if not actor.strip() or not reason.strip():
         raise ConfigError("--actor and --reason must say something: they are kept with the baseline")
@@ -115,11 +115,13 @@ def baseline_accept(
         raise ConfigError(f"the baseline knows several models, name one with --model: {', '.join(sorted(known.models))}")
     name = model or next(iter(known.models))
     review = Review(actor.strip(), rfc3339(SystemClock().now_ms()), reason.strip())
+    tally = Read()
     with progress("accepting") as show:
-        read = read_batches(log, settings, progress=lambda position: show(position, None))
+        read = read_batches(log, settings, progress=lambda position: show(position, None), tally=tally)
         found = accept(
             known, name, clients, read, settings.engine_settings(), review, despite_construction=despite_construction
         )
+    tell_refused(tally.tell())
     save(found, out)
     told = changes(known, found, name, settings)
     if as_json:
@@ -139,14 +141,16 @@ def _show_baseline(
     beside: Mapping[str, Any] | None = None,
 ) -> None:
     from detector.baseline_report import report, tell
-    from detector.replay import drift_of, load_baseline
+    from detector.replay import Read, drift_of, load_baseline
 
     settings = load_config(config, folder)
     drift = None
     known = load_baseline(settings) if log else None
     if log and known is not None:
+        tally = Read()
         with progress("comparing") as show:
-            drift = drift_of(log, settings, known, progress=lambda position: show(position, None))
+            drift = drift_of(log, settings, known, progress=lambda position: show(position, None), tally=tally)
+        tell_refused(tally.tell())
     content = report(folder, settings, drift)
     if as_json:
         print_json({**content, **(beside or {})})

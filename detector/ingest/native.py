@@ -188,6 +188,8 @@ class NativeDecoder:
         """
         try:
             time = self._time(record).time
+            if isinstance(time, int) and _FIRST_READING <= time < _END_OF_READINGS:
+                return time
             return self._milliseconds(time) if isinstance(time, str) else event_ms(time)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
