@@ -218,7 +218,7 @@ def distinct(lines: list[bytes]) -> list[bytes]:
     return [json.dumps({**record, "time": START_MS + number * 90}).encode() for number, record in enumerate(records)]
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 @given(st.integers(2, 4), st.integers(0, 2**32), st.sampled_from([1, 13, 1000]))
 def test_parts_of_a_log_replay_as_the_whole(tmp_path_factory: pytest.TempPathFactory, parts: int, seed: int, size: int) -> None:
     """The logs of several replicas give what one sorted log gives, byte for byte; only dead letters name other places."""

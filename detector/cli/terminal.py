@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from detector.ingest.source import Position
     from detector.pipeline import Counts
 
-EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input"
+EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input; several are merged by time"
 
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help=EXAMPLES_OF_LOG)]
 ConfigFile = Annotated[

@@ -21,6 +21,7 @@ from detector.contracts.moment import LAST_MS, READINGS
 from detector.ingest.assemble import Assembler, Rejection, label_code
 from detector.ingest.batch import Batch, Origin, Sender
 from detector.ingest.lines import Chunk, Damaged
+from detector.ingest.native import NativeDecoder
 
 NOW = 1_777_890_667_412
 
@@ -361,7 +362,7 @@ def _agrees(line: bytes) -> bool:
     assert list(batch.event_id) == [event.event_id]
     assert list(batch.client) == [event.client.id]
     assert list(batch.version) == [event.model.version]
-    assert batch.time.tolist() == [event.time_ms]
+    assert batch.time.tolist() == [event.time_ms] == [NativeDecoder().time_of(line)]
     assert batch.vector.tobytes() == event.values().tobytes()
     client = event.client
     sender = Sender(client.type, client.trusted, client.organization, client.ip, client.user_agent)
