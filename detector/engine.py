@@ -205,8 +205,7 @@ class Shard:
         for model in sorted(self._unknown):
             waiting = self._unknown[model].waiting
             for version in sorted(waiting, key=str):
-                last = max(waiting[version].sequences(), default=0)
-                self._start(model, version, last, outputs)
+                self._start(model, version, waiting[version].last, outputs)
         outputs.sort()
         return outputs
 

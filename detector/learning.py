@@ -115,9 +115,14 @@ class Waiting:
                 self.meet((batch, at))
 
     def sequences(self) -> Iterator[int]:
-        """Yield the stream positions of the events that wait."""
+        """Yield the stream positions of the usable events that wait."""
         for batch in self.batches:
-            yield from batch.sequence.tolist()
+            yield from batch.sequence[batch.refused == 0].tolist()
+
+    @property
+    def last(self) -> int:
+        """The stream position of the last event that waits."""
+        return max((int(batch.sequence[-1]) for batch in self.batches), default=0)
 
 
 def in_stream_order(batches: Sequence[Batch]) -> Iterator[Row]:

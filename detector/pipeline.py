@@ -6,7 +6,7 @@ depend on how the lines were cut into chunks.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,8 +19,9 @@ from detector.contracts import Alert, DeadLetter, Decision
 from detector.engine import ModelBaseline, Shard, drifts
 from detector.findings import Outputs, Report
 from detector.ingest.assemble import Assembler, Rejection
-from detector.ingest.batch import Batch, Origin
-from detector.ingest.lines import Chunk
+from detector.ingest.batch import Batch, Origin, usable
+from detector.ingest.lines import Lines
+from detector.ingest.refusals import Refusals
 from detector.models.baseline import Baseline
 from detector.models.drift import Drift
 from detector.partition import partition_of
@@ -59,6 +60,17 @@ class Counts:
     alerts: int = 0
     decisions: int = 0
     clients: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
+
+    @property
+    def records(self) -> int:
+        """How many records there were."""
+        return self.events + self.invalid + self.repeated
+
+    @property
+    def verdict(self) -> str | None:
+        """What makes the results worthless, in a sentence, if anything does."""
+        return self.refusals.verdict(self.events, self.records)
 
 
 def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clock) -> Assembler:
@@ -68,6 +80,7 @@ def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clo
         max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
         max_record_bytes=config.engine.max_record_bytes,
         dimensions={model: entry.reference.dimension for model, entry in known.items()} | config.dimensions(),
+        naive_zone=config.engine.naive_zone,
         secret=config.engine.seed,
     )
 
@@ -113,12 +126,14 @@ class Pipeline:
         """How well the clients so far fit the calibration, for each model with a baseline."""
         return drifts(self._shards)
 
-    def feed(self, chunk: Chunk) -> None:
+    def feed(self, chunk: Lines) -> None:
         """Process the lines of a chunk."""
         first = self._sequence
         self._sequence += len(chunk)
         batches, rejections = self._assembler.assemble_chunk(chunk, first_sequence=first)
-        self.counts.events += sum(int(np.count_nonzero(batch.refused == 0)) for batch in batches)
+        good = usable(batches)
+        self.counts.events += sum(map(len, good))
+        self.counts.refusals.pass_by(good)
         outputs = Outputs()
         for shard, dealt in self._deal(batches):
             outputs.add(shard.process(*dealt))
@@ -151,12 +166,12 @@ class Pipeline:
             self._partition[client] = partition_of(client, len(self._shards))
         return self._partition[client]
 
-    def _give(self, outputs: Outputs, rejections: list[Rejection], chunk: Chunk | None, first: int) -> None:
+    def _give(self, outputs: Outputs, rejections: list[Rejection], chunk: Lines | None, first: int) -> None:
         outputs.sort()
         for refusal in outputs.refusals:
             if chunk is not None and refusal.sequence >= first:
                 at = refusal.sequence - first
-                origin, record = Origin(chunk.source, chunk.first_line + at), chunk.lines[at]
+                origin, record = chunk.origin(at), chunk.lines[at]
             else:
                 origin, record = self._held[refusal.sequence]
             rejections.append(Rejection(refusal.sequence, origin, refusal.reason, refusal.detail, record))
@@ -167,6 +182,7 @@ class Pipeline:
         counts.alerts += len(outputs.findings)
         counts.decisions += len(outputs.orders)
         rejections.sort(key=lambda rejection: rejection.sequence)
+        counts.refusals.note(rejections)
         self._sink.dead_letters(
             DeadLetter.of(
                 source=entry.origin.source,
@@ -186,29 +202,23 @@ class Pipeline:
             self.counts.clients += 1
             self._sink.clients([render.client(report)])
 
-    def _hold(self, chunk: Chunk, first: int) -> None:
+    def _hold(self, chunk: Lines, first: int) -> None:
         """Keep the records of events that wait for their model to be learned: they may yet become dead letters."""
         waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
         held = {}
         for sequence in waiting:
             if sequence >= first:
                 at = sequence - first
-                held[sequence] = (Origin(chunk.source, chunk.first_line + at), chunk.lines[at])
+                held[sequence] = (chunk.origin(at), chunk.lines[at])
             else:
                 held[sequence] = self._held[sequence]
         self._held = held
 
 
-def cut(chunk: Chunk, size: int) -> Iterator[Chunk]:
+def cut(chunk: Lines, size: int) -> Iterator[Lines]:
     """Cut a chunk into pieces of at most `size` lines."""
     if len(chunk.lines) <= size:
         yield chunk
         return
     for at in range(0, len(chunk.lines), size):
-        last = at + size >= len(chunk.lines)
-        yield replace(
-            chunk,
-            first_line=chunk.first_line + at,
-            lines=chunk.lines[at : at + size],
-            damaged=chunk.damaged if last else None,
-        )
+        yield chunk.part(at, at + size)

@@ -6,7 +6,7 @@ The module can be called as well: ``detector.replay(log, config)`` returns the r
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +17,12 @@ from detector.cohort import Observer
 from detector.config import Config
 from detector.engine import EngineSettings, Shard, drifts
 from detector.errors import BaselineError, SourceError
-from detector.ingest.batch import Batch
-from detector.ingest.source import Position, read_lines
+from detector.ingest.batch import Batch, usable
+from detector.ingest.lines import Lines
+from detector.ingest.logs import read_logs
+from detector.ingest.native import NativeDecoder
+from detector.ingest.refusals import Refusals
+from detector.ingest.source import Position
 from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
 from detector.models.drift import Drift
@@ -33,10 +37,11 @@ Progress = Callable[[Position, Counts], None]
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How a replay ended: its summary, and what could not be read to the end."""
+    """How a replay ended: its summary, what could not be read to the end or used at all, and what else was refused."""
 
     summary: dict[str, Any]
     problems: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 def load_baseline(config: Config) -> Baseline | None:
@@ -71,6 +76,7 @@ def summarise(
     return {
         "events": counts.events,
         "invalid": counts.invalid,
+        "reasons": counts.refusals.reasons,
         "duplicates": counts.repeated,
         "clients": counts.clients,
         "alerts": counts.alerts,
@@ -97,9 +103,11 @@ def replay(
     progress: Progress | None = None,
     observer: Observer | None = None,
 ) -> Replayed:
-    """Run the engine over `logs`, one after the other, and write what it finds to the folder `out`.
+    """Run the engine over `logs`, merged by time, and write what it finds to the folder `out`.
 
-    A log that turns out to be damaged is used as far as it can be read; the others follow, and `problems` says what happened.
+    A log that turns out to be damaged is used as far as it can be read; the others go on, and `problems` says what happened.
+    It also says so when no record could be used, or the log is newest first.
+
     Raises `OutputError` when results cannot be written.
     """
     started = time.perf_counter()
@@ -109,23 +117,22 @@ def replay(
     try:
         pipeline = Pipeline(config, baseline, sink, clock or SystemClock(), partitions=partitions, observer=observer)
         try:
-            for log in logs:
-                position = Position()
-                try:
-                    for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes, position=position):
-                        for piece in cut(chunk, batch_size):
-                            pipeline.feed(piece)
-                        if progress is not None:
-                            progress(position, pipeline.counts)
-                except SourceError as error:
-                    problems.append(str(error))
+            position = Position()
+            for chunk in read(logs, config, problems, position=position):
+                for piece in cut(chunk, batch_size):
+                    pipeline.feed(piece)
+                if progress is not None:
+                    progress(position, pipeline.counts)
         except KeyboardInterrupt:
             interrupted = True
             problems.append("interrupted: the results cover the log as far as it was read")
         unlearned = dict(pipeline.learning)
         pipeline.finish()
+        counts = pipeline.counts
+        if (verdict := counts.verdict) is not None:
+            problems.append(verdict)
         summary = {
-            **summarise(pipeline.counts, time.perf_counter() - started, logs, partitions, config, baseline),
+            **summarise(counts, time.perf_counter() - started, logs, partitions, config, baseline),
             "learned_at_the_end": unlearned,
             "drift": {model: drift.to_dict() for model, drift in pipeline.drift.items()},
             "interrupted": interrupted,
@@ -134,50 +141,106 @@ def replay(
         sink.summary(summary)
     finally:
         sink.close()
-    return Replayed(summary, tuple(problems))
+    return Replayed(summary, tuple(problems), tuple(counts.refusals.tell(counts.records)))
+
+
+def read(
+    logs: Sequence[str],
+    config: Config,
+    problems: list[str],
+    *,
+    follow: bool = False,
+    stop: Callable[[], bool] | None = None,
+    position: Position | None = None,
+) -> Iterator[Lines]:
+    """Read `logs` as the configuration says, merged by time; see `read_logs`."""
+    return read_logs(
+        logs,
+        max_record_bytes=config.engine.max_record_bytes,
+        time_of=NativeDecoder(config.engine.naive_zone).time_of,
+        problems=problems,
+        follow=follow,
+        stop=stop,
+        position=position,
+    )
+
+
+@dataclass(slots=True)
+class Read:
+    """How much of logs was read as events, and what was refused."""
+
+    events: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
+
+    def tell(self) -> list[str]:
+        """Say what was refused."""
+        return self.refusals.tell(self.events + self.refusals.counts.total())
 
 
 def read_batches(
-    logs: Sequence[str], config: Config, clock: Clock | None = None, progress: Callable[[Position], None] | None = None
+    logs: Sequence[str],
+    config: Config,
+    clock: Clock | None = None,
+    progress: Callable[[Position], None] | None = None,
+    tally: Read | None = None,
 ) -> Iterator[Batch]:
-    """Yield the valid events of `logs` as batches, one model each; what is invalid is left out.
+    """Yield the valid events of `logs`, merged by time, as batches, one model each; what is invalid is left out and in `tally`.
 
-    Raises `SourceError` when a log cannot be read.
+    Raises `SourceError` when a log cannot be read, or is newest first: after everything that could be read.
     """
     assembler = assembler_for(config, {}, clock or SystemClock())
+    tally = Read() if tally is None else tally
+    problems: list[str] = []
+    position = Position()
     sequence = 0
-    for log in logs:
-        position = Position()
-        for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes, position=position):
-            batches, _ = assembler.assemble_chunk(chunk, first_sequence=sequence)
-            sequence += len(chunk)
-            yield from batches
-            if progress is not None:
-                progress(position)
+    for chunk in read(logs, config, problems, position=position):
+        batches, rejections = assembler.assemble_chunk(chunk, first_sequence=sequence)
+        sequence += len(chunk)
+        tally.events += sum(map(len, batches))
+        tally.refusals.note(rejections)
+        good = usable(batches)
+        tally.refusals.pass_by(good)
+        yield from good
+        if progress is not None:
+            progress(position)
+    if (backwards := tally.refusals.newest_first()) is not None:
+        problems.append(backwards)
+    if problems:
+        raise SourceError("\n".join(problems))
 
 
-def fit(logs: Sequence[str], config: Config, progress: Callable[[Position], None] | None = None) -> Baseline:
-    """Fit a baseline on `logs`, which are read twice, so none may be standard input.
+def fit(
+    logs: Sequence[str],
+    config: Config,
+    progress: Callable[[Position], None] | None = None,
+    tally: Read | None = None,
+) -> Baseline:
+    """Fit a baseline on `logs`, which are read twice, so none may be standard input; `tally` tells of the first time.
 
     Raises `BaselineError` and `SourceError`.
     """
     settings: EngineSettings = config.engine_settings()
+    tallies = iter([] if tally is None else [tally])
 
-    def read() -> Iterable[Batch]:
-        return read_batches(logs, config, progress=progress)
+    def read_again() -> Iterable[Batch]:
+        return read_batches(logs, config, progress=progress, tally=next(tallies, None))
 
-    return baselines.fit_baseline(read, settings)
+    return baselines.fit_baseline(read_again, settings)
 
 
 def drift_of(
-    logs: Sequence[str], config: Config, baseline: Baseline, progress: Callable[[Position], None] | None = None
+    logs: Sequence[str],
+    config: Config,
+    baseline: Baseline,
+    progress: Callable[[Position], None] | None = None,
+    tally: Read | None = None,
 ) -> dict[str, Drift]:
     """Return how well the clients of `logs` fit the calibration, for each model of the baseline that is in them.
 
     Raises `SourceError` when a log cannot be read.
     """
     shard = Shard(config.engine_settings(), baseline.models)
-    for batch in read_batches(logs, config, progress=progress):
+    for batch in read_batches(logs, config, progress=progress, tally=tally):
         if batch.model in baseline.models:
             shard.process(batch)
     return drifts([shard])

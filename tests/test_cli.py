@@ -116,6 +116,37 @@ def test_a_damaged_log_is_used_and_reported(log: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "summary.json").exists()
 
 
+def test_refused_records_are_told(log: Path, tmp_path: Path) -> None:
+    """The reasons, the first place and what to do; quiet where nothing was refused; nothing usable is an error."""
+    lines = log.read_bytes().splitlines()
+    mixed = write(tmp_path / "mixed.jsonl", [*lines[:40], *[b'{"\\u001b[2J": NaN}'] * 30])
+    (tmp_path / "other.csv").write_bytes(b"a,b\n" * 30)
+    out = str(tmp_path / "out")
+    for arguments in (["replay", str(mixed), "--out", out], ["run", str(mixed)], ["run", "-"]):
+        told = detector(*arguments, given=mixed.read_bytes())
+        assert told.returncode == 0
+        said = told.stderr.decode()
+        name = "-" if arguments[-1] == "-" else str(mixed)
+        assert f"refused as not_finite: 30 of 70 records (43%); the first at {name}:41: " in said
+        assert "\x1b" not in said
+    for arguments in (["replay", str(tmp_path / "other.csv"), "--out", out], ["run", str(tmp_path / "other.csv")]):
+        told = detector(*arguments)
+        assert told.returncode == 1
+        assert b"none of the 30 records could be used" in told.stderr
+        assert b"schema export" in told.stderr
+    assert b"refused" not in detector("replay", str(log), "--out", out).stderr
+
+
+def test_several_logs_are_merged(log: Path, tmp_path: Path) -> None:
+    """Replicas' logs, one of them on standard input, give what the whole log gives."""
+    lines = log.read_bytes().splitlines()
+    one, other = write(tmp_path / "one", lines[::2]), write(tmp_path / "other", lines[1::2])
+    whole = detector("run", str(log)).stdout
+    assert whole
+    assert detector("run", str(one), str(other)).stdout == whole
+    assert detector("run", "-", str(one), given=other.read_bytes()).stdout == whole
+
+
 def test_run_reads_standard_input(log: Path, tmp_path: Path) -> None:
     """Alerts and decisions go to standard output as JSON Lines, the same that replay writes."""
     told = detector("run", "--out", str(tmp_path / "run"), given=log.read_bytes())
@@ -172,7 +203,7 @@ def test_baselines_are_fitted_shown_and_used(tmp_path: Path) -> None:
     fitted = detector("baseline", "fit", str(benign), "--out", folder, "--json")
     assert fitted.returncode == 0, fitted.stderr
     shown = json.loads(detector("baseline", "show", folder, "--json").stdout)
-    assert shown == json.loads(fitted.stdout)
+    assert {**shown, "reasons": {}} == json.loads(fitted.stdout)
     words = detector("baseline", "show", folder).stdout.decode()
     assert shown["version"] in words
     assert "acts at" in words

@@ -1,13 +1,17 @@
 """The configuration: defaults, the environment over the file, and messages that name the place of a mistake."""
 
+import datetime as dt
 import os
 from pathlib import Path
 
 import pytest
 
+from detector.clock import HeldClock
 from detector.config import Config, EngineSection, load
 from detector.engine import EngineSettings
 from detector.errors import ConfigError
+from detector.pipeline import assembler_for
+from detector.testing import Events
 
 
 @pytest.fixture(autouse=True)
@@ -189,3 +193,25 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     assert shown["engine"]["seed"] == "***"
     assert shown["engine"]["max_clients"] == 9
     assert load(None).shown()["engine"]["seed"] == EngineSection().seed
+
+
+def test_a_time_zone_is_one_that_this_machine_knows(tmp_path: Path) -> None:
+    """Names of zones are read when the configuration is, and what is none is a mistake that says what to write."""
+    assert load(None).engine.naive_zone is None
+    assert load(written(tmp_path, '[engine]\nnaive_time_zone = "UTC"\n')).engine.naive_zone is dt.UTC
+    berlin = load(written(tmp_path, '[engine]\nnaive_time_zone = "Europe/Berlin"\n')).engine.naive_zone
+    assert berlin is not None
+    assert berlin.utcoffset(dt.datetime(2026, 7, 1)) == dt.timedelta(hours=2)  # noqa: DTZ001 - local time is the point
+    for name in ("Mars/Olympus", "", "Europe", "../etc/passwd", "+02:00"):
+        with pytest.raises(ConfigError, match=r"naive_time_zone.*no time zone of this machine"):
+            load(written(tmp_path, f'[engine]\nnaive_time_zone = "{name}"\n'))
+
+
+def test_the_time_zone_reaches_the_decoder() -> None:
+    """Times without an offset are refused, or local time of the zone that is configured."""
+    line = Events().line("acme", [1.0], 0, time="2026-05-04T12:31:07")
+    for zone, time in ((None, []), ("Europe/Berlin", [1_777_890_667_000])):
+        config = Config(engine=EngineSection(naive_time_zone=zone))
+        assembler = assembler_for(config, {}, HeldClock(1_777_890_700_000))
+        batches, _ = assembler.assemble([line], "log", first_line=1, first_sequence=0)
+        assert [batch.time[0] for batch in batches] == time

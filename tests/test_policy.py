@@ -117,7 +117,7 @@ def test_more_evidence_never_calls_for_less(one: float, other: float, stop: floa
 def test_limits_of_policy(action: int) -> None:
     """An identity nobody vouches for is never blocked, a protected client throttled at most; others get what is called for."""
     assert permitted(action, trusted=True, protected=False) == action
-    assert permitted(action, trusted=False, protected=False) == min(action, PERTURB)
+    assert permitted(action, trusted=False, protected=False) == min(action, THROTTLE)
     assert permitted(action, trusted=True, protected=True) == min(action, THROTTLE)
     assert permitted(action, trusted=False, protected=True) == min(action, THROTTLE)
 

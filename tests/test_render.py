@@ -31,7 +31,11 @@ def validator(name: str) -> Draft202012Validator:
 def seen(make_log: Lines, generated_baseline: Baseline) -> MemorySink:
     """Return what a log with every kind of finding leads to."""
     lines = make_log(3, events=700, clients=6)
-    return watch(lines, Config.model_validate({"policy": {"shadow": False, "requests_per_minute": 7}}), generated_baseline)
+    return watch(
+        lines,
+        Config.model_validate({"policy": {"shadow": False, "trust_clients": True, "requests_per_minute": 7}}),
+        generated_baseline,
+    )
 
 
 def test_every_alert_and_decision_keeps_to_its_schema(seen: MemorySink) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detector import replay as replaying
 from detector.clock import HeldClock
 from detector.config import Config
-from detector.errors import OutputError
+from detector.errors import OutputError, SourceError
 from detector.ingest.assemble import Assembler
 from detector.replay import replay
 
@@ -208,3 +210,62 @@ def test_fitting_reads_only_what_is_valid(tmp_path: Path) -> None:
     fitted = replaying.fit([write(tmp_path / "log.jsonl", lines)], Config())
     assert fitted.notes["m"]["clients"] == 31
     assert fitted.models["m"].reference.dimension == 12
+
+
+def distinct(lines: list[bytes]) -> list[bytes]:
+    """Give every record a time of its own."""
+    records = [json.loads(text) for text in lines]
+    return [json.dumps({**record, "time": START_MS + number * 90}).encode() for number, record in enumerate(records)]
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.integers(2, 4), st.integers(0, 2**32), st.sampled_from([1, 13, 1000]))
+def test_parts_of_a_log_replay_as_the_whole(tmp_path_factory: pytest.TempPathFactory, parts: int, seed: int, size: int) -> None:
+    """The logs of several replicas give what one sorted log gives, byte for byte; only dead letters name other places."""
+    folder = tmp_path_factory.mktemp("parts")
+    lines = distinct(traffic(6, 40))
+    lines[30] = b"{broken"
+    owners = np.random.default_rng(seed).integers(parts, size=len(lines))
+    logs = [
+        write(folder / f"{part}.jsonl", [text for text, owner in zip(lines, owners, strict=True) if owner == part])
+        for part in range(parts)
+    ]
+    replay([write(folder / "whole.jsonl", lines)], folder / "whole", Config(), None, clock=CLOCK)
+    done = replay(logs, folder / "merged", Config(), None, batch_size=size, clock=CLOCK)
+    for name in FILES[:3]:
+        assert (folder / "merged" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    (letter,) = letters(folder / "merged")
+    assert Path(letter["source"]).read_bytes().splitlines()[int(letter["line"]) - 1] == b"{broken"
+    assert done.summary["reasons"] == {"json": 1}
+    assert done.problems == ()
+
+
+def test_a_log_that_is_newest_first_is_a_problem(tmp_path: Path) -> None:
+    """Results are written, and the sentence says how to turn the log round."""
+    lines = [line("client", number, [float(number), 1.0], 0) for number in range(0, 90_000, 60)]
+    done = replay([write(tmp_path / "log.jsonl", lines[::-1])], tmp_path / "out", Config(), None, clock=CLOCK)
+    (problem,) = done.problems
+    assert "newest first" in problem
+    assert done.summary["reasons"]["late"] > len(lines) / 2
+    with pytest.raises(SourceError, match="newest first"):
+        replaying.fit([write(tmp_path / "log.jsonl", lines[::-1])], Config())
+
+
+def test_a_log_of_another_format_is_a_problem(tmp_path: Path) -> None:
+    """Nothing could be used, so there is no result to believe."""
+    done = replay([write(tmp_path / "log.csv", [b"a,b"] * 20)], tmp_path / "out", Config(), None, clock=CLOCK)
+    assert done.problems == ("none of the 20 records could be used: 20 json",)
+    assert any("schema export" in sentence for sentence in done.refused)
+    assert done.summary["reasons"] == {"json": 20}
+
+
+def test_fitting_tells_what_it_left_out(tmp_path: Path) -> None:
+    """What is broken is counted once, although the log is read twice."""
+    lines = traffic(30, 60)
+    lines[5:5] = [b"{broken", b""]
+    tally = replaying.Read()
+    replaying.fit([write(tmp_path / "log.jsonl", lines)], Config(), tally=tally)
+    assert tally.refusals.reasons == {"json": 2}
+    assert tally.events == len(lines) - 2
+    (sentence,) = tally.tell()
+    assert "log.jsonl:6: " in sentence

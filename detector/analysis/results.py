@@ -129,7 +129,7 @@ class Results:
         trace = self.trace(client, model)
         own = self.clients[self.clients["model"] == trace.model]
         innocent = set(own.loc[own["level"] == "allow", "client"]) - {client}
-        return read_told(logs_of(self.summary, self.folder), trace, innocent, self.config.engine.max_record_bytes)
+        return read_told(logs_of(self.summary, self.folder), trace, innocent, self.config.engine)
 
     def _traces(self, config: Config | None) -> list[Trace]:
         terms = None if config is None else config.engine_settings().terms

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
+from detector.config import EngineSection
 from detector.contracts import PredictionEvent
 from detector.errors import SourceError
 from detector.ingest.source import read_lines
@@ -75,18 +76,19 @@ class Told:
         return pd.DataFrame({"queries": list(plain), "fidelity": [max(plain[n], scaled[n]) for n in plain]})
 
 
-def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], max_record_bytes: int) -> Told:
+def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], engine: EngineSection) -> Told:
     """Read what the traced client was told, and a sample of what the clients in `innocent` were told by the same model.
 
-    A damaged log is used as far as it can be read. Raises `SourceError` when events of the client are no longer there, or
-    the answers have no common form.
+    `engine` says how records are read. A damaged log is used as far as it can be read.
+
+    Raises `SourceError` when events of the client are no longer there, or the answers have no common form.
     """
     wanted = set(trace.event_ids)
     own: dict[str, PredictionEvent] = {}
     fresh: list[PredictionEvent] = []
     rng = np.random.default_rng(0)
     met = 0
-    for event in _events(logs, max_record_bytes):
+    for event in _events(logs, engine):
         if event.model.id != trace.model:
             continue
         if event.client.id == trace.client:
@@ -116,13 +118,14 @@ def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], max_
     )
 
 
-def _events(logs: Sequence[str], max_record_bytes: int) -> Iterator[PredictionEvent]:
+def _events(logs: Sequence[str], engine: EngineSection) -> Iterator[PredictionEvent]:
+    zone = engine.naive_zone
     for log in logs:
         with suppress(SourceError):
-            for chunk in read_lines(log, max_record_bytes=max_record_bytes):
+            for chunk in read_lines(log, max_record_bytes=engine.max_record_bytes):
                 for line in chunk.lines:
                     with suppress(ValidationError):
-                        yield PredictionEvent.model_validate_json(line)
+                        yield PredictionEvent.model_validate_json(line, context={"zone": zone})
 
 
 def _inputs(events: Sequence[PredictionEvent], dimension: int) -> Floats:

@@ -1,8 +1,9 @@
 """Commands that look into what is known: the baseline, and why a client was found."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +16,7 @@ from detector.cli.terminal import (
     load_config,
     print_json,
     progress,
+    tell_refused,
 )
 from detector.errors import ConfigError
 
@@ -36,10 +38,14 @@ def baseline_fit(
     if "-" in logs:
         raise ConfigError("a baseline is fitted in two passes over the log, so it cannot come from standard input")
     settings = load_config(config)
-    with progress("fitting") as show:
-        fitted = replaying.fit(logs, settings, progress=lambda position: show(position, None))
+    tally = replaying.Read()
+    try:
+        with progress("fitting") as show:
+            fitted = replaying.fit(logs, settings, progress=lambda position: show(position, None), tally=tally)
+    finally:
+        tell_refused(tally.tell())
     save(fitted, out)
-    _show_baseline(out, as_json=as_json)
+    _show_baseline(out, as_json=as_json, beside={"reasons": tally.refusals.reasons})
 
 
 @baseline_app.command("show")
@@ -97,7 +103,7 @@ def baseline_accept(
     from detector.contracts.moment import rfc3339
     from detector.models.acceptance import Review, accept
     from detector.models.baseline import save
-    from detector.replay import load_baseline, read_batches
+    from detector.replay import Read, load_baseline, read_batches
 
     if not actor.strip() or not reason.strip():
         raise ConfigError("--actor and --reason must say something: they are kept with the baseline")
@@ -109,11 +115,13 @@ def baseline_accept(
         raise ConfigError(f"the baseline knows several models, name one with --model: {', '.join(sorted(known.models))}")
     name = model or next(iter(known.models))
     review = Review(actor.strip(), rfc3339(SystemClock().now_ms()), reason.strip())
+    tally = Read()
     with progress("accepting") as show:
-        read = read_batches(log, settings, progress=lambda position: show(position, None))
+        read = read_batches(log, settings, progress=lambda position: show(position, None), tally=tally)
         found = accept(
             known, name, clients, read, settings.engine_settings(), review, despite_construction=despite_construction
         )
+    tell_refused(tally.tell())
     save(found, out)
     told = changes(known, found, name, settings)
     if as_json:
@@ -124,19 +132,28 @@ def baseline_accept(
         typer.echo(sentence)
 
 
-def _show_baseline(folder: Path, config: Path | None = None, log: list[str] | None = None, *, as_json: bool) -> None:
+def _show_baseline(
+    folder: Path,
+    config: Path | None = None,
+    log: list[str] | None = None,
+    *,
+    as_json: bool,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
     from detector.baseline_report import report, tell
-    from detector.replay import drift_of, load_baseline
+    from detector.replay import Read, drift_of, load_baseline
 
     settings = load_config(config, folder)
     drift = None
     known = load_baseline(settings) if log else None
     if log and known is not None:
+        tally = Read()
         with progress("comparing") as show:
-            drift = drift_of(log, settings, known, progress=lambda position: show(position, None))
+            drift = drift_of(log, settings, known, progress=lambda position: show(position, None), tally=tally)
+        tell_refused(tally.tell())
     content = report(folder, settings, drift)
     if as_json:
-        print_json(content)
+        print_json({**content, **(beside or {})})
     else:
         Console(highlight=False).print(tell(content))
 

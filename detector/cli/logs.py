@@ -4,7 +4,6 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -22,15 +21,13 @@ from detector.cli.terminal import (
     load_config,
     print_json,
     progress,
+    tell_refused,
     tell_set_up,
 )
 from detector.errors import ConfigError, OutputError, SourceError
 
 if TYPE_CHECKING:
     from detector.config import Config
-    from detector.ingest.source import Position
-    from detector.pipeline import Counts, Pipeline
-    from detector.sinks.folder import FolderSink
 
 
 class Part(StrEnum):
@@ -76,6 +73,7 @@ def replay(
             errors.print(
                 f"model {model!r}: clients are no longer like those of the baseline; `baseline show --log` tells in what"
             )
+    tell_refused(done.refused)
     if as_json:
         print_json(summary)
     else:
@@ -133,8 +131,9 @@ def run(
 
 def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follow: bool) -> None:
     from detector.clock import SystemClock
-    from detector.pipeline import Pipeline
-    from detector.replay import load_baseline, summarise
+    from detector.ingest.source import Position
+    from detector.pipeline import BATCH_SIZE, Pipeline, cut
+    from detector.replay import load_baseline, read, summarise
     from detector.service import logs as logging
     from detector.siem.dispatch import Dispatch
     from detector.siem.receivers import receiver
@@ -170,8 +169,13 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     try:
         try:
             with progress("watching") as show:
-                for source in sources:
-                    problems += _watch(source, pipeline, settings, folder, show, stop=lambda: stopping, follow=follow)
+                position = Position()
+                for chunk in read(sources, settings, problems, follow=follow, stop=lambda: stopping, position=position):
+                    for piece in cut(chunk, BATCH_SIZE):
+                        pipeline.feed(piece)
+                    if folder is not None:
+                        folder.flush()
+                    show(position, pipeline.counts)
         except KeyboardInterrupt:
             errors.print("stopping")
         pipeline.finish()
@@ -182,6 +186,9 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
         if folder is not None:
             folder.close()
     counts = pipeline.counts
+    tell_refused(counts.refusals.tell(counts.records))
+    if (verdict := counts.verdict) is not None:
+        problems.append(verdict)
     errors.print(
         f"{counts.events:,} events, {counts.alerts:,} alerts, {counts.decisions:,} decisions, {counts.invalid:,} dead letters"
         f"{'' if folder else ' (not kept: no --out)'}"
@@ -190,31 +197,3 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
         raise SourceError("\n".join([*problems, *undelivered]))
     if undelivered:
         raise OutputError("\n".join(undelivered))
-
-
-def _watch(
-    source: str,
-    pipeline: "Pipeline",
-    settings: "Config",
-    folder: "FolderSink | None",
-    show: "Callable[[Position, Counts | None], None]",
-    *,
-    stop: Callable[[], bool],
-    follow: bool,
-) -> list[str]:
-    """Feed one source to the pipeline as it arrives; return what could not be read."""
-    from detector.ingest.source import Position, read_lines
-    from detector.pipeline import BATCH_SIZE, cut
-
-    position = Position()
-    limit = settings.engine.max_record_bytes
-    try:
-        for chunk in read_lines(source, max_record_bytes=limit, follow=follow, stop=stop, position=position):
-            for piece in cut(chunk, BATCH_SIZE):
-                pipeline.feed(piece)
-            if folder is not None:
-                folder.flush()
-            show(position, pipeline.counts)
-    except SourceError as error:
-        return [str(error)]
-    return []

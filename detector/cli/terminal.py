@@ -4,7 +4,7 @@ Messages and progress go to standard error, so that standard output can be piped
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from detector.ingest.source import Position
     from detector.pipeline import Counts
 
-EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input"
+EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input; several are merged by time"
 
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help=EXAMPLES_OF_LOG)]
 ConfigFile = Annotated[
@@ -30,6 +30,14 @@ BaselineDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 errors = Console(stderr=True, highlight=False)
+
+
+def tell_refused(sentences: Iterable[str]) -> None:
+    """Say what was refused; what comes out of a log is made harmless to a terminal."""
+    from detector.explain.words import printable
+
+    for sentence in sentences:
+        errors.print(printable(sentence, 1000), markup=False, soft_wrap=True)
 
 
 def load_config(config: Path | None, baseline: Path | None = None) -> "Config":

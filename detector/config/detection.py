@@ -1,6 +1,8 @@
 """What decides who is acted on: what is known of the models, what may be done, and how much is remembered."""
 
+import datetime as dt
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
@@ -54,11 +56,39 @@ class PolicySection(Section):
 
 
 class EngineSection(Section):
-    """How much is remembered."""
+    """What is read of a record, and how much is remembered."""
 
     max_clients: int = Field(100_000, ge=2, description="clients kept per model and partition, about 9 KB each")
     lateness_minutes: Minutes = Field(10.0, description="how far behind its client's latest event an event may be")
     max_skew_minutes: Minutes = Field(5.0, description="how far ahead of the clock an event may be")
     max_record_bytes: int = Field(1_048_576, ge=1024, description="longer records go to the dead letters")
     learning_events: int = Field(512, ge=32, le=100_000, description="events to learn a model without baseline from")
+    naive_time_zone: str | None = Field(
+        None, description='zone of times without an offset, such as "UTC" or "Europe/Berlin"; without it they are refused'
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="secret: decides which input columns are remembered")
+
+    @field_validator("naive_time_zone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            zone_of(name)
+        return name
+
+    @property
+    def naive_zone(self) -> dt.tzinfo | None:
+        """The time zone of times without an offset, None where such times are refused."""
+        return None if self.naive_time_zone is None else zone_of(self.naive_time_zone)
+
+
+def zone_of(name: str) -> dt.tzinfo:
+    """Return a time zone by its IANA name; UTC needs no time zone database.
+
+    Raises ValueError for a name that this machine does not know.
+    """
+    if name == "UTC":
+        return dt.UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError for the name of a folder
+        raise ValueError(f'{name!r} is no time zone of this machine: use "UTC" or a name such as "Europe/Berlin"') from None

@@ -7,26 +7,32 @@ The rules, for a record that is already well-formed JSON (RFC 8259: UTF-8, no Na
 - Unknown fields are ignored, at every level. Of a repeated key the last one counts.
 - ``null`` in an optional field means that the field is absent.
 - Whatever is present must be valid, used or not.
-- `time`: RFC 3339 text with an offset (see `moment`), or milliseconds since 1970 as an integer or a float; at least 0
-  and at most `LAST_MS`.
+- Every text has a maximum length. An id or a label that is longer is refused. What only describes (`client.type`,
+  `client.organization`, `client.ip`, `client.user_agent`, `model.version`) is cut to it, since callers set some of it by
+  a header, and a caller must not be able to have its queries refused.
+- `time`: RFC 3339 text, or a number in the unit that its size tells (see `moment`); from 2000 to 9999. Text without an
+  offset is valid where the reader was told the time zone (validation context ``{"zone": tzinfo}``).
 - `input`: `vector` or `vector_b64`, at least one number; `vector` is used where both are there. Every number is
-  finite *after* rounding to float32, which is to say smaller in magnitude than `FLOAT32_BOUND` before it.
+  finite *after* rounding to float32, which is to say smaller in magnitude than `FLOAT32_BOUND` before it. ``null`` in
+  `vector` and NaN in `vector_b64` are missing values; not every value may be missing.
   `vector_b64` is padded standard base64 without line breaks.
 - `output`: `label` or `probabilities`. An integer label fits in 64 signed bits. A probability lies in [0, 1], give or
   take `PROBABILITY_SLACK`, since servers round; they need not sum to 1, since models need not be exclusive.
 """
 
-import math
+import datetime as dt
 from typing import Annotated, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from detector.contracts.document import Wire, from_base64
-from detector.contracts.moment import LAST_MS, PATTERN, parse_rfc3339
+from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
+from detector.contracts.moment import PATTERN, READINGS, event_ms
 
 __all__ = [
+    "ALL_MISSING",
     "FLOAT32_BOUND",
     "PROBABILITY_SLACK",
     "Answer",
@@ -42,18 +48,36 @@ FLOAT32_BOUND: Final = 3.4028235677973366e38
 
 PROBABILITY_SLACK: Final = 1e-6
 
+ALL_MISSING: Final = "every value is missing"
+
 _BASE64_FLOATS = r"^([A-Za-z0-9+/]{16})*([A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{11}=|[A-Za-z0-9+/]{6}==)$"
 _INT64 = Field(ge=-(2**63), le=2**63 - 1)
 
-Id = Annotated[str, Field(min_length=1, max_length=256)]
+
+def _cut(text: str) -> str:
+    return text[:TEXT_CHARACTERS]
+
+
+def _cut_user_agent(text: str) -> str:
+    return text[:USER_AGENT_CHARACTERS]
+
+
+def _first(characters: int, said: str = "") -> str:
+    return f"{said}{'; ' if said else ''}only the first {characters} characters are kept"
+
+
+Id = Annotated[str, Field(min_length=1, max_length=ID_CHARACTERS)]
+Label = Annotated[str, Field(max_length=TEXT_CHARACTERS)]
+Described = Annotated[str, AfterValidator(_cut)]
 Coordinate = Annotated[float, Field(gt=-FLOAT32_BOUND, lt=FLOAT32_BOUND)]
 Probability = Annotated[float, Field(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
 
 
 def decode_vector(text: str) -> npt.NDArray[np.float32]:
-    """Decode base64 of little-endian float32 into a vector of shape (d,), in native byte order.
+    """Decode base64 of little-endian float32 into a vector of shape (d,), in native byte order; NaN is a missing value.
 
-    Raises ValueError where the text is not padded base64, is empty, ends within a number, or holds NaN or an infinity.
+    Raises ValueError where the text is not padded base64, is empty, ends within a number, holds an infinity, or every
+    value is missing.
 
     >>> decode_vector("AACAPwAAAEA=").tolist()
     [1.0, 2.0]
@@ -62,22 +86,23 @@ def decode_vector(text: str) -> npt.NDArray[np.float32]:
     if not raw or len(raw) % 4:
         raise ValueError(f"{len(raw)} bytes are not a whole number of float32")
     vector = np.frombuffer(raw, dtype="<f4").astype(np.float32)
-    if not np.isfinite(vector).all():
-        raise ValueError("holds NaN or an infinity")
+    if np.isinf(vector).any():
+        raise ValueError("holds an infinity")
+    if np.isnan(vector).all():
+        raise ValueError(ALL_MISSING)
     return vector
 
 
-def _time_ms(time: str | float) -> int:
-    if isinstance(time, str):
-        return parse_rfc3339(time)
-    if not 0 <= time <= LAST_MS:
-        raise ValueError("outside the years 1970 to 9999")
-    return math.floor(time)
-
-
-def _readable_time(time: str | float) -> str | float:
-    _time_ms(time)
+def _readable_time(time: str | float, info: ValidationInfo) -> str | float:
+    zone: dt.tzinfo | None = (info.context or {}).get("zone")
+    event_ms(time, zone)
     return time
+
+
+def _some_known(vector: list[float | None]) -> list[float | None]:
+    if vector and all(number is None for number in vector):
+        raise ValueError(ALL_MISSING)
+    return vector
 
 
 def _readable_vector(text: str) -> str:
@@ -85,35 +110,26 @@ def _readable_vector(text: str) -> str:
     return text
 
 
-def _true_unless_said(trusted: object) -> object:
-    return True if trusted is None else trusted
-
-
 class Client(Wire):
     """Who asked. Only an identity that the caller cannot forge is trusted, and only a trusted one may be blocked."""
 
     id: Id
-    type: Annotated[str | None, Field(description="api_key, user, service_account, ...")] = None
+    type: Annotated[Described | None, Field(description=_first(TEXT_CHARACTERS, "api_key, user, service_account, ..."))] = None
     trusted: Annotated[
-        bool,
-        BeforeValidator(_true_unless_said),
-        WithJsonSchema(
-            {
-                "anyOf": [{"type": "boolean"}, {"type": "null"}],
-                "description": "false where the caller could have forged the identity",
-            }
-        ),
-    ] = True
-    organization: str | None = None
-    ip: Annotated[str | None, Field(description="as logged; need not be a valid address")] = None
-    user_agent: str | None = None
+        bool | None, Field(description="false where the caller could have forged the identity; left out: as the policy says")
+    ] = None
+    organization: Annotated[Described | None, Field(description=_first(TEXT_CHARACTERS))] = None
+    ip: Annotated[Described | None, Field(description=_first(TEXT_CHARACTERS, "as logged; need not be a valid address"))] = None
+    user_agent: Annotated[
+        Annotated[str, AfterValidator(_cut_user_agent)] | None, Field(description=_first(USER_AGENT_CHARACTERS))
+    ] = None
 
 
 class Model(Wire):
     """What was asked."""
 
     id: Id
-    version: str | None = None
+    version: Annotated[Described | None, Field(description=_first(TEXT_CHARACTERS))] = None
 
 
 class Query(Wire):
@@ -128,13 +144,20 @@ class Query(Wire):
         }
     )
 
-    vector: Annotated[list[Coordinate] | None, Field(min_length=1)] = None
+    vector: Annotated[
+        Annotated[list[Coordinate | None], AfterValidator(_some_known)] | None,
+        Field(
+            min_length=1,
+            description="null is a missing value; not every value may be missing",
+            json_schema_extra={"contains": {"type": "number"}},
+        ),
+    ] = None
     vector_b64: Annotated[
         Annotated[str, AfterValidator(_readable_vector)] | None,
         WithJsonSchema(
             {
                 "anyOf": [{"type": "string", "pattern": _BASE64_FLOATS}, {"type": "null"}],
-                "description": "base64 of little-endian float32, all finite",
+                "description": "base64 of little-endian float32; NaN is a missing value, no infinity",
             }
         ),
     ] = None
@@ -158,7 +181,7 @@ class Answer(Wire):
         }
     )
 
-    label: str | Annotated[int, _INT64] | None = None
+    label: Label | Annotated[int, _INT64] | None = None
     probabilities: Annotated[
         list[Probability] | None, Field(min_length=1, description="one per class, in an order that the model keeps")
     ] = None
@@ -179,7 +202,7 @@ class PredictionEvent(Wire):
     ...     "event_id": "e1", "time": "2026-05-04T10:31:07Z", "client": {"id": "acme"}, "model": {"id": "fraud"},
     ...     "input": {"vector": [1, 2.5]}, "output": {"label": 0}}''')
     >>> event.time_ms, event.values().tolist(), event.client.trusted
-    (1777890667000, [1.0, 2.5], True)
+    (1777890667000, [1.0, 2.5], None)
     """
 
     model_config = ConfigDict(
@@ -197,9 +220,10 @@ class PredictionEvent(Wire):
             {
                 "anyOf": [
                     {"type": "string", "format": "date-time", "pattern": PATTERN},
-                    {"type": "number", "minimum": 0, "maximum": LAST_MS},
+                    *({"type": "number", "minimum": first, "exclusiveMaximum": end} for first, end in READINGS),
                 ],
-                "description": "event time: RFC 3339 with an offset, or milliseconds since 1970",
+                "description": "event time, from 2000 on: RFC 3339 with an offset, or a number since 1970 whose size tells its "
+                "unit: seconds, milliseconds, microseconds or nanoseconds",
             }
         ),
     ]
@@ -213,11 +237,14 @@ class PredictionEvent(Wire):
 
     @property
     def time_ms(self) -> int:
-        """Event time in milliseconds since 1970, rounded down."""
-        return _time_ms(self.time)
+        """Event time in milliseconds since 1970, rounded down.
+
+        Raises ValueError for text without an offset, which was valid only to a reader that was told the time zone.
+        """
+        return event_ms(self.time)
 
     def values(self) -> npt.NDArray[np.float32]:
-        """Return the input as a new float32 array of shape (d,), all finite."""
+        """Return the input as a new float32 array of shape (d,); NaN is a missing value, no number is infinite."""
         if self.input.vector is not None:
             return np.array(self.input.vector, dtype=np.float64).astype(np.float32)
         assert self.input.vector_b64 is not None  # noqa: S101 - Query's own rule

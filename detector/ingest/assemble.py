@@ -4,26 +4,29 @@ Events are decoded one by one and checked many at a time. What is cheap to see i
 hold, a moment in the future, the two largest probabilities) is looked at there, not in every event.
 """
 
+import datetime as dt
+import math
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.clock import Clock
 from detector.contracts.dead_letter import Reason
-from detector.ingest.batch import Batch, Origin, Sender, code_of
-from detector.ingest.lines import Chunk
+from detector.ingest.batch import Batch, Origin, Sender
+from detector.ingest.lines import Lines
 from detector.ingest.native import NativeDecoder, Refusal
-from detector.ingest.owner import Owner, read_owner
+from detector.ingest.refused import RefusedQueries
 
 __all__ = ["Assembler", "Rejection", "label_code"]
 
-_CACHED = 1 << 16
+_CACHED_BYTES = 1 << 25
+_ENTRY_BYTES = 64  # for each part of a description or label, beside its text
 _CACHED_LENGTHS = 1 << 8
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -88,30 +91,31 @@ class Assembler:
         max_skew_ms: int = 300_000,
         max_record_bytes: int = 1_048_576,
         dimensions: Mapping[str, int] | None = None,
+        naive_zone: dt.tzinfo | None = None,
         secret: int = 0,
     ) -> None:
         """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`.
 
-        `secret` is the operator's seed, so that nobody can make two records that look alike to us.
+        Times without an offset are local time of `naive_zone`, and refused where that is None. `secret` is the operator's
+        seed, so that nobody can make two records that look alike to us.
         """
         self._clock = clock
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
         self._dimensions = dict(dimensions or {})
-        self._decoder = NativeDecoder()
-        self._secret = secret.to_bytes(8, "little")
-        self._reached_ms = 0
-        self._codes: dict[str | int | None, int] = {}
-        self._senders: dict[_Description, Sender] = {}
+        self._decoder = NativeDecoder(naive_zone)
+        self._refused = RefusedQueries(secret, naive_zone)
+        self._codes: _Cache[str | int | None, int] = _Cache()
+        self._senders: _Cache[_Description, Sender] = _Cache()
         self._float32 = _Packers("f")
         self._float64 = _Packers("d")
 
-    def assemble_chunk(self, chunk: Chunk, *, first_sequence: int) -> tuple[list[Batch], list[Rejection]]:
-        """Assemble a chunk of a source, its damaged line included. The sequence grows by ``len(chunk)``."""
-        batches, rejections = self._assemble(chunk.lines, chunk.source, chunk.first_line, first_sequence)
+    def assemble_chunk(self, chunk: Lines, *, first_sequence: int) -> tuple[list[Batch], list[Rejection]]:
+        """Assemble a chunk of one or several logs, its damaged line included. The sequence grows by ``len(chunk)``."""
+        batches, rejections = self._assemble(chunk.lines, chunk.origin, first_sequence)
         damaged = chunk.damaged
         if damaged is not None:
-            origin = Origin(chunk.source, damaged.line)
+            origin = chunk.origin(len(chunk.lines))
             sequence = first_sequence + len(chunk.lines)
             rejections.append(Rejection(sequence, origin, damaged.reason, damaged.detail, damaged.record))
         return self._with_refused(batches, rejections)
@@ -127,10 +131,10 @@ class Assembler:
         Line i has the number `first_line` + i in `source` and the sequence `first_sequence` + i. Nothing that a line
         may hold raises.
         """
-        return self._with_refused(*self._assemble(lines, source, first_line, first_sequence))
+        return self._with_refused(*self._assemble(lines, lambda place: Origin(source, first_line + place), first_sequence))
 
     def _assemble(
-        self, lines: Sequence[bytes], source: str, first_line: int, first_sequence: int
+        self, lines: Sequence[bytes], origin: Callable[[int], Origin], first_sequence: int
     ) -> tuple[list[Batch], list[Rejection]]:
         refused: dict[int, Refusal] = {}
         batches = []
@@ -149,7 +153,7 @@ class Assembler:
         rejections = [
             Rejection(
                 first_sequence + place,
-                Origin(source, first_line + place),
+                origin(place),
                 refusal.reason,
                 refusal.detail,
                 lines[place][: self._max_record_bytes],
@@ -161,41 +165,13 @@ class Assembler:
     def _with_refused(self, batches: list[Batch], rejections: list[Rejection]) -> tuple[list[Batch], list[Rejection]]:
         """Add the refused queries whose client and model can be read, and name these in the rejections."""
         latest = self._clock.now_ms() + self._max_skew_ms
-        reached = _Reached(batches, self._reached_ms)
-        queries: dict[str, list[_Refused]] = {}
-        named = []
-        for rejection in rejections:
-            owner = read_owner(rejection.record)
-            if owner is None:
-                named.append(rejection)
-                continue
-            named.append(replace(rejection, client=owner.client, model=owner.model))
-            if owner.model is not None:
-                time_ms = owner.time_ms if 0 < owner.time_ms <= latest else reached.before(rejection.sequence)
-                queries.setdefault(owner.model, []).append(_Refused(rejection, owner, time_ms))
-        self._reached_ms = reached.last
-        return batches + [self._refused(model, rows) for model, rows in queries.items()], named
-
-    def _refused(self, model: str, rows: list["_Refused"]) -> Batch:
-        """Return refused queries of a model as a batch without inputs."""
-        n = len(rows)
-        digests = [blake2b(row.rejection.record, digest_size=8, key=self._secret).digest() for row in rows]
-        return Batch(
-            model=model,
-            sequence=np.array([row.rejection.sequence for row in rows], np.int64),
-            time=np.array([row.time_ms for row in rows], np.int64),
-            client=[row.owner.client for row in rows],
-            event_id=[row.owner.event_id for row in rows],
-            vector=np.zeros((n, 0), np.float32),
-            label=np.zeros(n, np.int32),
-            confidence=np.full(n, np.nan, np.float32),
-            runner_up=np.full(n, np.nan, np.float32),
-            weight=np.ones(n, np.float32),
-            sender=[row.owner.sender for row in rows],
-            version=[row.owner.version for row in rows],
-            refused=np.array([code_of(row.rejection.reason) for row in rows], np.uint8),
-            digest=np.frombuffer(b"".join(digests), "<u8").astype(np.uint64),
-        )
+        owners = self._refused.owners([rejection.record for rejection in rejections])
+        named = [
+            rejection if owner is None else replace(rejection, client=owner.client, model=owner.model)
+            for rejection, owner in zip(rejections, owners, strict=True)
+        ]
+        places = [(rejection.sequence, rejection.reason, rejection.record) for rejection in rejections]
+        return batches + self._refused.batches(places, owners, batches, latest), named
 
     def _decode(self, lines: Sequence[bytes], refused: dict[int, Refusal]) -> dict[tuple[str, int], list[_Row]]:
         """Group the events by model and dimension."""
@@ -213,7 +189,13 @@ class Assembler:
                 continue
             query, answer, model, client = event.input, event.output, event.model, event.client
             numbers = query.vector
-            vector = float32[len(numbers)](*numbers) if numbers is not None else query.vector_b64 or b""
+            if numbers is None:
+                vector = query.vector_b64 or b""
+            else:
+                try:
+                    vector = float32[len(numbers)](*numbers)
+                except struct.error:  # a missing value
+                    vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
             key = model.id, len(vector) // 4
             rows = groups.get(key)
             if rows is None:
@@ -261,7 +243,7 @@ class Assembler:
             refused=np.zeros(len(rows), np.uint8),
             digest=np.zeros(len(rows), np.uint64),
         )
-        good = np.isfinite(vector).all(axis=1) & (time <= latest)
+        good = ~np.isinf(vector).any(axis=1) & ~np.isnan(vector).all(axis=1) & (time <= latest)
         if good.all():
             return batch, []
         return batch.take(np.flatnonzero(good)), [places[row] for row in np.flatnonzero(~good)]
@@ -280,47 +262,40 @@ class Assembler:
         try:
             return np.array([codes[label] for label in known], dtype=np.int32)
         except KeyError:
-            if len(codes) >= _CACHED:
-                codes.clear()
-            codes.update((label, label_code(label)) for label in set(known) if label is not None)
+            seen = set(known)
+            codes.make_room(sum(map(_size, seen - codes.keys())))
+            codes.update((label, label_code(label)) for label in seen if label is not None)
             return np.array([codes[label] for label in known], dtype=np.int32)
 
     def _sender(self, described: _Description) -> Sender:
         """Keep one object for the same description, so that a million events hold a few thousand of them."""
-        if len(self._senders) >= _CACHED:
-            self._senders.clear()
+        self._senders.make_room(sum(map(_size, described)))
         kind, trusted, organization, ip, user_agent = described
         sender = self._senders[described] = Sender(kind, trusted, organization, ip, user_agent)
         return sender
 
 
-class _Reached:
-    """The event time that the stream had reached at each place, where `earlier` came before these batches."""
-
-    def __init__(self, batches: Sequence[Batch], earlier: int) -> None:
-        sequence = np.concatenate([batch.sequence for batch in batches] or [np.zeros(0, np.int64)])
-        order = np.argsort(sequence)
-        self._sequence = sequence[order]
-        self._time = np.concatenate([np.array([earlier], np.int64), *(batch.time for batch in batches)])
-        self._time[1:] = self._time[1:][order]
-
-    def before(self, sequence: int) -> int:
-        """Return the time of the last event before this place."""
-        return int(self._time[np.searchsorted(self._sequence, sequence)])
-
-    @property
-    def last(self) -> int:
-        """The time of the last event."""
-        return int(self._time[-1])
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """A refused query whose client and model are known, and the time to count it at."""
+class _Cache(dict[_Key, _Value]):
+    """A dictionary that is emptied when its texts, which callers choose, have filled `_CACHED_BYTES`."""
 
-    rejection: Rejection
-    owner: Owner
-    time_ms: int
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = 0
+
+    def make_room(self, size: int) -> None:
+        """Be told that entries of so many bytes will come."""
+        if self._held + size > _CACHED_BYTES:
+            self.clear()
+            self._held = 0
+        self._held += size
+
+
+def _size(part: str | int | None) -> int:
+    return _ENTRY_BYTES + (sys.getsizeof(part) if isinstance(part, str) else 0)
 
 
 class _Packers(dict[int, Callable[..., bytes]]):

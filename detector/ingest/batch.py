@@ -107,6 +107,11 @@ def code_of(reason: Reason) -> int:
     return REASONS.index(reason) + 1
 
 
+def usable(batches: Sequence[Batch]) -> list[Batch]:
+    """Return the batches that hold inputs, of those that ingest made; the others are of refused queries."""
+    return [batch for batch in batches if batch.vector.shape[1]]
+
+
 def join(batches: Sequence[Batch]) -> Batch:
     """Return batches of one model and dimension as one, in stream order; batches of dimension 0 may be among them."""
     if len(batches) == 1:

@@ -6,9 +6,11 @@ whatever the text holds.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-__all__ = ["Chunk", "Damaged", "LineCutter"]
+from detector.ingest.batch import Origin
+
+__all__ = ["Chunk", "Damaged", "LineCutter", "Lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,30 @@ class Damaged:
     reason: Literal["oversized", "truncated"]
     detail: str
     record: bytes
+
+
+class Lines(Protocol):
+    """Lines in the order in which they are to be processed; `damaged`, where there is one, comes after them.
+
+    ``len(lines)`` counts both, so it is what a counter of records grows by.
+    """
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines, without their line ends."""
+
+    @property
+    def damaged(self) -> Damaged | None:
+        """The record that comes after them and cannot be given whole."""
+
+    def __len__(self) -> int:
+        """Return the number of records, the damaged one included."""
+
+    def origin(self, at: int) -> Origin:
+        """Return where record `at` came from."""
+
+    def part(self, start: int, stop: int) -> "Lines":
+        """Return lines `start` to `stop`, and what is damaged if the last one is among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +66,15 @@ class Chunk:
     def __len__(self) -> int:
         """Return the number of records, the damaged one included."""
         return len(self.lines) + (self.damaged is not None)
+
+    def origin(self, at: int) -> Origin:
+        """Return where record `at` came from."""
+        return Origin(self.source, self.first_line + at)
+
+    def part(self, start: int, stop: int) -> "Chunk":
+        """Return lines `start` to `stop`, and what is damaged if the last one is among them."""
+        last = stop >= len(self.lines)
+        return Chunk(self.source, self.first_line + start, self.lines[start:stop], self.damaged if last else None)
 
 
 class LineCutter:

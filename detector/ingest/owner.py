@@ -5,6 +5,7 @@ are looked for once more, one by one and without any rule but their place. They 
 whatever encoding, and in one that is cut off if they come before that.
 """
 
+import datetime as dt
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
-from detector.contracts.moment import LAST_MS, parse_rfc3339
+from detector.contracts.moment import event_ms
 from detector.ingest.batch import Sender
 
 _OPENING = re.compile(r"\s*\{\s*")
@@ -32,8 +33,8 @@ class Owner:
     sender: Sender
 
 
-def read_owner(record: bytes) -> Owner | None:
-    """Return whose query a record was, or None where it names no client. Never raises.
+def read_owner(record: bytes, zone: dt.tzinfo | None = None) -> Owner | None:
+    """Return whose query a record was, or None where it names no client. Never raises; `zone` is that of times without offset.
 
     Texts longer than the contract allows are cut, so that one client's are still one client's.
 
@@ -54,7 +55,7 @@ def read_owner(record: bytes) -> Owner | None:
         model=_text(model.get("id"), ID_CHARACTERS) or None,
         version=_text(model.get("version"), TEXT_CHARACTERS),
         event_id=_text(found.get("event_id"), ID_CHARACTERS) or "",
-        time_ms=_time(found.get("time")),
+        time_ms=_time(found.get("time"), zone),
         sender=Sender(
             _text(client.get("type"), TEXT_CHARACTERS),
             trusted if isinstance(trusted, bool) else None,
@@ -107,11 +108,10 @@ def _text(value: object, characters: int) -> str | None:
     return value.encode(errors="replace").decode()[:characters]  # half of a surrogate pair is no text
 
 
-def _time(value: object) -> int:
+def _time(value: object, zone: dt.tzinfo | None) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return 0
     try:
-        time = parse_rfc3339(value) if isinstance(value, str) else int(value)
+        return event_ms(value, zone)
     except (ValueError, OverflowError):
         return 0
-    return time if 0 <= time <= LAST_MS else 0

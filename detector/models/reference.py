@@ -379,9 +379,9 @@ def missing_values(vectors: Floats) -> Floats:
     >>> missing_values(np.array([[0.0, 5.0], [4.0, np.nan], [2.0, 5.0]], np.float32)).tolist()
     [-1.0, 4.0]
     """
-    known = np.where(np.isnan(vectors), np.float32(np.inf), vectors)
-    low = known.min(axis=0).astype(np.float64)
-    high = np.where(np.isnan(vectors), -np.inf, vectors).max(axis=0)
+    gaps = np.isnan(vectors)
+    low = np.where(gaps, np.inf, vectors).min(axis=0, initial=np.inf)
+    high = np.where(gaps, -np.inf, vectors).max(axis=0, initial=-np.inf)
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
     away = np.where(high > low, MISSING_BELOW * (high - low), np.maximum(MISSING_BELOW * np.abs(low), 1.0))
     return np.asarray(np.clip(low - away, -1e38, 1e38), np.float32)

@@ -193,7 +193,7 @@ def _run(
     keyed: bool,
 ) -> Iterator[str]:
     decode = keyed or pace == "realtime"
-    decoder = NativeDecoder()
+    decoder = NativeDecoder(config.engine.naive_zone)
     pacer = Pacer(pace, time.monotonic())
     for log in logs:
         produced.source = log

@@ -22,7 +22,7 @@ def event(**changes: Any) -> PredictionEvent:
         json.dumps(
             {
                 "event_id": "e1",
-                "time": 0,
+                "time": 1_777_890_667_412,
                 "client": {"id": "c"},
                 "model": {"id": "m"},
                 "input": {"vector": [1.0]},
@@ -74,7 +74,7 @@ def test_numbers_are_finite(token: str, place: str) -> None:
     old = {
         '"vector"': '"vector":[1.5]',
         '"label"': '"label":0',
-        '"time"': '"time":0',
+        '"time"': '"time":1777890667412',
         '"latency_ms"': '"latency_ms":2.5',
         '"sampled_rate"': '"sampled_rate":3.5',
     }[place.partition(":")[0]]
@@ -85,16 +85,17 @@ def test_numbers_are_finite(token: str, place: str) -> None:
 
 @given(st.binary(max_size=24), st.sampled_from(["", "=", "==", "\n", "A"]))
 def test_only_whole_finite_float32_are_decoded(raw: bytes, tail: str) -> None:
-    """Base64 is read if its bytes are float32 numbers, all finite; anything appended breaks it."""
+    """Base64 is read if its bytes are float32 numbers, none infinite, not all missing; anything appended breaks it."""
     text = base64.b64encode(raw).decode()
     whole = len(raw) > 0 and len(raw) % 4 == 0
-    if whole and np.isfinite(np.frombuffer(raw, dtype="<f4")).all():
+    values = np.frombuffer(raw if whole else b"", dtype="<f4")
+    if whole and not np.isinf(values).any() and not np.isnan(values).all():
         assert decode_vector(text).tobytes() == np.frombuffer(raw, dtype="<f4").astype(np.float32).tobytes()
     else:
-        with pytest.raises(ValueError, match=r"base64|float32|NaN"):
+        with pytest.raises(ValueError, match=r"base64|float32|infinity|missing"):
             decode_vector(text)
     if tail:
-        with pytest.raises(ValueError, match=r"base64|float32|NaN"):
+        with pytest.raises(ValueError, match=r"base64|float32|infinity|missing"):
             decode_vector(text + tail)
 
 
@@ -113,7 +114,19 @@ def test_values_are_the_callers_own() -> None:
 
 @pytest.mark.parametrize(
     ("time", "ms"),
-    [(12, 12), (12.99, 12), (0.0, 0), (253402300799999.0, 253402300799999), ("1970-01-01T00:00:00.0129Z", 12)],
+    [
+        (1_777_890_667, 1_777_890_667_000),
+        (1_777_890_667.412, 1_777_890_667_412),
+        (1_777_890_667_412, 1_777_890_667_412),
+        (1_777_890_667_412.99, 1_777_890_667_412),
+        (1_777_890_667_412_999, 1_777_890_667_412),
+        (1_777_890_667_412_000.0, 1_777_890_667_412),
+        (1_777_890_667_412_999_999, 1_777_890_667_412),
+        (1_777_890_667_412_000_000.0, 1_777_890_667_412),
+        (946_684_800, 946_684_800_000),
+        (253_402_300_799_999_999_999, 253_402_300_799_999),
+        ("2000-01-01T00:00:00.0129Z", 946_684_800_012),
+    ],
 )
 def test_time_is_rounded_down_to_milliseconds(time: Any, ms: int) -> None:
     """Every form of time gives whole milliseconds, never rounded up into a later one."""
@@ -121,9 +134,9 @@ def test_time_is_rounded_down_to_milliseconds(time: Any, ms: int) -> None:
     assert type(event(time=time).time_ms) is int
 
 
-@pytest.mark.parametrize(("client", "trusted"), [({}, True), ({"trusted": None}, True), ({"trusted": False}, False)])
-def test_a_client_is_trusted_unless_the_log_denies_it(client: dict[str, Any], trusted: bool) -> None:
-    """Absent and null mean true."""
+@pytest.mark.parametrize(("client", "trusted"), [({}, None), ({"trusted": None}, None), ({"trusted": False}, False)])
+def test_a_log_may_leave_open_whether_a_client_is_trusted(client: dict[str, Any], trusted: bool | None) -> None:
+    """Absent and null leave it to the policy."""
     assert event(client={"id": "c", **client}).client.trusted is trusted
 
 
@@ -150,6 +163,6 @@ def test_what_is_not_a_json_object_is_refused(record: bytes) -> None:
 def test_absent_fields_stay_absent_when_written() -> None:
     """Writing an event back invents no null."""
     assert to_json(event()) == (
-        b'{"event_id":"e1","time":0,"client":{"id":"c","trusted":true},"model":{"id":"m"},'
+        b'{"event_id":"e1","time":1777890667412,"client":{"id":"c","trusted":true},"model":{"id":"m"},'
         b'"input":{"vector":[1.0]},"output":{"label":0}}'
     )

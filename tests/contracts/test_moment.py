@@ -2,12 +2,13 @@
 
 import datetime as dt
 import re
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.contracts.moment import LAST_MS, PATTERN, parse_rfc3339, rfc3339
+from detector.contracts.moment import FIRST_EVENT_MS, LAST_MS, PATTERN, READINGS, event_ms, parse_rfc3339, rfc3339
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -112,3 +113,55 @@ def test_moments_outside_the_range_are_not_written(ms: int) -> None:
     """There is no text for a moment before 1970 or after 9999."""
     with pytest.raises(ValueError, match="outside"):
         rfc3339(ms)
+
+
+UNITS = {"seconds": 1000.0, "milliseconds": 1.0, "microseconds": 1e-3, "nanoseconds": 1e-6}
+
+
+@given(st.integers(FIRST_EVENT_MS, 99_999_999_999_000), st.integers(0, 999_999))
+def test_every_unit_reads_as_the_same_moment(ms: int, below: int) -> None:
+    """Whole seconds, milliseconds, microseconds and nanoseconds of one moment are told apart by their size."""
+    assert event_ms(ms // 1000) == ms // 1000 * 1000
+    assert event_ms(ms) == event_ms(ms * 1000 + below // 1000) == event_ms(ms * 1_000_000 + below) == ms
+
+
+@given(st.integers(FIRST_EVENT_MS, 4_102_444_800_000))
+def test_floats_read_as_the_digits_that_were_written(ms: int) -> None:
+    """Until 2100, a moment written with milliseconds in any unit, and read as a float, is that millisecond."""
+    for written in (f"{ms // 1000}.{ms % 1000:03}", f"{ms}.0", f"{ms}000.0", f"{ms}000000.0"):
+        assert event_ms(float(written)) == ms
+
+
+def test_readings_of_the_units_do_not_overlap() -> None:
+    """Each range begins at 2000 in its unit and ends before the next one begins."""
+    ends = [0, *(end for _, end in READINGS)]
+    for (first, end), before, scale in zip(READINGS, ends, UNITS.values(), strict=False):
+        assert before <= first < end
+        assert first * scale == FIRST_EVENT_MS
+        assert event_ms(first) == FIRST_EVENT_MS
+        assert event_ms(end - 1) <= LAST_MS
+        with pytest.raises(ValueError, match="before the year 2000"):
+            event_ms(first - 1)
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "ms"),
+    [
+        (dt.UTC, "2026-05-04T10:31:07.412", 1_777_890_667_412),
+        (ZoneInfo("Europe/Berlin"), "2026-05-04T12:31:07.412", 1_777_890_667_412),
+        (ZoneInfo("Europe/Berlin"), "2026-01-04T12:00:00", 1_767_524_400_000),
+        (ZoneInfo("Europe/Berlin"), "2026-05-04T10:31:07Z", 1_777_890_667_000),
+        (ZoneInfo("Europe/Berlin"), "2026-10-25T02:30:00", 1_792_888_200_000),  # twice: the first
+        (ZoneInfo("Europe/Berlin"), "2026-03-29T02:30:00", 1_774_747_800_000),  # never: counted on from winter time
+        (dt.UTC, "2016-12-31T23:59:60.5", 1_483_228_800_000),
+    ],
+)
+def test_local_time_is_read_in_a_zone_that_is_named(zone: dt.tzinfo, text: str, ms: int) -> None:
+    """Text without an offset is local time of the zone; an offset that is there wins."""
+    assert parse_rfc3339(text, zone) == event_ms(text, zone) == ms
+
+
+def test_local_time_without_a_zone_names_the_setting() -> None:
+    """The refusal says what to set."""
+    with pytest.raises(ValueError, match="naive_time_zone"):
+        parse_rfc3339("2026-05-04T10:31:07")

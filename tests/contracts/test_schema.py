@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from detector.contracts import Alert, Decision, PredictionEvent, to_json
 from detector.contracts.document import Document, Wire
+from detector.contracts.moment import READINGS
 from detector.contracts.schema import CONTRACTS, export, schemas
 
 ROOT = Path(__file__).parents[2]
@@ -98,9 +99,10 @@ _numbers = st.one_of(
     st.sampled_from([0.5, 1.0000005, 1.1, -0.5, 1e39, 2**63, -(2**63), 3.4028235e38, 253402300799999]),
 )
 _junk = st.one_of(st.none(), st.booleans(), st.sampled_from(["", "a", "1", "x" * 256, "x" * 257]), _numbers)
-_arrays = st.lists(st.one_of(st.floats(0, 1), _junk), max_size=3)
+_arrays = st.lists(st.one_of(st.floats(0, 1), _junk), max_size=3) | st.just([None, None])
 _coded = st.sampled_from(["AACAPw==", "AACAPwAAAEA=", "AAAA", "AACAPw", ""])
 _times = st.one_of(
+    *(st.integers(first - 2, end + 2) | st.sampled_from([first - 1, first, end - 1, end]) for first, end in READINGS),
     st.integers(0, 10**13),
     st.sampled_from(["2026-05-04T10:31:07Z", "2026-05-04T10:31:07.5+02:00", "2026-05-04T10:31:07", "2026-05-04"]),
 )

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import math
 import random
 import struct
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +17,11 @@ from pydantic import ValidationError
 
 from detector.clock import HeldClock
 from detector.contracts.event import FLOAT32_BOUND, PredictionEvent
-from detector.contracts.moment import LAST_MS
+from detector.contracts.moment import LAST_MS, READINGS
 from detector.ingest.assemble import Assembler, Rejection, label_code
-from detector.ingest.batch import Batch, Origin, Sender
+from detector.ingest.batch import Batch, Origin, Sender, code_of, usable
 from detector.ingest.lines import Chunk, Damaged
+from detector.ingest.native import NativeDecoder
 
 NOW = 1_777_890_667_412
 
@@ -38,8 +41,14 @@ def _line(number: int = 0, **changes: Any) -> bytes:
     return json.dumps(_record(number, **changes)).encode()
 
 
-def _assemble(lines: Sequence[bytes], **options: Any) -> tuple[list[Batch], list[Rejection]]:
+def _everything(lines: Sequence[bytes], **options: Any) -> tuple[list[Batch], list[Rejection]]:
     return Assembler(HeldClock(NOW), **options).assemble(lines, "log.jsonl", first_line=11, first_sequence=100)
+
+
+def _assemble(lines: Sequence[bytes], **options: Any) -> tuple[list[Batch], list[Rejection]]:
+    """Return the usable events and what was refused."""
+    batches, rejections = _everything(lines, **options)
+    return usable(batches), rejections
 
 
 def _one(**changes: Any) -> Batch:
@@ -151,7 +160,7 @@ def test_a_declared_dimension_is_enforced() -> None:
     batches, (rejection,) = _assemble(lines, dimensions={"fraud": 2})
     assert [batch.sequence.tolist() for batch in batches] == [[100], [102]]
     detail = "input: 1 numbers where the model takes 2"
-    assert rejection == Rejection(101, Origin("log.jsonl", 12), "dimension", detail, lines[1])
+    assert rejection == Rejection(101, Origin("log.jsonl", 12), "dimension", detail, lines[1], "c1", "fraud")
 
 
 def test_bad_records_leave_the_good_ones_around_them() -> None:
@@ -165,13 +174,13 @@ def test_bad_records_leave_the_good_ones_around_them() -> None:
         "future": _line(time=NOW + 60_001),
         "oversized": _line(note="x" * 1000),
     }
-    nan_b64 = _line(input={"vector_b64": _b64([1, float("nan")])})
+    missing = _line(input={"vector_b64": _b64([float("nan")] * 2)})
     lines = [_line(1)]
-    for record in [*bad.values(), nan_b64]:
+    for record in [*bad.values(), missing]:
         lines += [record, _line(2)]
     (batch,), rejections = _assemble(lines, max_skew_ms=60_000, max_record_bytes=500, dimensions={"fraud": 2})
     assert batch.sequence.tolist() == list(range(100, 100 + len(lines), 2))
-    assert [rejection.reason for rejection in rejections] == [*bad, "not_finite"]
+    assert [rejection.reason for rejection in rejections] == [*bad, "schema"]
     assert [rejection.sequence for rejection in rejections] == list(range(101, 101 + len(lines) - 1, 2))
     assert [rejection.origin for rejection in rejections] == [
         Origin("log.jsonl", rejection.sequence - 100 + 11) for rejection in rejections
@@ -179,7 +188,41 @@ def test_bad_records_leave_the_good_ones_around_them() -> None:
     assert [rejection.record for rejection in rejections] == [line[:500] for line in lines[1::2]]
     assert rejections[3].detail == "input.vector[0]: not finite in float32"
     assert rejections[5].detail == f"time: {NOW + 60_001} is more than 60000 ms ahead of the clock"
-    assert rejections[7].detail == "input.vector_b64: not finite in float32"
+    assert rejections[7].detail == "input.vector_b64: every value is missing"
+
+
+def test_refused_queries_are_events_of_their_clients() -> None:
+    """Where client and model can be read; with the time before them where they have none; a digest tells records apart."""
+    lines = [
+        _line(0),
+        _line(1, input={}),
+        _line(2, time="yesterday"),
+        b"{}",
+        _line(3, model={}),
+        _line(4, time=NOW + 60_001, client={"id": "c9", "trusted": False}),
+        _line(1, input={}),
+        _line(5, client={"id": "x" * 300}),
+    ]
+    batches, rejections = _everything(lines, max_skew_ms=60_000)
+    (batch,) = [batch for batch in batches if not batch.vector.shape[1]]
+    assert batch.sequence.tolist() == [101, 102, 105, 106, 107]
+    assert list(batch.client) == ["c1", "c2", "c9", "c1", "x" * 256]
+    assert batch.time.tolist() == [NOW + 1, NOW, NOW, NOW + 1, NOW + 5]
+    assert batch.refused.tolist() == [code_of(reason) for reason in ("schema", "schema", "future", "schema", "schema")]
+    assert len(set(batch.digest.tolist())) == 4
+    assert batch.digest[0] == batch.digest[3]
+    assert batch.sender[2] == Sender(trusted=False)
+    named = [(rejection.client, rejection.model) for rejection in rejections]
+    assert named == [
+        ("c1", "fraud"),
+        ("c2", "fraud"),
+        (None, None),
+        ("c0", None),
+        *[(c, "fraud") for c in ("c9", "c1", "x" * 256)],
+    ]
+    (usable_only,) = usable(batches)
+    assert usable_only.sequence.tolist() == [100]
+    assert not usable_only.refused.any()
 
 
 def test_limits_are_inclusive() -> None:
@@ -223,18 +266,49 @@ def test_caches_are_bounded() -> None:
     assembler = Assembler(HeldClock(NOW))
     for start in range(0, 140_000, 10_000):
         lines = [
-            b'{"event_id":"e","time":1,"client":{"id":"a","ip":"%d"},"model":{"id":"m"},'
+            b'{"event_id":"e","time":1777890667412,"client":{"id":"a","ip":"%d"},"model":{"id":"m"},'
             b'"input":{"vector":[1]},"output":{"label":%d}}' % (i, i)
             for i in range(start, start + 10_000)
         ]
         (batch,), _ = assembler.assemble(lines, "log", first_line=1, first_sequence=0)
         assert batch.label[7] == label_code(start + 7)
         assert batch.sender[7].ip == str(start + 7)
-    assert len(assembler._codes) <= (1 << 16) + 10_000
-    assert len(assembler._senders) <= 1 << 16
     for length in range(1, 600):
         assert len(assembler._float32[length](*range(length))) == 4 * length
     assert len(assembler._float32) <= 1 << 8
+
+
+def test_caches_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User agents and labels of the largest length, never the same, hold a bounded amount of memory."""
+    monkeypatch.setattr("detector.ingest.assemble._CACHED_BYTES", 1 << 20)
+    assembler = Assembler(HeldClock(NOW))
+    tracemalloc.start()
+    try:
+        for start in range(0, 4000, 100):
+            assembler.assemble(
+                [
+                    _line(client={"id": "a", "user_agent": f"{i}" + "x" * 16_000}, output={"label": f"{i:0256}"})
+                    for i in range(start, start + 100)
+                ],
+                "log",
+                first_line=1,
+                first_sequence=0,
+            )
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 8_000_000
+
+
+@pytest.mark.parametrize("number", [None, 3.5])
+def test_missing_values_are_kept(number: float | None) -> None:
+    """Null and NaN in base64 arrive as NaN beside the other numbers; an infinity is refused with them or without."""
+    read = math.nan if number is None else number
+    for form in ({"vector": [1, number, -2]}, {"vector_b64": _b64([1, read, -2])}):
+        np.testing.assert_array_equal(_one(input=form).vector, np.array([[1, read, -2]], dtype=np.float32))
+    for form in ({"vector": [number, 1e39]}, {"vector_b64": _b64([read, math.inf])}):
+        batches, (rejection,) = _assemble([_line(input=form)])
+        assert (batches, rejection.reason) == ([], "not_finite")
 
 
 def test_label_codes_differ() -> None:
@@ -259,11 +333,14 @@ _odd = st.one_of(
 _numbers = st.one_of(
     st.floats(-1e39, 1e39), st.integers(-(2**140), 2**140), st.floats(0, 1), st.sampled_from([FLOAT32_BOUND, 5e-324])
 )
-_texts = st.none() | st.text(max_size=4)
+_texts = st.none() | st.text(max_size=4) | st.integers(250, 1030).map(lambda size: "é" * (size - 1) + "x")
 _plain = st.fixed_dictionaries(
     {
         "event_id": st.text(min_size=1, max_size=8),
-        "time": st.integers(0, LAST_MS) | st.floats(0, LAST_MS) | st.just("2026-05-04T10:31:07.412Z"),
+        "time": st.one_of(
+            *(st.integers(first - 3, end + 3) | st.floats(float(first), float(end)) for first, end in READINGS),
+            st.sampled_from(["2026-05-04T10:31:07.412Z", "1999-12-31T23:59:59.999Z", "2000-01-01T00:00:00Z"]),
+        ),
         "client": st.fixed_dictionaries(
             {"id": st.text(min_size=1, max_size=3)},
             optional={"type": _texts, "trusted": st.none() | st.booleans(), "ip": _texts, "user_agent": _texts},
@@ -272,14 +349,14 @@ _plain = st.fixed_dictionaries(
         "input": st.fixed_dictionaries(
             {},
             optional={
-                "vector": st.lists(_numbers, max_size=4) | st.none(),
+                "vector": st.lists(_numbers | st.none(), max_size=4) | st.none(),
                 "vector_b64": st.lists(st.floats(width=32), max_size=4).map(_b64) | st.text(max_size=5) | st.none(),
             },
         ),
         "output": st.fixed_dictionaries(
             {},
             optional={
-                "label": st.text(max_size=3) | st.integers(-(2**64), 2**64) | st.none(),
+                "label": _texts | st.integers(-(2**64), 2**64),
                 "probabilities": st.lists(st.floats(-1e-5, 1 + 1e-5), max_size=4) | st.none(),
             },
         ),
@@ -316,7 +393,7 @@ def _agrees(line: bytes) -> bool:
     try:
         event = PredictionEvent.model_validate_json(line)
     except ValidationError:
-        assert batches == []
+        assert usable(batches) == []
         assert len(rejections) == 1
         return False
     assert rejections == []
@@ -325,7 +402,7 @@ def _agrees(line: bytes) -> bool:
     assert list(batch.event_id) == [event.event_id]
     assert list(batch.client) == [event.client.id]
     assert list(batch.version) == [event.model.version]
-    assert batch.time.tolist() == [event.time_ms]
+    assert batch.time.tolist() == [event.time_ms] == [NativeDecoder().time_of(line)]
     assert batch.vector.tobytes() == event.values().tobytes()
     client = event.client
     sender = Sender(client.type, client.trusted, client.organization, client.ip, client.user_agent)
@@ -364,7 +441,8 @@ def _conserved(lines: Sequence[bytes], batches: list[Batch], rejections: list[Re
     assert refused == sorted(refused)
     for batch in batches:
         assert batch.sequence.tolist() == sorted(batch.sequence.tolist())
-        assert np.isfinite(batch.vector).all()
+        assert not np.isinf(batch.vector).any()
+        assert not np.isnan(batch.vector).all(axis=1).any()
         assert (batch.time <= NOW + 300_000).all()
     for rejection in rejections:
         assert rejection.record == lines[rejection.sequence - 100]
