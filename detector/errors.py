@@ -11,7 +11,7 @@
     ├── EndpointError      a model behind HTTP cannot be asked
     ├── ServerError        a local server cannot be had or does not start
     └── ServiceError       Kafka cannot be used: unreachable, refused, or its topics do not fit
-        └── FatalError     trying again is no use: a permission is missing, or too many records are refused
+        └── FatalError     trying again is no use: a permission is missing, or another deployment is at work
 
 Bad records are not errors: they become dead letters and the stream goes on.
 """
@@ -67,4 +67,4 @@ class ServiceError(DetectorError):
 
 
 class FatalError(ServiceError):
-    """Trying again is no use, somebody has to act: a permission is missing, or more records are refused than may be."""
+    """Trying again is no use, somebody has to act: a permission is missing, or another deployment is at work."""

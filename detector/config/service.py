@@ -74,7 +74,11 @@ class KafkaSection(Section):
         "refuse", description="state is gone: end, or rebuild it from what is left"
     )
     dead_letter_ratio: float = Field(
-        0.5, gt=0, le=1, description="stop when more of the last 10,000 records than this were refused; 1: never"
+        0.5,
+        gt=0,
+        le=1,
+        description="report the service as degraded when more than this share of the clients have most of their records "
+        "refused, or all records of a model or a partition are refused; 1: never",
     )
 
     @model_validator(mode="after")

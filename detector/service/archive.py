@@ -42,13 +42,22 @@ class Checkpoint:
 class Archive:
     """Writes and reads the state of partitions; made for one process, which hears a `beat` while it waits for what it reads.
 
-    `partitions` is over how many clients are dealt.
+    `partitions` is over how many clients are dealt, `deployment` under which settings.
     """
 
-    def __init__(self, connection: Connection, topics: Topics, group: str, partitions: int, beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        topics: Topics,
+        group: str,
+        partitions: int,
+        beat: Callable[[], None],
+        deployment: str = "",
+    ) -> None:
         self._connection = connection
         self._topic = topics.state
         self._partitions = partitions
+        self._deployment = deployment
         self._beat = beat
         self._prefix = f"{group}-"
         self._id = f"{group}-{uuid4()}"
@@ -94,7 +103,7 @@ class Archive:
 
     def _records(self, number: int, checkpoint: Checkpoint) -> Iterator[StateRecord]:
         parts = self._parts.setdefault(number, {})
-        yield mark_record(checkpoint.offset, self._partitions)
+        yield mark_record(checkpoint.offset, self._partitions, self._deployment)
         for key, value in checkpoint.snapshot.items():
             records = records_of(key, value, before=parts.pop(key, 1))
             if (count := sum(record.value is not None for record in records)) > 1:

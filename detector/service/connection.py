@@ -23,10 +23,11 @@ HEARTBEAT_MS = 1000  # the other members hear of a newcomer with their next hear
 
 
 class Connection:
-    """Makes the clients of one process, all with the same settings."""
+    """Makes the clients of one process, all with the same settings; `client_id` is how the members of a group know it."""
 
-    def __init__(self, section: KafkaSection) -> None:
+    def __init__(self, section: KafkaSection, client_id: str | None = None) -> None:
         self._section = section
+        self._client_id = client_id
         self._common: dict[str, Any] = {
             "bootstrap_servers": list(section.bootstrap_servers),
             "security_protocol": section.security_protocol,
@@ -49,9 +50,11 @@ class Connection:
     def consumer(self, *, group: str | None = None, member: str | None = None, **settings: Any) -> KafkaConsumer:
         """Return a consumer that commits nothing by itself and sees no aborted transactions."""
         session_ms = int(self._section.session_seconds * 1000)
+        named = {} if self._client_id is None else {"client_id": self._client_id}
         consumer = self._made(
             lambda: KafkaConsumer(
                 **self._common,
+                **named,
                 group_id=group,
                 group_instance_id=member,
                 enable_auto_commit=False,
@@ -76,6 +79,8 @@ class Connection:
         if self._section.client == "kafka-python":
             return self.consumer(group=group, member=member, **settings)
         options = confluent.settings(self._section, group, member, settings["fetch_max_wait_ms"])
+        if self._client_id is not None:
+            options["client.id"] = self._client_id
         return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"]))
 
     def producer(self, *, transactional_id: str | None = None, **settings: Any) -> KafkaProducer:

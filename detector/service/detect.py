@@ -14,6 +14,7 @@ While more is on its way to the broker than it takes, the partitions are paused;
 import threading
 import time
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -25,18 +26,20 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.engine import Shard
 from detector.errors import FatalError, ServiceError
-from detector.ingest.batch import Batch
+from detector.ingest.batch import Batch, usable
 from detector.models.baseline import Baseline
 from detector.pipeline import NO_BASELINE, assembler_for
 from detector.service.archive import Archive
 from detector.service.checkpoints import Checkpoints
 from detector.service.connection import Connection
+from detector.service.deployment import Deployment
 from detector.service.fit import Fit
+from detector.service.learning import Learning
 from detector.service.membership import Hand, Membership
 from detector.service.metrics import Metrics, records_waiting
 from detector.service.outbox import Origin, Outbox
+from detector.service.refusals import Refusals, Refused
 from detector.service.takeover import Owned, Takeover
-from detector.service.tolerance import Tolerance
 from detector.service.topics import Topics, grown
 from detector.service.wire import decode
 
@@ -69,18 +72,20 @@ class DetectStage:
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
         self._assembler = assembler_for(config, self._baselines, clock)
-        self._tolerance = Tolerance(config.kafka.dead_letter_ratio)
         self._topics = topics
         self._session_s = config.kafka.session_seconds
         self._keyed = config.kafka.keyed
         self._clock = clock
         self._metrics = metrics or Metrics()
+        self.refusals = Refusals("detect", config.kafka.dead_letter_ratio, self._metrics)
         self._measured = 0.0
         self._fit = Fit(self._metrics)
+        self.learning = Learning(self._metrics)
         self._joined = False
         self._partitions = partitions
         self._stop = stop or threading.Event()
-        archive = Archive(connection, topics, config.kafka.group_id, partitions, self._metrics.beat)
+        deployment = Deployment.of(config, baseline)
+        archive = Archive(connection, topics, config.kafka.group_id, partitions, self._metrics.beat, str(deployment))
         self._owned: dict[TopicPartition, Owned] = {}
         self._fresh: set[TopicPartition] = set()
         self._lock = threading.RLock()
@@ -103,6 +108,7 @@ class DetectStage:
             lambda: Shard(self._settings, self._baselines),
             self._metrics.beat,
             self._stop.is_set,
+            deployment,
         )
         names = list(config.kafka.input_topics) if self._keyed else [topics.queries]
         self._consumer.subscribe(names, listener=Hand(self))
@@ -110,6 +116,11 @@ class DetectStage:
         self._held_up = False
         self._misfit: TopicPartition | None = None
         self.processed = 0
+
+    @property
+    def generation(self) -> int:
+        """The generation of the group that we know of; it grows when somebody joins or leaves."""
+        return int(self._consumer.group_metadata().generation_id)
 
     @property
     def ready(self) -> bool:
@@ -201,12 +212,14 @@ class DetectStage:
         if time.monotonic() < self._measured + 1:
             return
         self._measured = time.monotonic()
+        self.refusals.look()
         self._joined = self._consumer.group_metadata().generation_id >= 0
         with self._lock:
             self._metrics.tracked(sum(owned.shard.clients for owned in self._owned.values()))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
             self._fit.look(owned.shard for owned in self._owned.values())
+            self.learning.look([owned.shard for owned in self._owned.values()])
 
     def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
         values = [record.value or b"" for record in records]
@@ -217,10 +230,10 @@ class DetectStage:
             batches, rejections = self._assembler.assemble(values, partition.topic, first_line=1, first_sequence=0)
             for batch in batches:
                 batch.sequence[:] = [offsets[place] for place in batch.sequence.tolist()]
-            refused = [(offsets[entry.sequence], entry.reason, entry.detail) for entry in rejections]
+            refused = [Refused.of(entry, offsets[entry.sequence]) for entry in rejections]
         else:
             batches, unreadable = decode(values, offsets)
-            refused = [(offsets[entry.place], "schema", entry.detail) for entry in unreadable]
+            refused = [Refused(offsets[entry.place], "schema", entry.detail) for entry in unreadable]
         self._metrics.consumed(partition.topic, len(records))
         started = time.perf_counter()
         outputs = owned.shard.process(*batches)
@@ -228,9 +241,10 @@ class DetectStage:
         if time.monotonic() - self._polled > self._session_s:
             # Stopped for so long, the partitions are somebody else's by now, whose decisions ours must not follow.
             raise ServiceError(f"this process stood still for more than {self._session_s:g} seconds")
-        refused += [(refusal.sequence, refusal.reason, refusal.detail) for refusal in outputs.refusals]
-        self._tolerance.note(len(records), [(reason, detail) for _, reason, detail in refused])
-        for offset, reason, detail in sorted(refused):
+        among = [Refused.of(refusal) for refusal in outputs.refusals]
+        self.refusals.note(usable(batches), refused, among, lambda _: partition)
+        refused += among
+        for offset, reason, detail, *_ in sorted(refused, key=itemgetter(0)):
             record = by_offset.get(offset)
             value, key = (None, None) if record is None else (record.value, record.key)
             self._outbox.dead_letter(reason, detail, value, Origin(partition.topic, partition.partition, offset), key)

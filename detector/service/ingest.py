@@ -32,7 +32,7 @@ from detector.service.merge import Merger
 from detector.service.metrics import Metrics, records_waiting
 from detector.service.outbox import Origin, Outbox
 from detector.service.pace import Pace, reached
-from detector.service.tolerance import Tolerance
+from detector.service.refusals import Refusals, Refused
 from detector.service.topics import Topics
 from detector.service.wire import encode
 
@@ -66,7 +66,6 @@ class IngestStage:
         member: str | None = None,
     ) -> None:
         self._assembler = assembler_for(config, known, clock)
-        self._tolerance = Tolerance(config.kafka.dead_letter_ratio)
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
         self._consumer = connection.consumer(
@@ -77,6 +76,7 @@ class IngestStage:
             metadata_max_age_ms=METADATA_MS,
         )
         self._metrics = metrics or Metrics()
+        self.refusals = Refusals("ingest", config.kafka.dead_letter_ratio, self._metrics)
         self._reached: dict[TopicPartition, int] = {}
         self._told = 0.0
         self._again = 0.0
@@ -92,15 +92,21 @@ class IngestStage:
             raise
         self._consumer.subscribe(list(config.kafka.input_topics))
         self._membership = Membership(self._consumer, static=member is not None)
-        self._merger = Merger()
+        lateness_ms = config.engine.lateness_minutes * 60_000
+        self._merger = Merger(lateness_ms)
         self._pace = Pace(
             self._consumer,
             config.kafka.input_topics,
-            slack_ms=int(config.engine.lateness_minutes * 60_000 / 2),
+            slack_ms=int(lateness_ms / 2),
             patience_s=config.kafka.session_seconds + 15.0,
         )
         self.read = 0
         self.invalid = 0
+
+    @property
+    def generation(self) -> int:
+        """The generation of the group that we know of; it grows when somebody joins or leaves."""
+        return int(self._consumer.group_metadata().generation_id)
 
     def step(self, timeout_ms: int) -> int:
         """Take what has arrived, write on what is due and commit what was; return how many records were written on.
@@ -179,6 +185,7 @@ class IngestStage:
         if time.monotonic() < self._measured + 1:
             return
         self._measured = time.monotonic()
+        self.refusals.look()
         assigned = self._consumer.assignment()
         self._reached = {partition: reached for partition, reached in self._reached.items() if partition in assigned}
         self._metrics.lag("ingest", records_waiting(self._consumer, self._reached))
@@ -189,7 +196,7 @@ class IngestStage:
         batches, rejections = self._assembler.assemble(
             [record.value or b"" for _, record in due], "log", first_line=1, first_sequence=0
         )
-        self._tolerance.note(len(due), [(rejection.reason, rejection.detail) for rejection in rejections])
+        self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: due[at][0])
         ordered: dict[int, tuple[str, bytes]] = {}
         for batch in batches:
             for place, client, value in zip(batch.sequence.tolist(), batch.client, encode(batch), strict=True):

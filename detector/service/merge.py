@@ -4,6 +4,9 @@ After a pause every partition of a log holds hours of records, and the broker ha
 in that order, most of a client's events would come long after later ones and be refused as late. So records wait until no
 partition can still bring earlier ones: those that are behind hold the others back, those that are read to their end do not.
 One that is behind and brings nothing at all, since its broker is away, holds the others back for a while only.
+
+A backfill, or a shipper that is hours late, holds nobody back: where records come that are older than what has already come out
+by more than the lateness allowed, waiting would keep the new ones from detection and save none of the old ones.
 """
 
 import time
@@ -35,10 +38,13 @@ class Consumer(Protocol):
 
 
 class Merger:
-    """Holds polled records back until their turn."""
+    """Holds polled records back until their turn; `lateness_ms` is how old a record may be and still be of use."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lateness_ms: float = float("inf"), monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lateness_ms = lateness_ms
         self._monotonic = monotonic
+        self._reached = float("-inf")
+        self._old: set[TopicPartition] = set()  # partitions whose latest records are of no use
         self._waiting: dict[TopicPartition, deque[Any]] = {}
         self._bytes: dict[TopicPartition, int] = {}
         self._latest: dict[TopicPartition, float] = {}
@@ -57,6 +63,7 @@ class Merger:
         for partition in [known for known in self._waiting if known not in assigned]:
             for figures in (self._waiting, self._bytes, self._latest, self._brought):
                 figures.pop(partition)
+            self._old.discard(partition)
         now = self._monotonic()
         for partition in assigned:
             waiting = self._waiting.setdefault(partition, deque())
@@ -67,7 +74,10 @@ class Merger:
             known = self._latest.get(partition, float("-inf")) if waiting else float("-inf")
             waiting.extend(records)
             self._bytes[partition] = self._bytes.get(partition, 0) + sum(map(_size, records))
-            self._latest[partition] = max([known, *(record.timestamp for record in records)])
+            latest = max((record.timestamp for record in records), default=float("-inf"))
+            self._latest[partition] = max(known, latest)
+            if records:
+                (self._old.add if latest < self._reached - self._lateness_ms else self._old.discard)(partition)
 
     def due(self, consumer: Consumer, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
         """Yield the records whose turn it is, by time, none later than `until`, and steer which partitions are fetched."""
@@ -81,7 +91,7 @@ class Merger:
             end = consumer.highwater(partition)
             behind = end is None or (consumer.position(partition, timeout_ms=0) or 0) < end
             silent = not waiting and now - self._brought[partition] > PATIENCE_S
-            if (behind and not silent) or full:
+            if ((behind and not silent) or full) and partition not in self._old:
                 bound = min(bound, self._latest[partition] if waiting else float("-inf"))
         while True:
             heads = [(waiting[0].timestamp, partition) for partition, waiting in self._waiting.items() if waiting]
@@ -92,6 +102,7 @@ class Merger:
                 return
             record = self._waiting[partition].popleft()
             self._bytes[partition] -= _size(record)
+            self._reached = max(self._reached, moment)
             yield partition, record
 
 

@@ -140,6 +140,16 @@ class Metrics:
             ["model"],
             registry=own,
         )
+        self._degraded = Gauge(
+            "detector_degraded",
+            "1 while much is refused and goes unwatched (all of a model, all of a partition, most of many clients), or another "
+            "deployment has the groups",
+            ["stage", "reason"],
+            registry=own,
+        )
+        self._learning = Gauge(
+            "detector_models_learning", "Models that are being learned, whose clients are not watched yet", registry=own
+        )
         build = Gauge("detector_build_info", "1, with the version as a label", ["version"], registry=own)
         build.labels(version("detector")).set(1)
         ProcessCollector(registry=own)
@@ -190,6 +200,15 @@ class Metrics:
     def held_up(self, stage: StageName, held_up: bool) -> None:
         """Note whether a stage waits for its results to be taken."""
         self._held_up.labels(stage).set(held_up)
+
+    def degraded(self, stage: StageName, reasons: Mapping[str, bool]) -> None:
+        """Set for each of the fixed `reasons` whether a stage is degraded for it."""
+        for reason, holds in reasons.items():
+            self._degraded.labels(stage, reason).set(holds)
+
+    def learning(self, models: int) -> None:
+        """Set how many models are being learned."""
+        self._learning.set(models)
 
     def tracked(self, clients: int) -> None:
         """Set the number of clients held."""

@@ -6,7 +6,8 @@ refuse as late. So each worker publishes, with the offset it commits for a parti
 there, and none writes records that are more than a slack later than the one furthest behind.
 
 A partition that is read to its end holds nobody back, and one whose worker does not get on is waited for only as long as it
-takes until the partition is somebody else's.
+takes until the partition is somebody else's. Nor does a backfill hold anybody back: a partition whose next records are older
+than what has already been written by more than twice the slack, which is the lateness that detection allows.
 """
 
 import time
@@ -78,17 +79,20 @@ class Pace:
             self._bound = NO_BOUND
             return self._bound
         with suppress(KafkaError):  # without an answer the last bound stands
-            self._bound = self._ask(others, now)
+            self._bound = self._ask(others, assigned, now)
         return self._bound
 
-    def _ask(self, others: Collection[TopicPartition], now: float) -> float:
+    def _ask(self, others: Collection[TopicPartition], assigned: Collection[TopicPartition], now: float) -> float:
         places = sorted(others)
         coordinator = self._consumer._coordinator  # noqa: SLF001  # the public way asks for one partition at a time
-        committed = coordinator.fetch_committed_offsets(places, timeout_ms=ASK_MS)
+        committed = coordinator.fetch_committed_offsets(sorted({*others, *assigned}), timeout_ms=ASK_MS)
+        written = max((moment for found in committed.values() if (moment := _moment(found)) is not None), default=-NO_BOUND)
+        oldest = written - 2 * self._slack_ms
         ends = self._consumer.end_offsets(places, timeout_ms=ASK_MS)
         begins = self._consumer.beginning_offsets(places, timeout_ms=ASK_MS)
         slow: dict[TopicPartition, float] = {}
         unknown = []
+        doubtful: dict[TopicPartition, int] = {}
         for place in places:
             found = committed.get(place)
             at = begins[place] if found is None or found.offset < begins[place] else found.offset
@@ -102,11 +106,18 @@ class Pace:
                 moment = _moment(found)
                 if moment is None:
                     unknown.append(place)
+                elif moment < oldest:
+                    doubtful[place] = at
                 else:
                     slow[place] = moment
         if unknown:
             earliest = self._consumer.offsets_for_times(dict.fromkeys(unknown, 0), timeout_ms=ASK_MS)
-            slow |= {place: first.timestamp for place, first in earliest.items() if first is not None}
+            first_of = {place: first.timestamp for place, first in earliest.items() if first is not None}
+            slow |= {place: moment for place, moment in first_of.items() if moment >= oldest}
+        if doubtful:  # a partition that had been quiet, whose next record is a new one, or a backfill
+            asked = dict.fromkeys(doubtful, int(oldest))
+            of_use = self._consumer.offsets_for_times(asked, timeout_ms=ASK_MS)
+            slow |= {place: new.timestamp for place, new in of_use.items() if new is not None and new.offset <= doubtful[place]}
         return min(slow.values(), default=NO_BOUND) + self._slack_ms
 
 

@@ -18,18 +18,22 @@ from detector.errors import SnapshotError
 
 PART_BYTES = 4 * 1024 * 1024
 PARTS = "parts"  # header with the number of parts, where there are several
-MARK_VERSION = 1
+MARK_VERSION = 2
 MARK = ("", "")  # no model has an empty name
 
 Key = tuple[str, str]  # model and client
 
 
 class Mark(msgspec.Struct, array_like=True, frozen=True):
-    """How far the state of a partition goes: `offset` is the next to process; `partitions` is how many there were."""
+    """How far the state of a partition goes: `offset` is the next to process; `partitions` is how many there were.
+
+    `deployment` says under which settings it was written, as `deployment.Deployment` is written.
+    """
 
     version: int
     offset: int
     partitions: int
+    deployment: str = ""
 
 
 class StateRecord(NamedTuple):
@@ -48,9 +52,9 @@ class State(NamedTuple):
     parts: dict[Key, int]
 
 
-def mark_record(offset: int, partitions: int) -> StateRecord:
+def mark_record(offset: int, partitions: int, deployment: str = "") -> StateRecord:
     """Return the record of a mark."""
-    return StateRecord(_packed(MARK, 0), msgspec.msgpack.encode(Mark(MARK_VERSION, offset, partitions)), [])
+    return StateRecord(_packed(MARK, 0), msgspec.msgpack.encode(Mark(MARK_VERSION, offset, partitions, deployment)), [])
 
 
 def records_of(key: Key, value: bytes, before: int = 1) -> list[StateRecord]:
@@ -119,7 +123,7 @@ def _packed(key: Key, number: int) -> bytes:
 
 def _mark(packed: bytes) -> Mark:
     try:
-        version: Any = msgspec.msgpack.decode(packed, type=list[int])[0]
+        version: Any = msgspec.msgpack.decode(packed, type=list[Any])[0]
         if version == MARK_VERSION:
             return msgspec.msgpack.decode(packed, type=Mark)
     except (msgspec.MsgspecError, IndexError) as error:

@@ -3,7 +3,7 @@
 Python computes on one core per process, so a machine is filled by as many workers as it has cores; Kafka deals the partitions
 out among them. A worker that dies is started anew, later each time; what it had not committed is done again. One that cannot
 even start, three times in a row, has settings that cannot work: then everything ends, with the sentence it died with. So it
-does at once where a new start is no use: a permission is missing, or too many records are refused.
+does at once where a new start is no use: a permission is missing, or another deployment is at work.
 
 Each of several workers is a static member of the group, named after the group, the host and its number, so that a restart
 within the session timeout moves no partitions. That is why only one supervisor of a group may run on a host; the second finds
@@ -159,6 +159,7 @@ def _work(
             lambda: worker.status().ready,
             offset=number,
             degraded=lambda: worker.status().degraded,
+            refusing=lambda: worker.status().refusing,
         ) as health:
             log.info(
                 "worker starts",

@@ -25,6 +25,7 @@ from detector.config import KafkaSection
 from detector.engine import Shard
 from detector.errors import SnapshotError
 from detector.service.archive import Archive
+from detector.service.deployment import Deployment, inherited
 from detector.service.parts import Mark
 from detector.service.topics import Topics
 
@@ -57,6 +58,7 @@ class Takeover:
         fresh_shard: Callable[[], Shard],
         beat: Callable[[], None],
         stopping: Callable[[], bool],
+        deployment: Deployment,
     ) -> None:
         self._consumer = consumer
         self._archive = archive
@@ -66,6 +68,7 @@ class Takeover:
         self._fresh_shard = fresh_shard
         self._beat = beat
         self._stopping = stopping
+        self._deployment = deployment
 
     def restore(self, partition: TopicPartition) -> Owned | None:
         """Return the partition with its state; None when it was told to stop meanwhile.
@@ -77,6 +80,8 @@ class Takeover:
         if state is None:
             return None
         self._check(partition, committed, state.mark)
+        if state.mark is not None and (said := inherited(state.mark.deployment, self._deployment)) is not None:
+            log.warning("the state goes on", **_where(partition), finding=said)
         shard = self._fresh_shard()
         try:
             shard.restore(state.values)

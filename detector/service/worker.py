@@ -2,7 +2,7 @@
 
 A broker that is away is not an end: the worker says so, waits, and tries again, twice as long each time up to half a minute.
 Where nothing listens when it starts, it waits just so. Settings that cannot work (wrong password, missing topic, state of
-another baseline) end it with a sentence.
+another baseline) end it with a sentence. While another deployment works on the same groups it stands by; see `deployment`.
 """
 
 import socket
@@ -18,12 +18,14 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.errors import FatalError, ServiceError
 from detector.models.baseline import Baseline
+from detector.service import deployment
 from detector.service import topics as topics_of
 from detector.service.connection import Connection
 from detector.service.deliver import Deliveries
+from detector.service.deployment import Deployment, Peer
 from detector.service.detect import DetectStage
 from detector.service.ingest import IngestStage
-from detector.service.metrics import Metrics
+from detector.service.metrics import Metrics, StageName
 from detector.service.ship import ShipStage
 from detector.service.topics import Topics
 from detector.siem.receivers import receiver
@@ -51,7 +53,8 @@ class Stage(StrEnum):
 class Status:
     """How a worker is, for health checks: `ticked_s` is when its loop last came round (monotonic seconds).
 
-    `degraded` says what does not work although the worker is ready: what waits for it is kept.
+    `degraded` says what does not work although the worker is ready: what waits for it is kept. `refusing` says what is refused
+    and goes unwatched.
     """
 
     ticked_s: float
@@ -60,6 +63,7 @@ class Status:
     processed: int
     partitions: tuple[int, ...]
     degraded: str | None = None
+    refusing: str | None = None
 
 
 class Worker:
@@ -89,6 +93,10 @@ class Worker:
         self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
         self._looked = time.monotonic()
+        self._ours = Peer(Deployment.of(config, baseline), clock.now_ms())
+        self._standing_by: str | None = None
+        self._stood_s: float | None = None
+        self._generations: tuple[int, ...] = ()
 
     def status(self) -> Status:
         """Return how the worker is; may be called from another thread."""
@@ -97,15 +105,18 @@ class Worker:
         started = (ingest is not None or self._stage not in {Stage.ALL, Stage.INGEST}) and (
             detect is not None or self._stage not in {Stage.ALL, Stage.DETECT}
         )
+        troubles = [part.trouble for part in self._shipping() if part is not None]
+        troubles = [self._standing_by, *troubles, detect.learning.trouble if detect is not None else None]
         if self._stage == Stage.SHIP:  # besides detection it is not waited for
             started = all(part is not None and part.ready for part in self._shipping())
         return Status(
             ticked_s=self._metrics.beat_s,
-            ready=started and (detect is None or detect.ready),
+            ready=self._standing_by is not None or (started and (detect is None or detect.ready)),
             read=ingest.read if ingest is not None else 0,
             processed=detect.processed if detect is not None else 0,
             partitions=tuple(detect.partitions) if detect is not None else (),
-            degraded=next((part.trouble for part in self._shipping() if part is not None and part.trouble), None),
+            degraded="; ".join(filter(None, troubles)) or None,
+            refusing=next((stage.refusals.trouble for stage in (ingest, detect) if stage and stage.refusals.trouble), None),
         )
 
     def _shipping(self) -> list[ShipStage | Deliveries | None]:
@@ -116,9 +127,9 @@ class Worker:
         """Work until `stop` is set, then commit and leave.
 
         Raises `ServiceError` at the start when Kafka cannot be used as it is set up, and later when another process bears the
-        same member name; `SnapshotError` when the saved state cannot be used.
+        same member name or another deployment does not go; `SnapshotError` when the saved state cannot be used.
         """
-        connection = Connection(self._config.kafka)
+        connection = Connection(self._config.kafka, self._ours.client_id)
         partitions = self._wait_for_broker(connection, stop)
         if partitions is not None:
             self._go_on(connection, partitions, stop)
@@ -153,8 +164,11 @@ class Worker:
         try:
             while not stop.is_set():
                 try:
+                    self._stand_by(connection, stop)
+                    if stop.is_set():
+                        return
                     self._open(connection, partitions, stop)
-                    while not stop.is_set():
+                    while not stop.is_set() and not self._has_to_leave(connection):
                         self._turn()
                         pause_s = 1.0
                 except FencedInstanceIdError as error:
@@ -174,6 +188,56 @@ class Worker:
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         finally:
             self._close()
+
+    def _stand_by(self, connection: Connection, stop: threading.Event) -> None:
+        """Wait until our settings hold for the groups, or we are told to stop.
+
+        Raises `FatalError` when another deployment has been at work all the while that we have patience.
+        """
+        if self._stage == Stage.SHIP:  # it ships what is there, whoever decided it
+            return
+        told_s = float("-inf")
+        while not stop.is_set() and (theirs := self._in_force(connection)) is not None:
+            now = time.monotonic()
+            self._stood_s = now if self._stood_s is None else self._stood_s
+            self._metrics.degraded(self._role, {"deployment": True})
+            kafka = self._config.kafka
+            sentence = deployment.refusal(self._ours, theirs, kafka.prefix, kafka.group_id)
+            if now > self._stood_s + deployment.PATIENCE_S:
+                raise FatalError(sentence)
+            self._standing_by = f"standing by: {sentence}"
+            if now > told_s + deployment.TELL_EVERY_S:
+                told_s = now
+                log.warning("standing by", cause=sentence, ends_in_seconds=round(self._stood_s + deployment.PATIENCE_S - now))
+            self._pause(stop, deployment.ASK_EVERY_S)
+        self._metrics.degraded(self._role, {"deployment": False})
+        self._standing_by = self._stood_s = None
+
+    @property
+    def _role(self) -> StageName:
+        return "ingest" if self._stage == Stage.INGEST else "detect"
+
+    def _in_force(self, connection: Connection) -> Peer | None:
+        """Return a worker whose settings hold for our groups in place of ours, if there is one."""
+        group = self._config.kafka.group_id
+        groups = {Stage.INGEST: [f"{group}.ingest"], Stage.DETECT: [group]}.get(self._stage, [f"{group}.ingest", group])
+        admin = connection.admin()
+        try:
+            siblings = None if self._member is None else self._member.rpartition("-")[0] + "-"
+            return deployment.in_force(self._ours, deployment.peers(admin, groups), siblings)
+        finally:
+            admin.close()
+
+    def _has_to_leave(self, connection: Connection) -> bool:
+        """Look who is there whenever a group has changed; leave it before anything is processed where others were first."""
+        generations = tuple(stage.generation for stage in (self._ingest, self._detect) if stage is not None)
+        if generations == self._generations:
+            return False
+        theirs = self._in_force(connection)
+        self._generations = generations
+        if theirs is not None:
+            self._leave()
+        return theirs is not None
 
     def _pause(self, stop: threading.Event, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -249,14 +313,25 @@ class Worker:
                 stage.abandon()
         self._ingest = self._detect = None
 
+    def _leave(self) -> None:
+        """Commit and leave the groups of the log and its queries."""
+        stages = self._ingest, self._detect
+        self._ingest = self._detect = None
+        _closed(*stages)
+
     def _close(self) -> None:
-        for stage in (self._ingest, self._detect, self._ship, self._deliveries):
-            if stage is not None:
-                try:
-                    stage.close()
-                except (ServiceError, KafkaError) as error:
-                    log.warning("left without a last commit", cause=str(error))
-        self._ingest = self._detect = self._ship = self._deliveries = None
+        self._leave()
+        _closed(self._ship, self._deliveries)
+        self._ship = self._deliveries = None
+
+
+def _closed(*stages: IngestStage | DetectStage | ShipStage | Deliveries | None) -> None:
+    for stage in stages:
+        if stage is not None:
+            try:
+                stage.close()
+            except (ServiceError, KafkaError) as error:
+                log.warning("left without a last commit", cause=str(error))
 
 
 def _listens(where: str) -> bool:

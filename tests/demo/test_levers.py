@@ -1,4 +1,4 @@
-"""What a client or a careless shipper can do to the demo's log: the thieves are found all the same, or it is said what to do."""
+"""What a client or a careless shipper can do to the demo's log: thieves are found all the same, or it is said what to do."""
 
 import json
 from collections.abc import Callable, Iterable

@@ -261,17 +261,19 @@ def test_a_service_that_cannot_start_says_why(service: Service) -> None:
 
 @pytest.mark.slow
 @pytest.mark.broker
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_flood_of_bad_records_ends_it(service: Service, tmp_path: Path, workers: str) -> None:
-    """Status 1 and one sentence; several workers end with it, too, and none is started again."""
+def test_a_flood_of_bad_records_is_told_and_survived(service: Service, tmp_path: Path) -> None:
+    """Not ready, with the reason; alive, and still at work when it is asked to end."""
     service.run("topics", "create", "--partitions", "2", "--inputs")
     log = write(tmp_path / "log.jsonl", [b'{"number": %d}' % i for i in range(20_000)])
     assert service.run("produce", str(log), "--topic", service.log).returncode == 0
-    told = detector("run", "-c", str(service.file), "--workers", workers, patience_s=2 * STARTED)
-    assert told.returncode == 1, told.stderr
-    assert "records were refused (schema" in told.stderr.splitlines()[-1]
-    assert "dead_letter_ratio = 0.5" in told.stderr.splitlines()[-1]
-    assert "worker process died" not in told.stderr
+    with service.running() as process:
+        wait_until(lambda: "all recent records of partition" in get(service.port, "/readyz")[1], service.said)
+        assert get(service.port, "/readyz")[0] == 503
+        assert get(service.port, "/livez")[0] == 200
+        assert 'detector_degraded{reason="partition",stage="ingest"} 1.0' in get(service.port, "/metrics")[1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert "degraded: what is refused is not watched" in service.said()
 
 
 @pytest.mark.broker

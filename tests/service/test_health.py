@@ -53,6 +53,25 @@ def test_ready_when_the_worker_says_so() -> None:
         assert ask(server.port, "/readyz")[0] == 200
 
 
+def test_refusals_and_remarks() -> None:
+    """What is refused and goes unwatched makes it unready with the reason, and alive; a remark leaves it ready."""
+    said: dict[str, str] = {}
+    server = HealthServer(
+        ServiceSection(port=0),
+        Metrics(),
+        lambda: True,
+        degraded=lambda: said.get("degraded"),
+        refusing=lambda: said.get("refusing"),
+    )
+    with server:
+        assert ask(server.port, "/readyz")[:2] == (200, b"ready\n")
+        said["degraded"] = "1 model is being learned and not watched yet"
+        assert ask(server.port, "/readyz")[:2] == (200, b"ready, degraded: 1 model is being learned and not watched yet\n")
+        said["refusing"] = "all recent records of model 'fraud' are refused, most as 'dimension'"
+        assert ask(server.port, "/readyz")[:2] == (503, f"degraded: {said['refusing']}; the log says more\n".encode())
+        assert ask(server.port, "/livez")[0] == 200
+
+
 def test_figures_and_nothing_else() -> None:
     """/metrics is Prometheus's text; anything else is not found; HEAD has no body; a query string does no harm."""
     world = World()

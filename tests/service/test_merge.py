@@ -102,3 +102,33 @@ def test_lost_partitions_are_forgotten() -> None:
     assert len(merger) == 4
     merger.add({}, [second])
     assert [record.timestamp for _, record in merger.due(log)] == [3, 4]
+
+
+def test_a_backfill_holds_nobody_back() -> None:
+    """Old records without end, on one partition, let the new ones of the others out at once, and come out themselves."""
+    now_ms, lateness_ms = 10_000_000, 600_000
+    log = _log([[now_ms], [now_ms + 1]])
+    merger = Merger(lateness_ms)
+    fresh, old = log.partitions
+    for partition in log.partitions:
+        merger.add(log.poll(partition, 5), log.partitions)
+    assert [record.timestamp for _, record in merger.due(log)] == [now_ms, now_ms + 1]
+    log.partitions[old] += [Record(moment, offset) for offset, moment in enumerate(range(50_000), 1)]
+    log.partitions[fresh] += [Record(now_ms + 5000 + i, i) for i in range(1, 10)]
+    merger.add(log.poll(old, 500), log.partitions)
+    merger.add(log.poll(fresh, 500), log.partitions)
+    out = list(merger.due(log))
+    assert [record.timestamp for place, record in out if place == fresh] == [now_ms + 5000 + i for i in range(1, 10)]
+    assert len([place for place, _ in out if place == old]) == 500
+
+
+def test_what_is_not_too_late_is_waited_for() -> None:
+    """A partition behind by less than the lateness allowed still holds the others back."""
+    now_ms, lateness_ms = 10_000_000, 600_000
+    log = _log([[now_ms], [now_ms - lateness_ms + 1, *range(now_ms - 1000, now_ms - 900)]])
+    merger = Merger(lateness_ms)
+    ahead, behind = log.partitions
+    merger.add(log.poll(ahead, 5) | log.poll(behind, 0), log.partitions)
+    assert not list(merger.due(log))
+    merger.add(log.poll(behind, 1), log.partitions)
+    assert [place for place, _ in merger.due(log)] == [behind]

@@ -32,6 +32,8 @@ DOCUMENTED = {
     "detector_sink_retries_total": {"sink"},
     "detector_sink_lag_messages": {"sink"},
     "detector_sink_last_delivery_timestamp_seconds": {"sink"},
+    "detector_degraded": {"stage", "reason"},
+    "detector_models_learning": set(),
     "detector_build_info": {"version"},
 }
 
@@ -93,6 +95,8 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.sending_again("siem")
     metrics.sink_waiting("siem", 4)
     metrics.sink_current("siem")
+    metrics.degraded("detect", {"model": True, "deployment": False})
+    metrics.learning(1)
 
 
 def test_names_and_labels_are_the_documented_ones(found: Outputs) -> None:

@@ -25,6 +25,8 @@ class Group:
     now_s: float = 100.0
     away: bool = False
     known: bool = True
+    ours_ms: float | None = None
+    next_ms: dict[int, int] = field(default_factory=dict)  # offset and time of the first record of use
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -38,10 +40,11 @@ class Group:
         assert timeout_ms
         if self.away:
             raise KafkaTimeoutError
+        ours = {} if self.ours_ms is None else reached({OURS: (9, self.ours_ms)})
         if self.offset is None:
-            return {}
+            return ours
         text = "" if self.moment is None else next(iter(reached({THEIRS: (0, self.moment)}).values())).metadata
-        return dict.fromkeys(partitions, OffsetAndMetadata(self.offset, text, -1))
+        return dict.fromkeys(partitions, OffsetAndMetadata(self.offset, text, -1)) | ours
 
     def end_offsets(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         assert timeout_ms
@@ -51,10 +54,15 @@ class Group:
         assert timeout_ms
         return dict.fromkeys(partitions, self.begin)
 
-    def offsets_for_times(self, times: dict[TopicPartition, int], timeout_ms: int) -> dict[TopicPartition, SimpleNamespace]:
+    def offsets_for_times(
+        self, times: dict[TopicPartition, int], timeout_ms: int
+    ) -> dict[TopicPartition, SimpleNamespace | None]:
         assert timeout_ms
         self.asked.append("first")
-        return {partition: SimpleNamespace(timestamp=self.first_ms) for partition in times}
+        found = [SimpleNamespace(offset=0, timestamp=self.first_ms)]
+        if any(times.values()):
+            found = [SimpleNamespace(offset=offset, timestamp=moment) for offset, moment in self.next_ms.items()]
+        return dict.fromkeys(times, found[0] if found else None)
 
     def bound(self) -> float:
         self.now_s += EVERY_S
@@ -130,3 +138,21 @@ def test_who_does_not_know_the_topic_yet_writes_nothing() -> None:
     assert group.bound() == -NO_BOUND
     group.known = True
     assert group.pace.bound({OURS}) == 5000 + SLACK_MS, "asked for at once"
+
+
+def test_a_backfill_bounds_nobody() -> None:
+    """Records older than what is written already, by more than the lateness allowed, are of no use to wait for."""
+    group = Group(offset=10, moment=5000.0, end=100_000, ours_ms=5000.0 + 2 * SLACK_MS)
+    assert group.bound() == 5000 + SLACK_MS, "not too late yet"
+    group.ours_ms = 5001.0 + 2 * SLACK_MS
+    assert group.bound() == NO_BOUND
+    group.next_ms = {90_000: 9000}
+    assert group.bound() == NO_BOUND, "what is of use comes long after"
+    fresh = Group(end=100, first_ms=1234, ours_ms=1_000_000.0)
+    assert fresh.bound() == NO_BOUND, "nothing committed yet, and all of it old"
+
+
+def test_a_partition_that_was_quiet_bounds_by_its_next_record() -> None:
+    """It has reached a time long past, but what comes next is new."""
+    group = Group(offset=10, moment=5000.0, end=100, ours_ms=100_000.0, next_ms={10: 99_990})
+    assert group.bound() == 99_990 + SLACK_MS

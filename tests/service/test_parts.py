@@ -68,7 +68,7 @@ def test_missing_part() -> None:
     [
         (msgspec.msgpack.encode(["m", "c"]), b"", "not a part of the state"),
         (b"\xc1", b"", "not a part of the state"),
-        (msgspec.msgpack.encode([*MARK, 0]), msgspec.msgpack.encode([MARK_VERSION + 1, 0, 0]), "a mark of version 2"),
+        (msgspec.msgpack.encode([*MARK, 0]), msgspec.msgpack.encode([MARK_VERSION + 1, 0, 0]), "a mark of version 3"),
         (msgspec.msgpack.encode([*MARK, 0]), b"\xc1", "the mark of the state is damaged"),
     ],
 )

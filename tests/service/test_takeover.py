@@ -9,6 +9,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 
 from detector.errors import SnapshotError
 from detector.service import topics as topics_of
+from detector.service.deployment import Deployment
 from detector.service.parts import mark_record
 from detector.service.worker import Stage
 
@@ -128,6 +129,7 @@ def test_every_partition_bears_its_mark(rig: Any, stolen: list[bytes]) -> None:
     with rig.thread():
         rig.wait_done()
     ends = {number: len(records) for number, records in rig.read(rig.topics.queries).items()}
+    deployment = str(Deployment.of(rig.config, rig.baseline))
     for number, records in rig.read(rig.topics.state).items():
         marks = [record.value for record in records if record.key == mark_record(0, 0).key]
-        assert (marks[-1] if marks else None) == (mark_record(ends[number], 6).value if ends[number] else None)
+        assert (marks[-1] if marks else None) == (mark_record(ends[number], 6, deployment).value if ends[number] else None)
