@@ -27,6 +27,7 @@ from detector.models import novelty, reference
 from detector.models.drift import Drift, DriftMonitor, assess
 from detector.models.novelty import Looks, Norms, Novelty
 from detector.models.reference import LEAST_ROWS, Reference, fit_reference
+from detector.parking import InMemory, Parked
 from detector.policy import Bars, Terms, bars_for
 from detector.state import SNAPSHOT_VERSION
 
@@ -56,20 +57,29 @@ class ModelBaseline:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How the engine runs; see the configuration for what each means to the operator."""
+    """How the engine runs; see the configuration for what each means to the operator.
+
+    Without a `seed`, what is drawn can be computed by everybody who has this program.
+    """
 
     terms: Terms = field(default_factory=Terms)
     max_clients: int = 100_000
     lateness_ms: int = 600_000
     learning_events: int = 512
-    seed: int = 0
+    seed: int | None = None
     categorical: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def secret(self) -> int:
+        """What keys everything that is drawn."""
+        return 0 if self.seed is None else self.seed
 
 
 class Shard:
     """Watches the clients of one partition; see the module's text.
 
-    `baselines` maps a model to what is known of it. An `observer`, where given, sees every event.
+    `baselines` maps a model to what is known of it. An `observer`, where given, sees every event. `parked` keeps the suspects
+    that had to make room, for this shard alone; by default memory does.
     """
 
     def __init__(
@@ -77,8 +87,10 @@ class Shard:
         settings: EngineSettings | None = None,
         baselines: Mapping[str, ModelBaseline] | None = None,
         observer: Observer | None = None,
+        parked: Parked | None = None,
     ) -> None:
         self._settings = settings or EngineSettings()
+        self._parked = parked if parked is not None else InMemory()
         self._baselines = dict(baselines or {})
         self._observer = observer
         self._cohorts: dict[str, Cohort] = {}
@@ -142,6 +154,8 @@ class Shard:
                 max_clients=settings.max_clients,
                 lateness_ms=settings.lateness_ms,
                 observer=observer,
+                secret=settings.secret,
+                parked=self._parked,
             )
         return self._cohorts[model]
 
@@ -184,14 +198,14 @@ class Shard:
         labels = len({int(label) for batch in waiting for label in batch.label})
         categorical = (self._settings.categorical or {}).get(model, ())
         try:
-            learned = fit_reference(vectors, labels, seed=self._settings.seed, categorical=categorical)
+            learned = fit_reference(vectors, labels, seed=self._settings.secret, categorical=categorical)
         except BaselineError:
             # Too few queries, or all the same. Noise around them gives the input space a shape of its own.
-            rng = np.random.default_rng(self._settings.seed)
+            rng = np.random.default_rng(self._settings.secret)
             copies = np.resize(vectors, (len(vectors) + LEAST_ROWS, vectors.shape[1]))
             size = np.float32(max(float(np.abs(vectors).max()) * 0.01, 1e-6))
             noisy = np.clip(copies + size * rng.standard_normal(copies.shape, np.float32), -1e38, 1e38)
-            learned = fit_reference(noisy, labels, seed=self._settings.seed)
+            learned = fit_reference(noisy, labels, seed=self._settings.secret)
         self._learned[model] = learned
         outputs = Outputs()
         for batch in waiting:
@@ -216,8 +230,13 @@ class Shard:
 
     @property
     def clients(self) -> int:
-        """How many clients are held, over all models."""
+        """How many clients are held in memory, over all models."""
         return sum(map(len, self._cohorts.values()))
+
+    @property
+    def parked(self) -> int:
+        """How many clients made room and are kept elsewhere, over all models."""
+        return len(self._parked)
 
     def reports(self) -> Iterator[Report]:
         """Yield every client as it stands, by model and name."""

@@ -23,7 +23,9 @@ from detector.ingest.batch import Batch, Origin
 from detector.ingest.lines import Chunk
 from detector.models.baseline import Baseline
 from detector.models.drift import Drift
+from detector.parking import SpillFile
 from detector.partition import partition_of
+from detector.secret import settings_of
 
 NO_BASELINE = "none"
 BATCH_SIZE = 1000
@@ -87,7 +89,7 @@ class Pipeline:
         partitions: int = 1,
         observer: Observer | None = None,
     ) -> None:
-        settings = config.engine_settings()
+        settings = settings_of(config, baseline)
         self._sink = sink
         self._stamp = render.Stamp(
             baseline_version=baseline.version if baseline else NO_BASELINE,
@@ -96,7 +98,7 @@ class Pipeline:
         )
         known = dict(baseline.models) if baseline else {}
         self._assembler = assembler_for(config, known, clock)
-        self._shards = [Shard(settings, known, observer) for _ in range(partitions)]
+        self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
         self._partition: dict[str, int] = {}
         self._sequence = 0
         self._held: dict[int, tuple[Origin, bytes]] = {}

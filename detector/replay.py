@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from detector.clock import Clock, SystemClock
 from detector.cohort import Observer
 from detector.config import Config
-from detector.engine import EngineSettings, Shard, drifts
+from detector.engine import Shard, drifts
 from detector.errors import BaselineError, SourceError
 from detector.ingest.batch import Batch
 from detector.ingest.source import Position, read_lines
@@ -23,6 +23,7 @@ from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
 from detector.models.drift import Drift
 from detector.pipeline import BATCH_SIZE, NO_BASELINE, Counts, Pipeline, assembler_for, cut
+from detector.secret import require, settings_for_fit, settings_of
 from detector.sinks.folder import FolderSink
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ class Replayed:
 def load_baseline(config: Config) -> Baseline | None:
     """Return the configured baseline, or None where none is configured.
 
-    Raises `BaselineError` when it cannot be used.
+    Raises `BaselineError` when it cannot be used, and `ConfigError` when the seed is not its own, or there has to be one.
     """
+    require(config)
     path = config.baseline.path
     if path is None:
         return None
-    baseline = baselines.load(path)
+    baseline = baselines.load(path, config.engine.secret())
     for model, section in config.models.items():
         known = baseline.models.get(model)
         if known is not None and section.dimension not in {None, known.reference.dimension}:
@@ -157,11 +159,11 @@ def read_batches(
 
 
 def fit(logs: Sequence[str], config: Config, progress: Callable[[Position], None] | None = None) -> Baseline:
-    """Fit a baseline on `logs`, which are read twice, so none may be standard input.
+    """Fit a baseline on `logs`, which are read twice, so none may be standard input; under a new seed where none is configured.
 
     Raises `BaselineError` and `SourceError`.
     """
-    settings: EngineSettings = config.engine_settings()
+    settings = settings_for_fit(config)
 
     def read() -> Iterable[Batch]:
         return read_batches(logs, config, progress=progress)
@@ -176,7 +178,7 @@ def drift_of(
 
     Raises `SourceError` when a log cannot be read.
     """
-    shard = Shard(config.engine_settings(), baseline.models)
+    shard = Shard(settings_of(config, baseline), baseline.models)
     for batch in read_batches(logs, config, progress=progress):
         if batch.model in baseline.models:
             shard.process(batch)

@@ -29,7 +29,7 @@ from detector.features.coverage import Coverage
 from detector.features.outputs import Outputs
 from detector.features.rate import Rate
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2  # 2: what is drawn for a client is keyed by the secret seed
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
 
 FAMILIES = ("admission", "rate", "coverage", "memory", "outputs", "evidence", "standing")

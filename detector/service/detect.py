@@ -27,7 +27,9 @@ from detector.engine import Shard
 from detector.errors import FatalError, ServiceError
 from detector.ingest.batch import Batch
 from detector.models.baseline import Baseline
+from detector.parking import SpillFile
 from detector.pipeline import NO_BASELINE, assembler_for
+from detector.secret import settings_of
 from detector.service.archive import Archive
 from detector.service.checkpoints import Checkpoints
 from detector.service.connection import Connection
@@ -65,7 +67,7 @@ class DetectStage:
         metrics: Metrics | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self._settings = config.engine_settings()
+        self._settings = settings_of(config, baseline)
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
         self._assembler = assembler_for(config, self._baselines, clock)
@@ -100,7 +102,7 @@ class DetectStage:
             topics,
             config.kafka,
             partitions,
-            lambda: Shard(self._settings, self._baselines),
+            lambda: Shard(self._settings, self._baselines, parked=SpillFile()),
             self._metrics.beat,
             self._stop.is_set,
         )
@@ -203,7 +205,8 @@ class DetectStage:
         self._measured = time.monotonic()
         self._joined = self._consumer.group_metadata().generation_id >= 0
         with self._lock:
-            self._metrics.tracked(sum(owned.shard.clients for owned in self._owned.values()))
+            shards = [owned.shard for owned in self._owned.values()]
+            self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
             self._fit.look(owned.shard for owned in self._owned.values())
