@@ -27,12 +27,11 @@ def report(folder: Path, config: Config, drift: Mapping[str, Drift] | None = Non
 
     Raises `BaselineError` when there is none.
     """
-    baseline = baselines.load(folder)
+    baseline = baselines.load(folder, config.engine.secret())
     terms = config.engine_settings().terms
     models = {}
     for model, known in baseline.models.items():
         notes = dict(baseline.notes[model])
-        notes.pop("file", None)
         notes.setdefault("accepted", [])
         bars = bars_for(terms, known.norms.session_scores, known.channel_scores)
         stage = stage_of(SHOWN_STAGE)

@@ -8,12 +8,13 @@ Nothing here depends on where a batch was cut. Where order matters across famili
 that must make room) the batch is walked, or split, at exactly that event.
 """
 
+import math
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -51,24 +52,28 @@ from detector.ingest.batch import Batch, code_of
 from detector.judgement import Judge, Moment, Odd
 from detector.models.novelty import LESSONS, Novelty
 from detector.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reference
+from detector.parking import InMemory, Parked
 from detector.policy import ALERT
 from detector.state import NOVELTY, PLACES, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
 MOST_AT_ONCE = 4096
 ROWS_AT_ONCE = 4096  # packed or unpacked together
+ROOM = 16  # one in so many clients leaves at once, or making room would cost more than the queries
 EXAMPLES = 5
 LESSON_EVERY = 32  # queries of the cohort between two lessons of the online trees
 SMALLEST = 256
+LARGER = 8  # times the rows, when there are too few: untouched rows cost nothing, and to copy the others costs much
+FIRST_LOOK = int(look_after(0))
 
 
 class Progress(NamedTuple):
-    """What of a cohort itself has to be saved: queries since the last lesson, the size at which room is made, the population.
+    """What of a cohort itself has to be saved: queries since the last lesson, and up to where in the stream all have left.
 
     `population` (4,) is what `conduct` compares clients with.
     """
 
     since_lesson: int
-    room_at: int
+    parked_until: int
     population: tuple[float, ...]
 
 
@@ -102,9 +107,10 @@ class Seen:
 
 
 class Cohort:
-    """The clients of one model; `max_clients` is how many are kept while none has open evidence.
+    """The clients of one model, of which at most `max_clients` are held in memory; `parked` keeps suspects beyond that.
 
-    `secret` is the operator's seed. `key` names the cohort's state: a model has a cohort for each length of its inputs.
+    `secret` is the operator's seed. It keys what is drawn for each client, so that nobody else can tell it, or choose ids that
+    collide. `key` names the cohort's state: a model has a cohort for each length of its inputs.
     """
 
     def __init__(
@@ -121,6 +127,7 @@ class Cohort:
         window: int = WINDOW,
         secret: int = 0,
         key: str | None = None,
+        parked: Parked | None = None,
     ) -> None:
         self.model = model
         self.key = key or model
@@ -133,22 +140,27 @@ class Cohort:
         self._lateness_ms = lateness_ms
         self._observer = observer
         capacity = min(SMALLEST, max_clients)
-        sizes = {} if anchors is None else {"anchors": anchors}
-        self.columns = Columns(capacity, window=window, table=reference.table, summed=reference.summed, **sizes)
+        self._sizes: dict[str, Any] = {"window": window, "table": reference.table, "summed": reference.summed}
+        self._sizes |= {} if anchors is None else {"anchors": anchors}
+        self.columns = Columns(capacity, **self._sizes)
         self._ring = RING if anchors is None else anchors
         self._slots: dict[str, int] = {}
         self._names: list[str | None] = []
         self._free: list[int] = []
         self._seed = np.zeros(capacity, np.uint64)
         self._dirty = np.zeros(capacity, bool)
-        self._forgotten: set[str] = set()  # since the last snapshot
+        self._saved = np.zeros(capacity, bool)  # whether the last snapshot has the client
+        self._forgotten: set[str] = set()  # since the last snapshot, of those that it has
+        self._unsaved: dict[str, bool] = {}  # parked with changes since the last snapshot, and whether that has the client
+        self._key = secret.to_bytes(8, "little")
+        self._parked = parked if parked is not None else InMemory()
+        self._parked_until = -1  # who asked last at this place of the stream, or before it, is not held
         self._kept = np.zeros(capacity, bool)
         self._ledger = Ledger()
         self._contents = Contents(secret, reference.dimension)
         self._population = nobody()
         self._examples: dict[int, dict[int, deque[str]]] = {}
         self._since_lesson = 0
-        self._room_at = max_clients
         self._coefficients = np.zeros((window + 1, window // 2))
         for n in range(3, window + 1):
             self._coefficients[n, : n // 2] = shapiro_coefficients(n)
@@ -222,71 +234,115 @@ class Cohort:
         self, batch: Batch, accounts: Sequence[str], start: int, emitted: int | None, outputs: Outputs
     ) -> tuple[int, npt.NDArray[np.int64]]:
         """Give every account from `start` on its slot, as far as that needs nobody to leave in between."""
-        clients = accounts
-        stop = min(start + MOST_AT_ONCE, len(clients))
-        find = self._slots.get
-        slots = [find(client, -1) for client in clients[start:stop]]
-        if -1 not in slots:
+        stop = min(start + MOST_AT_ONCE, len(batch))
+        clients = accounts[start:stop]
+        slots = list(map(self._slots.get, clients))
+        if None not in slots:
             return stop, np.array(slots, np.int64)
-        for i in range(len(slots)):
-            if slots[i] >= 0:
-                continue
-            client = clients[start + i]
-            known = find(client)
-            if known is None:
-                if len(self._slots) >= self._room_at:
-                    if i > 0:
-                        return start + i, np.array(slots[:i], np.int64)
-                    self._make_room(int(batch.sequence[start]) if emitted is None else emitted, outputs)
-                    slots = [find(client, -1) for client in clients[start:stop]]  # who left may be back in this batch
-                known = self._admit_client(client)
-            slots[i] = known
-        return stop, np.array(slots, np.int64)
+        missing = self._missing(clients)
+        if len(self._slots) >= self.max_clients:
+            first = next(iter(missing.values()))
+            if first > 0:
+                return start + first, self._slots_of(clients[:first])
+            self._make_room(int(batch.sequence[start]) if emitted is None else emitted, outputs)
+            missing = self._missing(clients)  # who left may be back in this batch
+        room = self.max_clients - len(self._slots)
+        if len(missing) > room:
+            names = list(missing)
+            clients = clients[: missing[names[room]]]
+            missing = {name: missing[name] for name in names[:room]}
+        self._admit(missing, batch.sequence[start:stop])
+        return start + len(clients), self._slots_of(clients)
 
-    def _admit_client(self, client: str) -> int:
-        if self._free:
-            slot = self._free.pop()
-        else:
-            slot = len(self._names)
-            self._names.append(None)
-            if slot >= self.columns.capacity:
-                self.columns.grow(2 * self.columns.capacity)
-                self._seed = np.resize(self._seed, self.columns.capacity)
-                self._dirty = np.concatenate([self._dirty, np.zeros(self.columns.capacity - slot, bool)])
-                self._kept = np.concatenate([self._kept, np.zeros(self.columns.capacity - slot, bool)])
-        self._slots[client] = slot
-        self._names[slot] = client
-        self._forgotten.discard(client)
-        code = blake2b(f"{self.key}\0{client}".encode(), digest_size=8).digest()
-        self._seed[slot] = int.from_bytes(code, "little")
-        self._kept[slot] = True
-        return slot
+    def _missing(self, clients: Sequence[str]) -> dict[str, int]:
+        """Return the clients that are not held, and where each comes first, in that order."""
+        missing: dict[str, int] = {}
+        held = self._slots
+        for i, client in enumerate(clients):
+            if client not in held and client not in missing:
+                missing[client] = i
+        return missing
+
+    def _slots_of(self, clients: Sequence[str]) -> npt.NDArray[np.int64]:
+        return np.fromiter(map(self._slots.__getitem__, clients), np.int64, len(clients))
+
+    def _admit(self, missing: dict[str, int], sequence: npt.NDArray[np.int64]) -> None:
+        """Take in clients that are new, and parked ones that are back, each with its place in `sequence`."""
+        parked = self._parked
+        back = [data for client in missing if (data := parked.take(self.key, client)) is not None] if len(parked) else []
+        slots = self._admit_clients(list(missing))
+        for at in range(0, len(back), ROWS_AT_ONCE):
+            self._restore([self._load(data) for data in back[at : at + ROWS_AT_ONCE]])
+        # A repeat does not move this on, but who is held must have asked after those who are not.
+        self.columns.admission.last_sequence[slots] = sequence[list(missing.values())]
+
+    def _admit_clients(self, clients: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Give clients that are not held a slot each; what is drawn for a client follows from its name and the secret."""
+        fresh = max(len(clients) - len(self._free), 0)
+        new = list(range(len(self._names), len(self._names) + fresh))
+        if fresh and new[-1] >= self.columns.capacity:
+            self._grow(new[-1] + 1)
+        self._names += [None] * fresh
+        slots = new + [self._free.pop() for _ in range(len(clients) - fresh)]
+        prefix = f"{self.key}\0"
+        codes = [blake2b((prefix + client).encode(), digest_size=8, key=self._key).digest() for client in clients]
+        for client, slot in zip(clients, slots, strict=True):
+            self._slots[client] = slot
+            self._names[slot] = client
+        chosen = np.array(slots, np.int64)
+        self._seed[chosen] = np.frombuffer(b"".join(codes), "<u8")
+        self._kept[chosen] = True
+        for client in self._forgotten.intersection(clients):
+            self._forgotten.discard(client)
+            self._saved[self._slots[client]] = True
+        return chosen
+
+    def _grow(self, wanted: int) -> None:
+        before = self.columns.capacity
+        capacity = before
+        while capacity < wanted:
+            capacity *= LARGER
+        capacity = min(capacity, max(wanted, self.max_clients))
+        self.columns.grow(capacity)
+        for name in ("_seed", "_dirty", "_saved", "_kept"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.zeros(capacity - before, array.dtype)]))
 
     def _make_room(self, emitted: int, outputs: Outputs) -> None:
-        """Forget the clients without open evidence that have been silent longest, one in 64 of the capacity at a time.
+        """Let the clients leave that have been silent longest, one in `ROOM` of the capacity at a time.
 
-        More of them leave where clients whose evidence has faded since are held beyond the capacity.
+        Suspects are parked, and go on where they were when they ask again; the others are forgotten.
         """
-        used = np.array([slot for slot, name in enumerate(self._names) if name is not None], np.int64)
-        closed = used[~self._has_open_evidence(used)]
-        share = max(self.max_clients // 64, 1)
-        leaving = max(share, len(used) - self.max_clients + 1)
-        oldest = closed[np.argsort(self.columns.admission.last_sequence[closed], kind="stable")[:leaving]]
-        for slot in oldest.tolist():
+        used = np.flatnonzero(self._kept)
+        last = self.columns.admission.last_sequence[used]
+        leaving = max(self.max_clients // ROOM, 1) + len(used) - self.max_clients
+        oldest = used[np.argsort(last, kind="stable")[:leaving]]
+        self._parked_until = int(self.columns.admission.last_sequence[oldest[-1]])
+        suspect = self._has_open_evidence(oldest)
+        self._park(oldest[suspect])
+        for slot in oldest[~suspect].tolist():
             outputs.departed.append(self.report(slot, emitted))
-            self._forget(slot)
-        # Where nearly all are suspects, few can leave; the search is then made again only after some more have come.
-        self._room_at = max(self.max_clients, len(self._slots) + share)
+            if self._saved[slot]:
+                self._forgotten.add(self.name(slot))
+        for slot in oldest.tolist():
+            self._vacate(slot)
         self._ledger.sweep(self.columns.admission, self._kept)
         self.columns.clear(oldest)
 
-    def _forget(self, slot: int) -> None:
+    def _park(self, slots: npt.NDArray[np.int64]) -> None:
+        """Hand clients over to the store."""
+        if len(slots) == 0:
+            return
+        for slot, (client, data) in zip(slots.tolist(), self._packed(slots), strict=True):
+            self._parked.put(self.key, client, data)
+            if self._dirty[slot]:
+                self._unsaved[client] = bool(self._saved[slot])
+
+    def _vacate(self, slot: int) -> None:
         del self._slots[self.name(slot)]
-        self._forgotten.add(self.name(slot))
         self._names[slot] = None
         self._examples.pop(slot, None)
-        self._dirty[slot] = False
-        self._kept[slot] = False
+        self._dirty[slot] = self._saved[slot] = self._kept[slot] = False
         self._free.append(slot)
 
     def _has_open_evidence(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -541,21 +597,23 @@ class Cohort:
 
     def report(self, slot: int, emitted: int = -1) -> Report:
         """Return the client at `slot` as it stands."""
-        columns = self.columns
-        peaks = {name: round(float(columns.evidence.peak[slot, j]), 4) for j, name in enumerate(CHANNELS)}
-        features = {
-            name: round(float(value), 4)
-            for name, value in zip(NAMES, columns.standing.row[slot], strict=True)
-            if np.isfinite(value) and columns.admission.queries[slot] >= look_after(0)
-        }
-        account = self.account(slot)
+        return self._report(self.columns, slot, self.name(slot), emitted)
+
+    def _report(self, columns: Columns, slot: int, client: str, emitted: int = -1) -> Report:
+        queries = int(columns.admission.queries[slot])
+        evidence = {name: round(peak, 4) for name, peak in zip(CHANNELS, columns.evidence.peak[slot].tolist(), strict=True)}
+        features = {}
+        if queries >= FIRST_LOOK:
+            row = columns.standing.row[slot].tolist()
+            features = {name: round(value, 4) for name, value in zip(NAMES, row, strict=True) if math.isfinite(value)}
+        account = account_of(client)
         return Report(
             client=account.client,
             address=account.address,
             model=self.model,
-            queries=int(columns.admission.queries[slot]),
+            queries=queries,
             highest=int(columns.standing.highest[slot]),
-            evidence=peaks | {"novelty": round(float(columns.standing.novelty[slot]), 4)},
+            evidence=evidence | {"novelty": round(float(columns.standing.novelty[slot]), 4)},
             features=features,
             refused={reason: int(count) for reason, count in zip(REASONS, columns.conduct.refused[slot], strict=True) if count},
             reused=int(columns.conduct.reused[slot]),
@@ -563,21 +621,40 @@ class Cohort:
         )
 
     def reports(self) -> Iterator[Report]:
-        """Yield every client as it stands, by name."""
-        for client in sorted(self._slots):
-            yield self.report(self._slots[client])
+        """Yield every client as it stands, by name; those that are parked, too."""
+        names = sorted([*self._slots, *self._parked.clients(self.key)])
+        for at in range(0, len(names), ROWS_AT_ONCE):
+            some = names[at : at + ROWS_AT_ONCE]
+            away = [client for client in some if client not in self._slots]
+            columns = self._unpacked([self._load(self._parked.read(self.key, client)) for client in away])
+            place = {client: i for i, client in enumerate(away)}
+            for client in some:
+                if client in place:
+                    yield self._report(columns, place[client], client)
+                else:
+                    yield self.report(self._slots[client])
 
     def snapshots(self, *, changed_only: bool) -> Iterator[tuple[str, bytes]]:
         """Yield (client, snapshot), of all clients or of those that changed since the last call; empty for a forgotten one."""
         if changed_only:
             yield from ((client, b"") for client in sorted(self._forgotten))
         self._forgotten.clear()
-        slots = np.flatnonzero(self._dirty).tolist() if changed_only else list(self._slots.values())
-        entered = self._ledger.of(self.columns.admission, self._dirty if changed_only else self._kept)
+        yield from self._packed(np.flatnonzero(self._dirty if changed_only else self._kept))
+        for client in sorted(self._unsaved if changed_only else self._parked.clients(self.key)):
+            yield client, self._parked.read(self.key, client)
+        self._unsaved.clear()
+        self._dirty[:] = False
+        self._saved[:] = self._kept
+
+    def _packed(self, slots: npt.NDArray[np.int64]) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the snapshot of each of these clients."""
+        wanted = np.zeros(len(self._kept), bool)
+        wanted[slots] = True
+        entered = self._ledger.of(self.columns.admission, wanted)
         fingerprint = self.reference.fingerprint
         for at in range(0, len(slots), ROWS_AT_ONCE):
             some = slots[at : at + ROWS_AT_ONCE]
-            for slot, row in zip(some, self.columns.pack(np.array(some, np.int64)), strict=True):
+            for slot, row in zip(some.tolist(), self.columns.pack(some), strict=True):
                 examples = {PLACES[j]: list(ids) for j, ids in self._examples.get(slot, {}).items()}
                 yield (
                     self.name(slot),
@@ -595,27 +672,46 @@ class Cohort:
                         )
                     ),
                 )
-        self._dirty[:] = False
 
     def restore(self, saved: Sequence[bytes]) -> None:
         """Take in clients from their snapshots, of which each client has one, replacing what is held of them.
 
-        Raises `SnapshotError` when a snapshot has another meaning here.
+        Who was parked when they were taken is parked again. Raises `SnapshotError` when a snapshot has another meaning here.
         """
-        fingerprint = self.reference.fingerprint
         for at in range(0, len(saved), ROWS_AT_ONCE):
-            self._restore([load(data, self.columns.layout, fingerprint) for data in saved[at : at + ROWS_AT_ONCE]])
+            some = saved[at : at + ROWS_AT_ONCE]
+            snapshots = [self._load(data) for data in some]
+            last = self._unpacked(snapshots).admission.last_sequence
+            held = [last[i] > self._parked_until or snapshot.client in self._slots for i, snapshot in enumerate(snapshots)]
+            present = [snapshot for snapshot, here in zip(snapshots, held, strict=True) if here]
+            self._admit_clients([snapshot.client for snapshot in present if snapshot.client not in self._slots])
+            self._restore(present)
+            for snapshot, data, here in zip(snapshots, some, held, strict=True):
+                if not here:
+                    self._parked.put(self.key, snapshot.client, data)
 
-    def _restore(self, snapshots: list[ClientSnapshot]) -> None:
-        slots = np.empty(len(snapshots), np.int64)
-        for i, snapshot in enumerate(snapshots):
-            if snapshot.model != self.key:
-                raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self.key!r}")
-            known = self._slots.get(snapshot.client)
-            slots[i] = slot = self._admit_client(snapshot.client) if known is None else known
+    def _load(self, data: bytes) -> ClientSnapshot:
+        snapshot = load(data, self.columns.layout, self.reference.fingerprint)
+        if snapshot.model != self.key:
+            raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self.key!r}")
+        return snapshot
+
+    def _unpacked(self, snapshots: Sequence[ClientSnapshot]) -> Columns:
+        """Return the rows of snapshots by themselves, in their order."""
+        columns = Columns(max(len(snapshots), 1), **self._sizes)
+        columns.unpack(np.arange(len(snapshots)), [snapshot.row for snapshot in snapshots])
+        return columns
+
+    def _restore(self, snapshots: Sequence[ClientSnapshot]) -> None:
+        """Give clients that have a slot what their snapshots hold."""
+        slots = self._slots_of([snapshot.client for snapshot in snapshots])
+        for slot, snapshot in zip(slots.tolist(), snapshots, strict=True):
             self._examples.pop(slot, None)
             for name, ids in snapshot.examples.items():
                 self._examples.setdefault(slot, {})[PLACES.index(name)] = deque(ids, maxlen=EXAMPLES)
+            # What was parked without a change since, or comes from outside, is as the last snapshot has it.
+            known = self._unsaved.pop(snapshot.client, None)
+            self._dirty[slot], self._saved[slot] = known is not None, known in {None, True}
         self.columns.unpack(slots, [snapshot.row for snapshot in snapshots])
         entered = np.frombuffer(b"".join(snapshot.ids for snapshot in snapshots), np.uint64).reshape(-1, 3)
         counts = [len(snapshot.ids) // 24 for snapshot in snapshots]
@@ -624,9 +720,9 @@ class Cohort:
     @property
     def progress(self) -> Progress:
         """What of the cohort itself has to be saved."""
-        return Progress(self._since_lesson, self._room_at, tuple(self._population.tolist()))
+        return Progress(self._since_lesson, self._parked_until, tuple(self._population.tolist()))
 
     @progress.setter
     def progress(self, saved: Progress) -> None:
-        self._since_lesson, self._room_at = saved.since_lesson, saved.room_at
+        self._since_lesson, self._parked_until = saved.since_lesson, saved.parked_until
         self._population[:] = saved.population

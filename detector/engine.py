@@ -30,6 +30,7 @@ from detector.models import novelty, reference
 from detector.models.drift import Drift, DriftMonitor, assess
 from detector.models.novelty import Looks, Norms, Novelty
 from detector.models.reference import LEAST_ROWS, Reference, fit_reference
+from detector.parking import InMemory, Parked
 from detector.policy import Bars, Terms, bars_for
 from detector.state import SNAPSHOT_VERSION
 
@@ -60,15 +61,23 @@ class ModelBaseline:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How the engine runs; see the configuration for what each means to the operator."""
+    """How the engine runs; see the configuration for what each means to the operator.
+
+    Without a `seed`, what is drawn can be computed by everybody who has this program.
+    """
 
     terms: Terms = field(default_factory=Terms)
     max_clients: int = 100_000
     lateness_ms: int = 600_000
     learning_events: int = 512
     learning_ms: int = 3_600_000
-    seed: int = 0
+    seed: int | None = None
     categorical: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def secret(self) -> int:
+        """What keys everything that is drawn."""
+        return 0 if self.seed is None else self.seed
 
     def dealt(self, partitions: int) -> "EngineSettings":
         """Return the settings of one of several shards: each sees a part of what a model is learned from."""
@@ -91,7 +100,8 @@ class Unknown:
 class Shard:
     """Watches the clients of one partition; see the module's text.
 
-    `baselines` maps a model to what is known of it. An `observer`, where given, sees every event.
+    `baselines` maps a model to what is known of it. An `observer`, where given, sees every event. `parked` keeps the suspects
+    that had to make room, for this shard alone; by default memory does.
     """
 
     def __init__(
@@ -99,8 +109,10 @@ class Shard:
         settings: EngineSettings | None = None,
         baselines: Mapping[str, ModelBaseline] | None = None,
         observer: Observer | None = None,
+        parked: Parked | None = None,
     ) -> None:
         self._settings = settings or EngineSettings()
+        self._parked = parked if parked is not None else InMemory()
         self._baselines = dict(baselines or {})
         self._observer = observer
         self._cohorts: dict[str, Cohort] = {}  # by the key of their state
@@ -230,7 +242,8 @@ class Shard:
                 max_clients=settings.max_clients,
                 lateness_ms=settings.lateness_ms,
                 observer=observer,
-                secret=settings.seed,
+                secret=settings.secret,
+                parked=self._parked,
                 key=key,
             )
         return self._cohorts[key]
@@ -246,7 +259,7 @@ class Shard:
         categorical = (self._settings.categorical or {}).get(model, ())
         if any(column >= dimension for column in categorical):  # another version's columns
             categorical = ()
-        seed = self._settings.seed
+        seed = self._settings.secret
         try:
             return fit_reference(vectors.astype(np.float32), labels, seed=seed, categorical=categorical)
         except BaselineError:
@@ -280,8 +293,13 @@ class Shard:
 
     @property
     def clients(self) -> int:
-        """How many clients are held, over all models."""
+        """How many clients are held in memory, over all models."""
         return sum(map(len, self._cohorts.values()))
+
+    @property
+    def parked(self) -> int:
+        """How many clients made room and are kept elsewhere, over all models."""
+        return len(self._parked)
 
     def reports(self) -> Iterator[Report]:
         """Yield every client as it stands, by model and name."""
@@ -356,8 +374,8 @@ class Shard:
             cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
         if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
             monitor.restore(_unpack_arrays(own["drift"][1]))
-        since_lesson, room_at, population = own["progress"]
-        cohort.progress = Progress(int(since_lesson), int(room_at), tuple(float(share) for share in population))
+        since_lesson, parked_until, population = own["progress"]
+        cohort.progress = Progress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
 
 
 def _refuse_baseline(model: str, baselines: Mapping[str, ModelBaseline]) -> None:

@@ -24,7 +24,9 @@ from detector.ingest.lines import Lines
 from detector.ingest.refusals import Refusals
 from detector.models.baseline import Baseline
 from detector.models.drift import Drift
+from detector.parking import SpillFile
 from detector.partition import partition_of
+from detector.secret import settings_of
 
 NO_BASELINE = "none"
 BATCH_SIZE = 1000
@@ -73,7 +75,7 @@ class Counts:
         return self.refusals.verdict(self.events, self.records)
 
 
-def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clock) -> Assembler:
+def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clock, secret: int = 0) -> Assembler:
     """Return the decoder of native records; dimensions come from the baselines `known`, and the configuration over them."""
     return Assembler(
         clock,
@@ -81,7 +83,7 @@ def assembler_for(config: Config, known: Mapping[str, ModelBaseline], clock: Clo
         max_record_bytes=config.engine.max_record_bytes,
         dimensions={model: entry.reference.dimension for model, entry in known.items()} | config.dimensions(),
         naive_zone=config.engine.naive_zone,
-        secret=config.engine.seed,
+        secret=secret,
     )
 
 
@@ -101,7 +103,7 @@ class Pipeline:
         partitions: int = 1,
         observer: Observer | None = None,
     ) -> None:
-        settings = config.engine_settings().dealt(partitions)
+        settings = settings_of(config, baseline).dealt(partitions)
         self._sink = sink
         self._stamp = render.Stamp(
             baseline_version=baseline.version if baseline else NO_BASELINE,
@@ -109,8 +111,8 @@ class Pipeline:
             terms=settings.terms,
         )
         known = dict(baseline.models) if baseline else {}
-        self._assembler = assembler_for(config, known, clock)
-        self._shards = [Shard(settings, known, observer) for _ in range(partitions)]
+        self._assembler = assembler_for(config, known, clock, settings.secret)
+        self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
         self._partition: dict[str, int] = {}
         self._sequence = 0
         self._held: dict[int, tuple[Origin, bytes]] = {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from detector.clock import Clock, SystemClock
 from detector.cohort import Observer
 from detector.config import Config
-from detector.engine import EngineSettings, Shard, drifts
+from detector.engine import Shard, drifts
 from detector.errors import BaselineError, SourceError
 from detector.ingest.batch import Batch, usable
 from detector.ingest.lines import Lines
@@ -27,6 +27,7 @@ from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
 from detector.models.drift import Drift
 from detector.pipeline import BATCH_SIZE, NO_BASELINE, Counts, Pipeline, assembler_for, cut
+from detector.secret import require, settings_for_fit, settings_of
 from detector.sinks.folder import FolderSink
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ class Replayed:
 def load_baseline(config: Config) -> Baseline | None:
     """Return the configured baseline, or None where none is configured.
 
-    Raises `BaselineError` when it cannot be used.
+    Raises `BaselineError` when it cannot be used, and `ConfigError` when the seed is not its own, or there has to be one.
     """
+    require(config)
     path = config.baseline.path
     if path is None:
         return None
-    baseline = baselines.load(path)
+    baseline = baselines.load(path, config.engine.secret())
     for model, section in config.models.items():
         known = baseline.models.get(model)
         if known is not None and section.dimension not in {None, known.reference.dimension}:
@@ -215,11 +217,11 @@ def fit(
     progress: Callable[[Position], None] | None = None,
     tally: Read | None = None,
 ) -> Baseline:
-    """Fit a baseline on `logs`, which are read twice, so none may be standard input; `tally` tells of the first time.
+    """Fit a baseline on `logs`, which are read twice, so none may be standard input; under a new seed where none is configured.
 
-    Raises `BaselineError` and `SourceError`.
+    `tally` tells of the first reading. Raises `BaselineError` and `SourceError`.
     """
-    settings: EngineSettings = config.engine_settings()
+    settings = settings_for_fit(config)
     tallies = iter([] if tally is None else [tally])
 
     def read_again() -> Iterable[Batch]:
@@ -239,7 +241,7 @@ def drift_of(
 
     Raises `SourceError` when a log cannot be read.
     """
-    shard = Shard(config.engine_settings(), baseline.models)
+    shard = Shard(settings_of(config, baseline), baseline.models)
     for batch in read_batches(logs, config, progress=progress, tally=tally):
         if batch.model in baseline.models:
             shard.process(batch)

@@ -30,7 +30,7 @@ from detector.features.coverage import Coverage
 from detector.features.outputs import Outputs
 from detector.features.rate import Rate
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 2  # 2: keyed by the secret seed; ids with their content; what could not be used
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
 PLACES = (*CHANNELS, "novelty", *QUESTIONS)  # kinds of evidence in the order of `Standing.reached`
 

@@ -93,7 +93,9 @@ def test_what_accepting_needs_is_asked_for(folder: str, tmp_path: Path, monkeypa
     log = write(tmp_path / "log.jsonl", sensors(1))
     common = ("baseline", "accept", "sensor-0", "--log", log, "--out", str(tmp_path / "new"))
     known = load(Path(folder))
-    both = Baseline("0" * 12, {**known.models, "beta": known.models["alpha"]}, {**known.notes, "beta": known.notes["alpha"]})
+    both = Baseline(
+        "0" * 12, {**known.models, "beta": known.models["alpha"]}, {**known.notes, "beta": known.notes["alpha"]}, known.seed
+    )
     monkeypatch.setattr("detector.replay.load_baseline", lambda config: both if config.baseline.path else None)
     with pytest.raises(ConfigError, match="must say something"):
         run(*common, "--baseline", folder, "--actor", "a.person", "--reason", " ")

@@ -61,7 +61,13 @@ def test_replay_writes_and_summarises(log: Path, tmp_path: Path) -> None:
     assert b"(simulated)" in told.stdout
     assert b"shadow mode" in told.stderr
     assert b"\x1b" not in told.stdout + told.stderr
-    as_json = detector("replay", str(log), "--out", str(tmp_path / "out"), "--json", env=LIVE)
+    assert b"seed: none" in told.stderr
+    refused = detector("replay", str(log), "--out", str(tmp_path / "none"), env=LIVE)
+    assert refused.returncode == 2
+    assert b"there is no secret seed" in refused.stderr
+    assert not (tmp_path / "none").exists()
+    as_json = detector("replay", str(log), "--out", str(tmp_path / "out"), "--json", env=LIVE | {"DETECTOR_ENGINE__SEED": "5"})
+    assert b"seed" not in as_json.stderr
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "summary.json").read_bytes())
     assert json.loads(as_json.stdout)["shadow"] is False
     assert b"decisions are meant" in as_json.stderr
@@ -220,6 +226,7 @@ def test_config_check_shows_what_results(tmp_path: Path) -> None:
     assert content["policy"]["shadow"] is False
     assert content["engine"]["seed"] == "***"
     assert b"12345" not in told.stdout + told.stderr
+    assert b"seed: from [engine] seed" in told.stderr
 
 
 def test_schemas_are_exported(tmp_path: Path) -> None:

@@ -50,14 +50,14 @@ def test_seeds_belong_to_client_and_model(generated_baseline: Baseline) -> None:
     """What is remembered of a client is drawn from its name, so every worker draws the same, and no two clients do."""
     first, second = cohort(generated_baseline), cohort(generated_baseline, model="beta")
     for name in ("a", "b", "c"):
-        first._admit_client(name)
+        first._admit_clients([name])
     for name in ("c", "a"):
-        second._admit_client(name)
+        second._admit_clients([name])
     seeds = {name: int(first._seed[slot]) for name, slot in first._slots.items()}
     assert len(set(seeds.values())) == 3
     assert seeds["a"] != int(second._seed[second._slots["a"]])
     third = cohort(generated_baseline)
-    third._admit_client("c")
+    third._admit_clients(["c"])
     assert int(third._seed[0]) == seeds["c"]
 
 

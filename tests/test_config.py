@@ -192,7 +192,27 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     shown = load(written(tmp_path, "[engine]\nseed = 7\nmax_clients = 9\n")).shown()
     assert shown["engine"]["seed"] == "***"
     assert shown["engine"]["max_clients"] == 9
-    assert load(None).shown()["engine"]["seed"] == EngineSection().seed
+    assert load(None).shown()["engine"]["seed"] is None
+    assert load(written(tmp_path, "[engine]\nseed = 0\n")).shown()["engine"]["seed"] == "***"
+
+
+def test_the_seed_may_lie_in_a_file(tmp_path: Path) -> None:
+    """Beside a setting it is refused; what is no seed is named with its file, and never repeated."""
+    file = tmp_path / "kept"
+    file.write_text(f"{2**63 - 1}\n")
+    path = written(tmp_path, f"[engine]\nseed_file = {str(file)!r}\n")
+    assert load(path).engine_settings().seed == 2**63 - 1
+    assert load(path).version == load(None).version
+    for wrong in ("", "-1", str(2**63), "0x5", "9" * 5000, "\u0663"):
+        file.write_text(wrong, encoding="utf-8")
+        with pytest.raises(ConfigError, match="kept: the seed must be a whole number from 0 to") as caught:
+            load(path).engine_settings()
+        assert len(wrong) < 3 or wrong not in str(caught.value) or wrong == str(2**63)
+    file.unlink()
+    with pytest.raises(ConfigError, match="kept: cannot read the seed"):
+        load(path).engine_settings()
+    with pytest.raises(ConfigError, match="give seed or seed_file, not both"):
+        load(written(tmp_path, "[engine]\nseed = 1\nseed_file = 'x'\n"))
 
 
 def test_a_time_zone_is_one_that_this_machine_knows(tmp_path: Path) -> None:

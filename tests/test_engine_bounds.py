@@ -23,14 +23,14 @@ Lines = Callable[..., list[bytes]]
 BYTES_PER_CLIENT = 10_000
 
 
-def closed(cohort: Cohort) -> int:
-    """Count the clients that may be forgotten, from their own figures."""
-    count = 0
-    for slot in cohort._slots.values():
-        standing, evidence = cohort.columns.standing, cohort.columns.evidence
-        held = (evidence.score[slot].max(axis=1) > OPEN).any() or standing.reached[slot].any() or standing.revision[slot] > 0
-        count += not held
-    return count
+def suspects_of(cohort: Cohort) -> set[str]:
+    """Return the clients in memory that must not be forgotten, from their own figures."""
+    standing, evidence = cohort.columns.standing, cohort.columns.evidence
+    return {
+        client
+        for client, slot in cohort._slots.items()
+        if (evidence.score[slot].max(axis=1) > OPEN).any() or standing.reached[slot].any() or standing.revision[slot] > 0
+    }
 
 
 @settings(max_examples=8)
@@ -38,7 +38,7 @@ def closed(cohort: Cohort) -> int:
 def test_a_flood_of_clients_evicts_the_innocent_only(
     benign: Callable[[], Baseline], make_log: Lines, seed: int, room: int, chunk: int
 ) -> None:
-    """However many new ids come, at most `room` innocent clients are held, and nobody with open evidence is ever lost."""
+    """However many new ids come, at most `room` clients are held, and nobody with open evidence is ever lost."""
     rng = np.random.default_rng(seed)
     events = Events("alpha")
     lines = []
@@ -57,12 +57,11 @@ def test_a_flood_of_clients_evicts_the_innocent_only(
         cohort = shard._cohorts["alpha"]
         left = {report.client for report in outputs.departed}
         gone |= left
-        assert closed(cohort) <= room
-        assert len(cohort) <= max(room, len(cohort) - closed(cohort) + 1)
-        assert suspects <= {account_of(key).client for key in cohort._slots}
+        assert len(cohort) <= room
+        assert suspects <= {account_of(key).client for key in (*cohort._slots, *cohort._parked.clients("alpha"))}
         assert not suspects & left
         suspects |= {finding.client for finding in outputs.findings} | {order.client for order in outputs.orders}
-    assert gone | {account_of(key).client for key in cohort._slots} == arrived
+    assert gone | {report.client for report in shard.reports()} == arrived
 
 
 def test_who_leaves_was_silent_longest_and_is_reported(generated_baseline: Baseline) -> None:
@@ -96,8 +95,8 @@ def test_a_client_that_leaves_and_returns_in_one_batch_keeps_its_name(generated_
     assert counted == {client: order.count(client) for client in "abcd"}
 
 
-def test_clients_whose_evidence_has_faded_make_room_as_well() -> None:
-    """Suspects beyond the capacity that turn out innocent are forgotten like others, all of them."""
+def test_clients_whose_evidence_has_faded_are_forgotten_like_others() -> None:
+    """Suspects that were parked, came back and turned out innocent are not kept for ever."""
     events = Events("alpha", step_ms=10)
     rng = np.random.default_rng(4)
     shard = Shard(EngineSettings(max_clients=4, learning_events=40))
@@ -108,13 +107,16 @@ def test_clients_whose_evidence_has_faded_make_room_as_well() -> None:
         lines += [events.line(f"suspect-{i}", x, 0), events.line(f"suspect-{i}", x + step, 0)]
     shard.process(*batches(lines))
     cohort = shard._cohorts["alpha"]
-    assert len(cohort) - closed(cohort) >= 10
+    assert len(cohort) == 4
+    assert shard.parked + len(suspects_of(cohort)) >= 10
     asked = rng.random((400, 12, 9))
     calm = [events.line(f"suspect-{i}", x, int(x.sum() > 4.5)) for turn in asked for i, x in enumerate(turn)]
     shard.process(*batches(calm, first_sequence=100))
-    assert closed(cohort) > 4
-    shard.process(*batches([events.line("new", rng.random(9), 0)], first_sequence=10_000))
-    assert closed(cohort) <= 4
+    new = [events.line(f"new-{i}", rng.random(9), 0) for i in range(4)]
+    outputs = shard.process(*batches(new, first_sequence=10_000))
+    assert len(cohort) == 4
+    assert shard.parked < 10
+    assert any(report.client.startswith("suspect-") for report in outputs.departed)
 
 
 def test_the_row_of_a_client_is_bounded() -> None:
@@ -130,7 +132,7 @@ def test_memory_per_client_is_bounded(generated_baseline: Baseline) -> None:
     rng = np.random.default_rng(3)
     X = rng.random((64, 9))
     lines = [events.line(f"client-{i:08d}", X[(i + turn) % 64], 0) for turn in range(10) for i in range(1024)]
-    shard = Shard(EngineSettings(lateness_ms=1000), generated_baseline.models)
+    shard = Shard(EngineSettings(lateness_ms=1000, max_clients=1024), generated_baseline.models)
     shard.process(*batches(lines[:4]))
     tracemalloc.start()
     for start in range(4, len(lines), 1024):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from detector import config as configuration
-from detector import pictures
+from detector import pictures, private
 from detector.config import Config
 from detector.errors import OutputError
 from detector.explain import Explanation
@@ -43,14 +43,14 @@ def write_config(config: Config, path: str | Path) -> None:
     """Write ``[baseline]``, ``[models]``, ``[policy]`` and ``[engine]`` to `path`, for `load_config` and ``detector run -c``.
 
     Policy is written in full, of the rest only what is not the default. Where servers are, and how to log in there, is left
-    out: a notebook should not spread secrets. ``engine.seed`` is written if it is set; keep the file as you keep the seed. A
+    out: a notebook should not spread secrets. ``engine.seed`` is written if it is set, and only the file's owner can read it. A
     baseline below the file's folder is named relative to it, so that both can move together.
 
     Raises `OutputError` when the file cannot be written.
     """
     path = Path(path)
     try:
-        path.write_text("\n".join(_lines(config, path.resolve().parent)) + "\n", encoding="utf-8")
+        private.write(path, ("\n".join(_lines(config, path.resolve().parent)) + "\n").encode())
     except OSError as error:
         raise OutputError(f"cannot write the configuration {path}: {error.strerror or error}") from error
 

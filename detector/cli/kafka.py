@@ -32,9 +32,10 @@ def _connection(settings: "Config") -> "Connection":
 
 def _quiet(settings: "Config") -> None:
     """Leave of the Kafka client's log what matters: a failure gets its sentence from us."""
+    from detector.secret import known_seed
     from detector.service import logs
 
-    logs.configure("critical", seed=settings.engine.seed, secrets=settings.kafka.secrets())
+    logs.configure("critical", seed=known_seed(settings) or 0, secrets=settings.kafka.secrets())
 
 
 @topics_app.command("create")

@@ -104,6 +104,7 @@ def baseline_accept(
     from detector.models.acceptance import Review, accept
     from detector.models.baseline import save
     from detector.replay import Read, load_baseline, read_batches
+    from detector.secret import settings_of
 
     if not actor.strip() or not reason.strip():
         raise ConfigError("--actor and --reason must say something: they are kept with the baseline")
@@ -119,7 +120,7 @@ def baseline_accept(
     with progress("accepting") as show:
         read = read_batches(log, settings, progress=lambda position: show(position, None), tally=tally)
         found = accept(
-            known, name, clients, read, settings.engine_settings(), review, despite_construction=despite_construction
+            known, name, clients, read, settings_of(settings, known), review, despite_construction=despite_construction
         )
     tell_refused(tally.tell())
     save(found, out)

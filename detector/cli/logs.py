@@ -134,6 +134,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     from detector.ingest.source import Position
     from detector.pipeline import BATCH_SIZE, Pipeline, cut
     from detector.replay import load_baseline, read, summarise
+    from detector.secret import known_seed
     from detector.service import logs as logging
     from detector.siem.dispatch import Dispatch
     from detector.siem.receivers import receiver
@@ -159,7 +160,8 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     if settings.deliveries:
-        logging.configure(settings.service.log_level, seed=settings.engine.seed, secrets=settings.delivery_secrets())
+        seed = known_seed(settings) or 0
+        logging.configure(settings.service.log_level, seed=seed, secrets=settings.delivery_secrets())
     kept = Both(printer, folder) if folder else printer
     dispatch = Dispatch([receiver(entry) for entry in settings.deliveries], out or Path())
     pipeline = Pipeline(settings, known, Both(kept, dispatch), SystemClock())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from detector.cli.terminal import AsJson, ConfigFile, load_config, print_json, tell_set_up
+from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json, tell_set_up
 
 schema_app = typer.Typer(help="The contracts as JSON Schema.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
@@ -27,6 +27,7 @@ def schema_export(
 def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     """Check the configuration and print what results from file, environment and defaults; secrets are not shown."""
     from detector.replay import load_baseline
+    from detector.secret import NONE, source
 
     settings = load_config(config)
     content = settings.shown()
@@ -40,3 +41,5 @@ def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
             typer.echo("")
     known = load_baseline(settings)
     tell_set_up(settings, known.version if known else None)
+    if (seed := source(settings)) != NONE:
+        errors.print(seed, soft_wrap=True, markup=False)

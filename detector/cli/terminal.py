@@ -82,8 +82,12 @@ def mode(config: "Config") -> str:
 
 
 def tell_set_up(config: "Config", baseline_version: str | None) -> None:
-    """Say under which settings the work begins."""
+    """Say under which settings the work begins, and that there is no secret seed where that is so."""
+    from detector.secret import NONE, source
+
     known = (
         f"baseline {baseline_version}" if baseline_version else "no baseline: learning each model from its first events first"
     )
     errors.print(f"{mode(config)}; {known}; configuration {config.version}", soft_wrap=True)
+    if (seed := source(config)) == NONE:
+        errors.print(seed, soft_wrap=True, markup=False)

@@ -6,7 +6,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from detector.config.section import Minutes, Section
+from detector.config.section import Minutes, Section, read_secret
+from detector.errors import ConfigError
+
+MOST_DIGITS = 19  # of a seed
 
 
 class BaselineSection(Section):
@@ -58,7 +61,11 @@ class PolicySection(Section):
 class EngineSection(Section):
     """What is read of a record, and how much is remembered."""
 
-    max_clients: int = Field(100_000, ge=2, description="clients kept per model and partition, about 9 KB each")
+    max_clients: int = Field(
+        100_000,
+        ge=2,
+        description="clients held in memory per model and partition, about 9 KB each; suspects beyond it are kept on disk",
+    )
     lateness_minutes: Minutes = Field(10.0, description="how far behind its client's latest event an event may be")
     max_skew_minutes: Minutes = Field(5.0, description="how far ahead of the clock an event may be")
     max_record_bytes: int = Field(1_048_576, ge=1024, description="longer records go to the dead letters")
@@ -66,7 +73,10 @@ class EngineSection(Section):
     naive_time_zone: str | None = Field(
         None, description='zone of times without an offset, such as "UTC" or "Europe/Berlin"; without it they are refused'
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="secret: decides which input columns are remembered")
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="secret: decides which input columns are remembered; a baseline brings its own"
+    )
+    seed_file: Path | None = Field(None, description="file that holds the seed, instead of it")
 
     @field_validator("naive_time_zone")
     @classmethod
@@ -79,6 +89,24 @@ class EngineSection(Section):
     def naive_zone(self) -> dt.tzinfo | None:
         """The time zone of times without an offset, None where such times are refused."""
         return None if self.naive_time_zone is None else zone_of(self.naive_time_zone)
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> "EngineSection":
+        if self.seed is not None and self.seed_file is not None:
+            raise ValueError("give seed or seed_file, not both")
+        return self
+
+    def secret(self) -> int | None:
+        """Return the seed, from the setting or the file, None without either.
+
+        Raises `ConfigError` when the file cannot be read, or holds anything else.
+        """
+        if self.seed_file is None:
+            return self.seed
+        text = read_secret(None, self.seed_file, "the seed") or ""
+        if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS and int(text) < 2**63):
+            raise ConfigError(f"{self.seed_file}: the seed must be a whole number from 0 to {2**63 - 1}")
+        return int(text)
 
 
 def zone_of(name: str) -> dt.tzinfo:

@@ -62,7 +62,7 @@ class Config(BaseSettings):
         content = self.model_dump_json(
             exclude={
                 "baseline": True,
-                "engine": {"seed"},
+                "engine": {"seed", "seed_file"},
                 "kafka": True,
                 "service": True,
                 "deliveries": True,
@@ -74,13 +74,13 @@ class Config(BaseSettings):
     def shown(self) -> dict[str, dict[str, Any]]:
         """Return everything as plain data for people to read, with secrets masked."""
         content: dict[str, dict[str, Any]] = self.model_dump(mode="json")
-        if content["engine"]["seed"]:
+        if content["engine"]["seed"] is not None:
             content["engine"]["seed"] = "***"
         content["deliveries"] = {entry.name: entry.model_dump(mode="json", exclude_none=True) for entry in self.deliveries}
         return content
 
     def engine_settings(self) -> EngineSettings:
-        """Return what the engine needs to know."""
+        """Return what the engine needs to know; raises `ConfigError` when the file of the seed cannot be read."""
         policy, engine = self.policy, self.engine
         return EngineSettings(
             terms=Terms(
@@ -97,7 +97,7 @@ class Config(BaseSettings):
             max_clients=engine.max_clients,
             lateness_ms=int(engine.lateness_minutes * 60_000),
             learning_events=engine.learning_events,
-            seed=engine.seed,
+            seed=engine.secret(),
             categorical={model: section.categorical for model, section in self.models.items() if section.categorical},
         )
 

@@ -21,6 +21,7 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
+from detector import private
 from detector.config import Config, load
 from detector.demo import show as demo
 from detector.errors import OutputError, ServiceError
@@ -93,7 +94,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Compared:
         path = folder / "detector-kafka.toml"
         try:
             own = (folder / "detector.toml").read_text(encoding="utf-8")
-            path.write_text(own + SETTINGS.format(address=broker.bootstrap, topic=INPUT), encoding="utf-8")
+            private.write(path, (own + SETTINGS.format(address=broker.bootstrap, topic=INPUT)).encode())
         except OSError as error:
             raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
         config = load(path)
@@ -101,7 +102,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Compared:
         say(f"a broker listens on {broker.bootstrap}; creating the topics, {PARTITIONS} partitions each")
         set_up(Connection(config.kafka), topics, [INPUT], PARTITIONS, None)
         say("starting the service with both stages: detector run")
-        with (folder / "service.log").open("wb") as log:
+        with private.create(folder / "service.log") as log:
             service = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "detector", "run", "-c", str(path)], stdout=log, stderr=log
             )

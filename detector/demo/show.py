@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from detector import private
 from detector.contracts import Decision
 from detector.demo import cast
 from detector.demo.outcome import WITHIN, Innocence, Outcome, Theft, judge
@@ -58,7 +59,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Outcome:
         say("drawing")
         evidence_picture(staged.tracer.traces(staged.groups()), folder / PICTURE)
     try:
-        (folder / "outcome.json").write_text(json.dumps(outcome.to_dict(), indent=2) + "\n", encoding="utf-8")
+        private.write(folder / "outcome.json", (json.dumps(outcome.to_dict(), indent=2) + "\n").encode())
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
     if as_json:

@@ -20,6 +20,7 @@ from elasticsearch import ApiError, Elasticsearch
 from rich.console import Console
 from rich.table import Table
 
+from detector import private
 from detector.config import load
 from detector.demo import show as demo
 from detector.demo.kafka import INPUT, NEEDED, PARTITIONS
@@ -84,7 +85,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Found:
         try:
             own = (folder / "detector.toml").read_text(encoding="utf-8")
             settings = SETTINGS.format(kafka=broker.bootstrap, topic=INPUT, elastic=node.url)
-            path.write_text(own + settings, encoding="utf-8")
+            private.write(path, (own + settings).encode())
         except OSError as error:
             raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
         config = load(path)
@@ -107,7 +108,7 @@ def _run(
     """Run the service until Elasticsearch has what was expected, and return what the rule's query finds."""
     say("starting the service with all stages: detector run")
     log_file = folder / "service-siem.log"
-    with log_file.open("wb") as log:
+    with private.create(log_file) as log:
         service = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "detector", "run", "-c", str(path)], stdout=log, stderr=log
         )

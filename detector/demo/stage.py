@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detector import replay
+from detector import private, replay
 from detector.clock import SystemClock
 from detector.config import Config, load
 from detector.contracts import Decision
@@ -82,8 +82,8 @@ def stage(
     Raises `OutputError` when the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "detector.toml").write_text(CONFIG, encoding="utf-8")
+        private.make_folder(folder)
+        private.write(folder / "detector.toml", CONFIG.encode())
         say("training the model that is served: a perceptron on scikit-learn's digits")
         served = cast.victim()
         say("a fortnight of benign traffic")
@@ -101,7 +101,7 @@ def stage(
 def _write_history(path: Path, served: Victim, step: Callable[[str, int, int], None]) -> None:
     players = cast.history(served)
     total = sum(player.budget for player in players)
-    with gzip.GzipFile(path, "wb", compresslevel=1, mtime=0) as file:
+    with private.create(path) as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
         for done, line in enumerate(cast.play(players, served), 1):
             file.write(line + b"\n")
             if done % 500 == 0 or done == total:
@@ -126,7 +126,7 @@ def _live(
     cutter = LineCutter(str(path), config.engine.max_record_bytes)
     broken = list(BROKEN_LINES)
     try:
-        with path.open("wb") as server, path.open("rb") as reader:
+        with private.create(path) as server, path.open("rb") as reader:
             for done, line in enumerate(cast.play(players, served), 1):
                 server.write(line + b"\n")
                 if done % 1000 == 0 and broken:

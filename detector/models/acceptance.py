@@ -107,7 +107,7 @@ def accept(
     ]
     models = {**baseline.models, model: changed}
     notes = {**baseline.notes, model: _noted(baseline.notes[model], changed, names, accepted)}
-    return Baseline(version_of(models), models, notes)
+    return Baseline(version_of(models), models, notes, baseline.seed)
 
 
 def _watched(

@@ -5,23 +5,26 @@ population lives); the others, who have not shaped it, are *calibration clients*
 highest score of each, given by norms that had not seen it, says how often an innocent client passes a bar. With fewer than
 24 clients all of them serve both ends, which makes the bars optimistic; `show` says so.
 
-A folder holds ``baseline.json`` and one ``.npz`` of plain arrays per model. Nothing in it is executable.
+A folder holds ``baseline.json``, one sealed archive of plain arrays per model, and the file ``seed``, which opens them: the
+columns that are remembered and the ids of clients are nowhere in clear. Nothing in it is executable, and only its owner can
+read it. The seed may be kept elsewhere and given as ``[engine] seed_file``.
 """
 
 import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from detector import private
 from detector.cohort import Cohort
 from detector.engine import EngineSettings, ModelBaseline
-from detector.errors import BaselineError, OutputError
+from detector.errors import BaselineError, ConfigError, OutputError
 from detector.evidence.accumulate import CHANNELS
 from detector.features import NAMES
 from detector.ingest.batch import Batch
@@ -30,8 +33,13 @@ from detector.models.calibration import Calibration, calibrate
 from detector.models.drift import compared
 from detector.models.novelty import LEAST_CLIENTS, STAGES, Looks, fit_norms
 from detector.models.reference import fit_reference
+from detector.models.sealing import mark_of, seal, unseal
 
-FORMAT = 3  # 2: the looks of calibration clients are kept; 3: numbers of a table have coordinates of their own
+# 2: the looks of calibration clients are kept; 3: numbers of a table have coordinates of their own; 4: sealed with its seed
+FORMAT = 4
+SEED = "seed"
+NOTES = "notes"
+MOST_DIGITS = 19  # of a seed
 SAMPLE = 20_000
 SPLIT_FROM = 24
 LISTED = 5
@@ -39,11 +47,12 @@ LISTED = 5
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Everything known beforehand, per model; `version` changes with any of it. `notes` are for `show`."""
+    """Everything known beforehand, per model; `version` changes with any of it. `notes` are for `show`, `seed` is secret."""
 
     version: str
     models: Mapping[str, ModelBaseline]
     notes: Mapping[str, Mapping[str, Any]]
+    seed: int = field(repr=False)
 
 
 class _Sample:
@@ -83,7 +92,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
     """
     samples: dict[str, _Sample] = {}
     for batch in read():
-        sample = samples.setdefault(batch.model, _Sample(batch.vector.shape[1], settings.seed))
+        sample = samples.setdefault(batch.model, _Sample(batch.vector.shape[1], settings.secret))
         if batch.vector.shape[1] == sample.dimension:
             sample.add(batch)
     if not samples:
@@ -98,7 +107,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
             learned = fit_reference(
                 np.array([sample.vectors[i] for i in chosen]),
                 len(sample.labels),
-                seed=settings.seed,
+                seed=settings.secret,
                 categorical=(settings.categorical or {}).get(model, ()),
                 clients=[sample.clients[i] for i in chosen],
             )
@@ -116,7 +125,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
     notes = {}
     for model, cohort in cohorts.items():
         models[model], notes[model] = _finish(model, cohort, calibrations[model], samples[model], groups[model])
-    return Baseline(version_of(models), models, notes)
+    return Baseline(version_of(models), models, notes, settings.secret)
 
 
 def _split(sample: _Sample) -> tuple[frozenset[str], frozenset[str]]:
@@ -186,53 +195,75 @@ def version_of(models: Mapping[str, ModelBaseline]) -> str:
 
 
 def save(baseline: Baseline, folder: Path) -> None:
-    """Write the baseline into `folder`, replacing one that is there.
+    """Write the baseline and its seed into `folder`, replacing one that is there.
 
     Raises `OutputError` when the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         files = {}
         for number, model in enumerate(sorted(baseline.models)):
-            files[model] = f"model-{number}.npz"
+            files[model] = f"model-{number}.sealed"
+            arrays = _arrays(baseline.models[model]) | {NOTES: _encoded(baseline.notes[model])}
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, allow_pickle=False, **_arrays(baseline.models[model]))
-            (folder / files[model]).write_bytes(buffer.getvalue())
-        about = {
-            "format": FORMAT,
-            "version": baseline.version,
-            "models": {model: {"file": files[model], **baseline.notes[model]} for model in sorted(files)},
-        }
-        (folder / "baseline.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            np.savez_compressed(buffer, allow_pickle=False, **arrays)
+            private.write(folder / files[model], seal(buffer.getvalue(), baseline.seed))
+        about = {"format": FORMAT, "version": baseline.version, "seed": mark_of(baseline.seed), "models": files}
+        private.write(folder / "baseline.json", (json.dumps(about, indent=2) + "\n").encode())
+        private.write(folder / SEED, f"{baseline.seed}\n".encode())
     except OSError as error:
         raise OutputError(f"cannot write the baseline to {folder}: {error.strerror}") from error
 
 
-def load(folder: Path) -> Baseline:
-    """Read a baseline that `save` wrote.
+def load(folder: Path, seed: int | None = None) -> Baseline:
+    """Read a baseline that `save` wrote; `seed`, where given, opens it instead of the one that is kept with it.
 
-    Raises `BaselineError` when it is missing, damaged, or of another version.
+    Raises `BaselineError` when it is missing, damaged, of another version, or cannot be opened, and `ConfigError` when it was
+    fitted with another seed than the one given.
     """
     try:
-        return _read(folder)
+        return _read(folder, seed)
     except FileNotFoundError as error:
         raise BaselineError(f"{folder}: no baseline here ({Path(error.filename).name} is missing)") from error
     except BaselineError as error:
         raise BaselineError(f"{folder}: {error}") from error
+    except ConfigError:
+        raise
     except Exception as error:  # a damaged archive raises whatever its bytes lead to
         raise BaselineError(f"{folder}: the baseline is damaged: {error}") from error
 
 
-def _read(folder: Path) -> Baseline:
+def seed_in(folder: Path) -> int | None:
+    """Return the seed that is kept with a baseline, None where there is none.
+
+    Raises `BaselineError` when it cannot be read, or is no seed.
+    """
+    try:
+        text = (folder / SEED).read_bytes().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BaselineError(f"{folder / SEED}: cannot read the seed: {error.strerror}") from error
+    if not text.isdigit() or len(text) > MOST_DIGITS or int(text) >= 2**63:
+        raise BaselineError(f"{folder / SEED}: not a seed: copy the file again from where the baseline was fitted")
+    return int(text)
+
+
+def _read(folder: Path, given: int | None) -> Baseline:
     about = json.loads((folder / "baseline.json").read_bytes())
     if about["format"] != FORMAT:
-        raise BaselineError(f"the baseline has format {about['format']}, this version reads {FORMAT}: fit it again")
-    models = {}
-    for model, notes in about["models"].items():
-        with np.load(io.BytesIO((folder / notes["file"]).read_bytes()), allow_pickle=False) as stored:
+        raise BaselineError(
+            f"the baseline has format {about['format']}, this version reads {FORMAT}, which keeps a secret seed and nothing in "
+            "clear: fit it again"
+        )
+    seed = _opening(folder, about["seed"], given)
+    models, notes = {}, {}
+    for model, file in about["models"].items():
+        with np.load(io.BytesIO(unseal((folder / file).read_bytes(), seed)), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         if tuple(arrays["feature_names"]) != NAMES or tuple(arrays["channel_names"]) != CHANNELS:
             raise BaselineError("the baseline was fitted with other features: fit it again")
+        notes[model] = json.loads(arrays[NOTES].tobytes())
         models[model] = ModelBaseline(
             reference.from_arrays(_part(arrays, "reference.")),
             novelty.from_arrays(_part(arrays, "norms.")),
@@ -241,7 +272,31 @@ def _read(folder: Path) -> Baseline:
         )
     if version_of(models) != about["version"]:
         raise BaselineError("the baseline is damaged: its files do not belong together")
-    return Baseline(about["version"], models, about["models"])
+    return Baseline(about["version"], models, notes, seed)
+
+
+def _opening(folder: Path, mark: str, given: int | None) -> int:
+    """Return the seed that a baseline of this mark was fitted with."""
+    if given is not None:
+        if mark_of(given) != mark:
+            raise ConfigError(
+                f"[engine] seed is not the one that the baseline in {folder} was fitted with, which decides the columns: leave "
+                f"it out, so that the baseline's own is read from {folder / SEED}, or fit the baseline again"
+            )
+        return given
+    kept = seed_in(folder)
+    if kept is None:
+        raise BaselineError(
+            f"the baseline's secret seed is missing: copy the file {SEED!r} along from where the baseline was fitted, readable "
+            "by its owner only, or give the seed as [engine] seed_file or seed"
+        )
+    if mark_of(kept) != mark:
+        raise BaselineError(f"the file {SEED!r} belongs to another baseline: copy the one from where this one was fitted")
+    return kept
+
+
+def _encoded(notes: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(notes).encode(), np.uint8)
 
 
 def _looks(arrays: Mapping[str, npt.NDArray[Any]]) -> Looks:

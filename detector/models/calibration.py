@@ -70,4 +70,5 @@ def calibrate(model: str, known: Reference, settings: EngineSettings, calibratio
         max_clients=UNBOUNDED,
         lateness_ms=settings.lateness_ms,
         observer=calibration,
+        secret=settings.secret,
     )

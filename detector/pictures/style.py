@@ -1,5 +1,6 @@
 """Style: the colours, marks and axes that both pictures share, and the canvas that they are drawn on."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from detector import private
 from detector.errors import OutputError
 from detector.explain.words import printable
 
@@ -59,7 +61,9 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Any]:
         yield figure
         try:
             # Without the name of the software, the bytes do not change with its version number.
-            figure.savefig(path, format="png", metadata={"Software": None})
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format="png", metadata={"Software": None})
+            private.write(path, drawn.getvalue())
         except OSError as error:
             raise OutputError(f"cannot write the picture {path}: {error.strerror or error}") from error
 

@@ -21,6 +21,7 @@ from detector.config import Config
 from detector.contracts.moment import rfc3339
 from detector.models.baseline import Baseline
 from detector.pipeline import NO_BASELINE
+from detector.secret import settings_of
 
 PATIENCE_S = 600.0
 ASK_EVERY_S = 2.0
@@ -49,7 +50,7 @@ class Deployment:
     def of(cls, config: Config, baseline: Baseline | None) -> "Deployment":
         """Return that of a worker with these settings."""
         version = NO_BASELINE if baseline is None else baseline.version
-        return cls(config.version, version, seed_mark(config.engine.seed), config.policy.shadow)
+        return cls(config.version, version, seed_mark(settings_of(config, baseline).secret), config.policy.shadow)
 
     @classmethod
     def read(cls, text: str) -> "Deployment | None":

@@ -28,7 +28,9 @@ from detector.engine import Shard
 from detector.errors import FatalError, ServiceError
 from detector.ingest.batch import Batch, usable
 from detector.models.baseline import Baseline
+from detector.parking import SpillFile
 from detector.pipeline import NO_BASELINE, assembler_for
+from detector.secret import settings_of
 from detector.service.archive import Archive
 from detector.service.checkpoints import Checkpoints
 from detector.service.connection import Connection
@@ -68,10 +70,10 @@ class DetectStage:
         metrics: Metrics | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self._settings = config.engine_settings().dealt(partitions)
+        self._settings = settings_of(config, baseline).dealt(partitions)
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
-        self._assembler = assembler_for(config, self._baselines, clock)
+        self._assembler = assembler_for(config, self._baselines, clock, self._settings.secret)
         self._topics = topics
         self._session_s = config.kafka.session_seconds
         self._keyed = config.kafka.keyed
@@ -105,7 +107,7 @@ class DetectStage:
             topics,
             config.kafka,
             partitions,
-            lambda: Shard(self._settings, self._baselines),
+            lambda: Shard(self._settings, self._baselines, parked=SpillFile()),
             self._metrics.beat,
             self._stop.is_set,
             deployment,
@@ -215,7 +217,8 @@ class DetectStage:
         self.refusals.look()
         self._joined = self._consumer.group_metadata().generation_id >= 0
         with self._lock:
-            self._metrics.tracked(sum(owned.shard.clients for owned in self._owned.values()))
+            shards = [owned.shard for owned in self._owned.values()]
+            self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
             self._fit.look(owned.shard for owned in self._owned.values())

@@ -11,7 +11,7 @@ queries topic take no client away from its state. Partitions added to an input t
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
@@ -22,10 +22,12 @@ from kafka.errors import KafkaError
 
 from detector.clock import Clock
 from detector.config import Config
-from detector.engine import ModelBaseline
 from detector.errors import ServiceError
+from detector.ingest.batch import usable
+from detector.models.baseline import Baseline
 from detector.partition import partition_of
 from detector.pipeline import assembler_for
+from detector.secret import settings_of
 from detector.service.connection import Connection
 from detector.service.membership import Membership
 from detector.service.merge import Merger
@@ -61,11 +63,12 @@ class IngestStage:
         topics: Topics,
         partitions: int,
         clock: Clock,
-        known: Mapping[str, ModelBaseline],
+        baseline: Baseline | None,
         metrics: Metrics | None = None,
         member: str | None = None,
     ) -> None:
-        self._assembler = assembler_for(config, known, clock)
+        known = baseline.models if baseline else {}
+        self._assembler = assembler_for(config, known, clock, settings_of(config, baseline).secret)
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
         self._consumer = connection.consumer(

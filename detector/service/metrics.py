@@ -83,6 +83,11 @@ class Metrics:
             registry=own,
         )
         self._tracked = Gauge("detector_clients_tracked", "Clients held, once per model", registry=own)
+        self._parked = Gauge(
+            "detector_clients_parked",
+            "Clients with evidence that made room and are kept outside memory until they ask again",
+            registry=own,
+        )
         self._evicted = Counter(
             "detector_clients_evicted_total",
             "Clients no longer held: to make room, or because their partition is another worker's now",
@@ -210,9 +215,10 @@ class Metrics:
         """Set how many models are being learned."""
         self._learning.set(models)
 
-    def tracked(self, clients: int) -> None:
-        """Set the number of clients held."""
+    def tracked(self, clients: int, parked: int) -> None:
+        """Set how many clients are held in memory, and how many are parked."""
         self._tracked.set(clients)
+        self._parked.set(parked)
 
     def drift(self, model: str, evidence: float, distance: float) -> None:
         """Set how well the clients of a model fit its calibration; see `detector.models.drift`."""

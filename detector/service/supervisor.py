@@ -41,6 +41,7 @@ from detector.engine import EngineSettings, Shard
 from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
 from detector.ingest.batch import Batch, Sender
 from detector.models.baseline import Baseline
+from detector.secret import known_seed, require
 from detector.service import logs
 from detector.service.health import HealthServer
 from detector.service.metrics import Metrics
@@ -76,7 +77,7 @@ def serve(config: Config, baseline_loader: BaselineLoader, *, stage: Stage = Sta
 
 
 def check(config: Config, stage: Stage) -> None:
-    """Raise `ConfigError` when a stage has nothing to read."""
+    """Raise `ConfigError` when a stage has nothing to read, or may not decide without a secret seed."""
     kafka = config.kafka
     if not kafka.bootstrap_servers:
         raise ConfigError("[kafka] bootstrap_servers is not set: there is no broker to run on")
@@ -89,6 +90,7 @@ def check(config: Config, stage: Stage) -> None:
         if not config.elasticsearch.hosts and not config.deliveries:
             raise ConfigError("neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to ship to")
         return
+    require(config)
     if not kafka.input_topics and (kafka.keyed or stage != Stage.DETECT):
         raise ConfigError("[kafka] input_topics is empty: name the topics of the prediction logs")
 
@@ -96,7 +98,7 @@ def check(config: Config, stage: Stage) -> None:
 def start_logs(config: Config) -> None:
     """Set up this process's logs as configured."""
     secrets = [*config.kafka.secrets(), config.elasticsearch.secret(), *config.delivery_secrets()]
-    logs.configure(config.service.log_level, seed=config.engine.seed, secrets=secrets)
+    logs.configure(config.service.log_level, seed=known_seed(config) or 0, secrets=secrets)
     for name in ("elastic_transport", "elasticsearch"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us
 

@@ -247,9 +247,8 @@ class Worker:
 
     def _open(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
         if self._stage in {Stage.ALL, Stage.INGEST} and self._ingest is None:
-            known = self._baseline.models if self._baseline else {}
             self._ingest = IngestStage(
-                self._config, connection, self._topics, partitions, self._clock, known, self._metrics, self._member
+                self._config, connection, self._topics, partitions, self._clock, self._baseline, self._metrics, self._member
             )
             self._metrics.beat()
         if self._stage in {Stage.ALL, Stage.DETECT} and self._detect is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from detector import private
 from detector.contracts import Alert, DeadLetter, Decision
 from detector.errors import OutputError
 from detector.siem.delivery import Courier, Refuse
@@ -51,8 +52,8 @@ class Dispatch:
         path = self._folder / f"undelivered-{name}.jsonl"
         with self._lock:
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                with path.open("ab") as file:
+                private.make_folder(self._folder)
+                with private.append(path) as file:
                     file.writelines(message.body + b"\n" for message in messages)
             except OSError as error:
                 self._failed = OutputError(f"cannot keep what was not delivered in {path}: {error.strerror or error}")

@@ -16,7 +16,11 @@ from detector.siem.message import Message
 
 
 class LinesFile:
-    """Appends to the file at `path`; its folder is made where it is missing."""
+    """Appends to the file at `path`; its folder is made where it is missing.
+
+    What reads along usually runs as another user, of the file's group: the group may read what is made here, others may not,
+    and the mask of the process can forbid the group, too.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -52,7 +56,7 @@ class LinesFile:
                 if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
                     self.close()
         if self._number is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         return self._number
 

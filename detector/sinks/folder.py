@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from detector import private
 from detector.contracts import Alert, DeadLetter, Decision, to_json
 from detector.errors import OutputError
 
@@ -14,6 +15,8 @@ NAMES = ("alerts.jsonl", "decisions.jsonl", "clients.jsonl", "dead-letters.jsonl
 class FolderSink:
     """Writes into `folder`, which is made where it is missing; results of an earlier run there are replaced.
 
+    Only the owner can read them.
+
     Raises `OutputError`, here and in every method, when the folder cannot be written or the disk is full.
     """
 
@@ -21,10 +24,10 @@ class FolderSink:
         self.folder = folder
         self._files: dict[str, BinaryIO] = {}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(folder)
             (folder / "summary.json").unlink(missing_ok=True)
             for name in NAMES:
-                self._files[name] = (folder / name).open("wb")
+                self._files[name] = private.create(folder / name)
         except OSError as error:
             self.close()
             raise self._failure(error) from error
@@ -67,7 +70,7 @@ class FolderSink:
         target = self.folder / "summary.json"
         draft = target.with_suffix(".json.new")
         try:
-            draft.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+            private.write(draft, (json.dumps(summary, indent=2) + "\n").encode())
             draft.replace(target)
         except OSError as error:
             raise self._failure(error) from error

@@ -71,7 +71,7 @@ class Scene:
                 bootstrap_servers=(broker,), input_topics=(self.log,), keyed=True, prefix=f"{name}.", group_id=name
             ),
             elasticsearch=shipping or ElasticsearchSection(),
-            engine=EngineSection(learning_events=512),
+            engine=EngineSection(learning_events=512, seed=5),
             policy=PolicySection(shadow=False, trust_clients=True),
         )
         self.topics = Topics.under(self.config.kafka.prefix)

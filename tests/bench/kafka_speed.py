@@ -128,7 +128,7 @@ def _serve(config: Config, partitions: int) -> Generator[Any, int, None]:
     assert folder is not None
     known = baselines.load(folder)
     connection, topics, clock = Connection(config.kafka), Topics.under(config.kafka.prefix), SystemClock()
-    ingest = None if config.kafka.keyed else IngestStage(config, connection, topics, partitions, clock, known.models)
+    ingest = None if config.kafka.keyed else IngestStage(config, connection, topics, partitions, clock, known)
     detect = DetectStage(config, known, connection, topics, partitions, clock, None)
 
     def work() -> Iterator[int]:

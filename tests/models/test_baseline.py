@@ -1,17 +1,23 @@
 """Fitting, keeping and refusing baselines."""
 
+import io
 import json
+import os
+import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from detector.engine import EngineSettings
-from detector.errors import BaselineError, OutputError
+from detector.errors import BaselineError, ConfigError, OutputError
 from detector.evidence.accumulate import CHANNELS
 from detector.ingest.batch import Batch
-from detector.models.baseline import Baseline, fit_baseline, load, save
+from detector.models.baseline import SEED, Baseline, fit_baseline, load, save, seed_in
+from detector.models.sealing import seal, unseal
 from detector.testing import Events, batches, traffic
 
 
@@ -107,8 +113,25 @@ def test_a_folder_that_cannot_be_written_is_named(digits_baseline: Baseline, tmp
         save(digits_baseline, tmp_path / "taken")
 
 
+def opened(folder: Path) -> dict[str, Any]:
+    """Return the arrays of the first model, as whoever has the seed can read them."""
+    seed = seed_in(folder)
+    assert seed is not None
+    with np.load(io.BytesIO(unseal((folder / "model-0.sealed").read_bytes(), seed))) as stored:
+        return dict(stored)
+
+
+def closed(folder: Path, arrays: dict[str, Any]) -> None:
+    """Put other arrays in their place."""
+    seed = seed_in(folder)
+    assert seed is not None
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    (folder / "model-0.sealed").write_bytes(seal(buffer.getvalue(), seed))
+
+
 def damage(folder: Path, kind: str) -> None:
-    about, arrays = folder / "baseline.json", folder / "model-0.npz"
+    about, arrays = folder / "baseline.json", folder / "model-0.sealed"
     content = json.loads(about.read_bytes())
     if kind == "no json":
         about.write_bytes(b"{")
@@ -128,17 +151,21 @@ def damage(folder: Path, kind: str) -> None:
     elif kind == "empty arrays":
         arrays.write_bytes(b"")
     elif kind == "changed arrays":
-        with np.load(arrays) as stored:
-            changed = dict(stored)
+        changed = opened(folder)
         changed["norms.usual"] = changed["norms.usual"] + 1
-        np.savez_compressed(arrays, allow_pickle=False, **changed)
+        closed(folder, changed)
     elif kind == "lost array":
-        with np.load(arrays) as stored:
-            changed = dict(stored)
+        changed = opened(folder)
         del changed["norms.usual"]
-        np.savez_compressed(arrays, allow_pickle=False, **changed)
+        closed(folder, changed)
     elif kind == "pickled":
-        np.savez_compressed(arrays, feature_names=np.array([{}], object))
+        closed(folder, {"feature_names": np.array([{}], object)})
+    elif kind == "no seed":
+        (folder / SEED).unlink()
+    elif kind == "another seed":
+        (folder / SEED).write_text("6\n")
+    elif kind == "no number for a seed":
+        (folder / SEED).write_text(f"{2**63}\n")
     else:
         raise AssertionError(kind)
 
@@ -157,6 +184,9 @@ def damage(folder: Path, kind: str) -> None:
         "changed arrays",
         "lost array",
         "pickled",
+        "no seed",
+        "another seed",
+        "no number for a seed",
     ],
 )
 def test_damage_is_found(digits_baseline: Baseline, tmp_path: Path, kind: str) -> None:
@@ -176,10 +206,9 @@ def test_other_formats_and_features_ask_for_a_new_fit(digits_baseline: Baseline,
     with pytest.raises(BaselineError, match=r"format 99.*fit it again"):
         load(tmp_path)
     about.write_text(kept)
-    with np.load(tmp_path / "model-0.npz") as stored:
-        changed = dict(stored)
+    changed = opened(tmp_path)
     changed["feature_names"] = changed["feature_names"][::-1]
-    np.savez_compressed(tmp_path / "model-0.npz", allow_pickle=False, **changed)
+    closed(tmp_path, changed)
     with pytest.raises(BaselineError, match="other features"):
         load(tmp_path)
 
@@ -187,7 +216,7 @@ def test_other_formats_and_features_ask_for_a_new_fit(digits_baseline: Baseline,
 def test_every_flipped_byte_is_found_or_harmless(generated_baseline: Baseline, tmp_path: Path) -> None:
     """A byte changed anywhere in the arrays either raises a baseline error or leaves the version what it was."""
     save(generated_baseline, tmp_path)
-    arrays = tmp_path / "model-0.npz"
+    arrays = tmp_path / "model-0.sealed"
     original = arrays.read_bytes()
     for at in range(0, len(original), max(len(original) // 60, 1)):
         arrays.write_bytes(original[:at] + bytes([original[at] ^ 0x55]) + original[at + 1 :])
@@ -195,3 +224,50 @@ def test_every_flipped_byte_is_found_or_harmless(generated_baseline: Baseline, t
             assert load(tmp_path).version == generated_baseline.version
         except BaselineError:
             continue
+
+
+def test_the_files_tell_neither_columns_nor_clients(digits_baseline: Baseline, tmp_path: Path) -> None:
+    """Without the seed nothing is in clear: no array under any name, no id of a client; with it, all of it is there."""
+    save(digits_baseline, tmp_path)
+    reference = digits_baseline.models["digits"].reference
+    everything = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.name != SEED)
+    for secret in (reference.sampled, reference.projection, reference.planes, reference.kinship, reference.c_variance):
+        assert secret.tobytes()[:32] not in everything
+    assert b"reader-" not in everything
+    assert b"sampled" not in everything
+    assert b"PK" not in (tmp_path / "model-0.sealed").read_bytes()[:4]
+    assert set(opened(tmp_path)) > {"reference.sampled", "reference.projection"}
+    assert load(tmp_path).notes == digits_baseline.notes
+
+
+def test_a_baseline_needs_its_own_seed(digits_baseline: Baseline, tmp_path: Path) -> None:
+    """Copied without its seed it is refused with what to do; the seed may be given, and only the right one opens it."""
+    save(digits_baseline, tmp_path / "a")
+    assert seed_in(tmp_path / "a") == digits_baseline.seed == 5
+    shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns(SEED))
+    with pytest.raises(BaselineError, match=r"seed is missing: copy the file 'seed' along.*seed_file"):
+        load(tmp_path / "b")
+    assert load(tmp_path / "b", 5).version == digits_baseline.version
+    for folder in ("a", "b"):
+        with pytest.raises(ConfigError, match=r"not the one that the baseline in .* was fitted with"):
+            load(tmp_path / folder, 6)
+    (tmp_path / "b" / SEED).write_text("6")
+    with pytest.raises(BaselineError, match="belongs to another baseline"):
+        load(tmp_path / "b")
+    assert "seed=" not in repr(digits_baseline)
+
+
+def test_only_the_owner_can_read_a_baseline(digits_baseline: Baseline, tmp_path: Path) -> None:
+    """Whatever the mask, and also where files that others could read were there before."""
+    before = os.umask(0)
+    try:
+        (tmp_path / "new").mkdir(mode=0o755)
+        (tmp_path / "new" / SEED).write_text("6")
+        (tmp_path / "new" / "baseline.json").write_text("{}")
+        for folder in (tmp_path / "new", tmp_path / "made" / "here"):
+            save(digits_baseline, folder)
+            assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+        assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+        assert stat.S_IMODE((tmp_path / "made" / "here").stat().st_mode) == 0o700
+    finally:
+        os.umask(before)

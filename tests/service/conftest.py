@@ -233,7 +233,7 @@ class Rig:
         }
         self.config = Config(
             kafka=KafkaSection(**settings | kafka),
-            engine=EngineSection(learning_events=32),
+            engine=EngineSection(learning_events=32, seed=5),
             policy=PolicySection(shadow=False, trust_clients=True),
         )
         self.topics = Topics.under(self.config.kafka.prefix)
@@ -287,7 +287,7 @@ class Rig:
         file.write_text(
             "\n".join(
                 [
-                    *["[kafka]", *lines, "[engine]", "learning_events = 32"],
+                    *["[kafka]", *lines, "[engine]", "learning_events = 32", "seed = 5"],
                     *["[policy]", "shadow = false", "trust_clients = true", "[service]", "port = -1"],
                 ]
             ),

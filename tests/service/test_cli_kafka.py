@@ -71,7 +71,8 @@ class Service:
         self.file.write_text(
             f'[kafka]\nbootstrap_servers = "{address}"\ninput_topics = "{self.log}"\nprefix = "{name}."\n'
             f'group_id = "{name}"\ncheckpoint_seconds = 0.3\n'
-            f"[service]\nport = {self.port}\n[engine]\nlearning_events = 32\n[policy]\nshadow = false\ntrust_clients = true\n"
+            f"[service]\nport = {self.port}\n[engine]\nlearning_events = 32\nseed = 5\n"
+            "[policy]\nshadow = false\ntrust_clients = true\n"
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -22,6 +22,7 @@ DOCUMENTED = {
     "detector_decision_delay_seconds_count": set(),
     "detector_score_duration_seconds_count": set(),
     "detector_consumer_lag_messages": {"topic", "partition"},
+    "detector_clients_parked": set(),
     "detector_clients_tracked": set(),
     "detector_clients_evicted_total": {"cause"},
     "detector_last_commit_timestamp_seconds": {"stage"},
@@ -85,7 +86,7 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.published(outputs, max(order.issued_ms for order in outputs.orders) + 500)
     metrics.scored(0.01)
     metrics.lag("detect", {("detector.queries", 0): 3})
-    metrics.tracked(8)
+    metrics.tracked(8, 3)
     metrics.evicted("handed_over", 2)
     metrics.committed("detect")
     metrics.restored(1.5)

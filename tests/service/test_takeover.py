@@ -1,5 +1,6 @@
 """Taking a partition over: what is lost is refused, rebuilt or found again, and never passed over in silence."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
 
+from detector.config import EngineSection
 from detector.errors import SnapshotError
 from detector.service import topics as topics_of
 from detector.service.deployment import Deployment
@@ -133,3 +135,22 @@ def test_every_partition_bears_its_mark(rig: Any, stolen: list[bytes]) -> None:
     for number, records in rig.read(rig.topics.state).items():
         marks = [record.value for record in records if record.key == mark_record(0, 0).key]
         assert (marks[-1] if marks else None) == (mark_record(ends[number], 6, deployment).value if ends[number] else None)
+
+
+def test_parked_suspects_are_taken_over(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:
+    """With places for three clients, the next owner goes on with the thieves that its predecessor had parked."""
+    rig = rig_at(broker, partitions=1)
+    engine = EngineSection(learning_events=32, seed=5, max_clients=3)
+    rig.config = rig.config.model_copy(update={"engine": engine})
+    own: dict[str, list[bytes]] = {}
+    for line in stolen:
+        own.setdefault(json.loads(line)["client"]["id"], []).append(line)
+    clients = sorted(own, key=lambda client: client.startswith("thief"))
+    for part in (slice(0, 60), slice(60, 90), slice(90, None)):
+        rig.produce([line for client in clients for line in own[client][part]])
+        with rig.thread():
+            rig.wait_done()
+    rig.verify(repeats=False)
+    (records,) = rig.read(rig.topics.state).values()
+    last = {record.key: record.value for record in records}
+    assert sum(value is not None for value in last.values()) >= 5 + 2  # five thieves, the model's own part and the mark

@@ -14,6 +14,7 @@ from typing import Final
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
+from detector import private
 from detector.clock import Clock
 from detector.contracts import DeadLetter, to_json
 from detector.contracts.moment import rfc3339
@@ -137,7 +138,7 @@ def _write(bulk: Bulk, found: list[Document], left: list[int]) -> Written:
 def _keep(path: Path, letters: list[DeadLetter]) -> None:
     try:
         if letters:
-            path.write_bytes(b"".join(to_json(letter) + b"\n" for letter in letters))
+            private.write(path, b"".join(to_json(letter) + b"\n" for letter in letters))
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
