@@ -11,7 +11,7 @@ from kafka.coordinator.base import MemberState
 
 from detector.config import KafkaSection
 from detector.errors import FatalError, ServiceError
-from detector.service import confluent
+from detector.service import confluent, unpacking
 from detector.service.handshake import Fault, fault
 from detector.service.oauth import Tokens
 from detector.service.topics import LARGEST_RECORD
@@ -19,6 +19,7 @@ from detector.service.topics import LARGEST_RECORD
 T = TypeVar("T")
 CONNECT_MS = 10_000
 FETCH_BYTES = 1024 * 1024  # of a partition at a time; a larger record comes alone, larger fetches cost twice the time
+FETCHES_BYTES = LARGEST_RECORD  # of all partitions of a broker, as they lie there; unpacked see `unpacking`
 HEARTBEAT_MS = 1000  # the other members hear of a newcomer with their next heartbeat
 
 
@@ -59,6 +60,7 @@ class Connection:
                 auto_offset_reset="earliest",
                 partition_assignment_strategy=[CooperativeStickyAssignor()],
                 max_partition_fetch_bytes=FETCH_BYTES,
+                fetch_max_bytes=FETCHES_BYTES,
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=CONNECT_MS,
                 session_timeout_ms=session_ms,
@@ -66,6 +68,7 @@ class Connection:
                 **settings,
             )
         )
+        unpacking.bound(consumer)
         _keep_joins(consumer)
         _fetch_again(consumer)
         _ask_once(consumer)

@@ -26,6 +26,7 @@ from detector.service.ingest import IngestStage
 from detector.service.metrics import Metrics
 from detector.service.ship import ShipStage
 from detector.service.topics import Topics
+from detector.service.watch import TopicWatch
 from detector.siem.receivers import receiver
 
 POLL_MS = 20
@@ -34,6 +35,7 @@ LONGEST_PAUSE_S = 30.0
 LISTEN_S = 5.0
 IDLE_S = 10.0  # after so long without a record we look whether the broker is there at all
 AWAY = "Kafka is away, trying again"
+GONE = "a topic is missing, trying again"
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +90,7 @@ class Worker:
         self._ship: ShipStage | None = None
         self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
+        self._watch: TopicWatch | None = None
         self._looked = time.monotonic()
 
     def status(self) -> Status:
@@ -105,7 +108,9 @@ class Worker:
             read=ingest.read if ingest is not None else 0,
             processed=detect.processed if detect is not None else 0,
             partitions=tuple(detect.partitions) if detect is not None else (),
-            degraded=next((part.trouble for part in self._shipping() if part is not None and part.trouble), None),
+            degraded=next(
+                (part.trouble for part in (self._watch, *self._shipping()) if part is not None and part.trouble), None
+            ),
         )
 
     def _shipping(self) -> list[ShipStage | Deliveries | None]:
@@ -150,6 +155,7 @@ class Worker:
 
     def _go_on(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
         pause_s = 1.0
+        self._watch = TopicWatch(connection, self._watched())
         try:
             while not stop.is_set():
                 try:
@@ -168,12 +174,19 @@ class Worker:
                     if isinstance(failure, FatalError):
                         self._abandon()
                         raise failure from error
-                    log.warning(AWAY, cause=str(error), in_seconds=pause_s)
+                    self._watch.look()  # without a topic the client names other causes
+                    missing = self._watch.trouble
+                    log.warning(AWAY if missing is None else GONE, cause=missing or str(error), in_seconds=pause_s)
                     self._abandon()
                     self._pause(stop, pause_s)
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         finally:
             self._close()
+
+    def _watched(self) -> list[str]:
+        """Return the topics that the stages need."""
+        reads = self._stage in {Stage.ALL, Stage.INGEST} or self._config.kafka.keyed
+        return [*self._topics.policies(), *(self._config.kafka.input_topics if reads else ())]
 
     def _pause(self, stop: threading.Event, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -257,6 +270,8 @@ class Worker:
                 except (ServiceError, KafkaError) as error:
                     log.warning("left without a last commit", cause=str(error))
         self._ingest = self._detect = self._ship = self._deliveries = None
+        if self._watch is not None:
+            self._watch.close()
 
 
 def _listens(where: str) -> bool:
