@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.base import MemberState
@@ -18,6 +18,7 @@ from detector.service.topics import LARGEST_RECORD
 
 T = TypeVar("T")
 CONNECT_MS = 10_000
+PAST_MS = 5_000
 FETCH_BYTES = 1024 * 1024  # of a partition at a time; a larger record comes alone, larger fetches cost twice the time
 FETCHES_BYTES = LARGEST_RECORD  # of all partitions of a broker, as they lie there; unpacked see `unpacking`
 HEARTBEAT_MS = 1000  # the other members hear of a newcomer with their next heartbeat
@@ -79,7 +80,18 @@ class Connection:
         if self._section.client == "kafka-python":
             return self.consumer(group=group, member=member, **settings)
         options = confluent.settings(self._section, group, member, settings["fetch_max_wait_ms"])
-        return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"]))
+        return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"], self._read_past))
+
+    def _read_past(self, partition: TopicPartition, offset: int) -> list[Any]:
+        """Return what lies at an offset, or behind it, as few records as possible; nothing where that takes too long."""
+        consumer = self.consumer(max_poll_records=1, fetch_max_wait_ms=50)
+        try:
+            consumer.assign([partition])
+            consumer.seek(partition, offset)
+            found: list[Any] = consumer.poll(timeout_ms=PAST_MS).get(partition, [])
+            return found
+        finally:
+            consumer.close(autocommit=False)
 
     def producer(self, *, transactional_id: str | None = None, **settings: Any) -> KafkaProducer:
         """Return a producer whose writes are acknowledged by all replicas and never doubled by its own retries."""

@@ -249,3 +249,28 @@ def test_letters_of_a_batch(broker: str, fresh_topic: Callable[[str], str]) -> N
     (letter,) = letters.latest(config, 10)
     assert (letter.reason, letter.detail, letter.origin, letter.key) == ("encoding", "no", Origin("log", 0, 7), None)
     assert (letter.record, letter.cut) == (b"batch", True)
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", ["zstd", "gzip"])
+def test_the_other_client_goes_on_behind_a_bomb(broker: str, fresh_topic: Callable[[str], str], compression: str) -> None:
+    """Librdkafka would ask for it again and again: what it cannot unpack is read past, and nothing around it is lost."""
+    pytest.importorskip("confluent_kafka")
+    log = fresh_topic("other")
+    section = KafkaSection(client="confluent", bootstrap_servers=(broker,), input_topics=(log,), prefix=f"{log}.", group_id=log)
+    connection = Connection(section)
+    set_up(connection, Topics.under(section.prefix), [log], 1, 1)
+    produce(broker, log, [(0, b"before"), (0, b"\0" * BOMB), (0, b"after")], compression)
+    place = TopicPartition(log, 0)
+    reader = connection.reader(max_poll_records=100, fetch_max_wait_ms=50)
+    reader.assign([place])
+    found: list[Any] = []
+    until = time.monotonic() + 120
+    while len(found) < 3 and time.monotonic() < until:
+        found += reader.poll(timeout_ms=100).get(place, [])
+    reader.close()
+    assert [record.offset for record in found] == [0, 1, 2]
+    assert (found[0].value, found[2].value) == (b"before", b"after")
+    # Of gzip librdkafka unpacks any size: see deploy/security-model.md.
+    assert isinstance(found[1].value, Packed) is (compression == "zstd")
