@@ -24,8 +24,17 @@ def printable(text: str, most: int = 48) -> str:
     >>> print(printable("key-7\x1b[2J"), printable("x" * 60, 9))
     key-7\x1b[2J xxxx…xxxx
     """
-    shown = text if text.isprintable() else "".join(map(escaped, text))
+    shown = one_line(text)
     return shown if len(shown) <= most else f"{shown[: most // 2]}…{shown[len(shown) - (most - 1) // 2 :]}"
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line, whatever its length: control characters and ends of lines escaped.
+
+    >>> print(one_line("a\nb\u2028c\x1b"))
+    a\nb\u2028c\x1b
+    """
+    return text if text.isprintable() else "".join(map(escaped, text))
 
 
 def harmless(text: str) -> str:

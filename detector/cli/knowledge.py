@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from detector.cli.terminal import (
     AsJson,
@@ -16,6 +15,7 @@ from detector.cli.terminal import (
     print_json,
     progress,
 )
+from detector.console import Console, say
 from detector.errors import ConfigError
 
 baseline_app = typer.Typer(help="What benign traffic looks like, and the calibration of the bars.", no_args_is_help=True)
@@ -95,6 +95,7 @@ def baseline_accept(
     from detector.baseline_report import changes, report
     from detector.clock import SystemClock
     from detector.contracts.moment import rfc3339
+    from detector.explain.words import listed
     from detector.models.acceptance import Review, accept
     from detector.models.baseline import save
     from detector.replay import load_baseline, read_batches
@@ -106,7 +107,7 @@ def baseline_accept(
     if known is None:
         raise ConfigError("there is no baseline to accept clients into: name one with --baseline or [baseline] path")
     if model is None and len(known.models) > 1:
-        raise ConfigError(f"the baseline knows several models, name one with --model: {', '.join(sorted(known.models))}")
+        raise ConfigError(f"the baseline knows several models, name one with --model: {listed(sorted(known.models))}")
     name = model or next(iter(known.models))
     review = Review(actor.strip(), rfc3339(SystemClock().now_ms()), reason.strip())
     with progress("accepting") as show:
@@ -119,9 +120,9 @@ def baseline_accept(
     if as_json:
         print_json({**report(out, settings), "changes": told})
         return
-    typer.echo(f"baseline {found.version} in {out}, before {known.version}")
+    say(f"baseline {found.version} in {out}, before {known.version}")
     for sentence in told:
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _show_baseline(folder: Path, config: Path | None = None, log: list[str] | None = None, *, as_json: bool) -> None:
@@ -138,7 +139,7 @@ def _show_baseline(folder: Path, config: Path | None = None, log: list[str] | No
     if as_json:
         print_json(content)
     else:
-        Console(highlight=False).print(tell(content))
+        Console().print(tell(content))
 
 
 def explain(
@@ -170,8 +171,8 @@ def explain(
     if as_json:
         print_json({**to_dict(found), "picture": str(target)})
     else:
-        Console(highlight=False).print(tell(found))
-        typer.echo(f"picture: {target}")
+        Console().print(tell(found))
+        say(f"picture: {target}")
 
 
 def _recorded_baseline(results: Path) -> Path | None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from detector.console import Console
+from detector.names import harmless_json
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -29,7 +31,7 @@ BaselineDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True)
 
 
 def load_config(config: Path | None, baseline: Path | None = None) -> "Config":
@@ -41,7 +43,7 @@ def load_config(config: Path | None, baseline: Path | None = None) -> "Config":
 
 def print_json(content: Any) -> None:
     """Print content for scripts."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    typer.echo(harmless_json(json.dumps(content, indent=2, ensure_ascii=False)))
 
 
 @contextmanager

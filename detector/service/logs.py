@@ -19,6 +19,8 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from detector.names import harmless
+
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Event = MutableMapping[str, Any]
 
@@ -121,7 +123,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         *([] if level == "debug" else [HashClients(seed)]),
     ]
-    last = [*_renderers(out), CutOut(secrets)]
+    last = [_harmless_values, *_renderers(out), CutOut(secrets)]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -143,6 +145,14 @@ def configure(
         library.setLevel(max(logging.WARNING, number) if name == CLIENT_LIBRARY else logging.CRITICAL)
         library.propagate = False
     logging.getLogger(NOISE).setLevel(logging.ERROR)
+
+
+def _harmless_values(_logger: Any, _method: str, event: Event) -> Event:
+    """Let nothing that comes from outside act on a terminal; ends of lines stay, for tracebacks."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = harmless(value)
+    return event
 
 
 def _escaped(text: str) -> tuple[str, ...]:
