@@ -20,11 +20,17 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from detector import exchange
 from detector.cli import app
 from detector.cli.logs import Part
 from detector.config import load
 from detector.local.kafka import VERSION, LocalBroker
 from detector.local.process import free_port
+from detector.service.connection import FETCHES_BYTES
+from detector.service.topics import Topics
+from detector.service.unpacking import ENOUGH_BYTES, LARGEST_BATCH
+from detector.service.watch import EVERY_S
+from detector.siem.elastic import connection, kibana
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -136,6 +142,18 @@ def test_an_audit_without_its_database_is_skipped() -> None:
     code = "import audit, pathlib; audit.DATABASE = ('127.0.0.1', 1); print(audit.audit(pathlib.Path('requirements.lock')))"
     told = run(sys.executable, "-c", code, cwd=DEPLOY)
     assert told.stdout.splitlines() == ["pip-audit: vulnerability database not reachable, skipped", "0"], told.stderr
+
+
+def test_the_security_model_has_the_bounds_of_the_code() -> None:
+    """Figures that it gives are those that hold, and it names the topics that there are."""
+    text = " ".join((DEPLOY / "security-model.md").read_text().split())
+    assert f"is unpacked up to {LARGEST_BATCH // 2**20} MB" in text
+    assert f"One poll returns {ENOUGH_BYTES // 2**20} MB and a record at most" in text
+    assert f"One fetch holds {FETCHES_BYTES // 2**20} MB at most" in text
+    assert f"Of an answer {exchange.LARGEST_ANSWER // 1024} KB are read" in text
+    assert f"may answer with {connection.LARGEST_ANSWER // 2**20} and {kibana.LARGEST_ANSWER // 2**20} MB" in text
+    assert EVERY_S == 30.0  # "within half a minute"
+    assert all(f"`{name}`" in text for name in Topics.under("detector.").policies())
 
 
 @pytest.mark.parametrize("service", sorted(own_services()))

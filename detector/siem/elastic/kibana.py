@@ -25,7 +25,7 @@ from detector.siem.elastic.install import ASSETS, Step, says
 
 OBJECTS: Final = "dashboards.ndjson"
 RULE: Final = "rule.ndjson"
-LONGEST_ANSWER: Final = 16 * 1024 * 1024  # bytes; an import answers with every object
+LARGEST_ANSWER: Final = 16 * 1024 * 1024  # bytes; an import answers with every object
 
 _LOGIN = "[elasticsearch] username and password, or api_key"
 _RIGHTS = "the role needs all privileges of Saved Objects Management and of Security rules"
@@ -136,7 +136,7 @@ class Kibana:
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> tuple[int, dict[str, Any]]:
         headers = self._headers | ({} if content_type is None else {"Content-Type": content_type})
-        exchanges = Exchanges(timeout_s=self._section.timeout_seconds, context=self._context, most=LONGEST_ANSWER, cut=False)
+        exchanges = Exchanges(timeout_s=self._section.timeout_seconds, context=self._context, most=LARGEST_ANSWER, cut=False)
         try:
             answer = exchanges.ask(method, self._url + path, body, headers)
         except (OSError, HTTPError) as error:
