@@ -69,10 +69,16 @@ test-fast: $(READY) ## Run the tests that take no more than a moment
 	@$(RUN)/python -m pytest -m "not slow and not broker"
 
 .PHONY: check
-check: $(READY) ## Lint, check formatting and types
+check: $(READY) ## Lint, check formatting and types, look for known vulnerabilities
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
+	@$(RUN)/python deploy/audit.py deploy/requirements.lock
+
+.PHONY: lock
+lock: $(READY) ## Write deploy/requirements.lock: what the image installs, by version and hash
+	@$(RUN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header \
+		pyproject.toml deploy/requirements.in --output-file deploy/requirements.lock
 
 .PHONY: format
 format: $(READY) ## Format the code

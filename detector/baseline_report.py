@@ -17,6 +17,7 @@ from detector.models import baseline as baselines
 from detector.models.baseline import Baseline
 from detector.models.drift import ALARM, Drift
 from detector.models.novelty import STAGES, stage_of
+from detector.names import one_line, printable
 from detector.policy import ALERT, ALERT_SHARE, bars_for
 
 SHOWN_STAGE = 64
@@ -71,8 +72,8 @@ def changes(before: Baseline, after: Baseline, model: str, config: Config) -> li
     for entry in after.notes[model]["accepted"][len(before.notes[model].get("accepted", [])) :]:
         usual = " (it was usual already)" if entry["novelty_before"] < was.alert else ""
         told.append(
-            f"{entry['client']}: novelty {entry['novelty']:.2f} of up to {now.alert:.2f}, before {entry['novelty_before']:.2f} "
-            f"of up to {was.alert:.2f}{usual}"
+            f"{printable(entry['client'])}: novelty {entry['novelty']:.2f} of up to {now.alert:.2f}, before "
+            f"{entry['novelty_before']:.2f} of up to {was.alert:.2f}{usual}"
         )
     for j, name in enumerate(CHANNELS):
         if now.limit[j] != was.limit[j]:
@@ -92,7 +93,7 @@ def changes(before: Baseline, after: Baseline, model: str, config: Config) -> li
 
 def tell(content: dict[str, Any]) -> Group:
     """Return the report for a terminal."""
-    parts: list[Any] = [Text(f"baseline {content['version']} in {content['path']}", style="bold")]
+    parts: list[Any] = [Text(one_line(f"baseline {content['version']} in {content['path']}"), style="bold")]
     for model, known in content["models"].items():
         how = (
             f"{known['teaching_clients']} taught the input space, {known['calibration_clients']} others calibrated"
@@ -102,7 +103,7 @@ def tell(content: dict[str, Any]) -> Group:
         )
         parts.append(
             Text(
-                f"\nmodel {model}: {known['queries']:,} queries of {known['clients']:,} clients ({how}); inputs of "
+                f"\nmodel {printable(model)}: {known['queries']:,} queries of {known['clients']:,} clients ({how}); inputs of "
                 f"{known['dimension']} values, {known['labels']} labels, {known['profiles']} profiles of clients"
             )
         )
@@ -125,14 +126,14 @@ def tell(content: dict[str, Any]) -> Group:
                 "for a finer budget the bars are raised beyond the highest client."
             )
         )
-        named = ", ".join(f"{name} ({score:.1f})" for name, score in known["clients_with_most_evidence"].items())
+        named = ", ".join(f"{printable(name)} ({score:.1f})" for name, score in known["clients_with_most_evidence"].items())
         parts.append(Text(f"clients with most evidence, to review before trusting this baseline: {named}"))
         for entry in known["accepted"]:
             despite = ", despite evidence of construction" if entry["despite_construction"] else ""
             parts.append(
                 Text(
-                    f"accepted: {entry['client']} after {entry['queries']:,} queries, by {entry['actor']} at {entry['at']}"
-                    f"{despite}: {entry['reason']}"
+                    f"accepted: {printable(entry['client'])} after {entry['queries']:,} queries, by "
+                    f"{printable(entry['actor'])} at {entry['at']}{despite}: {one_line(entry['reason'])}"
                 )
             )
         features = Table(title=f"features of benign clients after {content['features_at']} queries", title_justify="left")
@@ -152,7 +153,8 @@ def tell(content: dict[str, Any]) -> Group:
 def _drift_table(model: str, found: Mapping[str, Any]) -> Table:
     verdict = "the calibration fits" if found["fits"] else "the calibration no longer fits"
     table = Table(
-        title=f"model {model}: {verdict}; evidence of drift {found['evidence']:.1f} over {found['clients']:,} clients",
+        title=f"model {printable(model)}: {verdict}; evidence of drift {found['evidence']:.1f} over "
+        f"{found['clients']:,} clients",
         title_justify="left",
         caption=(
             f"distance: 0 as in calibration, 1 nothing in common; evidence: a decimal logarithm, {ALARM:.0f} comes by chance "

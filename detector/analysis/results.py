@@ -20,9 +20,9 @@ from detector.explain import Explanation
 from detector.explain.remarks import warnings_about
 from detector.explain.rerun import describe
 from detector.explain.results import decisions_of, find_client, logs_of, read_lines
-from detector.explain.words import printable
 from detector.ingest.source import STDIN, Position
 from detector.models.baseline import Baseline
+from detector.names import printable
 from detector.replay import Progress
 from detector.replay import fit as fit_logs
 from detector.replay import load_baseline as configured_baseline

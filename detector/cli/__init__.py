@@ -66,8 +66,8 @@ def main() -> None:
 
 
 def _complain(error: DetectorError) -> None:
-    for line in str(error).splitlines():
-        errors.print(f"detector: {line}", markup=False, soft_wrap=True)
+    for line in str(error).split("\n"):
+        errors.print(f"detector: {line}", soft_wrap=True)
 
 
 @app.command()

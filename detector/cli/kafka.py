@@ -4,10 +4,11 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from detector.cli.terminal import AsJson, ConfigFile, Logs, load_config, print_json, progress
+from detector.console import Console, say
 from detector.errors import ConfigError, SourceError
+from detector.names import harmless_json
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -58,7 +59,7 @@ def topics_create(
     wanted = list(settings.kafka.input_topics) if inputs else []
     done = set_up(_connection(settings), Topics.under(settings.kafka.prefix), wanted, partitions, replication)
     for name in done.created:
-        typer.echo(f"created {name}")
+        say(f"created {name}")
     typer.echo(f"all there: {done.partitions} partitions, so at most {done.partitions} workers have work")
 
 
@@ -104,7 +105,7 @@ def produce(
             {"lines": done.acknowledged, "bytes": done.bytes, "interrupted": done.interrupted, "problems": list(done.problems)}
         )
     else:
-        typer.echo(producing.told(done))
+        say(producing.told(done))
     if done.interrupted:
         raise KeyboardInterrupt
     if done.problems:
@@ -126,9 +127,9 @@ def dead_letters_list(
     found = letters.latest(settings, limit)
     if as_json:
         for letter in found:
-            typer.echo(json.dumps(letter.to_dict(), ensure_ascii=False))
+            typer.echo(harmless_json(json.dumps(letter.to_dict(), ensure_ascii=False)))
     elif found:
-        Console(highlight=False).print(letters.table(found))
+        Console().print(letters.table(found))
     else:
         typer.echo("there are no dead letters")
 
@@ -165,6 +166,6 @@ def dead_letters_replay(
         print_json(done.to_dict())
     else:
         for line in dead_letters.told(done, dry_run=dry_run):
-            typer.echo(line)
+            say(line)
     if done.interrupted:
         raise KeyboardInterrupt

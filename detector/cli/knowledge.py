@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from detector.cli.terminal import (
     AsJson,
@@ -18,6 +17,7 @@ from detector.cli.terminal import (
     progress,
     tell_refused,
 )
+from detector.console import Console, say
 from detector.errors import ConfigError
 
 baseline_app = typer.Typer(help="What benign traffic looks like, and the calibration of the bars.", no_args_is_help=True)
@@ -101,6 +101,7 @@ def baseline_accept(
     from detector.baseline_report import changes, report
     from detector.clock import SystemClock
     from detector.contracts.moment import rfc3339
+    from detector.explain.words import listed
     from detector.models.acceptance import Review, accept
     from detector.models.baseline import save
     from detector.replay import Read, load_baseline, read_batches
@@ -113,7 +114,7 @@ def baseline_accept(
     if known is None:
         raise ConfigError("there is no baseline to accept clients into: name one with --baseline or [baseline] path")
     if model is None and len(known.models) > 1:
-        raise ConfigError(f"the baseline knows several models, name one with --model: {', '.join(sorted(known.models))}")
+        raise ConfigError(f"the baseline knows several models, name one with --model: {listed(sorted(known.models))}")
     name = model or next(iter(known.models))
     review = Review(actor.strip(), rfc3339(SystemClock().now_ms()), reason.strip())
     tally = Read()
@@ -128,9 +129,9 @@ def baseline_accept(
     if as_json:
         print_json({**report(out, settings), "changes": told})
         return
-    typer.echo(f"baseline {found.version} in {out}, before {known.version}")
+    say(f"baseline {found.version} in {out}, before {known.version}")
     for sentence in told:
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _show_baseline(
@@ -156,7 +157,7 @@ def _show_baseline(
     if as_json:
         print_json({**content, **(beside or {})})
     else:
-        Console(highlight=False).print(tell(content))
+        Console().print(tell(content))
 
 
 def explain(
@@ -188,8 +189,8 @@ def explain(
     if as_json:
         print_json({**to_dict(found), "picture": str(target)})
     else:
-        Console(highlight=False).print(tell(found))
-        typer.echo(f"picture: {target}")
+        Console().print(tell(found))
+        say(f"picture: {target}")
 
 
 def _recorded_baseline(results: Path) -> Path | None:

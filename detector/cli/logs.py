@@ -24,6 +24,7 @@ from detector.cli.terminal import (
     tell_refused,
     tell_set_up,
 )
+from detector.console import JsonTerminal, say
 from detector.errors import ConfigError, OutputError, SourceError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def replay(
     if as_json:
         print_json(summary)
     else:
-        typer.echo(
+        say(
             f"{summary['events']:,} events of {summary['clients']:,} clients in {summary['seconds']:.1f} s: "
             f"{summary['alerts']:,} alerts, {summary['decisions']:,} decisions"
             f"{' (simulated)' if summary['shadow'] else ''}, {summary['invalid']:,} dead letters, "
@@ -146,7 +147,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     known = load_baseline(settings)
     tell_set_up(settings, known.version if known else None)
     folder = FolderSink(out) if out is not None else None
-    printer = StreamSink(sys.stdout.buffer)
+    printer = StreamSink(JsonTerminal(sys.stdout.buffer))
     stopping = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from detector.cli.terminal import AsJson, errors, print_json
+from detector.console import Console, say
 from detector.errors import ConfigError, OutputError
+from detector.names import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def redteam_list(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"attacks": attacks, "benign": profiles})
         return
-    console = Console(highlight=False)
+    console = Console()
     for title, rows in (("Attacks", attacks), ("Benign profiles", profiles)):
         table = Table(title=title, title_justify="left")
         table.add_column("id", no_wrap=True)
@@ -159,8 +160,8 @@ def redteam_run(
     if as_json:
         print_json({"log": str(out), "truth": str(truth), "model": target.id, "played": [_plain(one) for one in played]})
     else:
-        Console(highlight=False).print(_table(played))
-        typer.echo(f"log: {out}   truth: {truth}")
+        Console().print(_table(played))
+        say(f"log: {out}   truth: {truth}")
 
 
 def _remote(
@@ -251,5 +252,7 @@ def _table(played: "list[Played]") -> Table:
     table.add_column("copy", min_width=11)
     for one in played:
         copies = ", ".join(f"{share:.0%} at {moment}" for moment, share in one.copies.items())
-        table.add_row(one.name, str(one.accounts), str(one.queries), str(one.synthetic), str(one.cover), copies or "-")
+        table.add_row(
+            one_line(one.name), str(one.accounts), str(one.queries), str(one.synthetic), str(one.cover), copies or "-"
+        )
     return table

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json, tell_set_up
+from detector.console import say
 
 schema_app = typer.Typer(help="The contracts as JSON Schema.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
@@ -20,7 +21,7 @@ def schema_export(
     from detector.contracts.schema import export
 
     for path in export(out):
-        typer.echo(str(path))
+        say(str(path))
 
 
 @config_app.command("check")
@@ -37,9 +38,9 @@ def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
         for section, values in content.items():
             typer.echo(f"[{section}]")
             for key, value in values.items():
-                typer.echo(f"{key} = {json.dumps(value)}")
+                say(f"{key} = {json.dumps(value)}")
             typer.echo("")
     known = load_baseline(settings)
     tell_set_up(settings, known.version if known else None)
     if (seed := source(settings)) != NONE:
-        errors.print(seed, soft_wrap=True, markup=False)
+        errors.print(seed, soft_wrap=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json
+from detector.console import say
 from detector.errors import SourceError
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def siem_install(
         return
     for step in steps:
         told = {"new": "would be made", "changed": "would be replaced"} if dry_run else {"new": "made", "changed": "replaced"}
-        typer.echo(f"{step.what}: {told.get(step.state, step.state)}")
+        say(f"{step.what}: {told.get(step.state, step.state)}")
     for name in stale:
-        typer.echo(f"{name} takes the change with its next index: POST /{name}/_rollover")
+        say(f"{name} takes the change with its next index: POST /{name}/_rollover")
     if kibana is None:
         errors.print("dashboards and the detection rule: name a Kibana with --kibana URL", soft_wrap=True)
 
@@ -88,6 +89,6 @@ def siem_ship(
     if as_json:
         print_json({"lines": done.lines, "written": done.written, "repeated": done.repeated, "refused": done.refused})
     else:
-        typer.echo(f"{done.lines:,} lines: {done.written:,} documents written, {done.repeated:,} were there already")
+        say(f"{done.lines:,} lines: {done.written:,} documents written, {done.repeated:,} were there already")
     if done.refused:
         raise SourceError(f"{done.refused:,} lines were not taken; they are in {folder / REFUSED}, with the reason")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from detector.console import Console
+from detector.names import harmless_json
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -29,15 +31,15 @@ BaselineDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True)
 
 
 def tell_refused(sentences: Iterable[str]) -> None:
     """Say what was refused; what comes out of a log is made harmless to a terminal."""
-    from detector.explain.words import printable
+    from detector.names import printable
 
     for sentence in sentences:
-        errors.print(printable(sentence, 1000), markup=False, soft_wrap=True)
+        errors.print(printable(sentence, 1000), soft_wrap=True)
 
 
 def load_config(config: Path | None, baseline: Path | None = None) -> "Config":
@@ -49,7 +51,7 @@ def load_config(config: Path | None, baseline: Path | None = None) -> "Config":
 
 def print_json(content: Any) -> None:
     """Print content for scripts."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    typer.echo(harmless_json(json.dumps(content, indent=2, ensure_ascii=False)))
 
 
 @contextmanager

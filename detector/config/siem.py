@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 from detector.config.section import Names, Section, read_names, read_secret
 from detector.contracts.ecs import Severity
 from detector.errors import ConfigError
+from detector.names import origin_of
 
 
 class ElasticsearchSection(Section):
@@ -107,11 +108,21 @@ class DeliverySection(Section):
             raise ValueError("give one of secret, secret_file and secret_env")
         if self.address is not None and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5}", self.address):
             raise ValueError("address: write it as host:port")
-        if self.url is not None and urlsplit(self.url).scheme not in {"http", "https"}:
+        if self.url is not None and "@" in urlsplit(self.url).netloc:  # the message must not repeat what holds a password
+            raise ValueError("url: an address holds no user and password: set secret instead")
+        if self.url is not None and not origin_of(self.url):
             raise ValueError("url: write it as https://host/path")
         if not self.send:
             raise ValueError("send: name alerts, decisions or both")
         return self
+
+    def shown(self) -> dict[str, Any]:
+        """Return what is set, as plain data for people; of an address only scheme and host, as its path may be secret."""
+        content = self.model_dump(mode="json", exclude_none=True)
+        if self.url is not None:
+            origin = origin_of(self.url)
+            content["url"] = origin if self.url.rstrip("/") == origin else f"{origin}/***"
+        return content
 
     def secret_text(self) -> str:
         """Return the secret, from the setting, the file or the environment.

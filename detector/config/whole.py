@@ -11,9 +11,11 @@ from detector.config.detection import BaselineSection, EngineSection, ModelSecti
 from detector.config.service import KafkaSection, ServiceSection
 from detector.config.siem import DeliverySection, ElasticsearchSection
 from detector.engine import EngineSettings
+from detector.names import origin_of
 from detector.policy import Terms
 
 PREFIX = "DETECTOR_"
+SHORTEST_SECRET_PATH = 16  # letters
 
 
 class Config(BaseSettings):
@@ -76,7 +78,7 @@ class Config(BaseSettings):
         content: dict[str, dict[str, Any]] = self.model_dump(mode="json")
         if content["engine"]["seed"] is not None:
             content["engine"]["seed"] = "***"
-        content["deliveries"] = {entry.name: entry.model_dump(mode="json", exclude_none=True) for entry in self.deliveries}
+        content["deliveries"] = {entry.name: entry.shown() for entry in self.deliveries}
         return content
 
     def engine_settings(self) -> EngineSettings:
@@ -102,8 +104,12 @@ class Config(BaseSettings):
         )
 
     def delivery_secrets(self) -> tuple[str, ...]:
-        """Return what deliveries log in with; raises `ConfigError` when one cannot be read."""
-        return tuple(entry.secret_text() for entry in self.deliveries if entry.kind in {"splunk", "webhook"})
+        """Return what deliveries log in with, addresses included; raises `ConfigError` when one cannot be read."""
+        posting = [entry for entry in self.deliveries if entry.kind in {"splunk", "webhook"}]
+        urls = [entry.url for entry in posting if entry.url is not None]
+        hidden = [url.removeprefix(origin_of(url)) for url in urls]
+        # A path of a few letters is in many lines, and no secret.
+        return (*(entry.secret_text() for entry in posting), *(path for path in hidden if len(path) >= SHORTEST_SECRET_PATH))
 
     def dimensions(self) -> dict[str, int]:
         """Return the input dimension of each model for which one is declared."""

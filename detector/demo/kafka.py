@@ -18,11 +18,12 @@ from typing import Any
 import typer
 from kafka import TopicPartition
 from kafka.errors import KafkaError
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from detector import private
 from detector.config import Config, load
+from detector.console import Console
 from detector.demo import show as demo
 from detector.errors import OutputError, ServiceError
 from detector.local.kafka import LocalBroker
@@ -88,7 +89,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Compared:
     started = time.perf_counter()
 
     def say(text: str) -> None:
-        errors.print(f"[{time.perf_counter() - started:5.1f} s] {text}", markup=False, soft_wrap=True)
+        errors.print(f"[{time.perf_counter() - started:5.1f} s] {text}", soft_wrap=True)
 
     with LocalBroker(tell=say) as broker:
         path = folder / "detector-kafka.toml"
@@ -203,11 +204,11 @@ def _tell(found: Compared, decisions: list[dict[str, Any]], *, as_json: bool) ->
         table.add_row(
             decision["issued_at"][11:19],
             decision["subject"]["id"],
-            f"[{demo.STYLES.get(decision['action'], 'default')}]{decision['action']}[/]",
+            Text(decision["action"], demo.STYLES.get(decision["action"], "")),
             decision["reason"]["code"].removeprefix("extraction."),
-            "[red]no[/]" if decision["decision_id"] in other else "yes",
+            Text("no", "red") if decision["decision_id"] in other else "yes",
         )
-    Console(highlight=False).print(table)
+    Console().print(table)
     typer.echo(
         f"{found.found} decisions on Kafka, {found.expected} in the demo: "
         + ("the same, byte for byte" if found.same else "they differ")

@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from detector import private
+from detector.console import Console
 from detector.contracts import Decision
 from detector.demo import cast
 from detector.demo.outcome import WITHIN, Innocence, Outcome, Theft, judge
@@ -42,14 +43,17 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Outcome:
             bar.update(tasks[name], completed=done, total=total, visible=done < total)
 
         def say(text: str) -> None:
-            errors.print(f"[{time.perf_counter() - started:5.1f} s] {text}", markup=False, soft_wrap=True)
+            errors.print(f"[{time.perf_counter() - started:5.1f} s] {text}", soft_wrap=True)
 
         def tell(decision: Decision) -> None:
-            style = STYLES.get(decision.action, "")
             short = decision.reason.admin.rpartition(": ")[2]
             errors.print(
-                f"  {decision.issued_at[11:19]}  [{style}]{decision.action:8}[/]  {decision.subject.id}: "
-                f"{decision.reason.code.removeprefix('extraction.')} {short.removeprefix('novelty ')}",
+                Text.assemble(
+                    f"  {decision.issued_at[11:19]}  ",
+                    (f"{decision.action:8}", STYLES.get(decision.action, "")),
+                    f"  {decision.subject.id}: {decision.reason.code.removeprefix('extraction.')} "
+                    f"{short.removeprefix('novelty ')}",
+                ),
                 soft_wrap=True,
             )
 
@@ -65,11 +69,11 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Outcome:
     if as_json:
         typer.echo(json.dumps(outcome.to_dict(), indent=2))
     else:
-        console = Console(highlight=False)
+        console = Console()
         console.print(_thefts(outcome.thefts))
         console.print(_innocents(outcome.innocents))
         _where(folder)
-    errors.print(f"done in {time.perf_counter() - started:.0f} s", highlight=False)
+    errors.print(f"done in {time.perf_counter() - started:.0f} s")
     return outcome
 
 
@@ -91,15 +95,14 @@ def _thefts(thefts: tuple[Theft, ...]) -> Table:
     table.add_column(f"copy at {cast.ATTACK_QUERIES}", justify="right")
     table.add_column("aim")
     for theft in thefts:
-        style = STYLES.get(theft.action or "", "")
         table.add_row(
             theft.attack.replace("_", " "),
-            f"[{style}]{theft.action}[/]" if theft.action else "none",
+            Text(theft.action, STYLES.get(theft.action, "")) if theft.action else "none",
             "-" if theft.queries is None else str(theft.queries),
             "-" if theft.synthetic is None else str(theft.synthetic),
             f"{theft.copy:.0%}" if theft.queries is not None else "-",
             f"{theft.full_copy:.0%}",
-            "reached" if theft.reached else "[red]missed[/]",
+            "reached" if theft.reached else Text("missed", "red"),
         )
     return table
 
@@ -115,7 +118,7 @@ def _innocents(innocents: tuple[Innocence, ...]) -> Table:
             row.profile.replace("_", " "),
             str(row.clients),
             f"{row.queries:,}",
-            *(f"[red]{count}[/]" if count else "0" for count in counts),
+            *(Text(str(count), "red") if count else "0" for count in counts),
         )
     return table
 

@@ -17,11 +17,12 @@ from typing import Any
 import typer
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from detector import private
 from detector.config import load
+from detector.console import Console
 from detector.demo import show as demo
 from detector.demo.kafka import INPUT, NEEDED, PARTITIONS
 from detector.errors import OutputError, ServiceError
@@ -78,7 +79,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Found:
     started = time.perf_counter()
 
     def say(text: str) -> None:
-        errors.print(f"[{time.perf_counter() - started:5.1f} s] {text}", markup=False, soft_wrap=True)
+        errors.print(f"[{time.perf_counter() - started:5.1f} s] {text}", soft_wrap=True)
 
     with LocalElastic(tell=say) as node, LocalBroker(tell=say) as broker:
         path = folder / "detector-siem.toml"
@@ -164,14 +165,14 @@ def _tell(found: Found, *, as_json: bool) -> None:
     for alert in found.alerts:
         event = alert["event"]
         severity = SEVERITIES[event["severity"]]
-        style = demo.STYLES.get(event["action"], "default")
+        style = demo.STYLES.get(event["action"], "")
         table.add_row(
             alert["@timestamp"][11:19],
             alert["message"],
-            f"[{style}]{severity}[/]",
+            Text(severity, style),
             f"{event['risk_score']:.0f}",
             event["reason"],
         )
-    Console(highlight=False).print(table)
+    Console().print(table)
     told = "each of the demo's, once" if found.same else f"the demo raised {len(found.expected)}"
     typer.echo(f"{len(found.alerts)} alerts found in Elasticsearch: {told}")

@@ -14,9 +14,9 @@ from detector.explain.case import channel_case, feature_figures, novelty_case
 from detector.explain.explanation import DecisionTaken, Explanation
 from detector.explain.remarks import advice_for, headline_of, refused_sentence, warnings_about
 from detector.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
-from detector.explain.words import printable
 from detector.models.baseline import Baseline
 from detector.models.novelty import STAGES, stage_of
+from detector.names import printable
 from detector.pipeline import NO_BASELINE
 from detector.replay import Progress, replay
 from detector.trace import Trace, Tracer

@@ -9,7 +9,8 @@ from typing import Any
 from detector.contracts.moment import parse_rfc3339
 from detector.errors import SourceError
 from detector.explain.explanation import DecisionTaken
-from detector.explain.words import listed, printable
+from detector.explain.words import listed
+from detector.names import printable
 
 NEAREST = 5
 

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.explain.explanation import Case, Explanation, FeatureFigure
-from detector.explain.words import count, printable
+from detector.explain.words import count
 from detector.features.admission import look_after
+from detector.names import printable
 from detector.policy import PATIENCE
 from detector.trace import NOVELTY
 

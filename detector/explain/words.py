@@ -1,6 +1,7 @@
 """Words: what every kind of evidence and every feature means, and how ids and counts are written."""
 
 from detector.judgement import WORDS
+from detector.names import printable
 from detector.trace import NOVELTY
 
 MEANINGS = {**WORDS, NOVELTY: "queries are, taken together, unlike those of every known benign client"}
@@ -45,16 +46,6 @@ FEATURES = {
     "low_margin_rate": "share of answers that were close to a tie",
     "flip_rate": "share of near duplicates that got another label",
 }
-
-
-def printable(text: str, most: int = 48) -> str:
-    r"""Return an id as it can be shown: control characters escaped, the middle of a long one left out.
-
-    >>> print(printable("key-7\x1b[2J"), printable("x" * 60, 9))
-    key-7\x1b[2J xxxx…xxxx
-    """
-    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-    return shown if len(shown) <= most else f"{shown[: most // 2]}…{shown[len(shown) - (most - 1) // 2 :]}"
 
 
 def listed(names: list[str]) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from detector import private
 from detector.errors import OutputError
-from detector.explain.words import printable
+from detector.names import printable
 
 DOTS_PER_INCH = 100
 TOP = 2.0  # evidence beyond twice its bar is drawn at the edge: what matters is when it crossed

@@ -11,6 +11,8 @@ Where the clients differ, and what is done:
   that is nothing for the first to come;
 - its position stays in front of what is no record (the marks of transactions): the end of a partition tells it;
 - it can seek only where it fetches already, which a new partition does a moment after it was assigned: tried again;
+- a batch that it cannot unpack it asks for again and again: what lies there is read with kafka-python, within the bounds of
+  `unpacking`, and it goes on behind that;
 - its group metadata is opaque but holds what kafka-python's does, in the form that librdkafka writes it.
 
 All members of a group have to read with the same client: the sticky assignment of one does not know the notes of the other.
@@ -29,6 +31,7 @@ from kafka.structs import ConsumerGroupMetadata
 from detector.config import KafkaSection
 from detector.errors import ConfigError, ServiceError
 from detector.service.topics import LARGEST_RECORD
+from detector.service.unpacking import LARGEST_BATCH
 
 confluent_kafka: Any
 try:
@@ -37,6 +40,7 @@ except ImportError:  # it is an extra
     confluent_kafka = None
 
 T = TypeVar("T")
+Past = Callable[[TopicPartition, int], list[Any]]  # what lies at an offset of a partition, read in another way
 SEEK_S = 10.0
 PAUSE_S = 0.01
 ASK_MS = 30_000
@@ -83,7 +87,7 @@ def settings(section: KafkaSection, group: str | None, member: str | None, fetch
         "fetch.error.backoff.ms": 100,
         "max.partition.fetch.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": QUEUE_KB,
-        "receive.message.max.bytes": 128 * 1024 * 1024,
+        "receive.message.max.bytes": LARGEST_BATCH,  # of an answer, and of what a batch of zstd, lz4 or snappy unpacks to
         "message.max.bytes": LARGEST_RECORD,
         "log_level": 2,
     }
@@ -105,8 +109,9 @@ def settings(section: KafkaSection, group: str | None, member: str | None, fetch
 class ConfluentReader:
     """A consumer of librdkafka's with the face of kafka-python's; for one thread. Callbacks come from within `poll`."""
 
-    def __init__(self, options: Mapping[str, Any], max_poll_records: int) -> None:
-        """Make a consumer with `settings`."""
+    def __init__(self, options: Mapping[str, Any], max_poll_records: int, past: Past) -> None:
+        """Make a consumer with `settings`; `past` reads what this client cannot."""
+        self._past = past
         self._consumer = confluent_kafka.Consumer(dict(options))
         self._most = max_poll_records
         self._positions: dict[TopicPartition, int] = {}
@@ -159,10 +164,11 @@ class ConfluentReader:
             messages = [first, *_told(lambda: self._consumer.consume(self._most - 1, 0))]
         found: dict[tuple[str, int], list[Record]] = {}
         for message in messages:
-            if message.error() is not None:
-                self._look_at(message)
-                continue
             place = message.topic(), message.partition()
+            if message.error() is not None:
+                if rescued := self._look_at(message, found.get(place, ())):
+                    found.setdefault(place, []).extend(rescued)
+                continue
             record = Record(message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ())
             if place in found:
                 found[place].append(record)
@@ -173,14 +179,24 @@ class ConfluentReader:
             self._positions[partition] = records[-1].offset + 1
         return {partition: records for partition, records in polled.items() if partition in self._assigned}
 
-    def _look_at(self, message: Any) -> None:
+    def _look_at(self, message: Any, before: Sequence[Record]) -> list[Record]:
+        """See what an error means; return what was read in another way. `before` are the partition's records just read."""
         error = message.error()
+        own = confluent_kafka.KafkaError
+        if error.code() in {own._BAD_COMPRESSION, own._BAD_MSG}:  # noqa: SLF001  # their public names
+            partition = TopicPartition(message.topic(), message.partition())
+            offset = before[-1].offset + 1 if before else self._positions.get(partition, message.offset())
+            records = self._past(partition, offset) if partition in self._assigned else []
+            if records:
+                self.seek(partition, records[-1].offset + 1)
+            return records
         if error.code() == confluent_kafka.KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
             self._positions[TopicPartition(message.topic(), message.partition())] = message.offset()
         elif error.fatal() or error.code() > 0:
             raise _known(error)
         else:  # a broker is away, or slow: it goes on by itself
             log.debug("Kafka client", cause=error.str())
+        return []
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Fetch no more of these."""

@@ -4,21 +4,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.base import MemberState
 
 from detector.config import KafkaSection
 from detector.errors import FatalError, ServiceError
-from detector.service import confluent
+from detector.service import confluent, unpacking
 from detector.service.handshake import Fault, fault
 from detector.service.oauth import Tokens
 from detector.service.topics import LARGEST_RECORD
 
 T = TypeVar("T")
 CONNECT_MS = 10_000
+PAST_MS = 5_000
 FETCH_BYTES = 1024 * 1024  # of a partition at a time; a larger record comes alone, larger fetches cost twice the time
+FETCHES_BYTES = LARGEST_RECORD  # of all partitions of a broker, as they lie there; unpacked see `unpacking`
 HEARTBEAT_MS = 1000  # the other members hear of a newcomer with their next heartbeat
 
 
@@ -62,6 +64,7 @@ class Connection:
                 auto_offset_reset="earliest",
                 partition_assignment_strategy=[CooperativeStickyAssignor()],
                 max_partition_fetch_bytes=FETCH_BYTES,
+                fetch_max_bytes=FETCHES_BYTES,
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=CONNECT_MS,
                 session_timeout_ms=session_ms,
@@ -69,6 +72,7 @@ class Connection:
                 **settings,
             )
         )
+        unpacking.bound(consumer)
         _keep_joins(consumer)
         _fetch_again(consumer)
         _ask_once(consumer)
@@ -81,7 +85,18 @@ class Connection:
         options = confluent.settings(self._section, group, member, settings["fetch_max_wait_ms"])
         if self._client_id is not None:
             options["client.id"] = self._client_id
-        return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"]))
+        return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"], self._read_past))
+
+    def _read_past(self, partition: TopicPartition, offset: int) -> list[Any]:
+        """Return what lies at an offset, or behind it, as few records as possible; nothing where that takes too long."""
+        consumer = self.consumer(max_poll_records=1, fetch_max_wait_ms=50)
+        try:
+            consumer.assign([partition])
+            consumer.seek(partition, offset)
+            found: list[Any] = consumer.poll(timeout_ms=PAST_MS).get(partition, [])
+            return found
+        finally:
+            consumer.close(autocommit=False)
 
     def producer(self, *, transactional_id: str | None = None, **settings: Any) -> KafkaProducer:
         """Return a producer whose writes are acknowledged by all replicas and never doubled by its own retries."""

@@ -267,7 +267,7 @@ def told(done: Replayed, *, dry_run: bool) -> list[str]:
             f"left out {done.homeless:,}: the topic or partition they came from is not there; `--all` sends them once it is"
         )
     if done.cut:
-        lines.append(f"left out {done.cut:,}: only their beginning was kept")
+        lines.append(f"left out {done.cut:,}: only their beginning was kept, or the packed batch they lay in")
     if done.interrupted:
         lines.append("interrupted: the next run goes on from here")
     return lines or ["there is nothing to send"]

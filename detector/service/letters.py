@@ -17,13 +17,15 @@ from rich.text import Text
 
 from detector.config import Config
 from detector.contracts.dead_letter import DeadLetter, Reason
-from detector.contracts.moment import rfc3339
+from detector.contracts.moment import LAST_MS, rfc3339
 from detector.errors import ServiceError
+from detector.names import printable
 from detector.service.connection import Connection
 from detector.service.outbox import SOURCE_KEY, Origin
 from detector.service.topics import Topics, partitions_of
 
 REASONS: tuple[str, ...] = get_args(Reason)
+LONGEST_NUMBER = 19  # digits, of an offset
 POLL_MS = 500
 PATIENCE_POLLS = 60
 AHEAD = 200  # letters of a partition that are read before those of the others are
@@ -87,10 +89,10 @@ def table(letters: Sequence[Letter]) -> Table:
         start = letter.record[:32].decode(errors="replace")
         shown.add_row(
             rfc3339(letter.time_ms),
-            letter.reason,
-            letter.source if letter.origin is None else f"{letter.source}@{letter.origin.offset}",
+            Text(printable(letter.reason)),
+            Text(printable(letter.source if letter.origin is None else f"{letter.source}@{letter.origin.offset}", 300)),
             Text(f"{len(letter.record):,} B: {''.join(c if c.isprintable() else '·' for c in start)}"),
-            Text(letter.detail),
+            Text(printable(letter.detail, 1000)),
         )
     return shown
 
@@ -155,9 +157,9 @@ def _letter(partition: TopicPartition, record: Any) -> Letter:
     raw = dict(record.headers or ())
     headers = {name: (value or b"").decode(errors="replace") for name, value in raw.items()}
     place = [headers.get(f"source_{name}", "") for name in ("topic", "partition", "offset")]
-    whole = bool(place[0]) and place[1].isdecimal() and place[2].isdecimal()
+    whole = bool(place[0]) and all(number.isdecimal() and len(number) <= LONGEST_NUMBER for number in place[1:])
     return Letter(
-        time_ms=record.timestamp,
+        time_ms=min(max(record.timestamp, 0), LAST_MS),  # whoever writes a record chooses it
         reason=headers.get("reason", "unknown"),
         detail=headers.get("detail", ""),
         key=(raw[SOURCE_KEY] or b"") if SOURCE_KEY in raw else None,

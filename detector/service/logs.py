@@ -8,20 +8,31 @@ client's own warnings go the same way as ours.
 
 import json
 import logging
+import math
 import re
 import sys
-from collections.abc import Collection, MutableMapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, MutableMapping
 from hashlib import blake2b
 from typing import Any, Literal, TextIO
 
 import structlog
+
+from detector.names import harmless
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Event = MutableMapping[str, Any]
 
 MASK = "***"
 CLIENT_LIBRARY = "kafka"
+OTHER_LIBRARIES = ("elastic_transport", "elasticsearch", "urllib3")
+# It warns of each turn of its loop that takes more than 0.1 s, which on a busy machine is most of what it says.
+NOISE = "kafka.net.selector"
+SAME_S = 60.0
+MOST_KINDS = 1000
 
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")  # base64 of '{"', claims, signature
 
 
@@ -49,6 +60,36 @@ class HashClients:
         return event
 
 
+class Rarely(logging.Filter):
+    """Lets one line of a kind pass a minute, and says with the next one how many it kept back.
+
+    A kind is what a line says without its numbers: a library that cannot do something says so at each attempt.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing said."""
+        super().__init__()
+        self._monotonic = monotonic
+        self._kinds: OrderedDict[tuple[str, int, str], tuple[float, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is to be seen."""
+        text = record.getMessage()
+        kind = record.name, record.levelno, _NUMBER.sub("#", text)
+        now = self._monotonic()
+        told_s, kept = self._kinds.get(kind, (-math.inf, 0))
+        if now < told_s + SAME_S:
+            self._kinds[kind] = (told_s, kept + 1)
+            return False
+        self._kinds[kind] = (now, 0)
+        self._kinds.move_to_end(kind)
+        if len(self._kinds) > MOST_KINDS:
+            self._kinds.popitem(last=False)
+        if kept:
+            record.msg, record.args = f"{text} (repeated {kept:,} times since it was last said)", None
+        return True
+
+
 class CutOut:
     """The last processor: takes secrets out of a finished line, as they are and as the renderers would escape them."""
 
@@ -72,7 +113,7 @@ def configure(
     """Set up logging for this process: once, at its start. Lines go to `stream`, standard error by default.
 
     `seed` keys the digests of clients, `secrets` never appear. Below warning the Kafka client is silent at every level: its
-    debug lines hold whole requests.
+    debug lines hold whole requests. Of its lines that differ in numbers only, one a minute is seen.
     """
     out = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -82,7 +123,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         *([] if level == "debug" else [HashClients(seed)]),
     ]
-    last = [*_renderers(out), CutOut(secrets)]
+    last = [_harmless_values, *_renderers(out), CutOut(secrets)]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -96,10 +137,22 @@ def configure(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    library = logging.getLogger(CLIENT_LIBRARY)
-    library.handlers = [handler]
-    library.setLevel(max(logging.WARNING, number))
-    library.propagate = False
+    handler.addFilter(Rarely())
+    for name in (CLIENT_LIBRARY, *OTHER_LIBRARIES):
+        library = logging.getLogger(name)
+        library.handlers = [handler]
+        # What fails in an exchange over HTTP gets its sentence from us.
+        library.setLevel(max(logging.WARNING, number) if name == CLIENT_LIBRARY else logging.CRITICAL)
+        library.propagate = False
+    logging.getLogger(NOISE).setLevel(logging.ERROR)
+
+
+def _harmless_values(_logger: Any, _method: str, event: Event) -> Event:
+    """Let nothing that comes from outside act on a terminal; ends of lines stay, for tracebacks."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = harmless(value)
+    return event
 
 
 def _escaped(text: str) -> tuple[str, ...]:

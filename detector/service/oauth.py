@@ -9,26 +9,27 @@ anew a little earlier, at 85 to 95 % of that life: so a token is renewed before 
 import base64
 import binascii
 import json
+import math
 import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 from kafka.net.sasl.oauth import AbstractTokenProvider
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TimedOutError
 
 from detector.config import OAuthSection
 from detector.errors import ServiceError
+from detector.exchange import Exchanges, cause_of
+from detector.names import printable
 
-PATIENCE_S = 10.0  # the Kafka client's heartbeats wait for it, too
-LONGEST_ANSWER = 1 << 20
+PATIENCE_S = 10.0  # for a whole exchange; the Kafka client's heartbeats wait for it, too
 USUAL_LIFE_S = 60.0  # of a token that does not say how long it lives
+LONGEST_LIFE_S = 86_400.0  # what an identity provider claims beyond that is not believed
 WORN = 0.8
 
 
@@ -84,30 +85,23 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client ships w
         url = section.token_url or ""
         login = f"{quote_plus(section.client_id or '')}:{quote_plus(self._secret)}"
         form = {"grant_type": "client_credentials"} | ({"scope": section.scope} if section.scope else {})
-        request = urllib.request.Request(  # noqa: S310  # the settings allow http and https only
-            url,
-            data=urlencode(form).encode(),
-            headers={"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}", "Accept": "application/json"},
-        )
+        headers = {
+            "Authorization": f"Basic {base64.b64encode(login.encode()).decode()}",
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        where = url.partition("?")[0]
         try:
-            context = ssl.create_default_context(cafile=section.ca_file)
-            opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
-            with opener.open(request, timeout=PATIENCE_S) as answer:
-                body = answer.read(LONGEST_ANSWER)
-        except urllib.error.HTTPError as error:
-            with error:
-                said = _said(error.read(LONGEST_ANSWER))
-            raise ServiceError(_refused(url, error.code, said)) from None
-        except (OSError, HTTPException) as error:
-            raise ServiceError(_unreachable(url, getattr(error, "reason", error))) from None
-        return _token(url, body, now_s)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the client's secret is for this address only."""
-
-    def redirect_request(self, *_about: Any) -> None:
-        """Refuse; the redirect comes out as an error."""
+            exchanges = Exchanges(timeout_s=PATIENCE_S, context=ssl.create_default_context(cafile=section.ca_file))
+            try:
+                answer = exchanges.ask("POST", url, urlencode(form).encode(), headers)
+            finally:
+                exchanges.close()
+        except (HTTPError, OSError) as error:
+            raise ServiceError(_unreachable(where, cause_of(error))) from None
+        if not 200 <= answer.status < 300:
+            raise ServiceError(_refused(where, answer.status, _said(answer.body)))
+        return _token(where, answer.body, now_s)
 
 
 def read_token(file: Path) -> str:
@@ -139,7 +133,7 @@ def expiry_s(token: str) -> float | None:
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         return float(claims["exp"])
-    except (binascii.Error, ValueError, KeyError, TypeError):
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -148,8 +142,9 @@ def _token(url: str, body: bytes, now_s: float) -> Token:
         content = json.loads(body)
         text, life_s = content["access_token"], content.get("expires_in")
         until_s = now_s + float(life_s) if life_s is not None else expiry_s(text) or now_s + USUAL_LIFE_S
-        good = text.isascii() and text.isprintable() and text != ""
-    except (ValueError, KeyError, TypeError, AttributeError):
+        until_s = min(until_s, now_s + LONGEST_LIFE_S)
+        good = text.isascii() and text.isprintable() and text != "" and not math.isnan(until_s)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         good = False
     if not good:
         raise ServiceError(
@@ -163,9 +158,9 @@ def _said(body: bytes) -> str:
     try:
         content = json.loads(body)
         found = ": ".join(str(content[name]) for name in ("error", "error_description") if content.get(name))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""
-    return f" ({found[:200]})" if found else ""
+    return f" ({printable(found, 200)})" if found else ""
 
 
 def _refused(url: str, status: int, said: str) -> str:
@@ -186,4 +181,6 @@ def _unreachable(url: str, cause: object) -> str:
             f"the identity provider at {url} has a certificate that is not trusted ({cause.verify_message}): "
             "set [kafka.oauth] ca_file to the certificate of the authority that signed it"
         )
-    return f"the identity provider at {url} cannot be reached ({cause}): check [kafka.oauth] token_url"
+    if isinstance(cause, (TimeoutError, TimedOutError)):
+        cause = f"no whole answer within {PATIENCE_S:g} s"
+    return f"the identity provider at {url} cannot be reached ({printable(str(cause), 300)}): check [kafka.oauth] token_url"

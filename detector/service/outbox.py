@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError
@@ -21,6 +21,7 @@ from detector.findings import Outputs
 from detector.service.connection import Connection
 from detector.service.metrics import Metrics
 from detector.service.topics import LARGEST_RECORD, Topics
+from detector.service.unpacking import Packed
 
 MOST_IN_FLIGHT = 16 * 1024 * 1024  # bytes; the client itself would take any number
 FAR_BEYOND = 4  # so many times as much, and `send` waits
@@ -104,8 +105,11 @@ class Outbox:
     def dead_letter(self, reason: str, detail: str, record: bytes | None, origin: Origin, key: bytes | None = None) -> None:
         """Send a record that could not be used: its own bytes, and in headers why and whence, and its key if it had one.
 
-        One that is larger than the topic takes is cut, and a header says how long it was.
+        One that is larger than the topic takes is cut, and a header says how long it was. A batch that was not unpacked is one
+        letter, with the offset of its first record.
         """
+        if isinstance(record, Packed):
+            reason, detail, origin, key = record.reason, record.detail, replace(origin, offset=record.first), None
         headers = [
             ("reason", reason.encode()),
             ("detail", detail.encode()),
@@ -118,7 +122,8 @@ class Outbox:
             headers.append((SOURCE_KEY, key))
         # A record without key and value cannot be sent: a missing value becomes an empty one.
         whole = record or b""
-        if len(whole) > LARGEST_RECORD - MARGIN:
+        if len(whole) > LARGEST_RECORD - MARGIN or isinstance(record, Packed):
+            # Neither is the record as it was, so it is never sent back.
             headers.append(("cut_from_bytes", str(len(whole)).encode()))
             whole = whole[: LARGEST_RECORD - MARGIN]
         self.send(self._topics.dead_letters, None, whole, headers)

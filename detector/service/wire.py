@@ -1,7 +1,7 @@
 """The normalised event as it lies in `detector.queries`: MessagePack, vectors as 32-bit floats.
 
-It holds what the engine needs and nothing else. A record that begins like a JSON object is a native event instead, so a topic
-that is already native and keyed by client can be read without the ingest stage.
+It holds what the engine needs and nothing else, and `detector.queries` takes nothing but this form. A topic that is native and
+keyed by client is read in its place with `[kafka] keyed`, without the ingest stage.
 """
 
 from collections.abc import Sequence

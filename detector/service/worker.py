@@ -28,6 +28,7 @@ from detector.service.ingest import IngestStage
 from detector.service.metrics import Metrics, StageName
 from detector.service.ship import ShipStage
 from detector.service.topics import Topics
+from detector.service.watch import TopicWatch
 from detector.siem.receivers import receiver
 
 POLL_MS = 20
@@ -36,6 +37,7 @@ LONGEST_PAUSE_S = 30.0
 LISTEN_S = 5.0
 IDLE_S = 10.0  # after so long without a record we look whether the broker is there at all
 AWAY = "Kafka is away, trying again"
+GONE = "a topic is missing, trying again"
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +94,7 @@ class Worker:
         self._ship: ShipStage | None = None
         self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
+        self._watch: TopicWatch | None = None
         self._looked = time.monotonic()
         self._ours = Peer(Deployment.of(config, baseline), clock.now_ms())
         self._standing_by: str | None = None
@@ -105,7 +108,7 @@ class Worker:
         started = (ingest is not None or self._stage not in {Stage.ALL, Stage.INGEST}) and (
             detect is not None or self._stage not in {Stage.ALL, Stage.DETECT}
         )
-        troubles = [part.trouble for part in self._shipping() if part is not None]
+        troubles = [part.trouble for part in (self._watch, *self._shipping()) if part is not None]
         troubles = [self._standing_by, *troubles, detect.learning.trouble if detect is not None else None]
         if self._stage == Stage.SHIP:  # besides detection it is not waited for
             started = all(part is not None and part.ready for part in self._shipping())
@@ -161,6 +164,7 @@ class Worker:
 
     def _go_on(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
         pause_s = 1.0
+        self._watch = TopicWatch(connection, self._watched())
         try:
             while not stop.is_set():
                 try:
@@ -182,7 +186,9 @@ class Worker:
                     if isinstance(failure, FatalError):
                         self._abandon()
                         raise failure from error
-                    log.warning(AWAY, cause=str(error), in_seconds=pause_s)
+                    self._watch.look()  # without a topic the client names other causes
+                    missing = self._watch.trouble
+                    log.warning(AWAY if missing is None else GONE, cause=missing or str(error), in_seconds=pause_s)
                     self._abandon()
                     self._pause(stop, pause_s)
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -238,6 +244,11 @@ class Worker:
         if theirs is not None:
             self._leave()
         return theirs is not None
+
+    def _watched(self) -> list[str]:
+        """Return the topics that the stages need."""
+        reads = self._stage in {Stage.ALL, Stage.INGEST} or self._config.kafka.keyed
+        return [*self._topics.policies(), *(self._config.kafka.input_topics if reads else ())]
 
     def _pause(self, stop: threading.Event, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -322,6 +333,8 @@ class Worker:
         self._leave()
         _closed(self._ship, self._deliveries)
         self._ship = self._deliveries = None
+        if self._watch is not None:
+            self._watch.close()
 
 
 def _closed(*stages: IngestStage | DetectStage | ShipStage | Deliveries | None) -> None:

@@ -24,6 +24,7 @@ from detector.siem.message import Message
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 MOST_AT_ONCE = 500
+LAST_S = 5.0  # for an attempt that is under way when patience ends
 
 log = structlog.get_logger(__name__)
 
@@ -165,7 +166,7 @@ class Courier:
         self._changed = threading.Condition()
         self._closing = False
         self._giving_up = threading.Event()
-        self._left: list[Message] = []
+        self._under_way: Consignment | None = None
         self._thread = threading.Thread(target=self._carry, name=f"delivery {name}", daemon=True)
         self._thread.start()
 
@@ -178,16 +179,20 @@ class Courier:
             self._changed.notify()
             return True
 
-    def close(self, patience_s: float) -> list[Message]:
-        """Deliver what is queued for up to `patience_s`, then stop; return what is not known to be delivered."""
+    def close(self, patience_s: float, last_s: float = LAST_S) -> list[Message]:
+        """Deliver what is queued for up to `patience_s`, then stop; return what is not known to be delivered.
+
+        An attempt that is under way then has `last_s` to end. One that does not is left alone: whatever the receiver does, this
+        returns, and what the attempt carries counts as not delivered although the receiver may yet get it.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join(patience_s)
         self._giving_up.set()
-        # An attempt that is under way ends by its own time limit, and until then nobody knows how.
-        self._thread.join()
-        return [*self._left, *self._queue]
+        self._thread.join(last_s)
+        under_way = self._under_way
+        return [*(() if under_way is None else under_way.left), *self._queue]
 
     def _carry(self) -> None:
         try:
@@ -200,12 +205,12 @@ class Courier:
                     refused += 1
                     self._refuse(message, why)
 
-                consignment = Consignment(batch, self._at_once)
+                self._under_way = consignment = Consignment(batch, self._at_once)
                 gone = self._push(consignment, refuse)
                 self.delivered += before - len(consignment.left) - refused
                 if not gone:
-                    self._left = consignment.left
                     return
+                self._under_way = None
         finally:
             self._delivery.close()
 

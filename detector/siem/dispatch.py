@@ -14,7 +14,7 @@ from typing import Any
 from detector import private
 from detector.contracts import Alert, DeadLetter, Decision
 from detector.errors import OutputError
-from detector.siem.delivery import Courier, Refuse
+from detector.siem.delivery import LAST_S, Courier, Refuse
 from detector.siem.message import Document, Message
 from detector.siem.receivers import Receiver
 
@@ -85,12 +85,15 @@ class Dispatch:
     def close(self, patience_s: float = PATIENCE_S) -> list[str]:
         """Deliver what is queued, then stop; return one sentence per receiver that did not get everything.
 
+        It returns soon after `patience_s`, whatever the receivers do.
+
         Raises `OutputError` when what was not delivered could not be kept either.
         """
         told = []
         until = time.monotonic() + patience_s  # for all of them: they deliver at the same time
         for receiver, courier in self._couriers:
-            self._keep(receiver.name, courier.close(max(until - time.monotonic(), 0.0)))
+            left_s = until - time.monotonic()
+            self._keep(receiver.name, courier.close(max(left_s, 0.0), max(LAST_S + min(left_s, 0.0), 0.0)))
             if count := self._kept.get(receiver.name, 0):
                 why = f" ({courier.trouble})" if courier.trouble else ""
                 told.append(

@@ -1,19 +1,22 @@
-"""HTTP for the deliveries that use it: one pool of connections, no retries of its own, and what an answer means.
+"""HTTP for the deliveries that use it: one connection, no retries of its own, and what an answer means.
 
-Redirects are not followed: a redirect would take secrets to another host. An answer that is about the set-up (wrong password,
-no such address) is retried like a busy receiver, since mending the set-up makes the same message pass; only an answer about
-the message itself refuses it.
+An exchange as a whole has a time limit, and of an answer only the beginning is read (`detector.exchange`). An answer that is
+about the set-up (wrong password, no such address) is retried like a busy receiver, since mending the set-up makes the same
+message pass; only an answer about the message itself refuses it.
 """
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TimedOutError
 
 from detector.errors import ConfigError
+from detector.exchange import Exchanges, cause_of
+from detector.names import origin_of, printable
 from detector.siem.delivery import RetryableError
 from detector.siem.syslog import trusting
 
@@ -50,37 +53,36 @@ class Answer:
 
 
 class Client:
-    """Posts to one address."""
+    """Posts to one address; one exchange takes no longer than `timeout_s`, whatever the receiver does."""
 
     def __init__(self, url: str, *, ca_file: Path | None = None, timeout_s: float = 10.0) -> None:
-        parsed = urllib3.util.parse_url(url)
-        if parsed.scheme not in {"http", "https"} or not parsed.host:
-            raise ConfigError(f"{url!r} is no address to post to: write it as https://host/path")
-        self._where = f"{parsed.scheme}://{parsed.netloc}"
-        self._pool = urllib3.PoolManager(
-            num_pools=1,
-            maxsize=1,
-            retries=False,
-            timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
-            ssl_context=trusting(ca_file) if parsed.scheme == "https" else None,
-        )
+        self._where = origin_of(url)
+        if not self._where:
+            raise ConfigError("that is no address to post to: write it as https://host/path, without a user and password")
+        self._timeout_s = timeout_s
+        context = trusting(ca_file) if self._where.startswith("https:") else None
+        self._exchanges = Exchanges(timeout_s=timeout_s, context=context)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post and return the answer, whatever it is.
+        """Post and return the answer, whatever it is; of its text, 64 KB are kept.
 
-        Raises `RetryableError` when there was none.
+        Raises `RetryableError` when there was none in time.
         """
         try:
-            reply = self._pool.request("POST", url, body=body, headers=dict(headers), redirect=False)
+            reply = self._exchanges.ask("POST", url, body, headers)
         except (HTTPError, OSError) as error:
-            cause = error.reason if isinstance(error, MaxRetryError) else error
-            hint = ": set ca_file" if isinstance(cause, SSLError) and "certificate verify failed" in str(cause) else ""
-            raise RetryableError(f"{self._where}: {cause}{hint}") from error
-        return Answer(reply.status, reply.data, _after_s(reply.headers.get("Retry-After")))
+            raise RetryableError(f"{self._where}: {self._why(cause_of(error))}") from error
+        return Answer(reply.status, reply.body, _after_s(reply.headers.get("Retry-After")))
+
+    def _why(self, cause: BaseException) -> str:
+        if isinstance(cause, (TimeoutError, TimedOutError)):
+            return f"no whole answer within {self._timeout_s:g} s"
+        hint = ": set ca_file" if isinstance(cause, ssl.SSLError) and "certificate verify failed" in str(cause) else ""
+        return f"{printable(str(cause), 300)}{hint}"
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.clear()
+        self._exchanges.close()
 
 
 def _after_s(text: str | None) -> float:

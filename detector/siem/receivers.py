@@ -20,6 +20,7 @@ from detector.siem.webhook import Webhook
 
 _DEFAULT_FORMATS: Final[dict[str, Format]] = {"syslog": "cef", "splunk": "hec", "webhook": "native", "file": "native"}
 _AT_ONCE: Final = {"syslog": 200, "splunk": MOST_AT_ONCE, "webhook": 20, "file": MOST_AT_ONCE}
+_LONGEST_ATTEMPT_S: Final = 200.0  # Kafka takes a member for dead that has not polled for 300 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,16 @@ def receiver(section: DeliverySection) -> Receiver:
         alerts="alerts" in section.send,
         decisions="decisions" in section.send,
         least=section.min_severity,
-        at_once=_AT_ONCE[section.kind],
+        at_once=_at_once(section),
         encode=encode,
         open=_way(section, "text/plain; charset=utf-8" if name == "cef" else "application/json"),
     )
+
+
+def _at_once(section: DeliverySection) -> int:
+    """Return how many messages one attempt carries: of a webhook, which has an exchange for each, so many as time allows."""
+    most = _AT_ONCE[section.kind]
+    return min(most, max(int(_LONGEST_ATTEMPT_S / section.timeout_seconds), 1)) if section.kind == "webhook" else most
 
 
 def _way(section: DeliverySection, content_type: str) -> Callable[[], Delivery]:

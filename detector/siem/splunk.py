@@ -101,7 +101,7 @@ class SplunkCollector:
 def _decoded(answer: Answer) -> dict[str, Any]:
     try:
         content = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

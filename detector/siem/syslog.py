@@ -24,6 +24,7 @@ from typing import Final, Literal
 from detector.contracts import rfc3339
 from detector.contracts.ecs import Severity
 from detector.errors import ConfigError
+from detector.exchange import dial, left_s, send_all
 from detector.siem.delivery import RefusedError, RetryableError
 from detector.siem.message import Message
 
@@ -31,6 +32,7 @@ Transport = Literal["udp", "tcp", "tls"]
 
 LARGEST_DATAGRAM: Final = 65_507
 RESENT_BYTES: Final = 1_048_576  # what a receiver's machine may hold unread
+_MOST_READ: Final = 65_536  # bytes at a time of what a receiver says, which is nothing to us
 _SEVERITIES: Final[Mapping[Severity, int]] = {"low": 5, "medium": 4, "high": 3, "critical": 2}
 
 
@@ -95,7 +97,10 @@ class UdpSyslog:
 
 
 class StreamSyslog:
-    """Sends over one connection, by TCP or, with a `context`, by TLS; reconnects when it was lost."""
+    """Sends over one connection, by TCP or, with a `context`, by TLS; reconnects when it was lost.
+
+    An attempt takes no longer than `timeout_s`, whatever pace the receiver reads at.
+    """
 
     def __init__(
         self,
@@ -118,20 +123,21 @@ class StreamSyslog:
 
     def deliver(self, batch: Sequence[Message]) -> None:
         """Send the batch and wait until the receiver's machine has all of it."""
+        until = time.monotonic() + self._timeout_s
         frames = []
         for message in batch:
             data = frame(message, facility=self._facility, host=self._origin)
             frames.append(str(len(data)).encode() + b" " + data)
         try:
-            connection = self._ready()
-            connection.sendall(b"".join(frames))
-            self._settle(connection)
+            connection = self._ready(until)
+            send_all(connection, b"".join(frames), until)
+            self._settle(connection, until)
         except OSError as error:  # as are faults of TLS
             self._lost(error)
-            raise RetryableError(f"syslog at {_told(self._where)}: {_why(error)}") from error
+            raise RetryableError(f"syslog at {_told(self._where)}: {self._why(error)}") from error
         self._remember(frames)
 
-    def _ready(self) -> socket.socket:
+    def _ready(self, until: float) -> socket.socket:
         """Return a connection that the other end has not closed, over which everything earlier was sent."""
         if self._connection is not None:
             try:
@@ -142,14 +148,14 @@ class StreamSyslog:
                 if not ended:
                     return self._connection
                 self._lost(BrokenPipeError())
-        connection = self._connect()
+        connection = self._connect(until)
         if self._recent:
-            connection.sendall(b"".join(self._recent))
-            self._settle(connection)
+            send_all(connection, b"".join(self._recent), until)
+            self._settle(connection, until)
         return connection
 
-    def _connect(self) -> socket.socket:
-        plain = socket.create_connection(self._where, timeout=self._timeout_s)
+    def _connect(self, until: float) -> socket.socket:
+        plain = dial(*self._where, until)
         try:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             made = plain
@@ -162,9 +168,8 @@ class StreamSyslog:
         self._connection = made
         return made
 
-    def _settle(self, connection: socket.socket) -> None:
+    def _settle(self, connection: socket.socket, until: float) -> None:
         """Wait until every byte is acknowledged; raises OSError when the connection ends or time is up."""
-        until = time.monotonic() + self._timeout_s
         while True:
             acknowledged = not unsent(connection)
             if _ended(connection):
@@ -172,9 +177,14 @@ class StreamSyslog:
                 raise BrokenPipeError(errno.EPIPE, "closed while it was sent to")
             if acknowledged:
                 return
-            if time.monotonic() > until:
-                raise TimeoutError(f"not taken within {self._timeout_s:g} s")
-            time.sleep(0.001)
+            time.sleep(min(left_s(until), 0.001))
+
+    def _why(self, error: OSError) -> str:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({error.verify_message}): set ca_file"
+        if isinstance(error, TimeoutError):
+            return f"not taken within {self._timeout_s:g} s"
+        return str(error) or type(error).__name__
 
     def _remember(self, frames: Sequence[bytes]) -> None:
         self._recent.extend(frames)
@@ -234,24 +244,19 @@ def unsent(connection: socket.socket) -> int:
 
 
 def _ended(connection: socket.socket) -> bool:
-    """Tell whether the other end has closed in order; raises OSError when it was reset. What it says is read away."""
+    """Tell whether the other end has closed in order; raises OSError when it was reset. Some of what it says is read away."""
     before = connection.gettimeout()
     connection.settimeout(0.0)
     try:
-        while connection.recv(4096):
-            pass
+        for _ in range(_MOST_READ // 4096):  # one that talks without end is not listened to
+            if not connection.recv(4096):
+                return True
     except (BlockingIOError, ssl.SSLWantReadError):
         return False
     finally:
         connection.settimeout(before)
-    return True
+    return False
 
 
 def _told(where: tuple[str, int]) -> str:
     return f"{where[0]}:{where[1]}"
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}): set ca_file"
-    return str(error) or type(error).__name__

@@ -21,6 +21,7 @@ from detector.siem.message import Message
 
 PREFIX: Final = "whsec_"
 TOLERANCE_S: Final = 300
+LONGEST_TIME: Final = 20  # digits
 
 
 def key_of(secret: str) -> bytes:
@@ -49,7 +50,7 @@ def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
     >>> sign(b"secret secret secret 24", "7", 1_777_890_667, b"{}")
     'v1,S10pFL+LQM++Tg4XXkX/HKj2KKB3G+3KJlhIUfaCcXE='
     """
-    content = f"{message_id}.{timestamp}.".encode() + body
+    content = f"{message_id}.{timestamp}.".encode(errors="surrogatepass") + body
     return "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
 
 
@@ -68,13 +69,17 @@ def verify(key: bytes, headers: Mapping[str, str], body: bytes, now_s: float) ->
     ValueError: the signature does not fit
     """
     given = headers.get("webhook-timestamp", "")
-    if not (given.isascii() and given.isdigit()) or abs(now_s - int(given)) > TOLERANCE_S:
+    if not (given.isascii() and given.isdigit() and len(given) <= LONGEST_TIME) or abs(now_s - int(given)) > TOLERANCE_S:
         raise ValueError("the time is missing or too far from now")
-    expected = sign(key, headers.get("webhook-id", ""), int(given), body)
-    # Several, separated by blanks, while a secret is being changed.
-    if not any(hmac.compare_digest(expected, one) for one in headers.get("webhook-signature", "").split(" ")):
+    message_id = headers.get("webhook-id", "")
+    expected = sign(key, message_id, int(given), body).encode()
+    # Several, separated by blanks, while a secret is being changed. Bytes, since texts beyond ASCII cannot be compared.
+    signatures = headers.get("webhook-signature", "").encode(errors="surrogatepass").split(b" ")
+    if not any(hmac.compare_digest(expected, one) for one in signatures):
         raise ValueError("the signature does not fit")
-    return headers["webhook-id"]
+    if not message_id:
+        raise ValueError("the signature does not fit a message without an id")
+    return message_id
 
 
 class Webhook:

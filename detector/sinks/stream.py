@@ -1,12 +1,22 @@
 """Results as JSON Lines on a stream, as they are made: alerts and decisions; and two sinks used as one."""
 
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from detector.contracts import Alert, DeadLetter, Decision, to_json
 from detector.contracts.document import Document
 from detector.errors import OutputError
 from detector.pipeline import Sink
+
+
+class Stream(Protocol):
+    """What lines are written to."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write bytes."""
+
+    def flush(self) -> None:
+        """Hand on what was written."""
 
 
 class StreamSink:
@@ -15,7 +25,7 @@ class StreamSink:
     Raises `OutputError` when the stream cannot be written.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def _write(self, documents: Iterable[Document]) -> None:

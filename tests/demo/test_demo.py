@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from detector import replay as replaying
 from detector.config import load
+from detector.console import Console
 from detector.contracts import DeadLetter
 from detector.demo.cast import INNOCENTS, THIEVES
 from detector.demo.outcome import Outcome

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from detector.console import Console
 from detector.demo.kafka import compare, show
 
 

@@ -13,15 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from detector import exchange
 from detector.cli import app
 from detector.cli.logs import Part
 from detector.config import load
 from detector.local.kafka import VERSION, LocalBroker
 from detector.local.process import free_port
+from detector.service.connection import FETCHES_BYTES
+from detector.service.topics import Topics
+from detector.service.unpacking import ENOUGH_BYTES, LARGEST_BATCH
+from detector.service.watch import EVERY_S
+from detector.siem.elastic import connection, kibana
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -87,6 +96,70 @@ def test_what_the_package_is_built_from_gets_into_the_image() -> None:
             for source in rest.split()[:-1]:
                 assert (ROOT / source).exists()
                 assert f"!{source}" in given
+
+
+def locked() -> dict[str, list[tuple[str, Marker | None, list[str]]]]:
+    """Return what the lock file holds, by name: versions, where they are for, and their hashes."""
+    found: dict[str, list[tuple[str, Marker | None, list[str]]]] = {}
+    text = (DEPLOY / "requirements.lock").read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        entry, *hashes = re.split(r"\s+--hash=sha256:", line.strip())
+        requirement = Requirement(entry)
+        (pin,) = requirement.specifier
+        assert pin.operator == "=="
+        found.setdefault(canonicalize_name(requirement.name), []).append((pin.version, requirement.marker, hashes))
+    return found
+
+
+def test_what_the_image_installs_is_locked() -> None:
+    """Every dependency of the package is in the lock file, in a version that it allows; everything there has hashes."""
+    found = locked()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    wanted += [
+        line.partition("#")[0] for line in (DEPLOY / "requirements.in").read_text().splitlines() if not line.startswith("#")
+    ]
+    for requirement in map(Requirement, wanted):
+        versions = found[canonicalize_name(requirement.name)]
+        assert all(version in requirement.specifier for version, _, _ in versions), f"{requirement}: run `make lock`"
+    for name, versions in found.items():
+        assert all(re.fullmatch(r"[0-9a-f]{64}", one) for _, _, hashes in versions for one in hashes), name
+        assert all(hashes for _, _, hashes in versions), name
+
+
+def test_the_image_installs_by_hash_and_nothing_else() -> None:
+    """Pip fetches what is locked, checks it, and fetches nothing to build the package."""
+    commands = [part for word, rest in instructions() if word == "RUN" for part in rest.split("&&") if "pip install" in part]
+    assert len(commands) == 2
+    assert "--require-hashes --no-deps -r requirements.lock" in commands[0]
+    assert "--no-index --no-deps --no-build-isolation ." in commands[1]
+
+
+def test_an_audit_without_its_database_is_skipped() -> None:
+    """It says so and stops nobody; the address is one that nobody can reach."""
+    code = "import audit, pathlib; audit.DATABASE = ('127.0.0.1', 1); print(audit.audit(pathlib.Path('requirements.lock')))"
+    told = run(sys.executable, "-c", code, cwd=DEPLOY)
+    assert told.stdout.splitlines() == ["pip-audit: vulnerability database not reachable, skipped", "0"], told.stderr
+
+
+def test_the_security_model_has_the_bounds_of_the_code() -> None:
+    """Figures that it gives are those that hold, and it names the topics that there are."""
+    text = " ".join((DEPLOY / "security-model.md").read_text().split())
+    assert f"is unpacked up to {LARGEST_BATCH // 2**20} MB" in text
+    assert f"One poll returns {ENOUGH_BYTES // 2**20} MB and a record at most" in text
+    assert f"One fetch holds {FETCHES_BYTES // 2**20} MB at most" in text
+    assert f"Of an answer {exchange.LARGEST_ANSWER // 1024} KB are read" in text
+    assert f"may answer with {connection.LARGEST_ANSWER // 2**20} and {kibana.LARGEST_ANSWER // 2**20} MB" in text
+    assert EVERY_S == 30.0  # "within half a minute"
+    assert all(f"`{name}`" in text for name in Topics.under("detector.").policies())
+
+
+@pytest.mark.parametrize("service", sorted(own_services()))
+def test_services_have_a_limit_of_memory(service: str) -> None:
+    """What the documents say of memory, the services are held to."""
+    assert own_services()[service]["mem_limit"] == "2g"
 
 
 def test_the_broker_is_the_one_of_the_tests() -> None:

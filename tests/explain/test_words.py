@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.evidence.accumulate import CHANNELS
-from detector.explain.words import FEATURES, LOOKALIKES, MEANINGS, printable
+from detector.explain.words import FEATURES, LOOKALIKES, MEANINGS
 from detector.features import NAMES
+from detector.names import printable
 from detector.trace import NOVELTY
 
 

@@ -24,13 +24,14 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def put_back() -> Iterator[None]:
     """Undo what a test set up for the process."""
-    library = logging.getLogger(logs.CLIENT_LIBRARY)
-    before = (library.handlers, library.level, library.propagate)
+    libraries = [logging.getLogger(name) for name in (logs.CLIENT_LIBRARY, *logs.OTHER_LIBRARIES, logs.NOISE)]
+    before = [(library.handlers, library.level, library.propagate) for library in libraries]
     factory = logging.getLogRecordFactory()
     logging.setLogRecordFactory(logging.LogRecord)  # records here are looked at as the client makes them
     yield
     logging.setLogRecordFactory(factory)
-    library.handlers, library.level, library.propagate = before
+    for library, (handlers, level, propagate) in zip(libraries, before, strict=True):
+        library.handlers, library.level, library.propagate = handlers, level, propagate
     structlog.reset_defaults()
 
 
@@ -126,3 +127,47 @@ def test_setting_up_again_does_not_double_lines() -> None:
         logs.configure(stream=out)
     logging.getLogger("kafka").warning("once")
     assert len(lines(out)) == 1
+
+
+def test_a_library_that_repeats_itself_is_heard_once_a_minute() -> None:
+    """Lines that differ in numbers only are one kind; the next that passes says how many were kept back; others are heard."""
+    now = [0.0]
+    rarely = logs.Rarely(lambda: now[0])
+
+    def said(name: str, text: str, *given: object) -> str | None:
+        record = logging.LogRecord(name, logging.WARNING, "", 0, text, given, None)
+        return record.getMessage() if rarely.filter(record) else None
+
+    assert said("kafka.a", "Topic %s-%d is gone (0x%x)", "log", 1, 255) == "Topic log-1 is gone (0xff)"
+    for attempt in range(400):
+        now[0] += 0.1
+        assert said("kafka.a", "Topic %s-%d is gone (0x%x)", "log", attempt, attempt) is None
+    assert said("kafka.b", "Topic log-1 is gone (0xff)") == "Topic log-1 is gone (0xff)"
+    assert said("kafka.a", "Topic other-1 is gone (0xff)") == "Topic other-1 is gone (0xff)"
+    now[0] += logs.SAME_S
+    assert (
+        said("kafka.a", "Topic log-2 is gone (0x1)") == "Topic log-2 is gone (0x1) (repeated 400 times since it was last said)"
+    )
+    now[0] += logs.SAME_S
+    assert said("kafka.a", "Topic log-2 is gone (0x1)") == "Topic log-2 is gone (0x1)"
+
+
+def test_kinds_are_not_remembered_without_end() -> None:
+    """Lines that hold names from outside, each another one, take no memory."""
+    rarely = logs.Rarely(lambda: 0.0)
+    for number in range(3 * logs.MOST_KINDS):
+        name = "".join(chr(ord("a") + int(digit)) for digit in str(number))
+        rarely.filter(logging.LogRecord("kafka", logging.WARNING, "", 0, name, (), None))
+    assert len(rarely._kinds) == logs.MOST_KINDS
+
+
+def test_a_slow_turn_of_the_client_is_no_news() -> None:
+    """The client's warning of its own loop is not seen, an error from there is, and HTTP libraries are silent."""
+    out = io.StringIO()
+    logs.configure(stream=out)
+    noisy = logging.getLogger(logs.NOISE)
+    noisy.warning("Task %r ran for %.3fs. It is blocking the event loop", "x", 0.2)
+    noisy.error("broken")
+    logging.getLogger("urllib3.connectionpool").warning("Failed to parse headers (url=https://h/secret)")
+    logging.getLogger("elastic_transport.node_pool").warning("Node has failed")
+    assert [line["event"] for line in lines(out)] == ["broken"]

@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import patch
 
 import pytest
 from pydantic import ValidationError
 
+from detector.cli import main
 from detector.config import Config, DeliverySection, load
 from detector.contracts import Alert, Decision, to_json
 from detector.errors import ConfigError, OutputError
@@ -122,6 +125,9 @@ def test_what_cannot_be_kept_stops_the_run(tmp_path: Path, deaf_port: int) -> No
         ({"kind": "file", "path": "x", "url": "https://x"}, "kind file has no url"),
         ({"kind": "syslog", "address": "siem"}, "host:port"),
         ({"kind": "webhook", "url": "siem", "secret": "x"}, "https://host/path"),
+        ({"kind": "webhook", "url": "https://ann:hush@siem/x", "secret": "x"}, "holds no user and password: set secret"),
+        ({"kind": "splunk", "url": "https://hush@siem", "secret": "x"}, "holds no user and password"),
+        ({"kind": "webhook", "url": "https://siem:port/", "secret": "x"}, "https://host/path"),
         ({"kind": "file", "path": "x", "send": []}, "alerts, decisions or both"),
         ({"kind": "pigeon"}, "syslog"),
         ({"kind": "file", "path": "x", "name": "My SIEM"}, "pattern"),
@@ -131,6 +137,45 @@ def test_mistakes_are_told(settings: dict[str, Any], message: str) -> None:
     """Each mistake of a section is named."""
     with pytest.raises(ValidationError, match=message):
         DeliverySection.model_validate({"name": "siem"} | settings)
+
+
+def test_an_address_is_shown_without_what_may_be_secret(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`config check` shows scheme, host and port of a delivery; a path or a query often is the secret itself."""
+    settings = tmp_path / "detector.toml"
+    settings.write_text(
+        """
+        [[deliveries]]
+        name = "chat"
+        kind = "webhook"
+        url = "https://hooks.example:8443/services/T0HUSH/B0?token=hush"
+        secret = "hush hush hush hush"
+        [[deliveries]]
+        name = "splunk"
+        kind = "splunk"
+        url = "https://splunk.example:8088"
+        secret = "hush"
+        [[deliveries]]
+        name = "wrong"
+        kind = "webhook"
+        url = "https://ann:hush@hooks.example/"
+        secret = "hush hush hush hush"
+        """
+    )
+    with pytest.raises(ConfigError, match=r"deliveries\.2.*set secret instead") as caught:
+        load(settings)
+    assert "hush" not in str(caught.value)
+    settings.write_text(settings.read_text().replace("ann:hush@", ""))
+    config = load(settings)
+    shown = json.dumps(config.shown())
+    assert "https://hooks.example:8443/***" in shown
+    assert '"https://splunk.example:8088"' in shown
+    assert "hush" not in shown.lower()
+    assert "/services/T0HUSH/B0?token=hush" in config.delivery_secrets()
+    with patch("sys.argv", ["detector", "config", "check", "-c", str(settings)]), suppress(SystemExit):
+        main()
+    told = capsys.readouterr()
+    assert "https://hooks.example:8443/***" in told.out
+    assert "hush" not in (told.out + told.err).lower()
 
 
 def test_a_mistake_is_named_by_its_line(tmp_path: Path) -> None:

@@ -59,6 +59,23 @@ def test_nothing_can_be_changed(change: dict[str, str]) -> None:
             verify(key, {other: value for other, value in headers.items() if other != name}, b"{}", 1777890667.0)
 
 
+@given(st.text(), st.text(), st.text(), st.binary(max_size=20))
+def test_a_stranger_gets_one_kind_of_error(message_id: str, timestamp: str, signature: str, body: bytes) -> None:
+    """Whatever headers hold, `verify` raises ValueError and nothing else, so a receiver answers 401 and does not fall over."""
+    for given_time in (timestamp, "1777890667", "9" * 5000):
+        headers = {"webhook-id": message_id, "webhook-timestamp": given_time, "webhook-signature": f"{signature} v1,ü"}
+        with pytest.raises(ValueError, match=r"time|signature"):
+            verify(key_of(SECRET), headers, body, 1777890667.0)
+
+
+def test_a_message_without_an_id_is_refused() -> None:
+    """Repeats are known by their ids, so there is none without, however well it is signed."""
+    key = key_of(SECRET)
+    headers = {"webhook-timestamp": "1777890667", "webhook-signature": sign(key, "", 1777890667, b"{}")}
+    with pytest.raises(ValueError, match="without an id"):
+        verify(key, headers, b"{}", 1777890667.0)
+
+
 def test_an_old_request_is_refused() -> None:
     """A request that was recorded is of no use after five minutes, nor is one from the future."""
     key = key_of(SECRET)

@@ -1,16 +1,39 @@
-"""The connection to Elasticsearch: one place that turns settings into a client."""
+"""The connection to Elasticsearch: one place that turns settings into a client.
+
+The client's own time limit is per read, and it takes answers of any size: so its connections are those of `detector.exchange`,
+with one deadline for a request and a limit for the answer.
+"""
 
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from elastic_transport import TransportError
+from elastic_transport import NodeConfig, TransportError, Urllib3HttpNode
 from elasticsearch import ApiError, Elasticsearch
 
 from detector.config import ElasticsearchSection
 from detector.errors import ConfigError
+from detector.exchange import PlainConnection, TlsConnection
 from detector.siem.elastic.faults import explain
+
+LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; to 500 documents, each refused at length, comes less than 2 MB
+
+
+class _Plain(PlainConnection):
+    largest = LARGEST_ANSWER
+
+
+class _Tls(TlsConnection):
+    largest = LARGEST_ANSWER
+
+
+class _Node(Urllib3HttpNode):
+    """One server; its connections have a deadline, and its answers a largest size."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        self.pool.ConnectionCls = _Tls if config.scheme == "https" else _Plain
 
 
 def connect(section: ElasticsearchSection) -> Elasticsearch:
@@ -28,7 +51,12 @@ def connect(section: ElasticsearchSection) -> Elasticsearch:
     elif section.username is not None:
         settings["basic_auth"] = (section.username, section.secret() or "")
     return Elasticsearch(
-        list(section.hosts), max_retries=0, retry_on_timeout=False, request_timeout=section.timeout_seconds, **settings
+        list(section.hosts),
+        node_class=_Node,
+        max_retries=0,
+        retry_on_timeout=False,
+        request_timeout=section.timeout_seconds,
+        **settings,
     )
 
 

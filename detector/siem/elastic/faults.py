@@ -22,6 +22,7 @@ _RIGHTS = "create_doc, auto_configure and read on logs-detector.* and metrics-de
 _REFUSED = ("Connection refused", "Errno 111", "Errno 61")
 _UNKNOWN = ("Name or service not known", "nodename nor servname", "Failed to resolve", "getaddrinfo", "Name resolution")
 _HUNG_UP = ("RemoteDisconnected", "closed connection without", "BadStatusLine", "reset by peer", "Connection aborted")
+_LATE = "not done in time"
 _OTHER_NAME = ("Hostname mismatch", "IP address mismatch", "doesn't match")
 
 
@@ -123,6 +124,10 @@ def _about_tls(section: ElasticsearchSection, text: str) -> str:
 
 
 def _about_line(text: str) -> str:
+    if (large := re.search(r"the answer is (longer|compressed)[^'\")]*", text)) is not None:
+        return f": {large[0]}: is it Elasticsearch?"
+    if _LATE in text:
+        return " did not take the request in time"
     if any(words in text for words in _REFUSED):
         return ": nothing listens there: check host and port, and that the server runs"
     if any(words in text for words in _UNKNOWN):

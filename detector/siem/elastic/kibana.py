@@ -5,22 +5,27 @@ switched on stays as its users set it.
 """
 
 import base64
-import http.client
 import json
 import ssl
 import uuid
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from urllib3.exceptions import HTTPError
+
 from detector.config import ElasticsearchSection
 from detector.errors import ConfigError
+from detector.exchange import Exchanges, cause_of
+from detector.names import origin_of, printable
 from detector.siem.elastic.connection import trusting
 from detector.siem.elastic.faults import ElasticError
 from detector.siem.elastic.install import ASSETS, Step, says
 
 OBJECTS: Final = "dashboards.ndjson"
 RULE: Final = "rule.ndjson"
+LARGEST_ANSWER: Final = 16 * 1024 * 1024  # bytes; an import answers with every object
 
 _LOGIN = "[elasticsearch] username and password, or api_key"
 _RIGHTS = "the role needs all privileges of Saved Objects Management and of Security rules"
@@ -51,11 +56,9 @@ class Kibana:
     def __init__(self, url: str, section: ElasticsearchSection) -> None:
         """Describe it; raises `ConfigError` for what is no address."""
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        if not origin_of(url) or parts.query or parts.fragment:
             raise ConfigError("--kibana: write it as https://host:5601, without a login")
         self._url = url.rstrip("/")
-        self._host, self._port = parts.hostname, parts.port
-        self._path = parts.path.rstrip("/")
         self._context: ssl.SSLContext | None = trusting(section) if parts.scheme == "https" else None
         self._section = section
         self._headers = {"kbn-xsrf": "true", "Accept": "application/json"}
@@ -92,7 +95,7 @@ class Kibana:
         status, found = self._ask("GET", f"{place}?{urlencode({'rule_id': wanted['rule_id']})}")
         kept = {name: value for name, value in wanted.items() if name != "enabled"}
         what = f"detection rule {wanted['rule_id']}"
-        if status == http.HTTPStatus.NOT_FOUND:
+        if status == HTTPStatus.NOT_FOUND:
             if not dry_run:
                 self._json("POST", place, wanted)
             return Step(what, "new")
@@ -121,40 +124,35 @@ class Kibana:
         return answer
 
     def _must(self, status: int, answer: Mapping[str, Any]) -> None:
-        if status == http.HTTPStatus.UNAUTHORIZED:
+        if status == HTTPStatus.UNAUTHORIZED:
             raise ElasticError(f"{self._where} refuses the login (401): check {_LOGIN}", "login")
-        if status == http.HTTPStatus.FORBIDDEN:
+        if status == HTTPStatus.FORBIDDEN:
             said = _brief(answer.get("message"))
             raise ElasticError(f"{self._where} does not let us do this (403): {_RIGHTS}; it says: {said}", "permission")
-        if status >= http.HTTPStatus.BAD_REQUEST:
+        if status >= HTTPStatus.BAD_REQUEST:
             raise ElasticError(f"{self._where} answers {status}: {_brief(answer.get('message', answer))}", "setup")
 
     def _ask(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> tuple[int, dict[str, Any]]:
         headers = self._headers | ({} if content_type is None else {"Content-Type": content_type})
-        patience_s = self._section.timeout_seconds
-        connection = (
-            http.client.HTTPConnection(self._host, self._port, timeout=patience_s)
-            if self._context is None
-            else http.client.HTTPSConnection(self._host, self._port, timeout=patience_s, context=self._context)
-        )
+        exchanges = Exchanges(timeout_s=self._section.timeout_seconds, context=self._context, most=LARGEST_ANSWER, cut=False)
         try:
-            connection.request(method, self._path + path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        except ssl.SSLCertVerificationError as error:
-            raise ElasticError(
-                f"{self._where} has a certificate that is not trusted ({error.verify_message}): set [elasticsearch] ca_file",
-                "tls",
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise ElasticError(f"{self._where} cannot be reached: {error}", "unreachable") from error
+            answer = exchanges.ask(method, self._url + path, body, headers)
+        except (OSError, HTTPError) as error:
+            cause = cause_of(error)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise ElasticError(
+                    f"{self._where} has a certificate that is not trusted ({cause.verify_message}): set "
+                    "[elasticsearch] ca_file",
+                    "tls",
+                ) from error
+            raise ElasticError(f"{self._where} cannot be reached: {printable(str(cause), 300)}", "unreachable") from error
         finally:
-            connection.close()
+            exchanges.close()
         try:
-            content = json.loads(text or b"{}")
-        except ValueError:
+            content = json.loads(answer.body or b"{}")
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             raise ElasticError(f"{self._where}: what answers there is not Kibana: check host and port", "setup")
@@ -162,4 +160,4 @@ class Kibana:
 
 
 def _brief(content: Any) -> str:
-    return (content if isinstance(content, str) else json.dumps(content))[:300]
+    return printable(content if isinstance(content, str) else json.dumps(content), 300)
