@@ -5,8 +5,9 @@ in that order, most of a client's events would come long after later ones and be
 partition can still bring earlier ones: those that are behind hold the others back, those that are read to their end do not.
 One that is behind and brings nothing at all, since its broker is away, holds the others back for a while only.
 
-A backfill, or a shipper that is hours late, holds nobody back: where records come that are older than what has already come out
-by more than the lateness allowed, waiting would keep the new ones from detection and save none of the old ones.
+A backfill, or a shipper that is hours late, holds the others back for as short a while: where the records that come stay older
+than what has already come out by more than the lateness allowed, waiting would keep the new ones from detection and save none
+of the old ones. A partition that another worker gave away in the middle of a backlog is so old, too, but catches up in time.
 """
 
 import time
@@ -44,7 +45,7 @@ class Merger:
         self._lateness_ms = lateness_ms
         self._monotonic = monotonic
         self._reached = float("-inf")
-        self._old: set[TopicPartition] = set()  # partitions whose latest records are of no use
+        self._old: dict[TopicPartition, float] = {}  # partitions whose latest records are of no use, since when
         self._waiting: dict[TopicPartition, deque[Any]] = {}
         self._bytes: dict[TopicPartition, int] = {}
         self._latest: dict[TopicPartition, float] = {}
@@ -63,7 +64,7 @@ class Merger:
         for partition in [known for known in self._waiting if known not in assigned]:
             for figures in (self._waiting, self._bytes, self._latest, self._brought):
                 figures.pop(partition)
-            self._old.discard(partition)
+            self._old.pop(partition, None)
         now = self._monotonic()
         for partition in assigned:
             waiting = self._waiting.setdefault(partition, deque())
@@ -76,8 +77,10 @@ class Merger:
             self._bytes[partition] = self._bytes.get(partition, 0) + sum(map(_size, records))
             latest = max((record.timestamp for record in records), default=float("-inf"))
             self._latest[partition] = max(known, latest)
-            if records:
-                (self._old.add if latest < self._reached - self._lateness_ms else self._old.discard)(partition)
+            if records and latest < self._reached - self._lateness_ms:
+                self._old.setdefault(partition, now)
+            elif records:
+                self._old.pop(partition, None)
 
     def due(self, consumer: Consumer, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
         """Yield the records whose turn it is, by time, none later than `until`, and steer which partitions are fetched."""
@@ -91,7 +94,8 @@ class Merger:
             end = consumer.highwater(partition)
             behind = end is None or (consumer.position(partition, timeout_ms=0) or 0) < end
             silent = not waiting and now - self._brought[partition] > PATIENCE_S
-            if ((behind and not silent) or full) and partition not in self._old:
+            hopeless = now - self._old.get(partition, now) > PATIENCE_S
+            if ((behind and not silent) or full) and not hopeless:
                 bound = min(bound, self._latest[partition] if waiting else float("-inf"))
         while True:
             heads = [(waiting[0].timestamp, partition) for partition, waiting in self._waiting.items() if waiting]

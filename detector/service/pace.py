@@ -6,8 +6,9 @@ refuse as late. So each worker publishes, with the offset it commits for a parti
 there, and none writes records that are more than a slack later than the one furthest behind.
 
 A partition that is read to its end holds nobody back, and one whose worker does not get on is waited for only as long as it
-takes until the partition is somebody else's. Nor does a backfill hold anybody back: a partition whose next records are older
-than what has already been written by more than twice the slack, which is the lateness that detection allows.
+takes until the partition is somebody else's. Nor is a backfill waited for any longer: a partition whose next records stay older
+than what has already been written by more than twice the slack, which is the lateness that detection allows. One that was given
+away in the middle of a backlog is so old, too, but catches up in time.
 """
 
 import time
@@ -54,6 +55,7 @@ class Pace:
         self._monotonic = monotonic
         self._asked = float("-inf")
         self._seen: dict[TopicPartition, _Seen] = {}
+        self._old: dict[TopicPartition, float] = {}  # partitions whose next records are of no use, since when
         self._bound = NO_BOUND
         self._assigned: set[TopicPartition] = set()
 
@@ -92,7 +94,6 @@ class Pace:
         begins = self._consumer.beginning_offsets(places, timeout_ms=ASK_MS)
         slow: dict[TopicPartition, float] = {}
         unknown = []
-        doubtful: dict[TopicPartition, int] = {}
         for place in places:
             found = committed.get(place)
             at = begins[place] if found is None or found.offset < begins[place] else found.offset
@@ -106,18 +107,23 @@ class Pace:
                 moment = _moment(found)
                 if moment is None:
                     unknown.append(place)
-                elif moment < oldest:
-                    doubtful[place] = at
                 else:
                     slow[place] = moment
         if unknown:
             earliest = self._consumer.offsets_for_times(dict.fromkeys(unknown, 0), timeout_ms=ASK_MS)
-            first_of = {place: first.timestamp for place, first in earliest.items() if first is not None}
-            slow |= {place: moment for place, moment in first_of.items() if moment >= oldest}
-        if doubtful:  # a partition that had been quiet, whose next record is a new one, or a backfill
-            asked = dict.fromkeys(doubtful, int(oldest))
-            of_use = self._consumer.offsets_for_times(asked, timeout_ms=ASK_MS)
-            slow |= {place: new.timestamp for place, new in of_use.items() if new is not None and new.offset <= doubtful[place]}
+            slow |= {place: first.timestamp for place, first in earliest.items() if first is not None}
+        if doubtful := [place for place, moment in slow.items() if moment < oldest]:
+            # A partition that had been quiet brings new records next, a backfill does not.
+            of_use = self._consumer.offsets_for_times(dict.fromkeys(doubtful, int(oldest)), timeout_ms=ASK_MS)
+            fresh = {
+                place: new.timestamp
+                for place, new in of_use.items()
+                if new is not None and new.offset <= self._seen[place].offset
+            }
+            slow |= fresh
+            doubtful = [place for place in doubtful if place not in fresh]
+        self._old = {place: self._old.get(place, now) for place in doubtful}
+        slow = {place: moment for place, moment in slow.items() if now - self._old.get(place, now) < self._patience_s}
         return min(slow.values(), default=NO_BOUND) + self._slack_ms
 
 

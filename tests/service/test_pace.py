@@ -145,11 +145,13 @@ def test_a_backfill_bounds_nobody() -> None:
     group = Group(offset=10, moment=5000.0, end=100_000, ours_ms=5000.0 + 2 * SLACK_MS)
     assert group.bound() == 5000 + SLACK_MS, "not too late yet"
     group.ours_ms = 5001.0 + 2 * SLACK_MS
+    assert group.bound() == 5000 + SLACK_MS, "it may have been given away, and catch up"
+    group.offset, group.now_s = 11, group.now_s + PATIENCE_S
     assert group.bound() == NO_BOUND
     group.next_ms = {90_000: 9000}
     assert group.bound() == NO_BOUND, "what is of use comes long after"
-    fresh = Group(end=100, first_ms=1234, ours_ms=1_000_000.0)
-    assert fresh.bound() == NO_BOUND, "nothing committed yet, and all of it old"
+    group.offset, group.moment = 12, 5002.0
+    assert group.bound() == 5002 + SLACK_MS, "it has caught up"
 
 
 def test_a_partition_that_was_quiet_bounds_by_its_next_record() -> None:
