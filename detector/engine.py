@@ -28,6 +28,7 @@ from detector.models.drift import Drift, DriftMonitor, assess
 from detector.models.novelty import Looks, Norms, Novelty
 from detector.models.reference import LEAST_ROWS, Reference, fit_reference
 from detector.policy import Bars, Terms, bars_for
+from detector.saved import arrays_from, check_batch, check_reference, check_trees, check_waiting
 from detector.state import SNAPSHOT_VERSION
 
 SHARD_KEY = ""  # the client part of the key under which a model's own state is saved; no client has an empty id
@@ -271,22 +272,22 @@ class Shard:
                     "start without saved state"
                 )
             if "waiting" in own:
-                waiting = [_unpack_batch(model, packed) for packed in own["waiting"]]
+                waiting = check_waiting([check_batch(_unpack_batch(model, packed)) for packed in own["waiting"]])
                 self._waiting[model] = waiting
                 self._awaited[model] = {
                     key for batch in waiting for key in zip(batch.client, batch.event_id, batch.time.tolist(), strict=True)
                 }
                 continue
             if "reference" in own:
-                self._learned[model] = reference.from_arrays(_unpack_arrays(own["reference"]))
+                self._learned[model] = check_reference(reference.from_arrays(arrays_from(own["reference"])))
             elif model not in self._baselines:
                 raise SnapshotError(f"the saved state of model {model!r} needs the baseline it was made under")
             cohort = self._cohort(model)
             # Norms that were taught since bring trees of their own, which know what was taught.
             if model not in self._baselines or own.get("norms", key := self._baselines[model].key()) == key:
-                cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
+                cohort.novelty.trees.restore(check_trees(arrays_from(own["trees"])))
             if "drift" in own and (monitor := self._monitors[model]).key == own["drift"][0]:
-                monitor.restore(_unpack_arrays(own["drift"][1]))
+                monitor.restore(arrays_from(own["drift"][1]))
             cohort.progress = (int(own["progress"][0]), int(own["progress"][1]))
         clients: dict[str, list[bytes]] = {}
         for (model, client), data in saved.items():
@@ -330,12 +331,6 @@ def _pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     return {name: [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()] for name, array in arrays.items()}
 
 
-def _unpack_arrays(packed: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    return {
-        name: np.frombuffer(content, np.dtype(kind)).reshape(shape).copy() for name, (kind, shape, content) in packed.items()
-    }
-
-
 _COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight")
 
 
@@ -350,7 +345,7 @@ def _pack_batch(batch: Batch) -> dict[str, Any]:
 
 
 def _unpack_batch(model: str, packed: Mapping[str, Any]) -> Batch:
-    arrays = _unpack_arrays(packed["arrays"])
+    arrays = arrays_from(packed["arrays"])
     return Batch(
         model=model,
         client=packed["client"],

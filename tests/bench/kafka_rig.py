@@ -30,8 +30,9 @@ from detector.partition import partition_of
 from detector.service import topics as topics_of
 from detector.service.connection import Connection
 from detector.service.outbox import MOST_IN_FLIGHT, settle
-from detector.service.parts import records_of
+from detector.service.parts import records_of, sealed
 from detector.service.produce import Flow, Produced
+from detector.service.seal import Seal
 from detector.service.topics import Topics
 from detector.state import ClientSnapshot, dump
 from tests.bench.subjects import MODEL, Saved
@@ -89,11 +90,13 @@ class Rig:
         latest = {donor.client: np.frombuffer(donor.ids, np.uint64).reshape(-1, 2)[:, 1].max(keepdims=True) for donor in own}
         rng = np.random.default_rng(0)
         producer = self.connection.producer(linger_ms=5)
+        seal = Seal(self.config.engine_settings().seed)
         pending: list[Any] = []
         total = waiting = 0
 
         def send(number: int, name: str, value: bytes) -> int:
-            for key, part, headers in records_of((MODEL, name), value):
+            for record in records_of((MODEL, name), value):
+                key, part, headers = sealed(record, seal, number)
                 pending.append(producer.send(self.topics.state, key=key, value=part, headers=headers, partition=number))
             return len(value)
 
