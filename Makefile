@@ -64,6 +64,10 @@ test: $(READY) ## Run the tests, real servers included
 test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log comes in
 	@$(RUN)/python -m pytest -m faults
 
+.PHONY: fuzz
+fuzz: $(READY) ## Put 100,000 mutated records into the topics of a real broker (some minutes)
+	@DETECTOR_FUZZ_RECORDS=100000 $(RUN)/python -m pytest -s tests/service/test_fuzz.py
+
 .PHONY: test-fast
 test-fast: $(READY) ## Run the tests that take no more than a moment
 	@$(RUN)/python -m pytest -m "not slow and not broker"

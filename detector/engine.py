@@ -32,6 +32,7 @@ from detector.models.novelty import Looks, Norms, Novelty
 from detector.models.reference import LEAST_ROWS, Reference, fit_reference
 from detector.parking import InMemory, Parked
 from detector.policy import Bars, Terms, bars_for
+from detector.saved import arrays_from, check_batch, check_reference, check_trees
 from detector.state import SNAPSHOT_VERSION
 
 SHARD_KEY = ""  # the client part of the key under which a model's own state is saved; no client has an empty id
@@ -351,6 +352,9 @@ class Shard:
         for (key, client), data in saved.items():
             if client == SHARD_KEY:
                 self._restore_cohort(key, _unpack(data))
+        for unknown in self._unknown.values():  # what is lost is learned anew
+            unknown.variants = {dimension: key for dimension, key in unknown.variants.items() if key in self._cohorts}
+            unknown.settled = {version: length for version, length in unknown.settled.items() if length in unknown.variants}
         clients: dict[str, list[bytes]] = {}
         for (key, client), data in saved.items():
             if client not in {SHARD_KEY, VERSIONS_KEY} and data:
@@ -365,15 +369,15 @@ class Shard:
         if "reference" in own:
             model = own["model"]
             _refuse_baseline(model, self._baselines)
-            self._learned[key] = reference.from_arrays(_unpack_arrays(own["reference"]))
+            self._learned[key] = check_reference(reference.from_arrays(arrays_from(own["reference"])))
         elif key not in self._baselines:
             raise SnapshotError(f"the saved state of model {key!r} needs the baseline it was made under")
         cohort = self._cohort(model, key)
         # Norms that were taught since bring trees of their own, which know what was taught.
         if key not in self._baselines or own.get("norms", now := self._baselines[key].key()) == now:
-            cohort.novelty.trees.restore(_unpack_arrays(own["trees"]))
+            cohort.novelty.trees.restore(check_trees(arrays_from(own["trees"])))
         if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
-            monitor.restore(_unpack_arrays(own["drift"][1]))
+            monitor.restore(arrays_from(own["drift"][1]))
         since_lesson, parked_until, population = own["progress"]
         cohort.progress = Progress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
 
@@ -438,7 +442,7 @@ def _unpack_unknown(model: str, packed: Mapping[str, Any]) -> Unknown:
         waiting = unknown.waiting[version] = Waiting(
             votes={dimension: Counter(voters) for dimension, voters in votes}, events=events, refused=refused, first_ms=first_ms
         )
-        waiting.remember([_unpack_batch(model, batch) for batch in batches])
+        waiting.remember([check_batch(_unpack_batch(model, batch)) for batch in batches])
     return unknown
 
 
@@ -460,12 +464,6 @@ def _pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     return {name: [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()] for name, array in arrays.items()}
 
 
-def _unpack_arrays(packed: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    return {
-        name: np.frombuffer(content, np.dtype(kind)).reshape(shape).copy() for name, (kind, shape, content) in packed.items()
-    }
-
-
 _COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight", "refused", "digest")
 
 
@@ -480,7 +478,7 @@ def _pack_batch(batch: Batch) -> dict[str, Any]:
 
 
 def _unpack_batch(model: str, packed: Mapping[str, Any]) -> Batch:
-    arrays = _unpack_arrays(packed["arrays"])
+    arrays = arrays_from(packed["arrays"])
     return Batch(
         model=model,
         client=packed["client"],

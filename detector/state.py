@@ -9,12 +9,14 @@ holds no code and no pickle, and it travels through Kafka.
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from detector.bounds import check_rows
+from detector.contracts.limits import ID_CHARACTERS
 from detector.errors import SnapshotError
 from detector.evidence import accumulate, cooccur, select
 from detector.evidence.accumulate import CHANNELS, Evidence
@@ -31,6 +33,7 @@ from detector.features.outputs import Outputs
 from detector.features.rate import Rate
 
 SNAPSHOT_VERSION = 2  # 2: keyed by the secret seed; ids with their content; what could not be used
+ID_BYTES = 24  # of an id that is remembered: its key, its event time and its content
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
 PLACES = (*CHANNELS, "novelty", *QUESTIONS)  # kinds of evidence in the order of `Standing.reached`
 
@@ -185,7 +188,8 @@ class Columns:
     def unpack(self, slots: npt.NDArray[np.integer], rows: Sequence[bytes]) -> None:
         """Write bytes of `pack` into the rows at `slots`, which must differ.
 
-        Raises `SnapshotError` when their number does not fit this layout; some rows may have been written then.
+        Raises `SnapshotError` when their number does not fit this layout or a number in them is out of range; some rows may
+        have been written then.
         """
         counts = np.array([int.from_bytes(row[:2], "little") for row in rows], np.int64)
         if len(counts) and int(counts.max()) > self._most_anchors:
@@ -196,6 +200,7 @@ class Columns:
                 longer = all(len(row) >= layout.itemsize for row in some)
                 raise SnapshotError("the snapshot is longer than its layout" if longer else "the snapshot is cut off")
             packed = np.frombuffer(b"".join(some), layout)
+            check_rows(packed, held, self._most_anchors)
             for name, array in self._named():
                 array[_part(name, slots[places], slice(0, held))] = packed[name]
                 if _anchor_axis(name) is not None and held < self._most_anchors:
@@ -214,6 +219,9 @@ def _part(name: str, slots: npt.NDArray[np.integer], anchors: slice) -> tuple[An
     return (slots,) if axis is None else (slots, *(slice(None),) * axis, anchors)
 
 
+EventId: TypeAlias = Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS)]
+
+
 class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     """One client as it travels: see `dump` and `load`."""
 
@@ -225,7 +233,7 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     row: bytes
     ids: bytes  # three times 64 bits: key, event time and content of each id that a repeat could still bring
     check: int  # CRC-32 of the row: a damaged one would index beyond its arrays
-    examples: dict[str, list[str]]  # channel -> ids of the latest queries that looked constructed
+    examples: dict[str, list[EventId]]  # channel -> ids of the latest queries that looked constructed
 
 
 _decoder = msgspec.msgpack.Decoder(ClientSnapshot)
@@ -243,13 +251,15 @@ def load(data: bytes, layout: str, reference: str) -> ClientSnapshot:
     """
     try:
         snapshot = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _refuse_version(data)
         raise SnapshotError(f"the snapshot is damaged: {error}") from error
     if snapshot.version != SNAPSHOT_VERSION:
         _refuse_version(data)
     if zlib.crc32(snapshot.row) != snapshot.check:
         raise SnapshotError(f"the snapshot of client {snapshot.client!r} is damaged: its check sum does not fit")
+    if len(snapshot.ids) % ID_BYTES:
+        raise SnapshotError(f"the snapshot of client {snapshot.client!r} is damaged: its ids are cut off")
     if snapshot.reference != reference:
         raise SnapshotError(
             f"the snapshot of client {snapshot.client!r} was written under another baseline "
@@ -264,7 +274,7 @@ def _refuse_version(data: bytes) -> None:
     """Raise `SnapshotError` unless this is a snapshot of our version, however damaged."""
     try:
         version = msgspec.msgpack.decode(data, type=list)[0]
-    except (msgspec.MsgspecError, IndexError, TypeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError, TypeError) as error:
         raise SnapshotError(f"not a client snapshot: {error}") from error
     if version != SNAPSHOT_VERSION:
         raise SnapshotError(

@@ -13,7 +13,12 @@ import pytest
 from detector import kernels
 from detector.kernels import cache_folder, kernel
 
-WITH_BOUNDS = ("tests/test_engine_inputs.py", "tests/test_engine_repeats.py", "tests/features/test_checksums.py")
+WITH_BOUNDS = (
+    "tests/test_engine_inputs.py",
+    "tests/test_engine_repeats.py",
+    "tests/features/test_checksums.py",
+    "tests/test_forged_state.py",
+)
 
 BEYOND = """
 import numpy as np

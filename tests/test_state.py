@@ -9,21 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.bounds import RANGES
 from detector.errors import SnapshotError
 from detector.features.anchors import ANCHORS
+from detector.features.coverage import LABELS
 from detector.state import PER_ANCHOR, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
 
 def filled(capacity: int, seed: int, held: int) -> Columns:
-    """Return columns with noise in every byte, except that anchors beyond `held` are empty, as they are in life."""
+    """Return columns with noise wherever noise can be, except that anchors beyond `held` are empty, as they are in life."""
     columns = Columns(capacity, summed=True)
     rng = np.random.default_rng(seed)
     for name, array in columns._named():
         array[...] = np.frombuffer(rng.bytes(array.nbytes), array.dtype).reshape(array.shape)
+        if name in RANGES:
+            low, high = RANGES[name]
+            array[...] = np.maximum(rng.random(array.shape) * min(high, 1e9), low).astype(array.dtype)
         family, _, column = name.partition(".")
         if family in {"Memory", "Checksums"} and column in PER_ANCHOR:
             array[(slice(None),) * (1 + PER_ANCHOR[column]) + (slice(held, None),)] = 0
     columns.memory.held[:] = held
+    columns.memory.stored[:] = held
+    columns.memory.newest[:] = rng.integers(max(held, 1), size=capacity)
+    columns.memory.order[:, :held] %= np.uint32(max(held, 1))
     return columns
 
 
@@ -86,6 +94,61 @@ def test_bytes_that_are_no_row_are_refused(row: bytes) -> None:
         Columns(1).unpack(np.array([0]), [row])
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("Memory.newest", 7),
+        ("Memory.newest", 65_535),
+        ("Memory.mark", 4),
+        ("Memory.depth", 251),
+        ("Coverage.label_places", LABELS),
+        ("Evidence.score", np.nan),
+        ("Evidence.score", -1.0),
+        ("Evidence.peak", np.inf),
+        ("Standing.novelty", np.nan),
+        ("Standing.held", 5),
+        ("Standing.reached", 255),
+        ("Admission.first_ms", -1),
+        ("Admission.latest_ms", 2**62),
+        ("Standing.held_until_ms", -1),
+    ],
+)
+def test_what_no_kernel_writes_is_refused(column: str, value: float) -> None:
+    """An index beyond its array, a level that there is not, a time that cannot be written, a score that compares with none."""
+    columns = filled(2, 1, 7)
+    dict(columns._named())[column][1] = value
+    with pytest.raises(SnapshotError, match=f"not one of ours: {column}"):
+        Columns(2, summed=True).unpack(np.array([0, 1]), packed(columns, 0, 1))
+
+
+@pytest.mark.parametrize("told", [0, 6, 8, 65_535])
+def test_a_number_of_anchors_that_differs_from_the_layout_is_refused(told: int) -> None:
+    """The number is there twice: in front, where the layout follows from it, and among the columns."""
+    columns = filled(1, 1, 7)
+    (row,) = packed(columns, 0)
+    changed = np.frombuffer(bytearray(row), columns._packed(7))
+    changed["Memory.held"] = told
+    with pytest.raises(SnapshotError, match=r"Memory\.held"):
+        Columns(1, summed=True).unpack(np.array([0]), [changed.tobytes()])
+
+
+@pytest.mark.parametrize("stored", [0, 6, 8, 2**32 - 1])
+def test_queries_that_are_not_held_are_refused(stored: int) -> None:
+    """Until the memory is full, as many queries are held as were stored: a count that differs would meet the other later."""
+    columns = filled(1, 1, 7)
+    columns.memory.stored[0] = stored
+    with pytest.raises(SnapshotError, match=r"Memory\.order"):
+        Columns(1, summed=True).unpack(np.array([0]), packed(columns, 0))
+
+
+def test_an_order_beyond_the_queries_is_refused() -> None:
+    """While all queries of a client are held, their order leads to their place in an array."""
+    columns = filled(1, 1, 7)
+    columns.memory.order[0, 3] = 7
+    with pytest.raises(SnapshotError, match=r"Memory\.order"):
+        Columns(1, summed=True).unpack(np.array([0]), packed(columns, 0))
+
+
 def test_growing_keeps_rows_and_clearing_forgets_them() -> None:
     """Rows keep their places; a cleared row is all zero, its neighbours are as they were."""
     columns, before = filled(4, 3, 9), filled(4, 3, 9)
@@ -117,6 +180,13 @@ def test_snapshots_carry_no_code() -> None:
     plain = [SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"", zlib.crc32(b"row"), {"offset": ["e1"]}]
     assert msgspec.msgpack.decode(data) == plain
     assert load(data, layout="layout", reference="reference") == snapshot
+
+
+def test_ids_that_are_cut_off_are_refused() -> None:
+    """An id is remembered by its key and its time, and neither counts without the other."""
+    whole = ClientSnapshot(SNAPSHOT_VERSION, "layout", "reference", "m", "c", b"row", b"x" * 24, zlib.crc32(b"row"), {})
+    with pytest.raises(SnapshotError, match="ids are cut off"):
+        load(dump(whole), layout="layout", reference="reference")
 
 
 def test_a_damaged_row_is_refused() -> None:

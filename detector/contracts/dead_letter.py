@@ -20,8 +20,9 @@ Reason = Literal[
     "dimension",  # the vector is not as long as the model's
     "future",  # further ahead of the clock than the configured skew
     "late",  # older than what the stream may still hold
-    "oversized",  # longer than the limit for one record
+    "oversized",  # longer than the limit for one record, or than Kafka takes
     "truncated",  # the source itself cut the record or ended within it
+    "failed",  # the record is valid, and processing it failed: a fault of this program
 ]
 
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)

@@ -1,7 +1,14 @@
-"""Lengths that bound every text of a record, in characters."""
+"""How long a text may be, in characters: the same for every reader of events, so that an event passes all of them or none."""
 
 from typing import Final
 
+__all__ = ["ID_CHARACTERS", "TEXT_CHARACTERS", "USER_AGENT_CHARACTERS"]
+
 ID_CHARACTERS: Final = 256
+"""An id of an event, a client or a model; at least 1."""
+
 TEXT_CHARACTERS: Final = 256
+"""Any other text that describes a client or a model."""
+
 USER_AGENT_CHARACTERS: Final = 1024
+"""Browsers send up to some hundred; proxies and servers cut at 4,096 or more."""

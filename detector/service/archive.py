@@ -16,11 +16,22 @@ import structlog
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from detector.errors import ServiceError, SnapshotError
+from detector.errors import FatalError, ServiceError, SnapshotError
 from detector.service.connection import Connection
-from detector.service.outbox import MOST_IN_FLIGHT, settle
-from detector.service.parts import Key, Reading, State, StateRecord, mark_record, records_of
-from detector.service.topics import Topics
+from detector.service.outbox import MOST_IN_FLIGHT, is_too_large, settle
+from detector.service.parts import (
+    LEAST_PART_BYTES,
+    PART_BYTES,
+    Key,
+    Reading,
+    State,
+    StateRecord,
+    mark_record,
+    records_of,
+    sealed,
+)
+from detector.service.seal import Seal
+from detector.service.topics import LARGEST_RECORD, Topics
 from detector.service.transaction import COMMIT_PATIENCE_S, TRANSACTION_MS, commit, release, transactional
 
 QUICK_S = 2.0  # a commit that is only slow is through by then
@@ -42,7 +53,8 @@ class Checkpoint:
 class Archive:
     """Writes and reads the state of partitions; made for one process, which hears a `beat` while it waits for what it reads.
 
-    `partitions` is over how many clients are dealt, `deployment` under which settings.
+    `partitions` is over how many clients are dealt, `deployment` under which settings; what is written bears the `seal`, and
+    what does not bear it is not read.
     """
 
     def __init__(
@@ -51,10 +63,12 @@ class Archive:
         topics: Topics,
         group: str,
         partitions: int,
+        seal: Seal,
         beat: Callable[[], None],
         deployment: str = "",
     ) -> None:
         self._connection = connection
+        self._seal = seal
         self._topic = topics.state
         self._partitions = partitions
         self._deployment = deployment
@@ -64,6 +78,7 @@ class Archive:
         self._producer: KafkaProducer | None = None
         self._closed = False
         self._parts: dict[int, dict[Key, int]] = {}
+        self._part_bytes = PART_BYTES
 
     def save(self, checkpoints: Mapping[TopicPartition, Checkpoint], member: Any, beat: Callable[[], None]) -> None:
         """Commit the checkpoints of partitions, as a member of the group, in one transaction; `beat` ends it by raising.
@@ -77,11 +92,26 @@ class Archive:
             for partition, checkpoint in checkpoints.items():
                 self._send(producer, partition.partition, checkpoint, beat)
             commit(producer, {partition: point.offset for partition, point in checkpoints.items()}, member, beat)
-        except (KafkaError, ServiceError):
+        except (KafkaError, ServiceError) as error:
             self._drop()
             if not self._closed:
                 self._open(beat)  # which ends the transaction that is open
+            if is_too_large(error):
+                raise self._cut_smaller() from error
             raise
+
+    def _cut_smaller(self) -> ServiceError:
+        """Write smaller parts from now on, since the topic does not take the present ones; return what to raise meanwhile."""
+        if self._part_bytes <= LEAST_PART_BYTES:
+            return FatalError(
+                f"topic {self._topic!r} does not take records of {self._part_bytes} bytes: set its max.message.bytes to "
+                f"{LARGEST_RECORD}, as `detector topics create` does"
+            )
+        self._part_bytes //= 4
+        return ServiceError(
+            f"topic {self._topic!r} does not take records of {4 * self._part_bytes} bytes, going on with parts of "
+            f"{self._part_bytes}: its max.message.bytes should be {LARGEST_RECORD}"
+        )
 
     def _open(self, beat: Callable[[], None]) -> KafkaProducer:
         producer = self._producer = transactional(self._connection, self._id, beat)
@@ -92,7 +122,8 @@ class Archive:
 
     def _send(self, producer: KafkaProducer, number: int, checkpoint: Checkpoint, beat: Callable[[], None]) -> None:
         pending, size = [], 0
-        for key, value, headers in self._records(number, checkpoint):
+        for record in self._records(number, checkpoint):
+            key, value, headers = sealed(record, self._seal, number)
             beat()
             pending.append(producer.send(self._topic, key=key, value=value, headers=headers, partition=number))
             size += len(value or b"")
@@ -105,7 +136,7 @@ class Archive:
         parts = self._parts.setdefault(number, {})
         yield mark_record(checkpoint.offset, self._partitions, self._deployment)
         for key, value in checkpoint.snapshot.items():
-            records = records_of(key, value, before=parts.pop(key, 1))
+            records = records_of(key, value, before=parts.pop(key, 1), part_bytes=self._part_bytes)
             if (count := sum(record.value is not None for record in records)) > 1:
                 parts[key] = count
             yield from records
@@ -121,7 +152,7 @@ class Archive:
         """
         partition = TopicPartition(self._topic, number)
         reader = self._connection.reader(max_poll_records=5000, fetch_max_wait_ms=50)
-        reading = Reading()
+        reading = Reading(self._seal, number)
         count = 0
         try:
             reader.assign([partition])
@@ -136,7 +167,7 @@ class Archive:
                 self._beat()
                 end = reader.highwater(partition) if end is None else end
                 for record in records:
-                    reading.take(record.key, record.value, record.headers)
+                    reading.take(record.key, record.value, record.headers, record.offset)
                 count += len(records)
                 now = time.monotonic()
                 if now - told > TELL_S:

@@ -165,6 +165,13 @@ class Carrier:
             except NoDocumentError as error:
                 self._refuse(entry, error.reason, str(error)[:500])
                 continue
+            except MemoryError:
+                raise
+            except Exception as error:
+                # One record must not hold up all that come after it.
+                log.exception("a record cannot be made a document", sink=SINK, topic=entry.place.topic, offset=entry.offset)
+                self._refuse(entry, "failed", f"cannot be made a document: {error!r}"[:500])
+                continue
             owners += [entry] * len(made)
             found += made
         return owners, found

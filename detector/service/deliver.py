@@ -201,7 +201,15 @@ class DeliveryThread(threading.Thread):
         except ValueError as error:
             self._refuse(entry, f"not a document of this service: {error}")
             return entry
-        return replace(entry, message=self._receiver.written(document))
+        try:
+            return replace(entry, message=self._receiver.written(document))
+        except (KafkaError, ServiceError, MemoryError):
+            raise
+        except Exception as error:
+            # One document must not hold up all that come after it.
+            log.exception("a document cannot be written for this receiver", delivery=self.receiver, offset=record.offset)
+            self._refuse(entry, f"cannot be written for delivery {self.receiver}: {error!r}")
+            return entry
 
     def _refuse(self, entry: Entry, detail: str) -> None:
         if self._outbox is None:

@@ -9,11 +9,14 @@ A worker that has lost its partitions without noticing (a zombie) cannot commit:
 group, and the broker refuses it. It then forgets everything and starts from what was committed.
 
 While more is on its way to the broker than it takes, the partitions are paused; polling goes on, and with it the membership.
+
+A record that makes the processing fail is found and left out; see `culprits`.
 """
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +29,7 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.engine import Shard
 from detector.errors import FatalError, ServiceError
+from detector.findings import Outputs
 from detector.ingest.batch import Batch, usable
 from detector.models.baseline import Baseline
 from detector.parking import SpillFile
@@ -34,13 +38,17 @@ from detector.secret import settings_of
 from detector.service.archive import Archive
 from detector.service.checkpoints import Checkpoints
 from detector.service.connection import Connection
+from detector.service.culprits import Culprits
 from detector.service.deployment import Deployment
 from detector.service.fit import Fit
 from detector.service.learning import Learning
 from detector.service.membership import Hand, Membership
 from detector.service.metrics import Metrics, records_waiting
 from detector.service.outbox import Origin, Outbox
+from detector.service.parts import State
 from detector.service.refusals import Refusals, Refused
+from detector.service.results import Result, results
+from detector.service.seal import Seal
 from detector.service.takeover import Owned, Takeover
 from detector.service.topics import Topics, grown
 from detector.service.wire import decode
@@ -50,6 +58,20 @@ LINGER_MS = 0  # results leave at once
 CLOSE_MS = 3000
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What came of records before anything is sent: the events, what was refused, and what was found.
+
+    `unreadable` records were refused before the engine saw them, `refused` ones by it.
+    """
+
+    batches: Sequence[Batch]
+    unreadable: Sequence[Refused]
+    refused: Sequence[Refused]
+    outputs: Outputs
+    results: Sequence[Result]
 
 
 class DetectStage:
@@ -87,7 +109,8 @@ class DetectStage:
         self._partitions = partitions
         self._stop = stop or threading.Event()
         deployment = Deployment.of(config, baseline)
-        archive = Archive(connection, topics, config.kafka.group_id, partitions, self._metrics.beat, str(deployment))
+        seal = Seal(self._settings.secret)
+        archive = Archive(connection, topics, config.kafka.group_id, partitions, seal, self._metrics.beat, str(deployment))
         self._owned: dict[TopicPartition, Owned] = {}
         self._fresh: set[TopicPartition] = set()
         self._lock = threading.RLock()
@@ -111,11 +134,13 @@ class DetectStage:
             self._metrics.beat,
             self._stop.is_set,
             deployment,
+            self._strangers,
         )
         names = list(config.kafka.input_topics) if self._keyed else [topics.queries]
         self._consumer.subscribe(names, listener=Hand(self))
         self._membership = Membership(self._consumer, static=member is not None)
         self._held_up = False
+        self._culprits = Culprits()
         self._misfit: TopicPartition | None = None
         self.processed = 0
 
@@ -225,9 +250,30 @@ class DetectStage:
             self.learning.look([owned.shard for owned in self._owned.values()])
 
     def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
+        """Process records, up to one that makes it fail: then the partition is restored first."""
+        self._metrics.consumed(partition.topic, len(records))
+        for stretch in self._culprits.stretches(partition, records):
+            if stretch.culprit is not None:
+                self._refuse(partition, stretch.records, [Refused(stretch.records[0].offset, "failed", stretch.culprit)])
+            else:
+                if stretch.tried:  # where it fails, nothing else has to be done again
+                    self.checkpoint()
+                    self._polled = time.monotonic()  # the group has just taken our commit
+                try:
+                    understood = self._understood(partition, owned.shard, stretch.records)
+                except (ServiceError, KafkaError, MemoryError):
+                    raise
+                except Exception as error:  # noqa: BLE001  # whatever a record leads to, the stream goes on
+                    self._suspect(partition, stretch.records, error)
+                    return
+                self._send(partition, stretch.records, understood)
+                self._culprits.passed(partition, stretch.records)
+            owned.position = stretch.records[-1].offset + 1
+
+    def _understood(self, partition: TopicPartition, shard: Shard, records: Sequence[Any]) -> Understood:
+        """Process records and render what was found; whatever this raises, nothing has been sent."""
         values = [record.value or b"" for record in records]
         offsets = [record.offset for record in records]
-        by_offset = dict(zip(offsets, records, strict=True))
         batches: list[Batch]
         if self._keyed:
             batches, rejections = self._assembler.assemble(values, partition.topic, first_line=1, first_sequence=0)
@@ -237,23 +283,68 @@ class DetectStage:
         else:
             batches, unreadable = decode(values, offsets)
             refused = [Refused(offsets[entry.place], "schema", entry.detail) for entry in unreadable]
-        self._metrics.consumed(partition.topic, len(records))
         started = time.perf_counter()
-        outputs = owned.shard.process(*batches)
+        outputs = shard.process(*batches)
         self._metrics.scored(time.perf_counter() - started)
+        among = [Refused.of(refusal) for refusal in outputs.refusals]
+        return Understood(batches, refused, among, outputs, results(outputs, self._stamp, self._topics))
+
+    def _send(self, partition: TopicPartition, records: Sequence[Any], understood: Understood) -> None:
         if time.monotonic() - self._polled > self._session_s:
             # Stopped for so long, the partitions are somebody else's by now, whose decisions ours must not follow.
             raise ServiceError(f"this process stood still for more than {self._session_s:g} seconds")
-        among = [Refused.of(refusal) for refusal in outputs.refusals]
-        self.refusals.note(usable(batches), refused, among, lambda _: partition)
-        refused += among
+        good = usable(understood.batches)
+        self.refusals.note(good, understood.unreadable, understood.refused, lambda _: partition)
+        self._refuse(partition, records, [*understood.unreadable, *understood.refused])
+        self._outbox.publish(understood.results)
+        self._metrics.published(understood.outputs, self._clock.now_ms())
+
+    def _refuse(self, partition: TopicPartition, records: Sequence[Any], refused: Sequence[Refused]) -> None:
+        """Send a dead letter for each record that was refused."""
+        by_offset = {record.offset: record for record in records}
         for offset, reason, detail, *_ in sorted(refused, key=itemgetter(0)):
             record = by_offset.get(offset)
             value, key = (None, None) if record is None else (record.value, record.key)
             self._outbox.dead_letter(reason, detail, value, Origin(partition.topic, partition.partition, offset), key)
-        self._outbox.publish(outputs, self._stamp)
-        self._metrics.published(outputs, self._clock.now_ms())
-        owned.position = offsets[-1] + 1
+
+    def _suspect(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> None:
+        """Go back to the last commit of a partition, and nearer to the record that made its processing fail.
+
+        Raises `FatalError` when too many records fail, and as `checkpoint` does.
+        """
+        culprit = self._culprits.failed(partition, records, error)
+        log.error(
+            "processing failed, looking for the record" if culprit is None else "processing a record failed: it is left out",
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=records[0].offset,
+            records=len(records),
+            exc_info=error if culprit is not None else None,
+            cause=repr(error)[:200],
+        )
+        self._metrics.set_back("detect")
+        self._fresh.add(partition)
+        del self._owned[partition]
+        self.checkpoint()  # of the others, and so that no commit is under way when this one is restored
+
+    def _strangers(self, partition: int, state: State) -> None:
+        """Report records of the state topic that are not ours."""
+        log.error(
+            "records in the state topic were written by somebody else, and are left out: nobody but the service should have "
+            "write access to it",
+            topic=self._topics.state,
+            partition=partition,
+            records=state.strangers,
+            first=state.strange[0].whose[:200],
+            offset=state.strange[0].offset,
+            models_lost=list(state.lost)[:5],
+        )
+        self._metrics.unsealed(state.strangers)
+        with self._lock:
+            for record in state.strange:
+                detail = f"a record of {record.whose} without the seal of this service"[:200]
+                origin = Origin(self._topics.state, partition, record.offset)
+                self._outbox.dead_letter("schema", detail, record.value, origin, record.key)
 
     def checkpoint(self) -> None:
         """Commit all that was done, and wait for it.
@@ -283,6 +374,7 @@ class DetectStage:
             self._fresh.discard(partition)
             try:
                 self._consumer.seek(partition, owned.position)
+                self._culprits.restored(partition, owned.position)
             except (IllegalStateError, KeyError, ValueError):  # it was taken away meanwhile
                 return
             self._owned[partition] = owned

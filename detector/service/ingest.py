@@ -32,7 +32,7 @@ from detector.service.connection import Connection
 from detector.service.membership import Membership
 from detector.service.merge import Merger
 from detector.service.metrics import Metrics, records_waiting
-from detector.service.outbox import Origin, Outbox
+from detector.service.outbox import Origin, Outbox, Source
 from detector.service.pace import Pace, reached
 from detector.service.refusals import Refusals, Refused
 from detector.service.topics import Topics
@@ -206,7 +206,9 @@ class IngestStage:
                 ordered[place] = (client, value)
         for place in sorted(ordered):
             client, value = ordered[place]
-            self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client))
+            partition, record = due[place]
+            source = Source(Origin(partition.topic, partition.partition, record.offset), record.key, record.value)
+            self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
         for topic, records in Counter(partition.topic for partition, _ in due).items():
             self._metrics.consumed(topic, records)
         for rejection in rejections:

@@ -58,6 +58,17 @@ class Metrics:
         self._invalid = Counter(
             "detector_events_invalid_total", "Records sent to the dead letters, by reason", ["reason"], registry=own
         )
+        self._too_large = Counter(
+            "detector_results_too_large_total",
+            "Records that Kafka called too large for their topic, and that were cut or sent to the dead letters instead",
+            ["topic"],
+            registry=own,
+        )
+        self._unsealed = Counter(
+            "detector_state_records_refused_total",
+            "Records found in the state topic that do not bear the service's seal, and were left out",
+            registry=own,
+        )
         self._repeated = Counter(
             "detector_events_repeated_total", "Deliveries of an event that had been counted before", registry=own
         )
@@ -179,6 +190,14 @@ class Metrics:
     def invalid(self, reason: str) -> None:
         """Count a dead letter; `reason` is one of the fixed codes."""
         self._invalid.labels(reason).inc()
+
+    def too_large(self, topic: str) -> None:
+        """Count a record that its topic did not take for its size."""
+        self._too_large.labels(topic).inc()
+
+    def unsealed(self, records: int) -> None:
+        """Count records of the state topic that are not ours."""
+        self._unsealed.inc(records)
 
     def published(self, outputs: Outputs, now_ms: int) -> None:
         """Count what the engine found and what was sent of it; `now_ms` is the wall clock's time."""

@@ -3,25 +3,32 @@
 The client would take any number of bytes while the broker is slow or away. So a stage asks `full` before it takes more in, and
 pauses its partitions until what is on its way has arrived; it goes on polling meanwhile, or it would lose them. One batch can
 go beyond the bound; where it goes far beyond, `send` itself waits. Nobody else need wait: `arrived` tells how far it has come.
+
+What is too large for its topic is sent in a smaller form, and in the end as a dead letter that says so: to try the
+same again would never end.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
-from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError
+import structlog
+from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from detector import render
-from detector.contracts import to_json
 from detector.errors import ServiceError
-from detector.findings import Outputs
 from detector.service.connection import Connection
 from detector.service.metrics import Metrics
+from detector.service.parcel import Form, Header, is_too_large, limits_of
+from detector.service.results import Result
 from detector.service.topics import LARGEST_RECORD, Topics
 from detector.service.unpacking import Packed
+
+__all__ = ["MOST_IN_FLIGHT", "Origin", "Outbox", "Source", "is_too_large", "settle"]
 
 MOST_IN_FLIGHT = 16 * 1024 * 1024  # bytes; the client itself would take any number
 FAR_BEYOND = 4  # so many times as much, and `send` waits
@@ -31,6 +38,10 @@ SLICE_S = 1.0
 MARGIN = 64 * 1024  # of the largest record: what surrounds its value
 NOT_TAKEN = "Kafka did not take a record"
 SOURCE_KEY = "source_key"  # header of a dead letter whose record had a key
+CUT_FROM = "cut_from_bytes"  # header of a dead letter whose record was cut
+LITTLE = 16 * 1024  # bytes of a record that are kept where the topic of dead letters takes no large ones
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +53,22 @@ class Origin:
     offset: int
 
 
+class Source(NamedTuple):
+    """A record that could not be used, or that something was made of; `origin` is None for what we made ourselves."""
+
+    origin: Origin | None
+    key: bytes | None
+    record: bytes | None
+
+
 class Outbox:
     """Sends through one idempotent producer; `flush` returns when everything is acknowledged."""
 
     def __init__(self, connection: Connection, topics: Topics, metrics: Metrics | None = None, *, linger_ms: int = 2) -> None:
         self._connection = connection
+        self._linger_ms = linger_ms
         self._producer = connection.producer(linger_ms=linger_ms)
+        self._limits = limits_of(connection, topics)
         self._topics = topics
         self._metrics = metrics or Metrics()
         self._pending: deque[tuple[Any, int]] = deque()
@@ -64,7 +85,7 @@ class Outbox:
             future, size = self._pending.popleft()
             self._bytes -= size
             if future.failed():
-                raise self._connection.failure(future.exception, NOT_TAKEN) from future.exception
+                raise self._refused(future.exception) from future.exception
         return self._bytes
 
     @property
@@ -86,21 +107,22 @@ class Outbox:
         topic: str,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, bytes]] | None = None,
+        headers: list[Header] | None = None,
         *,
         partition: int | None = None,
+        source: Source | None = None,
     ) -> None:
-        """Hand one record over; waits when far too many bytes are on their way. Without `partition` the key decides on it."""
-        try:
-            future = self._producer.send(topic, key=key, value=value, headers=headers or [], partition=partition)
-        except AuthorizationError as error:
-            raise self._connection.failure(error, NOT_TAKEN) from error
-        size = len(value or b"")
-        self._pending.append((future, size))
-        self._bytes += size
-        self.sent += 1
-        if self._bytes > FAR_BEYOND * MOST_IN_FLIGHT and self.in_flight > FAR_BEYOND * MOST_IN_FLIGHT:
-            self.flush()
+        """Hand one record over; waits when far too many bytes are on their way. Without `partition` the key decides on it.
+
+        Where it is too large, the record that it was made of becomes a dead letter, which is the `source`, or else itself.
+        """
+        form = Form(topic, key, value, headers or (), partition)
+        self._hand_over(chain([form], self._instead(form, source)))
+
+    def publish(self, results: Iterable[Result]) -> None:
+        """Send what was found, in the order it is given."""
+        for result in results:
+            self._hand_over(chain(result.forms(), self._instead(result.whole, None)))
 
     def dead_letter(self, reason: str, detail: str, record: bytes | None, origin: Origin, key: bytes | None = None) -> None:
         """Send a record that could not be used: its own bytes, and in headers why and whence, and its key if it had one.
@@ -110,32 +132,62 @@ class Outbox:
         """
         if isinstance(record, Packed):
             reason, detail, origin, key = record.reason, record.detail, replace(origin, offset=record.first), None
-        headers = [
-            ("reason", reason.encode()),
-            ("detail", detail.encode()),
-            ("source_topic", origin.topic.encode()),
-            ("source_partition", str(origin.partition).encode()),
-            ("source_offset", str(origin.offset).encode()),
-            ("detector_version", render.VERSION.encode()),
-        ]
-        if key is not None:
-            headers.append((SOURCE_KEY, key))
-        # A record without key and value cannot be sent: a missing value becomes an empty one.
-        whole = record or b""
-        if len(whole) > LARGEST_RECORD - MARGIN or isinstance(record, Packed):
-            # Neither is the record as it was, so it is never sent back.
-            headers.append(("cut_from_bytes", str(len(whole)).encode()))
-            whole = whole[: LARGEST_RECORD - MARGIN]
-        self.send(self._topics.dead_letters, None, whole, headers)
+        self._hand_over(_letters(self._topics.dead_letters, reason, detail, Source(origin, key, record)))
         self._metrics.invalid(reason)
 
-    def publish(self, outputs: Outputs, stamp: render.Stamp) -> None:
-        """Send decisions, keyed by subject, which a gateway waits for, and then alerts, keyed by client."""
-        for order in outputs.orders:
-            decision = render.decision(order, stamp)
-            self.send(self._topics.decisions, decision.key.encode(), to_json(decision))
-        for finding in outputs.findings:
-            self.send(self._topics.alerts, finding.client.encode(), to_json(render.alert(finding, stamp)))
+    def _instead(self, form: Form, source: Source | None) -> Iterator[Form]:
+        """Yield what is sent where a result is too large, which then counts as a record that could not be used."""
+        self._metrics.invalid("oversized")
+        detail = f"topic {form.topic!r} takes no record of {form.size} bytes: see its max.message.bytes"
+        yield from _letters(self._topics.dead_letters, "oversized", detail, source or Source(None, form.key, form.value))
+
+    def _hand_over(self, forms: Iterable[Form]) -> None:
+        """Send the first of the forms that its topic takes."""
+        refused: Form | None = None
+        for form in forms:
+            if refused is not None:
+                self._tell(refused, f"{form.size} bytes to {form.topic}")
+            try:
+                if form.whole_size <= self._limits.get(form.topic, LARGEST_RECORD):
+                    self._hand(form)
+                    return
+            except MessageSizeTooLargeError:  # for the client itself
+                pass
+            refused = form
+        if refused is not None:
+            self._tell(refused, "nothing")
+
+    def _hand(self, form: Form) -> None:
+        topic, key, value, headers, partition = form
+        try:
+            future = self._producer.send(topic, key=key, value=value, headers=list(headers), partition=partition)
+        except AuthorizationError as error:
+            raise self._connection.failure(error, NOT_TAKEN) from error
+        self._pending.append((future, form.size))
+        self._bytes += form.size
+        self.sent += 1
+        if self._bytes > FAR_BEYOND * MOST_IN_FLIGHT and self.in_flight > FAR_BEYOND * MOST_IN_FLIGHT:
+            self.flush()
+
+    def _tell(self, form: Form, instead: str) -> None:
+        self._metrics.too_large(form.topic)
+        log.warning(
+            "a record is larger than its topic takes: see max.message.bytes",
+            topic=form.topic,
+            bytes=form.whole_size,
+            most=self._limits.get(form.topic, LARGEST_RECORD),
+            sent_instead=instead,
+        )
+
+    def _refused(self, error: Exception) -> ServiceError:
+        """Return what to raise for a record that was not taken; after one that was too large, the client has to be another."""
+        if is_too_large(error):  # a limit was lowered since we asked
+            Connection.drop(self._producer)
+            self._pending.clear()
+            self._bytes = 0
+            self._producer = self._connection.producer(linger_ms=self._linger_ms)
+            self._limits = limits_of(self._connection, self._topics)
+        return self._connection.failure(error, NOT_TAKEN)
 
     def flush(self) -> None:
         """Wait until everything is acknowledged.
@@ -148,7 +200,7 @@ class Outbox:
         try:
             settle(self._producer, pending, self._metrics.beat)
         except KafkaError as error:
-            raise self._connection.failure(error, NOT_TAKEN) from error
+            raise self._refused(error) from error
 
     def arrive(self, pending: Sequence[Any], beat: Callable[[], None]) -> None:
         """Wait, in whatever thread, until all of `pending` have arrived; what is sent meanwhile is not hurried.
@@ -191,8 +243,8 @@ class Outbox:
 def settle(producer: Any, pending: list[Any], beat: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
     """Wait until everything has arrived or failed, with a `beat` now and then: waiting for a broker is not being stuck.
 
-    Empties `pending`. Raises the client's own error for the first record that was not taken, `KafkaTimeoutError` after
-    `patience_s`.
+    Empties `pending`, the client's futures. Raises the client's own error for the first record that was not taken,
+    `KafkaTimeoutError` after `patience_s`.
     """
     until = time.monotonic() + patience_s
     while True:
@@ -207,3 +259,26 @@ def settle(producer: Any, pending: list[Any], beat: Callable[[], None], patience
     for future in pending:
         future.get(timeout=patience_s)
     pending.clear()
+
+
+def _letters(topic: str, reason: str, detail: str, source: Source) -> Iterator[Form]:
+    """Yield a dead letter, first whole as far as a topic set up as ours takes it, then little of it, then nothing but words."""
+    told = [("reason", reason.encode()), ("detail", detail.encode(errors="replace"))]
+    if (origin := source.origin) is not None:
+        told += [
+            ("source_topic", origin.topic.encode()),
+            ("source_partition", str(origin.partition).encode()),
+            ("source_offset", str(origin.offset).encode()),
+        ]
+    told.append(("detector_version", render.VERSION.encode()))
+    key = source.key
+    # A record without key and value cannot be sent: a missing value becomes an empty one.
+    whole = source.record or b""
+    for kept in (LARGEST_RECORD - MARGIN, LITTLE, 0):
+        keyed = key is not None and len(key) <= kept
+        room = kept - len(key or b"") if keyed else kept
+        headers = [*told, (SOURCE_KEY, key or b"")] if keyed else [*told]
+        # A batch that was not unpacked is not the record as it was either, so it is never sent back.
+        if len(whole) > room or keyed != (key is not None) or isinstance(whole, Packed):
+            headers.append((CUT_FROM, str(len(whole)).encode()))
+        yield Form(topic, None, whole[:room], headers)

@@ -7,17 +7,25 @@ all records of a checkpoint are committed together, a reader never meets a mixtu
 
 The *mark* is written with every checkpoint of a partition: the offset that the state has seen, and over how many partitions
 clients were dealt. By it a new owner knows that the state is there, that it is whole, and that it belongs to these partitions.
+
+Every record is sealed (see `seal`), and of each key the latest record counts whose seal fits: one that somebody else has
+written is left out and reported, and what lay under its key before still counts, unless the topic was compacted since.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from detector.engine import SHARD_KEY, VERSIONS_KEY
 from detector.errors import SnapshotError
+from detector.service.seal import SEAL, Seal
 
 PART_BYTES = 4 * 1024 * 1024
+LEAST_PART_BYTES = 16 * 1024  # a topic that takes less than this is of no use
 PARTS = "parts"  # header with the number of parts, where there are several
+MOST_PARTS = 1 << 20
+MOST_STRANGE = 1000  # strange records that are kept, to be told of; more are only counted
 MARK_VERSION = 2
 MARK = ("", "")  # no model has an empty name
 
@@ -44,12 +52,38 @@ class StateRecord(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
+class Strange(NamedTuple):
+    """A record of the topic that does not bear our seal."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def whose(self) -> str:
+        """What it claims to be, for people."""
+        place = _place(self.key)
+        if place is None:
+            return "a key that is none of the state"
+        model, client, _ = place
+        if (model, client) == MARK:
+            return "the mark"
+        return f"client {client!r} of model {model!r}" if client not in {SHARD_KEY, VERSIONS_KEY} else f"model {model!r}"
+
+
 class State(NamedTuple):
-    """The state of a partition as it was read: the values by key, the mark, and how many parts the large values have."""
+    """The state of a partition as it was read: the values by key, the mark, and how many parts the large values have.
+
+    `strange` are records without our seal, the first of `strangers` in all; `lost` are the models whose own state such records
+    have destroyed, and which therefore are missing with all their clients.
+    """
 
     values: dict[Key, bytes]
     mark: Mark | None
     parts: dict[Key, int]
+    strange: Sequence[Strange] = ()
+    strangers: int = 0
+    lost: Sequence[str] = ()
 
 
 def mark_record(offset: int, partitions: int, deployment: str = "") -> StateRecord:
@@ -57,7 +91,7 @@ def mark_record(offset: int, partitions: int, deployment: str = "") -> StateReco
     return StateRecord(_packed(MARK, 0), msgspec.msgpack.encode(Mark(MARK_VERSION, offset, partitions, deployment)), [])
 
 
-def records_of(key: Key, value: bytes, before: int = 1) -> list[StateRecord]:
+def records_of(key: Key, value: bytes, before: int = 1, part_bytes: int | None = None) -> list[StateRecord]:
     """Return the records of a value, of which `before` parts are in the topic; an empty value deletes.
 
     >>> [len(record.value or b"") for record in records_of(("m", "c"), bytes(9_000_000))]
@@ -65,7 +99,8 @@ def records_of(key: Key, value: bytes, before: int = 1) -> list[StateRecord]:
     >>> [record.value for record in records_of(("m", "c"), b"", before=2)]
     [None, None]
     """
-    pieces: list[bytes | None] = [value[at : at + PART_BYTES] for at in range(0, len(value), PART_BYTES)] or [None]
+    size = part_bytes or PART_BYTES
+    pieces: list[bytes | None] = [value[at : at + size] for at in range(0, len(value), size)] or [None]
     headers = [(PARTS, str(len(pieces)).encode())] if len(pieces) > 1 else []
     left = [None] * (before - len(pieces))
     return [
@@ -74,40 +109,65 @@ def records_of(key: Key, value: bytes, before: int = 1) -> list[StateRecord]:
     ]
 
 
-class Reading:
-    """Puts a partition's state together from its records, in the order they lie in the topic."""
+def sealed(record: StateRecord, seal: Seal, partition: int) -> StateRecord:
+    """Return the record with the seal that it has to bear in this partition."""
+    own = seal.of(partition, record.key, record.value, _count(record.headers))
+    return record._replace(headers=[*record.headers, (SEAL, own)])
 
-    def __init__(self) -> None:
+
+class Reading:
+    """Puts a partition's state together from its records, in the order they lie in the topic; nothing that they hold raises."""
+
+    def __init__(self, seal: Seal, partition: int) -> None:
         """Start with nothing."""
+        self._seal = seal
+        self._partition = partition
         self._held: dict[tuple[str, str, int], bytes] = {}
         self._counts: dict[Key, int] = {}
+        self._strange: list[Strange] = []
+        self._strangers = 0
 
-    def take(self, key: bytes, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> None:
-        """Take the next record.
-
-        Raises `SnapshotError` when it is not one of ours.
-        """
-        try:
-            model, client, number = msgspec.msgpack.decode(key, type=tuple[str, str, int])
-        except msgspec.MsgspecError as error:
-            raise SnapshotError(f"a record is not a part of the state: {error}") from error
+    def take(
+        self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]], offset: int = -1
+    ) -> None:
+        """Take the next record, which lies at `offset`; one without our seal is put aside."""
+        headers = list(headers)
+        place = _place(key)
+        count = _count(headers)
+        if key is None or place is None or not self._seal.fits(headers, self._partition, key, value, count):
+            self._strangers += 1
+            if len(self._strange) < MOST_STRANGE:
+                self._strange.append(Strange(offset, key, value))
+            return
+        model, client, number = place
         if value is None:
-            self._held.pop((model, client, number), None)
+            self._held.pop(place, None)
         else:
-            self._held[model, client, number] = value
+            self._held[place] = value
         if number == 0:
-            self._counts[model, client] = next((int(text or b"1") for name, text in headers if name == PARTS), 1)
+            self._counts[model, client] = count
 
     def done(self) -> State:
-        """Return the state.
+        """Return the state. A client that somebody else has destroyed is missing in it.
 
-        Raises `SnapshotError` when a part is missing, or the mark is of another version.
+        Raises `SnapshotError` when a part is missing although every record bears our seal, or the mark is of another version.
         """
         firsts = {(model, client): value for (model, client, number), value in self._held.items() if number == 0}
         parts = {key: count for key in firsts if (count := self._counts[key]) > 1}
+        if self._strangers:
+            broken = {key for key, count in parts.items() if not self._whole(key, count)}
+            firsts = {key: value for key, value in firsts.items() if key not in broken}
+            parts = {key: count for key, count in parts.items() if key not in broken}
         values = firsts | {key: b"".join(self._pieces(key, count)) for key, count in parts.items()}
         packed = values.pop(MARK, None)
-        return State(values, None if packed is None else _mark(packed), parts)
+        clients = {model for model, client in values if client not in {SHARD_KEY, VERSIONS_KEY}}
+        lost = sorted(model for model in clients if (model, SHARD_KEY) not in values) if self._strangers else []
+        values = {key: value for key, value in values.items() if key[0] not in lost or key[1] == VERSIONS_KEY}
+        mark = None if packed is None else _mark(packed)
+        return State(values, mark, parts, tuple(self._strange), self._strangers, lost)
+
+    def _whole(self, key: Key, count: int) -> bool:
+        return all((*key, number) in self._held for number in range(count))
 
     def _pieces(self, key: Key, count: int) -> Iterator[bytes]:
         for number in range(count):
@@ -119,6 +179,23 @@ class Reading:
 
 def _packed(key: Key, number: int) -> bytes:
     return msgspec.msgpack.encode((*key, number))
+
+
+def _place(key: bytes | None) -> tuple[str, str, int] | None:
+    """Return model, client and part of a record's key; None where it is no key of the state."""
+    try:
+        return None if key is None else msgspec.msgpack.decode(key, type=tuple[str, str, int])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _count(headers: Iterable[tuple[str, bytes | None]]) -> int:
+    """Return how many parts headers speak of; 0, which no value has, where they say nothing sensible."""
+    texts = [text or b"" for name, text in headers if name == PARTS]
+    if not texts:
+        return 1
+    count = int(texts[0]) if len(texts) == 1 and texts[0].isdigit() and len(texts[0]) < 8 else 0
+    return count if count <= MOST_PARTS else 0
 
 
 def _mark(packed: bytes) -> Mark:

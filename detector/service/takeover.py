@@ -10,6 +10,9 @@ What may be wrong, and what is done then:
 - the group's offsets have expired, or were moved: on from the mark, with a warning where the two differ;
 - there are offsets and no state (the topic was deleted, emptied or truncated): refused, unless the settings say to rebuild;
 - clients were dealt over another number of partitions: refused, since they would be looked for in the wrong one;
+- records do not bear our seal: left out, reported and sent to the dead letters, since one record that somebody has forged must
+  not stop the service; where the mark itself is gone, on at the offset of the group, which was committed with it;
+- there are offsets, and nothing bears our seal (another seed, or an older version): refused like state that is lost;
 - the state is of another version, baseline or layout, or damaged: refused.
 """
 
@@ -26,7 +29,7 @@ from detector.engine import Shard
 from detector.errors import SnapshotError
 from detector.service.archive import Archive
 from detector.service.deployment import Deployment, inherited
-from detector.service.parts import Mark
+from detector.service.parts import State
 from detector.service.topics import Topics
 
 QUICK_MS = 2000
@@ -46,7 +49,10 @@ class Owned:
 
 
 class Takeover:
-    """Restores partitions for one stage; `stopping` tells that it need not be finished."""
+    """Restores partitions for one stage; `stopping` tells that it need not be finished.
+
+    `strangers` is told of a partition whose state holds records that are not ours.
+    """
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class Takeover:
         beat: Callable[[], None],
         stopping: Callable[[], bool],
         deployment: Deployment,
+        strangers: Callable[[int, State], None],
     ) -> None:
         self._consumer = consumer
         self._archive = archive
@@ -69,6 +76,7 @@ class Takeover:
         self._beat = beat
         self._stopping = stopping
         self._deployment = deployment
+        self._strangers = strangers
 
     def restore(self, partition: TopicPartition) -> Owned | None:
         """Return the partition with its state; None when it was told to stop meanwhile.
@@ -79,7 +87,9 @@ class Takeover:
         state = self._archive.read(partition.partition, self._stopping)
         if state is None:
             return None
-        self._check(partition, committed, state.mark)
+        self._check(partition, committed, state)
+        if state.strangers:
+            self._strangers(partition.partition, state)
         if state.mark is not None and (said := inherited(state.mark.deployment, self._deployment)) is not None:
             log.warning("the state goes on", **_where(partition), finding=said)
         shard = self._fresh_shard()
@@ -90,7 +100,7 @@ class Takeover:
         reached = committed if state.mark is None else state.mark.offset
         begin = self._consumer.beginning_offsets([partition], timeout_ms=PATIENT_MS)[partition]
         end = self._consumer.end_offsets([partition], timeout_ms=PATIENT_MS)[partition]
-        if state.mark is None and reached is not None:
+        if state.mark is None and reached is not None and not state.values:
             log.warning("rebuilding lost state from what the topic still holds", **_where(partition), begins=begin)
             return Owned(shard, begin, -1)
         if reached is None or not begin <= reached <= end:
@@ -112,8 +122,21 @@ class Takeover:
             )
         return Owned(shard, reached, reached if committed == reached else -1)
 
-    def _check(self, partition: TopicPartition, committed: int | None, mark: Mark | None) -> None:
-        if mark is None and committed is not None and self._section.lost_state == "refuse":
+    def _check(self, partition: TopicPartition, committed: int | None, state: State) -> None:
+        mark = state.mark
+        if mark is None and state.values and committed is None:
+            raise SnapshotError(
+                f"{self._place(partition)}: the mark was overwritten by somebody else, and group {self._section.group_id!r} "
+                "has no offset to go on at: use another [kafka] prefix and group_id, whose state begins empty, and let nobody "
+                "else write to the topic"
+            )
+        if mark is None and not state.values and state.strangers and committed is not None and not self._rebuilds:
+            raise SnapshotError(
+                f"{self._place(partition)}: none of {state.strangers:,} records bears the seal of our seed: they were written "
+                "under another seed, by an older version, or by somebody else. Set [engine] seed to what it was, or, to build "
+                "the state anew from the events that are left, [kafka] lost_state (DETECTOR_KAFKA__LOST_STATE) to rebuild"
+            )
+        if mark is None and not state.values and committed is not None and not self._rebuilds:
             raise SnapshotError(
                 f"{self._place(partition)}: there is no state, but group {self._section.group_id!r} has processed "
                 f"{partition.topic!r} up to offset {committed}: was the topic deleted or emptied? To build the state anew from "
@@ -125,6 +148,10 @@ class Takeover:
                 f"there are {self._partitions}, and most clients would be looked for in the wrong one: use another [kafka] "
                 "prefix and group_id, with topics of the new size, whose state begins empty"
             )
+
+    @property
+    def _rebuilds(self) -> bool:
+        return self._section.lost_state == "rebuild"
 
     def _place(self, partition: TopicPartition) -> str:
         return f"topic {self._topics.state!r}, partition {partition.partition}"

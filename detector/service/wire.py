@@ -1,41 +1,62 @@
 """The normalised event as it lies in `detector.queries`: MessagePack, vectors as 32-bit floats.
 
-It holds what the engine needs and nothing else, and `detector.queries` takes nothing but this form. A topic that is native and
-keyed by client is read in its place with `[kafka] keyed`, without the ingest stage.
+It holds what the engine needs and nothing else. A native event, which is JSON, is no normalised event and is refused: a log
+that is keyed by client already is read with ``[kafka] keyed``.
+
+Whoever may write to the topic can write anything, and so can a faulty version of the ingest stage. So every field has the range
+that the native format gives it, and a record outside of it is refused like one that cannot be decoded.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
+from detector.contracts.dead_letter import REASONS
+from detector.contracts.event import PROBABILITY_SLACK
+from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
+from detector.contracts.moment import LAST_MS
 from detector.ingest.batch import Batch, Sender
 
 WIRE_VERSION = 2  # 2: refused queries, and clients of whom it is not said whether they are vouched for
+DETAIL_CHARACTERS = 200
+
+_Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS)]
+_Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)] | None
+_UserAgent: TypeAlias = Annotated[str, msgspec.Meta(max_length=USER_AGENT_CHARACTERS)] | None
+_LARGEST = float(np.finfo(np.float32).max)
 
 
-Described: TypeAlias = tuple[str | None, bool | None, str | None, str | None, str | None]
+class WireSender(NamedTuple):
+    """What the record says of its client beyond the id; see `Sender`."""
+
+    type: _Text
+    trusted: bool | None
+    organization: _Text
+    ip: _Text
+    user_agent: _UserAgent
 
 
 class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One event on the wire; see `Batch` for what the fields mean."""
 
     wire: int
-    event_id: str
-    time_ms: int
-    client: str
-    model: str
-    version: str | None
+    event_id: Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS)]
+    time_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
+    client: _Id
+    model: _Id
+    version: _Text
     vector: bytes
-    label: int
+    label: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
     confidence: float
     runner_up: float
-    weight: float
-    sender: Described
-    refused: int
-    digest: int
+    weight: Annotated[float, msgspec.Meta(ge=1, le=_LARGEST)]
+    sender: WireSender
+    refused: Annotated[int, msgspec.Meta(ge=0, le=len(REASONS))]
+    digest: Annotated[int, msgspec.Meta(ge=0, lt=2**64)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,44 +107,83 @@ def encode(batch: Batch) -> list[bytes]:
     ]
 
 
-def _described(sender: Sender) -> Described:
-    return (sender.type, sender.trusted, sender.organization, sender.ip, sender.user_agent)
+def _described(sender: Sender) -> WireSender:
+    return WireSender(sender.type, sender.trusted, sender.organization, sender.ip, sender.user_agent)
 
 
 def decode(records: Sequence[bytes], sequences: Sequence[int]) -> tuple[list[Batch], list[Unreadable]]:
     """Return the events of `records` as batches, one per model and dimension, and what could not be read.
 
-    `sequences` are the records' positions in the stream.
+    `sequences` are the records' positions in the stream. Nothing that a record may hold raises. A number that is missing in a
+    vector is NaN and passes; infinity does not.
     """
     groups: dict[tuple[str, int], list[tuple[int, WireEvent]]] = {}
-    unreadable = []
+    refused: dict[int, str] = {}
     for place, record in enumerate(records):
         try:
             event = _decoder.decode(record)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            unreadable.append(Unreadable(place, f"not a normalised event: {error}"[:200]))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            refused[place] = _why_not(record, error)
             continue
-        if event.wire != WIRE_VERSION or len(event.vector) % 4 or bool(event.vector) == bool(event.refused):
-            unreadable.append(
-                Unreadable(place, f"a normalised event of version {event.wire}; this version reads {WIRE_VERSION}")
-            )
+        if (fault := _broken_rule(event)) is not None:
+            refused[place] = fault
             continue
-        groups.setdefault((event.model, len(event.vector) // 4), []).append((sequences[place], event))
-    return [_columns(model, dimension, rows) for (model, dimension), rows in groups.items()], unreadable
+        groups.setdefault((event.model, len(event.vector) // 4), []).append((place, event))
+    batches = []
+    for (model, dimension), rows in groups.items():
+        vector = (
+            np.frombuffer(b"".join(event.vector for _, event in rows), "<f4").reshape(len(rows), dimension).astype(np.float32)
+        )
+        batch = _columns(model, vector, [(sequences[place], event) for place, event in rows])
+        infinite = np.isinf(vector).any(axis=1)
+        if infinite.any():
+            refused.update((rows[row][0], "vector: holds an infinity") for row in np.flatnonzero(infinite).tolist())
+            batch = batch.take(np.flatnonzero(~infinite))
+        if len(batch):
+            batches.append(batch)
+    return batches, [Unreadable(place, detail) for place, detail in sorted(refused.items())]
 
 
-def _columns(model: str, dimension: int, rows: list[tuple[int, WireEvent]]) -> Batch:
+def _broken_rule(event: WireEvent) -> str | None:
+    """Return the rule that a decoded event breaks, beyond those that its types say."""
+    if event.wire != WIRE_VERSION:
+        return _of_version(event.wire)
+    if bool(event.vector) == bool(event.refused):
+        return "vector: empty" if not event.refused else "vector: a refused query has none"
+    if not (event.event_id or event.refused):
+        return "event_id: empty"
+    if len(event.vector) % 4:
+        return f"vector: {len(event.vector)} bytes are not a whole number of float32"
+    for name, chance in (("confidence", event.confidence), ("runner_up", event.runner_up)):
+        if chance < -PROBABILITY_SLACK or chance > 1 + PROBABILITY_SLACK:  # NaN passes: the log holds labels only
+            return f"{name}: {chance:g} is no probability"
+    return None
+
+
+def _why_not(record: bytes, error: Exception) -> str:
+    """Say why a record cannot be decoded: its version comes first, since another one may have other fields."""
+    try:
+        version = msgspec.msgpack.decode(record, type=list[msgspec.Raw])[0]
+        found = msgspec.msgpack.decode(version, type=int)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
+        found = WIRE_VERSION
+    return f"not a normalised event: {error}"[:DETAIL_CHARACTERS] if found == WIRE_VERSION else _of_version(found)
+
+
+def _of_version(found: int) -> str:
+    return f"a normalised event of version {found}; this version reads {WIRE_VERSION}"
+
+
+def _columns(model: str, vector: npt.NDArray[np.float32], rows: list[tuple[int, WireEvent]]) -> Batch:
     events = [event for _, event in rows]
-    known: dict[Described, Sender] = {}
+    known: dict[WireSender, Sender] = {}
     return Batch(
         model=model,
         sequence=np.array([sequence for sequence, _ in rows], np.int64),
         time=np.array([event.time_ms for event in events], np.int64),
         client=[event.client for event in events],
         event_id=[event.event_id for event in events],
-        vector=np.frombuffer(b"".join(event.vector for event in events), "<f4")
-        .reshape(len(rows), dimension)
-        .astype(np.float32),
+        vector=vector,
         label=np.array([event.label for event in events], np.int32),
         confidence=np.array([event.confidence for event in events], np.float32),
         runner_up=np.array([event.runner_up for event in events], np.float32),

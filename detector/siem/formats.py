@@ -45,8 +45,11 @@ def enveloped(name: Format, envelope: Envelope) -> Callable[[Document], bytes]:
 
 
 def read(kind: Kind, data: bytes) -> Document:
-    """Read a document from the topic of its kind; raises pydantic's ValidationError, a ValueError, for anything else."""
-    return Alert.model_validate_json(data) if kind == "alert" else Decision.model_validate_json(data)
+    """Read a document from the topic of its kind; raises `ValueError` (pydantic's `ValidationError`) for anything else."""
+    try:
+        return Alert.model_validate_json(data) if kind == "alert" else Decision.model_validate_json(data)
+    except (TypeError, OverflowError, RecursionError) as error:  # of a rule that a strange value reached first
+        raise ValueError(f"not a document: {error}") from error
 
 
 def _ecs(document: Document) -> bytes:

@@ -17,6 +17,7 @@ from detector.models import baseline as baselines
 from detector.service.archive import Archive
 from detector.service.connection import Connection
 from detector.service.detect import DetectStage
+from detector.service.seal import Seal
 from detector.service.topics import Topics
 from tests.bench.kafka_rig import Children, Rig, Watch
 from tests.bench.subjects import Saved
@@ -60,7 +61,8 @@ def _parts(config: Config, partitions: int) -> Generator[Any, None, None]:
     assert config.baseline.path is not None
     known = baselines.load(config.baseline.path)
     connection, topics = Connection(config.kafka), Topics.under(config.kafka.prefix)
-    archive = Archive(connection, topics, config.kafka.group_id, partitions, lambda: None)
+    seal = Seal(config.engine_settings().secret)
+    archive = Archive(connection, topics, config.kafka.group_id, partitions, seal, lambda: None)
     yield None
     spent = np.zeros((2, 2))
     clients = 0

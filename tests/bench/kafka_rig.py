@@ -30,8 +30,9 @@ from detector.partition import partition_of
 from detector.service import topics as topics_of
 from detector.service.connection import Connection
 from detector.service.outbox import MOST_IN_FLIGHT, settle
-from detector.service.parts import records_of
+from detector.service.parts import records_of, sealed
 from detector.service.produce import Flow, Produced
+from detector.service.seal import Seal
 from detector.service.topics import Topics
 from detector.state import ClientSnapshot, dump
 from tests.bench.subjects import MODEL, Saved
@@ -86,14 +87,16 @@ class Rig:
         They are named as in the logs. Returns how many bytes that is.
         """
         own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
-        latest = {donor.client: np.frombuffer(donor.ids, np.uint64).reshape(-1, 2)[:, 1].max(keepdims=True) for donor in own}
+        latest = {donor.client: np.frombuffer(donor.ids, np.uint64).reshape(-1, 3)[:, 1].max(keepdims=True) for donor in own}
         rng = np.random.default_rng(0)
         producer = self.connection.producer(linger_ms=5)
+        seal = Seal(self.config.engine_settings().secret)
         pending: list[Any] = []
         total = waiting = 0
 
         def send(number: int, name: str, value: bytes) -> int:
-            for key, part, headers in records_of((MODEL, name), value):
+            for record in records_of((MODEL, name), value):
+                key, part, headers = sealed(record, seal, number)
                 pending.append(producer.send(self.topics.state, key=key, value=part, headers=headers, partition=number))
             return len(value)
 
@@ -102,8 +105,8 @@ class Rig:
         for i in range(clients):
             donor, name = own[i % len(own)], f"c{i:06d}"
             keys = rng.integers(1, 1 << 63, ids, np.uint64)
-            pairs = np.stack([keys, np.resize(latest[donor.client], ids)], axis=1)
-            value = dump(msgspec.structs.replace(donor, client=name, ids=pairs.tobytes()))
+            entered = np.stack([keys, np.resize(latest[donor.client], ids), np.zeros(ids, np.uint64)], axis=1)
+            value = dump(msgspec.structs.replace(donor, client=name, ids=entered.tobytes()))
             waiting += send(partition_of(name, self.partitions), name, value)
             total += len(value)
             if waiting > MOST_IN_FLIGHT:

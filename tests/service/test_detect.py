@@ -12,6 +12,7 @@ from detector.service import detect, outbox
 from detector.service.connection import Connection
 from detector.service.metrics import Metrics, StageName
 from detector.service.parts import Reading
+from detector.service.seal import Seal
 from detector.service.topics import LARGEST_RECORD
 from detector.testing import Events
 
@@ -69,7 +70,7 @@ def test_state_larger_than_a_record(rig_at: Callable[..., Any], broker: str) -> 
             rig.wait_done()
             assert worker.status().partitions == (0,)
     assert not any(rig.read(rig.topics.dead_letters).values())
-    reading = Reading()
+    reading = Reading(Seal(rig.config.engine_settings().secret), 0)
     for record in rig.read(rig.topics.state)[0]:
         reading.take(record.key, record.value, record.headers)
     state = reading.done()

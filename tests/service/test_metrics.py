@@ -16,6 +16,8 @@ from detector.testing import batches, traffic
 DOCUMENTED = {
     "detector_events_consumed_total": {"topic"},
     "detector_events_invalid_total": {"reason"},
+    "detector_results_too_large_total": {"topic"},
+    "detector_state_records_refused_total": set(),
     "detector_events_repeated_total": set(),
     "detector_alerts_total": {"detector", "severity"},
     "detector_decisions_total": {"action", "origin"},
@@ -83,6 +85,8 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     """Touch every figure."""
     metrics.consumed("prediction-log", 7)
     metrics.invalid("json")
+    metrics.too_large("detector.alerts")
+    metrics.unsealed(2)
     metrics.published(outputs, max(order.issued_ms for order in outputs.orders) + 500)
     metrics.scored(0.01)
     metrics.lag("detect", {("detector.queries", 0): 3})

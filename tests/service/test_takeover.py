@@ -80,6 +80,47 @@ def test_lost_offsets_are_found_in_the_state(rig: Any, stolen: list[bytes]) -> N
     rig.verify(repeats=False)
 
 
+def test_state_of_another_seed_is_refused(rig: Any, stolen: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that another seed has sealed is read; the worker ends and says so, and what to do."""
+    rig.produce(stolen[:300])
+    with rig.thread():
+        rig.wait_done()
+    engine = rig.config.engine.model_copy(update={"seed": 99})
+    monkeypatch.setattr(rig, "config", rig.config.model_copy(update={"engine": engine}))
+    with (
+        pytest.raises(
+            SnapshotError, match=r"none of .* records bears the seal of our seed: .* under another seed.* to rebuild"
+        ),
+        rig.thread(),
+    ):
+        rig.wait_failed()
+
+
+def test_forged_state_stops_nothing(rig: Any, stolen: list[bytes]) -> None:
+    """Records that somebody else has put into the state are left out and kept as dead letters; nothing found changes."""
+    rig.produce(stolen[:700])
+    with rig.thread():
+        rig.wait_done()
+    state = rig.read(rig.topics.state)
+    producer = rig.connection.producer()
+    forged = 0
+    for number, records in state.items():
+        for record in {record.key: record for record in records}.values():
+            producer.send(rig.topics.state, key=record.key, value=b"whitewashed", headers=record.headers, partition=number)
+            producer.send(rig.topics.state, key=record.key, value=None, partition=number)
+            forged += 2
+    producer.close(timeout=30)
+    rig.produce(stolen[700:])
+    worker = rig.start()
+    rig.wait_done()
+    worker.end()
+    assert "were written by somebody else" in worker.said()
+    letters = [record for records in rig.read(rig.topics.dead_letters).values() for record in records]
+    assert len(letters) == forged
+    assert {dict(letter.headers)["source_topic"].decode() for letter in letters} == {rig.topics.state}
+    rig.verify(repeats=True)
+
+
 def test_state_of_another_number_of_partitions(rig: Any, stolen: list[bytes]) -> None:
     """Partitions added to queries and state since the state was saved are refused, with the remedy."""
     rig.produce(stolen[:300])

@@ -11,6 +11,8 @@ from detector.engine import SHARD_KEY
 from detector.errors import ServiceError, SnapshotError
 from detector.models.baseline import Baseline
 from detector.service import ingest
+from detector.service.parts import mark_record, records_of, sealed
+from detector.service.seal import Seal
 from detector.service.worker import Stage
 from detector.state import SNAPSHOT_VERSION
 
@@ -27,8 +29,10 @@ def test_missing_topics_end_it(rig_at: Callable[..., Any], broker: str) -> None:
 def test_state_of_another_version_ends_it(rig: Any, stolen: list[bytes]) -> None:
     """State of another format is refused with the topic, the partition and both versions."""
     producer = rig.connection.producer()
-    key = msgspec.msgpack.encode(["model", SHARD_KEY, 0])
-    producer.send(rig.topics.state, key=key, value=msgspec.msgpack.encode([SNAPSHOT_VERSION + 1, {}]), partition=2)
+    (record,) = records_of(("model", SHARD_KEY), msgspec.msgpack.encode([SNAPSHOT_VERSION + 1, {}]))
+    for part in (mark_record(0, rig.partitions), record):
+        key, value, headers = sealed(part, Seal(rig.config.engine_settings().secret), 2)
+        producer.send(rig.topics.state, key=key, value=value, headers=headers, partition=2)
     producer.close(timeout=10)
     rig.produce(stolen[:100])
     worker = rig.start()

@@ -21,6 +21,7 @@ Kind = Literal["alert", "decision"]
 ALERTS: Final = "logs-detector.alert"
 DECISIONS: Final = "logs-detector.decision"
 CLIENTS: Final = "metrics-detector.client"
+DETAIL_CHARACTERS: Final = 200
 LONGEST_ID: Final = 512  # bytes; Elasticsearch refuses the whole request for a longer one
 
 _TYPES: Final = {"allow": "allowed", "alert": "info", "perturb": "allowed", "throttle": "denied", "block": "denied"}
@@ -62,7 +63,13 @@ def documents(kind: Kind, record: bytes, namespace: str, ingested: str) -> list[
     if not isinstance(content, dict):
         raise NoDocumentError("schema", "not an object")
     makers: Mapping[Kind, Callable[..., list[Document]]] = {"alert": _of_alert, "decision": _of_decision}
-    return makers[kind](content, namespace, ingested)
+    try:
+        return makers[kind](content, namespace, ingested)
+    except NoDocumentError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        # What was decoded need not be writable: a number of thousands of digits, nesting at the limit, half a surrogate pair.
+        raise NoDocumentError("schema", f"cannot be written again: {error}"[:DETAIL_CHARACTERS]) from error
 
 
 def _of_alert(alert: dict[str, Any], namespace: str, ingested: str) -> list[Document]:
@@ -110,11 +117,12 @@ def _of_decision(decision: dict[str, Any], namespace: str, ingested: str) -> lis
     models = scope.get("models") if isinstance(scope, dict) else None
     risk = decision.get("risk")
     place = f"on model {', '.join(map(str, models))}" if isinstance(models, list) else "on every model"
+    whose = f"{kind} {who}" if isinstance(kind := subject.get("type"), str) else who
     document: dict[str, Any] = {
         "@timestamp": _text(decision, "issued_at"),
         "ecs": {"version": ECS_VERSION},
         "data_stream": _stream("logs", "detector.decision", namespace),
-        "message": f"{'Would ' if simulated else ''}{action} {subject.get('type')} {who} {place}",
+        "message": f"{'Would ' if simulated else ''}{action} {whose} {place}",
         "event": {
             "id": name,
             "kind": "event",
@@ -149,7 +157,7 @@ def _who(kind: Any, name: str) -> dict[str, Any]:
         return {"source": {"address": name}}
     if kind == "organization":
         return {"organization": {"id": name}}
-    if kind in {"client", "user", "api_key"}:
+    if kind in ("client", "user", "api_key"):  # it need not be a text, nor anything that a set could look for
         return {"user": {"id": name, "name": name}, "related": {"user": [name]}}
     return {}
 
