@@ -86,17 +86,21 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
     """Fit a baseline on a log of benign traffic, which is read twice.
 
     `read` starts a pass over the log and yields its batches. Everybody in the log is taken for benign; look at the clients
-    that `show` lists with the highest scores before trusting it.
+    that `show` lists with the highest scores before trusting it. Queries of another length than most clients' are left out.
 
     Raises `BaselineError` when the log is empty, or a model has fewer than 8 clients with 8 queries.
     """
-    samples: dict[str, _Sample] = {}
+    by_length: dict[str, dict[int, _Sample]] = {}
     for batch in read():
-        sample = samples.setdefault(batch.model, _Sample(batch.vector.shape[1], settings.secret))
-        if batch.vector.shape[1] == sample.dimension:
-            sample.add(batch)
-    if not samples:
+        length = batch.vector.shape[1]
+        by_length.setdefault(batch.model, {}).setdefault(length, _Sample(length, settings.secret)).add(batch)
+    if not by_length:
         raise BaselineError("the log holds no valid event, so there is nothing to fit")
+    # No single record decides how long a model's inputs are: most clients do.
+    samples = {
+        model: max(lengths.values(), key=lambda sample: (len(sample.queries), sum(sample.queries.values())))
+        for model, lengths in by_length.items()
+    }
     groups = {model: _split(sample) for model, sample in samples.items()}
     cohorts: dict[str, Cohort] = {}
     calibrations: dict[str, Calibration] = {}

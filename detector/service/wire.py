@@ -56,7 +56,7 @@ class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     weight: Annotated[float, msgspec.Meta(ge=1, le=_LARGEST)]
     sender: WireSender
     refused: Annotated[int, msgspec.Meta(ge=0, le=len(REASONS))]
-    digest: Annotated[int, msgspec.Meta(ge=0, lt=2**64)]
+    digest: Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)

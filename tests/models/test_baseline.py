@@ -70,6 +70,32 @@ def test_models_are_fitted_apart() -> None:
     assert found.models["b"].reference.fingerprint == alone.models["b"].reference.fingerprint
 
 
+def test_one_odd_record_does_not_decide_how_long_inputs_are() -> None:
+    """The first record of a log has one number too many; the baseline is of what most clients send."""
+    rng = np.random.default_rng(5)
+    events = Events("m")
+    lines = [events.line("odd", rng.random(7), 0)]
+    lines += [events.line(f"c{i % 12}", rng.random(6), int(rng.integers(2))) for i in range(400)]
+    assert fit_baseline(lambda: batches(lines), EngineSettings()).models["m"].reference.dimension == 6
+
+
+def test_missing_values_of_a_table_are_values_of_their_own() -> None:
+    """They lie apart from all others and are learned like them; a picture with one is left out."""
+    rng = np.random.default_rng(6)
+    events = Events("m")
+    lines = []
+    for i in range(600):
+        x = rng.random(6)
+        x[2] = np.nan if rng.random() < 0.3 else x[2]
+        lines.append(events.line(f"c{i % 12}", x, int(rng.integers(2))).replace(b"NaN", b"null"))
+    reference = fit_baseline(lambda: batches(lines), EngineSettings()).models["m"].reference
+    assert reference.missing[2] < 0 < reference.missing[2] + 1
+    wide = Events("wide")
+    pictures = [wide.line(f"c{i % 12}", rng.random(60), 0) for i in range(400)]
+    pictures += [wide.line("c0", np.append(rng.random(59), np.nan), 0).replace(b"NaN", b"null") for _ in range(40)]
+    assert not fit_baseline(lambda: batches(pictures), EngineSettings()).models["wide"].reference.table
+
+
 @pytest.mark.parametrize(
     ("log", "message"),
     [
