@@ -64,6 +64,7 @@ LESSON_EVERY = 32  # queries of the cohort between two lessons of the online tre
 SMALLEST = 256
 LARGER = 8  # times the rows, when there are too few: untouched rows cost nothing, and to copy the others costs much
 FIRST_LOOK = int(look_after(0))
+NOTHING_SHOWN = dict.fromkeys((*CHANNELS, "novelty"), 0.0)
 
 
 class Progress(NamedTuple):
@@ -315,15 +316,15 @@ class Cohort:
         """
         used = np.flatnonzero(self._kept)
         last = self.columns.admission.last_sequence[used]
-        leaving = max(self.max_clients // ROOM, 1) + len(used) - self.max_clients
-        oldest = used[np.argsort(last, kind="stable")[:leaving]]
+        count = max(self.max_clients // ROOM, 1) + len(used) - self.max_clients
+        oldest = used[np.argsort(last, kind="stable")[:count]]
         self._parked_until = int(self.columns.admission.last_sequence[oldest[-1]])
         suspect = self._has_open_evidence(oldest)
         self._park(oldest[suspect])
-        for slot in oldest[~suspect].tolist():
-            outputs.departed.append(self.report(slot, emitted))
-            if self._saved[slot]:
-                self._forgotten.add(self.name(slot))
+        leaving = oldest[~suspect]
+        names = [self.name(slot) for slot in leaving.tolist()]
+        outputs.departed += self._reports(self.columns, leaving, names, emitted)
+        self._forgotten.update(name for name, saved in zip(names, self._saved[leaving].tolist(), strict=True) if saved)
         for slot in oldest.tolist():
             self._vacate(slot)
         self._ledger.sweep(self.columns.admission, self._kept)
@@ -600,25 +601,33 @@ class Cohort:
         return self._report(self.columns, slot, self.name(slot), emitted)
 
     def _report(self, columns: Columns, slot: int, client: str, emitted: int = -1) -> Report:
-        queries = int(columns.admission.queries[slot])
-        evidence = {name: round(peak, 4) for name, peak in zip(CHANNELS, columns.evidence.peak[slot].tolist(), strict=True)}
-        features = {}
-        if queries >= FIRST_LOOK:
-            row = columns.standing.row[slot].tolist()
-            features = {name: round(value, 4) for name, value in zip(NAMES, row, strict=True) if math.isfinite(value)}
-        account = account_of(client)
-        return Report(
-            client=account.client,
-            address=account.address,
-            model=self.model,
-            queries=queries,
-            highest=int(columns.standing.highest[slot]),
-            evidence=evidence | {"novelty": round(float(columns.standing.novelty[slot]), 4)},
-            features=features,
-            refused={reason: int(count) for reason, count in zip(REASONS, columns.conduct.refused[slot], strict=True) if count},
-            reused=int(columns.conduct.reused[slot]),
-            emitted=emitted,
-        )
+        (report,) = self._reports(columns, np.array([slot]), [client], emitted)
+        return report
+
+    def _reports(
+        self, columns: Columns, slots: npt.NDArray[np.int64], clients: Sequence[str], emitted: int
+    ) -> Iterator[Report]:
+        """Yield the clients at rows of `columns`; nearly all of those who leave in a flood have shown nothing yet."""
+        standing, conduct = columns.standing, columns.conduct
+        peaks = columns.evidence.peak[slots]
+        shown = peaks.any(axis=1) | (standing.novelty[slots] != 0)
+        odd = conduct.refused[slots].any(axis=1)
+        figures = (columns.admission.queries[slots], standing.highest[slots], conduct.reused[slots], shown, odd)
+        for i, (queries, highest, reused, evidence, refused) in enumerate(zip(*(f.tolist() for f in figures), strict=True)):
+            account = account_of(clients[i])
+            row = standing.row[slots[i]].tolist() if queries >= FIRST_LOOK else []
+            yield Report(
+                client=account.client,
+                address=account.address,
+                model=self.model,
+                queries=queries,
+                highest=highest,
+                evidence=_evidence(peaks[i], float(standing.novelty[slots[i]])) if evidence else NOTHING_SHOWN,
+                features={name: round(value, 4) for name, value in zip(NAMES, row, strict=False) if math.isfinite(value)},
+                refused=_refused(conduct.refused[slots[i]]) if refused else {},
+                reused=reused,
+                emitted=emitted,
+            )
 
     def reports(self) -> Iterator[Report]:
         """Yield every client as it stands, by name; those that are parked, too."""
@@ -726,3 +735,12 @@ class Cohort:
     def progress(self, saved: Progress) -> None:
         self._since_lesson, self._parked_until = saved.since_lesson, saved.parked_until
         self._population[:] = saved.population
+
+
+def _evidence(peaks: npt.NDArray[np.float32], novelty: float) -> dict[str, float]:
+    found = {name: round(peak, 4) for name, peak in zip(CHANNELS, peaks.tolist(), strict=True)}
+    return found | {"novelty": round(novelty, 4)}
+
+
+def _refused(counts: npt.NDArray[np.uint32]) -> dict[str, int]:
+    return {reason: count for reason, count in zip(REASONS, counts.tolist(), strict=True) if count}

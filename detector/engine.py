@@ -25,7 +25,7 @@ from detector.errors import BaselineError, SnapshotError
 from detector.findings import Outputs, Refusal, Report
 from detector.ingest.batch import Batch, Sender, code_of, join
 from detector.judgement import Judge
-from detector.learning import LEAST_EVENTS, Patience, Row, Waiting, in_stream_order, variant_key
+from detector.learning import LEAST_EVENTS, Patience, Row, Unknown, Waiting, in_stream_order, variant_key
 from detector.models import novelty, reference
 from detector.models.drift import Drift, DriftMonitor, assess
 from detector.models.novelty import Looks, Norms, Novelty
@@ -83,19 +83,6 @@ class EngineSettings:
     def dealt(self, partitions: int) -> "EngineSettings":
         """Return the settings of one of several shards: each sees a part of what a model is learned from."""
         return replace(self, learning_events=min(self.learning_events, max(self.learning_events // partitions, LEAST_EVENTS)))
-
-
-@dataclass(slots=True)
-class Unknown:
-    """What was found out of a model without a baseline.
-
-    `variants` maps each length of input that is watched to the key of its clients' state, `settled` each version that is known
-    to its length.
-    """
-
-    variants: dict[int, str] = field(default_factory=dict)
-    settled: dict[str | None, int] = field(default_factory=dict)
-    waiting: dict[str | None, Waiting] = field(default_factory=dict)
 
 
 class Shard:
@@ -176,10 +163,11 @@ class Shard:
             elif waiting.refused < self._patience.events:  # more say nothing new, and are kept as dead-letter records anyway
                 waiting.refused += 1
                 waiting.hold(row)
-            if waiting.complete(int(batch.time[at]), self._patience):
+            due = [version] if waiting.complete(int(batch.time[at]), self._patience) else unknown.crowded(self._patience)
+            for chosen in due:
                 self._go_on(model, ready, outputs)
                 ready = []
-                self._start(model, version, int(batch.sequence[at]), outputs)
+                self._start(model, chosen, int(batch.sequence[at]), outputs)
         self._go_on(model, ready, outputs)
         for waiting in unknown.waiting.values():
             waiting.settle()
@@ -204,13 +192,15 @@ class Shard:
         waiting = unknown.waiting.pop(version)
         waiting.settle()
         dimension = waiting.winner(self._patience)
-        unknown.settled[version] = dimension
+        unknown.settle(version, dimension)
+        held = list(waiting.batches)
         if dimension not in unknown.variants:
             key = variant_key(model, dimension if unknown.variants else None)
+            for other in unknown.waiting.values():  # what they hold of this length need not wait any longer
+                held += other.release(dimension)
             unknown.variants[dimension] = key
-            fitting = [batch for batch in waiting.batches if batch.vector.shape[1] == dimension]
-            self._learned[key] = self._learn(model, dimension, fitting)
-        self._go_on(model, list(in_stream_order(waiting.batches)), outputs, emitted)
+            self._learned[key] = self._learn(model, dimension, [batch for batch in held if batch.vector.shape[1] == dimension])
+        self._go_on(model, list(in_stream_order(held)), outputs, emitted)
 
     def finish(self) -> Outputs:
         """Process what still waits for a model to be learned: the stream has ended."""

@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import numpy as np
 import numpy.typing as npt
 
+from detector.contracts.moment import LAST_MS
 from detector.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.features import NAMES
 from detector.features.admission import looks_by
@@ -158,7 +159,7 @@ class Judge:
         revision = int(standing.revision[s]) + 1
         standing.revision[s] = revision
         standing.held[s] = action
-        standing.held_until_ms[s] = time_ms + lasts_ms(action, self._terms)
+        standing.held_until_ms[s] = min(time_ms + lasts_ms(action, self._terms), LAST_MS)
         outputs.orders.append(
             Order(
                 emitted=moment.emitted,

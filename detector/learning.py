@@ -21,6 +21,9 @@ VOTERS = 16  # a client has one vote in so many of all that are needed, so that 
 LEAST_EVENTS = 64  # a quiet model is learned from as few as these
 MARK = "\0"  # begins the name of what is no plain model id
 
+MOST_WAITING = 64  # versions of a model that are found out at a time
+MOST_SETTLED = 4096  # versions of a model that are remembered
+
 Row = tuple[Batch, int]  # an event: its batch and its place in there
 
 
@@ -92,6 +95,18 @@ class Waiting:
         self.batches += [batch.take(np.array(rows)) for batch, rows in places.values()]
         self._rows.clear()
 
+    def release(self, dimension: int) -> list[Batch]:
+        """Give away what is held of this length, and the refused queries."""
+        self.settle()
+        given = [batch for batch in self.batches if batch.vector.shape[1] in {0, dimension}]
+        self.batches = [batch for batch in self.batches if batch.vector.shape[1] not in {0, dimension}]
+        return given
+
+    @property
+    def held(self) -> int:
+        """How many events are held."""
+        return sum(map(len, self.batches)) + len(self._rows)
+
     def complete(self, time_ms: int, patience: Patience) -> bool:
         """Tell whether there is enough to decide."""
         if self.events >= patience.events:
@@ -123,6 +138,36 @@ class Waiting:
     def last(self) -> int:
         """The stream position of the last event that waits."""
         return max((int(batch.sequence[-1]) for batch in self.batches), default=0)
+
+
+@dataclass(slots=True)
+class Unknown:
+    """What was found out of a model without a baseline.
+
+    `variants` maps each length of input that is watched to the key of its clients' state, `settled` each version that is known
+    to its length.
+    """
+
+    variants: dict[int, str] = field(default_factory=dict)
+    settled: dict[str | None, int] = field(default_factory=dict)
+    waiting: dict[str | None, Waiting] = field(default_factory=dict)
+
+    def settle(self, version: str | None, dimension: int) -> None:
+        """Note which length a version takes; of very many versions the oldest are found out again if they come back."""
+        if len(self.settled) >= MOST_SETTLED:
+            del self.settled[next(iter(self.settled))]
+        self.settled[version] = dimension
+
+    def crowded(self, patience: Patience) -> Sequence[str | None]:
+        """Return the version to decide on at once, if there is one: too many versions wait, or they hold too much.
+
+        A model whose version changes all the time would otherwise never be watched, and what waits for it would grow.
+        """
+        if len(self.waiting) > MOST_WAITING:
+            return [next(iter(self.waiting))]
+        if len(self.waiting) > 1 and sum(waiting.held for waiting in self.waiting.values()) >= 2 * patience.events:
+            return [max(self.waiting, key=lambda version: self.waiting[version].held)]
+        return []
 
 
 def in_stream_order(batches: Sequence[Batch]) -> Iterator[Row]:

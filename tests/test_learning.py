@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.clock import HeldClock
-from detector.config import Config
-from detector.config.detection import EngineSection
 from detector.engine import EngineSettings, Shard
 from detector.findings import Outputs
 from detector.ingest.assemble import Assembler
@@ -24,6 +22,10 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 def changed(lines: list[bytes], change: Change) -> list[bytes]:
     return [json.dumps(json.loads(line) | change(json.loads(line))).encode() for line in lines]
+
+
+def of_version(lines: list[bytes], version: str) -> list[bytes]:
+    return changed(lines, lambda _: {"model": {"id": "model", "version": version}})
 
 
 def longer(record: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def test_one_loud_client_does_not_outvote_the_others() -> None:
 
 def test_a_version_with_other_columns_goes_on_beside_the_old_one() -> None:
     """Both are watched, and what the old one's clients did stays with them."""
-    old = changed(traffic(queries=200, seed=1), lambda _: {"model": {"id": "model", "version": "1"}})
+    old = of_version(traffic(queries=200, seed=1), "1")
     new = changed(
         traffic(queries=200, seed=2),
         lambda r: (
@@ -80,8 +82,8 @@ def test_a_version_with_other_columns_goes_on_beside_the_old_one() -> None:
 def test_a_version_with_the_same_columns_is_the_same_model() -> None:
     """A client's evidence goes on where the old version left it, and nothing waits."""
     lines = traffic(queries=200)
-    first = changed(lines, lambda _: {"model": {"id": "model", "version": "1"}})
-    second = changed(lines, lambda _: {"model": {"id": "model", "version": "2"}})
+    first = of_version(lines, "1")
+    second = of_version(lines, "2")
     both = first[:600] + second[600:]
     assert [d.decision_id for d in watch(both).decided] == [d.decision_id for d in watch(lines).decided]
 
@@ -94,6 +96,31 @@ def test_a_quiet_model_is_watched_after_an_hour() -> None:
     for number in range(len(slow)):
         shard.process(*batches(slow[number : number + 1], first_sequence=number))
         assert bool(shard.learning) == (number < 63)
+
+
+def test_a_model_whose_version_never_stays_is_watched_all_the_same() -> None:
+    """Each twenty events are of another version; what waits stays bounded, and the thief is stopped."""
+    lines = traffic(queries=300)
+    changing = [line for n in range(0, len(lines), 20) for line in of_version(lines[n : n + 20], str(n))]
+    shard = Shard(EngineSettings())
+    decided = set()
+    for number in range(0, len(changing), 50):
+        outputs = shard.process(*batches(changing[number : number + 50], first_sequence=number))
+        decided |= {order.client for order in outputs.orders}
+        assert len(list(shard.waiting())) <= 2 * 512
+        assert len(shard._unknown["model"].waiting) <= 65
+    assert decided == {"thief-0"}
+
+
+def test_what_waits_is_let_go_when_its_length_is_known() -> None:
+    """A second version that holds events of the length that the first one is found to take need not wait any longer."""
+    first, second = (of_version(traffic(queries=120), version) for version in "12")
+    mixed = [line for n in range(0, 600, 2) for line in (first[n], second[n + 1])]
+    shard = Shard(EngineSettings(learning_events=256))
+    for number in range(0, len(mixed), 10):
+        shard.process(*batches(mixed[number : number + 10], first_sequence=number))
+        assert not (shard._unknown["model"].variants and list(shard.waiting()))
+    assert shard._unknown["model"].variants
 
 
 @pytest.mark.parametrize(("partitions", "needed"), [(1, 512), (3, 170), (6, 85), (100, 64)])
@@ -144,7 +171,7 @@ def test_learning_does_not_depend_on_cuts_or_restarts(seed: int, stops: list[int
 def test_a_model_whose_every_query_is_refused_still_has_clients() -> None:
     """They are reported with what they sent."""
     lines = changed(traffic(queries=30), lambda _: {"output": {}})
-    seen = watch(lines, Config(engine=EngineSection(learning_events=64)))
+    seen = watch(lines)
     names = ["client-0", "client-1", "client-2", "client-3", "thief-0"]
     assert {line["client"]: sum(line["refused"].values()) for line in seen.reported} == dict.fromkeys(names, 30)
     assert {line["queries"] for line in seen.reported} == {0}

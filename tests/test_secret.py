@@ -10,7 +10,7 @@ from detector.models.baseline import SEED, Baseline, save
 from detector.replay import load_baseline
 from detector.secret import NONE, known_seed, settings_for_fit, settings_of, source
 
-MEANT = PolicySection(shadow=False)
+MEANT = PolicySection(shadow=False, trust_clients=True)
 
 
 def test_a_fit_makes_a_seed_where_none_is_given() -> None:
@@ -34,7 +34,9 @@ def test_the_baseline_brings_its_seed(generated_baseline: Baseline, tmp_path: Pa
         assert settings_of(config, found).seed == 5
         assert known_seed(config) == 5
     for shadow in (True, False):
-        config = Config(baseline=baseline, policy=PolicySection(shadow=shadow), engine=EngineSection(seed=6))
+        config = Config(
+            baseline=baseline, policy=PolicySection(shadow=shadow, trust_clients=True), engine=EngineSection(seed=6)
+        )
         with pytest.raises(ConfigError, match="leave it out"):
             load_baseline(config)
         with pytest.raises(ConfigError, match="leave it out"):

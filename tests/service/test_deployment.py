@@ -65,7 +65,8 @@ def test_what_makes_a_deployment() -> None:
     assert (seeded.configuration, seeded.seed != plain.seed) == (plain.configuration, True)
     assert seed_mark(5) == seeded.seed
     assert len(seeded.seed) == 8
-    assert Deployment.of(Config(policy=PolicySection(shadow=not Config().policy.shadow)), None).shadow != plain.shadow
+    live = Config(policy=PolicySection(shadow=False, trust_clients=True), engine=EngineSection(seed=5))
+    assert Deployment.of(live, None).shadow != plain.shadow
 
 
 def test_the_sentence_names_both_and_what_to_do() -> None:
