@@ -54,7 +54,7 @@ from detector.models.novelty import LESSONS, Novelty
 from detector.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reference
 from detector.parking import InMemory, Parked
 from detector.policy import ALERT
-from detector.state import NOVELTY, PLACES, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
+from detector.state import ID_BYTES, NOVELTY, PLACES, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 
 MOST_AT_ONCE = 4096
 ROWS_AT_ONCE = 4096  # packed or unpacked together
@@ -722,8 +722,8 @@ class Cohort:
             known = self._unsaved.pop(snapshot.client, None)
             self._dirty[slot], self._saved[slot] = known is not None, known in {None, True}
         self.columns.unpack(slots, [snapshot.row for snapshot in snapshots])
-        entered = np.frombuffer(b"".join(snapshot.ids for snapshot in snapshots), np.uint64).reshape(-1, 3)
-        counts = [len(snapshot.ids) // 24 for snapshot in snapshots]
+        entered = np.frombuffer(b"".join(snapshot.ids for snapshot in snapshots), np.uint64).reshape(-1, 2)
+        counts = [len(snapshot.ids) // ID_BYTES for snapshot in snapshots]
         self._ledger.enter(np.repeat(slots, counts), entered, self.columns.admission, self._kept)
 
     @property
@@ -742,5 +742,5 @@ def _evidence(peaks: npt.NDArray[np.float32], novelty: float) -> dict[str, float
     return found | {"novelty": round(novelty, 4)}
 
 
-def _refused(counts: npt.NDArray[np.uint32]) -> dict[str, int]:
+def _refused(counts: npt.NDArray[np.uint16]) -> dict[str, int]:
     return {reason: count for reason, count in zip(REASONS, counts.tolist(), strict=True) if count}

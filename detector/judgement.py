@@ -149,8 +149,10 @@ class Judge:
         over = time_ms >= standing.held_until_ms[s]
         if rises:
             standing.reached[s, place] = wanted
-            standing.reached_at[s, place] = queries
-        alert_id = self._id(s, "alert", place, int(standing.reached[s, place]), int(standing.reached_at[s, place]))
+            if place <= NOVELTY:
+                standing.reached_at[s, place] = queries
+        at = int(standing.reached_at[s, place]) if place <= NOVELTY else queries
+        alert_id = self._id(s, "alert", place, int(standing.reached[s, place]), at)
         if rises:
             outputs.findings.append(self._finding(moment, place, action, score, alert_id))
         standing.highest[s] = max(int(standing.highest[s]), action)

@@ -33,7 +33,7 @@ from detector.features.outputs import Outputs
 from detector.features.rate import Rate
 
 SNAPSHOT_VERSION = 2  # 2: keyed by the secret seed; ids with their content; what could not be used
-ID_BYTES = 24  # of an id that is remembered: its key, its event time and its content
+ID_BYTES = 16  # of an id that is remembered: its key, its event time and its content
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
 PLACES = (*CHANNELS, "novelty", *QUESTIONS)  # kinds of evidence in the order of `Standing.reached`
 
@@ -45,7 +45,7 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 class Standing(NamedTuple):
     """Per client: what was decided so far, and the last look.
 
-    `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then;
+    `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then, of channels and novelty;
     `held` the action of the latest decision and `held_until_ms` its end; `revision` the number of decisions; `highest` the
     highest action ever; `strange` how many looks in a row were beyond the bar of novelty; `row` the features at the last
     look and `novelty` the score there.
@@ -64,7 +64,7 @@ class Standing(NamedTuple):
 
 STANDING: Layout = {
     "reached": ("u1", (len(PLACES),)),
-    "reached_at": ("u4", (len(PLACES),)),
+    "reached_at": ("u4", (NOVELTY + 1,)),
     "held": ("u1", ()),
     "held_until_ms": ("i8", ()),
     "revision": ("u4", ()),
@@ -231,7 +231,7 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     model: str
     client: str
     row: bytes
-    ids: bytes  # three times 64 bits: key, event time and content of each id that a repeat could still bring
+    ids: bytes  # pairs of 64 bits: key, event time with content, of each id that a repeat could still bring
     check: int  # CRC-32 of the row: a damaged one would index beyond its arrays
     examples: dict[str, list[EventId]]  # channel -> ids of the latest queries that looked constructed
 

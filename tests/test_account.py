@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from detector.account import Account, account_key, account_of
 from detector.config import Config
-from detector.config.detection import PolicySection
+from detector.config.detection import EngineSection, PolicySection
 from detector.ingest.batch import Sender
 from detector.testing import MemorySink, traffic, watch
 
@@ -33,7 +33,7 @@ def forged(lines: list[bytes], changes: dict[str, dict[str, Any]]) -> list[bytes
 
 
 def live(*, trust: bool) -> Config:
-    return Config(policy=PolicySection(shadow=False, trust_clients=trust))
+    return Config(policy=PolicySection(shadow=False, trust_clients=trust), engine=EngineSection(seed=5))
 
 
 def actions(seen: MemorySink) -> dict[tuple[str, str | None], set[str]]:

@@ -10,6 +10,7 @@ from detector.clock import HeldClock
 from detector.config import Config, EngineSection, load
 from detector.engine import EngineSettings
 from detector.errors import ConfigError
+from detector.ingest.batch import usable
 from detector.pipeline import assembler_for
 from detector.testing import Events
 
@@ -234,4 +235,4 @@ def test_the_time_zone_reaches_the_decoder() -> None:
         config = Config(engine=EngineSection(naive_time_zone=zone))
         assembler = assembler_for(config, {}, HeldClock(1_777_890_700_000))
         batches, _ = assembler.assemble([line], "log", first_line=1, first_sequence=0)
-        assert [batch.time[0] for batch in batches] == time
+        assert [batch.time[0] for batch in usable(batches)] == time

@@ -17,6 +17,7 @@ from detector.ingest.batch import Batch
 from detector.models import novelty, trees
 from detector.models.baseline import Baseline
 from detector.partition import partition_of
+from detector.secret import settings_of
 from detector.testing import batches, watch
 
 Lines = Callable[..., list[bytes]]
@@ -143,7 +144,7 @@ def test_a_shard_a_partition_gives_what_the_pipeline_gives(
     stamp = render.Stamp(baseline.version if baseline else "none", config.version, config.engine_settings().terms)
     alerts, decisions, clients = [], [], []
     for partition in range(partitions):
-        shard = Shard(config.engine_settings(), baseline.models if baseline else None)
+        shard = Shard(settings_of(config, baseline).dealt(partitions), baseline.models if baseline else None)
         total = Outputs()
         total.add(shard.process(*(own(batch, partition, partitions) for batch in batches(lines))))
         total.add(shard.finish())

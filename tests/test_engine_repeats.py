@@ -51,12 +51,8 @@ def test_a_log_delivered_twice_counts_once() -> None:
     """The summary of a whole pipeline: every event of the second delivery is a repeat or late, none is counted."""
     lines = traffic(queries=150)
     once, twice = watch(lines), watch(lines + lines)
-    late = 0
-    for client in twice.reported:
-        late += client["refused"].pop("late", 0)
     assert twice.written() == once.written()
     assert {letter.reason for letter in twice.dead} <= {"late"}
-    assert late == len(twice.dead)
 
 
 @settings(max_examples=3)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.engine import SHARD_KEY, EngineSettings, Shard
+from detector.engine import SHARD_KEY, VERSIONS_KEY, EngineSettings, Shard
 from detector.errors import SnapshotError
 from detector.models.baseline import Baseline
 from detector.state import SNAPSHOT_VERSION
@@ -146,7 +146,7 @@ def test_a_client_without_its_model_is_refused(saved: Saved, generated_baseline:
 
 @settings(max_examples=20)
 @given(
-    st.sampled_from([("alpha", "client-0"), ("alpha", SHARD_KEY), ("learned", SHARD_KEY), ("waiting", SHARD_KEY)]),
+    st.sampled_from([("alpha", "client-0"), ("alpha", SHARD_KEY), ("learned", SHARD_KEY), ("waiting", VERSIONS_KEY)]),
     st.sampled_from(["cut", "longer", "noise", "flip"]),
     st.integers(0, 10**6),
     st.binary(min_size=1, max_size=40),

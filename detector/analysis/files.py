@@ -63,7 +63,7 @@ def _lines(config: Config, home: Path) -> Iterator[str]:
         yield from _section("baseline", {"path": (full.relative_to(home) if full.is_relative_to(home) else full).as_posix()})
     for model, section in config.models.items():
         yield from _section(f"models.{_toml(model)}", section.model_dump(mode="json", exclude_defaults=True))
-    yield from _section("policy", config.policy.model_dump(mode="json"))
+    yield from _section("policy", config.policy.model_dump(mode="json", exclude_none=True))
     engine = config.engine.model_dump(mode="json", exclude_defaults=True)
     if engine:
         yield from _section("engine", engine)

@@ -61,13 +61,14 @@ class Admission(NamedTuple):
 class Entries(NamedTuple):
     """The ledger's table (open addressing): `key` 0 marks a free place; `slot` is the client's row.
 
-    `content` are the upper 32 bits of the hash of what was asked and answered under the id.
+    `content` are the upper 16 bits of the hash of what was asked and answered under the id: once in 65,536 times another content
+    is taken for the same.
     """
 
     key: npt.NDArray[np.uint64]
     time_ms: npt.NDArray[np.int64]
     slot: npt.NDArray[np.int32]
-    content: npt.NDArray[np.uint32]
+    content: npt.NDArray[np.uint16]
 
 
 class Arrivals(NamedTuple):
@@ -86,10 +87,10 @@ class Arrivals(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What was decided of each of n events; `position` and `look` are filled for fresh ones.
+    """What was decided of each of n events; `look` and `reused` are filled for fresh ones.
 
-    `position` is the client's count of queries, `look` whether models look now, `reused` whether the id had another content
-    before.
+    `position` is the client's count of queries, of fresh and refused ones; `look` whether models look now, `reused` whether the
+    id had another content before.
     """
 
     verdict: npt.NDArray[np.uint8]
@@ -250,7 +251,7 @@ def admit_refused(state, entries, arrivals, i, lateness_ms):
         return True, 0
     key = mixed(arrivals.key[i], arrivals.content[i])
     at = find(entries, key)
-    content = np.uint32(arrivals.content[i] >> np.uint64(32))
+    content = np.uint16(arrivals.content[i] >> np.uint64(48))
     if entries.key[at] != 0 and entries.time_ms[at] >= state.horizon_ms[s] and entries.content[at] == content:
         return False, 0
     entered = write(entries, at, key, t, s, content)
@@ -271,6 +272,7 @@ def admit(state, entries, arrivals, lateness_ms, admitted):
         t = arrivals.time_ms[i]
         if arrivals.refused[i]:
             state.last_sequence[s] = arrivals.sequence[i]
+            admitted.position[i] = state.queries[s]
             counts, more = admit_refused(state, entries, arrivals, i, lateness_ms)
             admitted.verdict[i] = REFUSED if counts else REFUSED_AGAIN
             entered += more
@@ -283,7 +285,7 @@ def admit(state, entries, arrivals, lateness_ms, admitted):
         if state.queries[s] == 0:
             state.next_look[s] = look_after(0)
         key = arrivals.key[i]
-        content = np.uint32(arrivals.content[i] >> np.uint64(32))
+        content = np.uint16(arrivals.content[i] >> np.uint64(48))
         at = find(entries, key)
         # What lies before the horizon counts as forgotten, whether or not the table was swept since.
         if entries.key[at] != 0 and entries.time_ms[at] >= state.horizon_ms[s]:
@@ -326,14 +328,13 @@ def tally(entries, horizon_ms, wanted, counts):
 
 @kernel
 def collect(entries, horizon_ms, wanted, starts, ids):
-    """Fill `ids` (ids, 3) with keys, times and contents, those of a slot from its place in `starts` on, by key."""
+    """Fill `ids` (ids, 2), those of a slot from its place in `starts` on, by key: keys, and times with the contents below them."""
     filled = starts.copy()
     for at in range(entries.key.shape[0]):
         s = entries.slot[at]
         if entries.key[at] != 0 and wanted[s] and entries.time_ms[at] >= horizon_ms[s]:
             ids[filled[s], 0] = entries.key[at]
-            ids[filled[s], 1] = np.uint64(entries.time_ms[at])
-            ids[filled[s], 2] = np.uint64(entries.content[at])
+            ids[filled[s], 1] = np.uint64(entries.time_ms[at]) << np.uint64(16) | np.uint64(entries.content[at])
             filled[s] += 1
     for s in range(wanted.shape[0]):
         if filled[s] > starts[s] + 1:
@@ -343,11 +344,12 @@ def collect(entries, horizon_ms, wanted, starts, ids):
 
 @kernel
 def enter(entries, slot, ids):
-    """Enter `ids` (ids, 3) as `collect` gives them, of which some may be there already; return how many are new."""
+    """Enter `ids` (ids, 2) as `collect` gives them, of which some may be there already; return how many are new."""
     entered = 0
     for i in range(ids.shape[0]):
         at = find(entries, ids[i, 0])
-        entered += write(entries, at, ids[i, 0], np.int64(ids[i, 1]), slot[i], np.uint32(ids[i, 2]))
+        time_ms = np.int64(ids[i, 1] >> np.uint64(16))
+        entered += write(entries, at, ids[i, 0], time_ms, slot[i], np.uint16(ids[i, 1] & np.uint64(0xFFFF)))
     return entered
 
 
@@ -396,14 +398,14 @@ class Ledger:
         self._used += count
 
     def of(self, state: Admission, wanted: npt.NDArray[np.bool_]) -> dict[int, npt.NDArray[np.uint64]]:
-        """Return what counts of the `wanted` slots, as (ids, 3) keys, times and contents by slot.
+        """Return what counts of the `wanted` slots, by slot, as `collect` fills it in (ids, 2).
 
         Sorted by key, so that equal states give equal bytes. One pass over the table, and a sort of what is wanted.
         """
         ends = np.zeros(len(wanted) + 1, np.int64)
         tally(self.entries, state.horizon_ms, wanted, ends)
         np.cumsum(ends, out=ends)
-        ids = np.empty((int(ends[-1]), 3), np.uint64)
+        ids = np.empty((int(ends[-1]), 2), np.uint64)
         collect(self.entries, state.horizon_ms, wanted, ends, ids)
         slots = np.flatnonzero(np.diff(ends, prepend=0))
         return {slot - 1: ids[ends[slot - 1] : ends[slot]] for slot in slots.tolist()}
@@ -415,7 +417,7 @@ class Ledger:
         state: Admission,
         keep_slot: npt.NDArray[np.bool_],
     ) -> None:
-        """Enter ids from snapshots, (ids, 3) as `of` gives them; `slots` (ids,) are their clients."""
+        """Enter ids from snapshots, (ids, 2) as `of` gives them; `slots` (ids,) are their clients."""
         self.reserve(len(ids), state, keep_slot)
         self._used += int(enter(self.entries, slots.astype(np.int32), ids))
 
@@ -443,4 +445,4 @@ class Contents:
 
 
 def _empty(size: int) -> Entries:
-    return Entries(np.zeros(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.int32), np.zeros(size, np.uint32))
+    return Entries(np.zeros(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.int32), np.zeros(size, np.uint16))

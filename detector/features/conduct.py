@@ -4,12 +4,12 @@ Neither says what was asked, so neither may stop anybody. But a client whose que
 names all queries alike looks like a shipper that repeats itself; both are told to the operator when a client is out of line
 with the population.
 
-Each client's counts are compared, at evaluations that come as those of models do, with the usual share: twice what an average
+Each client's counts are compared, at evaluations that become rarer as it asks more, with the usual share: twice what an average
 client of the latest evaluations shows, and at least what honest servers show. The evidence is the logarithm of an e-value, the
-likelihood of the client's counts under any share (Jeffreys' mixture) over that under the usual one; whoever keeps to the usual
+likelihood of the client's counts under any share (Jeffreys' mixture) over that under the usual one. Whoever keeps to the usual
 share ever reaches ln(1 / p) with a probability of at most p, however often one looks (Ville's inequality; Ramdas et al., 2023).
 
-Late events are counted and say nothing: they may be repeats, and a repeat must change nothing.
+Late events are not counted: they may be repeats, and a repeat must change nothing.
 
 Blind to: a population whose every client does the same, which is for the state of the whole service to tell.
 Innocent triggers: a client with a wrong schema, a load test that sends one request id.
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.contracts.dead_letter import REASONS
-from detector.features.admission import FRESH, LATE, REFUSED, look_after
+from detector.features.admission import FRESH, REFUSED
 from detector.kernels import kernel
 
 WORSE = 2.0  # times the average client's share: clients differ, and only who is beyond them is out of line
@@ -30,31 +30,39 @@ LEAST_CLIENTS = 4  # others that must have been met before anybody can be out of
 MEMORY = 256  # evaluations that the average is taken over
 USUAL_REFUSED = 0.02
 USUAL_REUSED = 0.01
-LATE_PLACE = REASONS.index("late")
+FIRST = 8  # records of a client at its first evaluation
+MOST = 65_535  # refused queries that are counted for each reason
 QUESTIONS = ("refused", "reused")
 
 LAYOUT = {
-    "refused": ("u4", (len(REASONS),)),
-    "reused": ("u4", ()),
-    "records": ("u4", ()),
-    "next_evaluation": ("u4", ()),
-    "counted": ("u4", (3,)),
+    "refused": ("u2", (len(REASONS),)),
+    "reused": ("u2", ()),
 }
 
 
 class Conduct(NamedTuple):
-    """Per client: refused queries by reason, ids that were used again, records in all, and the counts last evaluated."""
+    """Per client: refused queries by reason, and ids that were used again; of each at most `MOST` are counted."""
 
-    refused: npt.NDArray[np.uint32]
-    reused: npt.NDArray[np.uint32]
-    records: npt.NDArray[np.uint32]
-    next_evaluation: npt.NDArray[np.uint32]
-    counted: npt.NDArray[np.uint32]
+    refused: npt.NDArray[np.uint16]
+    reused: npt.NDArray[np.uint16]
 
 
 def nobody() -> npt.NDArray[np.float64]:
     """Return the population (4,) before anybody was met: clients, evaluations, mean shares refused and reused."""
     return np.zeros(4)
+
+
+@kernel
+def is_due(records):
+    """Tell whether a client with so many records, refused ones included, is evaluated: at 8, and at every eighth more or so.
+
+    >>> [n for n in range(200) if is_due(n)][:12], is_due(1024), is_due(1025)
+    ([8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96], True, False)
+    """
+    step = FIRST
+    while step * 16 <= records:
+        step *= 2
+    return records > 0 and records % step == 0
 
 
 @kernel
@@ -86,25 +94,24 @@ def update_conduct(state, population, slot, admitted, refused, found):
     """
     for i in range(slot.shape[0]):
         verdict = admitted.verdict[i]
-        s = slot[i]
-        if verdict == LATE:
-            state.refused[s, LATE_PLACE] += 1
         if verdict not in (FRESH, REFUSED):
             continue
+        s = slot[i]
         if verdict == REFUSED:
-            state.refused[s, refused[i] - 1] += 1
-        state.reused[s] += admitted.reused[i]
-        state.records[s] += 1
-        records = state.records[s]
-        if records < max(state.next_evaluation[s], look_after(0)):
+            reason = refused[i] - 1
+            state.refused[s, reason] = min(state.refused[s, reason] + 1, MOST)
+        elif admitted.reused[i]:
+            state.reused[s] = min(state.reused[s] + 1, MOST)
+        hits = (np.int64(state.refused[s].sum()), np.int64(state.reused[s]))
+        records = admitted.position[i] + hits[0]
+        if not is_due(records):
             continue
-        state.next_evaluation[s] = look_after(records)
-        others = population[0] - (1.0 if state.counted[s, 0] else 0.0)
-        hits = (np.int64(state.refused[s].sum()) - np.int64(state.refused[s, LATE_PLACE]), np.int64(state.reused[s]))
-        if state.counted[s, 0] == 0:
+        others = population[0]
+        if records == FIRST:
             population[0] += 1.0
+        else:
+            others -= 1.0
         population[1] = min(population[1] + 1.0, MEMORY)
-        since = float(records - state.counted[s, 0])
         for question in range(2):
             if others >= LEAST_CLIENTS:
                 usual = usual_share(population, question)
@@ -112,7 +119,4 @@ def update_conduct(state, population, slot, admitted, refused, found):
                 found[i, question, 1] = hits[question]
                 found[i, question, 2] = records
                 found[i, question, 3] = usual
-            recent = float(hits[question] - state.counted[s, 1 + question]) / since
-            population[2 + question] += (recent - population[2 + question]) / population[1]
-            state.counted[s, 1 + question] = hits[question]
-        state.counted[s, 0] = records
+            population[2 + question] += (hits[question] / records - population[2 + question]) / population[1]

@@ -380,8 +380,8 @@ def missing_values(vectors: Floats) -> Floats:
     [-1.0, 4.0]
     """
     gaps = np.isnan(vectors)
-    low = np.where(gaps, np.inf, vectors).min(axis=0, initial=np.inf)
-    high = np.where(gaps, -np.inf, vectors).max(axis=0, initial=-np.inf)
+    low = np.where(gaps, np.inf, vectors).min(axis=0, initial=np.inf).astype(np.float64)
+    high = np.where(gaps, -np.inf, vectors).max(axis=0, initial=-np.inf).astype(np.float64)
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
     away = np.where(high > low, MISSING_BELOW * (high - low), np.maximum(MISSING_BELOW * np.abs(low), 1.0))
     return np.asarray(np.clip(low - away, -1e38, 1e38), np.float32)

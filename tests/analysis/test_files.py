@@ -30,7 +30,11 @@ def test_what_was_exported_is_what_is_loaded(
     config = Config(
         models={name: ModelSection(categorical=tuple(columns), dimension=100) for name, columns in models.items()},
         policy=PolicySection(
-            shadow=shadow, never_block=never_block, false_alerts_per_1000=budgets[0], false_blocks_per_10000=budgets[1]
+            shadow=shadow,
+            trust_clients=None if shadow else True,
+            never_block=never_block,
+            false_alerts_per_1000=budgets[0],
+            false_blocks_per_10000=budgets[1],
         ),
         engine=EngineSection(max_clients=clients, seed=7),
     )

@@ -87,7 +87,7 @@ class Rig:
         They are named as in the logs. Returns how many bytes that is.
         """
         own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
-        latest = {donor.client: np.frombuffer(donor.ids, np.uint64).reshape(-1, 3)[:, 1].max(keepdims=True) for donor in own}
+        latest = {donor.client: np.frombuffer(donor.ids, np.uint64).reshape(-1, 2)[:, 1].max(keepdims=True) for donor in own}
         rng = np.random.default_rng(0)
         producer = self.connection.producer(linger_ms=5)
         seal = Seal(self.config.engine_settings().secret)
@@ -105,8 +105,8 @@ class Rig:
         for i in range(clients):
             donor, name = own[i % len(own)], f"c{i:06d}"
             keys = rng.integers(1, 1 << 63, ids, np.uint64)
-            entered = np.stack([keys, np.resize(latest[donor.client], ids), np.zeros(ids, np.uint64)], axis=1)
-            value = dump(msgspec.structs.replace(donor, client=name, ids=entered.tobytes()))
+            pairs = np.stack([keys, np.resize(latest[donor.client], ids)], axis=1)
+            value = dump(msgspec.structs.replace(donor, client=name, ids=pairs.tobytes()))
             waiting += send(partition_of(name, self.partitions), name, value)
             total += len(value)
             if waiting > MOST_IN_FLIGHT:

@@ -163,6 +163,6 @@ def test_what_is_not_a_json_object_is_refused(record: bytes) -> None:
 def test_absent_fields_stay_absent_when_written() -> None:
     """Writing an event back invents no null."""
     assert to_json(event()) == (
-        b'{"event_id":"e1","time":1777890667412,"client":{"id":"c","trusted":true},"model":{"id":"m"},'
+        b'{"event_id":"e1","time":1777890667412,"client":{"id":"c"},"model":{"id":"m"},'
         b'"input":{"vector":[1.0]},"output":{"label":0}}'
     )

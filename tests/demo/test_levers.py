@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from detector.config import Config
-from detector.config.detection import PolicySection
+from detector.config.detection import EngineSection, PolicySection
 from detector.contracts.moment import parse_rfc3339
 from detector.demo import cast
 from detector.models.baseline import Baseline
@@ -16,7 +16,7 @@ from detector.replay import fit, replay
 
 pytestmark = pytest.mark.slow
 
-CONFIG = Config(policy=PolicySection(shadow=False, trust_clients=True))
+CONFIG = Config(policy=PolicySection(shadow=False, trust_clients=True), engine=EngineSection(seed=7))
 THIEVES = {f"thief-{name}" for name in cast.THIEVES}
 
 Record = dict[str, Any]

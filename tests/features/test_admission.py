@@ -58,7 +58,7 @@ class Door:
             slot,
             np.asarray(times, np.int64),
             self.ledger.keys(ids, self.owner[slot]),
-            (np.asarray(contents or [0] * n) << 32).astype(np.uint64),
+            (np.asarray(contents or [0] * n) << 48).astype(np.uint64),
             np.asarray(refused or [0] * n, np.uint8),
             np.arange(self.sequence, self.sequence + n),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detector.features.admission import REFUSED, Admitted, unadmitted
-from detector.features.conduct import LAYOUT, MEMORY, Conduct, evidence, nobody, update_conduct
+from detector.features.conduct import FIRST, LAYOUT, MEMORY, Conduct, evidence, nobody, update_conduct
 from detector.testing import Events, MemorySink, watch
 
 NAN = "NaN"
@@ -118,21 +118,21 @@ def test_cuts_of_the_stream_change_nothing() -> None:
 
 
 def test_the_population_forgets() -> None:
-    """After so many evaluations what was usual long ago no longer is."""
-    state = Conduct(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    """After so many evaluations of others, what was usual long ago no longer is."""
+    clients = 2 * MEMORY
+    state = Conduct(**{name: np.zeros((clients, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
     population = nobody()
-    n = 8
-    slot = np.zeros(n, np.int64)
 
-    def meet(code: int) -> None:
-        admitted: Admitted = unadmitted(n)
+    def meet(client: int, code: int) -> None:
+        admitted: Admitted = unadmitted(FIRST)
         admitted.verdict[:] = REFUSED if code else 0
-        state.next_evaluation[:] = state.records + n
-        update_conduct(state, population, slot, admitted, np.full(n, code, np.uint8), np.zeros((n, 2, 4)))
+        admitted.position[:] = 0 if code else np.arange(1, FIRST + 1)
+        refused = np.full(FIRST, code, np.uint8)
+        update_conduct(state, population, np.full(FIRST, client), admitted, refused, np.zeros((FIRST, 2, 4)))
 
-    for _ in range(20):
-        meet(1)
-    assert population[2] == 1.0
-    for _ in range(3 * MEMORY):
-        meet(0)
+    for client in range(20):
+        meet(client, 1)
+    assert (population[0], population[2]) == (20, 1.0)
+    for client in range(20, clients):
+        meet(client, 0)
     assert population[2] < 0.1

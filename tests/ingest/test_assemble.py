@@ -459,7 +459,7 @@ def test_batches_do_not_depend_on_the_cuts(lines: list[bytes], data: st.DataObje
         assembler.assemble(part, "log.jsonl", first_line=11 + start, first_sequence=100 + start)
         for start, part in ((0, lines[:cut]), (cut, lines[cut:]))
     ]
-    whole = _assemble(lines)
+    whole = _everything(lines)
     assert parts[0][1] + parts[1][1] == whole[1]
 
     def rows(batches: list[Batch]) -> list[tuple[Any, ...]]:
