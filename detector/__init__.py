@@ -9,12 +9,14 @@ For notebooks and scripts, the engine of the service over recorded logs, with ta
     results = detector.replay("log.jsonl", config, baseline=baseline)
     results.alerts
 
-Tables need pandas (``pip install 'detector[notebooks]'``). Names are imported when they are first used, so ``import detector``
-itself costs nothing. See `detector.analysis` for what each name does, and ``notebooks/`` for examples.
+Tables need pandas (``pip install 'model-extraction-detector[notebooks]'``). Names are imported when they are first used, so
+``import detector`` itself costs nothing. See `detector.analysis` for what each name does, and ``notebooks/`` for examples.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from detector.distribution import VERSION
 
 if TYPE_CHECKING:
     from detector.analysis import (
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
     replay: Replaying
 
+__version__ = VERSION
+
 __all__ = [
     "Baseline",
     "Config",
@@ -46,6 +50,7 @@ __all__ = [
     "Results",
     "Simulation",
     "Told",
+    "__version__",
     "bars",
     "client_picture",
     "fit",

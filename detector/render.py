@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from detector.contracts.alert import Alert, Baseline, Evidence, compose
@@ -10,10 +9,10 @@ from detector.contracts.alert import Finding as AlertDetails
 from detector.contracts.decision import Action, Decision, Level, Parameters, Reason, Risk, Scope, Subject
 from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
+from detector.distribution import VERSION
 from detector.findings import Finding, Order, Report
 from detector.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, Terms
 
-VERSION = version("detector")
 SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}
 RULES = {
     "offset": ("Queries made by flat steps", "Queries are earlier queries moved by one flat step."),

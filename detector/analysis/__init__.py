@@ -10,10 +10,12 @@ The engine is that of the service; only what it finds is kept in another form. T
 - `simulation`: logs with thieves in them, to try it all on
 """
 
+from detector.distribution import install
+
 try:
     import pandas as pd  # noqa: F401  # asked for here, so that whoever lacks it is told what to do
 except ImportError as error:
-    raise ImportError("tables need pandas, which is not installed: pip install 'detector[notebooks]'") from error
+    raise ImportError(f"tables need pandas, which is not installed: {install('notebooks')}") from error
 
 from detector.analysis.budget import bars, read_labels, with_budget
 from detector.analysis.files import client_picture, load_baseline, load_config, save_baseline, write_config

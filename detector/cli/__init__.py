@@ -18,6 +18,7 @@ from detector.cli.redteam import redteam_app
 from detector.cli.settings import config_app, schema_app
 from detector.cli.siem import siem_app
 from detector.cli.terminal import AsJson, errors
+from detector.distribution import VERSION
 from detector.errors import ConfigError, DetectorError
 
 STOPPED, MISUSED = 1, 2
@@ -73,9 +74,7 @@ def _complain(error: DetectorError) -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    from importlib.metadata import version as installed
-
-    typer.echo(f"detector {installed('detector')}")
+    typer.echo(f"detector {VERSION}")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from detector.cli.terminal import AsJson, errors, print_json
 from detector.console import Console, say
+from detector.distribution import install
 from detector.errors import ConfigError, OutputError
 from detector.names import one_line
 
@@ -66,7 +67,7 @@ def redteam_list(*, as_json: AsJson = False) -> None:
             table.add_column(column)
         for row in rows:
             needs = [] if row.get("labels_suffice", True) else ["probabilities"]
-            needs += [f"pip install 'detector[{row['extra']}]'"] if row.get("extra") else []
+            needs += [install(row["extra"])] if row.get("extra") else []
             table.add_row(
                 Text(str(row["id"])),
                 Text(str(row["title"])),

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from detector.distribution import install
 from detector.errors import ConfigError, DetectorError, OutputError
 from detector.evaluation import audit, cells, curves, table
 from detector.evaluation.matches import FULL, SMALL, Size, knowledge, play
@@ -60,7 +61,7 @@ def obstacle(cell: Scenario, real: Path | None) -> str | None:
         return f"{cell.data} is not here: name its folder with --data or {REAL_DATA}"
     extra = ATTACKS[cell.attack].extra if isinstance(cell, Theft) else None
     if extra is not None and find_spec(extra) is None:
-        return f"pip install 'detector[{extra}]'"
+        return install(extra)
     return None
 
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from detector.distribution import install
 from detector.errors import ServerError
 from detector.local.cache import cache_folder, locked
 from detector.local.java import java_version
@@ -79,7 +80,7 @@ def _fetch(folder: Path, tell: Callable[[str], None]) -> Path:
     try:
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - needed for the first start only
     except ImportError as error:
-        raise ServerError(f"{_PROGRAM} cannot be fetched without the package jgo: pip install 'detector[local]'") from error
+        raise ServerError(f"{_PROGRAM} cannot be fetched without the package jgo: {install('local')}") from error
     tell(f"fetching {_PROGRAM} from Maven Central, once")
     context = MavenContext(resolver=PythonResolver(progress_callback=_teller(tell)), repo_cache=folder / "maven")
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from detector.distribution import install
 from detector.errors import ServerError
 from detector.local.cache import cache_folder, locked
 
@@ -56,7 +57,7 @@ def _fetch_one(jar: Jar, folder: Path, program: str) -> None:
     try:
         from jgo.maven import MavenContext  # noqa: PLC0415 - needed only until everything is fetched
     except ImportError as error:
-        raise ServerError(f"{program} cannot be fetched without the package jgo: pip install 'detector[local]'") from error
+        raise ServerError(f"{program} cannot be fetched without the package jgo: {install('local')}") from error
     path = jar.path(folder)
     try:
         path.unlink(missing_ok=True)

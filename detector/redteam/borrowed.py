@@ -2,7 +2,7 @@
 
 An independent implementation is the best check on one's own. The toolbox calls a model where a conversation yields a
 query, so its attack runs in a thread of its own and the two take turns: never do both run. It is an extra
-(``pip install 'detector[art]'``), and takes seconds to import.
+(``pip install 'model-extraction-detector[art]'``), and takes seconds to import.
 """
 
 import threading
@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from detector.distribution import install
 from detector.errors import ConfigError
 from detector.redteam.conversation import Answer, Array, Conversation, Labels, Query, ValueRange, draws
 
-MISSING = "this attack needs the adversarial-robustness-toolbox: pip install 'detector[art]'"
+MISSING = f"this attack needs the adversarial-robustness-toolbox: {install('art')}"
 
 
 class _Ended(Exception):  # noqa: N818

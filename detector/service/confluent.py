@@ -29,6 +29,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import ConsumerGroupMetadata
 
 from detector.config import KafkaSection
+from detector.distribution import install
 from detector.errors import ConfigError, ServiceError
 from detector.service.topics import LARGEST_RECORD
 from detector.service.unpacking import LARGEST_BATCH
@@ -67,7 +68,7 @@ def settings(section: KafkaSection, group: str | None, member: str | None, fetch
     Raises `ConfigError` where the client is not installed or cannot log in that way.
     """
     if confluent_kafka is None:
-        raise ConfigError("[kafka] client is confluent, which is not installed: pip install 'detector[confluent]'")
+        raise ConfigError(f"[kafka] client is confluent, which is not installed: {install('confluent')}")
     found: dict[str, Any] = {
         "bootstrap.servers": ",".join(section.bootstrap_servers),
         "security.protocol": section.security_protocol,

@@ -9,11 +9,11 @@ what they are for; exact numbers are in the topics.
 
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any, Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from detector.distribution import VERSION
 from detector.findings import Outputs
 from detector.render import SEVERITIES, action_name
 
@@ -167,7 +167,7 @@ class Metrics:
             "detector_models_learning", "Models that are being learned, whose clients are not watched yet", registry=own
         )
         build = Gauge("detector_build_info", "1, with the version as a label", ["version"], registry=own)
-        build.labels(version("detector")).set(1)
+        build.labels(VERSION).set(1)
         ProcessCollector(registry=own)
 
     def beat(self) -> None:

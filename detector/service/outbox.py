@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import structlog
 from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from detector import render
+from detector.distribution import VERSION
 from detector.errors import ServiceError
 from detector.service.connection import Connection
 from detector.service.metrics import Metrics
@@ -270,7 +270,7 @@ def _letters(topic: str, reason: str, detail: str, source: Source) -> Iterator[F
             ("source_partition", str(origin.partition).encode()),
             ("source_offset", str(origin.offset).encode()),
         ]
-    told.append(("detector_version", render.VERSION.encode()))
+    told.append(("detector_version", VERSION.encode()))
     key = source.key
     # A record without key and value cannot be sent: a missing value becomes an empty one.
     whole = source.record or b""

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Final
 
 from detector.contracts import Alert, Decision, parse_rfc3339, rank
-from detector.render import VERSION
+from detector.distribution import VERSION
 from detector.siem.message import Document, severity_of
 
 LENGTHS: Final = {

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import detector
+from detector.distribution import install
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:
@@ -49,4 +50,4 @@ def test_replay_is_a_verb_and_a_module(imports: str) -> None:
 def test_without_pandas_it_says_what_to_install() -> None:
     """The tables need it, and the sentence names the extra."""
     done = _python("import sys; sys.modules['pandas'] = None; import detector; detector.fit")
-    assert done.stderr.strip().endswith("tables need pandas, which is not installed: pip install 'detector[notebooks]'")
+    assert done.stderr.strip().endswith(f"tables need pandas, which is not installed: {install('notebooks')}")

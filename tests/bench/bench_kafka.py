@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from detector import distribution
 from detector.local.kafka import VERSION, LocalBroker
 from detector.models import baseline as baselines
 from tests.bench.bench_pipeline import PACKAGES, machine, warmed
@@ -41,7 +42,7 @@ console = Console(stderr=True)
 
 
 def _versions() -> dict[str, str]:
-    found = {"kafka": VERSION}
+    found = {"detector": distribution.VERSION, "kafka": VERSION}
     for name in (*PACKAGES, *CLIENTS):
         try:
             found[name] = version(name)

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from detector.distribution import VERSION
 from detector.models.baseline import Baseline
 from tests.bench.bench_log import make_log
 from tests.bench.subjects import BATCH, DecodeToArrays, Ingest, Naive, PradaAlone, Saved, Whole, fit, questions
@@ -35,7 +36,7 @@ from tests.bench.subjects import BATCH, DecodeToArrays, Ingest, Naive, PradaAlon
 WARM = 150  # queries that fill a client's memories
 ZIPF = 1.1
 SMALL_BATCH = 100
-PACKAGES = ("detector", "numpy", "numba", "msgspec", "pydantic", "river", "scikit-learn", "scipy", "orjson")
+PACKAGES = ("numpy", "numba", "msgspec", "pydantic", "river", "scikit-learn", "scipy", "orjson")
 
 console = Console(stderr=True)
 
@@ -222,7 +223,7 @@ def measure(size: Size) -> dict[str, Any]:
     console.print("history ...")
     return {
         "machine": machine(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {"detector": VERSION} | {name: version(name) for name in PACKAGES},
         "settings": asdict(size) | {"batch": BATCH, "warm": WARM, "event_bytes": len(make_log(1, 1)[0]), "threads": 1},
         "cases": cases,
         "history": measure_history(baseline, size),

@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from detector.distribution import install
 from detector.errors import ConfigError
 from detector.evaluation import quality
 from detector.evaluation.history import Past
@@ -132,7 +133,7 @@ def test_what_is_not_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert quality.obstacle(real, Path()) is None
     assert quality.obstacle(SCENARIOS["digits-mlp.jbda"], None) is None
     monkeypatch.setattr(quality, "find_spec", lambda _name: None)
-    assert "detector[art]" in (quality.obstacle(SCENARIOS["digits-mlp.art_zoo"], None) or "")
+    assert quality.obstacle(SCENARIOS["digits-mlp.art_zoo"], None) == install("art")
 
 
 def _command(*arguments: str) -> Any:

@@ -1,4 +1,5 @@
 import importlib.util
+import re
 import sys
 import threading
 import warnings
@@ -6,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
+from detector.distribution import install
 from detector.errors import ConfigError
 from detector.redteam import borrowed
 from detector.redteam.borrowed import MISSING, art_boundary, art_hopskipjump
@@ -58,5 +60,5 @@ def test_without_the_toolbox_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     for name in ("art", "art.attacks.evasion", "art.estimators.classification"):
         monkeypatch.setitem(sys.modules, name, None)
     client = art_boundary(np.zeros((2, 4)), np.zeros(2, dtype=np.int64), np.random.default_rng(0), (0.0, 1.0), 2)
-    with pytest.raises(ConfigError, match=r"pip install 'detector\[art\]'"):
+    with pytest.raises(ConfigError, match=re.escape(install("art"))):
         next(client)

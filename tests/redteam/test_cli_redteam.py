@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detector.cli import app
+from detector.distribution import install
 from detector.errors import ConfigError, EndpointError, OutputError
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.targets import named
@@ -34,7 +35,7 @@ def test_the_list_names_everything() -> None:
     told = CliRunner().invoke(app, ["redteam", "list"], env={"COLUMNS": "300"})
     assert told.exit_code == 0
     assert all(name in told.output for name in (*ATTACKS, *PROFILES))
-    assert "pip install 'detector[art]'" in told.output
+    assert install("art") in told.output
     listed = json.loads(CliRunner().invoke(app, ["redteam", "list", "--json"]).output)
     assert [one["id"] for one in listed["attacks"]] == list(ATTACKS)
     assert [one["id"] for one in listed["benign"]] == list(PROFILES)
