@@ -2,17 +2,21 @@
 
 Where the gateway vouches for a client's identity, the client is the account. Where it does not, anybody can write a name into
 the log, and evidence under the bare name would let a forger get somebody else throttled. Such a query belongs to an account of
-name *and* network address, apart from everything that came under the same name from elsewhere.
+name *and* network, apart from everything that came under the same name from elsewhere.
 
 Inside the engine an account is one text, its key, which is the client's id wherever that is vouched for.
 """
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from detector.ingest.batch import Sender
 
 MARK = "\0"  # begins the key of what is no plain client id
 UNKNOWN_ADDRESS = "unknown"
+_WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +27,39 @@ class Account:
     address: str | None = None
 
 
+@lru_cache(65_536)
+def network_of(ip: str | None) -> str:
+    """Return the network that an address as logged belongs to, in one spelling: IPv4 as it is, of IPv6 the first 64 bits.
+
+    One customer has 64 bits of an IPv6 address to choose from, and ports change with each connection. What is no address, an
+    empty one included, is "unknown", so that nobody has as many accounts as there are texts.
+
+    >>> [network_of(ip) for ip in ("192.0.2.7:80", "::ffff:192.0.2.7", "[2001:db8::1]:443", "2001:db8::2", "gateway", None)]
+    ['192.0.2.7', '192.0.2.7', '2001:db8::/64', '2001:db8::/64', 'unknown', 'unknown']
+    """
+    text = (ip or "").strip()
+    host = _WITH_PORT.fullmatch(text)
+    try:
+        address = ip_address(host["v6"] or host["v4"] if host else text)
+    except ValueError:
+        return UNKNOWN_ADDRESS
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ip_network((int(address) >> 64 << 64, 64)))
+        address = address.ipv4_mapped
+    return str(address)
+
+
 def account_key(client: str, sender: Sender, *, vouched: bool) -> str:
     """Return the key of the account of a query; different accounts have different keys, whatever their ids hold.
 
     >>> account_key("acme", Sender(ip="192.0.2.7"), vouched=True)
     'acme'
-    >>> account_of(account_key("acme", Sender(ip="192.0.2.7"), vouched=False))
+    >>> account_of(account_key("acme", Sender(ip="192.0.2.7:4711"), vouched=False))
     Account(client='acme', address='192.0.2.7')
     """
     if not vouched:
-        return f"{MARK}{len(client)}:{client}{sender.ip or UNKNOWN_ADDRESS}"
+        return f"{MARK}{len(client)}:{client}{network_of(sender.ip)}"
     return f"{MARK}={client}" if client.startswith(MARK) else client
 
 

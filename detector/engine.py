@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from detector.errors import BaselineError, SnapshotError
 from detector.findings import Outputs, Refusal, Report
 from detector.ingest.batch import Batch, Sender, code_of, join
 from detector.judgement import Judge
-from detector.learning import LEAST_EVENTS, Patience, Row, Unknown, Waiting, in_stream_order, variant_key
+from detector.learning import LEAST_EVENTS, Patience, Row, Unknown, Waiting, by_batch, in_stream_order, usual_rows, variant_key
 from detector.models import novelty, reference
 from detector.models.drift import Drift, DriftMonitor, assess
 from detector.models.novelty import Looks, Norms, Novelty
@@ -136,12 +136,8 @@ class Shard:
     def _find_out(self, model: str, parts: Sequence[Batch], outputs: Outputs) -> None:
         """Process events of a model without a baseline; those of versions that are not known yet may have to wait."""
         unknown = self._unknown.setdefault(model, Unknown())
-        versions = {version for part in parts for version in set(part.version)}
-        if versions <= unknown.settled.keys():
-            for dimension in dict.fromkeys(unknown.settled[version] for version in sorted(versions, key=str)):
-                taken = [_of_versions(part, unknown.settled, dimension) for part in parts]
-                fitting = [_of_length(part, dimension, outputs) for part in taken if len(part)]
-                self._watch(self._cohort(model, unknown.variants[dimension]), fitting, outputs)
+        if all(version in unknown.settled for part in parts for version in set(part.version)):
+            self._go_on(model, [(part, np.arange(len(part))) for part in parts], outputs)
             return
         ready: list[Row] = []
         for row in in_stream_order(parts):
@@ -155,36 +151,43 @@ class Shard:
             if length in unknown.variants:
                 waiting.vote(row)
                 ready.append(row)
+            elif not length and waiting.refused >= self._patience.events:
+                continue  # more say nothing new, and are kept as dead-letter records anyway
             elif not waiting.meet(row):
                 outputs.repeated += int(batch.refused[at] == 0)
-            elif length:
-                waiting.vote(row)
+            else:
                 waiting.hold(row)
-            elif waiting.refused < self._patience.events:  # more say nothing new, and are kept as dead-letter records anyway
-                waiting.refused += 1
-                waiting.hold(row)
+                if length:
+                    waiting.vote(row)
+                else:
+                    waiting.refused += 1
             due = [version] if waiting.complete(int(batch.time[at]), self._patience) else unknown.crowded(self._patience)
             for chosen in due:
-                self._go_on(model, ready, outputs)
+                self._go_on(model, by_batch(ready), outputs)
                 ready = []
                 self._start(model, chosen, int(batch.sequence[at]), outputs)
-        self._go_on(model, ready, outputs)
+        self._go_on(model, by_batch(ready), outputs)
         for waiting in unknown.waiting.values():
             waiting.settle()
 
-    def _go_on(self, model: str, rows: Sequence[Row], outputs: Outputs, emitted: int | None = None) -> None:
-        """Process events of versions that are known, or whose inputs are of a known length."""
+    def _go_on(
+        self, model: str, parts: Sequence[tuple[Batch, npt.NDArray[np.intp]]], outputs: Outputs, emitted: int | None = None
+    ) -> None:
+        """Process rows of batches, whose versions or lengths are known."""
         unknown = self._unknown[model]
-        first = next(iter(unknown.variants), None)
-        parts: dict[int, dict[int, tuple[Batch, list[int]]]] = {}
-        for batch, at in rows:
+        fitting: dict[int, list[Batch]] = {}
+        for batch, rows in parts:
             length = batch.vector.shape[1]
-            dimension = unknown.settled.get(batch.version[at], length if length in unknown.variants else first)
-            assert dimension is not None  # noqa: S101 - rows are ready only where a length is known
-            parts.setdefault(dimension, {}).setdefault(id(batch), (batch, []))[1].append(at)
-        for dimension, taken in parts.items():
-            fitting = [_of_length(batch.take(np.array(own)), dimension, outputs) for batch, own in taken.values()]
-            self._watch(self._cohort(model, unknown.variants[dimension]), fitting, outputs, emitted)
+            if length in unknown.variants or len(unknown.variants) == 1:
+                dimension = np.full(len(rows), unknown.dimension_of(None, length))
+            else:
+                dimension = np.array([unknown.dimension_of(batch.version[row], length) for row in rows.tolist()], np.int64)
+            for one in dict.fromkeys(dimension.tolist()):
+                taken = rows[dimension == one]
+                some = batch if len(taken) == len(batch) else batch.take(taken)
+                fitting.setdefault(one, []).append(_of_length(some, one, outputs))
+        for dimension_of_all, batches in fitting.items():
+            self._watch(self._cohort(model, unknown.variants[dimension_of_all]), batches, outputs, emitted)
 
     def _start(self, model: str, version: str | None, emitted: int, outputs: Outputs) -> None:
         """Decide which inputs a version takes, learn them if they are new, and process what waits."""
@@ -200,7 +203,7 @@ class Shard:
                 held += other.release(dimension)
             unknown.variants[dimension] = key
             self._learned[key] = self._learn(model, dimension, [batch for batch in held if batch.vector.shape[1] == dimension])
-        self._go_on(model, list(in_stream_order(held)), outputs, emitted)
+        self._go_on(model, [(batch, np.arange(len(batch))) for batch in held], outputs, emitted)
 
     def finish(self) -> Outputs:
         """Process what still waits for a model to be learned: the stream has ended."""
@@ -246,6 +249,7 @@ class Shard:
     def _learn(self, model: str, dimension: int, batches: Sequence[Batch]) -> Reference:
         """Learn the input space from events that wait, which may be none."""
         vectors = np.concatenate([batch.vector[batch.refused == 0] for batch in batches] or [np.zeros((0, dimension))])
+        vectors = vectors[usual_rows(vectors)]
         labels = len({int(label) for batch in batches for label in batch.label[batch.refused == 0]})
         categorical = (self._settings.categorical or {}).get(model, ())
         if any(column >= dimension for column in categorical):  # another version's columns
@@ -388,13 +392,6 @@ def drifts(shards: Iterable[Shard]) -> dict[str, Drift]:
     return {model: assess(some) for model, some in sorted(monitors.items())}
 
 
-def _of_versions(batch: Batch, settled: Mapping[str | None, int], dimension: int) -> Batch:
-    """Return the events of the versions that take inputs of this length."""
-    if all(length == dimension for length in settled.values()):
-        return batch
-    return batch.take(np.flatnonzero(np.array([settled[version] for version in batch.version]) == dimension))
-
-
 def _of_length(batch: Batch, dimension: int, outputs: Outputs) -> Batch:
     """Return the batch as it is where its inputs have the right length or none; else refuse its queries."""
     length = batch.vector.shape[1]
@@ -426,9 +423,24 @@ def _pack_unknown(unknown: Unknown) -> dict[str, Any]:
     }
 
 
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Length: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+
+
+class _SavedUnknown(msgspec.Struct):
+    """What `_pack_unknown` writes."""
+
+    variants: list[tuple[_Length, str]]
+    settled: list[tuple[str | None, _Length]]
+    waiting: list[
+        tuple[str | None, list[tuple[_Length, dict[str, _Count]]], tuple[_Count, _Count, _Count], list[dict[str, Any]]]
+    ]
+
+
 def _unpack_unknown(model: str, packed: Mapping[str, Any]) -> Unknown:
-    unknown = Unknown(variants=dict(packed["variants"]), settled=dict(packed["settled"]))
-    for version, votes, (events, refused, first_ms), batches in packed["waiting"]:
+    saved = msgspec.convert(packed, _SavedUnknown)
+    unknown = Unknown(variants=dict(saved.variants), settled=dict(saved.settled))
+    for version, votes, (events, refused, first_ms), batches in saved.waiting:
         waiting = unknown.waiting[version] = Waiting(
             votes={dimension: Counter(voters) for dimension, voters in votes}, events=events, refused=refused, first_ms=first_ms
         )

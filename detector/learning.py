@@ -9,20 +9,22 @@ A version with inputs of another length is learned and watched beside the others
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.ingest.batch import Batch
 
-VOTERS = 16  # a client has one vote in so many of all that are needed, so that a few clients do not outvote many
+VOTERS = 16  # a client has one vote in so many of all that there are, so that a few clients do not outvote many
 LEAST_EVENTS = 64  # a quiet model is learned from as few as these
 MARK = "\0"  # begins the name of what is no plain model id
 
+FENCE = 6.0
 MOST_WAITING = 64  # versions of a model that are found out at a time
-MOST_SETTLED = 4096  # versions of a model that are remembered
+MOST_SETTLED = 512  # versions of a model that are remembered
 
 Row = tuple[Batch, int]  # an event: its batch and its place in there
 
@@ -89,10 +91,7 @@ class Waiting:
 
     def settle(self) -> None:
         """Take what was held out of its batches; to be called before those batches are let go."""
-        places: dict[int, tuple[Batch, list[int]]] = {}
-        for batch, at in self._rows:
-            places.setdefault(id(batch), (batch, []))[1].append(at)
-        self.batches += [batch.take(np.array(rows)) for batch, rows in places.values()]
+        self.batches += [batch.take(rows) for batch, rows in by_batch(self._rows)]
         self._rows.clear()
 
     def release(self, dimension: int) -> list[Batch]:
@@ -115,7 +114,7 @@ class Waiting:
 
     def winner(self, patience: Patience) -> int:
         """Return the length of input that has most votes, and of two that have as many the one with more clients."""
-        most = max(patience.events // VOTERS, 1)
+        most = max(min(patience.events, self.events) // VOTERS, 1)
         standing = {
             dimension: (sum(min(count, most) for count in voters.values()), len(voters), -dimension)
             for dimension, voters in self.votes.items()
@@ -145,7 +144,7 @@ class Unknown:
     """What was found out of a model without a baseline.
 
     `variants` maps each length of input that is watched to the key of its clients' state, `settled` each version that is known
-    to its length.
+    to its length. A query of a length that is watched is watched, whatever its version takes.
     """
 
     variants: dict[int, str] = field(default_factory=dict)
@@ -158,6 +157,12 @@ class Unknown:
             del self.settled[next(iter(self.settled))]
         self.settled[version] = dimension
 
+    def dimension_of(self, version: str | None, length: int) -> int:
+        """Return which of the lengths that are watched an event belongs to: its own, or else its version's, or the first."""
+        if length in self.variants:
+            return length
+        return self.settled.get(version, next(iter(self.variants)))
+
     def crowded(self, patience: Patience) -> Sequence[str | None]:
         """Return the version to decide on at once, if there is one: too many versions wait, or they hold too much.
 
@@ -168,6 +173,32 @@ class Unknown:
         if len(self.waiting) > 1 and sum(waiting.held for waiting in self.waiting.values()) >= 2 * patience.events:
             return [max(self.waiting, key=lambda version: self.waiting[version].held)]
         return []
+
+
+def by_batch(rows: Iterable[Row]) -> list[tuple[Batch, npt.NDArray[np.intp]]]:
+    """Return rows as the batches that they are of, each with their places."""
+    places: dict[int, tuple[Batch, list[int]]] = {}
+    for batch, at in rows:
+        places.setdefault(id(batch), (batch, []))[1].append(at)
+    return [(batch, np.array(taken, np.intp)) for batch, taken in places.values()]
+
+
+def usual_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Tell of each of (n, d) inputs whether all its values lie where most do, which a few inputs cannot change.
+
+    A few enormous values among the first queries of a model would stretch the ranges that all later ones are compared in. A
+    value counts as usual within `FENCE` times the middle half's width of that half (Tukey's fences, but far wider). Where less
+    than half of the inputs would be left, all are usual.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = np.asarray(vectors, np.float64)
+        if len(values) == 0:
+            return np.ones(0, np.bool_)
+        low, high = np.nanquantile(np.where(np.isnan(values).all(axis=0), 0.0, values), [0.25, 0.75], axis=0)
+        width = high - low
+        beyond = (values < low - FENCE * width) | (values > high + FENCE * width)
+        usual = ~(beyond & (width > 0)).any(axis=1)
+    return usual if 2 * np.count_nonzero(usual) >= len(usual) else np.ones(len(usual), np.bool_)
 
 
 def in_stream_order(batches: Sequence[Batch]) -> Iterator[Row]:

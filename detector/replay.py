@@ -198,9 +198,9 @@ def read_batches(
     for chunk in read(logs, config, problems, position=position):
         batches, rejections = assembler.assemble_chunk(chunk, first_sequence=sequence)
         sequence += len(chunk)
-        tally.events += sum(map(len, batches))
-        tally.refusals.note(rejections)
         good = usable(batches)
+        tally.events += sum(map(len, good))
+        tally.refusals.note(rejections)
         tally.refusals.pass_by(good)
         yield from good
         if progress is not None:

@@ -45,10 +45,10 @@ Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 class Standing(NamedTuple):
     """Per client: what was decided so far, and the last look.
 
-    `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then, of channels and novelty;
-    `held` the action of the latest decision and `held_until_ms` its end; `revision` the number of decisions; `highest` the
-    highest action ever; `strange` how many looks in a row were beyond the bar of novelty; `row` the features at the last
-    look and `novelty` the score there.
+    `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then, of
+    channels and novelty; `held` the action of the latest decision and `held_until_ms` its end; `revision` the number of
+    decisions; `highest` the highest action ever; `strange` how many looks in a row were beyond the bar of novelty; `row`
+    the features at the last look and `novelty` the score there.
     """
 
     reached: npt.NDArray[np.uint8]

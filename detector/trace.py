@@ -196,13 +196,15 @@ class Tracer:
         scores = (known.norms.session_scores, known.channel_scores) if known else (None, None)
         return bars_for(terms or self._terms, *scores)
 
-    def trace(self, client: str, model: str, group: str = "", terms: Terms | None = None) -> Trace:
+    def trace(self, client: str, model: str, group: str = "", terms: Terms | None = None, address: str | None = None) -> Trace:
         """Return the trace of a client on a model, with the steps that it took, or would have taken under other `terms`.
 
-        Where the identity is not vouched for, the account under this name with most queries is shown.
+        Where the identity is not vouched for, `address` says which account under this name; without it that with most queries.
         Raises KeyError when none of its queries counted.
         """
-        record = max(self._records[client, model].values(), key=lambda record: len(record.event_ids))
+        accounts = self._records[client, model]
+        chosen = [record for key, record in accounts.items() if address is not None and account_of(key).address == address]
+        record = max(chosen or accounts.values(), key=lambda record: len(record.event_ids))
         parts = record.joined()
         bars = self.bars(model, terms)
         protected = client in (terms or self._terms).never_block

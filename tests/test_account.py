@@ -6,21 +6,21 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.account import Account, account_key, account_of
+from detector.account import Account, account_key, account_of, network_of
 from detector.config import Config
 from detector.config.detection import EngineSection, PolicySection
 from detector.ingest.batch import Sender
 from detector.testing import MemorySink, traffic, watch
 
 ids = st.text(min_size=1, max_size=12) | st.sampled_from(["\0", "\0=a", "\x001:ab", "=a", "1:ab", "a"])
-addresses = st.none() | st.text(min_size=1, max_size=6)
+addresses = st.none() | st.text(min_size=1, max_size=6) | st.ip_addresses().map(str)
 
 
 @given(ids, addresses, st.booleans())
 def test_a_key_gives_its_account_back(client: str, address: str | None, vouched: bool) -> None:
     """Whatever the id holds."""
     key = account_key(client, Sender(ip=address), vouched=vouched)
-    assert account_of(key) == Account(client, None if vouched else address or "unknown")
+    assert account_of(key) == Account(client, None if vouched else network_of(address))
     assert not vouched or client.startswith("\0") or key == client
 
 
@@ -71,6 +71,8 @@ def test_the_policy_says_whom_to_trust_where_records_do_not() -> None:
 def test_whoever_is_vouched_for_is_another_than_whoever_is_not() -> None:
     """Half of a thief's queries under a vouched identity do not join the others."""
     lines = traffic(innocents=4, thieves=2, queries=200)
-    told = forged(lines, {"thief-0": {"id": "x", "trusted": True}, "thief-1": {"id": "x", "trusted": False, "ip": "::1"}})
+    told = forged(
+        lines, {"thief-0": {"id": "x", "trusted": True}, "thief-1": {"id": "x", "trusted": False, "ip": "2001:db8::1"}}
+    )
     found = actions(watch(told, live(trust=True)))
-    assert found == {("x", None): {"perturb", "block"}, ("x", "::1"): {"throttle"}}
+    assert found == {("x", None): {"perturb", "block"}, ("x", "2001:db8::/64"): {"throttle"}}

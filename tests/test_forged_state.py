@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.engine import SHARD_KEY, EngineSettings, Shard
+from detector.engine import SHARD_KEY, VERSIONS_KEY, EngineSettings, Shard
 from detector.errors import BaselineError, SnapshotError
 from detector.models.baseline import Baseline
 from detector.state import SNAPSHOT_VERSION, ClientSnapshot, dump
@@ -112,7 +112,7 @@ def test_forged_clients(shards: Callable[[], Shard], saved: Saved, logs: tuple[l
     rng = np.random.default_rng(3)
     shard = shards()
     shard.restore(saved)
-    clients = [key for key in sorted(saved) if key[1] != SHARD_KEY]
+    clients = [key for key in sorted(saved) if key[1] not in {SHARD_KEY, VERSIONS_KEY}]
     refused = 0
     for _ in range(ROUNDS):
         forged = dict(saved)
@@ -158,7 +158,7 @@ def test_forged_events_that_wait(shards: Callable[[], Shard], make_log: Callable
     shard = shards()
     shard.process(*batches(make_log(9, events=20, models=("waiting",), repeats=0.0)))
     saved = shard.snapshot()
-    key = ("waiting", SHARD_KEY)
+    key = ("waiting", VERSIONS_KEY)
     refused = 0
     for _ in range(ROUNDS):
         _, content = msgspec.msgpack.decode(saved[key])

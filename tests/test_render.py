@@ -12,10 +12,10 @@ from detector import render
 from detector.config import Config
 from detector.contracts import to_json
 from detector.contracts.ecs import SEVERITY
-from detector.evidence.accumulate import CHANNELS
 from detector.findings import Report
 from detector.models.baseline import Baseline
 from detector.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE
+from detector.state import PLACES
 from detector.testing import MemorySink, watch
 
 Lines = Callable[..., list[bytes]]
@@ -50,7 +50,7 @@ def test_every_kind_of_finding_is_rendered(seen: MemorySink) -> None:
     """Novelty and several channels, and every action that can be ordered; there are words for all channels."""
     assert {alert.detector.evidence[0].name for alert in seen.raised} >= {"offset", "bisect", "novelty"}
     assert {decision.action for decision in seen.decided} == {"throttle", "perturb", "block"}
-    assert set(render.RULES) == {*CHANNELS, "novelty"}
+    assert set(render.RULES) == set(PLACES)
 
 
 def test_an_alert_says_what_its_finding_says(seen: MemorySink) -> None:
@@ -82,7 +82,7 @@ def test_a_decision_carries_what_the_gateway_needs(seen: MemorySink) -> None:
             assert decision.parameters.status_code == 403
         told = (decision.reason.user or "").lower()
         assert decision.decision_id[:8] in told
-        for secret in (*CHANNELS, "novelty", "evidence", "score", "threshold"):
+        for secret in (*PLACES, "evidence", "score", "threshold"):
             assert secret not in told
         assert "stop at" in decision.reason.admin or "alert at" in decision.reason.admin
 

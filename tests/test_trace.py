@@ -132,7 +132,9 @@ def test_rises_are_the_alerts_of_the_engine(
 ) -> None:
     """On a log with late and repeated events and untrusted clients, the rises of the traces are the alerts that were raised."""
     log = tmp_path / "log.jsonl"
-    log.write_bytes(b"\n".join(make_log(3, events=900, strays=0.02)))
+    log.write_bytes(
+        b"\n".join(make_log(3, events=900, strays=0.02, habits=("flat", "flat", "bisect", "again", "still", "flat")))
+    )
     config = Config(policy=PolicySection(never_block=("client-1",)))
     baseline = generated_baseline if known else None
     tracer = Tracer(baseline.models if baseline else None, config.engine_settings().terms)

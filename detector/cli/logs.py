@@ -21,6 +21,7 @@ from detector.cli.terminal import (
     load_config,
     print_json,
     progress,
+    require_logs,
     tell_refused,
     tell_set_up,
 )
@@ -56,9 +57,7 @@ def replay(
 
     settings = load_config(config, baseline)
     known = load_baseline(settings)
-    missing = [log for log in logs if log != "-" and not Path(log).exists()]
-    if missing:
-        raise SourceError("\n".join(f"{log}: no such file" for log in missing))
+    require_logs(logs)  # before results of an earlier run are replaced
     tell_set_up(settings, known.version if known else None)
     gc.freeze()  # what is loaded by now stays; the collector need not walk it again
     with progress("replaying") as show:

@@ -4,7 +4,7 @@ Messages and progress go to standard error, so that standard output can be piped
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from detector.console import Console
+from detector.errors import SourceError
 from detector.names import harmless_json
 
 if TYPE_CHECKING:
@@ -78,6 +79,22 @@ def progress(what: str) -> "Iterator[Callable[..., None]]":
         yield show
 
 
+def require_logs(logs: Sequence[str]) -> None:
+    """Raise `SourceError` unless every log can be opened; nothing is written before that is known."""
+    wrong = []
+    for log in logs:
+        if log != "-":
+            try:
+                with Path(log).open("rb"):
+                    pass
+            except (FileNotFoundError, ValueError):  # a name may hold what no name of a file can
+                wrong.append(f"{log}: no such file")
+            except OSError as error:
+                wrong.append(f"{log}: cannot be read: {error.strerror}")
+    if wrong:
+        raise SourceError("\n".join(wrong))
+
+
 def mode(config: "Config") -> str:
     """Say whether decisions are meant."""
     return "shadow mode: decisions are simulated" if config.policy.shadow else "decisions are meant: gateways will obey them"
@@ -91,5 +108,11 @@ def tell_set_up(config: "Config", baseline_version: str | None) -> None:
         f"baseline {baseline_version}" if baseline_version else "no baseline: learning each model from its first events first"
     )
     errors.print(f"{mode(config)}; {known}; configuration {config.version}", soft_wrap=True)
+    if config.policy.trust_clients is False:
+        errors.print(
+            "clients are not vouched for: they are throttled at most, and told apart by client.ip; where a record has none, "
+            'the address is "unknown"',
+            soft_wrap=True,
+        )
     if (seed := source(config)) == NONE:
         errors.print(seed, soft_wrap=True, markup=False)

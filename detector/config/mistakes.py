@@ -42,6 +42,10 @@ def explain(entry: Any, path: Path | None, text: str) -> str:
     name = ".".join(str(part) for part in place)
     if variable is not None:
         return f"environment variable {variable}: {message}"
+    if path is None:  # a rule about a whole section, of which the environment set some
+        start = (PREFIX + "__".join(map(str, place))).upper()
+        own = sorted(known for known in os.environ if known.upper().startswith(start))
+        return f"environment variable {', '.join(own) or start}: {name}: {message}"
     return f"{path}:{_line(place, text)}: {name}: {message}"
 
 

@@ -1,12 +1,13 @@
 """Remarks: the headline, what to do about it, and what to be warned of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detector.config import Config
 from detector.explain.explanation import Case
 from detector.explain.words import count
 from detector.models.baseline import Baseline
+from detector.names import printable
 from detector.pipeline import NO_BASELINE
 from detector.trace import Trace
 
@@ -83,6 +84,21 @@ def warnings_about(
         yield f"{count(int(now['reused']), 'query')} came under the id of another query"
     if trace.lives > 1:
         yield f"the client was forgotten {count(trace.lives - 1, 'time')}, without evidence; this is about its latest return"
+
+
+def addresses_of(now: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield which address the explanation is about, where the identity is not vouched for, and what came from others.
+
+    `now` is the line of ``clients.jsonl`` that is explained, `found` are all under the name.
+    """
+    if "address" in now:
+        yield f"the identity is not vouched for: this is about what came from {printable(now['address'])}, throttled at most"
+    others = [line for line in found if line.get("address") != now.get("address")]
+    if others:
+        told = ", ".join(
+            f"{printable(str(line.get('address', 'a vouched identity')))} ({line['level']})" for line in others[:5]
+        )
+        yield f"others asked under this name as well, and are not meant: {told}"
 
 
 def refused_sentence(client: Mapping[str, Any]) -> str:

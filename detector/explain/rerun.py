@@ -12,12 +12,13 @@ from detector.errors import SourceError
 from detector.evidence.accumulate import CHANNELS
 from detector.explain.case import channel_case, feature_figures, novelty_case
 from detector.explain.explanation import DecisionTaken, Explanation
-from detector.explain.remarks import advice_for, headline_of, refused_sentence, warnings_about
+from detector.explain.remarks import addresses_of, advice_for, headline_of, refused_sentence, warnings_about
 from detector.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
 from detector.models.baseline import Baseline
 from detector.models.novelty import STAGES, stage_of
 from detector.names import printable
 from detector.pipeline import NO_BASELINE
+from detector.policy import ACTIONS
 from detector.replay import Progress, replay
 from detector.trace import Trace, Tracer
 
@@ -53,9 +54,9 @@ def explain(
         found = [line for line in read_lines(again / "clients.jsonl") if (line["client"], line["model"]) == (client, model)]
     if not found:
         raise SourceError(f"client {printable(client)!r} is in {folder} but no longer in the logs it was made from")
-    now = max(found, key=lambda line: int(line["queries"]))
+    now = max(found, key=lambda line: (ACTIONS.index(line["level"]), int(line["queries"])))
     try:
-        trace = tracer.trace(client, model)
+        trace = tracer.trace(client, model, address=now.get("address"))
     except KeyError as error:
         raise SourceError(
             f"client {printable(client)!r}: {refused_sentence(now) or 'no query was counted'}, so nothing is known of it"
@@ -65,7 +66,10 @@ def explain(
         trace,
         level=str(now["level"]),
         decisions=decisions_of(folder, client, model, tracer.end_ms),
-        warnings=warnings_about(summary, config, baseline, model, recorded, now, done.problems, trace),
+        warnings=[
+            *addresses_of(now, found),
+            *warnings_about(summary, config, baseline, model, recorded, now, done.problems, trace),
+        ],
         config=config,
         baseline=baseline,
     )

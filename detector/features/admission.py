@@ -61,8 +61,8 @@ class Admission(NamedTuple):
 class Entries(NamedTuple):
     """The ledger's table (open addressing): `key` 0 marks a free place; `slot` is the client's row.
 
-    `content` are the upper 16 bits of the hash of what was asked and answered under the id: once in 65,536 times another content
-    is taken for the same.
+    `content` are the upper 16 bits of the hash of what was asked and answered under the id: once in 65,536 times another
+    content is taken for the same.
     """
 
     key: npt.NDArray[np.uint64]
@@ -328,7 +328,7 @@ def tally(entries, horizon_ms, wanted, counts):
 
 @kernel
 def collect(entries, horizon_ms, wanted, starts, ids):
-    """Fill `ids` (ids, 2), those of a slot from its place in `starts` on, by key: keys, and times with the contents below them."""
+    """Fill `ids` (ids, 2), those of a slot from its place in `starts` on, by key: keys, and times with contents below them."""
     filled = starts.copy()
     for at in range(entries.key.shape[0]):
         s = entries.slot[at]

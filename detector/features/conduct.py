@@ -26,7 +26,8 @@ from detector.features.admission import FRESH, REFUSED
 from detector.kernels import kernel
 
 WORSE = 2.0  # times the average client's share: clients differ, and only who is beyond them is out of line
-LEAST_CLIENTS = 4  # others that must have been met before anybody can be out of line
+LEAST_CLIENTS = 4  # others that must have been met before they say what is usual
+USUAL_ALONE = 0.5  # before that: whoever has most of its queries refused is not watched, whatever others do
 MEMORY = 256  # evaluations that the average is taken over
 USUAL_REFUSED = 0.02
 USUAL_REUSED = 0.01
@@ -113,8 +114,8 @@ def update_conduct(state, population, slot, admitted, refused, found):
             others -= 1.0
         population[1] = min(population[1] + 1.0, MEMORY)
         for question in range(2):
-            if others >= LEAST_CLIENTS:
-                usual = usual_share(population, question)
+            usual = usual_share(population, question) if others >= LEAST_CLIENTS else USUAL_ALONE
+            if hits[question]:
                 found[i, question, 0] = evidence(hits[question], records, usual)
                 found[i, question, 1] = hits[question]
                 found[i, question, 2] = records

@@ -26,6 +26,7 @@ from detector.contracts.moment import MILLISECOND_READINGS, event_ms
 __all__ = ["DETAIL_CHARACTERS", "Answer", "Client", "Event", "Model", "NativeDecoder", "Query", "Refusal"]
 
 DETAIL_CHARACTERS: Final = 200
+LONG: Final = 65_536  # bytes from which the decoder itself says what is wrong: the reference would name every wrong number
 
 _CACHED_SECONDS = 1 << 14
 _FIRST_READING, _END_OF_READINGS = MILLISECOND_READINGS
@@ -143,7 +144,8 @@ class NativeDecoder:
         """Decode one record, without its line end. Never raises, whatever the bytes are.
 
         Inside unknown fields the limits are those of the parser at hand, so the reference may refuse what is accepted
-        here: nesting beyond 200 levels (the interpreter stops some hundred later), integers of thousands of digits.
+        here: nesting beyond 200 levels (the interpreter stops some hundred later), integers of thousands of digits. A record
+        of more than `LONG` bytes that repeats a key is refused where the first value has a wrong type.
 
         >>> decoder = NativeDecoder()
         >>> decoder.decode(b'{"event_id": "e1", "time": "yesterday"}')
@@ -167,7 +169,9 @@ class NativeDecoder:
                 event.time = self._milliseconds(time)
             elif not (_FIRST_READING <= time < _END_OF_READINGS and isinstance(time, int)):
                 event.time = event_ms(time)
-        except (msgspec.DecodeError, ValueError, RecursionError):
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            if isinstance(error, msgspec.ValidationError) and len(record) > LONG:
+                return _told_by_decoder(error)
             return self.read_slowly(record)
         query, answer = event.input, event.output
         packed = query.vector_b64
@@ -281,6 +285,11 @@ def _refusal(reason: Reason, detail: str) -> Refusal:
     if len(detail) > DETAIL_CHARACTERS:
         detail = detail[: DETAIL_CHARACTERS - 1] + "…"
     return Refusal(reason, detail)
+
+
+def _told_by_decoder(error: msgspec.ValidationError) -> Refusal:
+    what, _, place = str(error).partition(" - at `$")
+    return _refusal("schema", f"{place.strip('.`') or 'record'}: {what}")
 
 
 def _malformed(record: bytes) -> Refusal | None:

@@ -377,7 +377,7 @@ def missing_values(vectors: Floats) -> Floats:
     So far away that no other value is taken for it, and near enough to leave distances what they are.
 
     >>> missing_values(np.array([[0.0, 5.0], [4.0, np.nan], [2.0, 5.0]], np.float32)).tolist()
-    [-1.0, 4.0]
+    [-1.0, 3.75]
     """
     gaps = np.isnan(vectors)
     low = np.where(gaps, np.inf, vectors).min(axis=0, initial=np.inf).astype(np.float64)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from kafka import TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.base import MemberState
+from kafka.errors import FencedInstanceIdError
 
 
 class Owner(Protocol):
@@ -52,10 +53,21 @@ class Membership:
 
     def __init__(self, consumer: Any, *, static: bool) -> None:
         self._consumer = consumer
+        self._static = static
         self._owes_round = static
 
     def settle(self) -> None:
-        """Ask for the round that is owed; to be called between polls."""
+        """Ask for the round that is owed; to be called between polls.
+
+        Raises `FencedInstanceIdError` when another process has joined under the name of a static member. The client notes that
+        by ending its heartbeats and says it with the next commit only, which a member without work never makes.
+        """
+        coordinator = getattr(self._consumer, "_coordinator", None)  # there is no public way; the other client says it itself
+        if self._static and coordinator is not None:
+            with coordinator._lock:  # noqa: SLF001
+                resting = coordinator.state is MemberState.STABLE and not coordinator.rejoining
+                if resting and not coordinator._heartbeat_enabled:  # noqa: SLF001
+                    raise FencedInstanceIdError("its heartbeat was refused: the name belongs to another process")
         if self._owes_round and self._consumer.group_metadata().state is MemberState.STABLE:
             self._owes_round = False
             self._consumer._coordinator.request_rejoin()  # noqa: SLF001  # there is no public way

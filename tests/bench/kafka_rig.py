@@ -30,7 +30,7 @@ from detector.partition import partition_of
 from detector.service import topics as topics_of
 from detector.service.connection import Connection
 from detector.service.outbox import MOST_IN_FLIGHT, settle
-from detector.service.parts import records_of, sealed
+from detector.service.parts import StateRecord, mark_record, records_of, sealed
 from detector.service.produce import Flow, Produced
 from detector.service.seal import Seal
 from detector.service.topics import Topics
@@ -94,13 +94,17 @@ class Rig:
         pending: list[Any] = []
         total = waiting = 0
 
+        def write(number: int, record: StateRecord) -> None:
+            key, part, headers = sealed(record, seal, number)
+            pending.append(producer.send(self.topics.state, key=key, value=part, headers=headers, partition=number))
+
         def send(number: int, name: str, value: bytes) -> int:
             for record in records_of((MODEL, name), value):
-                key, part, headers = sealed(record, seal, number)
-                pending.append(producer.send(self.topics.state, key=key, value=part, headers=headers, partition=number))
+                write(number, record)
             return len(value)
 
         for number in range(self.partitions):
+            write(number, mark_record(0, self.partitions))
             send(number, SHARD_KEY, donors[MODEL, SHARD_KEY])
         for i in range(clients):
             donor, name = own[i % len(own)], f"c{i:06d}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detector.engine import VERSIONS_KEY
 from detector.service import detect, outbox
 from detector.service.connection import Connection
 from detector.service.metrics import Metrics, StageName
@@ -74,6 +75,6 @@ def test_state_larger_than_a_record(rig_at: Callable[..., Any], broker: str) -> 
     for record in rig.read(rig.topics.state)[0]:
         reading.take(record.key, record.value, record.headers)
     state = reading.done()
-    assert len(state.values["wide", ""]) > 24 * 4 * 180_000 > LARGEST_RECORD
+    assert len(state.values["wide", VERSIONS_KEY]) > 24 * 4 * 180_000 > LARGEST_RECORD
     assert state.mark is not None
     assert state.mark.offset == 24
