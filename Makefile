@@ -34,27 +34,27 @@ demo: $(READY) ## Watch a model theft being caught (about half a minute)
 
 .PHONY: demo-kafka
 demo-kafka: $(READY) ## The same, through the service on a real Kafka broker started here
-	@$(RUN)/detector demo --kafka --out $(OUT)
+	@$(RUN)/python -m tests.servers.demo kafka --out $(OUT)
 
 .PHONY: kafka-up
 kafka-up: $(READY) ## Start a Kafka broker on this machine that stays
-	@$(RUN)/python -m detector.local.kafka up
+	@$(RUN)/python -m tests.servers.kafka up
 
 .PHONY: kafka-down
 kafka-down: $(READY) ## Stop it; its data stay
-	@$(RUN)/python -m detector.local.kafka down
+	@$(RUN)/python -m tests.servers.kafka down
 
 .PHONY: demo-siem
 demo-siem: $(READY) ## And on into a real Elasticsearch started here, found by Elastic's own rule
-	@$(RUN)/detector demo --siem --out $(OUT)
+	@$(RUN)/python -m tests.servers.demo siem --out $(OUT)
 
 .PHONY: elastic-up
 elastic-up: $(READY) ## Start an Elasticsearch on this machine that stays
-	@$(RUN)/python -m detector.local.elastic up
+	@$(RUN)/python -m tests.servers.elastic up
 
 .PHONY: elastic-down
 elastic-down: $(READY) ## Stop it; its data stay
-	@$(RUN)/python -m detector.local.elastic down
+	@$(RUN)/python -m tests.servers.elastic down
 
 .PHONY: test
 test: $(READY) ## Run the tests, real servers included
@@ -73,10 +73,11 @@ test-fast: $(READY) ## Run the tests that take no more than a moment
 	@$(RUN)/python -m pytest -m "not slow and not broker"
 
 .PHONY: check
-check: $(READY) ## Lint, check formatting and types, look for known vulnerabilities
+check: $(READY) ## Lint, check formatting, types and imports, look for known vulnerabilities
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
+	@$(RUN)/lint-imports --cache-dir .mypy_cache/imports
 	@$(RUN)/python deploy/audit.py deploy/requirements.lock
 
 .PHONY: lock
@@ -103,11 +104,11 @@ bench-ship: $(READY) ## Alerts into a real Elasticsearch that is killed meanwhil
 
 .PHONY: quality
 quality: $(READY) ## Measure detection against published detectors (about an hour; results in quality/)
-	@$(RUN)/python -m detector.evaluation.quality --out quality
+	@$(RUN)/python -m tests.quality.quality --out quality
 
 .PHONY: false-alarms
 false-alarms: $(READY) ## Count false alarms among 40,000 innocents (about half an hour; results in false-alarms/)
-	@$(RUN)/python -m detector.evaluation.false_alarms --out false-alarms
+	@$(RUN)/python -m tests.quality.false_alarms --out false-alarms
 
 .PHONY: schemas
 schemas: $(READY) ## Write the contracts' JSON Schema files

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from detector.distribution import VERSION
 
 if TYPE_CHECKING:
-    from detector.analysis import (
+    from detector.offline.analysis import (
         Baseline,
         Config,
         Explanation,
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
         load_baseline,
         load_config,
         read_labels,
+        replay,
         save_baseline,
         simulate,
         with_budget,
         write_config,
     )
-    from detector.replay import Replaying
-
-    replay: Replaying
 
 __version__ = VERSION
 
@@ -69,9 +67,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "replay":  # the module, which can be called: an import of anything from it would put it here as well
-        return import_module("detector.replay")
-    return getattr(import_module("detector.analysis"), name)
+    return getattr(import_module("detector.offline.analysis"), name)
 
 
 def __dir__() -> list[str]:

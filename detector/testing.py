@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.baseline.store import Baseline
 from detector.clock import Clock, HeldClock
 from detector.config import Config
 from detector.contracts import Alert, DeadLetter, Decision, to_json
 from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
 from detector.ingest.lines import Chunk
-from detector.models.baseline import Baseline
-from detector.pipeline import Pipeline
+from detector.offline.pipeline import Pipeline
 
 __all__ = ["LATER_MS", "START_MS", "Events", "HeldClock", "MemorySink", "batches", "traffic", "watch"]
 

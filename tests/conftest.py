@@ -19,16 +19,16 @@ import pytest
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
-from detector import render
+from detector.baseline.store import Baseline, fit_baseline
 from detector.contracts import to_json
-from detector.engine import EngineSettings, ModelBaseline, Shard
+from detector.engine.findings import Outputs
+from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.errors import ServerError
-from detector.findings import Outputs
 from detector.ingest.batch import Batch
-from detector.local.elastic import LocalElastic, prepare
-from detector.local.kafka import LocalBroker, java_command
-from detector.models.baseline import Baseline, fit_baseline
+from detector.sinks import render
 from detector.testing import START_MS, Events, batches
+from tests.servers.elastic import LocalElastic, prepare
+from tests.servers.kafka import LocalBroker, java_command
 
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=25, report_multiple_bugs=False)
 settings.load_profile("tests")

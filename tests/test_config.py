@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from detector.baseline.settings import engine_settings
 from detector.clock import HeldClock
 from detector.config import Config, EngineSection, load
-from detector.engine import EngineSettings
+from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
+from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import usable
-from detector.pipeline import assembler_for
 from detector.testing import Events
 
 
@@ -33,7 +34,7 @@ def test_nothing_is_a_valid_configuration(tmp_path: Path) -> None:
     """No file and an empty file give the defaults, which are those of the engine."""
     assert load(None) == load(written(tmp_path, "")) == Config()
     assert load(None).policy.shadow
-    settings = load(None).engine_settings()
+    settings = engine_settings(load(None))
     assert settings == EngineSettings(categorical={})
 
 
@@ -65,7 +66,7 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             """,
         )
     )
-    settings = config.engine_settings()
+    settings = engine_settings(config)
     terms = settings.terms
     assert (terms.shadow, terms.false_alerts_per_1000, terms.false_blocks_per_10000) == (False, 2.0, 0.5)
     assert terms.never_block == {"a", "b"}
@@ -81,8 +82,8 @@ def test_nobody_leaves_shadow_mode_without_saying_whom_to_trust(tmp_path: Path, 
     with pytest.raises(ConfigError, match=r"trust_clients: true where the gateway authenticates .* false where a caller could"):
         load(written(tmp_path, "[policy]\nshadow = false\n"))
     config = load(written(tmp_path, f"[policy]\nshadow = false\ntrust_clients = {str(said).lower()}\n"))
-    assert config.engine_settings().terms.trust_clients == said
-    assert load(None).engine_settings().terms.trust_clients
+    assert engine_settings(config).terms.trust_clients == said
+    assert engine_settings(load(None)).terms.trust_clients
 
 
 def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,16 +203,16 @@ def test_the_seed_may_lie_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "kept"
     file.write_text(f"{2**63 - 1}\n")
     path = written(tmp_path, f"[engine]\nseed_file = {str(file)!r}\n")
-    assert load(path).engine_settings().seed == 2**63 - 1
+    assert engine_settings(load(path)).seed == 2**63 - 1
     assert load(path).version == load(None).version
     for wrong in ("", "-1", str(2**63), "0x5", "9" * 5000, "\u0663"):
         file.write_text(wrong, encoding="utf-8")
         with pytest.raises(ConfigError, match="kept: the seed must be a whole number from 0 to") as caught:
-            load(path).engine_settings()
+            engine_settings(load(path))
         assert len(wrong) < 3 or wrong not in str(caught.value) or wrong == str(2**63)
     file.unlink()
     with pytest.raises(ConfigError, match="kept: cannot read the seed"):
-        load(path).engine_settings()
+        engine_settings(load(path))
     with pytest.raises(ConfigError, match="give seed or seed_file, not both"):
         load(written(tmp_path, "[engine]\nseed = 1\nseed_file = 'x'\n"))
 

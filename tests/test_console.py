@@ -20,7 +20,7 @@ from detector.cli import main
 from detector.console import Console, JsonTerminal
 from detector.contracts.moment import LAST_MS
 from detector.names import harmless, harmless_json, one_line, origin_of, printable
-from detector.service import letters
+from detector.service.dead_letters import records as letters
 from detector.testing import traffic
 
 HOSTILE = "[/nope][red]:skull:\x1b[2J\x1b]0;title\x07\x9b2J\u202eevil\u2066\r\nFORGED line\u2028FORGED\x00\x7f"

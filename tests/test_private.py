@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from detector import private
-from detector.analysis.files import write_config
 from detector.config import Config, EngineSection
 from detector.contracts import DeadLetter
-from detector.pictures.style import canvas
-from detector.siem.elastic.folder import _keep
+from detector.offline.analysis.files import write_config
+from detector.offline.pictures.style import canvas
+from detector.sinks.elastic.folder import _keep
 from detector.sinks.folder import NAMES, FolderSink
 
 

@@ -82,23 +82,9 @@ def version() -> None:
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where everything goes")] = Path("detector-demo"),
     *,
-    kafka: Annotated[
-        bool, typer.Option("--kafka", help="the same log through the service on a real broker, started here")
-    ] = False,
-    siem: Annotated[bool, typer.Option("--siem", help="and on into a real Elasticsearch, found by Elastic's own rule")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Watch a model theft being caught, on this machine, with nothing else installed."""
-    if siem:
-        from detector.demo.siem import show as show_siem
-
-        show_siem(out, errors, as_json=as_json)
-        return
-    if kafka:
-        from detector.demo.kafka import show as show_kafka
-
-        show_kafka(out, errors, as_json=as_json)
-        return
     from detector.demo.show import show
 
     show(out, errors, as_json=as_json)

@@ -13,7 +13,7 @@ from detector.names import harmless_json
 if TYPE_CHECKING:
     from detector.config import Config
     from detector.ingest.source import Position
-    from detector.service.connection import Connection
+    from detector.service.kafka.connection import Connection
     from detector.service.produce import Produced
 
 NOT_KAFKA = "[kafka] bootstrap_servers is not set: name the broker there or in DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
@@ -23,7 +23,7 @@ dead_letters_app = typer.Typer(help="Records that could not be used, kept in Kaf
 
 
 def _connection(settings: "Config") -> "Connection":
-    from detector.service.connection import Connection
+    from detector.service.kafka.connection import Connection
 
     if not settings.kafka.bootstrap_servers:
         raise ConfigError(NOT_KAFKA)
@@ -33,8 +33,8 @@ def _connection(settings: "Config") -> "Connection":
 
 def _quiet(settings: "Config") -> None:
     """Leave of the Kafka client's log what matters: a failure gets its sentence from us."""
-    from detector.secret import known_seed
-    from detector.service import logs
+    from detector.baseline.secret import known_seed
+    from detector.service.telemetry import logs
 
     logs.configure("critical", seed=known_seed(settings) or 0, secrets=settings.kafka.secrets())
 
@@ -52,8 +52,8 @@ def topics_create(
     inputs: Annotated[bool, typer.Option("--inputs", help="the input topics, too, for trials")] = False,
 ) -> None:
     """Create the topics that are missing, each with the settings it needs, and check those that exist."""
-    from detector.service.provision import set_up
-    from detector.service.topics import Topics
+    from detector.service.kafka.provision import set_up
+    from detector.service.kafka.topics import Topics
 
     settings = load_config(config)
     wanted = list(settings.kafka.input_topics) if inputs else []
@@ -66,8 +66,8 @@ def topics_create(
 @topics_app.command("check")
 def topics_check(config: ConfigFile = None) -> None:
     """Check that all topics are there and fit."""
-    from detector.service.provision import check_all
-    from detector.service.topics import Topics
+    from detector.service.kafka.provision import check_all
+    from detector.service.kafka.topics import Topics
 
     settings = load_config(config)
     count = check_all(_connection(settings), Topics.under(settings.kafka.prefix), settings.kafka.input_topics)
@@ -120,7 +120,7 @@ def dead_letters_list(
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, with the records themselves in base64")] = False,
 ) -> None:
     """Show the latest dead letters, the newest last."""
-    from detector.service import letters
+    from detector.service.dead_letters import records as letters
 
     settings = load_config(config)
     _connection(settings)
@@ -152,7 +152,7 @@ def dead_letters_replay(
     A run goes on where the last one ended, for each reason by itself: it is kept in the group <group_id>.dead-letters, whose
     lag is what was never sent. Ctrl-C ends a run after the batch at hand. After a crash up to 500 records may be sent twice.
     """
-    from detector.service import dead_letters
+    from detector.service.dead_letters import replay as dead_letters
 
     settings = load_config(config)
     _connection(settings)

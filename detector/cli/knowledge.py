@@ -32,8 +32,8 @@ def baseline_fit(
     as_json: AsJson = False,
 ) -> None:
     """Learn the benign reference and its calibration from logs of traffic that is believed to be benign."""
-    from detector import replay as replaying
-    from detector.models.baseline import save
+    from detector.baseline.store import save
+    from detector.offline import replay as replaying
 
     if "-" in logs:
         raise ConfigError("a baseline is fitted in two passes over the log, so it cannot come from standard input")
@@ -98,14 +98,14 @@ def baseline_accept(
     `baseline show --log` may still tell of drift: it compares shares as well. It ends when clients of this kind are as frequent
     in the calibration as in the traffic: accept more of them, or fit again.
     """
-    from detector.baseline_report import changes, report
+    from detector.baseline.accept import Review, accept
+    from detector.baseline.report import changes, report
+    from detector.baseline.secret import settings_of
+    from detector.baseline.store import save
     from detector.clock import SystemClock
     from detector.contracts.moment import rfc3339
-    from detector.explain.words import listed
-    from detector.models.acceptance import Review, accept
-    from detector.models.baseline import save
-    from detector.replay import Read, load_baseline, read_batches
-    from detector.secret import settings_of
+    from detector.offline.explain.words import listed
+    from detector.offline.replay import Read, load_baseline, read_batches
 
     if not actor.strip() or not reason.strip():
         raise ConfigError("--actor and --reason must say something: they are kept with the baseline")
@@ -142,8 +142,8 @@ def _show_baseline(
     as_json: bool,
     beside: Mapping[str, Any] | None = None,
 ) -> None:
-    from detector.baseline_report import report, tell
-    from detector.replay import Read, drift_of, load_baseline
+    from detector.baseline.report import report, tell
+    from detector.offline.replay import Read, drift_of, load_baseline
 
     settings = load_config(config, folder)
     drift = None
@@ -173,10 +173,10 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell why a client was alerted on, throttled or stopped, in words, numbers and a picture."""
-    from detector.explain import explain as explain_client
-    from detector.explain import tell, to_dict
-    from detector.pictures import client_picture
-    from detector.replay import load_baseline
+    from detector.offline.explain import explain as explain_client
+    from detector.offline.explain import tell, to_dict
+    from detector.offline.pictures import client_picture
+    from detector.offline.replay import load_baseline
 
     beside = results / "detector.toml"
     settings = load_config(config if config is not None or not beside.exists() else beside, baseline)

@@ -52,8 +52,8 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run the engine of the service over recorded logs."""
-    from detector.replay import load_baseline
-    from detector.replay import replay as run_replay
+    from detector.offline.replay import load_baseline
+    from detector.offline.replay import replay as run_replay
 
     settings = load_config(config, baseline)
     known = load_baseline(settings)
@@ -117,7 +117,7 @@ def run(
             raise ConfigError(
                 "--follow and --out are for logs, and on Kafka results go to topics: leave them out or name a LOG"
             )
-        from detector.replay import load_baseline
+        from detector.offline.replay import load_baseline
         from detector.service.supervisor import serve
         from detector.service.worker import Stage
 
@@ -130,15 +130,15 @@ def run(
 
 
 def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follow: bool) -> None:
+    from detector.baseline.secret import known_seed
     from detector.clock import SystemClock
     from detector.ingest.source import Position
-    from detector.pipeline import BATCH_SIZE, Pipeline, cut
-    from detector.replay import load_baseline, read, summarise
-    from detector.secret import known_seed
-    from detector.service import logs as logging
-    from detector.siem.dispatch import Dispatch
-    from detector.siem.receivers import receiver
+    from detector.offline.pipeline import BATCH_SIZE, Pipeline, cut
+    from detector.offline.replay import load_baseline, read, summarise
+    from detector.service.telemetry import logs as logging
+    from detector.sinks.dispatch import Dispatch
     from detector.sinks.folder import FolderSink
+    from detector.sinks.receivers import receiver
     from detector.sinks.stream import Both, StreamSink
 
     if follow and (len(sources) != 1 or sources == ["-"]):

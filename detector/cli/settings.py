@@ -27,8 +27,8 @@ def schema_export(
 @config_app.command("check")
 def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     """Check the configuration and print what results from file, environment and defaults; secrets are not shown."""
-    from detector.replay import load_baseline
-    from detector.secret import NONE, source
+    from detector.baseline.secret import NONE, source
+    from detector.offline.replay import load_baseline
 
     settings = load_config(config)
     content = settings.shown()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
     from detector.config import Config
-    from detector.siem.elastic.folder import Shipped
+    from detector.sinks.elastic.folder import Shipped
 
 siem_app = typer.Typer(help="Alerts and decisions in Elasticsearch and Kibana.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ siem_app = typer.Typer(help="Alerts and decisions in Elasticsearch and Kibana.",
 def _client(settings: "Config") -> "Elasticsearch":
     import logging
 
-    from detector.siem.elastic.connection import connect
+    from detector.sinks.elastic.connection import connect
 
     for name in ("elastic_transport", "elasticsearch"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us
@@ -39,9 +39,9 @@ def siem_install(
     as_json: AsJson = False,
 ) -> None:
     """Put templates (mappings, retention) into Elasticsearch; may be run again at any time."""
-    from detector.siem.elastic.connection import explained
-    from detector.siem.elastic.install import install, streams_to_roll
-    from detector.siem.elastic.kibana import Kibana
+    from detector.sinks.elastic.connection import explained
+    from detector.sinks.elastic.install import install, streams_to_roll
+    from detector.sinks.elastic.kibana import Kibana
 
     settings = load_config(config)
     board = None if kibana is None else Kibana(kibana, settings.elasticsearch)
@@ -73,8 +73,8 @@ def siem_ship(
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
     from detector.clock import SystemClock
-    from detector.siem.elastic.bulk import Bulk
-    from detector.siem.elastic.folder import REFUSED, ship_folder
+    from detector.sinks.elastic.bulk import Bulk
+    from detector.sinks.elastic.folder import REFUSED, ship_folder
 
     settings = load_config(config)
     columns = (SpinnerColumn(), TextColumn("shipping {task.fields[note]}"))

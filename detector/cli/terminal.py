@@ -19,7 +19,7 @@ from detector.names import harmless_json
 if TYPE_CHECKING:
     from detector.config import Config
     from detector.ingest.source import Position
-    from detector.pipeline import Counts
+    from detector.offline.pipeline import Counts
 
 EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input; several are merged by time"
 
@@ -102,7 +102,7 @@ def mode(config: "Config") -> str:
 
 def tell_set_up(config: "Config", baseline_version: str | None) -> None:
     """Say under which settings the work begins, and that there is no secret seed where that is so."""
-    from detector.secret import NONE, source
+    from detector.baseline.secret import NONE, source
 
     known = (
         f"baseline {baseline_version}" if baseline_version else "no baseline: learning each model from its first events first"

@@ -10,9 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.service import KafkaSection, ServiceSection
 from detector.config.siem import DeliverySection, ElasticsearchSection
-from detector.engine import EngineSettings
 from detector.names import origin_of
-from detector.policy import Terms
 
 PREFIX = "DETECTOR_"
 SHORTEST_SECRET_PATH = 16  # letters
@@ -80,28 +78,6 @@ class Config(BaseSettings):
             content["engine"]["seed"] = "***"
         content["deliveries"] = {entry.name: entry.shown() for entry in self.deliveries}
         return content
-
-    def engine_settings(self) -> EngineSettings:
-        """Return what the engine needs to know; raises `ConfigError` when the file of the seed cannot be read."""
-        policy, engine = self.policy, self.engine
-        return EngineSettings(
-            terms=Terms(
-                shadow=policy.shadow,
-                false_alerts_per_1000=policy.false_alerts_per_1000,
-                false_blocks_per_10000=policy.false_blocks_per_10000,
-                never_block=frozenset(policy.never_block),
-                trust_clients=policy.trust_clients is not False,
-                throttle_ms=int(policy.throttle_minutes * 60_000),
-                perturb_ms=int(policy.perturb_minutes * 60_000),
-                block_ms=int(policy.block_minutes * 60_000),
-                requests_per_minute=policy.requests_per_minute,
-            ),
-            max_clients=engine.max_clients,
-            lateness_ms=int(engine.lateness_minutes * 60_000),
-            learning_events=engine.learning_events,
-            seed=engine.secret(),
-            categorical={model: section.categorical for model, section in self.models.items() if section.categorical},
-        )
 
     def delivery_secrets(self) -> tuple[str, ...]:
         """Return what deliveries log in with, addresses included; raises `ConfigError` when one cannot be read."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from detector.contracts import Alert, Decision
-from detector.demo.cast import INNOCENTS
 from detector.demo.stage import Staged
+from detector.redteam.cast import INNOCENTS
 from detector.redteam.copy import fidelity
 from detector.redteam.registry import ATTACKS, PROFILES
 

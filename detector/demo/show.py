@@ -12,11 +12,11 @@ from rich.text import Text
 from detector import private
 from detector.console import Console
 from detector.contracts import Decision
-from detector.demo import cast
 from detector.demo.outcome import WITHIN, Innocence, Outcome, Theft, judge
 from detector.demo.stage import stage
 from detector.errors import OutputError
-from detector.pictures import evidence_picture
+from detector.offline.pictures import evidence_picture
+from detector.redteam import cast
 
 STYLES = {"throttle": "yellow", "perturb": "magenta", "block": "red"}
 PICTURE = "demo.png"

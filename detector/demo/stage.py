@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detector import private, replay
+from detector import private
+from detector.baseline.settings import engine_settings
+from detector.baseline.store import Baseline, save
 from detector.clock import SystemClock
 from detector.config import Config, load
 from detector.contracts import Decision
-from detector.demo import cast
-from detector.demo.cast import Player
 from detector.errors import OutputError
 from detector.ingest.lines import LineCutter
-from detector.models.baseline import Baseline, save
-from detector.pipeline import Pipeline
+from detector.offline import replay
+from detector.offline.pipeline import Pipeline
+from detector.offline.trace import Tracer
+from detector.redteam import cast
+from detector.redteam.cast import Player
 from detector.redteam.victim import Victim
 from detector.sinks.folder import FolderSink
-from detector.trace import Tracer
 
 CONFIG = """\
 # The demo's configuration; paths are relative to this file.
@@ -121,7 +123,7 @@ def _live(
     total = sum(player.budget for player in players)
     path = folder / "log.jsonl"
     sink = _Watching(folder, tell)
-    tracer = Tracer({cast.MODEL: baseline.models[cast.MODEL]}, config.engine_settings().terms)
+    tracer = Tracer({cast.MODEL: baseline.models[cast.MODEL]}, engine_settings(config).terms)
     pipeline = Pipeline(config, baseline, sink, SystemClock(), observer=tracer)
     cutter = LineCutter(str(path), config.engine.max_record_bytes)
     broken = list(BROKEN_LINES)

@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.clock import Clock
+from detector.config import Config
 from detector.contracts.dead_letter import Reason
 from detector.ingest.batch import Batch, Origin, Sender
+from detector.ingest.formats.native import NativeDecoder, Refusal
 from detector.ingest.lines import Lines
-from detector.ingest.native import NativeDecoder, Refusal
 from detector.ingest.refused import RefusedQueries
 
-__all__ = ["Assembler", "Rejection", "label_code"]
+__all__ = ["Assembler", "Rejection", "assembler_for", "label_code"]
 
 _CACHED_BYTES = 1 << 25
 _ENTRY_BYTES = 64  # for each part of a description or label, beside its text
@@ -333,3 +334,15 @@ def _top_two(
         top_class[here] = values.argmax(axis=1)
         largest[:, here] = np.partition(values, -2, axis=1)[:, :-3:-1].T
     return top_class, largest[0], largest[1]
+
+
+def assembler_for(config: Config, learned: Mapping[str, int], clock: Clock, secret: int = 0) -> Assembler:
+    """Return the assembler that `config` asks for; `learned` are input dimensions by model, those it declares go over them."""
+    return Assembler(
+        clock,
+        max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
+        max_record_bytes=config.engine.max_record_bytes,
+        dimensions={**learned, **config.dimensions()},
+        naive_zone=config.engine.naive_zone,
+        secret=secret,
+    )

@@ -18,14 +18,14 @@ from kafka import TopicPartition
 
 from detector.clock import Clock
 from detector.contracts.moment import rfc3339
-from detector.service.connection import Connection
-from detector.service.metrics import Metrics
-from detector.service.outbox import Origin, Outbox
-from detector.service.topics import Topics
-from detector.siem.delivery import Backoff
-from detector.siem.elastic.bulk import Bulk, Written
-from detector.siem.elastic.documents import Document, Kind, NoDocumentError, documents
-from detector.siem.elastic.faults import ElasticError, explain
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.topics import Topics
+from detector.service.telemetry.metrics import Metrics
+from detector.sinks.delivery import Backoff
+from detector.sinks.elastic.bulk import Bulk, Written
+from detector.sinks.elastic.documents import Document, Kind, NoDocumentError, documents
+from detector.sinks.elastic.faults import ElasticError, explain
 
 SINK = "elasticsearch"
 LONGEST_PAUSE_S = 30.0

@@ -20,14 +20,14 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import FencedInstanceIdError, KafkaError
 
 from detector.errors import FatalError, ServiceError
-from detector.service.connection import Connection
-from detector.service.metrics import Metrics, records_waiting
-from detector.service.outbox import Origin, Outbox
-from detector.service.topics import Topics
-from detector.siem.delivery import Backoff, Consignment, Delivery, RetryableError, wait_until
-from detector.siem.formats import read
-from detector.siem.message import Message
-from detector.siem.receivers import Receiver
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.topics import Topics
+from detector.service.telemetry.metrics import Metrics, records_waiting
+from detector.sinks.delivery import Backoff, Consignment, Delivery, RetryableError, wait_until
+from detector.sinks.formats import read
+from detector.sinks.message import Message
+from detector.sinks.receivers import Receiver
 
 POLL_MS = 200
 COMMIT_MS = 10_000

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from detector.baseline.secret import settings_of
+from detector.baseline.store import NO_BASELINE, Baseline
 from detector.config import Config
 from detector.contracts.moment import rfc3339
-from detector.models.baseline import Baseline
-from detector.pipeline import NO_BASELINE
-from detector.secret import settings_of
 
 PATIENCE_S = 600.0
 ASK_EVERY_S = 2.0

@@ -13,10 +13,10 @@ from kafka.errors import KafkaError
 
 from detector.config import Config
 from detector.errors import ServiceError, SourceError
-from detector.ingest.native import Event, NativeDecoder
+from detector.ingest.formats.native import Event, NativeDecoder
 from detector.ingest.source import Position, read_lines
-from detector.service.connection import Connection
-from detector.service.topics import partitions_of
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.topics import partitions_of
 
 MOST_IN_FLIGHT = 8 * 1024 * 1024  # bytes; the client itself would take any number
 PATIENCE_S = 30.0

@@ -24,7 +24,7 @@ import structlog
 from kafka import TopicPartition
 
 from detector.ingest.batch import Batch
-from detector.service.metrics import Metrics, StageName
+from detector.service.telemetry.metrics import Metrics, StageName
 
 WINDOW_S = 300.0  # a client that has sent nothing for so long no longer counts
 SAMPLE = 128  # records of a batch that are looked at, and as many refusals

@@ -20,12 +20,12 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.errors import FatalError, ServiceError
 from detector.service.carry import SINK, Carrier, Entry, Means
-from detector.service.connection import Connection
-from detector.service.metrics import Metrics, records_waiting
-from detector.service.topics import Topics
-from detector.siem.delivery import Backoff
-from detector.siem.elastic.bulk import Bulk
-from detector.siem.elastic.connection import connect
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.topics import Topics
+from detector.service.telemetry.metrics import Metrics, records_waiting
+from detector.sinks.delivery import Backoff
+from detector.sinks.elastic.bulk import Bulk
+from detector.sinks.elastic.connection import connect
 
 AT_ONCE = 1000  # records of a load
 AT_ONCE_BYTES = 4 * 1024 * 1024

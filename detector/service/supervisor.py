@@ -35,18 +35,18 @@ from typing import TypeAlias
 import numpy as np
 import structlog
 
+from detector.baseline.secret import known_seed, require
+from detector.baseline.store import Baseline
 from detector.clock import SystemClock
 from detector.config import Config
-from detector.engine import EngineSettings, Shard
+from detector.engine.shard import EngineSettings, Shard
 from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
 from detector.ingest.batch import Batch, Sender
-from detector.models.baseline import Baseline
-from detector.secret import known_seed, require
-from detector.service import logs
-from detector.service.health import HealthServer
-from detector.service.metrics import Metrics
+from detector.service.telemetry import logs
+from detector.service.telemetry.health import HealthServer
+from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage, Worker
-from detector.siem.receivers import receiver
+from detector.sinks.receivers import receiver
 
 GRACE_S = 8.0
 YOUNG_S = 30.0  # a worker that dies younger than this failed to start

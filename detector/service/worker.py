@@ -14,22 +14,22 @@ from enum import StrEnum
 import structlog
 from kafka.errors import FencedInstanceIdError, KafkaError
 
+from detector.baseline.store import Baseline
 from detector.clock import Clock
 from detector.config import Config
 from detector.errors import FatalError, ServiceError
-from detector.models.baseline import Baseline
 from detector.service import deployment
-from detector.service import topics as topics_of
-from detector.service.connection import Connection
 from detector.service.deliver import Deliveries
 from detector.service.deployment import Deployment, Peer
-from detector.service.detect import DetectStage
-from detector.service.ingest import IngestStage
-from detector.service.metrics import Metrics, StageName
+from detector.service.detect.stage import DetectStage
+from detector.service.ingest.stage import IngestStage
+from detector.service.kafka import topics as topics_of
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.topics import Topics
+from detector.service.kafka.watch import TopicWatch
 from detector.service.ship import ShipStage
-from detector.service.topics import Topics
-from detector.service.watch import TopicWatch
-from detector.siem.receivers import receiver
+from detector.service.telemetry.metrics import Metrics, StageName
+from detector.sinks.receivers import receiver
 
 POLL_MS = 20
 TURN_MS = 5  # where two stages take turns; a poll returns with the first record, and one that cannot wait finds fewer

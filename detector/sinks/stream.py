@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from detector.contracts import Alert, DeadLetter, Decision, to_json
 from detector.contracts.document import Document
 from detector.errors import OutputError
-from detector.pipeline import Sink
+from detector.sinks.sink import Sink
 
 
 class Stream(Protocol):

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from detector.engine import EngineSettings, Shard
+from detector.engine.shard import EngineSettings, Shard
 from detector.ingest.batch import Batch
 from detector.testing import Events, batches
 

@@ -23,14 +23,14 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from detector import distribution
-from detector.local.kafka import VERSION, LocalBroker
-from detector.models import baseline as baselines
+from detector.baseline import store as baselines
 from tests.bench.bench_pipeline import PACKAGES, machine, warmed
 from tests.bench.kafka_latency import measure_latency
 from tests.bench.kafka_restore import measure_restore
 from tests.bench.kafka_speed import measure_speed
 from tests.bench.kafka_workers import measure_workers
 from tests.bench.subjects import fit
+from tests.servers.kafka import VERSION, LocalBroker
 
 PARTS = ("speed", "latency", "restore", "workers")
 RATES = (2_000, 10_000)

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from detector.baseline.store import Baseline
 from detector.distribution import VERSION
-from detector.models.baseline import Baseline
 from tests.bench.bench_log import make_log
 from tests.bench.subjects import BATCH, DecodeToArrays, Ingest, Naive, PradaAlone, Saved, Whole, fit, questions
 

@@ -28,20 +28,20 @@ from detector.clock import SystemClock
 from detector.config import Config, ElasticsearchSection, EngineSection, KafkaSection, PolicySection
 from detector.contracts import to_json
 from detector.contracts.moment import rfc3339
-from detector.local.elastic import LocalElastic
-from detector.local.kafka import LocalBroker
-from detector.service import logs
-from detector.service import topics as topics_of
-from detector.service.connection import Connection
-from detector.service.metrics import Metrics
+from detector.service.kafka import topics as topics_of
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.topics import Topics
 from detector.service.produce import Flow, Produced
 from detector.service.supervisor import warm_up
-from detector.service.topics import Topics
+from detector.service.telemetry import logs
+from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage, Worker
-from detector.siem.elastic.install import install
-from detector.siem.sample import ALERT_ID, TIME_MS, sample_alert
+from detector.sinks.elastic.install import install
+from detector.sinks.sample import ALERT_ID, TIME_MS, sample_alert
 from detector.testing import traffic
 from tests.conftest import FaultyProxy
+from tests.servers.elastic import LocalElastic
+from tests.servers.kafka import LocalBroker
 
 PARTITIONS = 3
 BACKLOG = 20_000

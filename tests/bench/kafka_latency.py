@@ -22,7 +22,7 @@ from kafka import TopicPartition
 
 from detector.config import Config
 from detector.contracts.moment import parse_rfc3339
-from detector.service.connection import Connection
+from detector.service.kafka.connection import Connection
 from detector.service.supervisor import SWITCH_S
 from tests.bench.bench_log import START_MS, make_log
 from tests.bench.kafka_rig import Children, Cores, Rig, client_of, processor_seconds

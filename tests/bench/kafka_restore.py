@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from detector.baseline import store as baselines
+from detector.baseline.settings import engine_settings
 from detector.clock import SystemClock
 from detector.config import Config
-from detector.engine import Shard
-from detector.models import baseline as baselines
-from detector.service.archive import Archive
-from detector.service.connection import Connection
-from detector.service.detect import DetectStage
-from detector.service.seal import Seal
-from detector.service.topics import Topics
+from detector.engine.shard import Shard
+from detector.service.detect.stage import DetectStage
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.topics import Topics
+from detector.service.state.seal import Seal
+from detector.service.state.store import Archive
 from tests.bench.kafka_rig import Children, Rig, Watch
 from tests.bench.subjects import Saved
 
@@ -61,7 +62,7 @@ def _parts(config: Config, partitions: int) -> Generator[Any, None, None]:
     assert config.baseline.path is not None
     known = baselines.load(config.baseline.path)
     connection, topics = Connection(config.kafka), Topics.under(config.kafka.prefix)
-    seal = Seal(config.engine_settings().secret)
+    seal = Seal(engine_settings(config).secret)
     archive = Archive(connection, topics, config.kafka.group_id, partitions, seal, lambda: None)
     yield None
     spent = np.zeros((2, 2))
@@ -72,7 +73,7 @@ def _parts(config: Config, partitions: int) -> Generator[Any, None, None]:
         assert state is not None
         spent[0] += watch.read()
         watch = Watch()
-        shard = Shard(config.engine_settings(), known.models)
+        shard = Shard(engine_settings(config), known.models)
         shard.restore(state.values)
         spent[1] += watch.read()
         clients += shard.clients

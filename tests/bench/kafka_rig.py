@@ -23,19 +23,20 @@ import msgspec
 import numpy as np
 from kafka.admin import NewTopic
 
+from detector.baseline.settings import engine_settings
 from detector.config import BaselineSection, Config, KafkaSection
-from detector.engine import SHARD_KEY
-from detector.local.process import free_port
-from detector.partition import partition_of
-from detector.service import topics as topics_of
-from detector.service.connection import Connection
-from detector.service.outbox import MOST_IN_FLIGHT, settle
-from detector.service.parts import StateRecord, mark_record, records_of, sealed
+from detector.engine.partition import partition_of
+from detector.engine.shard import SHARD_KEY
+from detector.engine.state import ClientSnapshot, dump
+from detector.service.kafka import topics as topics_of
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.producer import MOST_IN_FLIGHT, settle
+from detector.service.kafka.topics import Topics
 from detector.service.produce import Flow, Produced
-from detector.service.seal import Seal
-from detector.service.topics import Topics
-from detector.state import ClientSnapshot, dump
+from detector.service.state.codec import StateRecord, mark_record, records_of, sealed
+from detector.service.state.seal import Seal
 from tests.bench.subjects import MODEL, Saved
+from tests.servers.process import free_port
 
 PATIENCE_S = 300.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -90,7 +91,7 @@ class Rig:
         latest = {donor.client: np.frombuffer(donor.ids, np.uint64).reshape(-1, 2)[:, 1].max(keepdims=True) for donor in own}
         rng = np.random.default_rng(0)
         producer = self.connection.producer(linger_ms=5)
-        seal = Seal(self.config.engine_settings().secret)
+        seal = Seal(engine_settings(self.config).secret)
         pending: list[Any] = []
         total = waiting = 0
 

@@ -15,13 +15,13 @@ import numba
 from kafka import TopicPartition
 from threadpoolctl import threadpool_limits
 
+from detector.baseline import store as baselines
 from detector.clock import SystemClock
 from detector.config import Config
-from detector.models import baseline as baselines
-from detector.service.connection import Connection
-from detector.service.detect import MOST_RECORDS, DetectStage
-from detector.service.ingest import IngestStage
-from detector.service.topics import Topics
+from detector.service.detect.stage import MOST_RECORDS, DetectStage
+from detector.service.ingest.stage import IngestStage
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.topics import Topics
 from tests.bench.bench_log import make_log
 from tests.bench.kafka_rig import Children, Rig, Watch
 from tests.bench.subjects import DecodeToArrays, Saved

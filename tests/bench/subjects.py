@@ -10,19 +10,20 @@ import msgspec
 import numpy as np
 import orjson
 
+from detector.baseline.settings import engine_settings
+from detector.baseline.store import Baseline, fit_baseline
 from detector.clock import Clock, HeldClock
 from detector.config import Config
 from detector.contracts import Alert, DeadLetter, Decision, to_json
-from detector.engine import SHARD_KEY
-from detector.evaluation.prada import Prada
+from detector.engine.shard import SHARD_KEY
+from detector.engine.state import ClientSnapshot, dump
 from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
 from detector.ingest.lines import Chunk
-from detector.models.baseline import Baseline, fit_baseline
-from detector.pipeline import Pipeline
-from detector.state import ClientSnapshot, dump
+from detector.offline.pipeline import Pipeline
 from tests.bench.bench_log import START_MS, make_log
 from tests.bench.naive import NaivePipeline
+from tests.quality.prada import Prada
 
 MODEL = "bench"
 BATCH = 1000
@@ -191,7 +192,7 @@ def fit(clients: int, each: int) -> Baseline:
         for chunk in chunks(log, 0):
             yield from assembler.assemble_chunk(chunk, first_sequence=chunk.first_line - 1)[0]
 
-    return fit_baseline(read, Config().engine_settings())
+    return fit_baseline(read, engine_settings(Config()))
 
 
 def questions(lines: Iterable[bytes]) -> list[tuple[list[float], int]]:

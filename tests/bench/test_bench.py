@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from detector.models.baseline import Baseline
+from detector.baseline.store import Baseline
 from tests.bench import bench_pipeline
 from tests.bench.bench_log import make_log
 from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_speed, show, warmed

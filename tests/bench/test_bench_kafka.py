@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from detector.baseline import store as baselines
+from detector.baseline.store import Baseline
 from detector.contracts.moment import parse_rfc3339
-from detector.models import baseline as baselines
-from detector.models.baseline import Baseline
 from detector.testing import watch
 from tests.bench import kafka_latency
 from tests.bench.bench_kafka import show

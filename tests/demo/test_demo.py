@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from detector import replay as replaying
 from detector.config import load
 from detector.console import Console
 from detector.contracts import DeadLetter
-from detector.demo.cast import INNOCENTS, THIEVES
 from detector.demo.outcome import Outcome
 from detector.demo.show import show
+from detector.offline import replay as replaying
+from detector.redteam.cast import INNOCENTS, THIEVES
 
 pytestmark = pytest.mark.slow
 RESULTS = ("alerts.jsonl", "decisions.jsonl", "clients.jsonl")

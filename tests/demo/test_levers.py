@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.config.detection import EngineSection, PolicySection
 from detector.contracts.moment import parse_rfc3339
-from detector.demo import cast
-from detector.models.baseline import Baseline
-from detector.replay import fit, replay
+from detector.offline.replay import fit, replay
+from detector.redteam import cast
 
 pytestmark = pytest.mark.slow
 

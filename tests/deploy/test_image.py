@@ -24,13 +24,13 @@ from detector import exchange
 from detector.cli import app
 from detector.cli.logs import Part
 from detector.config import load
-from detector.local.kafka import VERSION, LocalBroker
-from detector.local.process import free_port
-from detector.service.connection import FETCHES_BYTES
-from detector.service.topics import Topics
-from detector.service.unpacking import ENOUGH_BYTES, LARGEST_BATCH
-from detector.service.watch import EVERY_S
-from detector.siem.elastic import connection, kibana
+from detector.service.kafka.connection import FETCHES_BYTES
+from detector.service.kafka.topics import Topics
+from detector.service.kafka.unpacking import ENOUGH_BYTES, LARGEST_BATCH
+from detector.service.kafka.watch import EVERY_S
+from detector.sinks.elastic import connection, kibana
+from tests.servers.kafka import VERSION, LocalBroker
+from tests.servers.process import free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -20,8 +20,8 @@ from detector.contracts.event import FLOAT32_BOUND, PredictionEvent
 from detector.contracts.moment import LAST_MS, READINGS
 from detector.ingest.assemble import Assembler, Rejection, label_code
 from detector.ingest.batch import Batch, Origin, Sender, code_of, usable
+from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.lines import Chunk, Damaged
-from detector.ingest.native import NativeDecoder
 
 NOW = 1_777_890_667_412
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from detector.ingest import source
 from detector.ingest.batch import Origin
+from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.lines import Lines
 from detector.ingest.logs import read_logs
-from detector.ingest.native import NativeDecoder
 from detector.ingest.source import Position
 
 START_MS = 1_777_890_600_000

@@ -2,7 +2,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.evaluation.worlds import world
 from detector.redteam.conversation import Array, Conversation, Query, converse
 from detector.redteam.registry import ATTACKS
 from detector.redteam.sessions import Disguise, innocent, thief
@@ -17,6 +16,7 @@ from detector.redteam.texts import (
     sentences,
     worded,
 )
+from tests.quality.worlds import world
 
 SERVED = world("text", "linear", 1)
 

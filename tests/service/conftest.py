@@ -25,20 +25,20 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import NewTopic
 
-from detector import render
+from detector.baseline.settings import engine_settings
+from detector.baseline.store import NO_BASELINE, Baseline
 from detector.clock import SystemClock
 from detector.config import Config, EngineSection, KafkaSection, PolicySection
 from detector.contracts import to_json
-from detector.engine import Shard
-from detector.local.kafka import LocalBroker
-from detector.models.baseline import Baseline
-from detector.pipeline import NO_BASELINE
-from detector.service import topics as topics_of
-from detector.service.connection import Connection
-from detector.service.topics import Topics
-from detector.service.wire import decode
+from detector.engine.shard import Shard
+from detector.service.kafka import topics as topics_of
+from detector.service.kafka.codec import decode
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.topics import Topics
 from detector.service.worker import Stage, Worker
+from detector.sinks import render
 from detector.testing import traffic
+from tests.servers.kafka import LocalBroker
 
 LIMIT_S = 300
 LAST_LINES = 30  # of what a worker said, where a test fails
@@ -399,7 +399,7 @@ class Rig:
         Records `without`, by partition and offset, are left out.
         """
         known = dict(self.baseline.models) if self.baseline else {}
-        settings = self.config.engine_settings()
+        settings = engine_settings(self.config)
         version = self.baseline.version if self.baseline else NO_BASELINE
         stamp = render.Stamp(version, self.config.version, settings.terms)
         alerts: dict[str, bytes] = {}

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detector.local.kafka import LocalBroker
-from detector.service.wire import decode
+from detector.service.kafka.codec import decode
 from detector.testing import Events
+from tests.servers.kafka import LocalBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 # One record on its way is too many already, and it takes a second.
 TIGHT = {
-    "detector.service.outbox.MOST_IN_FLIGHT": 1,
-    "detector.service.outbox.FAR_BEYOND": 10**9,
-    "detector.service.detect.MOST_RECORDS": 50,
-    "detector.service.detect.LINGER_MS": 1000,
+    "detector.service.kafka.producer.MOST_IN_FLIGHT": 1,
+    "detector.service.kafka.producer.FAR_BEYOND": 10**9,
+    "detector.service.detect.stage.MOST_RECORDS": 50,
+    "detector.service.detect.stage.LINGER_MS": 1000,
 }
 PAUSED = "Kafka takes the results slowly: partitions paused"
 CUT_SHORT = "ended without a last commit"

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from detector import cli
 from detector.config import load
-from detector.local.process import free_port
-from detector.service.connection import Connection
+from detector.service.kafka.connection import Connection
 from detector.testing import traffic
+from tests.servers.process import free_port
 
 STARTED = 170.0  # seconds that a start may take on a very busy machine
 

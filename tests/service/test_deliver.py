@@ -13,12 +13,12 @@ import pytest
 from detector.config import DeliverySection
 from detector.contracts import to_json
 from detector.service.deliver import Deliveries
-from detector.service.metrics import Metrics
+from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage
-from detector.siem.delivery import RefusedError, RetryableError
-from detector.siem.message import Message
-from detector.siem.receivers import Receiver, receiver
-from detector.siem.sample import sample_alert, sample_decision
+from detector.sinks.delivery import RefusedError, RetryableError
+from detector.sinks.message import Message
+from detector.sinks.receivers import Receiver, receiver
+from detector.sinks.sample import sample_alert, sample_decision
 
 pytestmark = pytest.mark.broker
 

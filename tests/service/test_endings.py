@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from detector.local.kafka import LocalBroker
-from detector.service.transaction import transactional
+from detector.service.kafka.transaction import transactional
+from tests.servers.kafka import LocalBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from detector.models.baseline import Baseline
-from detector.service.wire import decode
+from detector.baseline.store import Baseline
+from detector.service.kafka.codec import decode
 
 pytestmark = pytest.mark.broker
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detector.local.kafka import LocalBroker
 from detector.testing import traffic
+from tests.servers.kafka import LocalBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 QUICK = {"session_seconds": 6.0}  # the least that a broker accepts unless told otherwise

@@ -12,10 +12,10 @@ import pytest
 from kafka import TopicPartition
 
 from detector.contracts import to_json
+from detector.engine.partition import partition_of
 from detector.ingest.batch import Batch
-from detector.partition import partition_of
-from detector.service.wire import encode
-from detector.siem.sample import sample_alert, sample_decision
+from detector.service.kafka.codec import encode
+from detector.sinks.sample import sample_alert, sample_decision
 from detector.testing import batches, traffic
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]

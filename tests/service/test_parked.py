@@ -8,7 +8,7 @@ from kafka import TopicPartition
 from kafka.admin import NewTopic
 
 from detector.config import KafkaSection
-from detector.service.connection import Connection
+from detector.service.kafka.connection import Connection
 
 pytestmark = pytest.mark.broker
 EACH = 500

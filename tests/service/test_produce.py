@@ -13,12 +13,12 @@ from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from detector.config import Config, KafkaSection
+from detector.engine.partition import partition_of
 from detector.errors import ServiceError
-from detector.partition import partition_of
-from detector.service.connection import Connection
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.provision import set_up
+from detector.service.kafka.topics import Topics
 from detector.service.produce import Flow, Pacer, Produced, produce, told
-from detector.service.provision import set_up
-from detector.service.topics import Topics
 from detector.testing import Events
 
 

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from detector.ingest.batch import Batch, Sender
 from detector.service import refusals
-from detector.service.metrics import Metrics
 from detector.service.refusals import (
     CAP,
     JUDGE_EVERY_S,
@@ -25,6 +24,7 @@ from detector.service.refusals import (
     Refusals,
     Refused,
 )
+from detector.service.telemetry.metrics import Metrics
 
 HERE, THERE = TopicPartition("log", 0), TopicPartition("log", 1)
 

@@ -20,13 +20,13 @@ from detector.config import Config, ElasticsearchSection, KafkaSection, ServiceS
 from detector.contracts import to_json
 from detector.contracts.moment import rfc3339
 from detector.errors import ConfigError
-from detector.local.elastic import User
-from detector.service.health import Answer, HealthServer
-from detector.service.metrics import Metrics
 from detector.service.supervisor import check
+from detector.service.telemetry.health import Answer, HealthServer
+from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage
-from detector.siem.elastic.install import install, streams_to_roll
-from detector.siem.sample import ALERT_ID, TIME_MS, sample_alert, sample_decision
+from detector.sinks.elastic.install import install, streams_to_roll
+from detector.sinks.sample import ALERT_ID, TIME_MS, sample_alert, sample_decision
+from tests.servers.elastic import User
 
 pytestmark = pytest.mark.broker
 

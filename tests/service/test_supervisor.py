@@ -13,7 +13,7 @@ import structlog
 
 from detector.config import BaselineSection, Config, KafkaSection, ServiceSection
 from detector.errors import ConfigError, DetectorError
-from detector.replay import load_baseline
+from detector.offline.replay import load_baseline
 from detector.service import supervisor
 from detector.service.supervisor import check, member_name, serve, warm_up
 from detector.service.worker import Stage

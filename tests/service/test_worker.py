@@ -7,14 +7,15 @@ import msgspec
 import pytest
 from kafka import TopicPartition
 
-from detector.engine import SHARD_KEY
+from detector.baseline.settings import engine_settings
+from detector.baseline.store import Baseline
+from detector.engine.shard import SHARD_KEY
+from detector.engine.state import SNAPSHOT_VERSION
 from detector.errors import ServiceError, SnapshotError
-from detector.models.baseline import Baseline
-from detector.service import ingest
-from detector.service.parts import mark_record, records_of, sealed
-from detector.service.seal import Seal
+from detector.service.ingest import stage as ingest
+from detector.service.state.codec import mark_record, records_of, sealed
+from detector.service.state.seal import Seal
 from detector.service.worker import Stage
-from detector.state import SNAPSHOT_VERSION
 
 pytestmark = pytest.mark.broker
 
@@ -31,7 +32,7 @@ def test_state_of_another_version_ends_it(rig: Any, stolen: list[bytes]) -> None
     producer = rig.connection.producer()
     (record,) = records_of(("model", SHARD_KEY), msgspec.msgpack.encode([SNAPSHOT_VERSION + 1, {}]))
     for part in (mark_record(0, rig.partitions), record):
-        key, value, headers = sealed(part, Seal(rig.config.engine_settings().secret), 2)
+        key, value, headers = sealed(part, Seal(engine_settings(rig.config).secret), 2)
         producer.send(rig.topics.state, key=key, value=value, headers=headers, partition=2)
     producer.close(timeout=10)
     rig.produce(stolen[:100])

@@ -1,0 +1,241 @@
+"""Acceptance: teaching a baseline about clients that were found novel and that a person found innocent.
+
+The accepted clients become calibration clients. Whatever the integers of client state mean, the reference, stays as it is, so
+a service can go on with its saved state. The old norms stay as well and become wider by profiles of the new clients: their
+common range, feature by feature and stage by stage, around up to `MOST_CENTRES` centres. A profile can only make a client less
+novel, so nobody who was usual becomes strange. The online trees get the new clients' looks among their lessons, often enough
+to be noticed (`SHARE` of all).
+
+Their scores join the calibration. With `FOLDED` clients or more each is scored by norms that know only half of them, which
+says how novel the next of their kind would be; with fewer, by norms that know it itself, which is optimistic.
+
+What it costs: a thief who behaves just so is no longer novel either. Evidence of the channels `foreign` and `cooccur` grows
+with every query of a client, so their bars rise above all that the accepted clients gathered, for everybody. Construction is
+not touched, unless a client is accepted in spite of it: a channel that an innocent client has passed the floor of may only
+alert from then on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+
+from detector.baseline.calibrate import Calibration, calibrate
+from detector.baseline.store import LISTED, Baseline, version_of
+from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
+from detector.engine.features.row import CONTENT
+from detector.engine.models.drift import compared
+from detector.engine.models.novelty import FARTHEST, LESSONS, STAGES, Floats, Looks, Norms, Novelty, center_and_scale, stage_of
+from detector.engine.shard import EngineSettings, ModelBaseline
+from detector.errors import BaselineError
+from detector.ingest.batch import Batch
+
+MOST_CENTRES = 8
+MOST_PROFILES = 64
+LESSONS_PER_CLIENT = 8
+SHARE = 1 / 8
+FOLDED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Who found clients innocent, when (RFC 3339), and why."""
+
+    actor: str
+    at: str
+    reason: str
+
+
+def accept(
+    baseline: Baseline,
+    model: str,
+    clients: Sequence[str],
+    batches: Iterable[Batch],
+    settings: EngineSettings,
+    review: Review,
+    *,
+    despite_construction: bool = False,
+) -> Baseline:
+    """Return the baseline with these clients of `model` among its calibration clients; their queries are in `batches`.
+
+    Clients named together should be of one kind: they share a profile. The notes say who was accepted, and what changed.
+
+    Raises `BaselineError` when the baseline does not know the model, when a client has no look in `batches`, when its evidence
+    of construction passed the floor of a channel (unless `despite_construction`), or when too many were accepted before.
+    """
+    if model not in baseline.models:
+        raise BaselineError(f"there is no model {model!r} in the baseline; it knows {', '.join(sorted(baseline.models))}")
+    known = baseline.models[model]
+    calibration = _watched(model, known, frozenset(clients), batches, settings)
+    names, looks, peaks = calibration.names, calibration.looks(), calibration.channel_scores()
+    for client in sorted(set(clients) - set(names)):
+        asked = calibration.queries.get(client, 0)
+        raise BaselineError(
+            f"client {client!r} asked model {model!r} {asked} times in this log; it takes {STAGES[0]} queries to say what is "
+            "usual of a client"
+        )
+    if not despite_construction:
+        _refuse_construction(names, peaks)
+    before = _session_scores(known.norms, looks)
+    norms = _widened(known.norms, looks)
+    if norms.means.shape[1] > MOST_PROFILES:
+        raise BaselineError(
+            f"more than {MOST_PROFILES} profiles: fit the baseline again, from a log that has all these clients"
+        )
+    after = _session_scores(norms, looks)
+    scores = np.maximum(after, _held_out(known.norms, looks)) if len(names) >= FOLDED else after
+    norms = replace(norms, session_scores=np.sort(np.concatenate([norms.session_scores, scores]))[::-1])
+    changed = ModelBaseline(
+        known.reference, norms, np.concatenate([known.channel_scores, peaks]), _joined(known.looks, compared(looks))
+    )
+    accepted = [
+        {
+            "client": name,
+            "actor": review.actor,
+            "at": review.at,
+            "reason": review.reason,
+            "queries": calibration.queries[name],
+            "novelty_before": round(float(before[i]), 3),
+            "novelty": round(float(scores[i]), 3),
+            "evidence": {channel: round(float(peaks[i, j]), 3) for j, channel in enumerate(CHANNELS) if peaks[i, j] > 0},
+            "despite_construction": despite_construction and bool((peaks[i] > FLOORS)[MAY_STOP].any()),
+        }
+        for i, name in enumerate(names)
+    ]
+    models = {**baseline.models, model: changed}
+    notes = {**baseline.notes, model: _noted(baseline.notes[model], changed, names, accepted)}
+    return Baseline(version_of(models), models, notes, baseline.seed)
+
+
+def _watched(
+    model: str, known: ModelBaseline, clients: frozenset[str], batches: Iterable[Batch], settings: EngineSettings
+) -> Calibration:
+    calibration = Calibration()
+    cohort = calibrate(model, known.reference, settings, calibration)
+    for batch in batches:
+        if batch.model != model or batch.vector.shape[1] != known.reference.dimension:
+            continue
+        rows = np.array([i for i, client in enumerate(batch.client) if client in clients], np.intp)
+        if len(rows):
+            cohort.process(batch.take(rows))
+    return calibration
+
+
+def _refuse_construction(names: Sequence[str], peaks: npt.NDArray[np.float64]) -> None:
+    for name, own in zip(names, peaks, strict=True):
+        for j in np.flatnonzero((own > FLOORS) & MAY_STOP).tolist():
+            raise BaselineError(
+                f"client {name!r} has evidence of construction: {CHANNELS[j]} {own[j]:.1f}, above the floor of {FLOORS[j]:.1f};"
+                f" to accept it would take from {CHANNELS[j]} the right to stop anybody (--despite-construction does so)"
+            )
+
+
+def _session_scores(norms: Norms, looks: Looks) -> Floats:
+    """Return the highest novelty score of each client."""
+    scores = Novelty(norms).score(looks.rows, looks.queries)
+    return np.array([scores[looks.client == client].max() for client in np.unique(looks.client)])
+
+
+def _held_out(norms: Norms, looks: Looks) -> Floats:
+    """Return the highest novelty score of each client under norms that were widened by the other half of them."""
+    clients = np.unique(looks.client)
+    scores = np.zeros(len(clients))
+    for fold in (0, 1):
+        out = looks.client % 2 == fold
+        scores[clients % 2 == fold] = _session_scores(_widened(norms, _some(looks, ~out)), _some(looks, out))
+    return scores
+
+
+def _widened(norms: Norms, looks: Looks) -> Norms:
+    """Return the norms with profiles of these clients, and with their lessons."""
+    stage = np.array([stage_of(int(queries)) for queries in looks.queries])
+    centre = _centres(norms, looks, stage)
+    count = int(centre.max()) + 1
+    f = norms.means.shape[2]
+    means = np.zeros((len(STAGES), count, f))
+    low, high = np.zeros((2, len(STAGES), f))
+    for s in range(len(STAGES)):
+        here = _latest(stage, s)
+        x = _standardised(norms, looks.rows, np.full(len(stage), s))
+        for g in range(count):
+            means[s, g] = x[_latest(np.where(centre[looks.client] == g, stage, -1), s)].mean(axis=0)
+        rows = looks.rows[here][:, CONTENT]
+        # What none of them has is as usual as it ever was.
+        low[s] = np.where(np.isnan(rows).all(axis=0), norms.low[s].min(axis=0), np.fmin.reduce(rows))
+        high[s] = np.where(np.isnan(rows).all(axis=0), norms.high[s].max(axis=0), np.fmax.reduce(rows))
+    return replace(
+        norms,
+        means=np.concatenate([norms.means, means], axis=1),
+        low=np.concatenate([norms.low, np.repeat(low[:, None], count, axis=1)], axis=1),
+        high=np.concatenate([norms.high, np.repeat(high[:, None], count, axis=1)], axis=1),
+        lessons=_lessons(norms.lessons, looks),
+    )
+
+
+def _centres(norms: Norms, looks: Looks, stage: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return for each client which centre it is near."""
+    x = _standardised(norms, looks.rows, stage)
+    clients = np.unique(looks.client)
+    means = np.array([x[looks.client == client].mean(axis=0) for client in clients])
+    count = min(MOST_CENTRES, len(np.unique(means, axis=0)))
+    found = np.zeros(int(clients.max()) + 1, np.int64)  # halves of the clients keep their numbers
+    found[clients] = KMeans(count, n_init=4, random_state=0).fit_predict(means)
+    return found
+
+
+def _standardised(norms: Norms, rows: Floats, stage: npt.NDArray[np.int64]) -> Floats:
+    center, scale = center_and_scale(norms.quantiles)
+    x: Floats = np.clip(np.nan_to_num((rows[:, CONTENT] - center[stage]) / scale[stage]), -FARTHEST, FARTHEST)
+    return x
+
+
+def _latest(stage: npt.NDArray[np.int64], wanted: int) -> npt.NDArray[np.bool_]:
+    """Return the rows of a stage, or of the last one before it that there are rows of; every client has a first stage."""
+    while wanted > 0 and not (stage == wanted).any():
+        wanted -= 1
+    rows: npt.NDArray[np.bool_] = stage == wanted
+    return rows
+
+
+def _lessons(lessons: Floats, looks: Looks) -> Floats:
+    """Return the lessons with those of new clients among them, evenly, repeated until they are `SHARE` of all."""
+    chosen = np.flatnonzero(np.isin(looks.queries, sorted(LESSONS)))
+    turn = np.array([np.count_nonzero(looks.client[chosen[:i]] == looks.client[row]) for i, row in enumerate(chosen)], np.int64)
+    own = looks.rows[chosen[turn < LESSONS_PER_CLIENT]]
+    if len(own) == 0:
+        return lessons
+    wanted = max(int(np.ceil(len(lessons) * SHARE / (1.0 - SHARE))), len(own))
+    return np.insert(lessons, np.arange(wanted) * len(lessons) // wanted, np.resize(own, (wanted, own.shape[1])), axis=0)
+
+
+def _some(looks: Looks, chosen: npt.NDArray[np.bool_]) -> Looks:
+    return Looks(looks.client[chosen], looks.queries[chosen], looks.rows[chosen])
+
+
+def _joined(looks: Looks, more: Looks) -> Looks:
+    return Looks(
+        np.concatenate([looks.client, more.client + looks.client.max(initial=-1) + 1]),
+        np.concatenate([looks.queries, more.queries]),
+        np.concatenate([looks.rows, more.rows]),
+    )
+
+
+def _noted(
+    notes: Mapping[str, Any], changed: ModelBaseline, names: Sequence[str], accepted: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the notes of a model as they are after an acceptance."""
+    scores = changed.channel_scores
+    own = {name: round(float(scores[i - len(names)].max()), 3) for i, name in enumerate(names)}
+    most = sorted({**notes["clients_with_most_evidence"], **own}.items(), key=lambda entry: -entry[1])
+    return {
+        **notes,
+        "calibration_clients": len(scores),
+        "profiles": int(changed.norms.means.shape[1]),
+        "novelty_scores": [round(float(score), 3) for score in changed.norms.session_scores[:LISTED]],
+        "evidence": {name: round(float(scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
+        "clients_with_most_evidence": dict(most[:LISTED]),
+        "accepted": [*notes.get("accepted", []), *accepted],
+    }

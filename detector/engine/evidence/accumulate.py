@@ -1,0 +1,96 @@
+"""Accumulation: from likelihood ratios per query to evidence that may be read at any time.
+
+Every fresh query brings, per channel, a likelihood ratio e: high when the query looks constructed, a little under 1 when not,
+and 1 where the channel has nothing to compare. An attacker may hide among cover traffic, so the share eps of constructed
+queries is unknown; the log of the mixture 1 - eps + eps e is summed for seven shares from all to one in a hundred, each sum
+never below zero (CUSUM; Page, 1954; with e-values, Shin, Ramdas and Rinaldo, 2023). The score is the largest of the seven, and
+what counts is its running maximum, so looking often costs nothing. An exact repeat brings e = 1 and takes no time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.evidence import aim, bisect, cooccur, dwell, foreign, offset, probe, select, sens
+from detector.engine.kernels import kernel
+
+_CONSTRUCTION = (offset, bisect, aim, probe, sens, dwell)
+_COUNTED = (*_CONSTRUCTION, select)  # of which each query is a case or is not
+_WEIGHED = (foreign, cooccur)
+CHANNELS = tuple(channel.NAME for channel in (*_COUNTED, *_WEIGHED))
+OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR = range(len(CHANNELS))
+MAY_STOP = np.arange(len(CHANNELS)) < len(_CONSTRUCTION)  # the others are novelty, which alerts and throttles
+FLOORS = np.array([channel.FLOOR for channel in (*_COUNTED, *_WEIGHED)])
+# Evidence above this keeps a client in memory and keeps it from teaching; innocent clients are foreign now and then.
+OPEN = np.where(MAY_STOP, FLOORS / 4, FLOORS / 2)
+WORTH_A_LOOK = FLOORS / 4  # a few hits of a channel that innocent clients trigger, too, are not
+CONSTRUCTED = np.array(
+    [
+        *(channel.RATE_ATTACK / channel.RATE_INNOCENT for channel in _COUNTED),
+        *(np.exp(channel.MOST) for channel in _WEIGHED),
+    ],
+    np.float32,
+)
+ORDINARY = np.array(
+    [
+        *((1.0 - channel.RATE_ATTACK) / (1.0 - channel.RATE_INNOCENT) for channel in _COUNTED),
+        *(np.exp(channel.LEAST) for channel in _WEIGHED),
+    ],
+    np.float32,
+)
+NOTHING = np.float32(1.0)
+SHARES = np.array([1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01])
+
+LAYOUT = {
+    "score": ("f4", (len(CHANNELS), len(SHARES))),
+    "peak": ("f4", (len(CHANNELS),)),
+    "hits": ("u4", (len(CHANNELS),)),
+}
+
+
+class Evidence(NamedTuple):
+    """Per client and channel: the running sums, their highest value so far, and how many queries looked constructed."""
+
+    score: npt.NDArray[np.float32]
+    peak: npt.NDArray[np.float32]
+    hits: npt.NDArray[np.uint32]
+
+
+def counts(ratio: npt.NDArray[np.float32], peak: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Tell which queries looked constructed where the evidence is worth a look; both arguments and the result (n, channels)."""
+    found: npt.NDArray[np.bool_] = (ratio > NOTHING) & (peak >= WORTH_A_LOOK)
+    return found
+
+
+@kernel
+def weighted(channel, weight):
+    """Return the likelihood ratio of a query that looks constructed, with a weight from above 0 to 1."""
+    return np.float32(1.0 + weight * (CONSTRUCTED[channel] - 1.0))
+
+
+@kernel
+def accumulate(state, slot, ratio, verdict, repeat, peak):
+    """Add each event's evidence in stream order; `peak[i]` (channels,) becomes the client's peaks after event i.
+
+    `ratio` (events, channels) are the likelihood ratios.
+    """
+    channels = ratio.shape[1]
+    ordinary = np.empty((channels, SHARES.shape[0]))
+    for j in range(channels):
+        for k in range(SHARES.shape[0]):
+            ordinary[j, k] = np.log(1.0 - SHARES[k] + SHARES[k] * np.float64(ORDINARY[j]))
+    for i in range(slot.shape[0]):
+        s = slot[i]
+        if verdict[i] == 0 and not repeat[i]:
+            for j in range(channels):
+                e = ratio[i, j]
+                if e == NOTHING or (e < NOTHING and state.hits[s, j] == 0):
+                    continue  # nothing to add, or all sums are zero and stay so
+                state.hits[s, j] += e > NOTHING
+                for k in range(SHARES.shape[0]):
+                    gain = ordinary[j, k] if e == ORDINARY[j] else np.log(1.0 - SHARES[k] + SHARES[k] * np.float64(e))
+                    state.score[s, j, k] = max(state.score[s, j, k] + gain, 0.0)
+                    state.peak[s, j] = max(state.peak[s, j], state.score[s, j, k])
+        for j in range(channels):
+            peak[i, j] = state.peak[s, j]

@@ -1,0 +1,65 @@
+"""Aim: the query is a small step from an earlier one, straight towards an earlier query with a different answer.
+
+Walks along the boundary do this: the Boundary attack (Brendel et al., ICLR 2018) contracts towards its target after every
+step, HopSkipJump (Chen et al., S&P 2020) and line search go back and forth between two examples. The place they go to was
+asked about before, and the answer there was another one; the step starts at the nearest earlier query or at the latest.
+Nature has no reason to point from one picture at the other, least of all where the model is undecided or its answer turns.
+
+What innocent traffic also triggers it: a slider that fades one picture into another, where it crosses from one answer to the
+other, and augmentation that mixes pairs.
+
+Blind to: steps with noise of their own; tables, where every field that is tried makes a line, and spaces of a few dimensions,
+where steps point at something by accident.
+"""
+
+import numpy as np
+
+from detector.engine.kernels import kernel
+
+NAME = "aim"
+RATE_INNOCENT = 0.006
+RATE_ATTACK = 0.25
+FLOOR = 20.0
+
+CLOSE = 0.36  # in median nearest-neighbour distances
+FAR = 0.72  # likewise, of the step from the query before, which the nearest may hide
+UNDECIDED = 0.5  # margin, as a difference of logarithms
+STRAIGHT = 0.97  # squared cosine
+FAR_OFF = 2.5  # steps, from the start to what the step points at
+MOST_ON_LINE = 3  # earlier queries on the line of the step
+APART = 3  # queries between the step and what it points at
+SMOOTH = 0.25
+
+
+@kernel
+def aims_at_other(query, z, squares, held, anchor, label, order, stored):
+    """Tell whether the step from `anchor` to the query points at an anchor with another label than that of `anchor`.
+
+    It must be the first thing on that way, far off compared with the step, and little else may lie on the line: a slider that
+    was set at random has been asked at other places of it.
+
+    `query` (coordinates,) and `z` (coordinates, anchors) are in one unit, `squares` (anchors,) the squared distances of the
+    query; `label` and `order` are the client's columns and `stored` how many queries it has stored.
+    """
+    step = np.float64(squares[anchor])
+    if step <= 0.0:
+        return False
+    nearest = np.inf
+    aims = False
+    on_line = 0
+    for m in range(held):
+        if m == anchor:
+            continue
+        along = 0.0
+        length = 0.0
+        for k in range(query.shape[0]):
+            from_anchor = np.float64(query[k]) - np.float64(z[k, anchor])
+            way = np.float64(z[k, m]) - np.float64(z[k, anchor])
+            along += from_anchor * way
+            length += way * way
+        if length > 0.0 and along * along > STRAIGHT * step * length:
+            on_line += 1
+            if along > 0.0 and length < nearest and squares[m] > squares[anchor]:
+                nearest = length
+                aims = bool(label[m] != label[anchor] and stored - order[m] >= APART and length >= FAR_OFF * FAR_OFF * step)
+    return aims and on_line <= MOST_ON_LINE

@@ -1,0 +1,27 @@
+"""Dwell: the client stays where two labels meet, and the label flips between neighbours.
+
+Decision-based attacks (HopSkipJump, Boundary, SignOPT) and line searches end up within a hair of the boundary and ask there
+again and again, on both sides (after Quiring et al., EuroS&P 2018, who watch the boundary of trees).
+
+What innocent traffic also triggers it: a camera that stands still before an ambiguous scene. So a crowd of neighbours counts
+six times at most; a thief goes on to other places of the boundary and a camera does not.
+
+Blind to: logs without probabilities.
+"""
+
+from detector.engine.kernels import kernel
+
+NAME = "dwell"
+RATE_INNOCENT = 0.06
+RATE_ATTACK = 0.3
+FLOOR = 16.0
+
+CLOSE = 0.18  # in median nearest-neighbour distances
+UNDECIDED = 0.25  # margin, as a difference of logarithms
+MOST_PER_CROWD = 6
+
+
+@kernel
+def dwells(distance, margin, flipped, crowd):
+    """Tell whether the query flips its near neighbour's label where the model is undecided; `crowd` counts earlier ones."""
+    return flipped and distance < CLOSE and margin < UNDECIDED and crowd < MOST_PER_CROWD

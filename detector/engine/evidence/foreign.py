@@ -1,0 +1,57 @@
+"""Foreign: the queries of this client differ from each other in ways that the population's queries do not.
+
+Take two unrelated queries of one client and look at how their difference spreads over the sampled input values, each in units
+of its variance in the population. Benign pictures differ where pictures of this kind vary; noise, textures and photographs
+of something else differ everywhere. A difference is blind to an offset and, relative to its own length, to gain and sign, so a
+brighter, weaker or inverted camera does not show.
+
+In tables the sampled values include categories, and the difference is taken along the population's principal directions as
+well: records put together from independent columns break what belongs together.
+
+The usual value and its spread come from the clients that taught the baseline; without a baseline the channel is silent. A
+crowd of neighbours counts twice at most, or a video would convict itself.
+
+This is novelty, not construction: a mirrored or edge-filtered camera, an explainer and a robustness tester are foreign as
+well, so it may alert and throttle and never stops a client.
+
+Blind to: foreign data of the population's own kind (another set of digits), and to records built from benign values.
+"""
+
+import numpy as np
+
+from detector.engine.kernels import kernel
+
+NAME = "foreign"
+MOST = 2.5  # logarithm of the largest likelihood ratio of one query
+LEAST = -3.0
+FLOOR = 24.0  # alerts at three quarters of it
+
+APART = 1.6  # median nearest-neighbour distances between two queries that are unrelated
+CROWD = 1.3  # likewise, below which one belongs to the crowd of the other
+MOST_PER_CROWD = 2
+PAIRS = 4
+EDITED = 4  # sampled values; a record that differs from an earlier one in so few is that one, edited, and says nothing
+
+
+@kernel
+def spread_of_difference(one, other, variance, total):
+    """Return how the difference of two rows of sampled values spreads: 1 as in the population, more where it varies little.
+
+    `variance` (samples,) is the population's, 0 where there is no sample, `total` its sum, both in squared units of the rows.
+    """
+    scaled = 0.0
+    length = 0.0
+    count = 0
+    for j in range(one.shape[0]):
+        if variance[j] > 0.0:
+            d = np.float64(one[j]) - np.float64(other[j])
+            scaled += d * d / variance[j]
+            length += d * d
+            count += 1
+    return scaled / length * total / count if length > 0.0 else 1.0
+
+
+@kernel
+def foreign_ratio(structure, usual, spread):
+    """Return the likelihood ratio of a query whose differences spread like `structure`, a logarithm."""
+    return np.float32(np.exp(min(max((structure - usual) / spread, LEAST), MOST)))

@@ -1,0 +1,131 @@
+"""Offset: the query is an earlier query plus a flat step.
+
+Jacobian-based augmentation and its relatives (JbDA: Papernot et al., AsiaCCS 2017; T-RND: Juuti et al., EuroS&P 2019) move
+every input value of a seed by the same amount, up or down. Nature does not: the difference between two frames of a camera,
+or between two records, is uneven. So a pair (query, nearest anchor) counts when the moved values have one size, several of
+them, in both directions, and the step is neither tiny nor huge. Where a thief adds noise, or draws the sizes, their kurtosis
+is still lower than that of noise in nature: near 1, where a sensor's is 3.
+
+What innocent traffic also triggers it: a tester who adds random noise of one size to every value makes the attack's own
+query and is taken for one. Guards keep others out: changes of brightness, contrast or gamma move values by a smooth function
+of themselves (low von Neumann ratio, below); a steady camera flickers by single levels of its sensor, so a step must exceed
+the grain of the population's values; readings that differ by less than the memory can resolve look flat once they are
+rounded, so it must also exceed that by far; dithered, binary and posterised pictures move to values that they have elsewhere.
+
+Blind to: steps below 2% of the value range, heavy-tailed step sizes, a random shift added to the whole query, inputs with fewer
+than eight sampled values.
+"""
+
+import numpy as np
+
+from detector.engine.kernels import kernel
+
+NAME = "offset"
+RATE_INNOCENT = 0.002  # share of innocent queries that look so
+RATE_ATTACK = 0.4  # share of such an attack's queries that look so
+FLOOR = 16.0  # least evidence that may stop a client: e^16 nominal odds
+
+MOVED = 1e-3  # of the value range
+LARGEST = 0.4  # of the value range
+CLOSEST = 0.144  # in median nearest-neighbour distances
+GRAINS = 1.5  # a flat step of one level is what rounding does
+EVEN = 16  # values with room to move either way, below which they come out about even by accident
+FLATTEST = 1.28  # kurtosis: 1 for steps of one size up and down, 1.8 for sizes drawn evenly, 3 for the noise of a sensor;
+FLATTEST_MORE = 0.00375  # a little more for each value, as chance evens out
+UNCLIPPED_EQUAL = 0.65  # share of the steps that no end of the range cut short; a fade moves greys by uneven amounts
+KNOWN = 0.8  # share of the steps that end on a value which the anchor has elsewhere
+ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes,
+ROUNDINGS_FEW = 10.0  # and more so where fewer than EVEN values moved: a few are soon alike
+
+
+@kernel
+def von_neumann_ratio(delta, anchor):
+    """Return the von Neumann ratio of `delta` once its entries are sorted by the anchor's value.
+
+    Sum of squared successive differences over twice the sum of squares: near 1 for a step without relation to the picture,
+    near 0 where the step is a smooth function of brightness.
+    """
+    n = delta.shape[0]
+    if n == 0:
+        return 0.0
+    order = np.empty(n, np.int64)
+    for j in range(n):
+        k = j
+        while k > 0 and anchor[order[k - 1]] > anchor[j]:
+            order[k] = order[k - 1]
+            k -= 1
+        order[k] = j
+    total = np.float64(delta[order[0]]) ** 2
+    successive = 0.0
+    for j in range(1, n):
+        total += np.float64(delta[order[j]]) ** 2
+        successive += (np.float64(delta[order[j]]) - np.float64(delta[order[j - 1]])) ** 2
+    return successive / (2.0 * total) if total > 0.0 else 0.0
+
+
+@kernel
+def is_flat_offset(delta, anchor, distance, rounding, grain, lowest, highest):
+    """Tell whether the sampled values moved by one size.
+
+    `delta` (samples,) is query minus nearest anchor in units of the value range, each exact to `rounding`; `anchor` are the
+    anchor's values in units of `rounding`, whose range is `lowest` to `highest`; `distance` is that of the two in median
+    nearest-neighbour distances; `grain` is the size of one level of the population's values, 0 where they are continuous.
+    """
+    if distance < CLOSEST:
+        return False
+    largest = 0.0
+    moved = 0
+    up = 0
+    for value in delta:
+        size = abs(value)
+        largest = max(largest, size)
+        if size > MOVED:
+            moved += 1
+            up += value > 0.0
+    roundings = ROUNDINGS if moved >= EVEN else ROUNDINGS_FEW
+    if moved < 6 or largest >= LARGEST or largest <= max(GRAINS * grain, roundings * rounding):
+        return False
+    room = np.float32(largest / rounding + 1.0)
+    equal = 0
+    known = 0
+    free = 0
+    free_moved = 0
+    free_up = 0
+    unclipped = 0
+    unclipped_equal = 0
+    mean = 0.0
+    for j in range(delta.shape[0]):
+        full = abs(delta[j]) > 0.97 * largest - rounding
+        if lowest + room <= anchor[j] <= highest - room:
+            free += 1
+            free_moved += abs(delta[j]) > MOVED
+            free_up += delta[j] > MOVED
+            mean += delta[j]
+        if abs(delta[j]) > MOVED and lowest + 1.0 < np.float32(anchor[j]) + delta[j] / rounding < highest - 1.0:
+            unclipped += 1
+            unclipped_equal += full
+        if full:
+            equal += 1
+            for k in range(delta.shape[0]):
+                if abs(np.float32(anchor[k]) - np.float32(anchor[j]) - delta[j] / rounding) < 1.0:
+                    known += 1
+                    break
+    if known > KNOWN * equal:
+        return False
+    minority = min(up, moved - up) / moved
+    one_size = equal > 0.5 * moved and minority > 0.04 and unclipped_equal >= UNCLIPPED_EQUAL * unclipped
+    even = False
+    if free >= EVEN and min(free_up, free_moved - free_up) > 0.2 * free:
+        mean /= free
+        second = 0.0
+        fourth = 0.0
+        for j in range(delta.shape[0]):
+            if lowest + room <= anchor[j] <= highest - room:
+                square = (np.float64(delta[j]) - mean) ** 2
+                second += square
+                fourth += square * square
+        even = free * fourth < (FLATTEST + FLATTEST_MORE * free) * second * second
+    if not (one_size or even):
+        return False
+    ratio = von_neumann_ratio(delta, anchor)
+    return (one_size and ratio > 0.4) or (even and ratio > 0.6)

@@ -1,0 +1,179 @@
+"""Probe: the query is an earlier one with one value moved, by as much as another probe moved it.
+
+This is how a gradient is estimated from answers: zeroth-order optimisation (Chen et al., AISec 2017) on pictures, finite
+differences on tables. A probe leaves nearly all values as they are, it is short, and it has a twin: its mirror image about
+the same query, or, in pictures, probes of other values of the same size. And it has siblings, probes of other values, since one
+value's derivative is no gradient.
+
+What innocent traffic also triggers it: a person who tries a form with one field a little up and a little down. So in tables
+only steps far below the spread of a column count, or of a single level, each with its mirror image and without a third value.
+Sliders move one value as well, but go on along the same line and are left out for that; occlusion maps and explainers move
+more values, or by more.
+
+Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
+
+Where the memory samples only some of the values, a change of a single one is known exactly, and judged in `features.single`.
+
+Blind to: steps too small for the memory's integers, random directions (those are dense), one-sided differences in tables.
+"""
+
+import numpy as np
+
+from detector.engine.kernels import kernel
+
+NAME = "probe"
+RATE_INNOCENT = 0.004
+RATE_ATTACK = 0.4
+FLOOR = 16.0
+
+CLOSE = 0.17  # in median nearest-neighbour distances
+MOST_MOVED = 2  # of the sampled values
+SAME = 0.03  # of the length
+SIBLINGS = 2  # other steps from the same query, in other directions
+MIRRORED = 0.06  # likewise, for the sum of a probe and its mirror image
+COLLINEAR = 0.97  # squared cosine
+LEAST_STEPS = 8.0  # of the memory's integers, below which a direction is not known
+LEAST_RECORD_STEPS = 3.0  # likewise in tables, where nothing but the column itself is in the way
+LEAST_ROUNDINGS = 1.5  # of the sampled values, below which two sizes cannot be told apart
+EVEN_ROUNDED = 1.2  # likewise, by which equal sizes may differ
+GRAINS = 1.5  # likewise, where values have fine levels: single ones flicker
+SIZES = 16  # sparse steps that are remembered,
+SERIES = 4  # of which so many moved other values as far, one each, when somebody steps from one value to the next
+MOST_SAME = 2  # and no more this one: parts of a picture that an explainer switches on and off return
+ALONE = 1.6  # times the largest move that the whole step may be long, a projection's length being off by as much
+COARSE = 1 / 64  # levels of values above this size make twins by themselves
+TABLE_STEP = 0.2  # of a column's standard deviation
+
+
+@kernel
+def moved_values(delta, resolution):
+    """Return how many of the sampled values moved by more than `resolution`."""
+    moved = 0
+    for value in delta:
+        moved += abs(value) > resolution
+    return moved
+
+
+@kernel
+def largest_move(delta):
+    """Return which sampled value moved most, and how far; of a table of codes, none is sampled."""
+    if delta.shape[0] == 0:
+        return 0, np.float32(0.0)
+    largest = 0
+    for j in range(delta.shape[0]):
+        if abs(delta[j]) > abs(delta[largest]):
+            largest = j
+    return largest, abs(delta[largest])
+
+
+@kernel
+def is_one_level(largest, grain):
+    """Tell whether the largest step is one level of the population's values, where these are coarse, as in nature."""
+    return grain > COARSE and 0.85 * grain < largest < 1.15 * grain
+
+
+@kernel
+def in_series(value, size, length, values, sizes, rounding, grain):
+    """Tell whether a sparse step is as large as the client's steps of several other values, and no level of nature's.
+
+    `value` is the sampled value that moved most and `size` how far, exact to `rounding`; `length` is that of the whole step,
+    both in value ranges like `grain`, the size of one level of the population's values. `values` (SIZES,) and `sizes` (SIZES,)
+    are those of the last sparse steps, values counted from 1 and sizes in units of `rounding`, 0 where there was none.
+    """
+    least = max(LEAST_ROUNDINGS * rounding, GRAINS * grain if grain <= COARSE else 0.0)
+    if size <= least or length > ALONE * size:
+        return False
+    alike = 0
+    same = 0
+    for k in range(values.shape[0]):
+        same += values[k] == value + 1
+        if values[k] == 0 or values[k] == value + 1:
+            continue
+        if abs(np.float64(sizes[k]) - size / rounding) > max(EVEN_ROUNDED, SAME * size / rounding):
+            continue
+        counted = False
+        for earlier in range(k):
+            counted = counted or values[earlier] == values[k]
+        alike += not counted
+    return alike >= SERIES and same <= MOST_SAME
+
+
+@kernel
+def is_probe(query, z, squares, near, anchor, alike):
+    """Tell whether a sparse step from `anchor` has a twin, or is `alike` the client's last ones, and has siblings.
+
+    `query` (coordinates,), `z` (coordinates, anchors) and `squares` (anchors,) are in the memory's integers; `near` are the
+    places of the nearest anchors.
+    """
+    reach = np.sqrt(np.float64(squares[anchor]))
+    if reach < LEAST_STEPS:
+        return False
+    mirrored = False
+    siblings = 0
+    for j in range(near.shape[0]):
+        m = near[j]
+        if m == anchor:
+            continue
+        along = 0.0
+        way = 0.0
+        rest = 0.0
+        for k in range(query.shape[0]):
+            step = np.float64(query[k]) - np.float64(z[k, anchor])
+            other = np.float64(z[k, m]) - np.float64(z[k, anchor])
+            along += step * other
+            way += other * other
+            rest += (step + other) ** 2
+        # Rounding alone gives each coordinate of the sum a variance of one half.
+        if rest < (MIRRORED * reach) ** 2 + 0.75 * query.shape[0]:
+            mirrored = True
+        elif way < (10.0 * reach) ** 2:
+            if along * along > COLLINEAR * way * reach * reach:
+                return False
+            siblings += 1
+    if siblings < SIBLINGS:
+        return False
+    return mirrored or alike
+
+
+@kernel
+def only_move(query, z, anchor, columns):
+    """Return the one number in which a record differs from `anchor`, or -1 if there is none, are several, or codes differ."""
+    moved = -1
+    for k in range(query.shape[0]):
+        if abs(np.float64(query[k]) - np.float64(z[k, anchor])) > 1.0:
+            if moved >= 0 or k >= columns:
+                return -1
+            moved = k
+    return moved
+
+
+@kernel
+def is_record_probe(query, z, held, anchor, columns, grain, variance):
+    """Tell whether a record is `anchor` with one number moved a little, and its mirror image and siblings were asked about.
+
+    `query` (coordinates,) and `z` (coordinates, anchors) are in the memory's integers, of which the first `columns` coordinates
+    are numbers; `grain` and `variance` (coordinates,) are the size of a column's level, 0 if none, and its variance.
+    """
+    moved = only_move(query, z, anchor, columns)
+    if moved < 0:
+        return False
+    step = np.float64(query[moved]) - np.float64(z[moved, anchor])
+    single = 1.05 * np.float64(grain[moved]) + 1.0 if grain[moved] > 0.0 else 0.0
+    if abs(step) < LEAST_RECORD_STEPS or abs(step) > max(TABLE_STEP * np.sqrt(np.float64(variance[moved])), single):
+        return False
+    mirrored = False
+    seen = np.zeros(columns, np.bool_)
+    for m in range(held):
+        if m == anchor:
+            continue
+        k = only_move(z[:, m], z, anchor, columns)
+        if k < 0:
+            continue
+        other = np.float64(z[k, m]) - np.float64(z[k, anchor])
+        if k != moved:
+            seen[k] = True
+        elif abs(step + other) <= max(MIRRORED * abs(step), 1.0):
+            mirrored = True
+        else:
+            return False
+    return mirrored and seen.sum() >= 1

@@ -1,0 +1,40 @@
+"""Sens: short steps away from confident answers keep costing the model far more confidence than distance explains.
+
+A step along the model's own gradient lowers the margin as fast as anything can; that is what every gradient step is for,
+whatever its shape, so this sees what the flatness test of offset does not: Euclidean steps, heavy-tailed ones, shifted ones.
+One such pair proves little: blur and drift do it as well. So it works as a rate, from pairs whose earlier answer was
+confident.
+
+What innocent traffic also triggers it: strong blur and a failing sensor, at half the attack's rate or less.
+
+Blind to: augmentation that raises the label's own probability (JbDA as published), logs without probabilities.
+"""
+
+import numpy as np
+
+from detector.engine.kernels import kernel
+
+NAME = "sens"
+RATE_INNOCENT = 0.27  # of the pairs that are compared at all
+RATE_ATTACK = 0.6
+FLOOR = 15.0
+
+CLOSEST = 0.144  # in median nearest-neighbour distances
+FARTHEST = 1.0
+CONFIDENT = 1.5  # margin of the earlier answer, as a difference of logarithms
+STEEP = -6.0  # change of that margin per median nearest-neighbour distance
+
+
+@kernel
+def compares(distance, earlier_margin):
+    """Tell whether a pair says anything: near enough, and the earlier answer confident (False when it is not known)."""
+    return CLOSEST < distance < FARTHEST and earlier_margin > CONFIDENT
+
+
+@kernel
+def is_steep(distance, earlier_margin, margin, same_label):
+    """Tell whether the earlier label's margin fell steeply; where the label changed, it is at most minus the new one."""
+    if np.isnan(margin):
+        return False
+    now = margin if same_label else -margin
+    return (now - earlier_margin) < STEEP * distance

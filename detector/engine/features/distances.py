@@ -1,0 +1,103 @@
+"""Distances: what the minimum distances of a client's queries to its own earlier ones say at a look.
+
+PRADA (Juuti et al., EuroS&P 2019, section 5) tests whether these distances look normal; here its growing sets are bounded by
+the memory, and the test is one feature among several.
+"""
+
+import numpy as np
+
+from detector.engine.features.normality import shapiro_w
+from detector.engine.kernels import kernel
+
+NAMES = (
+    "distance_mean",
+    "distance_low",
+    "distance_mid",
+    "distance_high",
+    "normality",
+    "near_duplicate_rate",
+    "repeat_rate",
+    "step",
+    "structure",
+)
+
+WINDOW = 100
+LEAST_DISTANCES = 4
+
+
+@kernel
+def accept(class_count_of, class_sum_of, class_square_of, class_bar_of, s, place, distance):
+    """Tell whether PRADA would add the query to the growing set of its label, and keep that set's statistics."""
+    if np.isnan(distance):
+        # The first of its label enters with distance 0, in PRADA; so does one whose predecessors are all forgotten, here.
+        class_count_of[s, place] = max(class_count_of[s, place], 1)
+        return True
+    if not distance > class_bar_of[s, place]:
+        return False
+    n = class_count_of[s, place] + 1
+    class_count_of[s, place] = n
+    class_sum_of[s, place] += distance
+    class_square_of[s, place] += distance * distance
+    mean = class_sum_of[s, place] / n
+    spread = np.sqrt(max(class_square_of[s, place] / n - mean * mean, 0.0))
+    class_bar_of[s, place] = max(class_bar_of[s, place], mean - spread)
+    return True
+
+
+@kernel
+def describe_distances(
+    stored_of,
+    window_of,
+    window_count_of,
+    near_of,
+    repeats_of,
+    step_mean_of,
+    structure_of,
+    structure_count_of,
+    s,
+    coefficients,
+    ordered,
+    scratch,
+    out,
+    row,
+    column,
+):
+    """Write the distance features of client `s` at a look; too few distances leave them missing (NaN)."""
+    n = min(np.int64(window_count_of[s]), window_of.shape[1])
+    if n < LEAST_DISTANCES:
+        for j in range(5):
+            out[row, column + j] = np.nan
+    else:
+        logs = 0.0
+        mean = 0.0
+        for j in range(n):
+            value = np.float64(window_of[s, j])
+            mean += value
+            logs += np.log(max(value, 1e-3))
+            k = j
+            while k > 0 and ordered[k - 1] > value:
+                ordered[k] = ordered[k - 1]
+                k -= 1
+            ordered[k] = value
+        mean /= n
+        variance = 0.0
+        for j in range(n):
+            variance += (ordered[j] - mean) ** 2
+        bound = 3.0 * np.sqrt(variance / n)
+        first = 0
+        last = n
+        while first < last and abs(ordered[first] - mean) >= bound:
+            first += 1
+        while last > first and abs(ordered[last - 1] - mean) >= bound:
+            last -= 1
+        out[row, column] = logs / n
+        out[row, column + 1] = np.log(max(ordered[n // 10], 1e-3))
+        out[row, column + 2] = np.log(max(ordered[n // 2], 1e-3))
+        out[row, column + 3] = np.log(max(ordered[(9 * n) // 10], 1e-3))
+        kept = last - first
+        out[row, column + 4] = shapiro_w(ordered[first:last], coefficients[kept, : kept // 2], scratch) if kept >= 8 else np.nan
+    fresh = max(np.int64(stored_of[s]), 1)
+    out[row, column + 5] = near_of[s] / fresh
+    out[row, column + 6] = repeats_of[s] / (fresh + repeats_of[s])
+    out[row, column + 7] = step_mean_of[s] if stored_of[s] > 1 else np.nan
+    out[row, column + 8] = structure_of[s] if structure_count_of[s] > 0 else np.nan

@@ -1,0 +1,327 @@
+"""Judgement: what a moment in a client's stream calls for, and the words for it.
+
+A moment is a query that carried evidence of construction, or a look. If evidence reaches a higher action than before, a
+finding is raised, once per kind of evidence and step of the ladder; an action that gateways carry out becomes an order, if it
+is harder than what is in force or that has run out. All ids follow from client, model, evidence and count, so repeating the
+work repeats the ids.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.contracts.moment import LAST_MS
+from detector.engine.account import Account
+from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
+from detector.engine.features.row import NAMES
+from detector.engine.findings import Finding, Kind, Order, Outputs, Reason
+from detector.engine.memory.admission import looks_by
+from detector.engine.models.novelty import Novelty
+from detector.engine.policy import (
+    ALERT,
+    ALLOW,
+    THROTTLE,
+    Bars,
+    Terms,
+    construction_action,
+    lasts_ms,
+    novelty_action,
+    permitted,
+    vouched,
+)
+from detector.engine.state import NOVELTY, PLACES, Columns
+from detector.ingest.batch import Batch, Sender
+
+NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:detector:v1")
+SHOWN_FEATURES = 4
+
+WORDS = {
+    "offset": "queries are earlier queries moved by one flat step, as data augmentation along the model's gradient does",
+    "bisect": "queries halve the way between earlier queries with different answers, as a search for the boundary does",
+    "aim": "queries are short steps from earlier ones towards others with other answers, as walks along the boundary are",
+    "probe": "queries are earlier queries with single values moved there and back, as an estimate of a gradient needs",
+    "sens": "short steps away from confident answers cost far more confidence than distance explains, as gradient steps do",
+    "dwell": "queries stay where two answers meet and the answer flips between neighbours, as decision-based attacks do",
+    "select": "queries keep one large and slowly shrinking distance from all earlier ones, as examples selected to cover do",
+    "foreign": "queries differ from each other where the population's hardly vary, as noise and other kinds of pictures do",
+    "cooccur": "records combine values that the population never shows together, as records put together column by column do",
+}
+
+CONDUCT = {
+    "refused": "{odd.hits:,} of {odd.records:,} queries could not be used, at most {odd.usual:.1%} are usual",
+    "reused": "{odd.hits:,} of {odd.records:,} queries came under the id of another query, at most {odd.usual:.1%} are usual",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """A client's conduct is out of line: `question` says in what (`conduct.QUESTIONS`), `hits` of `records` show it.
+
+    `evidence` is the logarithm of odds against the `usual` share.
+    """
+
+    question: int
+    evidence: float
+    hits: int
+    records: int
+    usual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One query of a client that has to be judged; `score` is there at looks, `row` are the features last looked at.
+
+    `odds` are there where the client's conduct was evaluated and is out of line.
+    """
+
+    batch: Batch
+    event: int
+    slot: int
+    queries: int
+    peak: npt.NDArray[np.float32]
+    channels: list[int]
+    score: float | None
+    odds: tuple[Odd, ...]
+    row: npt.NDArray[np.float64]
+    emitted: int
+
+    def odd(self, place: int) -> Odd:
+        """Return what is out of line at a place behind novelty."""
+        return next(odd for odd in self.odds if NOVELTY + 1 + odd.question == place)
+
+    def asked(self, place: int) -> int:
+        """Return how many queries a kind of evidence speaks of: for conduct all records, refused ones included."""
+        return self.odd(place).records if place > NOVELTY else self.queries
+
+
+class Judged(Protocol):
+    """Whose clients are judged: a cohort, as far as judging needs it."""
+
+    model: str
+    key: str
+    columns: Columns
+
+    def name(self, slot: int) -> str:
+        """Return the key of the account at a slot."""
+        ...
+
+    def account(self, slot: int) -> Account:
+        """Return the account at a slot."""
+        ...
+
+    def examples(self, slot: int, channel: int) -> tuple[str, ...]:
+        """Return ids of the latest events that carried evidence in a channel."""
+        ...
+
+
+class Judge:
+    """Applies one model's bars and the operator's terms to its cohort."""
+
+    def __init__(self, bars: Bars, terms: Terms, novelty: Novelty) -> None:
+        self.bars = bars
+        self._terms = terms
+        self._novelty = novelty
+
+    def bind(self, cohort: Judged) -> None:
+        """Say whose clients are judged."""
+        self._cohort = cohort
+
+    def passes(self, slot: int, score: float) -> bool:
+        """Tell whether a look calls for nothing, as nearly all do; then that is noted, and it need not be judged."""
+        if score >= self.bars.alert:
+            return False
+        self._cohort.columns.standing.strange[slot] = 0
+        return True
+
+    def judge(self, moment: Moment, outputs: Outputs) -> None:
+        """Add to `outputs` what the moment calls for, and note it in the client's standing."""
+        for channel in moment.channels:
+            score = float(moment.peak[channel])
+            action = min(construction_action(score, self.bars.stop[channel]), self.bars.limit[channel])
+            self._weigh(moment, channel, action, score, outputs)
+        if moment.score is not None:
+            strange = self._cohort.columns.standing.strange
+            beyond = moment.score >= self.bars.alert
+            strange[moment.slot] = min(int(strange[moment.slot]) + 1, 255) if beyond else 0
+            action = novelty_action(moment.score, int(strange[moment.slot]), self.bars)
+            self._weigh(moment, NOVELTY, action, moment.score, outputs)
+        for odd in moment.odds:
+            action = ALERT if odd.evidence >= self.bars.conduct else ALLOW
+            self._weigh(moment, NOVELTY + 1 + odd.question, action, odd.evidence, outputs)
+
+    def _weigh(self, moment: Moment, place: int, wanted: int, score: float, outputs: Outputs) -> None:
+        if wanted < ALERT:
+            return
+        standing = self._cohort.columns.standing
+        s = moment.slot
+        time_ms = self._time_ms(moment)
+        account = self._cohort.account(s)
+        trusted = self.vouched(moment.batch.sender[moment.event])
+        action = permitted(wanted, trusted=trusted, protected=account.client in self._terms.never_block)
+        queries = moment.asked(place)
+        rises = wanted > standing.reached[s, place]
+        over = time_ms >= standing.held_until_ms[s]
+        if rises:
+            standing.reached[s, place] = wanted
+            if place <= NOVELTY:
+                standing.reached_at[s, place] = queries
+        at = int(standing.reached_at[s, place]) if place <= NOVELTY else queries
+        alert_id = self._id(s, "alert", place, int(standing.reached[s, place]), at)
+        if rises:
+            outputs.findings.append(self._finding(moment, place, action, score, alert_id))
+        standing.highest[s] = max(int(standing.highest[s]), action)
+        if action < THROTTLE or not (over or action > standing.held[s]):
+            return
+        revision = int(standing.revision[s]) + 1
+        standing.revision[s] = revision
+        standing.held[s] = action
+        standing.held_until_ms[s] = min(time_ms + lasts_ms(action, self._terms), LAST_MS)
+        outputs.orders.append(
+            Order(
+                emitted=moment.emitted,
+                sequence=int(moment.batch.sequence[moment.event]),
+                decision_id=self._id(s, "decision", revision),
+                revision=revision,
+                supersedes=self._id(s, "decision", revision - 1) if revision > 1 else None,
+                client=account.client,
+                address=account.address,
+                model=self._cohort.model,
+                action=action,
+                issued_ms=time_ms,
+                expires_ms=int(standing.held_until_ms[s]),
+                evidence=PLACES[place],
+                text=self._headline(moment, place, score),
+                risk=self._risk(place, score),
+                alert_id=alert_id,
+            )
+        )
+
+    def vouched(self, sender: Sender) -> bool:
+        """Tell whether the identity that a query came under is one that the caller cannot have forged."""
+        return vouched(sender, self._terms)
+
+    def _time_ms(self, moment: Moment) -> int:
+        """Return the event time; of a refused query whose time is not known, that of the client's latest."""
+        return int(moment.batch.time[moment.event]) or int(self._cohort.columns.admission.latest_ms[moment.slot])
+
+    def _id(self, slot: int, *parts: object) -> str:
+        # The first event time tells two lives of a client apart: one forgotten for lack of evidence may come back.
+        first = int(self._cohort.columns.admission.first_ms[slot])
+        name = "\x1f".join(map(str, (self._cohort.key, self._cohort.name(slot), first, *parts)))
+        return str(uuid5(NAMESPACE, name))
+
+    def _headline(self, moment: Moment, place: int, score: float) -> str:
+        queries = moment.queries
+        if place > NOVELTY:
+            odd = moment.odd(place)
+            return f"{CONDUCT[PLACES[place]].format(odd=odd)}: evidence {score:.1f}, alert at {self.bars.conduct:.1f}"
+        if place == NOVELTY:
+            return (
+                f"unlike every known benign client: novelty {score:.2f}, alert at {self.bars.alert:.2f}, "
+                f"after {queries} queries"
+            )
+        name = CHANNELS[place]
+        treated = "stop" if MAY_STOP[place] else "throttle"
+        return f"{WORDS[name]}: evidence {score:.1f}, {treated} at {self.bars.stop[place]:.1f}, after {queries} queries"
+
+    def _risk(self, place: int, score: float) -> float:
+        """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
+        if place == NOVELTY:
+            return round(min(60.0, 30.0 * score / self.bars.alert), 1)
+        if place > NOVELTY:
+            return round(min(60.0, 30.0 * score / self.bars.conduct), 1)
+        if not MAY_STOP[place]:
+            return round(min(60.0, 50.0 * score / self.bars.stop[place]), 1)
+        return round(min(100.0, 70.0 * score / self.bars.stop[place]), 1)
+
+    def _finding(self, moment: Moment, place: int, action: int, score: float, alert_id: str) -> Finding:
+        batch = moment.batch
+        i = moment.event
+        kind = kind_of(place)
+        queries = moment.asked(place)
+        known = bool(np.isfinite(moment.row).any() and moment.row.any())  # before its first look a client has no features
+        account = self._cohort.account(moment.slot)
+        return Finding(
+            emitted=moment.emitted,
+            sequence=int(batch.sequence[i]),
+            alert_id=alert_id,
+            time_ms=self._time_ms(moment),
+            first_ms=int(self._cohort.columns.admission.first_ms[moment.slot]),
+            client=account.client,
+            model=self._cohort.model,
+            version=batch.version[i],
+            sender=batch.sender[i],
+            queries=queries,
+            look=looks_by(queries),
+            kind=kind,
+            evidence=PLACES[place],
+            action=action,
+            score=_tidy(score),
+            risk=self._risk(place, score),
+            reasons=tuple(self._reasons(moment, place, score)),
+            features={
+                name: _tidy(float(value))
+                for name, value in zip(NAMES, moment.row, strict=True)
+                if known and math.isfinite(value)
+            },
+        )
+
+    def _reasons(self, moment: Moment, place: int, score: float) -> list[Reason]:
+        """Return the figures behind a finding: the evidence itself, then the features that stand out most."""
+        slot = moment.slot
+        if place != NOVELTY:
+            name = PLACES[place]
+            stop = self.bars.stop[place] if place < NOVELTY else self.bars.conduct
+            return [
+                Reason(
+                    kind_of(place),
+                    name,
+                    _tidy(score),
+                    1.0,
+                    self._headline(moment, place, score),
+                    threshold=_tidy(stop),
+                    event_ids=self._cohort.examples(slot, place),
+                )
+            ]
+        reasons = [
+            Reason(
+                "novelty",
+                "novelty",
+                _tidy(score),
+                1.0,
+                self._headline(moment, place, score),
+                threshold=_tidy(self.bars.alert),
+                event_ids=(moment.batch.event_id[moment.event],),
+            )
+        ]
+        deviations = self._novelty.deviations(moment.row, moment.queries)[:SHOWN_FEATURES]
+        total = sum(abs(away) for *_, away in deviations) or 1.0
+        for name, value, (low, median, high), away in deviations:
+            side = "above" if value > high else "below" if value < low else "within"
+            reasons.append(
+                Reason(
+                    "novelty",
+                    name,
+                    _tidy(value),
+                    _tidy(abs(away) / total),
+                    f"{name} {value:.3g} is {side} the benign range {low:.3g} to {high:.3g}",
+                    low=_tidy(low),
+                    median=_tidy(median),
+                    high=_tidy(high),
+                )
+            )
+        return reasons
+
+
+def kind_of(place: int) -> Kind:
+    """Return the kind of evidence at a place: a channel, or novelty behind them."""
+    return "construction" if place < NOVELTY and MAY_STOP[place] else "novelty"
+
+
+def _tidy(value: float) -> float:
+    """Return the value to six digits, so that documents do not change with the last bit of a sum."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,152 @@
+"""Checksums: two sums over all values of a query, from which a change of a single value is read off, sampled or not.
+
+Of a query in many dimensions the memory keeps a projection and a sample of the values; a value outside the sample that moves
+alone is invisible in one and blurred in the other. So each anchor has two sums of its values in whole steps: `total` counts
+each value once and `weighed` each with a weight of its own. If one value moved by d steps, the totals differ by d and the
+weighed sums by d times its weight, which says how far and which. Both sums are kept modulo 2^32 and no rounding enters: a
+value that did not move adds nothing to the difference. (Weighted sums that find an error are checksums in the sense of Huang
+and Abraham, IEEE Transactions on Computers, 1984; here they find the one value that is not as before.)
+
+Division by d is division by an odd number, which has an inverse modulo 2^32, and by a power of two, which leaves only the low
+bits of the weight known. So the weights are numbers whose bits, read backwards, are in order: low bits that are known are a
+range of them, found by halving. Two values that moved pass for one about as often as there are weights among 2^32 numbers.
+
+Only where not all values are sampled, and not in tables, whose numbers have coordinates of their own.
+
+Blind to: steps below LEAST (0.000016 of the value range), values more than 1,000 value ranges off, several values at once.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.evidence.probe import SIZES
+from detector.engine.kernels import kernel
+from detector.engine.memory.reservoir import ANCHORS, mix
+
+STEPS = 1_000_003  # of a value range; odd, so that round sizes of a step have few factors of two
+LEAST = 16  # steps, below which a change may be rounding; the float32 of a value within its range is exact to less
+FARTHEST = 1000.0  # value ranges
+MASK = 0xFFFFFFFF
+HALF = 1 << 31
+
+LAYOUT = {
+    "total": ("u4", (ANCHORS,)),
+    "weighed": ("u4", (ANCHORS,)),
+    "run": ("u1", (ANCHORS,)),
+    "value": ("u4", (SIZES,)),
+    "size": ("i4", (SIZES,)),
+    "singles": ("u4", ()),
+}
+
+
+class Checksums(NamedTuple):
+    """Per client: of each anchor its two sums and of how many single changes in a row it is the end; the last such changes.
+
+    `value` (changes,) are the values that moved, counted from 1 (0: none yet), and `size` how far, up or down, in steps; the
+    latest of the `singles` changes so far lies at the place before `singles` modulo their number. No rows where they are not
+    needed.
+    """
+
+    total: npt.NDArray[np.uint32]
+    weighed: npt.NDArray[np.uint32]
+    run: npt.NDArray[np.uint8]
+    value: npt.NDArray[np.uint32]
+    size: npt.NDArray[np.int32]
+    singles: npt.NDArray[np.uint32]
+
+
+@kernel
+def reversed_bits(x):
+    """Return a number of 32 bits with its bits in the opposite order."""
+    x = (x >> 1) & 0x55555555 | (x & 0x55555555) << 1
+    x = (x >> 2) & 0x33333333 | (x & 0x33333333) << 2
+    x = (x >> 4) & 0x0F0F0F0F | (x & 0x0F0F0F0F) << 4
+    x = (x >> 8) & 0x00FF00FF | (x & 0x00FF00FF) << 8
+    return (x >> 16) & 0x0000FFFF | (x & 0x0000FFFF) << 16
+
+
+@kernel
+def draw_keys(keys):
+    """Fill `keys` with pseudo-random numbers, in order."""
+    for p in range(keys.shape[0]):
+        keys[p] = mix(0, p + 1) >> np.uint64(32)
+    keys.sort()
+
+
+@kernel
+def reverse_all(keys, weights):
+    """Fill `weights` with the keys' bits read backwards."""
+    for p in range(keys.shape[0]):
+        weights[p] = reversed_bits(np.int64(keys[p]))
+
+
+@cache
+def weights_of(dimension: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Return the weights (dimension,), the same for ever, and their bits read backwards, which ascend.
+
+    >>> weights, keys = weights_of(3)
+    >>> [f"{int(weight):032b}"[::-1] == f"{int(key):032b}" for weight, key in zip(weights, keys, strict=True)]
+    [True, True, True]
+    """
+    keys, weights = np.empty((2, dimension), np.uint32)
+    draw_keys(keys)
+    reverse_all(keys, weights)
+    return weights, keys
+
+
+@kernel
+def add_up(encoded, weights, sums):
+    """Write the two sums of each row of `encoded` (n, encoded), of which the first `weights` count, into `sums` (n, 2)."""
+    for i in range(encoded.shape[0]):
+        total = np.uint32(0)
+        weighed = np.uint32(0)
+        for d in range(weights.shape[0]):
+            x = min(max(np.float64(encoded[i, d]), -FARTHEST), FARTHEST)
+            steps = np.uint32(np.int32(np.rint(x * STEPS)))
+            total = np.uint32(total + steps)
+            weighed = np.uint32(weighed + np.uint32(steps * weights[d]))
+        sums[i, 0] = total
+        sums[i, 1] = weighed
+
+
+@kernel
+def single_change(total, weighed, earlier_total, earlier_weighed, keys):
+    """Return which value alone moved between an earlier query and this one and by how many steps; (-1, 0) if that is not so.
+
+    The first four are the sums of the two queries, `keys` (dimension,) the weights' bits read backwards. Costs about as much
+    as a dozen divisions.
+    """
+    moved = (np.int64(total) - np.int64(earlier_total)) & MASK
+    across = (np.int64(weighed) - np.int64(earlier_weighed)) & MASK
+    size = moved - (1 << 32) if moved >= HALF else moved
+    if abs(size) < LEAST:
+        return -1, 0
+    twos = 0
+    while moved & 1 == 0:
+        moved >>= 1
+        twos += 1
+    if across & ((1 << twos) - 1) != 0:
+        return -1, 0
+    # Newton's iteration doubles the number of bits that are right; an odd number is its own inverse in the lowest three.
+    inverse = moved
+    for _ in range(4):
+        inverse = (inverse * (2 - moved * inverse)) & MASK
+    known = (1 << (32 - twos)) - 1
+    key = reversed_bits(((across >> twos) * inverse) & known)
+    low = 0
+    high = keys.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if np.int64(keys[middle]) < key:
+            low = middle + 1
+        else:
+            high = middle
+    last = key + (1 << twos) - 1
+    if low == keys.shape[0] or np.int64(keys[low]) > last:
+        return -1, 0
+    if low + 1 < keys.shape[0] and np.int64(keys[low + 1]) <= last:
+        return -1, 0
+    return low, size

@@ -1,0 +1,247 @@
+"""Single: the query is an earlier one with a single value moved, whichever it is; evidence of the channel `probe`.
+
+In pictures and other inputs of many values the memory samples only some, and what `probe` sees of the others is a blur. The
+checksums say exactly which value moved and by how much, and then three things are no accident:
+
+- *Twins.* The mirror image of another probe of the same value about the same query, which has probes of other values, too.
+- *A series.* Steps of one small size in several values: two-sided differences from queries that were never asked themselves
+  (ZOO; Chen et al., AISec 2017), and one-sided ones.
+- *A walk.* One value after the other is moved, some up and some down, all over the input, each on top of those before and none
+  for the second time: so Lowd and Meek (KDD 2005) look for the value that turns the answer.
+
+What innocent traffic also triggers it: somebody who makes a picture of another one dot by dot, in no order. Guards keep others
+out: a value that blinks moves again and again, lamps return to how they were, a pen and a progress bar go on next to where they
+were, a drawing has one ink, a scan goes one way, patches and impulses are large, a sensor flickers by one level.
+
+Blind to: series of one-level steps, walks in order or after the client moved one value to and fro, two values at a time.
+"""
+
+import numpy as np
+
+from detector.engine.evidence.bisect import OFF_MIDDLE
+from detector.engine.evidence.probe import MOST_MOVED, SIBLINGS
+from detector.engine.kernels import kernel
+from detector.engine.memory.checksums import STEPS, single_change
+
+LARGEST = 0.1  # of the value range, that a probe may be
+EVEN = 4  # steps of the checksums, by which equal sizes may differ at least
+SERIES = 2  # values that were moved as far before
+MOST_SAME = 2  # times a value may have been moved as far, there and back
+SHARE = 1 / 3  # of the latest single changes, that are as large
+SHORT = 2  # changes in a row that a probe takes; who draws or retouches goes on from the last
+WALK = 6  # changes in a row
+ASIDE = 0.2  # of the input's length, beyond which the next value is elsewhere; who draws goes on nearby
+SCATTERED = 0.4  # of the time at least
+ABOUT = 0.15  # of a level, by which a step of one level may miss it
+FEW = 3  # levels, that a sensor flickers by,
+EXACT = 0.02  # of a level, by which a step of so many may miss them
+
+
+@kernel
+def resembles(c, values, near, newest):
+    """Tell whether few of the sampled `values` (samples,) differ from those of the anchors `near` or of the `newest`.
+
+    It spares nearly every query the search for the anchor that it was made from, which may be none of these.
+    """
+    for turn in range(near.shape[0] + 1):
+        m = newest if turn == near.shape[0] else near[turn]
+        moved = 0
+        for j in range(values.shape[0]):
+            moved += c[m, j] != values[j]
+            if moved > MOST_MOVED:
+                break
+        if moved <= MOST_MOVED:
+            return True
+    return False
+
+
+@kernel
+def nearest_single(total, weighed, run, held, sums, keys):
+    """Return (anchor, value, size, run) of the least single change that leads to the query, -1 and zeros if there is none.
+
+    `total`, `weighed` and `run` (anchors,) are the client's, `sums` (2,) those of the query. `size` is in steps, with its sign;
+    `run` how many single changes in a row lead here by the shortest way.
+    """
+    anchor = -1
+    value = 0
+    size = 0
+    shortest = np.int64(255)
+    for m in range(held):
+        p, d = single_change(sums[0], sums[1], total[m], weighed[m], keys)
+        if p >= 0:
+            shortest = min(shortest, np.int64(run[m]) + 1)
+            if anchor < 0 or abs(d) < abs(size):
+                anchor = m
+                value = p
+                size = d
+    return anchor, value, size, shortest if anchor >= 0 else 0
+
+
+@kernel
+def are_even(size, other):
+    """Tell whether two sizes, in steps, are equal but for rounding."""
+    return abs(abs(size) - abs(other)) <= max(EVEN, 0.01 * abs(size))
+
+
+@kernel
+def are_alike(size, other):
+    """Tell whether two sizes, in steps, are equal, or one is twice the other, as the way from one twin to the other is."""
+    return are_even(size, other) or are_even(2 * size, other) or are_even(size, 2 * other)
+
+
+@kernel
+def has_twin(total, weighed, held, anchor, value, size, keys):
+    """Return (mirrored, tried): whether the change of `anchor` has its mirror image and siblings, and whether it is a slider.
+
+    A sibling is another single change of the same anchor, of another value. A third value of the same is a slider's.
+    """
+    mirrored = False
+    tried = False
+    siblings = 0
+    for m in range(held):
+        if m == anchor:
+            continue
+        p, d = single_change(total[m], weighed[m], total[anchor], weighed[anchor], keys)
+        if p < 0:
+            continue
+        if p != value:
+            siblings += 1
+        elif are_even(size, d) and (d > 0) != (size > 0):
+            mirrored = True
+        else:
+            tried = True
+    return mirrored and siblings >= SIBLINGS and not tried, tried
+
+
+@kernel
+def in_even_series(value, size, values, sizes, singles):
+    """Tell whether changes of several other values were as large, and this value is no lamp, which returns after others.
+
+    `values` (changes,) counted from 1 and `sizes` (changes,) in steps are the client's latest, of `singles` in all.
+    """
+    n = values.shape[0]
+    left = False
+    for back in range(1, min(singles, n) + 1):
+        same_value = values[(singles - back) % n] == value + 1
+        if same_value and left:
+            return False
+        left = left or not same_value
+    alike = 0
+    even = 0
+    for k in range(values.shape[0]):
+        if values[k] == 0 or not are_alike(size, np.int64(sizes[k])):
+            continue
+        same = 0
+        first = True
+        for other in range(values.shape[0]):
+            if values[other] == values[k] and are_alike(size, np.int64(sizes[other])):
+                same += 1
+                first = first and other >= k
+        if same + (values[k] == value + 1) > MOST_SAME:
+            return False
+        even += 1
+        alike += first and values[k] != value + 1
+    return alike >= SERIES and even >= SHARE * min(singles, n)
+
+
+@kernel
+def most_alike(sizes):
+    """Return how many of the `sizes`, in steps, are the same, with their signs: those of an ink on an empty ground."""
+    most = 0
+    for size in sizes:
+        same = 0
+        for other in sizes:
+            same += int(abs(size - other) <= EVEN)
+        most = max(most, same)
+    return most
+
+
+@kernel
+def in_walk(value, size, run, values, sizes, singles, dimension):
+    """Tell whether the latest changes went from value to value, up and down, all over the input, and never returned.
+
+    `values` (changes,) counted from 1 and `sizes` (changes,) in steps are the client's latest, of `singles` in all.
+    """
+    n = values.shape[0]
+    kept = min(singles, n)
+    if run < WALK or kept < WALK - 1:
+        return False
+    for k in range(kept):
+        if values[k] == value + 1:
+            return False
+        for other in range(k):
+            if values[other] == values[k]:
+                return False
+    gaps = min(kept, run - 1)
+    latest = np.empty(gaps + 1, np.int64)
+    latest[0] = size
+    for back in range(1, gaps + 1):
+        latest[back] = sizes[(singles - back) % n]
+    if 2 * most_alike(latest) > gaps + 1:
+        return False
+    at = value
+    up = 0
+    far = 0
+    fell = int(size < 0)
+    for back in range(1, gaps + 1):
+        before = np.int64(values[(singles - back) % n]) - 1
+        fell += latest[back] < 0
+        up += at > before
+        far += abs(at - before) > ASIDE * dimension
+        at = before
+    return 0 < fell <= gaps and 0 < up < gaps and far >= SCATTERED * gaps
+
+
+@kernel
+def is_single_probe(total, weighed, held, anchor, value, size, run, values, sizes, singles, keys):
+    """Tell whether a change of a single value is one of a probing client: see the module."""
+    if in_walk(value, size, run, values, sizes, singles, keys.shape[0]):
+        return True
+    if run > SHORT or abs(size) > LARGEST * STEPS:
+        return False
+    twin, tried = has_twin(total, weighed, held, anchor, value, size, keys)
+    return twin or (not tried and in_even_series(value, size, values, sizes, singles))
+
+
+@kernel
+def halved(total, weighed, label, depth, held, sums, anchor, value, size, keys):
+    """Return (depth, end): how deep the query halves, in this value alone, the way from `anchor` to one with another label.
+
+    (0, -1) if it does not. `anchor` is the nearer end or as near.
+    """
+    end = -1
+    rest = 0
+    for m in range(held):
+        p, d = single_change(sums[0], sums[1], total[m], weighed[m], keys)
+        if p == value and (d > 0) != (size > 0) and (end < 0 or abs(d) < rest):
+            end = m
+            rest = abs(d)
+    if end < 0 or label[end] == label[anchor] or abs(abs(size) / (abs(size) + rest) - 0.5) > OFF_MIDDLE:
+        return 0, -1
+    return min(max(np.int64(depth[anchor]), np.int64(depth[end])) + 1, 250), end
+
+
+@kernel
+def is_level(size, grain):
+    """Tell whether a change, in steps, is a few levels of the population's values: `grain` value ranges, 0 if it has none."""
+    if grain <= 0.0:
+        return False
+    levels = abs(size) / STEPS / grain
+    return abs(levels - 1.0) < ABOUT or (levels < FEW + ABOUT and abs(levels - np.rint(levels)) < EXACT)
+
+
+@kernel
+def judge_single(c, sampled, near, newest, total, weighed, run, held, sums, values, sizes, singles, keys, grain):
+    """Return (anchor, value, size, run, flickers, probes): the single change that leads to the query, and what it is.
+
+    The first three are as in `resembles`, `sampled` being its `values`; for the others see `nearest_single` and `in_walk`. It
+    `flickers` by few levels of `grain` value ranges, or `probes`, or neither.
+    """
+    if not resembles(c, sampled, near, newest):
+        return -1, 0, 0, 0, False, False
+    anchor, value, size, led = nearest_single(total, weighed, run, held, sums, keys)
+    flickers = anchor >= 0 and is_level(size, grain)
+    probes = False
+    if anchor >= 0 and not flickers:
+        probes = is_single_probe(total, weighed, held, anchor, value, size, led, values, sizes, singles, keys)
+    return anchor, value, size, led, flickers, probes

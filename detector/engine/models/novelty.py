@@ -1,0 +1,443 @@
+"""Novelty: how unlike every known benign client this one is.
+
+Benign clients are not one crowd but several: a camera that sends video differs from a nightly batch in almost everything. So
+calibration clients are sorted into profiles (k-means, as many as the silhouette favours), and a client is compared, at the
+same number of queries (a stage), with the profile it fits best. Three opinions make one score:
+
+- *ranges*: how far each feature lies outside the profile's range, in widths of that range. Inside it counts nothing, and no
+  feature counts for more than `MOST`, so one odd figure alone does not make a stranger;
+- *combination*: how far the Mahalanobis distance (covariance within profiles, shrunk; Ledoit and Wolf, 2004) exceeds what
+  1 held-out client in 20 reaches: features that are usual alone and odd together;
+- *stream*: how far the score of half-space trees, which go on learning from innocent clients, exceeds what is usual. Only they
+  see timing.
+
+The score is the root of the summed squares: 0 for a client that nothing distinguishes, 1 for one feature a whole range off.
+Novelty cannot tell a thief from a new device. It may alert and throttle and never stops a client. Without a baseline only the
+trees speak, and only once they have learned two windows.
+"""
+
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics import silhouette_score
+
+from detector.engine.features.row import CONTENT, NAMES
+from detector.engine.kernels import kernel
+from detector.engine.memory.admission import look_after
+from detector.engine.models.trees import WINDOW, OnlineTrees
+from detector.errors import BaselineError
+
+STAGES = np.array([8, 16, 24, 32, 48, 64, 96, 160, 256, 512, 1024, 4096])
+# Features that go on changing with the number of queries, even of the steadiest client; the distances until memory is full.
+CUMULATIVE = np.array(
+    [
+        NAMES.index(name)
+        for name in (
+            "cells_per_query",
+            "new_cell_rate",
+            "label_share",
+            "population_covered",
+            "near_duplicate_rate",
+            "repeat_rate",
+        )
+    ]
+)
+FILLING = np.array(
+    [NAMES.index(name) for name in ("distance_mean", "distance_low", "distance_mid", "distance_high", "normality")]
+)
+FULL_AT = 256  # queries by which window and memory have settled
+LEAST_SCALE = 0.06  # a feature that never varied in calibration may vary this much before it counts as one deviation
+LEAST_WIDTH = 0.2  # likewise for the width of a profile's range
+FARTHEST = 12.0
+# A client can only be too far from the population, not too close to it: +1 counts above the usual, -1 below, 0 both.
+SIDES = np.array(
+    [{"off_manifold": 1, "landmark_distance": 1, "population_share": -1}.get(name, 0) for name in NAMES[CONTENT]], np.int64
+)
+MOST = 1.5
+LEAST_CLIENTS = 8
+MOST_PROFILES = 8
+LEAST_MEMBERS = 8
+LEAST_VARIANCE = 0.05
+TREE_SEED = 20_180_423
+
+Floats = npt.NDArray[np.float64]
+
+
+def stage_of(queries: int) -> int:
+    """Return the stage of a look: the last of `STAGES` not above its number of queries.
+
+    >>> stage_of(8), stage_of(40), stage_of(10**6)
+    (0, 3, 11)
+    """
+    return max(int(np.searchsorted(STAGES, queries, side="right")) - 1, 0)
+
+
+def _lesson_looks() -> frozenset[int]:
+    """Return the looks that may teach the trees: the first at or above each power of two, from 16 on."""
+    looks = set()
+    queries = 0
+    power = 16
+    while queries < 2**31:
+        queries = look_after(queries)
+        if queries >= power:
+            looks.add(queries)
+            while power <= queries:
+                power *= 2
+    return frozenset(looks)
+
+
+LESSONS = _lesson_looks()
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Features of benign clients at their looks: `client` (n,) numbers them, `queries` (n,), `rows` (n, features)."""
+
+    client: npt.NDArray[np.int64]
+    queries: npt.NDArray[np.int64]
+    rows: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """What benign clients look like, stage by stage; f counts the content features.
+
+    `quantiles` (stages, features, 3) are the 5%, 50% and 95% of each feature; `low` and `high` (stages, profiles, f) the
+    range of each profile; `means` (stages, profiles, f) and `whiten` (stages, f, f) give the Mahalanobis distance and `usual`
+    (stages,) what 1 held-out look in 20 passes of it; `lessons` (n, features) are the rows the online trees start from;
+    `session_scores` (clients,) the highest score of each calibration client, given by norms that had not seen it.
+    `reach` is the number of queries that enough calibration clients had: beyond it, features that depend on the count are left
+    out.
+    """
+
+    quantiles: Floats
+    low: Floats
+    high: Floats
+    means: Floats
+    whiten: Floats
+    usual: Floats
+    lessons: Floats
+    session_scores: Floats
+    reach: int
+
+
+@kernel
+def compare(rows, stage, low, high, center, scale, means, whiten, excess, distance):
+    """Compare each row with the profiles of its stage; features that are missing (NaN) count as usual.
+
+    `excess[i]` becomes the sum of squared excesses over the ranges of the best fitting profile, `distance[i]` the Mahalanobis
+    distance to the nearest one.
+    """
+    n, f = rows.shape
+    x = np.empty(f)
+    for i in range(n):
+        s = stage[i]
+        excess[i] = np.inf
+        distance[i] = np.inf
+        for p in range(means.shape[1]):
+            outside = 0.0
+            for j in range(f):
+                value = rows[i, j]
+                if np.isnan(value):
+                    x[j] = 0.0
+                    continue
+                below = 0.0 if SIDES[j] > 0 else low[s, p, j] - value
+                above = 0.0 if SIDES[j] < 0 else value - high[s, p, j]
+                over = max(below, above, 0.0)
+                over = min(over / max(high[s, p, j] - low[s, p, j], LEAST_WIDTH), MOST)
+                outside += over * over
+                x[j] = min(max((value - center[s, j]) / scale[s, j], -FARTHEST), FARTHEST) - means[s, p, j]
+                if SIDES[j] * x[j] < 0.0:
+                    x[j] = 0.0
+            total = 0.0
+            for j in range(f):
+                part = 0.0
+                for k in range(j + 1):  # the inverse of a Cholesky factor is lower triangular
+                    part += whiten[s, j, k] * x[k]
+                total += part * part
+            excess[i] = min(excess[i], outside)
+            distance[i] = min(distance[i], np.sqrt(total))
+
+
+def combine(excess: Floats, distance: Floats, usual: Floats, oddness: Floats) -> Floats:
+    """Return the score from the three opinions; all arguments have one entry per look."""
+    combination = np.clip(distance / usual - 1.0, 0.0, MOST)
+    stream = np.clip((oddness - 1.0) / 2.0, 0.0, MOST)
+    return np.sqrt(excess + np.square(combination) + np.square(stream))
+
+
+def within_reach(rows: Floats, queries: npt.NDArray[np.int64], reach: int) -> Floats:
+    """Return the rows with what cannot be compared left out (NaN): a session longer than any in calibration has no equals."""
+    beyond = queries > reach
+    if not beyond.any():
+        return rows
+    shown = rows.copy()
+    shown[np.ix_(beyond, CUMULATIVE)] = np.nan
+    if reach < FULL_AT:
+        shown[np.ix_(beyond, FILLING)] = np.nan
+    return shown
+
+
+def center_and_scale(quantiles: Floats) -> tuple[Floats, Floats]:
+    """Return the median and a robust standard deviation of the content features, from their quantiles."""
+    spread = (quantiles[..., 2] - quantiles[..., 0]) / 3.29
+    return quantiles[..., CONTENT, 1], np.maximum(spread, LEAST_SCALE)[..., CONTENT]
+
+
+def fit_norms(looks: Looks) -> Norms:
+    """Learn the norms from the looks of benign clients.
+
+    Raises `BaselineError` when fewer than 8 clients reached a first look.
+    """
+    clients = np.unique(looks.client)
+    if len(clients) < LEAST_CLIENTS:
+        raise BaselineError(
+            f"only {len(clients)} clients have {STAGES[0]} queries or more; at least {LEAST_CLIENTS} such clients are "
+            "needed to say what is usual"
+        )
+    stage = np.array([stage_of(q) for q in looks.queries])
+    profile = _profiles(looks, clients)
+    folds = np.arange(len(clients)) % 2
+    client_row = np.searchsorted(clients, looks.client)
+    excess, distance, oddness = np.empty((3, len(stage)))
+    for fold in (0, 1):
+        held_out = folds[client_row] == fold
+        model = _fit(looks, stage, profile[client_row], ~held_out)
+        excess[held_out], distance[held_out] = _compare(model, looks.rows[held_out], stage[held_out])
+        oddness[held_out] = Trees(_lessons(looks, ~held_out)).oddness(looks.rows[held_out])
+    full = _fit(looks, stage, profile[client_row], np.ones(len(stage), bool))
+    usual = np.array([_usual(distance[_at_stage(stage, s)]) for s in range(len(STAGES))])
+    score = combine(excess, distance, usual[stage], oddness)
+    sessions = np.array([score[client_row == i].max() for i in range(len(clients))])
+    return Norms(
+        quantiles=full.quantiles,
+        low=full.low,
+        high=full.high,
+        means=full.means,
+        whiten=full.whiten,
+        usual=usual,
+        lessons=_lessons(looks, np.ones(len(stage), bool)),
+        session_scores=np.sort(sessions)[::-1],
+        reach=int(np.sort([looks.queries[client_row == i].max() for i in range(len(clients))])[-LEAST_CLIENTS]),
+    )
+
+
+class Trees:
+    """The online trees with a running notion of which of their scores are usual."""
+
+    def __init__(self, lessons: Floats) -> None:
+        self._trees = OnlineTrees(len(NAMES), TREE_SEED)
+        self._recent: deque[float] = deque(maxlen=2 * WINDOW)
+        self._median = 0.0
+        self._usual = 0.0
+        # Few calibration clients teach more than once, so that the trees can speak from the first query on.
+        for _ in range(-(-2 * WINDOW // len(lessons)) if len(lessons) else 0):
+            for row in lessons:
+                self.learn(row)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the trees know what is usual: two windows learned."""
+        return self._usual > 0.0
+
+    def learn(self, row: Floats) -> bool:
+        """Learn the look of an innocent client; True when scores changed."""
+        if self._trees.ready:
+            self._recent.append(float(self._trees.score(row[None])[0]))
+        windows = self._trees.windows
+        changed = self._trees.learn(row)
+        if self._trees.windows > windows and len(self._recent) >= WINDOW:
+            self._median, high = (float(q) for q in np.quantile(self._recent, [0.5, 0.95]))
+            self._usual = max(high - self._median, 1e-3)
+        return changed
+
+    def oddness(self, rows: Floats) -> Floats:
+        """Return 0 for the usual and 1 for what 1 innocent look in 20 passes; never negative, at most 4."""
+        if not self.ready:
+            return np.zeros(len(rows))
+        return np.clip((self._trees.score(rows) - self._median) / self._usual, 0.0, 4.0)
+
+    def state(self) -> dict[str, Floats]:
+        """Return what was learned, as arrays."""
+        own = {"recent": np.array(self._recent), "usual": np.array([self._median, self._usual])}
+        return self._trees.state() | own
+
+    def restore(self, state: dict[str, Floats]) -> None:
+        """Take over what `state` returned."""
+        self._trees.restore(state)
+        self._recent = deque((float(value) for value in state["recent"]), maxlen=2 * WINDOW)
+        self._median, self._usual = (float(value) for value in state["usual"])
+
+
+class Novelty:
+    """The combined score of one model's clients; learns from innocent looks as the stream goes on."""
+
+    def __init__(self, norms: Norms | None) -> None:
+        self.norms = norms
+        self.trees = Trees(norms.lessons if norms else np.empty((0, len(NAMES))))
+        if norms:
+            self._center, self._scale = center_and_scale(norms.quantiles)
+
+    def score(self, rows: Floats, queries: npt.NDArray[np.int64]) -> Floats:
+        """Return the score of each look; `rows` (n, features), `queries` (n,)."""
+        if self.norms is not None:
+            rows = within_reach(rows, queries, self.norms.reach)
+        oddness = self.trees.oddness(rows)
+        if self.norms is None or len(rows) == 0:
+            return oddness
+        norms = self.norms
+        stage = np.maximum(np.searchsorted(STAGES, queries, side="right") - 1, 0)
+        excess, distance = np.empty((2, len(rows)))
+        compare(
+            np.ascontiguousarray(rows[:, CONTENT]),
+            stage,
+            norms.low,
+            norms.high,
+            self._center,
+            self._scale,
+            norms.means,
+            norms.whiten,
+            excess,
+            distance,
+        )
+        return combine(excess, distance, norms.usual[stage], oddness)
+
+    def deviations(self, row: Floats, queries: int) -> list[tuple[str, float, tuple[float, float, float], float]]:
+        """Return (feature, value, its 5/50/95% among the benign, deviations from the median), the largest first."""
+        if self.norms is None:
+            return []
+        row = within_reach(row[None], np.array([queries]), self.norms.reach)[0]
+        quantiles = self.norms.quantiles[stage_of(queries)]
+        center, scale = self._center[stage_of(queries)], self._scale[stage_of(queries)]
+        found = []
+        for j in range(CONTENT.start, len(NAMES)):
+            if np.isnan(row[j]):
+                continue
+            away = float((row[j] - center[j - CONTENT.start]) / scale[j - CONTENT.start])
+            low, median, high = (float(q) for q in quantiles[j])
+            if SIDES[j - CONTENT.start] * away >= 0:
+                found.append((NAMES[j], float(row[j]), (low, median, high), away))
+        return sorted(found, key=lambda entry: -abs(entry[3]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    quantiles: Floats
+    low: Floats
+    high: Floats
+    means: Floats
+    whiten: Floats
+
+
+def _at_stage(stage: npt.NDArray[np.int64], wanted: int) -> npt.NDArray[np.bool_]:
+    """Return the rows of a stage, or of the latest earlier stage that enough rows reached."""
+    while wanted > 0 and np.count_nonzero(stage == wanted) < LEAST_CLIENTS:
+        wanted -= 1
+    rows: npt.NDArray[np.bool_] = stage == wanted
+    return rows
+
+
+def _usual(distances: Floats) -> float:
+    return max(float(np.quantile(distances, 0.95)), 1e-6) if len(distances) else 1.0
+
+
+def _profiles(looks: Looks, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return a profile number per client, from where its features stand at all its looks."""
+    quantiles = _quantiles(looks.rows, (0.05, 0.5, 0.95)).T
+    center, scale = center_and_scale(quantiles)
+    x = np.clip(np.nan_to_num((looks.rows[:, CONTENT] - center) / scale), -4, 4)
+    means = np.array([x[looks.client == client].mean(axis=0) for client in clients])
+    best = np.zeros(len(clients), np.int64)
+    best_score = 0.0
+    for count in range(2, min(MOST_PROFILES, len(clients) // LEAST_MEMBERS, len(np.unique(means, axis=0))) + 1):
+        found = KMeans(count, n_init=4, random_state=0).fit_predict(means).astype(np.int64)
+        if np.bincount(found, minlength=count).min() < LEAST_MEMBERS:
+            continue
+        score = float(silhouette_score(means, found))
+        if score > best_score:
+            best, best_score = found, score
+    return best
+
+
+def _fit(looks: Looks, stage: npt.NDArray[np.int64], profile: npt.NDArray[np.int64], use: npt.NDArray[np.bool_]) -> _Fit:
+    f = len(NAMES) - CONTENT.start
+    profiles = np.unique(profile)
+    quantiles = np.zeros((len(STAGES), len(NAMES), 3))
+    means = np.zeros((len(STAGES), len(profiles), f))
+    low = np.zeros_like(means)
+    high = np.zeros_like(means)
+    whiten = np.zeros((len(STAGES), f, f))
+    for s in range(len(STAGES)):
+        here = _at_stage(np.where(use, stage, -1), s)
+        if not here.any():
+            here = use
+        rows = looks.rows[here]
+        quantiles[s] = _quantiles(rows, (0.05, 0.5, 0.95)).T
+        center, scale = center_and_scale(quantiles[s])
+        x = np.clip(np.nan_to_num((rows[:, CONTENT] - center) / scale), -FARTHEST, FARTHEST)
+        residual = x.copy()
+        for p, number in enumerate(profiles):
+            own = profile[here] == number
+            if not own.any():
+                own = np.ones(len(own), bool)
+            means[s, p] = x[own].mean(axis=0)
+            residual[own] = x[own] - means[s, p]
+            low[s, p], high[s, p] = _quantiles(rows[own][:, CONTENT], (0.02, 0.98))
+        covariance = LedoitWolf(assume_centered=True).fit(residual).covariance_
+        # A floor on the variance, so that a feature constant within every profile is not infinitely telling.
+        whiten[s] = np.linalg.inv(np.linalg.cholesky(covariance + LEAST_VARIANCE * np.eye(f)))
+    return _Fit(quantiles, low, high, means, whiten)
+
+
+def _quantiles(rows: Floats, shares: tuple[float, ...]) -> Floats:
+    """Return quantiles (shares, features) of the values that are there; of a feature without any, 0."""
+    found = np.zeros((len(shares), rows.shape[1]))
+    known = ~np.isnan(rows).all(axis=0)
+    found[:, known] = np.nanquantile(rows[:, known], shares, axis=0)
+    return found
+
+
+def _compare(model: _Fit, rows: Floats, stage: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    center, scale = center_and_scale(model.quantiles)
+    excess, distance = np.empty((2, len(rows)))
+    compare(
+        np.ascontiguousarray(rows[:, CONTENT]),
+        stage,
+        model.low,
+        model.high,
+        center,
+        scale,
+        model.means,
+        model.whiten,
+        excess,
+        distance,
+    )
+    return excess, distance
+
+
+def _lessons(looks: Looks, use: npt.NDArray[np.bool_]) -> Floats:
+    """Return rows to learn from: of each client a bounded number, spread over its looks."""
+    lessons: Floats = looks.rows[use & np.isin(looks.queries, sorted(LESSONS))]
+    return lessons
+
+
+def to_arrays(norms: Norms) -> dict[str, Floats]:
+    """Return the norms as named arrays, for ``numpy.savez``."""
+    return {field.name: np.asarray(getattr(norms, field.name)) for field in fields(norms)}
+
+
+def from_arrays(arrays: dict[str, Floats]) -> Norms:
+    """Rebuild norms from `to_arrays`.
+
+    Raises `BaselineError` when an array is missing.
+    """
+    missing = [field.name for field in fields(Norms) if field.name not in arrays]
+    if missing:
+        raise BaselineError(f"the norms lack {missing[0]!r}")
+    parts: dict[str, Any] = {field.name: arrays[field.name] for field in fields(Norms)}
+    return Norms(**{**parts, "reach": int(parts["reach"])})

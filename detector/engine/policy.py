@@ -1,0 +1,166 @@
+"""Policy: from evidence to action, within budgets of false alarms.
+
+Three kinds of evidence, and they are not interchangeable. Novelty (unlike every known benign client) may lead to an alert and
+to a throttle. Construction (queries made from earlier queries) may also stop: perturb, then block. Harm, the share of the
+model that has left, would stop as well once it is measured. "Stopped" means perturbed or blocked.
+
+A budget is set by the operator: so many false alerts per 1,000 client-days, so many false blocks per 10,000. The bars that
+keep it come from calibration clients, one score each, the highest of its session: the bar is the score that no more clients
+passed than the budget allows. Novelty has two ways to alert, its score and its channels, and each is given half the budget.
+Where the budget is finer than the number of calibration clients can show, the bar is raised above the highest of them, and
+construction has floors besides, for the benign profile that calibration never saw.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
+from detector.ingest.batch import Sender
+
+ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(5)
+ACTIONS = ("allow", "alert", "throttle", "perturb", "block")
+
+ALERT_SHARE = 0.75  # of the bar that stops: construction alerts first
+BLOCK_SHARE = 1.5  # of the bar that stops: perturbed at one, blocked at one and a half
+THROTTLE_SHARE = 1.25  # of the bar that alerts, for novelty
+LEAST_NOVELTY = 1.2
+UNCALIBRATED_NOVELTY = 3.0
+WAYS_TO_ALERT = 2  # of novelty, which share the budget
+# How much higher a score is that a tenth as many benign clients pass, where calibration cannot say. Evidence is the logarithm
+# of odds and falls off accordingly; for novelty it was measured, at the tenth and the hundredth part of the clients.
+EVIDENCE_TAIL = math.log(10.0)
+NOVELTY_TAIL = 0.4
+PATIENCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The scores at which something is done; `stop` has one entry per channel of evidence.
+
+    `limit` is the hardest action that each channel may lead to. A channel of construction earns the right to stop by staying
+    quiet on benign clients: where one of them passed its floor in calibration, it may only alert. A channel of novelty
+    throttles at its `stop`, and no more. `conduct` is the evidence at which a client's refused queries or ids are alerted on.
+    """
+
+    alert: float
+    throttle: float
+    stop: tuple[float, ...]
+    limit: tuple[int, ...] = (BLOCK,) * len(CHANNELS)
+    conduct: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The operator's policy, as the engine needs it; durations in milliseconds.
+
+    `trust_clients` says whether an identity is vouched for where the record does not say.
+    """
+
+    shadow: bool = True
+    false_alerts_per_1000: float = 1.0
+    false_blocks_per_10000: float = 1.0
+    never_block: frozenset[str] = frozenset()
+    trust_clients: bool = True
+    throttle_ms: int = 3_600_000
+    perturb_ms: int = 6 * 3_600_000
+    block_ms: int = 24 * 3_600_000
+    requests_per_minute: int = 30
+
+
+def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float) -> float:
+    """Return the score that at most a share `rate` of clients like the calibration clients pass.
+
+    With m clients the k-th highest score is passed by a new client with probability k / (m + 1) (split conformal
+    prediction, Vovk et al., 2005). When even the highest score is passed more often than `rate` allows, it is raised by `tail`
+    for every power of ten that the calibration falls short: a judgement, not a guarantee.
+
+    >>> bar([3.0, 2.0, 1.0], 0.5, 0.4), bar([3.0, 2.0, 1.0], 0.0025, 0.4)
+    (2.0, 3.8)
+    """
+    ordered = sorted((float(score) for score in scores), reverse=True)
+    if not ordered:
+        return 0.0
+    clients = len(ordered) + 1
+    rank = math.floor(rate * clients + 1e-9)
+    if rank >= 1:
+        return ordered[min(rank, len(ordered)) - 1]
+    return ordered[0] + tail * math.log10(1.0 / (rate * clients))
+
+
+def bars_for(
+    terms: Terms,
+    novelty_scores: Sequence[float] | npt.NDArray[np.float64] | None,
+    channel_scores: npt.NDArray[np.float64] | None,
+) -> Bars:
+    """Return the bars for calibration scores: `novelty_scores` (clients,), `channel_scores` (clients, channels).
+
+    None stands for a model without a baseline: construction stops at its floors and novelty can only alert.
+    """
+    false_blocks = max(terms.false_blocks_per_10000, 1e-6) / 10_000
+    false_alerts = max(terms.false_alerts_per_1000, 1e-6) / 1_000 / WAYS_TO_ALERT
+    stop = []
+    limit = []
+    for j in range(len(CHANNELS)):
+        scores = channel_scores[:, j] if channel_scores is not None else np.zeros(0)
+        if MAY_STOP[j]:
+            limit.append(ALERT if scores.max(initial=0.0) > FLOORS[j] else BLOCK)
+            stop.append(max(float(FLOORS[j]), 1.2 * bar(scores, false_blocks, EVIDENCE_TAIL)))
+        else:
+            limit.append(THROTTLE)
+            stop.append(max(float(FLOORS[j]), bar(scores, false_alerts, EVIDENCE_TAIL) / ALERT_SHARE))
+    conduct = -math.log(min(false_alerts, 0.5))  # the evidence is the logarithm of an e-value
+    if novelty_scores is None:
+        return Bars(UNCALIBRATED_NOVELTY, math.inf, tuple(stop), tuple(limit), conduct)
+    alert = max(LEAST_NOVELTY, bar(novelty_scores, false_alerts, NOVELTY_TAIL))
+    return Bars(alert, THROTTLE_SHARE * alert, tuple(stop), tuple(limit), conduct)
+
+
+def construction_action(score: float, stop: float) -> int:
+    """Return the action that a channel's evidence calls for.
+
+    >>> [ACTIONS[construction_action(score, 16.0)] for score in (10.0, 12.0, 16.0, 24.0)]
+    ['allow', 'alert', 'perturb', 'block']
+    """
+    if score >= BLOCK_SHARE * stop:
+        return BLOCK
+    if score >= stop:
+        return PERTURB
+    return ALERT if score >= ALERT_SHARE * stop else ALLOW
+
+
+def novelty_action(score: float, looks_in_a_row: int, bars: Bars) -> int:
+    """Return the action that a novelty score calls for; never more than a throttle.
+
+    A client that is strange beyond the throttle bar is throttled at once, one that stays beyond the alert bar for a second
+    look (`looks_in_a_row` counts this one) as well, if there is a throttle bar at all.
+
+    >>> bars = Bars(alert=2.0, throttle=2.5, stop=())
+    >>> [ACTIONS[novelty_action(score, looks, bars)] for score, looks in ((1.9, 0), (2.1, 1), (2.1, 2), (2.6, 1))]
+    ['allow', 'alert', 'throttle', 'throttle']
+    """
+    if score >= bars.throttle or (looks_in_a_row >= PATIENCE and math.isfinite(bars.throttle)):
+        return THROTTLE
+    return ALERT if score >= bars.alert else ALLOW
+
+
+def permitted(action: int, *, trusted: bool, protected: bool) -> int:
+    """Return the hardest action allowed here.
+
+    A client whose identity the gateway does not vouch for is throttled at most, or a forger could have a victim locked out or
+    told wrong answers; so is a client on the operator's never-block list.
+    """
+    return action if trusted and not protected else min(action, THROTTLE)
+
+
+def vouched(sender: Sender, terms: Terms) -> bool:
+    """Tell whether the identity that a query came under is one that the caller cannot have forged."""
+    return terms.trust_clients if sender.trusted is None else sender.trusted
+
+
+def lasts_ms(action: int, terms: Terms) -> int:
+    """Return for how long an action is issued."""
+    return {THROTTLE: terms.throttle_ms, PERTURB: terms.perturb_ms, BLOCK: terms.block_ms}[action]

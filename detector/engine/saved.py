@@ -1,0 +1,206 @@
+"""What a model's own saved state may hold: arrays of plain numbers, each of the kind and shape that the kernels expect.
+
+The counterpart of `bounds`, which looks at the clients' rows. Kernels index with some of these numbers, too: the columns that a
+reference samples, the pairs of columns of the co-occurrence.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.contracts.dead_letter import REASONS
+from detector.contracts.moment import LAST_MS
+from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
+from detector.engine.features.coverage import PLANES, WORDS
+from detector.engine.features.row import NAMES
+from detector.engine.memory.reservoir import COORDINATES, SAMPLED
+from detector.engine.models.cooccurrence import Cooccurrence
+from detector.engine.models.reference import LANDMARKS, MOST_CATEGORIES, Reference
+from detector.engine.models.trees import NODES, TREES, WINDOW
+from detector.errors import SnapshotError
+from detector.ingest.batch import Batch
+
+KINDS: Final = frozenset(
+    ["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8"]
+)  # of numbers; an object or a structure is none
+_ANY = -1  # any length of an axis
+
+Shape = tuple[int, ...]
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def arrays_from(packed: Mapping[str, Any]) -> Arrays:
+    """Return named arrays from (kind, shape, bytes) of each.
+
+    Raises `SnapshotError` for kinds other than plain numbers, and where the bytes do not fill the shape.
+    """
+    found: Arrays = {}
+    for name, (kind, shape, content) in packed.items():
+        if kind not in KINDS:
+            raise SnapshotError(f"the saved state is damaged: {name!r} is of kind {str(kind)[:20]!r}")
+        sizes = [int(length) for length in shape]
+        dtype = np.dtype(kind)
+        if min(sizes, default=0) < 0 or len(sizes) > 4 or math.prod(sizes) * dtype.itemsize != len(content):
+            raise SnapshotError(f"the saved state is damaged: {name!r} has {len(content)} bytes, which is not its shape")
+        found[name] = np.frombuffer(content, dtype).reshape(sizes).copy()
+    return found
+
+
+def check_reference(reference: Reference) -> Reference:
+    """Return the reference; raises `SnapshotError` when kernels could not work with it."""
+    dimension = len(reference.offset)
+    coded = len(reference.categorical)
+    encoded = dimension + coded * MOST_CATEGORIES
+    sampled = len(reference.sampled)
+    _look(
+        "reference",
+        {name: getattr(reference, name) for name in Reference.__dataclass_fields__},
+        {
+            "offset": ("<f4", (dimension,)),
+            "scale": ("<f4", (dimension,)),
+            "missing": ("<f4", (dimension,)),
+            "categorical": ("<i4", (coded,)),
+            "categories": ("<f4", (coded, MOST_CATEGORIES)),
+            "center": ("<f4", (encoded,)),
+            "projection": ("<f4", (encoded, COORDINATES)),
+            "sampled": ("<i4", (sampled,)),
+            "planes": ("<f4", (PLANES, COORDINATES)),
+            "plane_offset": ("<f4", (PLANES,)),
+            "known_cells": ("<u8", (WORDS,)),
+            "variance": ("<f4", (COORDINATES,)),
+            "c_variance": ("<f4", (SAMPLED,)),
+            "kinship": ("<f4", (COORDINATES + SAMPLED, COORDINATES + SAMPLED)),
+            "landmarks": ("<f4", (COORDINATES, LANDMARKS)),
+            "level": ("<f4", (COORDINATES,)),
+        },
+    )
+    _within("reference.categorical", reference.categorical, dimension)
+    _within("reference.sampled", reference.sampled, encoded)
+    finite = (
+        "offset",
+        "scale",
+        "missing",
+        "center",
+        "projection",
+        "planes",
+        "variance",
+        "c_variance",
+        "kinship",
+        "landmarks",
+        "level",
+    )
+    for name in finite:
+        if not np.isfinite(getattr(reference, name)).all():
+            raise SnapshotError(f"the saved state is damaged: reference.{name} holds what is no number")
+    counts = {
+        "sampled": (sampled, SAMPLED),
+        "measured": (reference.measured, sampled),
+        "numbers": (reference.numbers, COORDINATES),
+        "principal": (reference.principal, encoded),
+        "known_count": (reference.known_count, WORDS * 64),
+    }
+    for name, (value, most) in counts.items():
+        if not 0 <= value <= most:
+            raise SnapshotError(f"the saved state is damaged: reference.{name} is outside of 0 to {most}")
+    if dimension == 0 or not (reference.quantum > 0 and reference.unit > 0 and reference.labels >= 0):
+        raise SnapshotError("the saved state is damaged: the reference has no input space")
+    _check_together(reference.cooccurrence, dimension)
+    return reference
+
+
+def _check_together(together: Cooccurrence, dimension: int) -> None:
+    columns, pairs = len(together.columns), len(together.pairs)
+    _look(
+        "cooccurrence",
+        {name: getattr(together, name) for name in Cooccurrence.__dataclass_fields__},
+        {
+            "columns": ("<i4", (columns,)),
+            "coded": ("|b1", (columns,)),
+            "edges": ("<f4", (columns, BINS - 1)),
+            "share": ("<f4", (columns, BINS)),
+            "pairs": ("<i4", (pairs, 2)),
+            "table": ("<f4", (pairs, BINS, BINS)),
+            "worth": ("<f4", (COUNTS,)),
+        },
+    )
+    _within("cooccurrence.columns", together.columns, dimension)
+    _within("cooccurrence.pairs", together.pairs, min(columns, COLUMNS))
+    if columns > COLUMNS:
+        raise SnapshotError(f"the saved state is damaged: co-occurrence of {columns} columns, more than {COLUMNS}")
+
+
+def check_trees(arrays: Arrays) -> Arrays:
+    """Return the arrays of a model's trees; raises `SnapshotError` when they are none."""
+    features = len(NAMES)
+    _look(
+        "trees",
+        arrays,
+        {
+            "low": ("<f8", (features,)),
+            "high": ("<f8", (features,)),
+            "mass": ("<f8", (TREES, NODES)),
+            "learning": ("<f8", (TREES, NODES)),
+            "counts": ("<f8", (2,)),
+            "recent": ("<f8", (_ANY,)),
+            "usual": ("<f8", (2,)),
+        },
+    )
+    if any(np.isnan(arrays[name]).any() for name in arrays):
+        raise SnapshotError("the saved state is damaged: the trees hold a NaN")
+    if len(arrays["recent"]) > 2 * WINDOW or any(arrays[name].min() < 0 for name in ("mass", "learning", "counts")):
+        raise SnapshotError("the saved state is damaged: the trees have learned what cannot be")
+    return arrays
+
+
+def check_batch(batch: Batch) -> Batch:
+    """Return a batch that waits for its model; raises `SnapshotError` when its columns are none of a batch."""
+    n = len(batch.event_id)
+    _look(
+        "waiting",
+        {name: getattr(batch, name) for name in Batch.__dataclass_fields__},
+        {
+            "sequence": ("<i8", (n,)),
+            "time": ("<i8", (n,)),
+            "vector": ("<f4", (n, _ANY)),
+            "label": ("<i4", (n,)),
+            "confidence": ("<f4", (n,)),
+            "runner_up": ("<f4", (n,)),
+            "weight": ("<f4", (n,)),
+            "refused": ("|u1", (n,)),
+            "digest": ("<u8", (n,)),
+        },
+    )
+    if (
+        n == 0
+        or not len(batch.client) == len(batch.sender) == len(batch.version) == n
+        or bool((batch.refused == 0).any()) > bool(batch.vector.shape[1])
+    ):
+        raise SnapshotError("the saved state is damaged: the columns of events that wait differ in length")
+    if not all(isinstance(text, str) for column in (batch.client, batch.event_id) for text in column):
+        raise SnapshotError("the saved state is damaged: an id of an event that waits is no text")
+    if batch.refused.max() > len(REASONS):
+        raise SnapshotError("the saved state is damaged: an event that waits was refused for no known reason")
+    if batch.time.min() < 0 or batch.time.max() > LAST_MS or not batch.weight.min() >= 1 or np.isinf(batch.vector).any():
+        raise SnapshotError("the saved state is damaged: an event that waits is out of range")
+    return batch
+
+
+def _look(what: str, found: Mapping[str, Any], expected: Mapping[str, tuple[str, Shape]]) -> None:
+    for name, (kind, shape) in expected.items():
+        array = found.get(name)
+        fits = (
+            isinstance(array, np.ndarray)
+            and array.dtype == np.dtype(kind)
+            and array.ndim == len(shape)
+            and all(want in (_ANY, length) for want, length in zip(shape, array.shape, strict=True))
+        )
+        if not fits:
+            raise SnapshotError(f"the saved state is damaged: {what}.{name} is not of kind {kind} and shape {shape}")
+
+
+def _within(name: str, places: npt.NDArray[Any], most: int) -> None:
+    if places.size and not (places.min() >= 0 and places.max() < most):
+        raise SnapshotError(f"the saved state is damaged: {name} names a place outside of 0 to {most - 1}")

@@ -1,0 +1,502 @@
+"""The engine: a shard owns the clients of one partition of the stream, for all models.
+
+`Shard.process` takes batches and returns what they led to. It is pure: no clock, no files, no client library; the same events
+in the same order give the same outputs, however they are cut into batches and wherever the shard was saved and restored in
+between.
+
+A model with a baseline is watched from its first event. For a model without one the shard learns first: it holds back the
+first events until there are enough to learn the input space from (see `detector.learning`), then processes them as if they had
+just arrived. What it learned so is kept with its state.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.clients import Cohort, Progress
+from detector.engine.findings import Outputs, Refusal, Report
+from detector.engine.judge import Judge
+from detector.engine.learning import (
+    LEAST_EVENTS,
+    Patience,
+    Row,
+    Unknown,
+    Waiting,
+    by_batch,
+    in_stream_order,
+    usual_rows,
+    variant_key,
+)
+from detector.engine.models import novelty, reference
+from detector.engine.models.drift import Drift, DriftMonitor, assess
+from detector.engine.models.novelty import Looks, Norms, Novelty
+from detector.engine.models.reference import LEAST_ROWS, Reference, fit_reference
+from detector.engine.observer import Observer
+from detector.engine.parking import InMemory, Parked
+from detector.engine.policy import Bars, Terms, bars_for
+from detector.engine.saved import arrays_from, check_batch, check_reference, check_trees
+from detector.engine.state import SNAPSHOT_VERSION
+from detector.errors import BaselineError, SnapshotError
+from detector.ingest.batch import Batch, Sender, code_of, join
+
+SHARD_KEY = ""  # the client part of the key under which a model's own state is saved; no client has an empty id
+VERSIONS_KEY = "\0"  # the same for what is known of a model's versions; no account's key is only its mark
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBaseline:
+    """What is known of one model beforehand: its reference, its norms and the evidence scores of calibration clients.
+
+    `channel_scores` is (clients, channels), the highest evidence of each calibration client; `looks` are those of their looks
+    that newcomers are compared with.
+    """
+
+    reference: Reference
+    norms: Norms
+    channel_scores: npt.NDArray[np.float64]
+    looks: Looks
+
+    def key(self) -> str:
+        """Return eight bytes, in hex, that differ when the norms differ."""
+        digest = hashlib.sha256()
+        for array in novelty.to_arrays(self.norms).values():
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the engine runs; see the configuration for what each means to the operator.
+
+    Without a `seed`, what is drawn can be computed by everybody who has this program.
+    """
+
+    terms: Terms = field(default_factory=Terms)
+    max_clients: int = 100_000
+    lateness_ms: int = 600_000
+    learning_events: int = 512
+    learning_ms: int = 3_600_000
+    seed: int | None = None
+    categorical: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def secret(self) -> int:
+        """What keys everything that is drawn."""
+        return 0 if self.seed is None else self.seed
+
+    def dealt(self, partitions: int) -> "EngineSettings":
+        """Return the settings of one of several shards: each sees a part of what a model is learned from."""
+        return replace(self, learning_events=min(self.learning_events, max(self.learning_events // partitions, LEAST_EVENTS)))
+
+
+class Shard:
+    """Watches the clients of one partition; see the module's text.
+
+    `baselines` maps a model to what is known of it. An `observer`, where given, sees every event. `parked` keeps the suspects
+    that had to make room, for this shard alone; by default memory does.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings | None = None,
+        baselines: Mapping[str, ModelBaseline] | None = None,
+        observer: Observer | None = None,
+        parked: Parked | None = None,
+    ) -> None:
+        self._settings = settings or EngineSettings()
+        self._parked = parked if parked is not None else InMemory()
+        self._baselines = dict(baselines or {})
+        self._observer = observer
+        self._cohorts: dict[str, Cohort] = {}  # by the key of their state
+        self._monitors: dict[str, DriftMonitor] = {}
+        self._learned: dict[str, Reference] = {}
+        self._unknown: dict[str, Unknown] = {}
+        self._patience = Patience(self._settings.learning_events, self._settings.learning_ms)
+
+    def process(self, *batches: Batch) -> Outputs:
+        """Process batches that were cut from the same stretch of the stream, of any models and lengths of input."""
+        outputs = Outputs()
+        by_model: dict[str, list[Batch]] = {}
+        for batch in batches:
+            if len(batch):
+                by_model.setdefault(batch.model, []).append(batch)
+        for model, parts in by_model.items():
+            if model in self._baselines:
+                dimension = self._baselines[model].reference.dimension
+                self._watch(self._cohort(model, model), [_of_length(part, dimension, outputs) for part in parts], outputs)
+            else:
+                self._find_out(model, parts, outputs)
+        outputs.sort()
+        return outputs
+
+    def _watch(self, cohort: Cohort, parts: Sequence[Batch], outputs: Outputs, emitted: int | None = None) -> None:
+        if not parts:
+            return
+        batch = join(parts)
+        if batch.vector.shape[1] != cohort.reference.dimension:  # nothing but refused queries
+            batch = replace(batch, vector=np.zeros((len(batch), cohort.reference.dimension), np.float32))
+        outputs.add(cohort.process(batch, emitted))
+
+    def _find_out(self, model: str, parts: Sequence[Batch], outputs: Outputs) -> None:
+        """Process events of a model without a baseline; those of versions that are not known yet may have to wait."""
+        unknown = self._unknown.setdefault(model, Unknown())
+        if all(version in unknown.settled for part in parts for version in set(part.version)):
+            self._go_on(model, [(part, np.arange(len(part))) for part in parts], outputs)
+            return
+        ready: list[Row] = []
+        for row in in_stream_order(parts):
+            batch, at = row
+            version, length = batch.version[at], batch.vector.shape[1]
+            settled = unknown.settled.get(version)
+            if settled is not None or (not length and unknown.variants):
+                ready.append(row)
+                continue
+            waiting = unknown.waiting.setdefault(version, Waiting())
+            if length in unknown.variants:
+                waiting.vote(row)
+                ready.append(row)
+            elif not length and waiting.refused >= self._patience.events:
+                continue  # more say nothing new, and are kept as dead-letter records anyway
+            elif not waiting.meet(row):
+                outputs.repeated += int(batch.refused[at] == 0)
+            else:
+                waiting.hold(row)
+                if length:
+                    waiting.vote(row)
+                else:
+                    waiting.refused += 1
+            due = [version] if waiting.complete(int(batch.time[at]), self._patience) else unknown.crowded(self._patience)
+            for chosen in due:
+                self._go_on(model, by_batch(ready), outputs)
+                ready = []
+                self._start(model, chosen, int(batch.sequence[at]), outputs)
+        self._go_on(model, by_batch(ready), outputs)
+        for waiting in unknown.waiting.values():
+            waiting.settle()
+
+    def _go_on(
+        self, model: str, parts: Sequence[tuple[Batch, npt.NDArray[np.intp]]], outputs: Outputs, emitted: int | None = None
+    ) -> None:
+        """Process rows of batches, whose versions or lengths are known."""
+        unknown = self._unknown[model]
+        fitting: dict[int, list[Batch]] = {}
+        for batch, rows in parts:
+            length = batch.vector.shape[1]
+            if length in unknown.variants or len(unknown.variants) == 1:
+                dimension = np.full(len(rows), unknown.dimension_of(None, length))
+            else:
+                dimension = np.array([unknown.dimension_of(batch.version[row], length) for row in rows.tolist()], np.int64)
+            for one in dict.fromkeys(dimension.tolist()):
+                taken = rows[dimension == one]
+                some = batch if len(taken) == len(batch) else batch.take(taken)
+                fitting.setdefault(one, []).append(_of_length(some, one, outputs))
+        for dimension_of_all, batches in fitting.items():
+            self._watch(self._cohort(model, unknown.variants[dimension_of_all]), batches, outputs, emitted)
+
+    def _start(self, model: str, version: str | None, emitted: int, outputs: Outputs) -> None:
+        """Decide which inputs a version takes, learn them if they are new, and process what waits."""
+        unknown = self._unknown[model]
+        waiting = unknown.waiting.pop(version)
+        waiting.settle()
+        dimension = waiting.winner(self._patience)
+        unknown.settle(version, dimension)
+        held = list(waiting.batches)
+        if dimension not in unknown.variants:
+            key = variant_key(model, dimension if unknown.variants else None)
+            for other in unknown.waiting.values():  # what they hold of this length need not wait any longer
+                held += other.release(dimension)
+            unknown.variants[dimension] = key
+            self._learned[key] = self._learn(model, dimension, [batch for batch in held if batch.vector.shape[1] == dimension])
+        self._go_on(model, [(batch, np.arange(len(batch))) for batch in held], outputs, emitted)
+
+    def finish(self) -> Outputs:
+        """Process what still waits for a model to be learned: the stream has ended."""
+        outputs = Outputs()
+        for model in sorted(self._unknown):
+            waiting = self._unknown[model].waiting
+            for version in sorted(waiting, key=str):
+                self._start(model, version, waiting[version].last, outputs)
+        outputs.sort()
+        return outputs
+
+    def _cohort(self, model: str, key: str) -> Cohort:
+        if key not in self._cohorts:
+            known = self._baselines.get(key)
+            settings = self._settings
+            judged = Novelty(known.norms if known else None)
+            bars = bars_for(
+                settings.terms,
+                known.norms.session_scores if known else None,
+                known.channel_scores if known else None,
+            )
+            observer = self._observer
+            if known:
+                observer = self._monitors[key] = DriftMonitor(known.looks, observer)
+            self._cohorts[key] = Cohort(
+                model,
+                known.reference if known else self._learned[key],
+                judged,
+                Judge(bars, settings.terms, judged),
+                max_clients=settings.max_clients,
+                lateness_ms=settings.lateness_ms,
+                observer=observer,
+                secret=settings.secret,
+                parked=self._parked,
+                key=key,
+            )
+        return self._cohorts[key]
+
+    def bars(self, model: str) -> Bars:
+        """Return the bars in force for a model that is being watched."""
+        return self._cohort(model, variant_key(model, None)).judge.bars
+
+    def _learn(self, model: str, dimension: int, batches: Sequence[Batch]) -> Reference:
+        """Learn the input space from events that wait, which may be none."""
+        vectors = np.concatenate([batch.vector[batch.refused == 0] for batch in batches] or [np.zeros((0, dimension))])
+        vectors = vectors[usual_rows(vectors)]
+        labels = len({int(label) for batch in batches for label in batch.label[batch.refused == 0]})
+        categorical = (self._settings.categorical or {}).get(model, ())
+        if any(column >= dimension for column in categorical):  # another version's columns
+            categorical = ()
+        seed = self._settings.secret
+        try:
+            return fit_reference(vectors.astype(np.float32), labels, seed=seed, categorical=categorical)
+        except BaselineError:
+            # Too few queries, or all the same. Noise around them gives the input space a shape of its own.
+            rng = np.random.default_rng(seed)
+            known = np.nan_to_num(vectors.astype(np.float32)) if len(vectors) else np.zeros((1, dimension), np.float32)
+            copies = np.resize(known, (len(known) + LEAST_ROWS, dimension))
+            size = np.float32(max(float(np.abs(known).max()) * 0.01, 1e-6))
+            noisy = np.clip(copies + size * rng.standard_normal(copies.shape, np.float32), -1e38, 1e38)
+            return fit_reference(noisy, labels, seed=seed)
+
+    @property
+    def learning(self) -> dict[str, int]:
+        """Models that are still being learned, and how many events they have so far."""
+        return {
+            model: sum(waiting.events for waiting in unknown.waiting.values())
+            for model, unknown in self._unknown.items()
+            if unknown.waiting and not unknown.variants
+        }
+
+    def waiting(self) -> Iterator[int]:
+        """Yield the stream positions of the events that wait for their model to be learned."""
+        for unknown in self._unknown.values():
+            for waiting in unknown.waiting.values():
+                yield from waiting.sequences()
+
+    @property
+    def monitors(self) -> Mapping[str, DriftMonitor]:
+        """What watches, for each model with a baseline, whether the calibration still fits."""
+        return self._monitors
+
+    @property
+    def clients(self) -> int:
+        """How many clients are held in memory, over all models."""
+        return sum(map(len, self._cohorts.values()))
+
+    @property
+    def parked(self) -> int:
+        """How many clients made room and are kept elsewhere, over all models."""
+        return len(self._parked)
+
+    def reports(self) -> Iterator[Report]:
+        """Yield every client as it stands, by model and name."""
+        for model in sorted(self._cohorts):
+            yield from self._cohorts[model].reports()
+
+    def snapshot(self, *, changed_only: bool = False) -> dict[tuple[str, str], bytes]:
+        """Return the state as (model, client) -> bytes; under the empty client, what belongs to the model itself.
+
+        With `changed_only`, clients that did not change since the last call are left out, and those forgotten since have empty
+        bytes: what a compacted topic holds after all of it is the whole state.
+        """
+        saved = {}
+        for key, cohort in self._cohorts.items():
+            for client, data in cohort.snapshots(changed_only=changed_only):
+                saved[key, client] = data
+            own: dict[str, Any] = {
+                "trees": _pack_arrays(cohort.novelty.trees.state()),
+                "progress": list(cohort.progress),
+            }
+            if key in self._baselines:
+                own["norms"] = self._baselines[key].key()
+                own["drift"] = [self._monitors[key].key, _pack_arrays(self._monitors[key].state())]
+            if key in self._learned:
+                own["model"] = cohort.model
+                own["reference"] = _pack_arrays(reference.to_arrays(self._learned[key]))
+            saved[key, SHARD_KEY] = _pack(own)
+        for model, unknown in self._unknown.items():
+            saved[model, VERSIONS_KEY] = _pack(_pack_unknown(unknown))
+        return saved
+
+    def restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
+        """Take over what `snapshot` returned, into a shard that has processed nothing.
+
+        Raises `SnapshotError` when a snapshot is damaged, of another version or baseline; this shard is spoilt then.
+        """
+        try:
+            self._restore(saved)
+        except SnapshotError:
+            raise
+        except Exception as error:  # damaged bytes raise whatever they lead to
+            raise SnapshotError(f"the saved state is damaged: {error!r}") from error
+
+    def _restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
+        for (model, client), data in saved.items():
+            if client == VERSIONS_KEY and data:
+                _refuse_baseline(model, self._baselines)
+                self._unknown[model] = _unpack_unknown(model, _unpack(data))
+        for (key, client), data in saved.items():
+            if client == SHARD_KEY:
+                self._restore_cohort(key, _unpack(data))
+        for unknown in self._unknown.values():  # what is lost is learned anew
+            unknown.variants = {dimension: key for dimension, key in unknown.variants.items() if key in self._cohorts}
+            unknown.settled = {version: length for version, length in unknown.settled.items() if length in unknown.variants}
+        clients: dict[str, list[bytes]] = {}
+        for (key, client), data in saved.items():
+            if client not in {SHARD_KEY, VERSIONS_KEY} and data:
+                clients.setdefault(key, []).append(data)
+        for key, snapshots in clients.items():
+            if key not in self._cohorts:
+                raise SnapshotError(f"the saved state of model {key!r} lacks the part of the model itself")
+            self._cohorts[key].restore(snapshots)
+
+    def _restore_cohort(self, key: str, own: Mapping[str, Any]) -> None:
+        model = key
+        if "reference" in own:
+            model = own["model"]
+            _refuse_baseline(model, self._baselines)
+            self._learned[key] = check_reference(reference.from_arrays(arrays_from(own["reference"])))
+        elif key not in self._baselines:
+            raise SnapshotError(f"the saved state of model {key!r} needs the baseline it was made under")
+        cohort = self._cohort(model, key)
+        # Norms that were taught since bring trees of their own, which know what was taught.
+        if key not in self._baselines or own.get("norms", now := self._baselines[key].key()) == now:
+            cohort.novelty.trees.restore(check_trees(arrays_from(own["trees"])))
+        if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
+            monitor.restore(arrays_from(own["drift"][1]))
+        since_lesson, parked_until, population = own["progress"]
+        cohort.progress = Progress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
+
+
+def _refuse_baseline(model: str, baselines: Mapping[str, ModelBaseline]) -> None:
+    if model in baselines:
+        raise SnapshotError(
+            f"the saved state of model {model!r} was made without a baseline, and now there is one: start without saved state"
+        )
+
+
+def drifts(shards: Iterable[Shard]) -> dict[str, Drift]:
+    """Return, for each model with a baseline, how well the clients of all these shards fit the calibration."""
+    monitors: dict[str, list[DriftMonitor]] = {}
+    for shard in shards:
+        for model, monitor in shard.monitors.items():
+            monitors.setdefault(model, []).append(monitor)
+    return {model: assess(some) for model, some in sorted(monitors.items())}
+
+
+def _of_length(batch: Batch, dimension: int, outputs: Outputs) -> Batch:
+    """Return the batch as it is where its inputs have the right length or none; else refuse its queries."""
+    length = batch.vector.shape[1]
+    if length in {0, dimension}:
+        return batch
+    detail = f"input has {length} values, model {batch.model!r} takes {dimension}"
+    outputs.refusals += [
+        Refusal(int(batch.sequence[i]), "dimension", detail, batch.client[i], batch.model)
+        for i in np.flatnonzero(batch.refused == 0).tolist()
+    ]
+    digest = [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little") for row in batch.vector]
+    refused = batch.refuse(batch.refused == 0, code_of("dimension"), np.array(digest, np.uint64))
+    return replace(refused, vector=np.zeros((len(batch), 0), np.float32))
+
+
+def _pack_unknown(unknown: Unknown) -> dict[str, Any]:
+    return {
+        "variants": [[dimension, key] for dimension, key in unknown.variants.items()],
+        "settled": [[version, dimension] for version, dimension in unknown.settled.items()],
+        "waiting": [
+            [
+                version,
+                [[dimension, dict(voters)] for dimension, voters in waiting.votes.items()],
+                [waiting.events, waiting.refused, waiting.first_ms],
+                [_pack_batch(batch) for batch in waiting.batches],
+            ]
+            for version, waiting in unknown.waiting.items()
+        ],
+    }
+
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Length: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+
+
+class _SavedUnknown(msgspec.Struct):
+    """What `_pack_unknown` writes."""
+
+    variants: list[tuple[_Length, str]]
+    settled: list[tuple[str | None, _Length]]
+    waiting: list[
+        tuple[str | None, list[tuple[_Length, dict[str, _Count]]], tuple[_Count, _Count, _Count], list[dict[str, Any]]]
+    ]
+
+
+def _unpack_unknown(model: str, packed: Mapping[str, Any]) -> Unknown:
+    saved = msgspec.convert(packed, _SavedUnknown)
+    unknown = Unknown(variants=dict(saved.variants), settled=dict(saved.settled))
+    for version, votes, (events, refused, first_ms), batches in saved.waiting:
+        waiting = unknown.waiting[version] = Waiting(
+            votes={dimension: Counter(voters) for dimension, voters in votes}, events=events, refused=refused, first_ms=first_ms
+        )
+        waiting.remember([check_batch(_unpack_batch(model, batch)) for batch in batches])
+    return unknown
+
+
+def _pack(content: dict[str, Any]) -> bytes:
+    return msgspec.msgpack.encode([SNAPSHOT_VERSION, content])
+
+
+def _unpack(data: bytes) -> dict[str, Any]:
+    try:
+        version, content = msgspec.msgpack.decode(data, type=tuple[int, dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        raise SnapshotError(f"the saved state of a model is damaged: {error}") from error
+    if version != SNAPSHOT_VERSION:
+        raise SnapshotError(f"the saved state has format {version}, this version reads format {SNAPSHOT_VERSION}")
+    return content
+
+
+def _pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    return {name: [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()] for name, array in arrays.items()}
+
+
+_COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight", "refused", "digest")
+
+
+def _pack_batch(batch: Batch) -> dict[str, Any]:
+    return {
+        "arrays": _pack_arrays({name: getattr(batch, name) for name in _COLUMNS}),
+        "client": list(batch.client),
+        "event_id": list(batch.event_id),
+        "version": list(batch.version),
+        "sender": [[s.type, s.trusted, s.organization, s.ip, s.user_agent] for s in batch.sender],
+    }
+
+
+def _unpack_batch(model: str, packed: Mapping[str, Any]) -> Batch:
+    arrays = arrays_from(packed["arrays"])
+    return Batch(
+        model=model,
+        client=packed["client"],
+        event_id=packed["event_id"],
+        version=packed["version"],
+        sender=[Sender(*fields) for fields in packed["sender"]],
+        **arrays,
+    )

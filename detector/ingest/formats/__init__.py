@@ -1,0 +1,1 @@
+"""Formats of prediction logs, one a file."""

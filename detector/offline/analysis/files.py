@@ -1,0 +1,82 @@
+"""Files: configurations, baselines and pictures by name, and the tuned part of a configuration as TOML."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from detector import config as configuration
+from detector import private
+from detector.baseline import store as baselines
+from detector.baseline.store import Baseline
+from detector.config import Config
+from detector.errors import OutputError
+from detector.offline import pictures
+from detector.offline.explain import Explanation
+
+HEAD = "# What decides who is acted on. Connections and secrets belong into the environment or a file of their own."
+
+
+def load_config(path: str | Path | None = None) -> Config:
+    """Read a configuration as the service does: the file, if one is named, and the environment over it.
+
+    Raises `ConfigError`, with file and line.
+    """
+    return configuration.load(None if path is None else Path(path))
+
+
+def load_baseline(folder: str | Path) -> Baseline:
+    """Read a baseline that `save_baseline` or ``detector baseline fit`` wrote; raises `BaselineError`."""
+    return baselines.load(Path(folder))
+
+
+def save_baseline(baseline: Baseline, folder: str | Path) -> None:
+    """Write a baseline, replacing one that is there; raises `OutputError`."""
+    baselines.save(baseline, Path(folder))
+
+
+def client_picture(explanation: Explanation, path: str | Path) -> None:
+    """Draw an explained client as ``detector explain`` does, to a PNG file; raises `OutputError`."""
+    pictures.client_picture(explanation, Path(path))
+
+
+def write_config(config: Config, path: str | Path) -> None:
+    """Write ``[baseline]``, ``[models]``, ``[policy]`` and ``[engine]`` to `path`, for `load_config` and ``detector run -c``.
+
+    Policy is written in full, of the rest only what is not the default. Where servers are, and how to log in there, is left
+    out: a notebook should not spread secrets. ``engine.seed`` is written if it is set, and only the file's owner can read it. A
+    baseline below the file's folder is named relative to it, so that both can move together.
+
+    Raises `OutputError` when the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        private.write(path, ("\n".join(_lines(config, path.resolve().parent)) + "\n").encode())
+    except OSError as error:
+        raise OutputError(f"cannot write the configuration {path}: {error.strerror or error}") from error
+
+
+def _lines(config: Config, home: Path) -> Iterator[str]:
+    yield HEAD
+    folder = config.baseline.path
+    if folder is not None:
+        full = folder.resolve()
+        yield from _section("baseline", {"path": (full.relative_to(home) if full.is_relative_to(home) else full).as_posix()})
+    for model, section in config.models.items():
+        yield from _section(f"models.{_toml(model)}", section.model_dump(mode="json", exclude_defaults=True))
+    yield from _section("policy", config.policy.model_dump(mode="json", exclude_none=True))
+    engine = config.engine.model_dump(mode="json", exclude_defaults=True)
+    if engine:
+        yield from _section("engine", engine)
+
+
+def _section(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"[{name}]"
+    for key, value in values.items():
+        yield f"{key} = {_toml(value)}"
+
+
+def _toml(value: object) -> str:
+    """Write a value: TOML's strings, numbers, booleans and lists look like those of JSON, but for one control character."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

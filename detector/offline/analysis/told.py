@@ -1,0 +1,143 @@
+"""What a client was told, read again from the log, and how good a copy of the model that makes.
+
+Copies are judged by what the model answered to other clients, so that no access to the model is needed: the log is enough.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
+
+from detector.config import EngineSection
+from detector.contracts import PredictionEvent
+from detector.errors import SourceError
+from detector.ingest.source import read_lines
+from detector.offline.trace import Trace
+from detector.redteam.copy import best_fidelity_at
+
+MOST_FRESH, LEAST_FRESH = 500, 50
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """What one client asked a model and was told: n queries, in the order in which they counted.
+
+    `inputs` is (n, dimension); `answers` (n, classes) are probabilities, or one-hot where the log holds labels only.
+    `fresh_inputs` (m, dimension) and `fresh_answers` (m, classes) are a sample of what clients who raised no alert asked and
+    were told.
+    """
+
+    client: str
+    model: str
+    event_ids: tuple[str, ...]
+    inputs: Floats
+    answers: Floats
+    fresh_inputs: Floats
+    fresh_answers: Floats
+
+    def copies(self, moments: Sequence[int] | None = None) -> pd.DataFrame:
+        """Return the fidelity of the best copy that could be trained after so many queries: ``queries``, ``fidelity``.
+
+        Fidelity is the share of the fresh inputs on which the copy says what the model said. Copies are a network, a decision
+        tree and a solved softmax regression; a thief with more patience does better. `moments` are numbers of queries, the
+        powers of two and all of them unless given. Each takes half a second or so.
+
+        Raises `SourceError` when the log holds fewer than 50 queries of other, unsuspected clients.
+        """
+        if len(self.fresh_inputs) < LEAST_FRESH:
+            raise SourceError(
+                f"the log holds {len(self.fresh_inputs)} queries of clients without alerts to model {self.model!r}; "
+                f"{LEAST_FRESH} are needed to judge copies by"
+            )
+        asked = len(self.inputs)
+        wanted = [2**k for k in range(3, 31) if 2**k < asked] if moments is None else [m for m in moments if 0 < m < asked]
+        middle, spread = self.fresh_inputs.mean(axis=0), self.fresh_inputs.std(axis=0)
+        spread[spread == 0] = 1.0
+
+        def standardised(X: Floats) -> Floats:
+            return np.asarray((X - middle) / spread, np.float64)
+
+        def best(encode: Callable[[Floats], Floats]) -> dict[int, float]:
+            moments = [*wanted, asked]
+            return best_fidelity_at(
+                moments, self.inputs, self.answers, self.fresh_inputs, lambda _: self.fresh_answers, 0, encode
+            )
+
+        # Pixels are better left as they are, columns of a table are not; on a busy machine threads only wait for each other.
+        with threadpool_limits(1):
+            plain, scaled = best(np.asarray), best(standardised)
+        return pd.DataFrame({"queries": list(plain), "fidelity": [max(plain[n], scaled[n]) for n in plain]})
+
+
+def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], engine: EngineSection) -> Told:
+    """Read what the traced client was told, and a sample of what the clients in `innocent` were told by the same model.
+
+    `engine` says how records are read. A damaged log is used as far as it can be read.
+
+    Raises `SourceError` when events of the client are no longer there, or the answers have no common form.
+    """
+    wanted = set(trace.event_ids)
+    own: dict[str, PredictionEvent] = {}
+    fresh: list[PredictionEvent] = []
+    rng = np.random.default_rng(0)
+    met = 0
+    for event in _events(logs, engine):
+        if event.model.id != trace.model:
+            continue
+        if event.client.id == trace.client:
+            if event.event_id in wanted:
+                own.setdefault(event.event_id, event)
+        elif event.client.id in innocent:
+            met += 1
+            if len(fresh) < MOST_FRESH:
+                fresh.append(event)
+            elif (at := int(rng.integers(met))) < MOST_FRESH:
+                fresh[at] = event
+    lost = [event_id for event_id in trace.event_ids if event_id not in own]
+    if lost:
+        raise SourceError(f"the log no longer holds {len(lost)} of the client's queries, such as {lost[0]!r}: replay it again")
+    asked = [own[event_id] for event_id in trace.event_ids]
+    dimension = len(asked[0].values())
+    fresh = [event for event in fresh if len(event.values()) == dimension]
+    answers = _answers([*asked, *fresh])
+    return Told(
+        client=trace.client,
+        model=trace.model,
+        event_ids=trace.event_ids,
+        inputs=_inputs(asked, dimension),
+        answers=answers[: len(asked)],
+        fresh_inputs=_inputs(fresh, dimension),
+        fresh_answers=answers[len(asked) :],
+    )
+
+
+def _events(logs: Sequence[str], engine: EngineSection) -> Iterator[PredictionEvent]:
+    zone = engine.naive_zone
+    for log in logs:
+        with suppress(SourceError):
+            for chunk in read_lines(log, max_record_bytes=engine.max_record_bytes):
+                for line in chunk.lines:
+                    with suppress(ValidationError):
+                        yield PredictionEvent.model_validate_json(line, context={"zone": zone})
+
+
+def _inputs(events: Sequence[PredictionEvent], dimension: int) -> Floats:
+    return np.array([event.values() for event in events], np.float64).reshape(len(events), dimension)
+
+
+def _answers(events: Sequence[PredictionEvent]) -> Floats:
+    told = [event.output.probabilities for event in events]
+    if all(told) and len({len(probabilities or ()) for probabilities in told}) == 1:
+        return np.array(told, np.float64)
+    labels = [event.output.label for event in events]
+    if None in labels:
+        raise SourceError("some answers are probabilities without a label, so they cannot be compared with the others")
+    classes = {label: k for k, label in enumerate(sorted(set(labels), key=repr))}
+    return np.eye(len(classes))[[classes[label] for label in labels]]

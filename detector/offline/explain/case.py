@@ -1,0 +1,100 @@
+"""The case: how far each kind of evidence went against its bars, and the features against those of benign clients."""
+
+import math
+
+import numpy as np
+
+from detector.contracts.moment import rfc3339
+from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
+from detector.engine.features.row import CONTENT, NAMES
+from detector.engine.judge import kind_of
+from detector.engine.models.novelty import LEAST_SCALE, stage_of
+from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, Bars
+from detector.engine.shard import ModelBaseline
+from detector.offline.explain.explanation import Case, Example, FeatureFigure, Step, tidy
+from detector.offline.explain.words import FEATURES, LOOKALIKES, MEANINGS
+from detector.offline.trace import NOVELTY, Trace, nearest_earlier
+
+EXAMPLES = 5
+
+
+def channel_case(trace: Trace, j: int) -> Case:
+    """Return how far the evidence of channel `j` went."""
+    name, stop = CHANNELS[j], trace.bars.stop[j]
+    carried = np.flatnonzero(trace.constructed[:, j])
+    score = float(trace.peak[-1, j])
+    ladder = {ALERT: ALERT_SHARE, **({PERTURB: 1.0, BLOCK: BLOCK_SHARE} if MAY_STOP[j] else {THROTTLE: 1.0})}
+    bars = {ACTIONS[action]: tidy(share * stop) for action, share in ladder.items() if action <= trace.bars.limit[j]}
+    return Case(
+        name=name,
+        kind=kind_of(j),
+        meaning=MEANINGS[name],
+        lookalike=LOOKALIKES[name],
+        score=tidy(score),
+        now=tidy(score),
+        bars=bars,
+        share=tidy(score / (ALERT_SHARE * stop)),
+        carried=len(carried),
+        steps=_steps(trace, name),
+        examples=tuple(_example(trace, i) for i in carried[-EXAMPLES:].tolist()),
+    )
+
+
+def novelty_case(trace: Trace) -> Case:
+    """Return how far novelty went; it has no examples, since no single query carries it."""
+    bars: Bars = trace.bars
+    score = float(trace.novelty.max(initial=0.0))
+    heights = {ACTIONS[ALERT]: tidy(bars.alert)}
+    if math.isfinite(bars.throttle):
+        heights[ACTIONS[THROTTLE]] = tidy(bars.throttle)
+    return Case(
+        name=NOVELTY,
+        kind="novelty",
+        meaning=MEANINGS[NOVELTY],
+        lookalike=LOOKALIKES[NOVELTY],
+        score=tidy(score),
+        now=tidy(float(trace.novelty[-1])) if len(trace.novelty) else 0.0,
+        bars=heights,
+        share=tidy(score / bars.alert),
+        carried=int(np.count_nonzero(trace.novelty >= bars.alert)),
+        steps=_steps(trace, NOVELTY),
+        examples=(),
+    )
+
+
+def _steps(trace: Trace, name: str) -> tuple[Step, ...]:
+    return tuple(
+        Step(rise.action, rise.query, rfc3339(rise.time_ms), tidy(rise.score)) for rise in trace.rises if rise.name == name
+    )
+
+
+def _example(trace: Trace, i: int) -> Example:
+    near = nearest_earlier(trace.z, i)
+    return Example(
+        event_id=trace.event_ids[i],
+        query=int(trace.queries[i]),
+        nearest_event_id=None if near is None else trace.event_ids[near],
+        nearest_query=None if near is None else int(trace.queries[near]),
+    )
+
+
+def feature_figures(trace: Trace, known: ModelBaseline | None) -> tuple[FeatureFigure, ...]:
+    """Return the features at the last look, the most unusual first and timing behind all others."""
+    if not len(trace.looks):
+        return ()
+    quantiles = None if known is None else known.norms.quantiles[stage_of(int(trace.looks[-1]))]
+    found = []
+    for j, (name, value) in enumerate(zip(NAMES, trace.rows[-1].tolist(), strict=True)):
+        if math.isnan(value):
+            continue
+        judged = CONTENT.start <= j < CONTENT.stop
+        if quantiles is None:
+            found.append(FeatureFigure(name, FEATURES[name], tidy(value), None, None, None, 0.0, "unknown", judged))
+            continue
+        low, median, high = quantiles[j].tolist()
+        side = "above" if value > high else "below" if value < low else "within"
+        away = (value - median) / max((high - low) / 3.29, LEAST_SCALE)  # 5% to 95% of a normal spread are 3.29 deviations
+        found.append(
+            FeatureFigure(name, FEATURES[name], tidy(value), tidy(low), tidy(median), tidy(high), tidy(away), side, judged)
+        )
+    return tuple(sorted(found, key=lambda figure: (not figure.judged, -abs(figure.away))))

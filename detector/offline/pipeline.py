@@ -1,0 +1,197 @@
+"""The pipeline on one machine: lines of a log in, documents out, the engine between them.
+
+`Pipeline` is what `replay`, `run`, the demo and the notebooks share. It decodes chunks of lines, deals events to one shard per
+partition as Kafka would, renders what the shards find and hands it to a sink, in stream order, so that the results do not
+depend on how the lines were cut into chunks.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detector.baseline.secret import settings_of
+from detector.baseline.store import NO_BASELINE, Baseline, dimensions_of
+from detector.clock import Clock
+from detector.config import Config
+from detector.contracts import DeadLetter
+from detector.engine.findings import Outputs, Report
+from detector.engine.models.drift import Drift
+from detector.engine.observer import Observer
+from detector.engine.partition import partition_of
+from detector.engine.shard import Shard, drifts
+from detector.ingest.assemble import Rejection, assembler_for
+from detector.ingest.batch import Batch, Origin, usable
+from detector.ingest.lines import Lines
+from detector.ingest.refusals import Refusals
+from detector.sinks import render
+from detector.sinks.sink import Sink
+from detector.spill import SpillFile
+
+BATCH_SIZE = 1000
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened so far.
+
+    `events` were counted, `repeated` were deliveries of an event that had been counted before, `clients` were reported (once
+    per model).
+    """
+
+    events: int = 0
+    invalid: int = 0
+    repeated: int = 0
+    alerts: int = 0
+    decisions: int = 0
+    clients: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
+
+    @property
+    def records(self) -> int:
+        """How many records there were."""
+        return self.events + self.invalid + self.repeated
+
+    @property
+    def verdict(self) -> str | None:
+        """What makes the results worthless, in a sentence, if anything does."""
+        return self.refusals.verdict(self.events, self.records)
+
+
+class Pipeline:
+    """One pass over a stream.
+
+    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        baseline: Baseline | None,
+        sink: Sink,
+        clock: Clock,
+        *,
+        partitions: int = 1,
+        observer: Observer | None = None,
+    ) -> None:
+        settings = settings_of(config, baseline).dealt(partitions)
+        self._sink = sink
+        self._stamp = render.Stamp(
+            baseline_version=baseline.version if baseline else NO_BASELINE,
+            config_version=config.version,
+            terms=settings.terms,
+        )
+        known = dict(baseline.models) if baseline else {}
+        self._assembler = assembler_for(config, dimensions_of(known), clock, settings.secret)
+        self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
+        self._partition: dict[str, int] = {}
+        self._sequence = 0
+        self._held: dict[int, tuple[Origin, bytes]] = {}
+        self.counts = Counts()
+
+    @property
+    def learning(self) -> Mapping[str, int]:
+        """Models without a baseline that are still being learned, and the events each has so far."""
+        return {model: events for shard in self._shards for model, events in shard.learning.items()}
+
+    @property
+    def drift(self) -> Mapping[str, Drift]:
+        """How well the clients so far fit the calibration, for each model with a baseline."""
+        return drifts(self._shards)
+
+    def feed(self, chunk: Lines) -> None:
+        """Process the lines of a chunk."""
+        first = self._sequence
+        self._sequence += len(chunk)
+        batches, rejections = self._assembler.assemble_chunk(chunk, first_sequence=first)
+        good = usable(batches)
+        self.counts.events += sum(map(len, good))
+        self.counts.refusals.pass_by(good)
+        outputs = Outputs()
+        for shard, dealt in self._deal(batches):
+            outputs.add(shard.process(*dealt))
+        self._give(outputs, rejections, chunk, first)
+        self._hold(chunk, first)
+
+    def finish(self) -> None:
+        """Process what still waits, and report the clients: the stream has ended."""
+        outputs = Outputs()
+        for shard in self._shards:
+            outputs.add(shard.finish())
+        self._give(outputs, [], None, 0)
+        self._report(report for shard in self._shards for report in shard.reports())
+
+    def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:
+        if len(self._shards) == 1:
+            yield self._shards[0], batches
+            return
+        dealt: list[list[Batch]] = [[] for _ in self._shards]
+        for batch in batches:
+            owner = np.array([self._owner(client) for client in batch.client])
+            for number in np.unique(owner).tolist():
+                dealt[number].append(batch.take(np.flatnonzero(owner == number)))
+        for shard, own in zip(self._shards, dealt, strict=True):
+            if own:
+                yield shard, own
+
+    def _owner(self, client: str) -> int:
+        if client not in self._partition:
+            self._partition[client] = partition_of(client, len(self._shards))
+        return self._partition[client]
+
+    def _give(self, outputs: Outputs, rejections: list[Rejection], chunk: Lines | None, first: int) -> None:
+        outputs.sort()
+        for refusal in outputs.refusals:
+            if chunk is not None and refusal.sequence >= first:
+                at = refusal.sequence - first
+                origin, record = chunk.origin(at), chunk.lines[at]
+            else:
+                origin, record = self._held[refusal.sequence]
+            rejections.append(Rejection(refusal.sequence, origin, refusal.reason, refusal.detail, record))
+        counts = self.counts
+        counts.events -= len(outputs.refusals) + outputs.repeated
+        counts.invalid += len(rejections)
+        counts.repeated += outputs.repeated
+        counts.alerts += len(outputs.findings)
+        counts.decisions += len(outputs.orders)
+        rejections.sort(key=lambda rejection: rejection.sequence)
+        counts.refusals.note(rejections)
+        self._sink.dead_letters(
+            DeadLetter.of(
+                source=entry.origin.source,
+                line=entry.origin.line,
+                reason=entry.reason,
+                detail=entry.detail,
+                record=entry.record,
+            )
+            for entry in rejections
+        )
+        self._sink.alerts(render.alert(finding, self._stamp) for finding in outputs.findings)
+        self._sink.decisions(render.decision(order, self._stamp) for order in outputs.orders)
+        self._report(outputs.departed)
+
+    def _report(self, reports: Iterable[Report]) -> None:
+        for report in reports:
+            self.counts.clients += 1
+            self._sink.clients([render.client(report)])
+
+    def _hold(self, chunk: Lines, first: int) -> None:
+        """Keep the records of events that wait for their model to be learned: they may yet become dead letters."""
+        waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
+        held = {}
+        for sequence in waiting:
+            if sequence >= first:
+                at = sequence - first
+                held[sequence] = (chunk.origin(at), chunk.lines[at])
+            else:
+                held[sequence] = self._held[sequence]
+        self._held = held
+
+
+def cut(chunk: Lines, size: int) -> Iterator[Lines]:
+    """Cut a chunk into pieces of at most `size` lines."""
+    if len(chunk.lines) <= size:
+        yield chunk
+        return
+    for at in range(0, len(chunk.lines), size):
+        yield chunk.part(at, at + size)

@@ -1,0 +1,240 @@
+"""Replay: recorded logs through the engine of the service, results into a folder."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detector.baseline import store as baselines
+from detector.baseline.secret import require, settings_for_fit, settings_of
+from detector.baseline.store import NO_BASELINE, Baseline
+from detector.clock import Clock, SystemClock
+from detector.config import Config
+from detector.engine.models.drift import Drift
+from detector.engine.observer import Observer
+from detector.engine.shard import Shard, drifts
+from detector.errors import BaselineError, SourceError
+from detector.ingest.assemble import assembler_for
+from detector.ingest.batch import Batch, usable
+from detector.ingest.formats.native import NativeDecoder
+from detector.ingest.lines import Lines
+from detector.ingest.logs import read_logs
+from detector.ingest.refusals import Refusals
+from detector.ingest.source import Position
+from detector.offline.pipeline import BATCH_SIZE, Counts, Pipeline, cut
+from detector.sinks.folder import FolderSink
+
+Progress = Callable[[Position, Counts], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How a replay ended: its summary, what could not be read to the end or used at all, and what else was refused."""
+
+    summary: dict[str, Any]
+    problems: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+def load_baseline(config: Config) -> Baseline | None:
+    """Return the configured baseline, or None where none is configured.
+
+    Raises `BaselineError` when it cannot be used, and `ConfigError` when the seed is not its own, or there has to be one.
+    """
+    require(config)
+    path = config.baseline.path
+    if path is None:
+        return None
+    baseline = baselines.load(path, config.engine.secret())
+    for model, section in config.models.items():
+        known = baseline.models.get(model)
+        if known is not None and section.dimension not in {None, known.reference.dimension}:
+            raise BaselineError(
+                f"{path}: the baseline of model {model!r} takes inputs of {known.reference.dimension} values, "
+                f"the configuration says {section.dimension}"
+            )
+    return baseline
+
+
+def summarise(
+    counts: Counts,
+    seconds: float | None,
+    logs: Sequence[str],
+    partitions: int,
+    config: Config,
+    baseline: Baseline | None,
+) -> dict[str, Any]:
+    """Return the summary of a run: what happened, and its origin, enough to run the same again."""
+    folder = config.baseline.path if baseline is not None else None
+    return {
+        "events": counts.events,
+        "invalid": counts.invalid,
+        "reasons": counts.refusals.reasons,
+        "duplicates": counts.repeated,
+        "clients": counts.clients,
+        "alerts": counts.alerts,
+        "decisions": counts.decisions,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "shadow": config.policy.shadow,
+        "logs": [log if log == "-" else str(Path(log).absolute()) for log in logs],
+        "partitions": partitions,
+        "baseline": None if folder is None else str(folder.absolute()),
+        "baseline_version": baseline.version if baseline else NO_BASELINE,
+        "config_version": config.version,
+    }
+
+
+def replay(
+    logs: Sequence[str],
+    out: Path,
+    config: Config,
+    baseline: Baseline | None,
+    *,
+    batch_size: int = BATCH_SIZE,
+    partitions: int = 1,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+    observer: Observer | None = None,
+) -> Replayed:
+    """Run the engine over `logs`, merged by time, and write what it finds to the folder `out`.
+
+    A log that turns out to be damaged is used as far as it can be read; the others go on, and `problems` says what happened.
+    It also says so when no record could be used, or the log is newest first.
+
+    Raises `OutputError` when results cannot be written.
+    """
+    started = time.perf_counter()
+    sink = FolderSink(out)
+    problems: list[str] = []
+    interrupted = False
+    try:
+        pipeline = Pipeline(config, baseline, sink, clock or SystemClock(), partitions=partitions, observer=observer)
+        try:
+            position = Position()
+            for chunk in read(logs, config, problems, position=position):
+                for piece in cut(chunk, batch_size):
+                    pipeline.feed(piece)
+                if progress is not None:
+                    progress(position, pipeline.counts)
+        except KeyboardInterrupt:
+            interrupted = True
+            problems.append("interrupted: the results cover the log as far as it was read")
+        unlearned = dict(pipeline.learning)
+        pipeline.finish()
+        counts = pipeline.counts
+        if (verdict := counts.verdict) is not None:
+            problems.append(verdict)
+        summary = {
+            **summarise(counts, time.perf_counter() - started, logs, partitions, config, baseline),
+            "learned_at_the_end": unlearned,
+            "drift": {model: drift.to_dict() for model, drift in pipeline.drift.items()},
+            "interrupted": interrupted,
+            "problems": problems,
+        }
+        sink.summary(summary)
+    finally:
+        sink.close()
+    return Replayed(summary, tuple(problems), tuple(counts.refusals.tell(counts.records)))
+
+
+def read(
+    logs: Sequence[str],
+    config: Config,
+    problems: list[str],
+    *,
+    follow: bool = False,
+    stop: Callable[[], bool] | None = None,
+    position: Position | None = None,
+) -> Iterator[Lines]:
+    """Read `logs` as the configuration says, merged by time; see `read_logs`."""
+    return read_logs(
+        logs,
+        max_record_bytes=config.engine.max_record_bytes,
+        time_of=NativeDecoder(config.engine.naive_zone).time_of,
+        problems=problems,
+        follow=follow,
+        stop=stop,
+        position=position,
+    )
+
+
+@dataclass(slots=True)
+class Read:
+    """How much of logs was read as events, and what was refused."""
+
+    events: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
+
+    def tell(self) -> list[str]:
+        """Say what was refused."""
+        return self.refusals.tell(self.events + self.refusals.counts.total())
+
+
+def read_batches(
+    logs: Sequence[str],
+    config: Config,
+    clock: Clock | None = None,
+    progress: Callable[[Position], None] | None = None,
+    tally: Read | None = None,
+) -> Iterator[Batch]:
+    """Yield the valid events of `logs`, merged by time, as batches, one model each; what is invalid is left out and in `tally`.
+
+    Raises `SourceError` when a log cannot be read, or is newest first: after everything that could be read.
+    """
+    assembler = assembler_for(config, {}, clock or SystemClock())
+    tally = Read() if tally is None else tally
+    problems: list[str] = []
+    position = Position()
+    sequence = 0
+    for chunk in read(logs, config, problems, position=position):
+        batches, rejections = assembler.assemble_chunk(chunk, first_sequence=sequence)
+        sequence += len(chunk)
+        good = usable(batches)
+        tally.events += sum(map(len, good))
+        tally.refusals.note(rejections)
+        tally.refusals.pass_by(good)
+        yield from good
+        if progress is not None:
+            progress(position)
+    if (backwards := tally.refusals.newest_first()) is not None:
+        problems.append(backwards)
+    if problems:
+        raise SourceError("\n".join(problems))
+
+
+def fit(
+    logs: Sequence[str],
+    config: Config,
+    progress: Callable[[Position], None] | None = None,
+    tally: Read | None = None,
+) -> Baseline:
+    """Fit a baseline on `logs`, which are read twice, so none may be standard input; under a new seed where none is configured.
+
+    `tally` tells of the first reading. Raises `BaselineError` and `SourceError`.
+    """
+    settings = settings_for_fit(config)
+    tallies = iter([] if tally is None else [tally])
+
+    def read_again() -> Iterable[Batch]:
+        return read_batches(logs, config, progress=progress, tally=next(tallies, None))
+
+    return baselines.fit_baseline(read_again, settings)
+
+
+def drift_of(
+    logs: Sequence[str],
+    config: Config,
+    baseline: Baseline,
+    progress: Callable[[Position], None] | None = None,
+    tally: Read | None = None,
+) -> dict[str, Drift]:
+    """Return how well the clients of `logs` fit the calibration, for each model of the baseline that is in them.
+
+    Raises `SourceError` when a log cannot be read.
+    """
+    shard = Shard(settings_of(config, baseline), baseline.models)
+    for batch in read_batches(logs, config, progress=progress, tally=tally):
+        if batch.model in baseline.models:
+            shard.process(batch)
+    return drifts([shard])

@@ -1,0 +1,181 @@
+"""Dead letters as they lie in their topic: a look at the latest, and all in the order in which they were written.
+
+A dead letter keeps its record's own bytes; headers say why it is there and whence it came, and keep the record's key (the
+header is missing where there was none).
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+from rich.table import Table
+from rich.text import Text
+
+from detector.config import Config
+from detector.contracts.dead_letter import DeadLetter, Reason
+from detector.contracts.moment import LAST_MS, rfc3339
+from detector.errors import ServiceError
+from detector.names import printable
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.producer import SOURCE_KEY, Origin
+from detector.service.kafka.topics import Topics, partitions_of
+
+REASONS: tuple[str, ...] = get_args(Reason)
+LONGEST_NUMBER = 19  # digits, of an offset
+POLL_MS = 500
+PATIENCE_POLLS = 60
+AHEAD = 200  # letters of a partition that are read before those of the others are
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as it lies in its topic; `origin` is None where the headers do not tell it."""
+
+    time_ms: int
+    reason: str
+    detail: str
+    key: bytes | None
+    record: bytes
+    cut: bool
+    origin: Origin | None
+    version: str
+    at: Origin
+
+    @property
+    def source(self) -> str:
+        """Topic and partition that the record came from."""
+        return "unknown" if self.origin is None else f"{self.origin.topic}-{self.origin.partition}"
+
+    @property
+    def moment(self) -> tuple[int, int, int]:
+        """What letters are ordered by: when they were written, and within a millisecond where they lie."""
+        return (self.time_ms, self.at.partition, self.at.offset)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the contract's fields, and where and when it was written; the line is the source's offset plus one."""
+        line = 1 if self.origin is None else self.origin.offset + 1
+        reason: Any = self.reason if self.reason in REASONS else "schema"
+        return {
+            **DeadLetter.of(self.source, line, reason, self.detail, self.record).model_dump(mode="json"),
+            "failed_at": rfc3339(self.time_ms),
+            "detector_version": self.version,
+            "dead_letter": f"{self.at.topic}-{self.at.partition}@{self.at.offset}",
+        }
+
+
+def latest(config: Config, limit: int) -> list[Letter]:
+    """Return the latest dead letters, at most `limit`, the oldest of them first.
+
+    The order is that of the time they were written, in milliseconds; within one, that of partition and offset.
+    Raises `ServiceError` when the topic does not exist or cannot be read.
+    """
+    with reading(config, Connection(config.kafka)) as (consumer, partitions):
+        ends = consumer.end_offsets(partitions)
+        begins = consumer.beginning_offsets(partitions)
+        starts = {partition: max(begins[partition], ends[partition] - limit) for partition in partitions}
+        return list(deque(letters_between(consumer, starts, ends), maxlen=limit))
+
+
+def table(letters: Sequence[Letter]) -> Table:
+    """Return dead letters as a table for people."""
+    shown = Table(box=None, pad_edge=False)
+    for name in ("failed at", "reason", "from", "record", "detail"):
+        shown.add_column(name, no_wrap=name != "detail", overflow="fold")
+    for letter in letters:
+        start = letter.record[:32].decode(errors="replace")
+        shown.add_row(
+            rfc3339(letter.time_ms),
+            Text(printable(letter.reason)),
+            Text(printable(letter.source if letter.origin is None else f"{letter.source}@{letter.origin.offset}", 300)),
+            Text(f"{len(letter.record):,} B: {''.join(c if c.isprintable() else '·' for c in start)}"),
+            Text(printable(letter.detail, 1000)),
+        )
+    return shown
+
+
+@contextmanager
+def reading(config: Config, connection: Connection, group: str | None = None) -> Iterator[tuple[Any, list[TopicPartition]]]:
+    """Open a consumer of the dead letters that are assigned all their partitions; with `group` it may commit there.
+
+    Raises `ServiceError` when the topic does not exist or cannot be read.
+    """
+    topic = Topics.under(config.kafka.prefix).dead_letters
+    try:
+        admin = connection.admin()
+        try:
+            count = partitions_of(admin, [topic]).get(topic)
+        finally:
+            admin.close()
+        if count is None:
+            raise ServiceError(f"topic {topic!r} does not exist: create it with `detector topics create`")
+        consumer = connection.consumer(group=group, max_poll_records=AHEAD, fetch_max_wait_ms=50)
+        try:
+            partitions = [TopicPartition(topic, number) for number in range(count)]
+            consumer.assign(partitions)
+            yield consumer, partitions
+        finally:
+            consumer.close(autocommit=False)
+    except KafkaError as error:
+        raise connection.failure(error, f"topic {topic!r} cannot be read") from error
+
+
+def letters_between(
+    consumer: Any, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> Iterator[Letter]:
+    """Yield the letters from `starts` up to `ends`, in the order of the time they were written.
+
+    No more than `AHEAD` letters of a partition are held: one that is ahead of the others is paused. Raises `ServiceError` when
+    the broker stays silent.
+    """
+    for partition, start in starts.items():
+        consumer.seek(partition, start)
+    waiting: dict[TopicPartition, deque[Letter]] = {partition: deque() for partition in starts}
+    silent = 0
+    while True:
+        lacking = [place for place in starts if not waiting[place] and consumer.position(place) < ends[place]]
+        if not lacking:
+            heads = [(held[0].moment, place) for place, held in waiting.items() if held]
+            if not heads:
+                return
+            yield waiting[min(heads)[1]].popleft()
+            continue
+        consumer.pause(*(place for place in starts if place not in lacking))
+        consumer.resume(*lacking)
+        polled = consumer.poll(timeout_ms=POLL_MS)
+        silent = 0 if polled else silent + 1
+        if silent > PATIENCE_POLLS:
+            raise ServiceError("the dead letters cannot be read to their end: the broker is silent")
+        for place, records in polled.items():
+            waiting[place].extend(_letter(place, record) for record in records if record.offset < ends[place])
+
+
+def _letter(partition: TopicPartition, record: Any) -> Letter:
+    raw = dict(record.headers or ())
+    headers = {name: (value or b"").decode(errors="replace") for name, value in raw.items()}
+    place = [headers.get(f"source_{name}", "") for name in ("topic", "partition", "offset")]
+    whole = bool(place[0]) and all(number.isdecimal() and len(number) <= LONGEST_NUMBER for number in place[1:])
+    return Letter(
+        time_ms=min(max(record.timestamp, 0), LAST_MS),  # whoever writes a record chooses it
+        reason=headers.get("reason", "unknown"),
+        detail=headers.get("detail", ""),
+        key=(raw[SOURCE_KEY] or b"") if SOURCE_KEY in raw else None,
+        record=record.value or b"",
+        cut="cut_from_bytes" in raw,
+        origin=Origin(place[0], int(place[1]), int(place[2])) if whole else None,
+        version=headers.get("detector_version", "unknown"),
+        at=Origin(partition.topic, partition.partition, record.offset),
+    )
+
+
+def order_of_origin(letters: Sequence[Letter]) -> list[Letter]:
+    """Return letters in the order that their records had where they came from."""
+
+    def place(letter: Letter) -> tuple[str, int, int]:
+        origin = letter.origin or letter.at
+        return (origin.topic, origin.partition, origin.offset)
+
+    return sorted(letters, key=place)

@@ -1,0 +1,273 @@
+"""Dead letters on Kafka: sending them back once their cause is mended.
+
+Sending back writes a record's bytes, under its former key, to the topic and partition it came from, as a new record: so it is
+for records that were wrongly refused (a wrong dimension in the configuration, an older version of this service), not for late
+ones. What is refused again comes back as a new dead letter.
+
+How far it came is kept in the consumer group ``<group_id>.dead-letters``, so that a second run goes on where the first ended.
+Each reason has a progress of its own: after all letters of one reason were sent, a run over everything leaves those out. The
+offset that the group has committed is the one up to which all letters were dealt with; its metadata hold how much further
+single reasons are. It moves only when what was sent is acknowledged: after a crash some letters are sent twice, none is lost.
+"""
+
+import json
+import signal
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from kafka import OffsetAndMetadata, TopicPartition
+
+from detector.config import Config
+from detector.errors import ConfigError
+from detector.ingest.source import Position
+from detector.service.dead_letters.records import REASONS, Letter, letters_between, order_of_origin, reading
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.producer import Outbox
+from detector.service.kafka.topics import Topics, partitions_of
+
+MOST_LETTERS = 500  # between two commits
+MOST_BYTES = 8 * 1024 * 1024  # likewise
+MOST_MARKS = 100_000  # letters among which the same record is sent once
+COMMIT_MS = 30_000
+
+Progress = Callable[[Position, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a partition of the dead letters was dealt with: all of them, and single reasons further than that.
+
+    >>> before = Reached(10, {"json": 25})
+    >>> [before.open(offset, "json") for offset in (9, 20, 25)], before.open(20, "late")
+    ([False, False, True], True)
+    >>> before.moved(30, "late")
+    Reached(offset=10, ahead={'json': 25, 'late': 30})
+    >>> before.moved(20, None), before.moved(30, None)
+    (Reached(offset=20, ahead={'json': 25}), Reached(offset=30, ahead={}))
+    """
+
+    offset: int
+    ahead: dict[str, int] = field(default_factory=dict)
+
+    def open(self, offset: int, reason: str) -> bool:
+        """Whether a letter is still to be dealt with."""
+        return offset >= max(self.offset, self.ahead.get(reason, 0))
+
+    def start(self, asked: str | None) -> int:
+        """Return where a run over the reason `asked`, or over all, begins."""
+        return self.offset if asked is None else max(self.offset, self.ahead.get(asked, 0))
+
+    def moved(self, offset: int, asked: str | None) -> "Reached":
+        """Return how far it is after such a run came to `offset`; never less far than before."""
+        if asked is None:
+            base = max(self.offset, offset)
+            return Reached(base, {reason: place for reason, place in self.ahead.items() if place > base})
+        place = max(self.ahead.get(asked, 0), offset)
+        return Reached(self.offset, self.ahead | ({asked: place} if place > self.offset else {}))
+
+    def committed(self) -> OffsetAndMetadata:
+        """Return it as Kafka keeps it."""
+        return OffsetAndMetadata(self.offset, json.dumps(self.ahead, sort_keys=True) if self.ahead else "", -1)
+
+    @classmethod
+    def read(cls, committed: OffsetAndMetadata | None, begin: int, end: int) -> "Reached":
+        """Read what was committed for a partition that holds the offsets from `begin` to `end`.
+
+        >>> Reached.read(OffsetAndMetadata(7, '{"json": 9}', -1), 5, 20)
+        Reached(offset=7, ahead={'json': 9})
+        >>> Reached.read(OffsetAndMetadata(7, "of another program", -1), 8, 20), Reached.read(None, 3, 20)
+        (Reached(offset=8, ahead={}), Reached(offset=3, ahead={}))
+        """
+        if committed is None or not 0 <= committed.offset <= end:  # of a topic that was there before this one
+            return cls(begin)
+        try:
+            ahead = {str(reason): int(place) for reason, place in json.loads(committed.metadata or "{}").items()}
+        except (ValueError, TypeError, AttributeError):
+            ahead = {}
+        base = max(committed.offset, begin)
+        return cls(base, {reason: place for reason, place in ahead.items() if base < place <= end})
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay sent (or would send), by source and reason, and why it left others out."""
+
+    sent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    repeated: int = 0
+    homeless: int = 0
+    cut: int = 0
+    interrupted: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        sent = [{"topic": topic, "reason": reason, "records": n} for (topic, reason), n in sorted(self.sent.items())]
+        left_out = {"repeated": self.repeated, "homeless": self.homeless, "cut": self.cut}
+        return {"sent": sent, **left_out, "interrupted": self.interrupted}
+
+
+def replay(
+    config: Config,
+    *,
+    reason: str | None = None,
+    again: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Replayed:
+    """Send the records of dead letters, or of those with `reason`, back to where they came from.
+
+    Those that an earlier run sent are left out, unless `again`; with `dry_run` it only counts. Ctrl-C ends it after the batch
+    at hand, with `interrupted`; the next run goes on there. What arrives meanwhile is left for the next run.
+
+    Raises `ConfigError` for a reason that there is none of, `ServiceError` when Kafka cannot be read or does not take a record.
+    """
+    if reason is not None and reason not in REASONS:
+        raise ConfigError(f"there is no reason {reason!r}; there are {', '.join(REASONS)}")
+    connection = Connection(config.kafka)
+    group = f"{config.kafka.group_id}.dead-letters"
+    with reading(config, connection, group) as (consumer, partitions), _Sender(config, connection, dry_run=dry_run) as sender:
+        ends = consumer.end_offsets(partitions)
+        begins = consumer.beginning_offsets(partitions)
+        reached = {
+            place: Reached.read(consumer.committed(place, metadata=True, timeout_ms=COMMIT_MS), begins[place], ends[place])
+            for place in partitions
+        }
+        starts = {place: begins[place] if again else before.start(reason) for place, before in reached.items()}
+        position = Position(0, sum(ends[place] - start for place, start in starts.items()))
+        with _asked_to_stop() as stop:
+            for batch in _batches(letters_between(consumer, starts, ends)):
+                asked = [letter for letter in batch if reason in {None, letter.reason}]
+                sender.send(
+                    [letter for letter in asked if again or reached[_place(letter)].open(letter.at.offset, letter.reason)]
+                )
+                come_to = {_place(letter): letter.at.offset + 1 for letter in batch}
+                reached |= {place: reached[place].moved(offset, reason) for place, offset in come_to.items()}
+                if not dry_run:
+                    consumer.commit({place: reached[place].committed() for place in come_to}, timeout_ms=COMMIT_MS)
+                position.consumed += len(batch)
+                if progress is not None:
+                    progress(position, f"{sum(sender.done.sent.values()):,} of {position.consumed:,} sent")
+                if stop.is_set():
+                    sender.done.interrupted = True
+                    break
+    return sender.done
+
+
+class _Sender:
+    """Sends batches of letters back and counts; knows which records it sent of late, and which topics are there."""
+
+    def __init__(self, config: Config, connection: Connection, *, dry_run: bool) -> None:
+        self.done = Replayed()
+        self._connection = connection
+        self._topics = Topics.under(config.kafka.prefix)
+        self._dry_run = dry_run
+        self._sizes: dict[str, int] = {}
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._outbox: Outbox | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._admin = self._connection.admin()
+            opened.callback(self._admin.close)
+            if not self._dry_run:
+                self._outbox = Outbox(self._connection, self._topics)
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        if self._outbox is not None:
+            (self._outbox.close if kind is None else self._outbox.abandon)()
+        self._opened.close()
+
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Send letters in the order that their records had; return when all are acknowledged."""
+        for letter in order_of_origin(letters):
+            origin = letter.origin
+            if origin is None or origin.partition >= self._size(origin.topic):
+                self.done.homeless += 1
+            elif letter.cut:
+                self.done.cut += 1
+            elif self._seen(letter, origin.topic):
+                self.done.repeated += 1
+            else:
+                if self._outbox is not None:
+                    self._outbox.send(origin.topic, letter.key, letter.record, partition=origin.partition)
+                self.done.sent[origin.topic, letter.reason] += 1
+        if self._outbox is not None:
+            self._outbox.flush()
+
+    def _size(self, topic: str) -> int:
+        if topic not in self._sizes:
+            self._sizes[topic] = partitions_of(self._admin, [topic]).get(topic, 0)
+        return self._sizes[topic]
+
+    def _seen(self, letter: Letter, topic: str) -> bool:
+        parts = (topic.encode(), b"" if letter.key is None else b"=" + letter.key, letter.record)
+        mark = blake2b(b"".join(len(part).to_bytes(8, "little") + part for part in parts), digest_size=16).digest()
+        if mark in self._known:
+            return True
+        self._known[mark] = None
+        if len(self._known) > MOST_MARKS:
+            self._known.popitem(last=False)
+        return False
+
+
+def _place(letter: Letter) -> TopicPartition:
+    return TopicPartition(letter.at.topic, letter.at.partition)
+
+
+def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+    batch: list[Letter] = []
+    size = 0
+    for letter in letters:
+        batch.append(letter)
+        size += len(letter.record)
+        if len(batch) >= MOST_LETTERS or size >= MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Let the first Ctrl-C ask for an end in order; the second interrupts as always."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def told(done: Replayed, *, dry_run: bool) -> list[str]:
+    """Say what a replay did, line by line."""
+    verb = "would send" if dry_run else "sent"
+    lines = [f"{verb} {count:,} ({reason}) to {topic}" for (topic, reason), count in sorted(done.sent.items())]
+    if done.repeated:
+        lines.append(f"left out {done.repeated:,}: the same record as another dead letter")
+    if done.homeless:
+        lines.append(
+            f"left out {done.homeless:,}: the topic or partition they came from is not there; `--all` sends them once it is"
+        )
+    if done.cut:
+        lines.append(f"left out {done.cut:,}: only their beginning was kept, or the packed batch they lay in")
+    if done.interrupted:
+        lines.append("interrupted: the next run goes on from here")
+    return lines or ["there is nothing to send"]

@@ -1,0 +1,1 @@
+"""The detect stage: normalised events in, alerts and decisions out."""

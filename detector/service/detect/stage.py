@@ -1,0 +1,403 @@
+"""The detect stage: normalised events in, alerts and decisions out, state and offsets in one transaction.
+
+Each partition of the queries topic has a shard of its own. Alerts and decisions leave at once; repeating them is harmless by
+their ids. Every few seconds a checkpoint writes the clients that changed to the state topic and the offsets reached to the
+group, in one transaction beside the stream: either both hold or neither. A new owner goes on where the state ends; an event
+that the state has already seen is known by its id.
+
+A worker that has lost its partitions without noticing (a zombie) cannot commit: the transaction carries its generation of the
+group, and the broker refuses it. It then forgets everything and starts from what was committed.
+
+While more is on its way to the broker than it takes, the partitions are paused; polling goes on, and with it the membership.
+
+A record that makes the processing fail is found and left out; see `culprits`.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import structlog
+from kafka import TopicPartition
+from kafka.errors import AuthorizationError, FencedInstanceIdError, IllegalStateError, KafkaError
+
+from detector.baseline.secret import settings_of
+from detector.baseline.store import NO_BASELINE, Baseline, dimensions_of
+from detector.clock import Clock
+from detector.config import Config
+from detector.engine.findings import Outputs
+from detector.engine.shard import Shard
+from detector.errors import FatalError, ServiceError
+from detector.ingest.assemble import assembler_for
+from detector.ingest.batch import Batch, usable
+from detector.service.deployment import Deployment
+from detector.service.detect.culprits import Culprits
+from detector.service.detect.drift import Fit
+from detector.service.detect.learning import Learning
+from detector.service.kafka.codec import decode
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.membership import Hand, Membership
+from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.results import Result, results
+from detector.service.kafka.topics import Topics, grown
+from detector.service.refusals import Refusals, Refused
+from detector.service.state.checkpoints import Checkpoints
+from detector.service.state.codec import State
+from detector.service.state.restore import Owned, Takeover
+from detector.service.state.seal import Seal
+from detector.service.state.store import Archive
+from detector.service.telemetry.metrics import Metrics, records_waiting
+from detector.sinks import render
+from detector.spill import SpillFile
+
+MOST_RECORDS = 2000
+LINGER_MS = 0  # results leave at once
+CLOSE_MS = 3000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What came of records before anything is sent: the events, what was refused, and what was found.
+
+    `unreadable` records were refused before the engine saw them, `refused` ones by it.
+    """
+
+    batches: Sequence[Batch]
+    unreadable: Sequence[Refused]
+    refused: Sequence[Refused]
+    outputs: Outputs
+    results: Sequence[Result]
+
+
+class DetectStage:
+    """Reads the queries topic as one member of the detect group.
+
+    Clients are dealt over `partitions`; what lies in others is nobody's. `stop` ends a restore that is under way.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        baseline: Baseline | None,
+        connection: Connection,
+        topics: Topics,
+        partitions: int,
+        clock: Clock,
+        member: str | None,
+        metrics: Metrics | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._settings = settings_of(config, baseline).dealt(partitions)
+        self._baselines = dict(baseline.models) if baseline else {}
+        self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
+        self._assembler = assembler_for(config, dimensions_of(self._baselines), clock, self._settings.secret)
+        self._topics = topics
+        self._session_s = config.kafka.session_seconds
+        self._keyed = config.kafka.keyed
+        self._clock = clock
+        self._metrics = metrics or Metrics()
+        self.refusals = Refusals("detect", config.kafka.dead_letter_ratio, self._metrics)
+        self._measured = 0.0
+        self._fit = Fit(self._metrics)
+        self.learning = Learning(self._metrics)
+        self._joined = False
+        self._partitions = partitions
+        self._stop = stop or threading.Event()
+        deployment = Deployment.of(config, baseline)
+        seal = Seal(self._settings.secret)
+        archive = Archive(connection, topics, config.kafka.group_id, partitions, seal, self._metrics.beat, str(deployment))
+        self._owned: dict[TopicPartition, Owned] = {}
+        self._fresh: set[TopicPartition] = set()
+        self._lock = threading.RLock()
+        self._polled = time.monotonic()
+        self._consumer = connection.reader(
+            group=config.kafka.group_id, member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
+        )
+        try:
+            self._outbox = Outbox(connection, topics, self._metrics, linger_ms=LINGER_MS)
+        except ServiceError:
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+            raise
+        self._checkpoints = Checkpoints(archive, self._outbox, self._consumer.group_metadata, config.kafka, self._metrics)
+        self._takeover = Takeover(
+            self._consumer,
+            archive,
+            topics,
+            config.kafka,
+            partitions,
+            lambda: Shard(self._settings, self._baselines, parked=SpillFile()),
+            self._metrics.beat,
+            self._stop.is_set,
+            deployment,
+            self._strangers,
+        )
+        names = list(config.kafka.input_topics) if self._keyed else [topics.queries]
+        self._consumer.subscribe(names, listener=Hand(self))
+        self._membership = Membership(self._consumer, static=member is not None)
+        self._held_up = False
+        self._culprits = Culprits()
+        self._misfit: TopicPartition | None = None
+        self.processed = 0
+
+    @property
+    def generation(self) -> int:
+        """The generation of the group that we know of; it grows when somebody joins or leaves."""
+        return int(self._consumer.group_metadata().generation_id)
+
+    @property
+    def ready(self) -> bool:
+        """Whether we are in the group and every partition that is ours has its state back."""
+        return self._joined and not self._fresh
+
+    @property
+    def partitions(self) -> list[int]:
+        """The partitions that are ours and restored."""
+        return sorted(partition.partition for partition in self._owned)
+
+    def gained(self, partitions: Iterable[TopicPartition]) -> None:
+        """Note that partitions are ours now; their state is restored before the next event is processed."""
+        with self._lock:
+            ours = {partition for partition in partitions if partition.partition < self._partitions}
+            self._fresh.update(ours)
+            if self._keyed:
+                self._misfit = next(iter(set(partitions) - ours), self._misfit)
+
+    def giving_up(self, partitions: Iterable[TopicPartition]) -> None:
+        """Hand partitions over: their state is committed before anybody else may have them."""
+        with self._lock:
+            leaving = set(partitions)
+            try:
+                self.checkpoint()
+            except (ServiceError, KafkaError) as error:
+                log.warning("partitions given up without a commit", cause=str(error))
+                self._forget()
+            self.lost(leaving)
+
+    def lost(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget partitions that somebody else has already."""
+        with self._lock:
+            for partition in partitions:
+                if (owned := self._owned.pop(partition, None)) is not None:
+                    self._metrics.evicted("handed_over", owned.shard.clients)
+                self._fresh.discard(partition)
+
+    def step(self, timeout_ms: int) -> int:
+        """Take what has arrived; return how many records that were. Checkpoints are made beside that; see `checkpoints`."""
+        self._restore_one()
+        self._hold_up()
+        self._polled = time.monotonic()
+        polled = self._consumer.poll(timeout_ms=timeout_ms)
+        self._membership.settle()
+        if self._misfit is not None:
+            raise FatalError(grown(self._misfit.topic, self._topics.state, self._partitions))
+        count = 0
+        with self._lock:
+            try:
+                for partition, records in polled.items():
+                    owned = self._owned.get(partition)
+                    fresh = [record for record in records if owned is not None and record.offset >= owned.position]
+                    if owned is not None and fresh:
+                        self._take(partition, owned, fresh)
+                        count += len(fresh)
+                self._checkpoints.step(self._owned)
+            except (FatalError, FencedInstanceIdError, AuthorizationError):
+                raise
+            except (ServiceError, KafkaError) as error:
+                log.warning("starting again from the last commit", cause=str(error))
+                self._forget()
+        self.processed += count
+        self._measure()
+        return count
+
+    def _hold_up(self) -> None:
+        """Pause what cannot be taken in: partitions without their state, and all while too much is on its way out."""
+        try:
+            held_up = self._outbox.full or self._checkpoints.refused
+        except ServiceError as error:
+            log.warning("starting again from the last commit", cause=str(error))
+            with self._lock:
+                self._forget()
+            held_up = False
+        if held_up != self._held_up:
+            log.info("Kafka takes the results slowly: partitions paused" if held_up else "partitions go on")
+        assigned = self._consumer.assignment()
+        with self._lock:
+            paused = set(assigned) if held_up else assigned - self._owned.keys()
+        before = self._consumer.paused()
+        self._consumer.pause(*(paused - before))
+        self._consumer.resume(*(before - paused))
+        self._held_up = held_up
+        self._metrics.held_up("detect", held_up)
+
+    def _measure(self) -> None:
+        """Set the gauges, about once a second."""
+        if time.monotonic() < self._measured + 1:
+            return
+        self._measured = time.monotonic()
+        self.refusals.look()
+        self._joined = self._consumer.group_metadata().generation_id >= 0
+        with self._lock:
+            shards = [owned.shard for owned in self._owned.values()]
+            self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
+            places = {partition: owned.position for partition, owned in self._owned.items()}
+            self._metrics.lag("detect", records_waiting(self._consumer, places))
+            self._fit.look(owned.shard for owned in self._owned.values())
+            self.learning.look([owned.shard for owned in self._owned.values()])
+
+    def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
+        """Process records, up to one that makes it fail: then the partition is restored first."""
+        self._metrics.consumed(partition.topic, len(records))
+        for stretch in self._culprits.stretches(partition, records):
+            if stretch.culprit is not None:
+                self._refuse(partition, stretch.records, [Refused(stretch.records[0].offset, "failed", stretch.culprit)])
+            else:
+                if stretch.tried:  # where it fails, nothing else has to be done again
+                    self.checkpoint()
+                    self._polled = time.monotonic()  # the group has just taken our commit
+                try:
+                    understood = self._understood(partition, owned.shard, stretch.records)
+                except (ServiceError, KafkaError, MemoryError):
+                    raise
+                except Exception as error:  # noqa: BLE001  # whatever a record leads to, the stream goes on
+                    self._suspect(partition, stretch.records, error)
+                    return
+                self._send(partition, stretch.records, understood)
+                self._culprits.passed(partition, stretch.records)
+            owned.position = stretch.records[-1].offset + 1
+
+    def _understood(self, partition: TopicPartition, shard: Shard, records: Sequence[Any]) -> Understood:
+        """Process records and render what was found; whatever this raises, nothing has been sent."""
+        values = [record.value or b"" for record in records]
+        offsets = [record.offset for record in records]
+        batches: list[Batch]
+        if self._keyed:
+            batches, rejections = self._assembler.assemble(values, partition.topic, first_line=1, first_sequence=0)
+            for batch in batches:
+                batch.sequence[:] = [offsets[place] for place in batch.sequence.tolist()]
+            refused = [Refused.of(entry, offsets[entry.sequence]) for entry in rejections]
+        else:
+            batches, unreadable = decode(values, offsets)
+            refused = [Refused(offsets[entry.place], "schema", entry.detail) for entry in unreadable]
+        started = time.perf_counter()
+        outputs = shard.process(*batches)
+        self._metrics.scored(time.perf_counter() - started)
+        among = [Refused.of(refusal) for refusal in outputs.refusals]
+        return Understood(batches, refused, among, outputs, results(outputs, self._stamp, self._topics))
+
+    def _send(self, partition: TopicPartition, records: Sequence[Any], understood: Understood) -> None:
+        if time.monotonic() - self._polled > self._session_s:
+            # Stopped for so long, the partitions are somebody else's by now, whose decisions ours must not follow.
+            raise ServiceError(f"this process stood still for more than {self._session_s:g} seconds")
+        good = usable(understood.batches)
+        self.refusals.note(good, understood.unreadable, understood.refused, lambda _: partition)
+        self._refuse(partition, records, [*understood.unreadable, *understood.refused])
+        self._outbox.publish(understood.results)
+        self._metrics.published(understood.outputs, self._clock.now_ms())
+
+    def _refuse(self, partition: TopicPartition, records: Sequence[Any], refused: Sequence[Refused]) -> None:
+        """Send a dead letter for each record that was refused."""
+        by_offset = {record.offset: record for record in records}
+        for offset, reason, detail, *_ in sorted(refused, key=itemgetter(0)):
+            record = by_offset.get(offset)
+            value, key = (None, None) if record is None else (record.value, record.key)
+            self._outbox.dead_letter(reason, detail, value, Origin(partition.topic, partition.partition, offset), key)
+
+    def _suspect(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> None:
+        """Go back to the last commit of a partition, and nearer to the record that made its processing fail.
+
+        Raises `FatalError` when too many records fail, and as `checkpoint` does.
+        """
+        culprit = self._culprits.failed(partition, records, error)
+        log.error(
+            "processing failed, looking for the record" if culprit is None else "processing a record failed: it is left out",
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=records[0].offset,
+            records=len(records),
+            exc_info=error if culprit is not None else None,
+            cause=repr(error)[:200],
+        )
+        self._metrics.set_back("detect")
+        self._fresh.add(partition)
+        del self._owned[partition]
+        self.checkpoint()  # of the others, and so that no commit is under way when this one is restored
+
+    def _strangers(self, partition: int, state: State) -> None:
+        """Report records of the state topic that are not ours."""
+        log.error(
+            "records in the state topic were written by somebody else, and are left out: nobody but the service should have "
+            "write access to it",
+            topic=self._topics.state,
+            partition=partition,
+            records=state.strangers,
+            first=state.strange[0].whose[:200],
+            offset=state.strange[0].offset,
+            models_lost=list(state.lost)[:5],
+        )
+        self._metrics.unsealed(state.strangers)
+        with self._lock:
+            for record in state.strange:
+                detail = f"a record of {record.whose} without the seal of this service"[:200]
+                origin = Origin(self._topics.state, partition, record.offset)
+                self._outbox.dead_letter("schema", detail, record.value, origin, record.key)
+
+    def checkpoint(self) -> None:
+        """Commit all that was done, and wait for it.
+
+        Raises `ServiceError` or the client's own error when that failed; the caller then has to `_forget`.
+        """
+        self._checkpoints.finish(self._owned)
+
+    def _forget(self) -> None:
+        """Start again from what is committed: the changes since then were marked as saved and are not."""
+        self._checkpoints.drop()
+        self._metrics.set_back("detect")
+        self._fresh.update(self._owned)
+        self._owned.clear()
+
+    def _restore_one(self) -> None:
+        """Restore one partition that waits for it, so that the others go on in between."""
+        with self._lock:
+            partition = min(self._fresh, default=None)
+        if partition is None:
+            return
+        started = time.perf_counter()
+        owned = self._takeover.restore(partition)
+        with self._lock:
+            if owned is None or partition not in self._fresh:
+                return
+            self._fresh.discard(partition)
+            try:
+                self._consumer.seek(partition, owned.position)
+                self._culprits.restored(partition, owned.position)
+            except (IllegalStateError, KeyError, ValueError):  # it was taken away meanwhile
+                return
+            self._owned[partition] = owned
+        seconds = time.perf_counter() - started
+        self._metrics.restored(seconds)
+        log.info("state restored", partition=partition.partition, clients=owned.shard.clients, seconds=round(seconds, 3))
+
+    def close(self) -> None:
+        """Commit what was done and leave the group."""
+        with self._lock:
+            try:
+                self.checkpoint()
+            except (ServiceError, KafkaError):
+                self._forget()
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        self._checkpoints.close()
+        self._outbox.close()
+
+    def abandon(self) -> None:
+        """Drop everything at once, without a commit."""
+        with self._lock:
+            self._owned.clear()
+            self._fresh.clear()
+        self._outbox.abandon()
+        self._checkpoints.close()
+        self._consumer.close(autocommit=False, timeout_ms=1000)

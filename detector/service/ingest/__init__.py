@@ -1,0 +1,1 @@
+"""The ingest stage: prediction logs in, normalised events keyed by client out."""

@@ -1,0 +1,233 @@
+"""The ingest stage: prediction logs in, normalised events keyed by client out.
+
+No serving stack keys its log by client, and a client's state must live in one place; so events are validated and written anew
+under their client. What cannot be used goes to the dead letters with its original bytes. Offsets are committed only when both
+are acknowledged, a few times a second, so after a crash some records are written twice; the engine knows them by their ids.
+Neither acknowledgements nor commits are waited for, since what is read next does not depend on them.
+
+A client's partition is computed here, from the number of partitions that the state has: partitions that somebody adds to the
+queries topic take no client away from its state. Partitions added to an input topic are read from their beginning.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Collection
+from contextlib import suppress
+from functools import lru_cache, partial
+from typing import Any
+
+import structlog
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+
+from detector.baseline.secret import settings_of
+from detector.baseline.store import Baseline, dimensions_of
+from detector.clock import Clock
+from detector.config import Config
+from detector.engine.partition import partition_of
+from detector.errors import ServiceError
+from detector.ingest.assemble import assembler_for
+from detector.ingest.batch import usable
+from detector.service.ingest.merge import Merger
+from detector.service.ingest.pace import Pace, reached
+from detector.service.kafka.codec import encode
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.membership import Membership
+from detector.service.kafka.producer import Origin, Outbox, Source
+from detector.service.kafka.topics import Topics
+from detector.service.refusals import Refusals, Refused
+from detector.service.telemetry.metrics import Metrics, records_waiting
+
+MOST_RECORDS = 2000
+CLOSE_MS = 3000
+LAST_S = 2.0  # for the last commit
+METADATA_MS = 60_000  # until partitions that were added to a topic are read
+PLACES_KNOWN = 100_000  # clients whose partition is remembered
+COMMIT_EVERY_S = 0.1
+LINGER_MS = 2
+AGAIN_S = 0.5  # until a commit that failed is tried again
+TELL_EVERY_S = 1.0  # while we wait for other workers, how often they hear how far we are
+
+log = structlog.get_logger(__name__)
+
+Places = dict[TopicPartition, tuple[int, float]]  # the next offset of partitions, and the time of the record reached
+
+
+class IngestStage:
+    """Reads the input topics as one member of the ingest group; clients are dealt over `partitions`."""
+
+    def __init__(
+        self,
+        config: Config,
+        connection: Connection,
+        topics: Topics,
+        partitions: int,
+        clock: Clock,
+        baseline: Baseline | None,
+        metrics: Metrics | None = None,
+        member: str | None = None,
+    ) -> None:
+        known = baseline.models if baseline else {}
+        self._assembler = assembler_for(config, dimensions_of(known), clock, settings_of(config, baseline).secret)
+        self._topics = topics
+        self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
+        self._consumer = connection.consumer(
+            group=f"{config.kafka.group_id}.ingest",
+            member=member,
+            max_poll_records=MOST_RECORDS,
+            fetch_max_wait_ms=50,
+            metadata_max_age_ms=METADATA_MS,
+        )
+        self._metrics = metrics or Metrics()
+        self.refusals = Refusals("ingest", config.kafka.dead_letter_ratio, self._metrics)
+        self._reached: dict[TopicPartition, int] = {}
+        self._told = 0.0
+        self._again = 0.0
+        self._held_up = False
+        self._on_its_way: deque[tuple[int, Places]] = deque()  # with the number of records sent by then
+        self._written: Places = {}
+        self._committing = False
+        self._measured = 0.0
+        try:
+            self._outbox = Outbox(connection, topics, self._metrics, linger_ms=LINGER_MS)
+        except ServiceError:
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+            raise
+        self._consumer.subscribe(list(config.kafka.input_topics))
+        self._membership = Membership(self._consumer, static=member is not None)
+        lateness_ms = config.engine.lateness_minutes * 60_000
+        self._merger = Merger(lateness_ms)
+        self._pace = Pace(
+            self._consumer,
+            config.kafka.input_topics,
+            slack_ms=int(lateness_ms / 2),
+            patience_s=config.kafka.session_seconds + 15.0,
+        )
+        self.read = 0
+        self.invalid = 0
+
+    @property
+    def generation(self) -> int:
+        """The generation of the group that we know of; it grows when somebody joins or leaves."""
+        return int(self._consumer.group_metadata().generation_id)
+
+    def step(self, timeout_ms: int) -> int:
+        """Take what has arrived, write on what is due and commit what was; return how many records were written on.
+
+        Raises `ServiceError` when something written was not acknowledged; a new stage then starts from the last commit.
+        """
+        if self._held_up:
+            self._consumer.pause(*self._consumer.assignment())
+        polled = self._consumer.poll(timeout_ms=timeout_ms)
+        self._membership.settle()
+        assigned = self._consumer.assignment()
+        self._merger.add(polled, assigned)
+        for partition, records in polled.items():
+            self._reached.setdefault(partition, records[0].offset)
+        self._measure()
+        due = [] if self._held_up else list(self._merger.due(self._consumer, self._pace.bound(assigned)))
+        if due:
+            self._take(due)
+            places = {partition: (record.offset + 1, record.timestamp) for partition, record in due}
+            self._on_its_way.append((self._outbox.sent, places))
+        self._note_arrivals(assigned)
+        self._hold_up(held_up=self._outbox.full)
+        self._commit()
+        self.read += len(due)
+        return len(due)
+
+    def _hold_up(self, *, held_up: bool) -> None:
+        """Take nothing more in while what was written is on its way; polling goes on, so that we stay a member."""
+        if held_up != self._held_up:
+            log.info("Kafka takes the events slowly: partitions paused" if held_up else "partitions go on")
+        self._held_up = held_up  # the merger resumes them
+        self._metrics.held_up("ingest", held_up)
+
+    def _note_arrivals(self, assigned: Collection[TopicPartition]) -> None:
+        """Find out what was written on and may be committed, of the partitions that are still ours."""
+        arrived = self._outbox.arrived
+        while self._on_its_way and self._on_its_way[0][0] <= arrived:
+            self._written |= self._on_its_way.popleft()[1]
+        self._written = {partition: place for partition, place in self._written.items() if partition in assigned}
+
+    def _commit(self) -> None:
+        """Begin to commit what was written, with the time that each partition has reached; without anything new, now and then.
+
+        What cannot be committed, during a rebalance for instance, is tried again, as long as the partition is ours.
+        """
+        now = time.monotonic()
+        if self._committing or now < self._again:
+            return
+        due = self._written or (len(self._merger) and now > self._told + TELL_EVERY_S)
+        if due and (places := self._committable()):
+            self._committing = True
+            self._again = now + COMMIT_EVERY_S
+            self._consumer.commit_async(reached(places), partial(self._committed, dict(self._written)))
+
+    def _committable(self) -> Places:
+        """Return how far all is written; where nothing is on its way that is as far as the next record that waits."""
+        flying = {partition for _, places in self._on_its_way for partition in places}
+        heads = self._merger.heads().items()
+        waiting = {partition: (record.offset, record.timestamp) for partition, record in heads if partition not in flying}
+        return self._written | waiting
+
+    def _committed(self, written: Places, _offsets: Any, outcome: Any) -> None:
+        self._committing = False
+        if isinstance(outcome, Exception):
+            # What was written is written; whoever reads these records again writes repeats, which the engine knows.
+            log.warning("offsets not committed", cause=str(outcome))
+            self._again = time.monotonic() + AGAIN_S
+            return
+        self._told = time.monotonic()
+        self._metrics.committed("ingest")
+        self._reached |= {partition: offset for partition, (offset, _) in written.items()}
+        self._written = {partition: place for partition, place in self._written.items() if place != written.get(partition)}
+
+    def _measure(self) -> None:
+        """Set the gauges, about once a second."""
+        if time.monotonic() < self._measured + 1:
+            return
+        self._measured = time.monotonic()
+        self.refusals.look()
+        assigned = self._consumer.assignment()
+        self._reached = {partition: reached for partition, reached in self._reached.items() if partition in assigned}
+        self._metrics.lag("ingest", records_waiting(self._consumer, self._reached))
+        if not (len(self._merger) or self._written or self._on_its_way):
+            self._metrics.committed("ingest")
+
+    def _take(self, due: list[tuple[TopicPartition, Any]]) -> None:
+        batches, rejections = self._assembler.assemble(
+            [record.value or b"" for _, record in due], "log", first_line=1, first_sequence=0
+        )
+        self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: due[at][0])
+        ordered: dict[int, tuple[str, bytes]] = {}
+        for batch in batches:
+            for place, client, value in zip(batch.sequence.tolist(), batch.client, encode(batch), strict=True):
+                ordered[place] = (client, value)
+        for place in sorted(ordered):
+            client, value = ordered[place]
+            partition, record = due[place]
+            source = Source(Origin(partition.topic, partition.partition, record.offset), record.key, record.value)
+            self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
+        for topic, records in Counter(partition.topic for partition, _ in due).items():
+            self._metrics.consumed(topic, records)
+        for rejection in rejections:
+            partition, record = due[rejection.sequence]
+            origin = Origin(partition.topic, partition.partition, record.offset)
+            self._outbox.dead_letter(rejection.reason, rejection.detail, record.value, origin, record.key)
+        self.invalid += len(rejections)
+
+    def close(self) -> None:
+        """Commit what was written and leave the group."""
+        with suppress(KafkaError, ServiceError):  # whoever reads these records again writes repeats
+            self._outbox.settled(LAST_S)
+            self._note_arrivals(self._consumer.assignment())
+            if self._written:
+                self._consumer.commit(reached(self._written), timeout_ms=int(LAST_S * 1000))
+        self._outbox.close()
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+
+    def abandon(self) -> None:
+        """Drop everything at once."""
+        self._outbox.abandon()
+        self._consumer.close(autocommit=False, timeout_ms=1000)

@@ -1,0 +1,1 @@
+"""Kafka for both stages: connections, topics, transactions, the producer and the members of a group."""

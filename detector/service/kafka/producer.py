@@ -1,0 +1,284 @@
+"""What a stage writes: records, alerts, decisions and dead letters, with the bytes in flight bounded.
+
+The client would take any number of bytes while the broker is slow or away. So a stage asks `full` before it takes more in, and
+pauses its partitions until what is on its way has arrived; it goes on polling meanwhile, or it would lose them. One batch can
+go beyond the bound; where it goes far beyond, `send` itself waits. Nobody else need wait: `arrived` tells how far it has come.
+
+What is too large for its topic is sent in a smaller form, and in the end as a dead letter that says so: to try the
+same again would never end.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, NamedTuple
+
+import structlog
+from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+
+from detector.distribution import VERSION
+from detector.errors import ServiceError
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.parcel import Form, Header, is_too_large, limits_of
+from detector.service.kafka.results import Result
+from detector.service.kafka.topics import LARGEST_RECORD, Topics
+from detector.service.kafka.unpacking import Packed
+from detector.service.telemetry.metrics import Metrics
+
+__all__ = ["MOST_IN_FLIGHT", "Origin", "Outbox", "Source", "is_too_large", "settle"]
+
+MOST_IN_FLIGHT = 16 * 1024 * 1024  # bytes; the client itself would take any number
+FAR_BEYOND = 4  # so many times as much, and `send` waits
+PATIENCE_S = 120.0
+CLOSE_S = 5.0
+SLICE_S = 1.0
+MARGIN = 64 * 1024  # of the largest record: what surrounds its value
+NOT_TAKEN = "Kafka did not take a record"
+SOURCE_KEY = "source_key"  # header of a dead letter whose record had a key
+CUT_FROM = "cut_from_bytes"  # header of a dead letter whose record was cut
+LITTLE = 16 * 1024  # bytes of a record that are kept where the topic of dead letters takes no large ones
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record came from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Source(NamedTuple):
+    """A record that could not be used, or that something was made of; `origin` is None for what we made ourselves."""
+
+    origin: Origin | None
+    key: bytes | None
+    record: bytes | None
+
+
+class Outbox:
+    """Sends through one idempotent producer; `flush` returns when everything is acknowledged."""
+
+    def __init__(self, connection: Connection, topics: Topics, metrics: Metrics | None = None, *, linger_ms: int = 2) -> None:
+        self._connection = connection
+        self._linger_ms = linger_ms
+        self._producer = connection.producer(linger_ms=linger_ms)
+        self._limits = limits_of(connection, topics)
+        self._topics = topics
+        self._metrics = metrics or Metrics()
+        self._pending: deque[tuple[Any, int]] = deque()
+        self._bytes = 0
+        self.sent = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many bytes are on their way, at most.
+
+        Raises `ServiceError` when a record was not taken.
+        """
+        while self._pending and self._pending[0][0].is_done:
+            future, size = self._pending.popleft()
+            self._bytes -= size
+            if future.failed():
+                raise self._refused(future.exception) from future.exception
+        return self._bytes
+
+    @property
+    def arrived(self) -> int:
+        """How many of the records `sent` so far are acknowledged, as are all before them; raises as `in_flight` does."""
+        return self.sent - (len(self._pending) if self.in_flight or self._pending else 0)
+
+    def pending(self) -> list[Any]:
+        """Return the futures of what was sent and may not have arrived yet; raises as `in_flight` does."""
+        return [future for future, _ in self._pending] if self.in_flight or self._pending else []
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is on its way that no more should be taken in; raises as `in_flight` does."""
+        return self.in_flight > MOST_IN_FLIGHT
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[Header] | None = None,
+        *,
+        partition: int | None = None,
+        source: Source | None = None,
+    ) -> None:
+        """Hand one record over; waits when far too many bytes are on their way. Without `partition` the key decides on it.
+
+        Where it is too large, the record that it was made of becomes a dead letter, which is the `source`, or else itself.
+        """
+        form = Form(topic, key, value, headers or (), partition)
+        self._hand_over(chain([form], self._instead(form, source)))
+
+    def publish(self, results: Iterable[Result]) -> None:
+        """Send what was found, in the order it is given."""
+        for result in results:
+            self._hand_over(chain(result.forms(), self._instead(result.whole, None)))
+
+    def dead_letter(self, reason: str, detail: str, record: bytes | None, origin: Origin, key: bytes | None = None) -> None:
+        """Send a record that could not be used: its own bytes, and in headers why and whence, and its key if it had one.
+
+        One that is larger than the topic takes is cut, and a header says how long it was. A batch that was not unpacked is one
+        letter, with the offset of its first record.
+        """
+        if isinstance(record, Packed):
+            reason, detail, origin, key = record.reason, record.detail, replace(origin, offset=record.first), None
+        self._hand_over(_letters(self._topics.dead_letters, reason, detail, Source(origin, key, record)))
+        self._metrics.invalid(reason)
+
+    def _instead(self, form: Form, source: Source | None) -> Iterator[Form]:
+        """Yield what is sent where a result is too large, which then counts as a record that could not be used."""
+        self._metrics.invalid("oversized")
+        detail = f"topic {form.topic!r} takes no record of {form.size} bytes: see its max.message.bytes"
+        yield from _letters(self._topics.dead_letters, "oversized", detail, source or Source(None, form.key, form.value))
+
+    def _hand_over(self, forms: Iterable[Form]) -> None:
+        """Send the first of the forms that its topic takes."""
+        refused: Form | None = None
+        for form in forms:
+            if refused is not None:
+                self._tell(refused, f"{form.size} bytes to {form.topic}")
+            try:
+                if form.whole_size <= self._limits.get(form.topic, LARGEST_RECORD):
+                    self._hand(form)
+                    return
+            except MessageSizeTooLargeError:  # for the client itself
+                pass
+            refused = form
+        if refused is not None:
+            self._tell(refused, "nothing")
+
+    def _hand(self, form: Form) -> None:
+        topic, key, value, headers, partition = form
+        try:
+            future = self._producer.send(topic, key=key, value=value, headers=list(headers), partition=partition)
+        except AuthorizationError as error:
+            raise self._connection.failure(error, NOT_TAKEN) from error
+        self._pending.append((future, form.size))
+        self._bytes += form.size
+        self.sent += 1
+        if self._bytes > FAR_BEYOND * MOST_IN_FLIGHT and self.in_flight > FAR_BEYOND * MOST_IN_FLIGHT:
+            self.flush()
+
+    def _tell(self, form: Form, instead: str) -> None:
+        self._metrics.too_large(form.topic)
+        log.warning(
+            "a record is larger than its topic takes: see max.message.bytes",
+            topic=form.topic,
+            bytes=form.whole_size,
+            most=self._limits.get(form.topic, LARGEST_RECORD),
+            sent_instead=instead,
+        )
+
+    def _refused(self, error: Exception) -> ServiceError:
+        """Return what to raise for a record that was not taken; after one that was too large, the client has to be another."""
+        if is_too_large(error):  # a limit was lowered since we asked
+            Connection.drop(self._producer)
+            self._pending.clear()
+            self._bytes = 0
+            self._producer = self._connection.producer(linger_ms=self._linger_ms)
+            self._limits = limits_of(self._connection, self._topics)
+        return self._connection.failure(error, NOT_TAKEN)
+
+    def flush(self) -> None:
+        """Wait until everything is acknowledged.
+
+        Raises `ServiceError` when something was not.
+        """
+        pending = [future for future, _ in self._pending]
+        self._pending.clear()
+        self._bytes = 0
+        try:
+            settle(self._producer, pending, self._metrics.beat)
+        except KafkaError as error:
+            raise self._refused(error) from error
+
+    def arrive(self, pending: Sequence[Any], beat: Callable[[], None]) -> None:
+        """Wait, in whatever thread, until all of `pending` have arrived; what is sent meanwhile is not hurried.
+
+        Raises as `flush` does.
+        """
+        until = time.monotonic() + PATIENCE_S
+        for future in pending:
+            while not future.is_done:
+                beat()
+                if time.monotonic() > until:
+                    raise ServiceError(f"{NOT_TAKEN} within {PATIENCE_S:g} seconds")
+                with suppress(KafkaError):  # told below
+                    future.get(timeout=SLICE_S)
+            if future.failed():
+                raise self._connection.failure(future.exception, NOT_TAKEN) from future.exception
+
+    def settled(self, patience_s: float = SLICE_S) -> bool:
+        """Wait a little; tell whether everything is acknowledged.
+
+        Raises `ServiceError` when something was not taken.
+        """
+        if self.in_flight or self._pending:
+            with suppress(KafkaTimeoutError):
+                self._producer.flush(timeout=patience_s)
+        return self.in_flight == 0 and not self._pending
+
+    def close(self) -> None:
+        """Send what is left and close; what the broker does not take in a few seconds is dropped."""
+        try:
+            self._producer.close(timeout=CLOSE_S)
+        except KafkaError:
+            Connection.drop(self._producer)
+
+    def abandon(self) -> None:
+        """Drop what is not acknowledged."""
+        Connection.drop(self._producer)
+
+
+def settle(producer: Any, pending: list[Any], beat: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
+    """Wait until everything has arrived or failed, with a `beat` now and then: waiting for a broker is not being stuck.
+
+    Empties `pending`, the client's futures. Raises the client's own error for the first record that was not taken,
+    `KafkaTimeoutError` after `patience_s`.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            producer.flush(timeout=SLICE_S)
+        except KafkaTimeoutError:
+            if time.monotonic() > until:
+                raise
+        else:
+            break
+        beat()
+    for future in pending:
+        future.get(timeout=patience_s)
+    pending.clear()
+
+
+def _letters(topic: str, reason: str, detail: str, source: Source) -> Iterator[Form]:
+    """Yield a dead letter, first whole as far as a topic set up as ours takes it, then little of it, then nothing but words."""
+    told = [("reason", reason.encode()), ("detail", detail.encode(errors="replace"))]
+    if (origin := source.origin) is not None:
+        told += [
+            ("source_topic", origin.topic.encode()),
+            ("source_partition", str(origin.partition).encode()),
+            ("source_offset", str(origin.offset).encode()),
+        ]
+    told.append(("detector_version", VERSION.encode()))
+    key = source.key
+    # A record without key and value cannot be sent: a missing value becomes an empty one.
+    whole = source.record or b""
+    for kept in (LARGEST_RECORD - MARGIN, LITTLE, 0):
+        keyed = key is not None and len(key) <= kept
+        room = kept - len(key or b"") if keyed else kept
+        headers = [*told, (SOURCE_KEY, key or b"")] if keyed else [*told]
+        # A batch that was not unpacked is not the record as it was either, so it is never sent back.
+        if len(whole) > room or keyed != (key is not None) or isinstance(whole, Packed):
+            headers.append((CUT_FROM, str(len(whole)).encode()))
+        yield Form(topic, None, whole[:room], headers)

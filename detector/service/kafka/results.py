@@ -1,0 +1,66 @@
+"""What the engine found as records for Kafka, each with the smaller forms that it may have to be sent in.
+
+Everything is rendered before anything is sent, so that what cannot be rendered is known while nothing has left yet.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from detector.contracts import Alert, to_json
+from detector.engine.findings import Outputs
+from detector.service.kafka.parcel import Form
+from detector.service.kafka.topics import Topics
+from detector.sinks import render
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A rendered decision or alert; `alert` is None for a decision."""
+
+    whole: Form
+    alert: Alert | None = None
+
+    def forms(self) -> Iterator[Form]:
+        """Yield it whole, and of an alert what is left without its figures, and then without what the log said of the client.
+
+        A decision has no smaller form: all that it holds is bounded.
+        """
+        yield self.whole
+        if self.alert is not None:
+            for form in (without_figures(self.alert), without_texts(self.alert)):
+                yield Form(self.whole.topic, self.whole.key, to_json(form))
+
+
+def results(outputs: Outputs, stamp: render.Stamp, topics: Topics) -> list[Result]:
+    """Return decisions, keyed by subject, which a gateway waits for, and then alerts, keyed by client.
+
+    Raises whatever rendering raises.
+    """
+    found = []
+    for order in outputs.orders:
+        decision = render.decision(order, stamp)
+        found.append(Result(Form(topics.decisions, decision.key.encode(), to_json(decision))))
+    for finding in outputs.findings:
+        alert = render.alert(finding, stamp)
+        found.append(Result(Form(topics.alerts, finding.client.encode(), to_json(alert)), alert))
+    return found
+
+
+def without_figures(alert: Alert) -> Alert:
+    """Return an alert that says who, what and how bad, without evidence and features."""
+    return alert.model_copy(update={"detector": alert.detector.model_copy(update={"evidence": (), "features": {}})})
+
+
+def without_texts(alert: Alert) -> Alert:
+    """Return an alert without figures, and without the texts that the log gave besides the ids."""
+    bare = without_figures(alert)
+    return bare.model_copy(
+        update={
+            "source": None,
+            "client": None,
+            "organization": None,
+            "related": bare.related.model_copy(update={"ip": None}),
+            "service": bare.service.model_copy(update={"version": None}),
+            "labels": bare.labels.model_copy(update={"model_version": None}),
+        }
+    )

@@ -1,0 +1,200 @@
+"""The saved state of the shards in the state topic: written in transactions, read back only when it is whole.
+
+A transaction covers the changed clients, the mark of each partition, and the offsets reached. When it is committed, the broker
+marks one partition after the other, so a reader that sees the offsets may not see the state yet: the state is read to the end
+that the partition has for writers, not to the last one that is settled. A worker that died in the middle of a transaction
+would hold that end open until its transaction times out, so the new owner of the partition ends it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from detector.errors import FatalError, ServiceError, SnapshotError
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.producer import MOST_IN_FLIGHT, is_too_large, settle
+from detector.service.kafka.topics import LARGEST_RECORD, Topics
+from detector.service.kafka.transaction import COMMIT_PATIENCE_S, TRANSACTION_MS, commit, release, transactional
+from detector.service.state.codec import (
+    LEAST_PART_BYTES,
+    PART_BYTES,
+    Key,
+    Reading,
+    State,
+    StateRecord,
+    mark_record,
+    records_of,
+    sealed,
+)
+from detector.service.state.seal import Seal
+
+QUICK_S = 2.0  # a commit that is only slow is through by then
+READ_PATIENCE_S = 2 * TRANSACTION_MS / 1000
+TELL_S = 5.0
+POLL_MS = 100
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a partition has to have saved: the clients that changed, and the offset reached."""
+
+    snapshot: Mapping[Key, bytes]
+    offset: int
+
+
+class Archive:
+    """Writes and reads the state of partitions; made for one process, which hears a `beat` while it waits for what it reads.
+
+    `partitions` is over how many clients are dealt, `deployment` under which settings; what is written bears the `seal`, and
+    what does not bear it is not read.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        topics: Topics,
+        group: str,
+        partitions: int,
+        seal: Seal,
+        beat: Callable[[], None],
+        deployment: str = "",
+    ) -> None:
+        self._connection = connection
+        self._seal = seal
+        self._topic = topics.state
+        self._partitions = partitions
+        self._deployment = deployment
+        self._beat = beat
+        self._prefix = f"{group}-"
+        self._id = f"{group}-{uuid4()}"
+        self._producer: KafkaProducer | None = None
+        self._closed = False
+        self._parts: dict[int, dict[Key, int]] = {}
+        self._part_bytes = PART_BYTES
+
+    def save(self, checkpoints: Mapping[TopicPartition, Checkpoint], member: Any, beat: Callable[[], None]) -> None:
+        """Commit the checkpoints of partitions, as a member of the group, in one transaction; `beat` ends it by raising.
+
+        May run beside everything else but another `save`. Raises `ServiceError` or the client's own error; then nothing was
+        committed, unless the answer of the broker was lost.
+        """
+        producer = self._producer or self._open(beat)
+        try:
+            producer.begin_transaction()
+            for partition, checkpoint in checkpoints.items():
+                self._send(producer, partition.partition, checkpoint, beat)
+            commit(producer, {partition: point.offset for partition, point in checkpoints.items()}, member, beat)
+        except (KafkaError, ServiceError) as error:
+            self._drop()
+            if not self._closed:
+                self._open(beat)  # which ends the transaction that is open
+            if is_too_large(error):
+                raise self._cut_smaller() from error
+            raise
+
+    def _cut_smaller(self) -> ServiceError:
+        """Write smaller parts from now on, since the topic does not take the present ones; return what to raise meanwhile."""
+        if self._part_bytes <= LEAST_PART_BYTES:
+            return FatalError(
+                f"topic {self._topic!r} does not take records of {self._part_bytes} bytes: set its max.message.bytes to "
+                f"{LARGEST_RECORD}, as `detector topics create` does"
+            )
+        self._part_bytes //= 4
+        return ServiceError(
+            f"topic {self._topic!r} does not take records of {4 * self._part_bytes} bytes, going on with parts of "
+            f"{self._part_bytes}: its max.message.bytes should be {LARGEST_RECORD}"
+        )
+
+    def _open(self, beat: Callable[[], None]) -> KafkaProducer:
+        producer = self._producer = transactional(self._connection, self._id, beat)
+        if self._closed:
+            self._drop()
+            raise ServiceError("closed while it was being opened")
+        return producer
+
+    def _send(self, producer: KafkaProducer, number: int, checkpoint: Checkpoint, beat: Callable[[], None]) -> None:
+        pending, size = [], 0
+        for record in self._records(number, checkpoint):
+            key, value, headers = sealed(record, self._seal, number)
+            beat()
+            pending.append(producer.send(self._topic, key=key, value=value, headers=headers, partition=number))
+            size += len(value or b"")
+            if size > MOST_IN_FLIGHT:
+                settle(producer, pending, beat, COMMIT_PATIENCE_S)
+                size = 0
+        settle(producer, pending, beat, COMMIT_PATIENCE_S)
+
+    def _records(self, number: int, checkpoint: Checkpoint) -> Iterator[StateRecord]:
+        parts = self._parts.setdefault(number, {})
+        yield mark_record(checkpoint.offset, self._partitions, self._deployment)
+        for key, value in checkpoint.snapshot.items():
+            records = records_of(key, value, before=parts.pop(key, 1), part_bytes=self._part_bytes)
+            if (count := sum(record.value is not None for record in records)) > 1:
+                parts[key] = count
+            yield from records
+
+    def release(self, number: int) -> None:
+        """End the transactions that former owners of the partition, dead or unaware, have left open there."""
+        release(self._connection, self._prefix, TopicPartition(self._topic, number), self._beat)
+
+    def read(self, number: int, stopping: Callable[[], bool]) -> State | None:
+        """Return the state of a partition: of each key the latest committed value. None when it was told to stop meanwhile.
+
+        Raises `ServiceError` when it cannot be read to its end, `SnapshotError` when what is there is not a state.
+        """
+        partition = TopicPartition(self._topic, number)
+        reader = self._connection.reader(max_poll_records=5000, fetch_max_wait_ms=50)
+        reading = Reading(self._seal, number)
+        count = 0
+        try:
+            reader.assign([partition])
+            reader.seek_to_beginning(partition)
+            end: int | None = None
+            moved = told = time.monotonic()
+            released = False
+            while end is None or (reader.position(partition, timeout_ms=POLL_MS) or 0) < end:
+                if stopping():
+                    return None
+                records = reader.poll(timeout_ms=POLL_MS).get(partition, ())
+                self._beat()
+                end = reader.highwater(partition) if end is None else end
+                for record in records:
+                    reading.take(record.key, record.value, record.headers, record.offset)
+                count += len(records)
+                now = time.monotonic()
+                if now - told > TELL_S:
+                    told = now
+                    at = records[-1].offset + 1 if records else None
+                    log.info("restoring state", partition=number, records=count, at=at, end=end)
+                if records:
+                    moved = now
+                elif now - moved > QUICK_S and not released:
+                    self.release(number)
+                    released = True
+                elif now - moved > READ_PATIENCE_S:
+                    raise ServiceError(f"topic {self._topic!r}, partition {number}: the state cannot be read to its end")
+            state = reading.done()
+        except SnapshotError as error:
+            raise SnapshotError(f"topic {self._topic!r}, partition {number}: {error}") from error
+        finally:
+            reader.close(timeout_ms=1000)
+        self._parts[number] = state.parts
+        return state
+
+    def close(self) -> None:
+        """Drop what is not committed, from whatever thread, and save nothing any more."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            Connection.drop(producer)

@@ -1,0 +1,151 @@
+"""Health over HTTP, for orchestrators and Prometheus: is it alive, is it ready, how does it do.
+
+``/livez`` fails when the loop has not come round for half a minute: the process hangs and should be started anew. ``/readyz``
+fails while the state of its partitions is being restored: a rollout that waits for it blinds nobody. It also fails while so
+much is refused that something goes unwatched, see `refusals`; everything else is watched all the while. Neither fails because
+the broker is away, which no restart would mend. ``/metrics`` is for Prometheus. Everything else is not found.
+"""
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from detector.config import ServiceSection
+from detector.errors import ServiceError
+from detector.service.telemetry.metrics import CONTENT_TYPE, Metrics
+
+STUCK_S = 30.0
+PLAIN = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a path is answered with."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = PLAIN
+
+
+class HealthServer:
+    """Answers in threads of its own, from ``with`` until its end; `ready` is asked at each request for /readyz.
+
+    Raises `ServiceError` on entering when the address cannot be had. Whoever reaches the port may read the figures: there is
+    no login, so by default it listens on this machine only.
+    """
+
+    def __init__(
+        self,
+        section: ServiceSection,
+        metrics: Metrics,
+        ready: Callable[[], bool],
+        *,
+        offset: int = 0,
+        degraded: Callable[[], str | None] = lambda: None,
+        refusing: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Describe a server; `offset` is added to the configured port, for the several workers of one machine.
+
+        `degraded` says what does not work although the worker is ready; `refusing` what is refused and goes unwatched.
+        """
+        self._host = section.host
+        self._wanted = section.port + offset if section.port > 0 else section.port
+        self._metrics = metrics
+        self._ready = ready
+        self._degraded = degraded
+        self._refusing = refusing
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def port(self) -> int | None:
+        """The port it listens on; None while it does not."""
+        return None if self._server is None else int(self._server.server_address[1])
+
+    def __enter__(self) -> Self:
+        """Listen, unless the configuration says not to."""
+        if self._wanted >= 0:
+            try:
+                self._server = _Server((self._host, self._wanted), _handler(self.answer))
+            except (OSError, OverflowError) as error:
+                cause = getattr(error, "strerror", None) or error
+                raise ServiceError(
+                    f"cannot serve health and metrics on {self._host}:{self._wanted}: {cause}: "
+                    "set [service] port (DETECTOR_SERVICE__PORT) to a free one, to 0 for any free one, or to -1 for none"
+                ) from error
+            threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def answer(self, path: str) -> Answer:
+        """Return the answer to a request for `path`."""
+        match path.partition("?")[0]:
+            case "/livez":
+                still_s = self._metrics.still_s()
+                if still_s < STUCK_S:
+                    return Answer(HTTPStatus.OK, b"alive\n")
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck: the loop last came round %d s ago\n" % still_s)
+            case "/readyz":
+                if (unwatched := self._refusing()) is not None:
+                    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"degraded: {unwatched}; the log says more\n".encode())
+                if self._ready():
+                    trouble = self._degraded()
+                    return Answer(HTTPStatus.OK, f"ready, degraded: {trouble}\n".encode() if trouble else b"ready\n")
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: connecting, or restoring the state of partitions\n")
+            case "/metrics":
+                return Answer(HTTPStatus.OK, self._metrics.text(), CONTENT_TYPE)
+        return Answer(HTTPStatus.NOT_FOUND, b"not found; there are /livez, /readyz and /metrics\n")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a scrape that hangs must not hold the process
+
+    def server_bind(self) -> None:
+        # As the parent does, but without asking the name service who we are, which may take long.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: somebody hung up."""
+
+
+def _handler(answer: Callable[[str], Answer]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+        server_version = "detector"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            self._reply(with_body=True)
+
+        def do_HEAD(self) -> None:
+            self._reply(with_body=False)
+
+        def _reply(self, *, with_body: bool) -> None:
+            found = answer(self.path)
+            self.send_response(found.status)
+            self.send_header("Content-Type", found.content_type)
+            self.send_header("Content-Length", str(len(found.body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            if with_body:
+                self.wfile.write(found.body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the parent's name
+            """Say nothing: probes come every few seconds."""
+
+    return Handler

@@ -1,0 +1,147 @@
+"""Rendering: findings and orders of the engine as the documents of the contracts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detector.contracts.alert import Alert, Baseline, Evidence, compose
+from detector.contracts.alert import Finding as AlertDetails
+from detector.contracts.decision import Action, Decision, Level, Parameters, Reason, Risk, Scope, Subject
+from detector.contracts.ecs import Rule, Severity
+from detector.contracts.moment import rfc3339
+from detector.distribution import VERSION
+from detector.engine.findings import Finding, Order, Report
+from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, Terms
+
+SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}
+RULES = {
+    "offset": ("Queries made by flat steps", "Queries are earlier queries moved by one flat step."),
+    "bisect": ("Queries that bisect answers", "Queries halve the way between earlier ones with different answers."),
+    "aim": ("Queries that step towards other answers", "Queries are short steps towards earlier ones with other answers."),
+    "probe": ("Queries that probe single values", "Queries are earlier ones with single values moved there and back."),
+    "sens": ("Queries that follow the model's gradient", "Short steps keep costing the model far too much confidence."),
+    "dwell": ("Queries that dwell where answers meet", "Answers flip between near neighbours, place after place."),
+    "select": ("Queries chosen to cover the inputs", "Queries keep one distance from all earlier ones, too evenly for chance."),
+    "foreign": ("Queries of a foreign kind", "Queries differ from each other where the population's hardly vary."),
+    "cooccur": ("Records that were made up", "Records combine values that the population never shows together."),
+    "novelty": ("Unlike every known benign client", "The client's queries differ from every benign profile."),
+    "refused": (
+        "Queries that cannot be read",
+        "Far more of the client's queries cannot be used than of others; it is not watched.",
+    ),
+    "reused": ("One id for different queries", "The client gives the id of one query to others far more often than others do."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What every document says of the set-up that it came from."""
+
+    baseline_version: str
+    config_version: str
+    terms: Terms
+
+
+def action_name(action: int) -> Action:
+    """Return the name of an action on the ladder."""
+    name: Action = ACTIONS[action]  # type: ignore[assignment]  # a test holds the two ladders together
+    return name
+
+
+def alert(finding: Finding, stamp: Stamp) -> Alert:
+    """Render a finding as an alert."""
+    title, description = RULES[finding.evidence]
+    code = f"extraction.{finding.evidence}"
+    return compose(
+        alert_id=finding.alert_id,
+        time_ms=finding.time_ms,
+        first_ms=min(finding.first_ms, finding.time_ms),
+        client=finding.client,
+        model=finding.model,
+        severity=SEVERITIES[finding.action],
+        risk=finding.risk,
+        rule=Rule(id=code, name=title, version="1", description=description),
+        reason=finding.reasons[0].text,
+        finding=AlertDetails(
+            queries=finding.queries,
+            score=finding.score,
+            action=action_name(finding.action),
+            look=finding.look,
+            evidence=tuple(
+                Evidence(
+                    kind=reason.kind,
+                    name=reason.name,
+                    value=reason.value,
+                    baseline=Baseline(low=reason.low, median=reason.median, high=reason.high, threshold=reason.threshold),
+                    weight=reason.weight,
+                    event_ids=reason.event_ids,
+                    text=reason.text,
+                )
+                for reason in finding.reasons
+            ),
+            features=dict(finding.features),
+            baseline_version=stamp.baseline_version,
+            config_version=stamp.config_version,
+            shadow=stamp.terms.shadow,
+        ),
+        model_version=finding.version,
+        organization=finding.sender.organization,
+        ip=finding.sender.ip,
+        observer_version=VERSION,
+    )
+
+
+def _parameters(action: int, terms: Terms) -> Parameters:
+    if action == THROTTLE:
+        return Parameters(requests_per_minute=terms.requests_per_minute, retry_after_seconds=60)
+    if action == PERTURB:
+        return Parameters(labels_only=True)
+    return Parameters(status_code=403)
+
+
+def _level(risk: float) -> Level:
+    return "HIGH" if risk >= 70 else "MEDIUM" if risk >= 30 else "LOW"
+
+
+def decision(order: Order, stamp: Stamp) -> Decision:
+    """Render an order as a decision."""
+    told = {
+        THROTTLE: "Request rate limited.",
+        PERTURB: "Answers are given with less detail.",
+        BLOCK: "Access suspended.",
+    }
+    return Decision(
+        decision_id=order.decision_id,
+        revision=order.revision,
+        subject=Subject(type="client", id=order.client, address=order.address),
+        scope=Scope(models=(order.model,)),
+        action=action_name(order.action),
+        parameters=_parameters(order.action, stamp.terms),
+        issued_at=rfc3339(order.issued_ms),
+        expires_at=rfc3339(order.expires_ms),
+        reason=Reason(
+            code=f"extraction.{order.evidence}",
+            admin=order.text,
+            user=f"{told[order.action]} Contact support with reference {order.decision_id[:8]}.",
+        ),
+        risk=Risk(score=order.risk, level=_level(order.risk)),
+        origin="detector",
+        alert_id=order.alert_id,
+        supersedes=order.supersedes,
+        simulated=stamp.terms.shadow,
+    )
+
+
+def client(report: Report) -> dict[str, Any]:
+    """Render a client as a line of ``clients.jsonl``."""
+    return {
+        "client": report.client,
+        **({} if report.address is None else {"address": report.address}),
+        "model": report.model,
+        "queries": report.queries,
+        "level": action_name(report.highest),
+        "evidence": dict(report.evidence),
+        "features": dict(report.features),
+        "refused": dict(report.refused),
+        "reused": report.reused,
+    }

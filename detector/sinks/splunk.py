@@ -1,0 +1,118 @@
+"""Splunk's HTTP Event Collector: events in batches, with a token, and with acknowledgement where the token asks for it.
+
+The collector answers when it has read a batch, which is not yet when it has indexed it. A token with indexer acknowledgement
+tells that as well: the answer bears a number that is asked for until the collector says that it is through. What is not
+acknowledged in time is sent again.
+
+An answer of 400 names what is wrong by a code. Codes about the token, its channel or the index are mended in Splunk, so the
+batch waits; the rest are about an event, and where the collector tells which, only that one is refused.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from urllib3.util import parse_url
+
+from detector.sinks.delivery import RefusedError, RetryableError
+from detector.sinks.http import Answer, Client
+from detector.sinks.message import Message
+
+EVENT_PATH: Final = "/services/collector/event"
+ACK_PATH: Final = "/services/collector/ack"
+LARGEST_BATCH: Final = 800_000  # bytes; collectors take 1 MB unless told otherwise
+_ABOUT_AN_EVENT: Final = frozenset({5, 6, 12, 13, 15})
+
+
+class SplunkCollector:
+    """Delivers to one collector; `url` is its address, with or without the path."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        ack: bool = False,
+        ca_file: Path | None = None,
+        timeout_s: float = 10.0,
+        ack_patience_s: float = 60.0,
+        ack_every_s: float = 0.5,
+    ) -> None:
+        self._client = Client(url, ca_file=ca_file, timeout_s=timeout_s)
+        parsed = parse_url(url)
+        self._base = f"{parsed.scheme}://{parsed.netloc}"
+        self._url = url if (parsed.path or "/") != "/" else self._base + EVENT_PATH
+        self._headers = {"Authorization": f"Splunk {token}", "Content-Type": "application/json"}
+        if ack:
+            self._headers["X-Splunk-Request-Channel"] = str(uuid4())
+        self._ack = ack
+        self._ack_patience_s = ack_patience_s
+        self._ack_every_s = ack_every_s
+
+    def deliver(self, batch: Sequence[Message]) -> None:
+        """Post the batch, in several requests where it is large."""
+        done = 0
+        while done < len(batch):
+            size, count = 0, 0
+            while done + count < len(batch) and (not count or size + len(batch[done + count].body) < LARGEST_BATCH):
+                size += len(batch[done + count].body) + 1
+                count += 1
+            self._post(batch[done : done + count], done)
+            done += count
+
+    def _post(self, part: Sequence[Message], done: int) -> None:
+        try:
+            answer = self._client.post(self._url, b"\n".join(message.body for message in part), self._headers)
+        except RetryableError as error:
+            error.done = done
+            raise
+        if not answer.accepted:
+            raise _failure(answer, len(part), done)
+        if self._ack:
+            self._wait(_decoded(answer).get("ackId"), done)
+
+    def _wait(self, number: Any, done: int) -> None:
+        if number is None:
+            raise RetryableError("the collector gave no ackId: turn on indexer acknowledgement for the token", done=done)
+        until = time.monotonic() + self._ack_patience_s
+        while True:
+            try:
+                answer = self._client.post(self._base + ACK_PATH, json.dumps({"acks": [number]}).encode(), self._headers)
+            except RetryableError as error:
+                error.done = done
+                raise
+            if not answer.accepted:
+                raise RetryableError(f"acknowledgement: {answer.told()}", done=done, after_s=answer.after_s)
+            acks = _decoded(answer).get("acks")
+            if isinstance(acks, dict) and acks.get(str(number)) is True:
+                return
+            if time.monotonic() > until:
+                raise RetryableError(f"not acknowledged within {self._ack_patience_s:g} s", done=done)
+            time.sleep(self._ack_every_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _decoded(answer: Answer) -> dict[str, Any]:
+    try:
+        content = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _failure(answer: Answer, sent: int, done: int) -> RetryableError | RefusedError:
+    """Return what an answer means: which event is refused, if any is."""
+    said = _decoded(answer)
+    code = said.get("code")
+    if not answer.final or (answer.status == 400 and code is not None and code not in _ABOUT_AN_EVENT):
+        return RetryableError(answer.told(), done=done, after_s=answer.after_s)
+    number = said.get("invalid-event-number")  # counted from 0
+    at = done + number if isinstance(number, int) and 0 <= number < sent else None
+    # What comes before it may be in already or not, so that is sent again.
+    return RefusedError(answer.told(), done=done, at=at)

@@ -1,0 +1,305 @@
+"""Halving between answers is seen, sliders and fades are not."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.engine.evidence.bisect import (
+    BISECT_WEIGHTS,
+    DEEP,
+    GLANCE,
+    OFF_MIDDLE_WIDE,
+    PICTURE,
+    bisection_depth,
+    lies_between,
+    may_halve,
+    on_line,
+    on_record_line,
+    record_depth,
+)
+from detector.engine.memory.reservoir import SAMPLED
+
+Vector = npt.NDArray[np.float64]
+
+DIMENSION = 24
+NUMBERS = 20  # of a record, the other coordinates being codes
+
+
+class Search:
+    """What a client asked so far, with the depth that each query was given; everything asked is near."""
+
+    def __init__(self, *, smooth: int = 0, table: bool = False, level: float = 0.0) -> None:
+        self.points: list[Vector] = []
+        self.labels: list[int] = []
+        self.margins: list[int] = []
+        self.depths: list[int] = []
+        self.smooth = smooth  # how many values are sampled of a step that is a smooth function of them; 0 for other steps
+        self.table = table
+        self.level = level
+
+    def ask(self, point: Vector, label: int, margin: int = 0) -> int:
+        """Return the depth of the query, and note it."""
+        n = len(self.points)
+        depth = 0
+        if n > 0:
+            query = point.astype(np.float32)
+            away = [float(np.linalg.norm(point - other)) for other in self.points]
+            nearest = np.argsort(away, kind="stable")[:8]
+            gathered = np.array([self.points[i] for i in nearest], np.float32)
+            anchor = np.arange(self.smooth or SAMPLED, dtype=np.float64)
+            step = anchor if self.smooth else np.random.default_rng(n).normal(size=SAMPLED)
+            labels, order, depths = (
+                np.array(self.labels, np.int32),
+                np.arange(n).astype(np.uint32),
+                np.array(self.depths, np.uint8),
+            )
+            places = nearest.astype(np.int64)
+            if self.table:
+                margins = np.array(self.margins, np.int16)
+                levels = np.full(DIMENSION, self.level, np.float32)
+                depth, one, other = record_depth(
+                    query, places, gathered, labels, margins, order, depths, np.uint32(n), NUMBERS, levels
+                )
+            else:
+                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, step, anchor, 0.05, False)
+            assert (depth == 0) == (one < 0) == (other < 0)
+        self.points.append(point)
+        self.labels.append(label)
+        self.margins.append(margin)
+        self.depths.append(depth)
+        return int(depth)
+
+
+def ends(seed: int) -> tuple[Vector, Vector]:
+    """Return two queries with the same codes, should they be records."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(size=(2, DIMENSION)) * 1000
+    second[NUMBERS:] = first[NUMBERS:]
+    return first, second
+
+
+def field(seed: int) -> tuple[Vector, Vector]:
+    """Return two records that differ in one number."""
+    first, _ = ends(seed)
+    second = first.copy()
+    second[3] += 1000
+    return first, second
+
+
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("boundary", [0.03, 0.37, 0.5001, 0.9])
+def test_a_search_for_the_boundary_grows_deeper_with_every_halving(seed: int, boundary: float, *, table: bool) -> None:
+    """Each halving is one deeper than the last, wherever the boundary lies, so the sixth carries full weight."""
+    search = Search(table=table)
+    first, second = ends(seed)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    low, high = 0.0, 1.0
+    depths = []
+    for _ in range(7):
+        middle = (low + high) / 2
+        label = int(middle > boundary)
+        depths.append(search.ask(first + middle * (second - first), label))
+        low, high = (low, middle) if label else (middle, high)
+    assert depths == [1, 2, 3, 4, 5, 6, 7]
+    assert BISECT_WEIGHTS[min(depths[-1], len(BISECT_WEIGHTS) - 1)] == 1.0
+
+
+def test_the_first_two_halvings_weigh_nothing() -> None:
+    """A point between two others happens by accident; only a chain counts."""
+    assert BISECT_WEIGHTS[:3].tolist() == [0.0, 0.0, 0.0]
+    assert (np.diff(BISECT_WEIGHTS) >= 0).all()
+
+
+@pytest.mark.parametrize("steps", [5, 20, 60])
+def test_a_slider_in_order_never_gets_deep(steps: int) -> None:
+    """Moving from one end to the other in equal steps leaves the newest point at the end of the way, not in the middle."""
+    search = Search()
+    first, second = ends(1)
+    depths = [search.ask(first + t * (second - first), int(t > 0.5)) for t in np.linspace(0, 1, steps)]
+    assert max(depths) == 0
+
+
+def test_a_slider_between_known_ends_never_gets_deep() -> None:
+    """Both ends first, then everything between in order: at most single accidental halvings."""
+    search = Search()
+    first, second = ends(2)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    depths = [search.ask(first + t * (second - first), int(t > 0.5)) for t in np.linspace(0.05, 0.95, 19)]
+    assert max(depths) <= 2
+
+
+def test_a_field_tried_in_any_order_rarely_gets_deep() -> None:
+    """In a table the middle has to be met closely: of a hundred random orders of twenty values, hardly any chains five."""
+    rng = np.random.default_rng(8)
+    first, second = field(7)
+    deep = 0
+    for _ in range(100):
+        search = Search(table=True)
+        depths = [search.ask(first + t * (second - first), int(t > 0.5)) for t in rng.permutation(np.linspace(0, 1, 20))]
+        deep += max(depths) >= 5
+    assert deep <= 3
+
+
+def test_a_field_whose_every_value_gives_another_answer_rarely_gets_deep() -> None:
+    """A model with smooth answers must not make a search of a field that is tried at random."""
+    rng = np.random.default_rng(18)
+    first, second = field(7)
+    deep = 0
+    for _ in range(100):
+        search = Search(table=True)
+        depths = [search.ask(first + t * (second - first), 0, int(1000 * t)) for t in rng.permutation(np.linspace(0, 1, 20))]
+        deep += max(depths) >= 4
+    assert deep <= 5
+
+
+@pytest.mark.parametrize("boundary", [0.03, 0.37, 0.9])
+def test_a_search_between_leaves_of_one_label_is_seen(boundary: float) -> None:
+    """Path finding tells leaves apart by their confidence; each query halves the interval that ends at the one before."""
+    search = Search(table=True)
+    first, second = field(9)
+    search.ask(first, 0, 100)
+    search.ask(second, 0, 200)
+    low, high = 0.0, 1.0
+    depths = []
+    for _ in range(6):
+        middle = (low + high) / 2
+        depths.append(search.ask(first + middle * (second - first), 0, 200 if middle > boundary else 100))
+        low, high = (low, middle) if middle > boundary else (middle, high)
+    assert depths == [1, 2, 3, 4, 5, 6]
+
+
+def test_whole_numbers_are_halved_as_nearly_as_they_can_be() -> None:
+    """A middle that rounding moved is one; the codes must be those of one end, and an interval of few levels has no middle."""
+    first, second = field(10)
+    first[3], second[3] = 0, 630
+    search = Search(table=True, level=10.0)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    middle = first.copy()
+    depths = []
+    for value in (320, 160, 80, 40, 20):
+        middle[3] = value
+        depths.append(search.ask(middle.copy(), 1))
+    assert depths == [1, 2, 3, 4, 5]
+    middle[3] = 10
+    assert search.ask(middle.copy(), 0) == 0
+    other = Search(table=True, level=10.0)
+    other.ask(first, 0)
+    other.ask(second, 1)
+    strange = (first + second) / 2
+    strange[NUMBERS] += 50
+    assert other.ask(strange, 1) == 0
+
+
+def test_records_that_mix_the_numbers_of_two_are_no_search() -> None:
+    """Each number at a place of its own between two records is a mixture, not a point on their line."""
+    rng = np.random.default_rng(12)
+    first, second = ends(12)
+    search = Search(table=True)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    assert {search.ask(first + rng.uniform(0.3, 0.7, DIMENSION) * (second - first), 1) for _ in range(20)} == {0}
+
+
+def test_answers_that_agree_are_no_search() -> None:
+    """Halving between queries with one label teaches nothing about the boundary."""
+    search = Search()
+    first, second = ends(3)
+    for point in (first, second, (first + second) / 2, 0.75 * first + 0.25 * second):
+        assert search.ask(point, 4) == 0
+
+
+def test_independent_queries_are_not() -> None:
+    """Of 300 independent points none lies on a line between two others."""
+    rng = np.random.default_rng(5)
+    search = Search()
+    assert {search.ask(rng.normal(size=DIMENSION) * 100, int(rng.integers(2))) for _ in range(300)} == {0}
+
+
+def halved_smoothly(values: int) -> list[int]:
+    """Return the depths of a search along a step that is a smooth function of the values, of which so many are sampled."""
+    search = Search(smooth=values)
+    first, second = ends(6)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    low, high = 0.0, 1.0
+    found = []
+    for _ in range(DEEP):
+        middle = (low + high) / 2
+        found.append(search.ask(first + middle * (second - first), int(middle > 0.3)))
+        low, high = (low, middle) if middle > 0.3 else (middle, high)
+    return found
+
+
+def test_a_change_of_intensity_is_forgiven_until_it_is_deep() -> None:
+    """Steps that are a smooth function of brightness count only from the sixth halving on, and so never begin a chain."""
+    assert halved_smoothly(SAMPLED) == halved_smoothly(PICTURE) == [0] * DEEP
+
+
+def test_fewer_values_than_a_picture_has_are_not_forgiven() -> None:
+    """A dozen measurements have no brightness."""
+    assert halved_smoothly(PICTURE - 1) == list(range(1, DEEP + 1))
+
+
+@given(st.integers(0, 10**6), st.floats(0.2, 0.8), st.sampled_from([0.0, 5.0, 60.0]))
+def test_what_may_halve_two_records_lies_between_them(seed: int, place: float, level: float) -> None:
+    """The short test never rules out what the exact one finds near the middle, blurred by levels and rounding."""
+    rng = np.random.default_rng(seed)
+    one, other = ends(seed)
+    way = other - one
+    blur = rng.uniform(-1.0, 1.0, DIMENSION) * rng.choice([0.02, 0.5], DIMENSION) * np.abs(way) * rng.choice([0.1, 1.0])
+    query = np.rint(one + place * way + blur + rng.uniform(-0.5, 0.5, DIMENSION) * level).astype(np.float32)
+    records = query, np.rint(one).astype(np.float32), np.rint(other).astype(np.float32)
+    levels = np.full(DIMENSION, level, np.float32)
+    position, _, _ = on_record_line(*records, NUMBERS, levels)
+    if abs(position - 0.5) <= OFF_MIDDLE_WIDE:
+        assert lies_between(*records, NUMBERS, levels)
+
+
+def test_points_off_the_line_are_not_halvings() -> None:
+    """A point beside the line by more than the tolerance has no position on it."""
+    first, second = np.zeros(3, np.float32), np.array([10, 0, 0], np.float32)
+    assert on_line(first, second, np.array([5, 0, 0], np.float32), 0.05) == 0.5
+    assert on_line(first, second, np.array([5, 0.2, 0], np.float32), 0.05) == pytest.approx(0.5)
+    assert np.isnan(on_line(first, second, np.array([5, 0.3, 0], np.float32), 0.05))
+    assert np.isnan(on_line(first, first, second, 0.05))
+    assert on_line(first, second, np.array([-10, 0, 0], np.float32), 0.05) == -1.0
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 3, 24]), st.sampled_from([0.01, 0.05]))
+def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: float) -> None:
+    """Where the exact test finds a halving, the cheap one must have let it through; lines in all directions, with noise."""
+    rng = np.random.default_rng(seed)
+    n = 8
+    for _ in range(30):
+        z = np.zeros((DIMENSION, n), np.int16)
+        z[:dimension] = rng.integers(-8000, 8000, (dimension, n))
+        first, second = z[:, 0].astype(float), z[:, 1].astype(float)
+        middle = first + rng.uniform(0.2, 0.8) * (second - first)
+        middle[:dimension] += (
+            rng.normal(size=dimension) * np.linalg.norm(second - first) * tolerance * rng.choice([0.0, 0.3, 1.0])
+        )
+        query = np.rint(middle).astype(np.float32)
+        labels = rng.integers(0, 2, n).astype(np.int32)
+        gathered = np.ascontiguousarray(z.T, np.float32)
+        squares = np.square(gathered - query).sum(axis=1).astype(np.float32)
+        near = np.argsort(squares, kind="stable").astype(np.int64)
+        depth, *_ = bisection_depth(
+            query,
+            near,
+            gathered[near],
+            labels,
+            np.zeros(n, np.uint32),
+            np.zeros(n, np.uint8),
+            rng.normal(size=SAMPLED),
+            np.arange(SAMPLED, dtype=np.float64),
+            tolerance,
+            False,
+        )
+        if depth > 0:
+            assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance)

@@ -1,0 +1,462 @@
+"""The memory against a client's whole history, its sample of the past, and PRADA, which it imitates."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from detector.engine.clients import Cohort
+from detector.engine.evidence.accumulate import (
+    AIM,
+    CHANNELS,
+    CONSTRUCTED,
+    DWELL,
+    FOREIGN,
+    NOTHING,
+    OFFSET,
+    ORDINARY,
+    PROBE,
+    SENS,
+)
+from detector.engine.evidence.select import LAYOUT as SELECTION
+from detector.engine.evidence.select import Selection
+from detector.engine.features.distances import NAMES, WINDOW
+from detector.engine.features.normality import shapiro_coefficients
+from detector.engine.features.row import MEMORY as FIRST
+from detector.engine.judge import Judge
+from detector.engine.memory.checksums import LAYOUT as CHECKSUMS
+from detector.engine.memory.checksums import Checksums
+from detector.engine.memory.observe import NEAR, observe
+from detector.engine.memory.reservoir import ACCEPTED, ANCHORS, COORDINATES, LAYOUT, RING, SAMPLED, USED, Memory
+from detector.engine.models.novelty import Novelty
+from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, fit_reference
+from detector.engine.policy import Terms, bars_for
+from detector.testing import Events, batches
+from tests.quality.prada import Prada
+
+Matrix = npt.NDArray[np.float64]
+Column = {name: j for j, name in enumerate(NAMES)}
+
+UNIT = 0.01
+
+
+@dataclass
+class Seen:
+    """What the kernel said of each query, and the state that it left."""
+
+    features: Matrix
+    repeat: npt.NDArray[np.bool_]
+    near: npt.NDArray[np.bool_]
+    flip: npt.NDArray[np.bool_]
+    distance: npt.NDArray[np.float32]
+    ratio: npt.NDArray[np.float32]
+    state: Memory
+
+
+def shown(
+    z: npt.NDArray[np.int16],
+    labels: Sequence[int],
+    *,
+    c: npt.NDArray[np.uint8] | None = None,
+    verdict: npt.NDArray[np.uint8] | None = None,
+    variance: npt.NDArray[np.float32] | None = None,
+    confidence: npt.NDArray[np.float32] | None = None,
+    c_variance: npt.NDArray[np.float32] | None = None,
+    usual: float = math.nan,
+    unit: float = UNIT,
+    quantum: float = 1e-3,
+    table: bool = False,
+    seed: int = 1,
+) -> Seen:
+    """Show one client's queries, z (n, COORDINATES), to an empty memory, with a look at each of them."""
+    n = len(z)
+    state = Memory(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    coefficients = np.zeros((WINDOW + 1, WINDOW // 2))
+    for k in range(3, WINDOW + 1):
+        coefficients[k, : k // 2] = shapiro_coefficients(k)
+    repeat, near, flip = np.zeros((3, n), np.bool_)
+    distance = np.full(n, np.nan, np.float32)
+    ratio = np.zeros((n, len(CHANNELS)), np.float32)
+    sure = np.full(n, np.nan, np.float32) if confidence is None else confidence
+    features = np.full((n, len(NAMES)), np.nan)
+    observe(
+        state,
+        np.zeros(n, np.int64),
+        np.array([seed], np.uint64),
+        z,
+        np.zeros((n, SAMPLED), np.uint8) if c is None else c,
+        np.array(labels, np.int32),
+        sure,
+        (1.0 - sure).astype(np.float32),
+        np.array(labels, np.int64),
+        np.zeros(n, np.uint8) if verdict is None else verdict,
+        unit,
+        quantum,
+        C_UNIT,
+        C_LOWEST,
+        C_HIGHEST,
+        SAMPLED,
+        SAMPLED,
+        0.0,
+        0.05,
+        np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
+        usual,
+        0.1,
+        np.ones(COORDINATES, np.float32) if variance is None else variance,
+        table,
+        COORDINATES if table else 0,
+        np.zeros(COORDINATES, np.float32),
+        RING,
+        coefficients,
+        Selection(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in SELECTION.items()}),
+        Checksums(**{name: np.zeros((0, *shape), kind) for name, (kind, shape) in CHECKSUMS.items()}),
+        np.zeros((0, 2), np.uint32),
+        np.zeros(0, np.uint32),
+        np.zeros(n, np.float32),
+        np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
+        np.zeros(SAMPLED, np.float32),
+        1.0,
+        repeat,
+        near,
+        flip,
+        distance,
+        ratio,
+        np.arange(n),
+        features,
+        0,
+    )
+    return Seen(features, repeat, near, flip, distance, ratio, state)
+
+
+@dataclass
+class History:
+    """The same features, from everything that a client ever sent."""
+
+    points: list[Matrix] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    accepted: list[bool] = field(default_factory=list)
+    distances: list[float] = field(default_factory=list)
+    entered: dict[int, list[float]] = field(default_factory=dict)
+    bars: dict[int, float] = field(default_factory=dict)
+    near: int = 0
+    repeats: int = 0
+    step: float = 0.0
+
+    def ask(self, z: Matrix, label: int) -> None:
+        away = [float(np.linalg.norm(z - point)) * UNIT for point in self.points]
+        if any(distance == 0 and known == label for distance, known in zip(away, self.labels, strict=True)):
+            self.repeats += 1
+            return
+        if away:
+            self.near += min(away) < NEAR
+            n = len(away)
+            self.step += max(0.02, 1.0 / n) * (np.log(max(away[-1], 1e-3)) - self.step)
+        members = [
+            distance
+            for distance, known, inside in zip(away, self.labels, self.accepted, strict=True)
+            if known == label and inside
+        ]
+        joins = True
+        if not members:
+            self.entered[label] = [0.0]
+            self.bars[label] = 0.0
+        else:
+            self.distances.append(min(members))
+            joins = min(members) > self.bars[label]
+            if joins:
+                self.entered[label].append(min(members))
+                bar = float(np.mean(self.entered[label]) - np.std(self.entered[label]))
+                self.bars[label] = max(self.bars[label], bar)
+        self.points.append(z)
+        self.labels.append(label)
+        self.accepted.append(joins)
+
+    def described(self) -> dict[str, float]:
+        fresh = max(len(self.points), 1)
+        found = {
+            "near_duplicate_rate": self.near / fresh,
+            "repeat_rate": self.repeats / (fresh + self.repeats),
+            "step": self.step if len(self.points) > 1 else np.nan,
+        }
+        window = np.sort(self.distances[-WINDOW:])
+        n = len(window)
+        if n < 4:
+            return found | dict.fromkeys(("distance_mean", "distance_low", "distance_mid", "distance_high"), np.nan)
+        logs = np.log(np.maximum(window, 1e-3))
+        found |= {
+            "distance_mean": float(logs.mean()),
+            "distance_low": float(logs[n // 10]),
+            "distance_mid": float(logs[n // 2]),
+            "distance_high": float(logs[9 * n // 10]),
+        }
+        kept = window[np.abs(window - window.mean()) < 3 * window.std()]
+        if len(kept) >= 8:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                found["normality"] = float(stats.shapiro(kept).statistic)
+        return found
+
+
+def points(rng: np.random.Generator, n: int, spread: int) -> npt.NDArray[np.int16]:
+    """Return n queries of which a third lie close to an earlier one and some repeat one."""
+    z = rng.integers(-spread, spread + 1, (n, COORDINATES)).astype(np.int16)
+    for i in range(1, n):
+        kind = rng.random()
+        earlier = z[int(rng.integers(i))]
+        if kind < 0.1:
+            z[i] = earlier
+        elif kind < 0.35:
+            z[i] = earlier + rng.integers(-2, 3, COORDINATES)
+    return z
+
+
+@given(st.integers(0, 10_000), st.integers(1, ANCHORS), st.sampled_from([20, 400, 8000]), st.integers(1, 4))
+def test_features_are_what_the_history_says(seed: int, n: int, spread: int, kinds: int) -> None:
+    """As long as nothing had to be forgotten, distances, quantiles, W, near duplicates, repeats and step are exact."""
+    rng = np.random.default_rng(seed)
+    z = points(rng, n, spread)
+    labels = rng.integers(0, kinds, n).tolist()
+    found = shown(z, labels).features
+    history = History()
+    for i in range(n):
+        history.ask(z[i].astype(np.float64), labels[i])
+        for name, value in history.described().items():
+            assert found[i, Column[name]] == pytest.approx(value, rel=1e-4, abs=2e-5, nan_ok=True), (i, name)
+
+
+def test_near_and_flip_tell_close_queries_with_another_answer() -> None:
+    """Closer than 0.3 median distances is near; a flip is near with another label."""
+    z = np.zeros((4, COORDINATES), np.int16)
+    z[1, 0], z[2, 0], z[3, 0] = 29, 500, 529
+    seen = shown(z, [0, 1, 0, 0])
+    assert seen.near.tolist() == [False, True, False, True]
+    assert seen.flip.tolist() == [False, True, False, False]
+    z[1, 0] = 31
+    assert not shown(z, [0, 1, 0, 0]).near[1]
+
+
+def test_a_wavering_model_makes_no_distances() -> None:
+    """One picture that is answered now 0, now 1, is two anchors; everything after repeats one of them."""
+    n = 40
+    seen = shown(np.full((n, COORDINATES), 7, np.int16), [i // 3 % 2 for i in range(n)])
+    assert seen.repeat.tolist() == [i not in {0, 3} for i in range(n)]
+    assert int(seen.state.stored[0]) == 2
+    assert np.isnan(seen.distance).all()
+    assert not (seen.ratio > NOTHING).any()
+
+
+def test_a_difference_in_the_sampled_columns_alone_is_no_repeat() -> None:
+    """What the projection cannot see may still differ in the raw columns."""
+    c = np.zeros((2, SAMPLED), np.uint8)
+    c[1, 5] = 1
+    assert shown(np.zeros((2, COORDINATES), np.int16), [0, 0], c=c).repeat.tolist() == [False, False]
+
+
+def test_structure_is_zero_for_the_population_and_blind_to_offset_and_gain() -> None:
+    """Queries spread like the population have a logarithm of 0; moved, inverted or amplified they keep it; others rise."""
+    rng = np.random.default_rng(8)
+    deviation = np.linspace(30.0, 2.0, SAMPLED)
+    variance = (deviation**2).astype(np.float32)
+    z = rng.integers(-9000, 9000, (60, COORDINATES)).astype(np.int16)
+    own = rng.normal(size=(60, SAMPLED)) * deviation
+    at = Column["structure"]
+
+    def found(values: Matrix) -> Seen:
+        return shown(z, [0] * 60, c=np.clip(np.rint(128 + values), 0, 255).astype(np.uint8), c_variance=variance, usual=0.5)
+
+    plain = found(own)
+    assert abs(plain.features[-1, at]) < 0.3
+    assert found(-0.7 * own + 20).features[-1, at] == pytest.approx(plain.features[-1, at], abs=0.2)
+    foreign = found(rng.uniform(-60, 60, (60, SAMPLED)))
+    assert foreign.features[-1, at] > plain.features[-1, at] + 1.0
+    assert (foreign.ratio[1:, FOREIGN] > NOTHING).mean() > 0.9
+    assert (plain.ratio[1:, FOREIGN] > NOTHING).mean() < 0.1
+
+
+def test_a_crowd_of_foreign_queries_counts_twice() -> None:
+    """A hundred frames of one foreign scene say no more than two of them, a hundred foreign scenes say it a hundred times."""
+    rng = np.random.default_rng(5)
+    scenes = rng.integers(-9000, 9000, (2, COORDINATES))
+    z = (scenes[np.arange(100) % 2] + rng.integers(-5, 6, (100, COORDINATES))).astype(np.int16)
+    c = rng.integers(0, 256, (100, SAMPLED)).astype(np.uint8)
+    counted = shown(z, [0] * 100, c=c, usual=-5.0).ratio[:, FOREIGN] != NOTHING
+    assert 2 <= counted.sum() <= 4
+    apart = rng.integers(-9000, 9000, (100, COORDINATES)).astype(np.int16)
+    assert (shown(apart, [0] * 100, c=c, usual=-5.0).ratio[1:, FOREIGN] != NOTHING).all()
+
+
+def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
+    """After 300 queries the ring holds the last 24, and each earlier one is among the other 40 equally often."""
+    n, clients = 300, 120
+    rng = np.random.default_rng(3)
+    z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
+    kept = np.zeros(n)
+    for client in range(clients):
+        orders = shown(z, [0] * n, seed=client).state.order[0]
+        assert len(set(orders.tolist())) == ANCHORS
+        assert sorted(orders[:RING].tolist()) == list(range(n - RING, n))
+        kept[orders[RING:]] += 1
+    early = kept[: n - RING].reshape(-1, 23).sum(axis=1)
+    expected = clients * (ANCHORS - RING) / (n - RING) * 23
+    assert stats.chisquare(early, np.full(len(early), expected)).pvalue > 1e-3
+
+
+def test_an_anchor_that_was_used_outlives_those_that_were_not() -> None:
+    """A seed from which a constructed query was made is still there 800 innocent queries later."""
+    rng = np.random.default_rng(6)
+    n = 820
+    z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
+    c = rng.integers(30, 200, (n, SAMPLED)).astype(np.uint8)
+    z[1] = z[0] + 30
+    step = np.resize([20, -20], SAMPLED)
+    rng.shuffle(step)
+    c[1] = (c[0].astype(int) + step).astype(np.uint8)
+    seen = shown(z, [0] * n, c=c)
+    assert np.flatnonzero(seen.ratio[1] > NOTHING).tolist() == [OFFSET]
+    (place,) = np.flatnonzero(seen.state.order[0] == 0)
+    assert seen.state.mark[0, place] & USED
+
+
+def test_arrays_do_not_grow_with_history() -> None:
+    """A client of 5,000 queries takes the room of a client of one."""
+    rng = np.random.default_rng(1)
+    state = shown(rng.integers(-8000, 8000, (5000, COORDINATES)).astype(np.int16), [0] * 5000).state
+    assert {name: column.shape[1:] for name, column in state._asdict().items()} == {
+        name: shape for name, (_, shape) in LAYOUT.items()
+    }
+    assert int(state.held[0]) == ANCHORS
+
+
+@pytest.mark.parametrize("dimension", [2, 11, 24])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) -> None:
+    """With room for everything, distances, acceptance and W are those of the published detector.
+
+    PRADA tests at the 1st, 11th, 21st query once more than 100 distances are left, and here W is computed at looks: the 191st
+    and the 211th query are both. PRADA leaves labels with fewer than ten distances out, so both labels are given many.
+    """
+    n = 320
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, dimension)).astype(np.float32)
+    for i in range(20, n, 4):
+        X[i] = X[i - 7] + 0.3 * rng.normal(size=dimension)
+    labels = (X[:, 0] > 0).astype(int)
+    reference = fit_reference(X, 2, seed=seed)
+    idle = Novelty(None)
+    cohort = Cohort(
+        "m",
+        reference,
+        idle,
+        Judge(bars_for(Terms(), None, None), Terms(), idle),
+        max_clients=9,
+        lateness_ms=1,
+        anchors=n,
+        window=n,
+    )
+    z = reference.reduce(X).z.astype(np.float64)
+    exact, rounded = Prada(), Prada()
+    events = Events("m")
+    compared = 0
+    for i in range(n):
+        (batch,) = batches([events.line("c", X[i], int(labels[i]))], first_sequence=i)
+        cohort.process(batch)
+        said = rounded.observe(z[i], int(labels[i]))
+        raw = exact.observe(X[i], int(labels[i]))
+        memory = cohort.columns.memory
+        assert bool(memory.mark[0, i] & ACCEPTED) == said.accepted
+        if said.distance is None or raw.distance is None:
+            continue
+        distance = float(memory.window[0, int(memory.window_count[0]) - 1])
+        assert distance == pytest.approx(said.distance * reference.unit, rel=1e-5)
+        step = reference.quantum / float(reference.scale[0])  # of the raw values, per integer
+        if exact.stored == rounded.stored:
+            assert distance / reference.unit * step == pytest.approx(raw.distance, abs=step * np.sqrt(dimension))
+        if said.tested and i + 1 in {191, 211}:
+            compared += 1
+            assert float(cohort.columns.standing.row[0, FIRST + Column["normality"]]) == pytest.approx(said.w, abs=1e-5)
+    assert compared == 2
+
+
+def test_a_walk_between_two_answers_aims() -> None:
+    """Undecided steps towards a query with another answer carry evidence, until they make a line; the way back does not."""
+    rng = np.random.default_rng(4)
+    start, target = rng.integers(-2000, 2000, (2, COORDINATES))
+    others = rng.integers(-9000, 9000, (3, COORDINATES))
+    steps = [start + (target - start) * share for share in (0.004, 0.008, 0.012, 0.016)]
+    away = start - (target - start) * 0.01
+    z = np.rint(np.array([target, *others, start, *steps, away])).astype(np.int16)
+    c = rng.integers(30, 200, (len(z), SAMPLED)).astype(np.uint8)
+    seen = shown(z, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0], c=c, confidence=np.full(len(z), 0.55, np.float32))
+    assert (seen.ratio[:, AIM] > NOTHING).tolist() == [False] * 5 + [True] * 3 + [False] * 2
+    sure = shown(z, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0], c=c, confidence=np.full(len(z), 0.95, np.float32))
+    assert not (sure.ratio[:, AIM] > NOTHING).any()
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_single_values_moved_there_and_back_probe(*, table: bool) -> None:
+    """The second pair of mirrored steps carries evidence; a slider that goes on along its line does not."""
+    base = np.full(COORDINATES, 500)
+    z = np.tile(base, (6, 1))
+    for place, (column, step) in enumerate(((3, 60), (3, -60), (7, 60), (7, -60)), start=1):
+        z[place, column] += step
+    z[5, 3] += 120
+    c = np.full((6, SAMPLED), 90, np.uint8)
+    variance = np.full(COORDINATES, 1e6, np.float32)
+    seen = shown(z.astype(np.int16), [0] * 6, c=c, variance=variance, table=table, unit=UNIT / 10)
+    probes = seen.ratio[:, PROBE] > NOTHING
+    assert probes.tolist() == [False, False, False, False, True, False]
+
+
+def test_probes_of_one_size_are_a_series_though_the_picture_moves_on() -> None:
+    """Zeroth-order optimisation never asks about the picture itself, and changes it after every pair."""
+    rng = np.random.default_rng(3)
+    z = np.tile(np.full(COORDINATES, 500), (16, 1))
+    c = np.full((16, SAMPLED), 90, np.uint8)
+    for place in range(1, 16):
+        z[place:, place] += 40  # what was learned so far
+        z[place] += np.rint(40 * rng.choice([-1, 1]) * (np.arange(COORDINATES) == 16 + place % 8)).astype(int)
+        c[place:, place] = 95
+    seen = shown(z.astype(np.int16), [0] * 16, c=c, unit=UNIT / 10, quantum=1e-4)
+    assert (seen.ratio[6:, PROBE] > NOTHING).sum() >= 4
+
+
+def test_a_form_edited_in_large_steps_is_no_probe() -> None:
+    """In a table, a column moved up and down by a good part of its spread is what people do."""
+    c = np.full((5, SAMPLED), 90, np.uint8)
+    variance = np.full(COORDINATES, 1e4, np.float32)
+    for step, expected in ((12, True), (30, False)):  # 12 and 30% of the standard deviation
+        z = np.tile(np.full(COORDINATES, 500), (5, 1))
+        for place, (column, sign) in enumerate(((3, 1), (3, -1), (5, 1), (5, -1))):
+            z[place + 1, column] += sign * step
+        seen = shown(z.astype(np.int16), [0] * 5, c=c, variance=variance, table=True)
+        assert (seen.ratio[:, PROBE] > NOTHING).any() == expected
+
+
+def test_steep_steps_from_confident_answers_are_told_from_gentle_ones() -> None:
+    """Margins that fall by six a median distance and more; pairs that say nothing count neither way."""
+    z = np.zeros((5, COORDINATES), np.int16)
+    z[1, 0], z[2, 1], z[3, 2], z[4, 3] = 50, 50, 50, 9000
+    confidence = np.array([0.99, 0.55, 0.98, 0.55, 0.55], np.float32)
+    seen = shown(z, [0, 0, 0, 1, 0], confidence=confidence)
+    assert seen.ratio[:, SENS].tolist() == pytest.approx([1.0, CONSTRUCTED[SENS], ORDINARY[SENS], CONSTRUCTED[SENS], 1.0])
+    assert (shown(z, [0, 0, 0, 1, 0]).ratio[:, SENS] == NOTHING).all()
+
+
+def test_dwelling_in_one_place_counts_six_times() -> None:
+    """A static scene on the boundary flickers for ever; what it may add up to is bounded, until the client goes elsewhere."""
+    rng = np.random.default_rng(2)
+    n = 40
+    z = rng.integers(-2, 3, (2 * n, COORDINATES)).astype(np.int16)
+    z[n:] += 5000
+    seen = shown(z, [i % 2 for i in range(2 * n)], confidence=np.full(2 * n, 0.52, np.float32))
+    hits = seen.ratio[:, DWELL] > NOTHING
+    assert 1 <= hits[:n].sum() <= 7
+    assert 1 <= hits[n:].sum() <= 7
+    assert not (shown(z, [i % 2 for i in range(2 * n)]).ratio[:, DWELL] > NOTHING).any()

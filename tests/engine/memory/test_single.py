@@ -1,0 +1,251 @@
+"""Single: changes of one value that only somebody who probes would make, and those that others make as well."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.datasets import load_digits
+
+from detector.baseline.store import Baseline, fit_baseline
+from detector.engine.evidence.probe import SIZES
+from detector.engine.memory.checksums import STEPS, add_up, weights_of
+from detector.engine.memory.single import (
+    LARGEST,
+    SERIES,
+    WALK,
+    are_alike,
+    halved,
+    has_twin,
+    in_even_series,
+    in_walk,
+    is_level,
+    nearest_single,
+    resembles,
+)
+from detector.engine.policy import ACTIONS
+from detector.engine.shard import EngineSettings, Shard
+from detector.testing import Events, batches
+
+Vector = npt.NDArray[np.floating]
+
+SIDE = 28
+DIMENSION = SIDE * SIDE
+STEP = 0.01
+SIZE = round(STEP * STEPS)
+KEYS = weights_of(DIMENSION)[1]
+
+
+def moved(*changes: tuple[int, float], start: Vector | None = None) -> Vector:
+    """Return a picture with some values moved."""
+    picture = np.full(DIMENSION, 0.5, np.float32) if start is None else start.copy()
+    for place, size in changes:
+        picture[place] += size
+    return picture
+
+
+def sums_of(*pictures: Vector) -> npt.NDArray[np.uint32]:
+    sums = np.empty((len(pictures), 2), np.uint32)
+    add_up(np.array(pictures, np.float32), weights_of(DIMENSION)[0], sums)
+    return sums
+
+
+def latest(changes: Iterable[tuple[int, float]]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32], int]:
+    """Return the client's columns after changes of these values by so much."""
+    values, sizes = np.zeros(SIZES, np.uint32), np.zeros(SIZES, np.int32)
+    singles = 0
+    for place, size in changes:
+        values[singles % SIZES] = place + 1
+        sizes[singles % SIZES] = round(size * STEPS)
+        singles += 1
+    return values, sizes, singles
+
+
+def in_series(place: int, size: float, changes: Iterable[tuple[int, float]]) -> bool:
+    return bool(in_even_series(place, round(size * STEPS), *latest(changes)))
+
+
+def walks(places: list[int], run: int | None = None, *, sizes: tuple[float, ...] = (0.3, -0.5, 0.7)) -> bool:
+    """Ask about the last of these values when each was moved on top of the one before, by these sizes in turn."""
+    *changes, (place, size) = zip(places, np.resize(sizes, len(places)).tolist(), strict=True)
+    values, moved_by, singles = latest(changes)
+    length = len(places) if run is None else run
+    return bool(in_walk(place, round(size * STEPS), length, values, moved_by, singles, DIMENSION))
+
+
+def test_the_least_change_leads_back() -> None:
+    """To the picture and not to the probe on its other side; the run goes by the shortest way."""
+    anchors = sums_of(moved(), moved((700, STEP)), moved((3, 0.5), (9, 0.5)))
+    (query,) = sums_of(moved((700, -STEP)))
+    run = np.array([4, 1, 0], np.uint8)
+    anchor, value, size, shortest = nearest_single(anchors[:, 0], anchors[:, 1], run, 3, query, KEYS)
+    assert (anchor, value, shortest) == (0, 700, 2)
+    assert abs(size + SIZE) <= 1
+    (query,) = sums_of(moved((700, -STEP), (3, 0.1)))
+    assert nearest_single(anchors[:, 0], anchors[:, 1], run, 3, query, KEYS)[0] == -1
+
+
+def test_a_twin_needs_siblings_and_no_third_value() -> None:
+    """The mirror image among probes of other values; one value tried up and down, or further, is none."""
+
+    def twin(*others: Vector) -> tuple[bool, bool]:
+        anchors = sums_of(moved(), *others)
+        mirrored, tried = has_twin(anchors[:, 0], anchors[:, 1], len(anchors), 0, 700, -SIZE, KEYS)
+        return bool(mirrored), bool(tried)
+
+    siblings = moved((3, STEP)), moved((9, -STEP))
+    assert twin(moved((700, STEP)), *siblings) == (True, False)
+    assert twin(moved((700, STEP))) == (False, False)
+    assert twin(moved((700, 2 * STEP)), *siblings) == (False, True)
+    assert twin(moved((700, STEP)), moved((700, -0.3)), *siblings) == (False, True)
+
+
+def test_a_series_moves_several_values_by_one_size() -> None:
+    """Or by twice that, as from one twin to the other; not by all sizes, nor the same values again."""
+    even = [(place, STEP) for place in range(SERIES)]
+    assert in_series(700, STEP, even)
+    assert in_series(700, 2 * STEP, even)
+    assert not in_series(700, STEP, even[1:])
+    assert not in_series(700, 3 * STEP, even)
+    assert in_series(700, STEP, [*even, (700, STEP)])
+    assert not in_series(700, STEP, [*even, (700, STEP), (700, STEP)])
+    assert not in_series(700, STEP, [(700, 0.05), *even])
+    assert not in_series(700, STEP, [*even, (0, STEP), (0, STEP)])
+    assert not in_series(700, STEP, [*even, *((100 + k, 0.05 + 0.01 * k) for k in range(2 * SERIES + 1))])
+
+
+def test_a_walk_goes_all_over_and_never_returns() -> None:
+    """Each value once and far from the last, up and down; a pen, a scan and a lamp do not, and who draws has one ink."""
+    places = [317 * step % DIMENSION for step in range(SIZES - 1)]
+    assert walks(places)
+    assert not walks(places, sizes=(0.3, 0.5))
+    assert not walks(places, sizes=(-0.3,))
+    assert not walks(places, sizes=(0.7, 0.7, -0.2, 0.7, -0.4))
+    assert not walks(places[: WALK - 1])
+    assert not walks(places, run=WALK - 1)
+    assert not walks([*places, places[1]])
+    assert not walks([places[1], *places])
+    assert not walks(sorted(places))
+    assert not walks([300 + step for step in (0, 1, 29, 28, 27, 55, 54, 53, 25)])
+    turn = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)
+    assert not walks((28 * np.rint(14 + 8 * np.sin(turn)) + np.rint(14 + 8 * np.cos(turn))).astype(int).tolist())
+
+
+def test_a_few_whole_levels_are_a_sensor_s() -> None:
+    """Where values have levels; between them, or beyond a few, they are steps."""
+    level = 1 / 255
+    assert all(is_level(round(k * level * STEPS), level) for k in (-1, 1, 2, 3))
+    assert is_level(round(1.1 * level * STEPS), level)
+    assert not any(is_level(round(k * level * STEPS), level) for k in (0.5, 1.275, 2.55, 4, 20))
+    assert not is_level(round(level * STEPS), 0.0)
+
+
+def test_sizes_are_alike_but_for_rounding() -> None:
+    """Equal to a hundredth, or one twice the other."""
+    assert are_alike(1000, 1009)
+    assert are_alike(1000, 2010)
+    assert are_alike(1000, -500)
+    assert not are_alike(1000, 1020)
+    assert not are_alike(1000, 3000)
+
+
+def test_a_query_resembles_an_anchor_or_the_newest() -> None:
+    """With two sampled values at most that differ, from one of those it is compared with."""
+    c = np.zeros((4, 10), np.uint8)
+    c[1:] = 9
+    query = np.array([1, 1, *[0] * 8], np.uint8)
+    assert resembles(c, query, np.array([2, 0]), 1)
+    assert resembles(c, query, np.array([2]), 0)
+    assert not resembles(c, query, np.array([2]), 1)
+    assert not resembles(c, np.array([1, 1, 1, *[0] * 7], np.uint8), np.array([0]), 1)
+
+
+def test_an_interval_of_one_value_is_halved() -> None:
+    """Between answers that differ and near its middle, one deeper than its deeper end, however short it is."""
+    for reach in (0.8, 2e-4):
+        anchors = sums_of(moved(), moved((700, reach)), moved((700, 2 * reach)))
+        label, depth = np.array([1, 2, 2], np.int32), np.array([3, 5, 9], np.uint8)
+        for share, expected in ((0.45, (6, 1)), (0.1, (0, -1))):
+            (query,) = sums_of(moved((700, share * reach)))
+            size = round(share * reach * STEPS)
+            found = halved(anchors[:, 0], anchors[:, 1], label, depth, 3, query, 0, 700, size, KEYS)
+            assert found == expected
+        (query,) = sums_of(moved((700, 1.45 * reach)))
+        size = round(0.45 * reach * STEPS)
+        assert halved(anchors[:, 0], anchors[:, 1], label, depth, 3, query, 1, 700, size, KEYS) == (0, -1)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> npt.NDArray[np.float32]:
+    """Handwritten digits in twenty-eight rows and columns, values from 0 to 1."""
+    small = load_digits().images / 16
+    large = np.kron(small, np.ones((3, 3)))
+    blurred = sum(np.roll(large, (down, right), (1, 2)) for down in range(3) for right in range(3)) / 9
+    return np.pad(blurred, ((0, 0), (2, 2), (2, 2))).reshape(len(small), DIMENSION).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def known(pictures: npt.NDArray[np.float32]) -> Baseline:
+    """A baseline of innocent readers of these pictures."""
+    rng = np.random.default_rng(3)
+    events = Events("large", step_ms=700)
+    asked = [(client, int(rng.integers(len(pictures)))) for _ in range(20) for client in range(20)]
+    lines = [events.line(f"reader-{client}", pictures[i], int(load_digits().target[i])) for client, i in asked]
+    return fit_baseline(lambda: batches(lines), EngineSettings(seed=5))
+
+
+def differences(picture: Vector, rng: np.random.Generator) -> list[Vector]:
+    """Return a picture and its finite differences, as far as the range allows."""
+    asked = [picture]
+    for place in rng.permutation(DIMENSION)[:20]:
+        asked += [moved((int(place), sign * STEP), start=picture).clip(0, 1) for sign in (1.0, -1.0)]
+    return [query for k, query in enumerate(asked) if k == 0 or (query != picture).any()]
+
+
+def stopped_after(known: Baseline, queries: list[Vector]) -> int | None:
+    """Return after how many queries one client is stopped."""
+    events = Events("large", step_ms=700)
+    shard = Shard(EngineSettings(seed=5), known.models)
+    outputs = shard.process(*batches([events.line("client", query, 3) for query in queries]))
+    return min((finding.queries for finding in outputs.findings if finding.action >= ACTIONS.index("perturb")), default=None)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_thief_who_differentiates_is_stopped_within_sixteen_queries(
+    pictures: npt.NDArray[np.float32], known: Baseline, seed: int
+) -> None:
+    """In 784 dimensions, of which a sixteenth are sampled; and soon where every other query is innocent."""
+    rng = np.random.default_rng(seed)
+    asked = differences(pictures[seed], rng)
+    found = stopped_after(known, asked[:30])
+    assert found is not None
+    assert found <= 17  # the picture itself is no query of the attack's making
+    hidden = [query for pair in zip(asked[:25], pictures[100:125], strict=True) for query in pair]
+    found = stopped_after(known, hidden)
+    assert found is not None
+    assert found <= 34
+
+
+def test_a_thief_who_looks_for_a_deciding_value_is_stopped(pictures: npt.NDArray[np.float32], known: Baseline) -> None:
+    """Turning one picture into another value by value, in any order, the label never changing."""
+    first, second = pictures[0], pictures[1]
+    asked = [first]
+    for place in np.random.default_rng(1).permutation(np.flatnonzero(first != second))[:20]:
+        asked.append(np.where(np.arange(DIMENSION) == place, second, asked[-1]))
+    found = stopped_after(known, asked)
+    assert found is not None
+    assert found <= 17
+
+
+def test_values_that_blink_are_no_probes(pictures: npt.NDArray[np.float32], known: Baseline) -> None:
+    """One pixel by turns or by any amount, three lamps, a bar that grows, a dot that runs, and single impulses."""
+    rng = np.random.default_rng(4)
+    picture = pictures[7]
+    blinking = [moved((300, 0.4 * (k % 2)), start=picture) for k in range(60)]
+    uneven = [moved((300, float(rng.uniform(0.0, 0.4))), start=picture) for k in range(60)]
+    lamps = [moved(*((int(p), 0.9 * (k >> b & 1)) for b, p in enumerate((20, 400, 700))), start=picture) for k in range(60)]
+    bar = [np.where(np.arange(DIMENSION) < k, np.float32(1), picture) for k in range(60)]
+    dot = [moved((28 * k % DIMENSION, 0.8), start=picture) for k in range(25)]
+    impulses = [moved((int(rng.integers(DIMENSION)), float(1 + rng.random())), start=picture) for k in range(60)]
+    assert [stopped_after(known, client) for client in (blinking, uneven, lamps, bar, dot, impulses)] == [None] * 6
+    assert LARGEST < 0.8

@@ -1,0 +1,140 @@
+"""Compiled code is kept on disk, never outlives its source, and stays within its arrays."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from detector.engine import kernels
+from detector.engine.kernels import cache_folder, kernel
+
+WITH_BOUNDS = (
+    "tests/engine/test_engine_inputs.py",
+    "tests/engine/test_engine_repeats.py",
+    "tests/engine/memory/test_checksums.py",
+    "tests/engine/test_forged_state.py",
+)
+
+BEYOND = """
+import numpy as np
+from detector.engine.kernels import kernel
+
+@kernel
+def sixth(x):
+    return x[5]
+
+sixth(np.zeros(2))
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pretend that the package lies elsewhere, with sources that may be changed, and the cache too."""
+    copy = tmp_path / "detector"
+    for home in ("memory", "features", "evidence", "models"):
+        shutil.copytree(Path(kernels.__file__).parent / home, copy / home, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(kernels, "__file__", str(copy / "kernels.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return copy
+
+
+def folder() -> Path | None:
+    return cache_folder.__wrapped__()
+
+
+@pytest.mark.parametrize("source", ["memory/observe.py", "evidence/offset.py", "models/reference.py", "evidence/new.py"])
+def test_any_change_of_a_source_changes_the_folder(package: Path, source: str) -> None:
+    """Also of one whose kernels are only called by kernels of another file."""
+    before = folder()
+    assert before is not None
+    assert folder() == before
+    with (package / source).open("a") as file:
+        file.write("\n# changed\n")
+    after = folder()
+    assert after is not None
+    assert after != before
+    assert after.is_dir()
+
+
+def test_the_folder_lies_in_the_cache_of_the_user(package: Path, tmp_path: Path) -> None:
+    """Under XDG_CACHE_HOME, nowhere near the sources."""
+    found = folder()
+    assert found is not None
+    assert found.parent == tmp_path / "cache" / "detector"
+    assert package not in found.parents
+
+
+def test_without_a_place_to_write_kernels_still_compile(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only home costs every process its own compilation, no more."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert package.is_dir()
+    assert folder() is None
+    monkeypatch.setattr(kernels, "cache_folder", folder)
+
+    @kernel
+    def twice(x: float) -> float:
+        return 2.0 * x
+
+    assert twice(4.0) == 8.0
+
+
+def test_kernels_divide_like_numpy_and_leave_the_setting_of_others() -> None:
+    """Division by zero gives infinity; whoever else uses numba keeps their cache folder."""
+    before = numba.config.CACHE_DIR
+
+    @kernel
+    def ratio(x: float, y: float) -> float:
+        return x / y
+
+    assert before == numba.config.CACHE_DIR
+    assert ratio(1.0, 0.0) == np.inf
+    assert np.isnan(ratio(0.0, 0.0))
+
+
+def test_machine_code_is_taken_from_the_folder(tmp_path: Path) -> None:
+    """A second process compiles nothing: the files in the folder stay as they are."""
+    program = "from detector.engine.memory.admission import look_after; print(look_after(8))"
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(Path(kernels.__file__).parents[2])}
+
+    def run() -> dict[Path, int]:
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "16\n"
+        return {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nb[ic]")}
+
+    first = run()
+    assert first
+    assert run() == first
+
+
+@pytest.mark.slow
+def test_no_kernel_reads_beyond_its_arrays(tmp_path: Path) -> None:
+    """What nobody checks in compiled code is checked here: all habits, repeats, codes, and inputs of every hard kind."""
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *WITH_BOUNDS],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-3000:]
+
+
+def test_a_kernel_that_reads_beyond_its_array_is_found(tmp_path: Path) -> None:
+    """The check is there at all."""
+    lost = tmp_path / "lost.py"
+    lost.write_text(BEYOND)
+    told = subprocess.run(
+        [sys.executable, lost],
+        env=os.environ | {"NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "IndexError" in told.stderr

@@ -1,0 +1,128 @@
+"""Bars keep budgets, and actions keep to the ladder."""
+
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.contracts.decision import Action
+from detector.engine.evidence.accumulate import CHANNELS, FLOORS
+from detector.engine.policy import (
+    ACTIONS,
+    ALERT,
+    ALLOW,
+    BLOCK,
+    LEAST_NOVELTY,
+    PERTURB,
+    THROTTLE,
+    Bars,
+    Terms,
+    bar,
+    bars_for,
+    construction_action,
+    lasts_ms,
+    novelty_action,
+    permitted,
+)
+
+scores = st.lists(st.floats(0, 1000), min_size=1, max_size=300)
+rates = st.floats(1e-8, 1.0)
+TAIL = 0.15  # for every power of ten
+
+
+def test_the_two_ladders_are_one() -> None:
+    """The engine's numbers and the contract's words name the same actions in the same order."""
+    assert get_args(Action) == ACTIONS
+    assert (ALLOW, ALERT, THROTTLE, PERTURB, BLOCK) == (0, 1, 2, 3, 4)
+
+
+@given(scores, rates, rates)
+def test_a_stricter_budget_never_lowers_a_bar(calibration: list[float], one: float, other: float) -> None:
+    """The bar falls, or stays, as the allowed rate grows."""
+    assert bar(calibration, min(one, other), TAIL) >= bar(calibration, max(one, other), TAIL)
+
+
+@given(scores, rates)
+def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: list[float], rate: float) -> None:
+    """Above the bar lie fewer than a share `rate` of the clients, and the bar is no higher than that needs."""
+    found = bar(calibration, rate, TAIL)
+    above = sum(score > found for score in calibration)
+    assert above <= rate * (len(calibration) + 1)
+    if rate * (len(calibration) + 1) >= 1:
+        assert found in calibration
+
+
+@given(scores, rates, st.floats(0, 1000))
+def test_a_worse_calibration_client_never_lowers_a_bar(calibration: list[float], rate: float, worse: float) -> None:
+    """Raising one score moves the bar up or leaves it."""
+    raised = [max(calibration[0], worse), *calibration[1:]]
+    assert bar(raised, rate, TAIL) >= bar(calibration, rate, TAIL)
+
+
+def test_the_share_of_new_clients_above_a_bar_is_the_budget() -> None:
+    """Split conformal prediction: over many draws, exchangeable newcomers pass as often as allowed, not more."""
+    rng = np.random.default_rng(1)
+    passed = [rng.normal() > bar(rng.normal(size=99), 0.1, TAIL) for _ in range(4000)]
+    assert 0.08 < np.mean(passed) <= 0.115
+
+
+def test_a_budget_finer_than_the_calibration_raises_the_bar_beyond_it() -> None:
+    """A step above the highest score for every power of ten that is missing; nothing without calibration."""
+    calibration = [1.0] * 9
+    assert bar(calibration, 0.1, TAIL) == 1.0
+    assert bar(calibration, 0.01, TAIL) == pytest.approx(1.15)
+    assert bar(calibration, 0.001, TAIL) == pytest.approx(1.30)
+    assert bar([], 0.1, TAIL) == 0.0
+
+
+def test_floors_hold_whatever_the_calibration_says() -> None:
+    """Quiet calibration clients do not lower construction below its floors, nor novelty below its least bar."""
+    none = np.zeros((50, len(CHANNELS)))
+    bars = bars_for(Terms(), np.zeros(50), none)
+    assert bars.stop == tuple(FLOORS)
+    assert bars.alert == LEAST_NOVELTY
+    assert bars.throttle == pytest.approx(1.25 * LEAST_NOVELTY)
+    loud = bars_for(Terms(), np.full(50, 9.0), np.full((50, len(CHANNELS)), 100.0))
+    assert min(loud.stop) > 120.0
+    assert loud.alert >= 9.0
+
+
+def test_without_a_baseline_novelty_only_alerts() -> None:
+    """Construction stops at its floors; nothing is ever throttled for novelty."""
+    bars = bars_for(Terms(), None, None)
+    assert bars.stop == tuple(FLOORS)
+    assert math.isinf(bars.throttle)
+    assert {novelty_action(score, looks, bars) for score in (0.0, 1.2, 1e9) for looks in (0, 1, 2, 255)} == {ALLOW, ALERT}
+
+
+@given(st.floats(0, 10.0), st.integers(0, 255), st.floats(1.2, 5.0))
+def test_novelty_never_stops(score: float, looks: int, alert: float) -> None:
+    """Whatever the score and however long it lasts, novelty throttles at most."""
+    bars = Bars(alert=alert, throttle=1.25 * alert, stop=())
+    assert novelty_action(score, looks if score >= alert else 0, bars) <= THROTTLE
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(1, 50))
+def test_more_evidence_never_calls_for_less(one: float, other: float, stop: float) -> None:
+    """The ladder of construction is climbed in order: alert, perturb, block, never a throttle."""
+    low, high = sorted((one, other))
+    assert construction_action(low, stop) <= construction_action(high, stop)
+    assert construction_action(one, stop) in {ALLOW, ALERT, PERTURB, BLOCK}
+
+
+@pytest.mark.parametrize("action", range(5))
+def test_limits_of_policy(action: int) -> None:
+    """An identity nobody vouches for is never blocked, a protected client throttled at most; others get what is called for."""
+    assert permitted(action, trusted=True, protected=False) == action
+    assert permitted(action, trusted=False, protected=False) == min(action, THROTTLE)
+    assert permitted(action, trusted=True, protected=True) == min(action, THROTTLE)
+    assert permitted(action, trusted=False, protected=True) == min(action, THROTTLE)
+
+
+def test_durations_are_the_operator_s() -> None:
+    """Each action lasts as long as the terms say."""
+    terms = Terms(throttle_ms=1, perturb_ms=2, block_ms=3)
+    assert [lasts_ms(action, terms) for action in (THROTTLE, PERTURB, BLOCK)] == [1, 2, 3]

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from tests.quality.contenders import CONTENDERS, contenders_for, lesson
+from tests.quality.rivals import Session, scores
+from tests.quality.worlds import world
+
+
+@pytest.mark.parametrize(("data", "victim"), [("digits", "mlp"), ("loans", "forest")])
+def test_each_can_be_set_up_where_it_fits(data: str, victim: str) -> None:
+    """After a fit on benign queries each detector watches a client and has a published threshold."""
+    found = world(data, victim, 1)
+    pool = np.tile(found.teaching.benign.vectors[:150], (2, 1))
+    taught = Session(found.teaching.encode(pool), found.teaching.predict(pool))
+    for name, one in contenders_for(data, victim).items():
+        rival = one.make(found)
+        rival.fit([taught])
+        assert np.isfinite(rival.threshold)
+        assert np.isfinite(scores(rival, taught)).any(), name
+
+
+def test_where_they_do_not_fit_they_are_left_out() -> None:
+    """Fingerprints are of pictures, and snapshots of perceptrons."""
+    assert set(CONTENDERS) - set(contenders_for("loans", "forest")) == {"hoda", "blacklight"}
+    assert set(CONTENDERS) - set(contenders_for("breast_cancer", "mlp")) == {"blacklight"}
+    assert set(contenders_for("digits", "mlp-labels")) == set(CONTENDERS)
+
+
+def test_a_lesson_is_drawn_from_all() -> None:
+    """It is bounded, the same for the same seed, and keeps query and answer together."""
+    sessions = [Session(np.full((50, 2), float(i)), np.eye(3)[[i] * 50]) for i in range(3)]
+    taught = lesson(sessions, 60, 1)
+    assert taught.vectors.shape == (60, 2)
+    assert np.array_equal(taught.vectors[:, 0], taught.labels)
+    assert len(np.unique(taught.labels)) == 3
+    assert np.array_equal(lesson(sessions, 60, 1).vectors, taught.vectors)
+    assert len(lesson(sessions, 1000, 1).vectors) == 150

@@ -1,0 +1,36 @@
+"""The demo on real servers: ``python -m tests.servers.demo kafka|siem --out DIR``.
+
+`kafka` sends the demo's log through the service on a broker started here; `siem` goes on into an Elasticsearch, where
+Elastic's own rule finds the alerts.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from detector.cli.terminal import errors
+from detector.errors import DetectorError
+from tests.servers import demo_kafka, demo_siem
+
+
+def main() -> int:
+    """Run one of the demos; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers.demo", description=__doc__)
+    parser.add_argument("server", choices=("kafka", "siem"))
+    parser.add_argument("--out", type=Path, default=Path("detector-demo"), help="where everything goes")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    wanted = parser.parse_args()
+    show = demo_kafka.show if wanted.server == "kafka" else demo_siem.show
+    try:
+        show(wanted.out, errors, as_json=wanted.json)
+    except DetectorError as error:
+        errors.print(f"detector: {error}", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

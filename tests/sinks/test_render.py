@@ -1,0 +1,114 @@
+"""What the engine finds, as documents that keep to the contracts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from detector.baseline.store import Baseline
+from detector.config import Config
+from detector.contracts import to_json
+from detector.contracts.ecs import SEVERITY
+from detector.engine.findings import Report
+from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE
+from detector.engine.state import PLACES
+from detector.sinks import render
+from detector.testing import MemorySink, watch
+
+Lines = Callable[..., list[bytes]]
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((SCHEMAS / name).read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def seen(make_log: Lines, generated_baseline: Baseline) -> MemorySink:
+    """Return what a log with every kind of finding leads to."""
+    lines = make_log(3, events=700, clients=6)
+    return watch(
+        lines,
+        Config.model_validate({"policy": {"shadow": False, "trust_clients": True, "requests_per_minute": 7}}),
+        generated_baseline,
+    )
+
+
+def test_every_alert_and_decision_keeps_to_its_schema(seen: MemorySink) -> None:
+    """As bytes, against the published schemas."""
+    for documents, schema in ((seen.raised, "alert.v1.json"), (seen.decided, "decision.v1.json")):
+        assert documents
+        for document in documents:
+            assert list(validator(schema).iter_errors(json.loads(to_json(document)))) == []
+
+
+def test_every_kind_of_finding_is_rendered(seen: MemorySink) -> None:
+    """Novelty and several channels, and every action that can be ordered; there are words for all channels."""
+    assert {alert.detector.evidence[0].name for alert in seen.raised} >= {"offset", "bisect", "novelty"}
+    assert {decision.action for decision in seen.decided} == {"throttle", "perturb", "block"}
+    assert set(render.RULES) == set(PLACES)
+
+
+def test_an_alert_says_what_its_finding_says(seen: MemorySink) -> None:
+    """Names, severity by action, risk, rule and versions stand where ECS wants them."""
+    severity = {"alert": 21, "throttle": 47, "perturb": 73, "block": 99}
+    for alert in seen.raised:
+        found = alert.detector
+        assert alert.event.severity == severity[found.action]
+        assert alert.event.code == alert.rule.id == f"extraction.{found.evidence[0].name}"
+        assert alert.event.reason == found.evidence[0].text
+        assert 0 <= alert.event.risk_score <= 100
+        assert alert.event.start <= alert.event.end == alert.timestamp
+        assert found.config_version
+        assert found.baseline_version not in {"", "none"}
+        assert alert.message == f"Suspected model extraction: client {alert.user.id} on model alpha"
+
+
+def test_a_decision_carries_what_the_gateway_needs(seen: MemorySink) -> None:
+    """A rate for a throttle, labels only for a perturbation, a status for a block; the caller learns no threshold."""
+    for decision in seen.decided:
+        assert decision.parameters is not None
+        assert decision.expires_ms is not None
+        assert decision.expires_ms > decision.issued_ms
+        if decision.action == "throttle":
+            assert decision.parameters.requests_per_minute == 7
+        elif decision.action == "perturb":
+            assert decision.parameters.labels_only
+        else:
+            assert decision.parameters.status_code == 403
+        told = (decision.reason.user or "").lower()
+        assert decision.decision_id[:8] in told
+        for secret in (*PLACES, "evidence", "score", "threshold"):
+            assert secret not in told
+        assert "stop at" in decision.reason.admin or "alert at" in decision.reason.admin
+
+
+@pytest.mark.parametrize(("risk", "level"), [(0.0, "LOW"), (29.9, "LOW"), (30.0, "MEDIUM"), (70.0, "HIGH"), (100.0, "HIGH")])
+def test_levels_of_risk(risk: float, level: str) -> None:
+    """Three levels, at 30 and 70."""
+    assert render._level(risk) == level
+
+
+def test_every_action_has_a_name_and_a_severity() -> None:
+    """The ladder is complete on both sides."""
+    assert [render.action_name(action) for action in range(5)] == list(ACTIONS)
+    assert [SEVERITY[render.SEVERITIES[action]] for action in (ALERT, THROTTLE, PERTURB, BLOCK)] == [21, 47, 73, 99]
+
+
+def test_a_client_is_one_plain_object() -> None:
+    """Everything that clients.jsonl promises, under its names."""
+    line: dict[str, Any] = render.client(Report("c", "m", 9, BLOCK, {"offset": 1.0}, {"step": 2.0}, {"schema": 3}, 1))
+    assert line == {
+        "client": "c",
+        "model": "m",
+        "queries": 9,
+        "level": "block",
+        "evidence": {"offset": 1.0},
+        "features": {"step": 2.0},
+        "refused": {"schema": 3},
+        "reused": 1,
+    }
