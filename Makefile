@@ -4,6 +4,8 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= detector-demo
+# Test processes. Each starts the servers that its tests need, so more than a few cost more memory than they save time.
+JOBS ?= 2
 
 # Matrices are small here; threads of the linear algebra would only wait for each other on a busy machine.
 export OPENBLAS_NUM_THREADS ?= 1
@@ -58,7 +60,7 @@ elastic-down: $(READY) ## Stop it; its data stay
 
 .PHONY: test
 test: $(READY) ## Run the tests, real servers included
-	@$(RUN)/python -m pytest
+	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: test-faults
 test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log comes in
@@ -70,7 +72,7 @@ fuzz: $(READY) ## Put 100,000 mutated records into the topics of a real broker (
 
 .PHONY: test-fast
 test-fast: $(READY) ## Run the tests that take no more than a moment
-	@$(RUN)/python -m pytest -m "not slow and not broker"
+	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not broker"
 
 .PHONY: check
 check: $(READY) ## Lint, check formatting, types and imports, look for known vulnerabilities
