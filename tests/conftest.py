@@ -19,7 +19,8 @@ import pytest
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
-from detector.baseline.store import Baseline, fit_baseline
+from detector.baseline.fit import fit_baseline
+from detector.baseline.store import Baseline
 from detector.contracts import to_json
 from detector.engine.findings import Outputs
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard

@@ -24,10 +24,11 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 
 from detector.baseline.calibrate import Calibration, calibrate
-from detector.baseline.store import LISTED, Baseline, version_of
+from detector.baseline.fit import LISTED
+from detector.baseline.store import Baseline, version_of
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
 from detector.engine.features.row import CONTENT
-from detector.engine.models.drift import compared
+from detector.engine.fitting.drift import compared
 from detector.engine.models.novelty import FARTHEST, LESSONS, STAGES, Floats, Looks, Norms, Novelty, center_and_scale, stage_of
 from detector.engine.shard import EngineSettings, ModelBaseline
 from detector.errors import BaselineError

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -13,8 +12,9 @@ from detector.baseline import store as baselines
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
 from detector.config import Config
-from detector.engine.evidence import cooccur, foreign
-from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
+from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.evidence.channel import Weighed
+from detector.engine.evidence.registry import REGISTRY
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.models.drift import ALARM, Drift
 from detector.engine.models.novelty import STAGES, stage_of
@@ -76,19 +76,18 @@ def changes(before: Baseline, after: Baseline, model: str, config: Config) -> li
             f"{printable(entry['client'])}: novelty {entry['novelty']:.2f} of up to {now.alert:.2f}, before "
             f"{entry['novelty_before']:.2f} of up to {was.alert:.2f}{usual}"
         )
-    for j, name in enumerate(CHANNELS):
+    for j, channel in enumerate(REGISTRY):
         if now.limit[j] != was.limit[j]:
-            told.append(f"{name} may only alert from now on: an innocent client has passed its floor")
+            told.append(f"{channel.name} may only alert from now on: an innocent client has passed its floor")
         elif now.stop[j] > was.stop[j]:
             told.append(
-                f"{name} {'stops' if MAY_STOP[j] else 'throttles'} at {now.stop[j]:.1f}, before at {was.stop[j]:.1f}: all "
-                "clients of this model have so much more room"
+                f"{channel.name} {'stops' if channel.may_stop else 'throttles'} at {now.stop[j]:.1f}, before at "
+                f"{was.stop[j]:.1f}: all clients of this model have so much more room"
             )
-    for channel, queries in ((foreign, "foreign queries"), (cooccur, "made-up records")):
-        j = CHANNELS.index(channel.NAME)
-        if now.stop[j] > was.stop[j]:
-            least = int(ALERT_SHARE * now.stop[j] / channel.MOST)
-            told.append(f"a client with {queries} alone is alerted on after {least:,} of them at the earliest")
+    for j, channel in enumerate(REGISTRY):
+        if isinstance(channel.ratio, Weighed) and now.stop[j] > was.stop[j]:
+            least = int(ALERT_SHARE * now.stop[j] / channel.ratio.most)
+            told.append(f"a client with {channel.ratio.carriers} alone is alerted on after {least:,} of them at the earliest")
     return told
 
 
@@ -116,9 +115,11 @@ def tell(content: dict[str, Any]) -> Group:
         highest = known["novelty_scores"][0] if known["novelty_scores"] else 0.0
         found = known["bars"]
         bars.add_row("novelty", f"{highest:.2f}", f"{found['novelty_alert']:.2f}", f"{found['novelty_throttle']:.2f} throttle")
-        for name, acts in zip(CHANNELS, np.where(MAY_STOP, "stop", "throttle").tolist(), strict=True):
-            stop = found[f"{name}_stop"]
-            bars.add_row(name, f"{known['evidence'][name]:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} {acts}")
+        for channel in REGISTRY:
+            stop = found[f"{channel.name}_stop"]
+            acts = "stop" if channel.may_stop else "throttle"
+            benign = known["evidence"][channel.name]
+            bars.add_row(channel.name, f"{benign:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} {acts}")
         parts.append(bars)
         parts += [Text(f"{name} may only alert here: an innocent client passed its floor") for name in known["only_alerts"]]
         parts.append(

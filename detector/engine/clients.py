@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from detector.contracts.dead_letter import REASONS
 from detector.engine.account import MARK, Account, account_key, account_of
-from detector.engine.evidence.accumulate import CHANNELS, COOCCUR, OPEN, accumulate, counts
+from detector.engine.evidence.accumulate import CHANNELS, OPEN, accumulate, counts
 from detector.engine.evidence.cooccur import update_together
+from detector.engine.evidence.registry import COOCCUR
 from detector.engine.features.coverage import LABELS, place_labels, update_coverage
 from detector.engine.features.distances import WINDOW
 from detector.engine.features.normality import shapiro_coefficients

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from detector.contracts.moment import LAST_MS
 from detector.engine.account import Account
-from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
+from detector.engine.evidence.accumulate import MAY_STOP
+from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Finding, Kind, Order, Outputs, Reason
 from detector.engine.memory.admission import looks_by
@@ -38,23 +39,6 @@ from detector.ingest.batch import Batch, Sender
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:detector:v1")
 SHOWN_FEATURES = 4
-
-WORDS = {
-    "offset": "queries are earlier queries moved by one flat step, as data augmentation along the model's gradient does",
-    "bisect": "queries halve the way between earlier queries with different answers, as a search for the boundary does",
-    "aim": "queries are short steps from earlier ones towards others with other answers, as walks along the boundary are",
-    "probe": "queries are earlier queries with single values moved there and back, as an estimate of a gradient needs",
-    "sens": "short steps away from confident answers cost far more confidence than distance explains, as gradient steps do",
-    "dwell": "queries stay where two answers meet and the answer flips between neighbours, as decision-based attacks do",
-    "select": "queries keep one large and slowly shrinking distance from all earlier ones, as examples selected to cover do",
-    "foreign": "queries differ from each other where the population's hardly vary, as noise and other kinds of pictures do",
-    "cooccur": "records combine values that the population never shows together, as records put together column by column do",
-}
-
-CONDUCT = {
-    "refused": "{odd.hits:,} of {odd.records:,} queries could not be used, at most {odd.usual:.1%} are usual",
-    "reused": "{odd.hits:,} of {odd.records:,} queries came under the id of another query, at most {odd.usual:.1%} are usual",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +200,20 @@ class Judge:
 
     def _headline(self, moment: Moment, place: int, score: float) -> str:
         queries = moment.queries
+        meaning = EVIDENCE[PLACES[place]].meaning
         if place > NOVELTY:
             odd = moment.odd(place)
-            return f"{CONDUCT[PLACES[place]].format(odd=odd)}: evidence {score:.1f}, alert at {self.bars.conduct:.1f}"
+            return (
+                f"{odd.hits:,} of {odd.records:,} {meaning}, at most {odd.usual:.1%} are usual: evidence {score:.1f}, "
+                f"alert at {self.bars.conduct:.1f}"
+            )
         if place == NOVELTY:
             return (
                 f"unlike every known benign client: novelty {score:.2f}, alert at {self.bars.alert:.2f}, "
                 f"after {queries} queries"
             )
-        name = CHANNELS[place]
         treated = "stop" if MAY_STOP[place] else "throttle"
-        return f"{WORDS[name]}: evidence {score:.1f}, {treated} at {self.bars.stop[place]:.1f}, after {queries} queries"
+        return f"{meaning}: evidence {score:.1f}, {treated} at {self.bars.stop[place]:.1f}, after {queries} queries"
 
     def _risk(self, place: int, score: float) -> float:
         """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
@@ -318,8 +305,8 @@ class Judge:
 
 
 def kind_of(place: int) -> Kind:
-    """Return the kind of evidence at a place: a channel, or novelty behind them."""
-    return "construction" if place < NOVELTY and MAY_STOP[place] else "novelty"
+    """Return the kind of the evidence at a place: a channel, or novelty or conduct behind them."""
+    return EVIDENCE[PLACES[place]].kind
 
 
 def _tidy(value: float) -> float:

@@ -16,7 +16,7 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_HOMES = ("memory", "features", "evidence", "models")
+_HOMES = ("memory", "features", "evidence", "models", "fitting")
 
 
 @cache

@@ -37,7 +37,7 @@ from detector.engine.learning import (
 from detector.engine.models import novelty, reference
 from detector.engine.models.drift import Drift, DriftMonitor, assess
 from detector.engine.models.novelty import Looks, Norms, Novelty
-from detector.engine.models.reference import LEAST_ROWS, Reference, fit_reference
+from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer
 from detector.engine.parking import InMemory, Parked
 from detector.engine.policy import Bars, Terms, bars_for
@@ -259,6 +259,9 @@ class Shard:
 
     def _learn(self, model: str, dimension: int, batches: Sequence[Batch]) -> Reference:
         """Learn the input space from events that wait, which may be none."""
+        # Only here: whoever scores under baselines goes without scikit-learn, which takes a second to load.
+        from detector.engine.fitting.reference import LEAST_ROWS, fit_reference  # noqa: PLC0415
+
         vectors = np.concatenate([batch.vector[batch.refused == 0] for batch in batches] or [np.zeros((0, dimension))])
         vectors = vectors[usual_rows(vectors)]
         labels = len({int(label) for batch in batches for label in batch.label[batch.refused == 0]})

@@ -20,6 +20,7 @@ from detector.engine.bounds import check_rows
 from detector.engine.evidence import accumulate, cooccur, select
 from detector.engine.evidence.accumulate import CHANNELS, Evidence
 from detector.engine.evidence.cooccur import Together
+from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.evidence.select import Selection
 from detector.engine.features import coverage, distances, outputs, rate
 from detector.engine.features.coverage import Coverage
@@ -29,7 +30,7 @@ from detector.engine.features.row import NAMES
 from detector.engine.memory import admission, checksums, conduct
 from detector.engine.memory.admission import Admission
 from detector.engine.memory.checksums import Checksums
-from detector.engine.memory.conduct import QUESTIONS, Conduct
+from detector.engine.memory.conduct import Conduct
 from detector.engine.memory.reservoir import ANCHORS, Memory
 from detector.engine.memory.reservoir import LAYOUT as REMEMBERED
 from detector.errors import SnapshotError
@@ -37,7 +38,7 @@ from detector.errors import SnapshotError
 SNAPSHOT_VERSION = 2  # 2: keyed by the secret seed; ids with their content; what could not be used
 ID_BYTES = 16  # of an id that is remembered: its key, its event time and its content
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
-PLACES = (*CHANNELS, "novelty", *QUESTIONS)  # kinds of evidence in the order of `Standing.reached`
+PLACES = tuple(EVIDENCE)  # types of evidence in the order of `Standing.reached`
 
 FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing")
 

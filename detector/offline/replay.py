@@ -213,13 +213,15 @@ def fit(
 
     `tally` tells of the first reading. Raises `BaselineError` and `SourceError`.
     """
+    from detector.baseline.fit import fit_baseline  # noqa: PLC0415  # a replay goes without scikit-learn, which takes a second
+
     settings = settings_for_fit(config)
     tallies = iter([] if tally is None else [tally])
 
     def read_again() -> Iterable[Batch]:
         return read_batches(logs, config, progress=progress, tally=next(tallies, None))
 
-    return baselines.fit_baseline(read_again, settings)
+    return fit_baseline(read_again, settings)
 
 
 def drift_of(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.account import account_of
+from detector.engine.evidence import whole
 from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP, counts
 from detector.engine.memory.admission import FRESH
 from detector.engine.memory.reservoir import COORDINATES
@@ -30,7 +31,7 @@ from detector.engine.policy import (
 )
 from detector.engine.shard import ModelBaseline
 
-NOVELTY = "novelty"
+NOVELTY = whole.NOVELTY.name
 OTHERS = 512  # queries of other clients that are kept, at most twice as many
 REACH = 20_000  # earlier queries that the nearest is sought among
 

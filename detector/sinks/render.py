@@ -10,27 +10,11 @@ from detector.contracts.decision import Action, Decision, Level, Parameters, Rea
 from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
 from detector.distribution import VERSION
+from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.findings import Finding, Order, Report
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, Terms
 
 SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}
-RULES = {
-    "offset": ("Queries made by flat steps", "Queries are earlier queries moved by one flat step."),
-    "bisect": ("Queries that bisect answers", "Queries halve the way between earlier ones with different answers."),
-    "aim": ("Queries that step towards other answers", "Queries are short steps towards earlier ones with other answers."),
-    "probe": ("Queries that probe single values", "Queries are earlier ones with single values moved there and back."),
-    "sens": ("Queries that follow the model's gradient", "Short steps keep costing the model far too much confidence."),
-    "dwell": ("Queries that dwell where answers meet", "Answers flip between near neighbours, place after place."),
-    "select": ("Queries chosen to cover the inputs", "Queries keep one distance from all earlier ones, too evenly for chance."),
-    "foreign": ("Queries of a foreign kind", "Queries differ from each other where the population's hardly vary."),
-    "cooccur": ("Records that were made up", "Records combine values that the population never shows together."),
-    "novelty": ("Unlike every known benign client", "The client's queries differ from every benign profile."),
-    "refused": (
-        "Queries that cannot be read",
-        "Far more of the client's queries cannot be used than of others; it is not watched.",
-    ),
-    "reused": ("One id for different queries", "The client gives the id of one query to others far more often than others do."),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +34,7 @@ def action_name(action: int) -> Action:
 
 def alert(finding: Finding, stamp: Stamp) -> Alert:
     """Render a finding as an alert."""
-    title, description = RULES[finding.evidence]
+    found = EVIDENCE[finding.evidence]
     code = f"extraction.{finding.evidence}"
     return compose(
         alert_id=finding.alert_id,
@@ -60,7 +44,7 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
         model=finding.model,
         severity=SEVERITIES[finding.action],
         risk=finding.risk,
-        rule=Rule(id=code, name=title, version="1", description=description),
+        rule=Rule(id=code, name=found.title, version="1", description=found.description),
         reason=finding.reasons[0].text,
         finding=AlertDetails(
             queries=finding.queries,

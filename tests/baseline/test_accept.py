@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from detector.baseline.accept import Review, accept
 from detector.baseline.store import Baseline, load, save
-from detector.engine.evidence.accumulate import FOREIGN, OFFSET
+from detector.engine.evidence.registry import FOREIGN, OFFSET
 from detector.engine.findings import Outputs
 from detector.engine.models.novelty import Norms, Novelty, Trees
 from detector.engine.policy import ALERT, BLOCK, Bars, bars_for

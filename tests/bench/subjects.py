@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import orjson
 
+from detector.baseline.fit import fit_baseline
 from detector.baseline.settings import engine_settings
-from detector.baseline.store import Baseline, fit_baseline
+from detector.baseline.store import Baseline
 from detector.clock import Clock, HeldClock
 from detector.config import Config
 from detector.contracts import Alert, DeadLetter, Decision, to_json

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from detector.baseline.store import Baseline, fit_baseline
+from detector.baseline.fit import fit_baseline
+from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.engine.policy import PERTURB
 from detector.engine.shard import EngineSettings, Shard

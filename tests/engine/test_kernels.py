@@ -36,7 +36,7 @@ sixth(np.zeros(2))
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pretend that the package lies elsewhere, with sources that may be changed, and the cache too."""
     copy = tmp_path / "detector"
-    for home in ("memory", "features", "evidence", "models"):
+    for home in ("memory", "features", "evidence", "models", "fitting"):
         shutil.copytree(Path(kernels.__file__).parent / home, copy / home, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(kernels, "__file__", str(copy / "kernels.py"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -47,7 +47,9 @@ def folder() -> Path | None:
     return cache_folder.__wrapped__()
 
 
-@pytest.mark.parametrize("source", ["memory/observe.py", "evidence/offset.py", "models/reference.py", "evidence/new.py"])
+@pytest.mark.parametrize(
+    "source", ["memory/observe.py", "evidence/offset.py", "models/reference.py", "fitting/cooccurrence.py", "evidence/new.py"]
+)
 def test_any_change_of_a_source_changes_the_folder(package: Path, source: str) -> None:
     """Also of one whose kernels are only called by kernels of another file."""
     before = folder()

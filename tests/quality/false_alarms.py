@@ -32,7 +32,8 @@ from typing import Annotated, Any
 
 import typer
 
-from detector.baseline.store import Baseline, fit_baseline, load, save
+from detector.baseline.fit import fit_baseline
+from detector.baseline.store import Baseline, load, save
 from detector.errors import ConfigError, DetectorError
 from detector.ingest.batch import Batch
 from detector.redteam.sessions import innocent

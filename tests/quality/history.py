@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.baseline.store import Baseline, fit_baseline, load, save
+from detector.baseline.fit import fit_baseline
+from detector.baseline.store import Baseline, load, save
 from detector.ingest.batch import Batch
 from detector.redteam.registry import profiles_of
 from detector.redteam.sessions import Player, innocent

@@ -13,9 +13,9 @@ from detector.config import PolicySection
 from detector.contracts import Alert, Decision
 from detector.contracts.alert import EvidenceKind
 from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
+from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.features.row import NAMES
 from detector.engine.policy import ACTIONS
-from detector.sinks.render import RULES
 from detector.sinks.sample import sample_alert
 
 
@@ -56,7 +56,7 @@ def test_every_feature_is_explained(guide: str) -> None:
 def test_every_rule_kind_and_action_is_named(guide: str) -> None:
     """The short form names all evidence; actions that change something for the client have a row."""
     short = guide.split("## In short\n")[1].split("\n## ", maxsplit=1)[0]
-    assert [name for name in RULES if f"`{name}`" not in short] == []
+    assert [name for name in EVIDENCE if f"`{name}`" not in short] == []
     assert {name for name in get_args(EvidenceKind) if name in guide} >= {"novelty", "construction"}
     assert rows(guide, "What is done, and how it ends") == set(ACTIONS) - {"allow"}
 

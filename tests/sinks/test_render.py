@@ -47,10 +47,9 @@ def test_every_alert_and_decision_keeps_to_its_schema(seen: MemorySink) -> None:
 
 
 def test_every_kind_of_finding_is_rendered(seen: MemorySink) -> None:
-    """Novelty and several channels, and every action that can be ordered; there are words for all channels."""
+    """Novelty and several channels, and every action that can be ordered."""
     assert {alert.detector.evidence[0].name for alert in seen.raised} >= {"offset", "bisect", "novelty"}
     assert {decision.action for decision in seen.decided} == {"throttle", "perturb", "block"}
-    assert set(render.RULES) == set(PLACES)
 
 
 def test_an_alert_says_what_its_finding_says(seen: MemorySink) -> None:

@@ -4,7 +4,7 @@ Every fresh query brings, per channel, a likelihood ratio e: high when the query
 and 1 where the channel has nothing to compare. An attacker may hide among cover traffic, so the share eps of constructed
 queries is unknown; the log of the mixture 1 - eps + eps e is summed for seven shares from all to one in a hundred, each sum
 never below zero (CUSUM; Page, 1954; with e-values, Shin, Ramdas and Rinaldo, 2023). The score is the largest of the seven, and
-what counts is its running maximum, so looking often costs nothing. An exact repeat brings e = 1 and takes no time.
+what counts is its running maximum, so reading it often costs nothing. An exact repeat brings e = 1 and takes no time.
 """
 
 from typing import NamedTuple
@@ -12,33 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence import aim, bisect, cooccur, dwell, foreign, offset, probe, select, sens
+from detector.engine.evidence.registry import REGISTRY
 from detector.engine.kernels import kernel
 
-_CONSTRUCTION = (offset, bisect, aim, probe, sens, dwell)
-_COUNTED = (*_CONSTRUCTION, select)  # of which each query is a case or is not
-_WEIGHED = (foreign, cooccur)
-CHANNELS = tuple(channel.NAME for channel in (*_COUNTED, *_WEIGHED))
-OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR = range(len(CHANNELS))
-MAY_STOP = np.arange(len(CHANNELS)) < len(_CONSTRUCTION)  # the others are novelty, which alerts and throttles
-FLOORS = np.array([channel.FLOOR for channel in (*_COUNTED, *_WEIGHED)])
+CHANNELS = tuple(channel.name for channel in REGISTRY)
+MAY_STOP = np.array([channel.may_stop for channel in REGISTRY])  # the others are novelty, which alerts and throttles
+FLOORS = np.array([channel.floor for channel in REGISTRY])
 # Evidence above this keeps a client in memory and keeps it from teaching; innocent clients are foreign now and then.
 OPEN = np.where(MAY_STOP, FLOORS / 4, FLOORS / 2)
-WORTH_A_LOOK = FLOORS / 4  # a few hits of a channel that innocent clients trigger, too, are not
-CONSTRUCTED = np.array(
-    [
-        *(channel.RATE_ATTACK / channel.RATE_INNOCENT for channel in _COUNTED),
-        *(np.exp(channel.MOST) for channel in _WEIGHED),
-    ],
-    np.float32,
-)
-ORDINARY = np.array(
-    [
-        *((1.0 - channel.RATE_ATTACK) / (1.0 - channel.RATE_INNOCENT) for channel in _COUNTED),
-        *(np.exp(channel.LEAST) for channel in _WEIGHED),
-    ],
-    np.float32,
-)
+WORTH_NOTING = FLOORS / 4  # a few hits of a channel that innocent clients trigger, too, are not
+CONSTRUCTED = np.array([channel.ratio.constructed for channel in REGISTRY], np.float32)
+ORDINARY = np.array([channel.ratio.ordinary for channel in REGISTRY], np.float32)
 NOTHING = np.float32(1.0)
 SHARES = np.array([1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01])
 
@@ -58,8 +42,8 @@ class Evidence(NamedTuple):
 
 
 def counts(ratio: npt.NDArray[np.float32], peak: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Tell which queries looked constructed where the evidence is worth a look; both arguments and the result (n, channels)."""
-    found: npt.NDArray[np.bool_] = (ratio > NOTHING) & (peak >= WORTH_A_LOOK)
+    """Tell which queries looked constructed where the evidence is worth noting; both arguments and the result (n, channels)."""
+    found: npt.NDArray[np.bool_] = (ratio > NOTHING) & (peak >= WORTH_NOTING)
     return found
 
 

@@ -4,22 +4,31 @@ Walks along the boundary do this: the Boundary attack (Brendel et al., ICLR 2018
 step, HopSkipJump (Chen et al., S&P 2020) and line search go back and forth between two examples. The place they go to was
 asked about before, and the answer there was another one; the step starts at the nearest earlier query or at the latest.
 Nature has no reason to point from one picture at the other, least of all where the model is undecided or its answer turns.
-
-What innocent traffic also triggers it: a slider that fades one picture into another, where it crosses from one answer to the
-other, and augmentation that mixes pairs.
-
-Blind to: steps with noise of their own; tables, where every field that is tried makes a line, and spaces of a few dimensions,
-where steps point at something by accident.
 """
 
 import numpy as np
 
+from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
-NAME = "aim"
-RATE_INNOCENT = 0.006
-RATE_ATTACK = 0.25
-FLOOR = 20.0
+CHANNEL = Channel(
+    name="aim",
+    kind="construction",
+    floor=20.0,
+    ratio=Counted(attack=0.25, innocent=0.006),
+    title="Queries that step towards other answers",
+    description="Queries are short steps towards earlier ones with other answers.",
+    meaning="queries are short steps from earlier ones towards others with other answers, as walks along the boundary are",
+    lookalike="a slider that fades one input into another, and augmentation that mixes pairs, come close",
+    innocent=(
+        "A slider that fades one picture into another, where it crosses from one answer to the other, and augmentation that "
+        "mixes pairs."
+    ),
+    blind_to=(
+        "Steps with noise of their own; tables, where every field that is tried makes a line; and spaces of a few dimensions, "
+        "where steps point at something by accident."
+    ),
+)
 
 CLOSE = 0.36  # in median nearest-neighbour distances
 FAR = 0.72  # likewise, of the step from the query before, which the nearest may hide

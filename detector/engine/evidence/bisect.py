@@ -2,32 +2,39 @@
 
 Every search for the decision boundary does this: Lowd and Meek (KDD 2005), line search (Tramer et al., USENIX Security
 2016), HopSkipJump (Chen et al., S&P 2020), path finding in trees. One point between two others proves nothing; a chain does.
-So each anchor carries a depth: a point between two anchors of different labels is one deeper than the deeper of them, and
+So each retained query carries a depth: a point between two of different labels is one deeper than the deeper of them, and
 only from the third halving on does it weigh.
 
-What innocent traffic also triggers it: a slider moved through its range in order is caught neither by position (the newest
-point must be an end of the interval) nor, for changes of intensity of a picture, by the von Neumann ratio of the step.
-Cross-fades between two pictures come closest. In spaces of a few dimensions, where points lie on lines by accident, the middle
-must be met more exactly.
+In spaces of a few dimensions, where points lie on lines by accident, the middle must be met more exactly.
 
 In tables the columns are looked at one by one, since each has units and levels of its own: every number of the query must lie
 at the same place between those of two records, as nearly as its levels allow; what has no coordinate of its own, as codes,
 must be that of one of the two, or lie between them likewise.
 Where only one or two numbers move, as when somebody tries a field, the middle must be met. Leaves of a tree differ without
 another label; answers that differ make an interval, too, if one of them was the client's latest.
-
-Blind to: bisecting with noise on every query.
 """
 
 import numpy as np
 
+from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.evidence.offset import von_neumann_ratio
 from detector.engine.kernels import kernel
 
-NAME = "bisect"
-RATE_INNOCENT = 0.002
-RATE_ATTACK = 0.3
-FLOOR = 14.0
+CHANNEL = Channel(
+    name="bisect",
+    kind="construction",
+    floor=14.0,
+    ratio=Counted(attack=0.3, innocent=0.002),
+    title="Queries that bisect answers",
+    description="Queries halve the way between earlier ones with different answers.",
+    meaning="queries halve the way between earlier queries with different answers, as a search for the boundary does",
+    lookalike="a cross-fade between two inputs comes closest; a slider moved in order through its range does not look so",
+    innocent=(
+        "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
+        "newest point must be an end of the interval, and a change of a picture's intensity has a low von Neumann ratio."
+    ),
+    blind_to="Bisecting with noise on every query.",
+)
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
 
 OFF_MIDDLE = 0.2  # how far from the middle a point may lie, as a share of the interval

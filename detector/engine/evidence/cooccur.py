@@ -13,12 +13,6 @@ record whose values all come from two earlier ones is an explainer's coalition (
 values have left the population's are left out, up to a third of them, for a client with other units, filled-in gaps or another
 market is no thief; if half of the columns have left, nothing is excused. So is the one column that nearly all clashes of a
 client are due to: it is filled in badly, or swapped for anonymity.
-
-This is novelty, not construction: explainers that draw columns independently make up records just so, and records of which
-several columns are swapped for anonymity are no different, so it may alert and throttle and never stops a client.
-
-Blind to: tables whose columns are nearly independent, natural records however chosen, and generators that have learned the
-dependences. Silent without a baseline, on pictures, and where too few different benign records or columns are known.
 """
 
 from typing import NamedTuple
@@ -26,12 +20,30 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.channel import Channel, Weighed
 from detector.engine.kernels import kernel
 
-NAME = "cooccur"
 MOST = 3.5  # logarithm of the largest likelihood ratio of one query
 LEAST = -2.0
-FLOOR = 24.0  # alerts at three quarters of it
+CHANNEL = Channel(
+    name="cooccur",
+    kind="novelty",
+    floor=24.0,
+    ratio=Weighed(most=MOST, least=LEAST, carriers="made-up records"),
+    title="Records that were made up",
+    description="Records combine values that the population never shows together.",
+    meaning="records combine values that the population never shows together, as records put together column by column do",
+    lookalike="an explainer that draws columns independently and records with columns swapped for anonymity do the same",
+    innocent=(
+        "An explainer that draws columns independently makes up records just so, and records of which several columns are "
+        "swapped for anonymity are no different, so this is novelty."
+    ),
+    blind_to=(
+        "Tables whose columns are nearly independent, natural records however chosen, and generators that have learned the "
+        "dependences. Silent without a baseline, on pictures, and where too few different benign records or columns are "
+        "known."
+    ),
+)
 
 COLUMNS = 16
 BINS = 12
@@ -39,7 +51,7 @@ COUNTS = 5  # 0 to 3 clashes, and more
 CLASH = -1.5  # logarithm of how often two values are seen together, relative to independence
 KEPT = 22  # earlier records of a client
 LEFT = 0.12  # distance in total variation from the population, beyond chance, at which a column has left it
-EVERY = 8  # records between two looks at which columns have left, after the first 16
+EVERY = 8  # records between two checks of which columns have left, after the first 16
 LEAST_BLAME = 6  # clashes, before one column can be to blame for them
 ODD = 0.05  # share of the clashes beyond that of the first column in made-up records, and beyond chance
 LOWEST = np.uint64(0x1111111111111111)  # bit of each column of a word

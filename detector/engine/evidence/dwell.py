@@ -2,19 +2,26 @@
 
 Decision-based attacks (HopSkipJump, Boundary, SignOPT) and line searches end up within a hair of the boundary and ask there
 again and again, on both sides (after Quiring et al., EuroS&P 2018, who watch the boundary of trees).
-
-What innocent traffic also triggers it: a camera that stands still before an ambiguous scene. So a crowd of neighbours counts
-six times at most; a thief goes on to other places of the boundary and a camera does not.
-
-Blind to: logs without probabilities.
 """
 
+from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
-NAME = "dwell"
-RATE_INNOCENT = 0.06
-RATE_ATTACK = 0.3
-FLOOR = 16.0
+CHANNEL = Channel(
+    name="dwell",
+    kind="construction",
+    floor=16.0,
+    ratio=Counted(attack=0.3, innocent=0.06),
+    title="Queries that dwell where answers meet",
+    description="Answers flip between near neighbours, place after place.",
+    meaning="queries stay where two answers meet and the answer flips between neighbours, as decision-based attacks do",
+    lookalike="a camera that stands still before an ambiguous scene does; so one crowd of neighbours counts six times at most",
+    innocent=(
+        "A camera that stands still before an ambiguous scene. So a crowd of neighbours counts six times at most; a thief "
+        "goes on to other places of the boundary and a camera does not."
+    ),
+    blind_to="Logs without probabilities.",
+)
 
 CLOSE = 0.18  # in median nearest-neighbour distances
 UNDECIDED = 0.25  # margin, as a difference of logarithms

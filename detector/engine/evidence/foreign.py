@@ -8,23 +8,32 @@ brighter, weaker or inverted camera does not show.
 In tables the sampled values include categories, and the difference is taken along the population's principal directions as
 well: records put together from independent columns break what belongs together.
 
-The usual value and its spread come from the clients that taught the baseline; without a baseline the channel is silent. A
-crowd of neighbours counts twice at most, or a video would convict itself.
-
-This is novelty, not construction: a mirrored or edge-filtered camera, an explainer and a robustness tester are foreign as
-well, so it may alert and throttle and never stops a client.
-
-Blind to: foreign data of the population's own kind (another set of digits), and to records built from benign values.
+The usual value and its spread come from the clients that taught the baseline. A crowd of neighbours counts twice at most, or a
+video would convict itself.
 """
 
 import numpy as np
 
+from detector.engine.evidence.channel import Channel, Weighed
 from detector.engine.kernels import kernel
 
-NAME = "foreign"
 MOST = 2.5  # logarithm of the largest likelihood ratio of one query
 LEAST = -3.0
-FLOOR = 24.0  # alerts at three quarters of it
+CHANNEL = Channel(
+    name="foreign",
+    kind="novelty",
+    floor=24.0,
+    ratio=Weighed(most=MOST, least=LEAST, carriers="foreign queries"),
+    title="Queries of a foreign kind",
+    description="Queries differ from each other where the population's hardly vary.",
+    meaning="queries differ from each other where the population's hardly vary, as noise and other kinds of pictures do",
+    lookalike="a mirrored, filtered or dithered camera, an explainer and a robustness tester are as foreign",
+    innocent="A mirrored or edge-filtered camera, an explainer and a robustness tester are as foreign, so this is novelty.",
+    blind_to=(
+        "Foreign data of the population's own kind (another set of digits), and records built from benign values. Silent "
+        "without a baseline."
+    ),
+)
 
 APART = 1.6  # median nearest-neighbour distances between two queries that are unrelated
 CROWD = 1.3  # likewise, below which one belongs to the crowd of the other

@@ -2,28 +2,38 @@
 
 Jacobian-based augmentation and its relatives (JbDA: Papernot et al., AsiaCCS 2017; T-RND: Juuti et al., EuroS&P 2019) move
 every input value of a seed by the same amount, up or down. Nature does not: the difference between two frames of a camera,
-or between two records, is uneven. So a pair (query, nearest anchor) counts when the moved values have one size, several of
-them, in both directions, and the step is neither tiny nor huge. Where a thief adds noise, or draws the sizes, their kurtosis
-is still lower than that of noise in nature: near 1, where a sensor's is 3.
-
-What innocent traffic also triggers it: a tester who adds random noise of one size to every value makes the attack's own
-query and is taken for one. Guards keep others out: changes of brightness, contrast or gamma move values by a smooth function
-of themselves (low von Neumann ratio, below); a steady camera flickers by single levels of its sensor, so a step must exceed
-the grain of the population's values; readings that differ by less than the memory can resolve look flat once they are
-rounded, so it must also exceed that by far; dithered, binary and posterised pictures move to values that they have elsewhere.
-
-Blind to: steps below 2% of the value range, heavy-tailed step sizes, a random shift added to the whole query, inputs with fewer
-than eight sampled values.
+or between two records, is uneven. So a query counts when its step from the nearest retained query moves several values by one
+size, in both directions, and is neither tiny nor huge. Where a thief adds noise, or draws the sizes, their kurtosis is still
+lower than that of noise in nature: near 1, where a sensor's is 3.
 """
 
 import numpy as np
 
+from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
-NAME = "offset"
-RATE_INNOCENT = 0.002  # share of innocent queries that look so
-RATE_ATTACK = 0.4  # share of such an attack's queries that look so
-FLOOR = 16.0  # least evidence that may stop a client: e^16 nominal odds
+CHANNEL = Channel(
+    name="offset",
+    kind="construction",
+    floor=16.0,
+    ratio=Counted(attack=0.4, innocent=0.002),
+    title="Queries made by flat steps",
+    description="Queries are earlier queries moved by one flat step.",
+    meaning="queries are earlier queries moved by one flat step, as data augmentation along the model's gradient does",
+    lookalike="a tester who adds random noise of one size to every input value asks the very same queries",
+    innocent=(
+        "A tester who adds random noise of one size to every value asks the attack's own queries and is taken for a thief. "
+        "Guards keep others out. Changes of brightness, contrast or gamma move values by a smooth function of themselves, "
+        "which has a low von Neumann ratio. A steady camera flickers by single levels of its sensor, so a step must exceed "
+        "the grain of the population's values. Readings that differ by less than the memory can resolve look flat once they "
+        "are rounded, so a step must exceed that by far. Dithered, binary and posterised pictures move to values that they "
+        "have elsewhere."
+    ),
+    blind_to=(
+        "Steps below 2% of the value range, heavy-tailed step sizes, a random shift added to the whole query, and inputs with "
+        "fewer than eight sampled values."
+    ),
+)
 
 MOVED = 1e-3  # of the value range
 LARGEST = 0.4  # of the value range

@@ -5,26 +5,35 @@ differences on tables. A probe leaves nearly all values as they are, it is short
 the same query, or, in pictures, probes of other values of the same size. And it has siblings, probes of other values, since one
 value's derivative is no gradient.
 
-What innocent traffic also triggers it: a person who tries a form with one field a little up and a little down. So in tables
-only steps far below the spread of a column count, or of a single level, each with its mirror image and without a third value.
-Sliders move one value as well, but go on along the same line and are left out for that; occlusion maps and explainers move
-more values, or by more.
-
 Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
 
-Where the memory samples only some of the values, a change of a single one is known exactly, and judged in `features.single`.
-
-Blind to: steps too small for the memory's integers, random directions (those are dense), one-sided differences in tables.
+Where the memory samples only some of the values, a change of a single one is known exactly, and judged in `memory.single`.
 """
 
 import numpy as np
 
+from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
-NAME = "probe"
-RATE_INNOCENT = 0.004
-RATE_ATTACK = 0.4
-FLOOR = 16.0
+CHANNEL = Channel(
+    name="probe",
+    kind="construction",
+    floor=16.0,
+    ratio=Counted(attack=0.4, innocent=0.004),
+    title="Queries that probe single values",
+    description="Queries are earlier ones with single values moved there and back.",
+    meaning="queries are earlier queries with single values moved there and back, as an estimate of a gradient needs",
+    lookalike="somebody who tries one field of a form a little up and a little down comes close",
+    innocent=(
+        "A person who tries a form with one field a little up and a little down. So in tables only steps count that are far "
+        "below the spread of a column, or a single level, each with its mirror image and without a third value. Sliders move "
+        "one value as well, but go on along the same line and are left out for that. Occlusion maps and explainers move more "
+        "values, or by more."
+    ),
+    blind_to=(
+        "Steps too small for the memory's integers, random directions (those are dense), and one-sided differences in tables."
+    ),
+)
 
 CLOSE = 0.17  # in median nearest-neighbour distances
 MOST_MOVED = 2  # of the sampled values

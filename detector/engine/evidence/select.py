@@ -13,12 +13,6 @@ Where a population spreads over so many directions alike that its queries look s
 Distances have to be nearly exact. The reduced query and its sampled values together tell more than each, the length of the
 query tells the rest, and a query of which more than a quarter of the squared distance stays unknown is no evidence. All
 earlier queries have to be remembered: the channel speaks while none has been displaced from the memory.
-
-This may alert and throttle and never stops a client: who orders queries by how unusual they are may be innocent.
-
-Blind to: selections by the copy's answers (its outputs, its uncertainty, DFAL), which agree with the victim's too little to
-leave an order; examples that are foreign to the population; tables, whose distances depend on units that the thief chose;
-selections in shuffled rounds, under cover, or after the first sixty-four queries.
 """
 
 from typing import NamedTuple
@@ -26,12 +20,29 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
-NAME = "select"
-RATE_INNOCENT = 0.12
-RATE_ATTACK = 0.5
-FLOOR = 24.0  # alerts at three quarters of it
+RATE_INNOCENT = 0.12  # of innocent queries look selected
+CHANNEL = Channel(
+    name="select",
+    kind="novelty",
+    floor=24.0,
+    ratio=Counted(attack=0.5, innocent=RATE_INNOCENT),
+    title="Queries chosen to cover the inputs",
+    description="Queries keep one distance from all earlier ones, too evenly for chance.",
+    meaning="queries keep one large and slowly shrinking distance from all earlier ones, as examples selected to cover do",
+    lookalike="a list that is sorted by how unusual its entries are, and a scrolling picture, come close",
+    innocent=(
+        "A list that is sorted by how unusual its entries are, and a picture that scrolls. Whoever orders queries like that "
+        "may be innocent, so this is novelty."
+    ),
+    blind_to=(
+        "Selections by the copy's answers (its outputs, its uncertainty, DFAL), which agree with the victim's too little to "
+        "leave an order; examples that are foreign to the population; tables, whose distances depend on units that the thief "
+        "chose; and selections in shuffled rounds, under cover, or after the first sixty-four queries."
+    ),
+)
 
 FIRST = 64  # queries of a client, the only ones looked at
 WAIT = 8  # a query and those it is compared with

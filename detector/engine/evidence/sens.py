@@ -4,20 +4,25 @@ A step along the model's own gradient lowers the margin as fast as anything can;
 whatever its shape, so this sees what the flatness test of offset does not: Euclidean steps, heavy-tailed ones, shifted ones.
 One such pair proves little: blur and drift do it as well. So it works as a rate, from pairs whose earlier answer was
 confident.
-
-What innocent traffic also triggers it: strong blur and a failing sensor, at half the attack's rate or less.
-
-Blind to: augmentation that raises the label's own probability (JbDA as published), logs without probabilities.
 """
 
 import numpy as np
 
+from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
-NAME = "sens"
-RATE_INNOCENT = 0.27  # of the pairs that are compared at all
-RATE_ATTACK = 0.6
-FLOOR = 15.0
+CHANNEL = Channel(
+    name="sens",
+    kind="construction",
+    floor=15.0,
+    ratio=Counted(attack=0.6, innocent=0.27),
+    title="Queries that follow the model's gradient",
+    description="Short steps keep costing the model far too much confidence.",
+    meaning="short steps away from confident answers cost far more confidence than distance explains, as gradient steps do",
+    lookalike="strong blur and a failing sensor lower confidence steeply as well, at half the rate or less",
+    innocent="Strong blur and a failing sensor, at half the attack's rate or less.",
+    blind_to="Augmentation that raises the label's own probability (JbDA as published), and logs without probabilities.",
+)
 
 CLOSEST = 0.144  # in median nearest-neighbour distances
 FARTHEST = 1.0

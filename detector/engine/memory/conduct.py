@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.contracts.dead_letter import REASONS
+from detector.engine.evidence import whole
 from detector.engine.kernels import kernel
 from detector.engine.memory.admission import FRESH, REFUSED
 
@@ -33,7 +34,7 @@ USUAL_REFUSED = 0.02
 USUAL_REUSED = 0.01
 FIRST = 8  # records of a client at its first evaluation
 MOST = 65_535  # refused queries that are counted for each reason
-QUESTIONS = ("refused", "reused")
+QUESTIONS = (whole.REFUSED.name, whole.REUSED.name)
 
 LAYOUT = {
     "refused": ("u2", (len(REASONS),)),

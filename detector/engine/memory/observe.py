@@ -33,26 +33,14 @@ nothing but near duplicates and a retrying client has the lowest W of all, so no
 import numpy as np
 
 from detector.engine.evidence import aim, dwell, probe
-from detector.engine.evidence.accumulate import (
-    AIM,
-    BISECT,
-    CONSTRUCTED,
-    DWELL,
-    FOREIGN,
-    NOTHING,
-    OFFSET,
-    ORDINARY,
-    PROBE,
-    SELECT,
-    SENS,
-    weighted,
-)
+from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
 from detector.engine.evidence.aim import aims_at_other
 from detector.engine.evidence.bisect import BISECT_WEIGHTS, GLANCE, TIGHT, bisection_depth, is_unseen, may_halve, record_depth
 from detector.engine.evidence.dwell import dwells
 from detector.engine.evidence.foreign import CROWD, EDITED, MOST_PER_CROWD, foreign_ratio
 from detector.engine.evidence.offset import is_flat_offset, von_neumann_ratio
 from detector.engine.evidence.probe import SIZES, in_series, is_one_level, is_probe, is_record_probe, largest_move, moved_values
+from detector.engine.evidence.registry import AIM, BISECT, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS
 from detector.engine.evidence.select import FIRST, apart, judge_selection, weigh
 from detector.engine.evidence.sens import compares, is_steep
 from detector.engine.features.distances import accept, describe_distances

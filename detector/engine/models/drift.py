@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln, logsumexp
 
-from detector.engine.evidence.accumulate import MAY_STOP, WORTH_A_LOOK
+from detector.engine.evidence.accumulate import MAY_STOP, WORTH_NOTING
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.models.novelty import LEAST_CLIENTS, LESSONS, STAGES, Looks
 from detector.engine.observer import Observer, Seen
@@ -44,7 +44,7 @@ OWN = 2.0
 ALARM = 3.0  # decimal logarithm: chance alone leads so far in one stretch of 1,000
 SHOWN = 5
 _FEATURES = NAMES[CONTENT]
-_TIE_SEED = 1_939
+TIE_SEED = 1_939
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +98,10 @@ class Drift:
         )
 
 
-def compared(looks: Looks) -> Looks:
-    """Return the looks that newcomers are compared with: those at rungs, of at most `MOST_COMPARED` clients each."""
-    order = np.random.default_rng(_TIE_SEED).permutation(int(looks.client.max(initial=-1)) + 1)
-    chosen = np.zeros(len(looks.client), bool)
-    for rung in RUNGS:
-        here = np.flatnonzero(looks.queries == rung)
-        chosen[here[np.argsort(order[looks.client[here]])[:MOST_COMPARED]]] = True
-    return Looks(
-        looks.client[chosen].astype(np.int64),
-        looks.queries[chosen].astype(np.int64),
-        looks.rows[chosen].astype(np.float32).astype(np.float64),
-    )
-
-
 class DriftMonitor:
     """Counts where clients rank among the calibration clients; bounded, and the same however a stream is cut.
 
-    `looks` are the calibration clients', from `compared`; `then`, where given, observes as well.
+    `looks` are the calibration clients', from `fitting.drift.compared`; `then`, where given, observes as well.
     """
 
     def __init__(self, looks: Looks, then: Observer | None = None) -> None:
@@ -126,7 +112,7 @@ class DriftMonitor:
         for r, rung in enumerate(RUNGS):
             rows = _comparable(looks.rows[looks.queries == rung])
             known = len(rows) >= LEAST_CLIENTS
-            self._rungs.append((rows, np.random.default_rng((_TIE_SEED, r)).random(len(rows))) if known else None)
+            self._rungs.append((rows, np.random.default_rng((TIE_SEED, r)).random(len(rows))) if known else None)
             if known:
                 self.places[r] = np.bincount(_group(np.arange(len(rows) + 1), len(rows)), minlength=BINS)
                 digest.update(rows.tobytes())
@@ -143,7 +129,7 @@ class DriftMonitor:
         rungs = np.searchsorted(RUNGS, queries)
         for i in np.flatnonzero(np.isin(queries, RUNGS)).tolist():
             event = int(seen.look_event[i])
-            if not (seen.peak[event] >= WORTH_A_LOOK)[MAY_STOP].any():
+            if not (seen.peak[event] >= WORTH_NOTING)[MAY_STOP].any():
                 self.note(int(rungs[i]), seen.rows[i], seen.batch.client[event])
 
     def note(self, rung: int, row: npt.NDArray[np.float64], client: str) -> None:

@@ -22,9 +22,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.covariance import LedoitWolf
-from sklearn.metrics import silhouette_score
 
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.kernels import kernel
@@ -60,9 +57,6 @@ SIDES = np.array(
 )
 MOST = 1.5
 LEAST_CLIENTS = 8
-MOST_PROFILES = 8
-LEAST_MEMBERS = 8
-LEAST_VARIANCE = 0.05
 TREE_SEED = 20_180_423
 
 Floats = npt.NDArray[np.float64]
@@ -189,44 +183,6 @@ def center_and_scale(quantiles: Floats) -> tuple[Floats, Floats]:
     return quantiles[..., CONTENT, 1], np.maximum(spread, LEAST_SCALE)[..., CONTENT]
 
 
-def fit_norms(looks: Looks) -> Norms:
-    """Learn the norms from the looks of benign clients.
-
-    Raises `BaselineError` when fewer than 8 clients reached a first look.
-    """
-    clients = np.unique(looks.client)
-    if len(clients) < LEAST_CLIENTS:
-        raise BaselineError(
-            f"only {len(clients)} clients have {STAGES[0]} queries or more; at least {LEAST_CLIENTS} such clients are "
-            "needed to say what is usual"
-        )
-    stage = np.array([stage_of(q) for q in looks.queries])
-    profile = _profiles(looks, clients)
-    folds = np.arange(len(clients)) % 2
-    client_row = np.searchsorted(clients, looks.client)
-    excess, distance, oddness = np.empty((3, len(stage)))
-    for fold in (0, 1):
-        held_out = folds[client_row] == fold
-        model = _fit(looks, stage, profile[client_row], ~held_out)
-        excess[held_out], distance[held_out] = _compare(model, looks.rows[held_out], stage[held_out])
-        oddness[held_out] = Trees(_lessons(looks, ~held_out)).oddness(looks.rows[held_out])
-    full = _fit(looks, stage, profile[client_row], np.ones(len(stage), bool))
-    usual = np.array([_usual(distance[_at_stage(stage, s)]) for s in range(len(STAGES))])
-    score = combine(excess, distance, usual[stage], oddness)
-    sessions = np.array([score[client_row == i].max() for i in range(len(clients))])
-    return Norms(
-        quantiles=full.quantiles,
-        low=full.low,
-        high=full.high,
-        means=full.means,
-        whiten=full.whiten,
-        usual=usual,
-        lessons=_lessons(looks, np.ones(len(stage), bool)),
-        session_scores=np.sort(sessions)[::-1],
-        reach=int(np.sort([looks.queries[client_row == i].max() for i in range(len(clients))])[-LEAST_CLIENTS]),
-    )
-
-
 class Trees:
     """The online trees with a running notion of which of their scores are usual."""
 
@@ -323,107 +279,6 @@ class Novelty:
             if SIDES[j - CONTENT.start] * away >= 0:
                 found.append((NAMES[j], float(row[j]), (low, median, high), away))
         return sorted(found, key=lambda entry: -abs(entry[3]))
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    quantiles: Floats
-    low: Floats
-    high: Floats
-    means: Floats
-    whiten: Floats
-
-
-def _at_stage(stage: npt.NDArray[np.int64], wanted: int) -> npt.NDArray[np.bool_]:
-    """Return the rows of a stage, or of the latest earlier stage that enough rows reached."""
-    while wanted > 0 and np.count_nonzero(stage == wanted) < LEAST_CLIENTS:
-        wanted -= 1
-    rows: npt.NDArray[np.bool_] = stage == wanted
-    return rows
-
-
-def _usual(distances: Floats) -> float:
-    return max(float(np.quantile(distances, 0.95)), 1e-6) if len(distances) else 1.0
-
-
-def _profiles(looks: Looks, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return a profile number per client, from where its features stand at all its looks."""
-    quantiles = _quantiles(looks.rows, (0.05, 0.5, 0.95)).T
-    center, scale = center_and_scale(quantiles)
-    x = np.clip(np.nan_to_num((looks.rows[:, CONTENT] - center) / scale), -4, 4)
-    means = np.array([x[looks.client == client].mean(axis=0) for client in clients])
-    best = np.zeros(len(clients), np.int64)
-    best_score = 0.0
-    for count in range(2, min(MOST_PROFILES, len(clients) // LEAST_MEMBERS, len(np.unique(means, axis=0))) + 1):
-        found = KMeans(count, n_init=4, random_state=0).fit_predict(means).astype(np.int64)
-        if np.bincount(found, minlength=count).min() < LEAST_MEMBERS:
-            continue
-        score = float(silhouette_score(means, found))
-        if score > best_score:
-            best, best_score = found, score
-    return best
-
-
-def _fit(looks: Looks, stage: npt.NDArray[np.int64], profile: npt.NDArray[np.int64], use: npt.NDArray[np.bool_]) -> _Fit:
-    f = len(NAMES) - CONTENT.start
-    profiles = np.unique(profile)
-    quantiles = np.zeros((len(STAGES), len(NAMES), 3))
-    means = np.zeros((len(STAGES), len(profiles), f))
-    low = np.zeros_like(means)
-    high = np.zeros_like(means)
-    whiten = np.zeros((len(STAGES), f, f))
-    for s in range(len(STAGES)):
-        here = _at_stage(np.where(use, stage, -1), s)
-        if not here.any():
-            here = use
-        rows = looks.rows[here]
-        quantiles[s] = _quantiles(rows, (0.05, 0.5, 0.95)).T
-        center, scale = center_and_scale(quantiles[s])
-        x = np.clip(np.nan_to_num((rows[:, CONTENT] - center) / scale), -FARTHEST, FARTHEST)
-        residual = x.copy()
-        for p, number in enumerate(profiles):
-            own = profile[here] == number
-            if not own.any():
-                own = np.ones(len(own), bool)
-            means[s, p] = x[own].mean(axis=0)
-            residual[own] = x[own] - means[s, p]
-            low[s, p], high[s, p] = _quantiles(rows[own][:, CONTENT], (0.02, 0.98))
-        covariance = LedoitWolf(assume_centered=True).fit(residual).covariance_
-        # A floor on the variance, so that a feature constant within every profile is not infinitely telling.
-        whiten[s] = np.linalg.inv(np.linalg.cholesky(covariance + LEAST_VARIANCE * np.eye(f)))
-    return _Fit(quantiles, low, high, means, whiten)
-
-
-def _quantiles(rows: Floats, shares: tuple[float, ...]) -> Floats:
-    """Return quantiles (shares, features) of the values that are there; of a feature without any, 0."""
-    found = np.zeros((len(shares), rows.shape[1]))
-    known = ~np.isnan(rows).all(axis=0)
-    found[:, known] = np.nanquantile(rows[:, known], shares, axis=0)
-    return found
-
-
-def _compare(model: _Fit, rows: Floats, stage: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    center, scale = center_and_scale(model.quantiles)
-    excess, distance = np.empty((2, len(rows)))
-    compare(
-        np.ascontiguousarray(rows[:, CONTENT]),
-        stage,
-        model.low,
-        model.high,
-        center,
-        scale,
-        model.means,
-        model.whiten,
-        excess,
-        distance,
-    )
-    return excess, distance
-
-
-def _lessons(looks: Looks, use: npt.NDArray[np.bool_]) -> Floats:
-    """Return rows to learn from: of each client a bounded number, spread over its looks."""
-    lessons: Floats = looks.rows[use & np.isin(looks.queries, sorted(LESSONS))]
-    return lessons
 
 
 def to_arrays(norms: Norms) -> dict[str, Floats]:

@@ -8,9 +8,10 @@ It works when strangers are spread out; a crowd of equal strangers looks normal 
 clients teach it, each of them a few times in its life.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from river.anomaly import HalfSpaceTrees
 
 from detector.engine.kernels import kernel
 
@@ -57,24 +58,33 @@ class OnlineTrees:
     """A forest for `features` inputs, scaled to [0, 1] by the ranges that the innocent have shown so far."""
 
     def __init__(self, features: int, seed: int) -> None:
-        self._model = HalfSpaceTrees(n_trees=TREES, height=HEIGHT, window_size=WINDOW, seed=seed)
+        self._seed = seed
+        self._model: Any = None  # river's, which grows with the first lesson
+        self._nodes: list[list[Any]] = []
         self._low = np.full(features, np.inf)
         self._high = np.full(features, -np.inf)
+        self._feature = np.zeros((TREES, NODES), np.int64)
+        self._threshold = np.zeros((TREES, NODES))
+        self._mass = np.zeros((TREES, NODES))
+        self.windows = 0
+
+    def _grow(self) -> None:
+        """Give the trees their shape, which depends on the seed alone."""
+        # Only here: river takes a second to load, and a model without lessons, as at the start of a stream, goes without it.
+        from river.anomaly import HalfSpaceTrees  # noqa: PLC0415
+
+        self._model = HalfSpaceTrees(n_trees=TREES, height=HEIGHT, window_size=WINDOW, seed=self._seed)
         # The trees take shape at the first observation, whatever it is; it is then forgotten.
-        self._model.learn_one(dict.fromkeys(range(features), 0.5))
+        self._model.learn_one(dict.fromkeys(range(len(self._low)), 0.5))
         self._model.counter = 0
         self._nodes = [_heap_order(tree) for tree in self._model.trees]
         for nodes in self._nodes:
             for node in nodes:
                 node.l_mass = 0
         inner = NODES // 2
-        self._feature = np.zeros((TREES, NODES), np.int64)
-        self._threshold = np.zeros((TREES, NODES))
         for t, nodes in enumerate(self._nodes):
             self._feature[t, :inner] = [node.feature for node in nodes[:inner]]
             self._threshold[t, :inner] = [node.threshold for node in nodes[:inner]]
-        self._mass = np.zeros((TREES, NODES))
-        self.windows = 0
 
     @property
     def ready(self) -> bool:
@@ -83,6 +93,8 @@ class OnlineTrees:
 
     def learn(self, row: npt.NDArray[np.float64]) -> bool:
         """Learn one feature row (missing values as NaN); True when scores changed: a wider range, or a complete window."""
+        if self._model is None:
+            self._grow()
         wider = bool(((row < self._low) | (row > self._high)).any())
         if wider:
             self._low, self._high = np.fmin(self._low, row), np.fmax(self._high, row)
@@ -106,14 +118,21 @@ class OnlineTrees:
 
     def state(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return everything that was learned, as arrays."""
-        learning = np.array([[node.l_mass for node in nodes] for nodes in self._nodes], np.float64)
-        counts = np.array([self._model.counter, self.windows], np.float64)
+        learning = np.zeros((TREES, NODES))
+        counts = np.zeros(2)
+        if self._model is not None:
+            learning[:] = [[node.l_mass for node in nodes] for nodes in self._nodes]
+            counts[:] = self._model.counter, self.windows
         return {"low": self._low, "high": self._high, "mass": self._mass, "learning": learning, "counts": counts}
 
     def restore(self, state: dict[str, npt.NDArray[np.float64]]) -> None:
         """Take over what `state` returned; the seed and the number of features must be the same."""
         self._low, self._high = state["low"].copy(), state["high"].copy()
         self._mass[:] = state["mass"]
+        if self._model is None:
+            if not state["counts"].any():  # nothing was learned
+                return
+            self._grow()
         self._model.counter, self.windows = (int(count) for count in state["counts"])
         self._model._first_window = self.windows == 0  # noqa: SLF001  # river offers no way to resume a model
         for nodes, mass, learning in zip(self._nodes, self._mass, state["learning"], strict=True):
@@ -122,9 +141,9 @@ class OnlineTrees:
                 node.l_mass = int(l_mass)
 
 
-def _heap_order(root: object) -> list:  # type: ignore[type-arg]
+def _heap_order(root: object) -> list[Any]:
     """Return the nodes of a complete binary tree level by level, so that the children of i are 2i + 1 and 2i + 2."""
-    nodes: list = [root]  # type: ignore[type-arg]
+    nodes: list[Any] = [root]
     for node in nodes:
         nodes.extend(getattr(node, "children", ()))
     return nodes

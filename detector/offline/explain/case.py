@@ -5,37 +5,37 @@ import math
 import numpy as np
 
 from detector.contracts.moment import rfc3339
-from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
+from detector.engine.evidence.registry import REGISTRY
+from detector.engine.evidence.whole import NOVELTY
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.judge import kind_of
 from detector.engine.models.novelty import LEAST_SCALE, stage_of
 from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, Bars
 from detector.engine.shard import ModelBaseline
 from detector.offline.explain.explanation import Case, Example, FeatureFigure, Step, tidy
-from detector.offline.explain.words import FEATURES, LOOKALIKES, MEANINGS
-from detector.offline.trace import NOVELTY, Trace, nearest_earlier
+from detector.offline.explain.words import FEATURES
+from detector.offline.trace import Trace, nearest_earlier
 
 EXAMPLES = 5
 
 
 def channel_case(trace: Trace, j: int) -> Case:
     """Return how far the evidence of channel `j` went."""
-    name, stop = CHANNELS[j], trace.bars.stop[j]
+    channel, stop = REGISTRY[j], trace.bars.stop[j]
     carried = np.flatnonzero(trace.constructed[:, j])
     score = float(trace.peak[-1, j])
-    ladder = {ALERT: ALERT_SHARE, **({PERTURB: 1.0, BLOCK: BLOCK_SHARE} if MAY_STOP[j] else {THROTTLE: 1.0})}
+    ladder = {ALERT: ALERT_SHARE, **({PERTURB: 1.0, BLOCK: BLOCK_SHARE} if channel.may_stop else {THROTTLE: 1.0})}
     bars = {ACTIONS[action]: tidy(share * stop) for action, share in ladder.items() if action <= trace.bars.limit[j]}
     return Case(
-        name=name,
-        kind=kind_of(j),
-        meaning=MEANINGS[name],
-        lookalike=LOOKALIKES[name],
+        name=channel.name,
+        kind=channel.kind,
+        meaning=channel.meaning,
+        lookalike=channel.lookalike,
         score=tidy(score),
         now=tidy(score),
         bars=bars,
         share=tidy(score / (ALERT_SHARE * stop)),
         carried=len(carried),
-        steps=_steps(trace, name),
+        steps=_steps(trace, channel.name),
         examples=tuple(_example(trace, i) for i in carried[-EXAMPLES:].tolist()),
     )
 
@@ -48,16 +48,16 @@ def novelty_case(trace: Trace) -> Case:
     if math.isfinite(bars.throttle):
         heights[ACTIONS[THROTTLE]] = tidy(bars.throttle)
     return Case(
-        name=NOVELTY,
-        kind="novelty",
-        meaning=MEANINGS[NOVELTY],
-        lookalike=LOOKALIKES[NOVELTY],
+        name=NOVELTY.name,
+        kind=NOVELTY.kind,
+        meaning=NOVELTY.meaning,
+        lookalike=NOVELTY.lookalike,
         score=tidy(score),
         now=tidy(float(trace.novelty[-1])) if len(trace.novelty) else 0.0,
         bars=heights,
         share=tidy(score / bars.alert),
         carried=int(np.count_nonzero(trace.novelty >= bars.alert)),
-        steps=_steps(trace, NOVELTY),
+        steps=_steps(trace, NOVELTY.name),
         examples=(),
     )
 

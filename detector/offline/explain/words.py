@@ -1,22 +1,7 @@
-"""Words: what every kind of evidence and every feature means, and how ids and counts are written."""
+"""Words: what every feature means, and how ids and counts are written. Those for evidence stand in its registry."""
 
-from detector.engine.judge import WORDS
 from detector.names import printable
-from detector.offline.trace import NOVELTY
 
-MEANINGS = {**WORDS, NOVELTY: "queries are, taken together, unlike those of every known benign client"}
-LOOKALIKES = {
-    "offset": "a tester who adds random noise of one size to every input value asks the very same queries",
-    "bisect": "a cross-fade between two inputs comes closest; a slider moved in order through its range does not look so",
-    "aim": "a slider that fades one input into another, and augmentation that mixes pairs, come close",
-    "probe": "somebody who tries one field of a form a little up and a little down comes close",
-    "sens": "strong blur and a failing sensor lower confidence steeply as well, at half the rate or less",
-    "dwell": "a camera that stands still before an ambiguous scene does; so one crowd of neighbours counts six times at most",
-    "select": "a list that is sorted by how unusual its entries are, and a scrolling picture, come close",
-    "foreign": "a mirrored, filtered or dithered camera, an explainer and a robustness tester are as foreign",
-    "cooccur": "an explainer that draws columns independently and records with columns swapped for anonymity do the same",
-    NOVELTY: "a new device, a mirrored or filtered camera, a customer with new kinds of data, or an explainer is as strange",
-}
 FEATURES = {
     "rate_10s": "log10 of queries a second, over the last 10 s",
     "rate_5m": "log10 of queries a second, over the last 5 min",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.baseline.store import fit_baseline
+from detector.baseline.fit import fit_baseline
 from detector.engine.evidence.cooccur import (
     BINS,
     CLASH,

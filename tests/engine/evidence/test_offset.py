@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.evidence.offset import CLOSEST, GRAINS, LARGEST, RATE_INNOCENT, is_flat_offset, von_neumann_ratio
+from detector.engine.evidence.offset import CHANNEL, CLOSEST, GRAINS, LARGEST, is_flat_offset, von_neumann_ratio
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 
@@ -65,7 +65,9 @@ def test_noise_of_nature_is_not(shape: str) -> None:
         "laplace": lambda n: rng.laplace(0.0, 1.0, n),
     }
     noise = draw[shape]
-    assert sum(fires(0.05 * noise(SAMPLED), 0.3 + 0.4 * anchor(seed)) for seed in range(2000)) <= 5 * RATE_INNOCENT * 2000
+    assert (
+        sum(fires(0.05 * noise(SAMPLED), 0.3 + 0.4 * anchor(seed)) for seed in range(2000)) <= 5 * CHANNEL.ratio.innocent * 2000
+    )
 
 
 def test_a_fade_is_not() -> None:
@@ -84,7 +86,7 @@ def test_natural_differences_are_not() -> None:
         values = rng.random(SAMPLED)
         assert not fires(rng.random(SAMPLED) - values, values)
         fired += fires(0.1 * rng.normal(size=SAMPLED), values)
-    assert fired < RATE_INNOCENT * 3000
+    assert fired < CHANNEL.ratio.innocent * 3000
 
 
 @pytest.mark.parametrize("noise", [0.0005, 0.001, 0.002, 0.003, 0.005])

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from detector.engine.clients import Cohort
-from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP, SELECT
+from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
+from detector.engine.evidence.registry import SELECT
 from detector.engine.evidence.select import (
     APART,
+    CHANNEL,
     FIRST,
-    FLOOR,
     INEXACT,
     LAYOUT,
     LEAST_NEARER,
-    NAME,
     NARROWER,
     WAIT,
     WIDER,
@@ -25,10 +25,11 @@ from detector.engine.evidence.select import (
     judge_selection,
     weigh,
 )
+from detector.engine.fitting.reference import fit_reference
 from detector.engine.judge import Judge
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.novelty import Novelty
-from detector.engine.models.reference import Reference, fit_reference
+from detector.engine.models.reference import Reference
 from detector.engine.policy import ALERT_SHARE, Terms, bars_for
 from detector.redteam.k_center import greedy_k_center
 from detector.testing import Events, batches
@@ -145,7 +146,7 @@ def scores(reference: Reference, clients: dict[str, Points]) -> dict[str, float]
     lines = [events.line(name, row, 1) for name, rows in clients.items() for row in rows]
     for batch in batches(lines):
         cohort.process(batch)
-    return {report.client: report.evidence[NAME] for report in cohort.reports()}
+    return {report.client: report.evidence[CHANNEL.name] for report in cohort.reports()}
 
 
 def test_a_thief_who_selects_is_told_from_clients_who_do_not(reference: Reference) -> None:
@@ -163,14 +164,14 @@ def test_a_thief_who_selects_is_told_from_clients_who_do_not(reference: Referenc
     found = scores(reference, told)
     for name, score in found.items():
         if name.startswith("thief"):
-            assert score > FLOOR
+            assert score > CHANNEL.floor
         else:
-            assert score < ALERT_SHARE * FLOOR
+            assert score < ALERT_SHARE * CHANNEL.floor
 
 
 def test_a_selection_alerts_and_throttles_only() -> None:
     """It is novelty: it never stops a client."""
-    assert CHANNELS[SELECT] == NAME
+    assert CHANNELS[SELECT] == CHANNEL.name
     assert not MAY_STOP[SELECT]
 
 

@@ -5,8 +5,8 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.engine.fitting.reference import fit_reference
 from detector.engine.memory.checksums import FARTHEST, LEAST, STEPS, add_up, reversed_bits, single_change, weights_of
-from detector.engine.models.reference import fit_reference
 
 DIMENSION = 784
 SEEDS = st.integers(0, 2**32)

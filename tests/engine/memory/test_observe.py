@@ -13,30 +13,21 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from detector.engine.clients import Cohort
-from detector.engine.evidence.accumulate import (
-    AIM,
-    CHANNELS,
-    CONSTRUCTED,
-    DWELL,
-    FOREIGN,
-    NOTHING,
-    OFFSET,
-    ORDINARY,
-    PROBE,
-    SENS,
-)
+from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
+from detector.engine.evidence.registry import AIM, DWELL, FOREIGN, OFFSET, PROBE, SENS
 from detector.engine.evidence.select import LAYOUT as SELECTION
 from detector.engine.evidence.select import Selection
 from detector.engine.features.distances import NAMES, WINDOW
 from detector.engine.features.normality import shapiro_coefficients
 from detector.engine.features.row import MEMORY as FIRST
+from detector.engine.fitting.reference import fit_reference
 from detector.engine.judge import Judge
 from detector.engine.memory.checksums import LAYOUT as CHECKSUMS
 from detector.engine.memory.checksums import Checksums
 from detector.engine.memory.observe import NEAR, observe
 from detector.engine.memory.reservoir import ACCEPTED, ANCHORS, COORDINATES, LAYOUT, RING, SAMPLED, USED, Memory
 from detector.engine.models.novelty import Novelty
-from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, fit_reference
+from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 from detector.engine.policy import Terms, bars_for
 from detector.testing import Events, batches
 from tests.quality.prada import Prada

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 from sklearn.datasets import load_digits
 
-from detector.baseline.store import Baseline, fit_baseline
+from detector.baseline.fit import fit_baseline
+from detector.baseline.store import Baseline
 from detector.engine.evidence.probe import SIZES
 from detector.engine.memory.checksums import STEPS, add_up, weights_of
 from detector.engine.memory.single import (

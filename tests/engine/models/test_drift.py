@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.baseline.store import Baseline, fit_baseline
+from detector.baseline.fit import fit_baseline
+from detector.baseline.store import Baseline
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.models.drift import ALARM, BINS, MOST_COMPARED, RUNGS, STRETCH, DriftMonitor, _log_urn, assess, compared
+from detector.engine.models.drift import ALARM, BINS, RUNGS, STRETCH, DriftMonitor, _log_urn, assess
 from detector.engine.models.novelty import Looks
 from detector.engine.shard import EngineSettings, Shard, drifts
 from detector.errors import SnapshotError
@@ -117,17 +118,6 @@ def test_monitors_add_up() -> None:
     few = DriftMonitor(calibration(7, rng))
     few.note(0, rows(1, rng)[0], "new")
     assert assess([few]).clients == 0
-
-
-def test_compared_looks_are_few() -> None:
-    """Of a large calibration a limited number of clients is kept, at rungs only; of a small one, all."""
-    rng = np.random.default_rng(10)
-    many = calibration(MOST_COMPARED + 100, rng)
-    kept = compared(many)
-    assert [np.count_nonzero(kept.queries == rung) for rung in RUNGS[:3]] == [MOST_COMPARED, MOST_COMPARED, 0]
-    off = Looks(np.zeros(2, np.int64), np.array([8, 24]), rows(2, rng))
-    assert compared(off).queries.tolist() == [8]
-    assert len(compared(Looks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(NAMES))))).rows) == 0
 
 
 @pytest.fixture(scope="module")

@@ -5,42 +5,25 @@ import numpy.typing as npt
 import pytest
 
 from detector.engine.features.row import CONTENT, NAMES
+from detector.engine.fitting.novelty import fit_norms
 from detector.engine.memory.admission import look_after
 from detector.engine.models.novelty import (
     LESSONS,
     MOST,
     STAGES,
-    Looks,
     Norms,
     Novelty,
     Trees,
     combine,
-    fit_norms,
     from_arrays,
     stage_of,
     to_arrays,
 )
 from detector.engine.models.trees import WINDOW
 from detector.errors import BaselineError
+from tests.engine.looks import FIRST, looks
 
 Floats = npt.NDArray[np.float64]
-
-FIRST = [8, 16, 24, 32, 48, 64, 71, 79]
-
-
-def looks(clients: int, *, crowds: int = 1, seed: int = 0, missing: float = 0.0) -> Looks:
-    """Return looks of clients in `crowds` crowds that have little in common."""
-    rng = np.random.default_rng(seed)
-    client, queries, rows = [], [], []
-    for i in range(clients):
-        own = 3.0 * (i % crowds) + 0.3 * rng.normal(size=len(NAMES))
-        for count in FIRST:
-            row = own + 0.1 * rng.normal(size=len(NAMES))
-            row[rng.random(len(NAMES)) < missing] = np.nan
-            client.append(i)
-            queries.append(count)
-            rows.append(row)
-    return Looks(np.array(client), np.array(queries), np.array(rows))
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +52,6 @@ def test_crowds_are_told_apart(norms: Norms) -> None:
     novelty = Novelty(norms)
     between = np.full((1, len(NAMES)), 1.5)
     assert novelty.score(between, np.array([64]))[0] > novelty.score(between - 1.5, np.array([64]))[0] + 1.0
-
-
-def test_few_clients_make_one_profile() -> None:
-    """With fewer than sixteen clients there are too few for two profiles of eight."""
-    assert fit_norms(looks(15, crowds=2)).means.shape[1] == 1
 
 
 def test_timing_never_enters_the_comparison(norms: Norms) -> None:
@@ -114,21 +92,6 @@ def test_scores_do_not_depend_on_the_batch(norms: Norms) -> None:
     whole = novelty.score(rows, queries)
     for i in (0, 100, 319):
         assert novelty.score(rows[i : i + 1], queries[i : i + 1])[0] == whole[i]
-
-
-def test_session_scores_are_held_out_and_sorted(norms: Norms) -> None:
-    """One score per calibration client, the highest first, from norms that had not seen it: higher than its score now."""
-    table = looks(40, crowds=2)
-    assert norms.session_scores.shape == (40,)
-    assert (np.diff(norms.session_scores) <= 0).all()
-    now = Novelty(norms).score(table.rows, table.queries)
-    assert np.median(norms.session_scores) >= np.median([now[table.client == i].max() for i in range(40)])
-
-
-def test_too_few_clients_are_refused() -> None:
-    """Seven clients cannot say what is usual."""
-    with pytest.raises(BaselineError, match="only 7 clients"):
-        fit_norms(looks(7))
 
 
 def test_combine_is_the_root_of_the_summed_squares() -> None:

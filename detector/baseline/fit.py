@@ -1,0 +1,149 @@
+"""Fitting a baseline on a log of benign traffic.
+
+Clients are split by the time they first appear. The first third teaches the *reference* (how inputs are reduced, where the
+population lives); the others, who have not shaped it, are *calibration clients*: their features become the norms, and the
+highest score of each, given by norms that had not seen it, says how often an innocent client passes a threshold. With fewer
+than 24 clients all of them serve both ends, which makes the thresholds optimistic; `show` says so.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.baseline.calibrate import Calibration, calibrate
+from detector.baseline.store import Baseline, version_of
+from detector.engine.clients import Cohort
+from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.fitting.drift import compared
+from detector.engine.fitting.novelty import fit_norms
+from detector.engine.fitting.reference import fit_reference
+from detector.engine.models.novelty import LEAST_CLIENTS, STAGES
+from detector.engine.shard import EngineSettings, ModelBaseline
+from detector.errors import BaselineError
+from detector.ingest.batch import Batch
+
+SAMPLE = 20_000
+SPLIT_FROM = 24
+LISTED = 5
+
+
+class _Sample:
+    """A first look at one model's log: who is in it, and a uniform sample of queries (reservoir sampling)."""
+
+    def __init__(self, dimension: int, seed: int) -> None:
+        self.queries: dict[str, int] = {}
+        self.labels: set[int] = set()
+        self.dimension = dimension
+        self.vectors: list[npt.NDArray[np.float32]] = []
+        self.clients: list[str] = []
+        self._rng = np.random.default_rng(seed)
+        self._seen = 0
+
+    def add(self, batch: Batch) -> None:
+        self.labels.update(int(label) for label in np.unique(batch.label))
+        for client, vector in zip(batch.client, batch.vector, strict=True):
+            self.queries[client] = self.queries.get(client, 0) + 1
+            self._seen += 1
+            if len(self.vectors) < SAMPLE:
+                self.vectors.append(vector.copy())
+                self.clients.append(client)
+            else:
+                at = int(self._rng.integers(self._seen))
+                if at < SAMPLE:
+                    self.vectors[at] = vector.copy()
+                    self.clients[at] = client
+
+
+def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) -> Baseline:
+    """Fit a baseline on a log of benign traffic, which is read twice.
+
+    `read` starts a pass over the log and yields its batches. Everybody in the log is taken for benign; look at the clients
+    that `show` lists with the highest scores before trusting it. Queries of another length than most clients' are left out.
+
+    Raises `BaselineError` when the log is empty, or a model has fewer than 8 clients with 8 queries.
+    """
+    by_length: dict[str, dict[int, _Sample]] = {}
+    for batch in read():
+        length = batch.vector.shape[1]
+        by_length.setdefault(batch.model, {}).setdefault(length, _Sample(length, settings.secret)).add(batch)
+    if not by_length:
+        raise BaselineError("the log holds no valid event, so there is nothing to fit")
+    # No single record decides how long a model's inputs are: most clients do.
+    samples = {
+        model: max(lengths.values(), key=lambda sample: (len(sample.queries), sum(sample.queries.values())))
+        for model, lengths in by_length.items()
+    }
+    groups = {model: _split(sample) for model, sample in samples.items()}
+    cohorts: dict[str, Cohort] = {}
+    calibrations: dict[str, Calibration] = {}
+    for model, sample in samples.items():
+        teachers, _ = groups[model]
+        chosen = [i for i, client in enumerate(sample.clients) if client in teachers]
+        try:
+            learned = fit_reference(
+                np.array([sample.vectors[i] for i in chosen]),
+                len(sample.labels),
+                seed=settings.secret,
+                categorical=(settings.categorical or {}).get(model, ()),
+                clients=[sample.clients[i] for i in chosen],
+            )
+        except BaselineError as error:
+            raise BaselineError(f"model {model!r}: {error}") from error
+        calibrations[model] = Calibration()
+        cohorts[model] = calibrate(model, learned, settings, calibrations[model])
+    for batch in read():
+        _, calibrating = groups[batch.model]
+        if batch.vector.shape[1] == samples[batch.model].dimension:
+            rows = np.array([i for i, client in enumerate(batch.client) if client in calibrating], np.intp)
+            if len(rows):
+                cohorts[batch.model].process(batch.take(rows))
+    models = {}
+    notes = {}
+    for model, cohort in cohorts.items():
+        models[model], notes[model] = _finish(model, cohort, calibrations[model], samples[model], groups[model])
+    return Baseline(version_of(models), models, notes, settings.secret)
+
+
+def _split(sample: _Sample) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the clients that teach the reference and those that calibrate; dictionaries keep the order of appearance."""
+    clients = [client for client, queries in sample.queries.items() if queries >= STAGES[0]]
+    if len(clients) < SPLIT_FROM:
+        everybody = frozenset(sample.queries)
+        return everybody, everybody
+    teachers = frozenset(clients[: len(clients) // 3])
+    return teachers, frozenset(sample.queries) - teachers
+
+
+def _finish(
+    model: str,
+    cohort: Cohort,
+    calibration: Calibration,
+    sample: _Sample,
+    groups: tuple[frozenset[str], frozenset[str]],
+) -> tuple[ModelBaseline, dict[str, Any]]:
+    names = calibration.names
+    if len(names) < LEAST_CLIENTS:
+        raise BaselineError(
+            f"model {model!r}: {len(names)} clients have {STAGES[0]} queries or more, at least {LEAST_CLIENTS} are needed "
+            "to say what is usual: give a longer log, or logs of more clients"
+        )
+    looks = calibration.looks()
+    norms = fit_norms(looks)
+    channel_scores = calibration.channel_scores()
+    worst = np.argsort(-channel_scores.max(axis=1), kind="stable")[:LISTED]
+    notes = {
+        "dimension": sample.dimension,
+        "queries": sum(sample.queries.values()),
+        "clients": len(sample.queries),
+        "labels": len(sample.labels),
+        "teaching_clients": len(groups[0]),
+        "calibration_clients": len(names),
+        "split": groups[0] != groups[1],
+        "profiles": int(norms.means.shape[1]),
+        "novelty_scores": [round(float(score), 3) for score in norms.session_scores[:LISTED]],
+        "evidence": {name: round(float(channel_scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
+        "clients_with_most_evidence": {names[i]: round(float(channel_scores[i].max()), 3) for i in worst},
+    }
+    return ModelBaseline(cohort.reference, norms, channel_scores, compared(looks)), notes

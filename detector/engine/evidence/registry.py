@@ -1,0 +1,28 @@
+"""The registry: every type of evidence, in the order in which arrays, tables and files have them.
+
+To add a channel, write its file, then add its constant here and the name of its index. The order is that of saved baselines and
+clients, which are refused when it changes: append, and never reorder.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from detector.engine.evidence import aim, bisect, cooccur, dwell, foreign, offset, probe, select, sens
+from detector.engine.evidence.channel import Channel, EvidenceType
+from detector.engine.evidence.whole import NOVELTY, REFUSED, REUSED
+
+REGISTRY: tuple[Channel, ...] = (
+    offset.CHANNEL,
+    bisect.CHANNEL,
+    aim.CHANNEL,
+    probe.CHANNEL,
+    sens.CHANNEL,
+    dwell.CHANNEL,
+    select.CHANNEL,
+    foreign.CHANNEL,
+    cooccur.CHANNEL,
+)
+OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR = range(len(REGISTRY))
+
+EVIDENCE: Mapping[str, EvidenceType] = MappingProxyType({found.name: found for found in (*REGISTRY, NOVELTY, REFUSED, REUSED)})
+"""Every type of evidence by its name: the channels, then novelty, then conduct."""

@@ -1,0 +1,31 @@
+"""Evidence about a client as a whole, which no single query carries: novelty, and how a client conducts itself.
+
+What is measured stands elsewhere: `engine.models.novelty` and `engine.memory.conduct`. Here are the words for it.
+"""
+
+from detector.engine.evidence.channel import EvidenceType
+
+NOVELTY = EvidenceType(
+    name="novelty",
+    kind="novelty",
+    title="Unlike every known benign client",
+    description="The client's queries differ from every benign profile.",
+    meaning="queries are, taken together, unlike those of every known benign client",
+    lookalike="a new device, a mirrored or filtered camera, a customer with new kinds of data, or an explainer is as strange",
+)
+REFUSED = EvidenceType(
+    name="refused",
+    kind="novelty",
+    title="Queries that cannot be read",
+    description="Far more of the client's queries cannot be used than of others; it is not watched.",
+    meaning="queries could not be used",
+    lookalike="a client that sends another schema, or one with a broken serializer, is refused as often",
+)
+REUSED = EvidenceType(
+    name="reused",
+    kind="novelty",
+    title="One id for different queries",
+    description="The client gives the id of one query to others far more often than others do.",
+    meaning="queries came under the id of another query",
+    lookalike="a load test that sends one request id does the same",
+)

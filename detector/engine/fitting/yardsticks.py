@@ -1,0 +1,161 @@
+"""Yardsticks: what of a population the channels of evidence compare a client with, measured when a reference is fitted."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+
+from detector.engine.evidence.foreign import APART, PAIRS, spread_of_difference
+from detector.engine.evidence.select import FIRST, LAYOUT, RATE_INNOCENT, Selection, apart, judge_selection, weigh
+from detector.engine.features.coverage import WORDS
+from detector.engine.memory.reservoir import COORDINATES, SAMPLED
+from detector.engine.models.reference import C_LEVELS, C_LOWEST, LANDMARKS, Floats, Reduced, Reference
+
+LESSONS_PER_CLIENT = 64
+SHUFFLES = 16
+LEAST_LESSONS = 4
+LEAST_SPREAD = 0.05
+LEVELLED = 4  # times each value of a column occurs, on average, where it has levels
+UNFORESEEN = 0.03  # of the mean variance of a column, which every direction has at least
+LEAST_LEVELLED = 0.05  # share of the values that lie on few levels, where the population has them
+
+
+def sampled_variance(values: Floats) -> Floats:
+    """Return the variance (SAMPLED,) of sampled values in their integer steps, at least that of rounding; 0 beyond the last."""
+    variance = np.zeros(SAMPLED, np.float32)
+    levels = np.clip(np.rint(values * C_LEVELS) + C_LOWEST, 0.0, 255.0)
+    variance[: values.shape[1]] = np.maximum(levels.var(axis=0), 1.0)
+    return variance
+
+
+def kinship_of(centered: Floats, projection: Floats, sampled: npt.NDArray[np.int32], quantum: float) -> Floats:
+    """Return the matrix that turns the integers of two queries into the product of their encoded inputs.
+
+    What the integers leave open of an input is guessed from them by the population's covariance (the best linear prediction),
+    to which a little of every direction is added, or a foreign query would be guessed wildly.
+    """
+    rows = centered.astype(np.float64)
+    measured = np.zeros((COORDINATES + SAMPLED, rows.shape[1]))
+    measured[:COORDINATES] = projection.T / quantum
+    measured[COORDINATES + np.arange(len(sampled)), sampled] = C_LEVELS
+    spare = UNFORESEEN * np.square(rows).mean()
+    across = (measured @ rows.T) @ rows / len(rows) + spare * measured
+    among = across @ measured.T + np.eye(len(measured)) / 12.0  # rounding to whole steps has this variance
+    predicted = np.linalg.solve(among, across)
+    return np.asarray(predicted @ predicted.T, np.float32)
+
+
+def looks_selected(reference: Reference, rows: Reduced, seed: int) -> bool:
+    """Tell whether the population's distances are so even that the channel `select` would see selections in any order.
+
+    So they are where inputs are spread over many directions alike.
+    """
+    rng = np.random.default_rng(seed)
+    weights, products = np.empty(COORDINATES + SAMPLED, np.float32), np.empty(FIRST, np.float32)
+    rounded, gaps = np.empty(SAMPLED, np.int32), np.empty(FIRST)
+    found = []
+    for _ in range(SHUFFLES):
+        own = rng.permutation(len(rows.z))[:FIRST]
+        z, c, energy = np.ascontiguousarray(rows.z[own].T[None]), rows.c[own][None], rows.energy[own]
+        order = np.arange(len(own), dtype=np.uint32)[None]
+        state = Selection(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+        for i, row in enumerate(own):
+            told = weigh(rows.z[row], rows.c[row], reference.middle, reference.kinship, weights)
+            apart(z, c, order, 0, i, energy[None], energy[i], reference.middle, weights, rounded, products, gaps)
+            found.append(judge_selection(*state, 0, i, gaps, energy[i], abs(energy[i] - told), reference.neighbour))
+    return found.count(1) > 0.5 * RATE_INNOCENT * (found.count(1) + found.count(-1))
+
+
+def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
+    """Return what the differences between a client's own queries are like: for nearly all clients, and how much that varies.
+
+    Of each client at most `LESSONS_PER_CLIENT` queries are compared, each with up to four others that are no neighbours.
+    """
+    means = []
+    variances = []
+    owner = np.asarray(clients)
+    total = float(reference.c_variance.sum())
+    for client in sorted(set(clients)):
+        own = np.flatnonzero(owner == client)[:LESSONS_PER_CLIENT]
+        found = []
+        for place in range(1, len(own)):
+            others = own[[place * k // (PAIRS + 1) for k in range(PAIRS)]]
+            apart = rows.z[others].astype(np.float64) - rows.z[own[place]]
+            others = others[np.sqrt(np.square(apart).sum(axis=1)) * reference.unit >= APART]
+            spreads = [spread_of_difference(rows.c[own[place]], rows.c[m], reference.c_variance, total) for m in others]
+            if reference.table and spreads:
+                whole = float(reference.variance.sum())
+                across = [spread_of_difference(rows.z[own[place]], rows.z[m], reference.variance, whole) for m in others]
+                spreads = [float(np.mean(spreads)) * float(np.mean(across))]
+            if spreads and total > 0.0:
+                found.append(math.log(max(float(np.mean(spreads)), 1e-6)))
+        if len(found) >= LEAST_LESSONS:
+            means.append(float(np.mean(found)))
+            variances.append(float(np.var(found)))
+    if len(means) < LEAST_LESSONS:
+        return {}
+    spread = max(math.sqrt(float(np.mean(variances))), LEAST_SPREAD)
+    return {"usual_structure": float(np.quantile(means, 0.98)) + 0.5 * spread, "structure_spread": spread}
+
+
+def levels_of(values: Floats, quantum: float) -> Floats:
+    """Return how far apart the values of each column (n, columns) lie at least, in steps, 0 where nearly each is another."""
+    found = np.zeros(COORDINATES, np.float32)
+    for k in range(values.shape[1]):
+        levels = np.unique(values[:, k])
+        if 1 < len(levels) < len(values) / LEVELLED:
+            found[k] = np.diff(levels).min() / quantum
+    return found
+
+
+def landmarks_of(points: Floats, seed: int) -> Floats:
+    """Return the centres (COORDINATES, LANDMARKS) of the population; fewer different points are repeated."""
+    points = np.unique(points, axis=0)
+    if len(points) <= LANDMARKS:
+        return np.ascontiguousarray(np.resize(points, (LANDMARKS, points.shape[1])).T, np.float32)
+    chosen = points[np.random.default_rng(seed).permutation(len(points))[:4000]]
+    centres = KMeans(LANDMARKS, n_init=1, random_state=0, max_iter=30).fit(chosen).cluster_centers_
+    return np.ascontiguousarray(centres.T, np.float32)
+
+
+def grain_of(values: Floats) -> float:
+    """Return the size of one level of the values, or 0 when they look continuous.
+
+    Values are levels when, leaving aside the two ends where clipping piles them up, a few of them make up a good part of the
+    data; clients whose values have no levels are often more.
+    """
+    if values.size == 0:
+        return 0.0
+    inner = np.sort(values[(values > values.min()) & (values < values.max())])
+    if len(inner) == 0:
+        return 0.0
+    levels, counts = np.unique(inner, return_counts=True)
+    popular = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts >= max(0.001 * len(inner), 2))]
+    covered = np.cumsum(counts[popular])
+    if len(popular) < 3 or covered[-1] < LEAST_LEVELLED * len(inner):
+        return 0.0
+    # A client that repeats a few values of its own must not pass for levels, so the rarest fifth is left out.
+    common = popular[: max(int(np.searchsorted(covered, 0.8 * covered[-1])), 3)]
+    return float(np.median(np.diff(np.sort(levels[common]))))
+
+
+def median_nearest(reduced: Floats, rng: np.random.Generator) -> float:
+    """Return the median distance of a point to its nearest other point, among at most 1,000 of them."""
+    points = np.unique(reduced, axis=0)
+    points = points[rng.permutation(len(points))[:1000]].astype(np.float64)
+    squares = np.square(points).sum(axis=1)
+    between = np.maximum(squares[:, None] + squares[None] - 2.0 * points @ points.T, 0.0)
+    np.fill_diagonal(between, np.inf)
+    return max(float(np.median(np.sqrt(between.min(axis=1)))), 1e-6)
+
+
+def known_cells(rows: Reduced) -> dict[str, Any]:
+    """Return in which cells the population lives, and how many they are, as fields of a reference."""
+    cells = np.unique(rows.cell)
+    known = np.zeros(WORDS, np.uint64)
+    for cell in cells:
+        known[cell >> 6] |= np.uint64(1) << np.uint64(cell & 63)
+    return {"known_cells": known, "known_count": len(cells)}

@@ -1,0 +1,104 @@
+"""Fitting baselines: who teaches, who calibrates, and which logs cannot be fitted on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from detector.baseline.fit import fit_baseline
+from detector.baseline.store import Baseline
+from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.shard import EngineSettings
+from detector.errors import BaselineError
+from detector.ingest.batch import Batch
+from detector.testing import Events, batches, traffic
+
+
+def lines(clients: int, queries: int, model: str = "m", dimension: int = 5) -> list[bytes]:
+    """Return the log of independent clients."""
+    rng = np.random.default_rng(1)
+    events = Events(model)
+    return [
+        events.line(f"c{client}", rng.random(dimension), int(rng.integers(3)))
+        for _ in range(queries)
+        for client in range(clients)
+    ]
+
+
+def test_the_log_may_come_in_any_pieces(digits_batches: list[Batch], digits_baseline: Baseline) -> None:
+    """A baseline depends on the events alone: cut elsewhere, the same version."""
+    (whole,) = digits_batches
+    pieces = [whole.take(np.arange(at, min(at + 217, len(whole)))) for at in range(0, len(whole), 217)]
+    assert fit_baseline(lambda: pieces, EngineSettings(seed=5)).version == digits_baseline.version
+    assert fit_baseline(lambda: pieces, EngineSettings(seed=6)).version != digits_baseline.version
+
+
+def test_early_clients_teach_and_later_ones_calibrate(digits_baseline: Baseline) -> None:
+    """With thirty clients ten teach the reference, and twenty others say how often an innocent passes a bar."""
+    notes = digits_baseline.notes["digits"]
+    assert (notes["teaching_clients"], notes["calibration_clients"], notes["split"]) == (10, 20, True)
+    assert digits_baseline.models["digits"].channel_scores.shape == (20, len(CHANNELS))
+    assert set(notes["clients_with_most_evidence"]) <= {f"reader-{i}" for i in range(10, 30)}
+    assert (notes["queries"], notes["clients"], notes["labels"], notes["dimension"]) == (1200, 30, 10, 64)
+
+
+def test_few_clients_serve_both_ends() -> None:
+    """Below 24 clients nobody can be spared, and the notes say so."""
+    notes = fit_baseline(lambda: batches(lines(12, 20)), EngineSettings()).notes["m"]
+    assert (notes["teaching_clients"], notes["calibration_clients"], notes["split"]) == (12, 12, False)
+
+
+def test_a_thief_among_the_benign_is_listed_first() -> None:
+    """Whoever reads the notes sees the client whose evidence raised the bars."""
+    found = fit_baseline(lambda: batches(traffic(innocents=11, thieves=1, queries=60)), EngineSettings())
+    assert next(iter(found.notes["model"]["clients_with_most_evidence"])) == "thief-0"
+
+
+def test_models_are_fitted_apart() -> None:
+    """Two models in one log get a baseline each; one of them alone gets the same."""
+    both = lines(12, 12, "a") + lines(12, 12, "b", dimension=3)
+    found = fit_baseline(lambda: batches(both), EngineSettings())
+    alone = fit_baseline(lambda: batches(lines(12, 12, "b", dimension=3)), EngineSettings())
+    assert {model: entry.reference.dimension for model, entry in found.models.items()} == {"a": 5, "b": 3}
+    assert found.models["b"].reference.fingerprint == alone.models["b"].reference.fingerprint
+
+
+def test_one_odd_record_does_not_decide_how_long_inputs_are() -> None:
+    """The first record of a log has one number too many; the baseline is of what most clients send."""
+    rng = np.random.default_rng(5)
+    events = Events("m")
+    lines = [events.line("odd", rng.random(7), 0)]
+    lines += [events.line(f"c{i % 12}", rng.random(6), int(rng.integers(2))) for i in range(400)]
+    assert fit_baseline(lambda: batches(lines), EngineSettings()).models["m"].reference.dimension == 6
+
+
+def test_missing_values_of_a_table_are_values_of_their_own() -> None:
+    """They lie apart from all others and are learned like them; a picture with one is left out."""
+    rng = np.random.default_rng(6)
+    events = Events("m")
+    lines = []
+    for i in range(600):
+        x = rng.random(6)
+        x[2] = np.nan if rng.random() < 0.3 else x[2]
+        lines.append(events.line(f"c{i % 12}", x, int(rng.integers(2))).replace(b"NaN", b"null"))
+    reference = fit_baseline(lambda: batches(lines), EngineSettings()).models["m"].reference
+    assert reference.missing[2] < 0 < reference.missing[2] + 1
+    wide = Events("wide")
+    pictures = [wide.line(f"c{i % 12}", rng.random(60), 0) for i in range(400)]
+    pictures += [wide.line("c0", np.append(rng.random(59), np.nan), 0).replace(b"NaN", b"null") for _ in range(40)]
+    assert not fit_baseline(lambda: batches(pictures), EngineSettings()).models["wide"].reference.table
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (list[bytes], "no valid event"),
+        (lambda: lines(7, 20), "7 clients have 8 queries or more, at least 8"),
+        (lambda: lines(20, 7), "0 clients have 8 queries or more"),
+        (lambda: lines(3, 10), "too few to learn"),
+    ],
+)
+def test_what_cannot_say_what_is_usual_is_refused(log: Callable[[], list[bytes]], message: str) -> None:
+    """An empty log, and too few or too short clients: the error says what is missing."""
+    with pytest.raises(BaselineError, match=message):
+        fit_baseline(lambda: batches(log()), EngineSettings())

@@ -1,0 +1,51 @@
+"""Yardsticks: the unit of distances, cells and landmarks of the population, and levels of values."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits
+
+from detector.engine.features.coverage import CELLS
+from detector.engine.fitting.reference import fit_reference
+from detector.engine.memory.reservoir import COORDINATES
+from detector.engine.models.reference import LANDMARKS, Reference
+
+Floats = npt.NDArray[np.float32]
+
+
+def digits() -> Floats:
+    return np.asarray(load_digits().data, np.float32)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    """Fit handwritten digits: 64 inputs, more than the memory's coordinates."""
+    return fit_reference(digits()[:900], 10, seed=3)
+
+
+def test_unit_is_the_median_distance_to_the_nearest_neighbour(reference: Reference) -> None:
+    """One unit of every distance feature is what separates two neighbours of the population."""
+    z = np.unique(reference.reduce(digits()[:900]).z, axis=0).astype(np.float64)
+    squares = np.square(z[:, None] - z[None]).sum(axis=2)
+    np.fill_diagonal(squares, np.inf)
+    assert float(np.median(np.sqrt(squares.min(axis=1)))) * reference.unit == pytest.approx(1.0, rel=0.02)
+
+
+def test_cells_and_landmarks_know_the_population(reference: Reference) -> None:
+    """The population lives in its cells and near its landmarks; noise lives farther away, and off the principal directions."""
+    own = reference.reduce(digits()[:900])
+    known = {cell for cell in range(CELLS) if int(reference.known_cells[cell >> 6]) >> (cell & 63) & 1}
+    assert set(own.cell.tolist()) == known
+    assert len(known) == reference.known_count
+    noise = reference.reduce(np.random.default_rng(1).uniform(0, 16, (300, 64)).astype(np.float32))
+    assert np.median(noise.off) > np.quantile(own.off, 0.95)
+    assert np.median(noise.landmark) > np.quantile(own.landmark, 0.95)
+    assert abs(float(np.median(own.off))) < 0.1
+    assert reference.landmarks.shape == (COORDINATES, LANDMARKS)
+
+
+def test_levels_of_the_values_are_found() -> None:
+    """Pictures of 17 grey levels have a grain of 1/16 of the range; continuous values have none."""
+    assert fit_reference(digits(), 10, seed=0).grain == pytest.approx(1 / 16, rel=0.05)
+    assert fit_reference(np.random.default_rng(0).random((500, 30)).astype(np.float32), 2, seed=0).grain == 0.0
+    assert fit_reference(load_breast_cancer().data.astype(np.float32), 2, seed=0).grain == 0.0
