@@ -38,7 +38,7 @@ def redteam_list(*, as_json: AsJson = False) -> None:
             "title": one.title,
             "family": one.family,
             "data": list(one.data),
-            "labels_suffice": one.labels_suffice,
+            "labels_suffice": one.needs == "labels",
             "extra": one.extra,
             "source": one.source,
         }
@@ -51,7 +51,7 @@ def redteam_list(*, as_json: AsJson = False) -> None:
             "title": one.title,
             "family": one.family,
             "data": [one.data],
-            "tier": one.tier,
+            "tier": one.wave,
             "source": one.source,
         }
         for one in PROFILES.values()

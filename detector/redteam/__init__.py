@@ -5,7 +5,9 @@ A detector is only as good as the traffic it was judged on. Here a client is a *
 shape, so the same code plays both, and neither knows how its queries will be logged, mixed or timed.
 
 - `conversation`: the shape, and `converse`, which plays one client against a model
-- `registry`: every attack (`attacks`) and every profile, by permanent id; one module for each family
+- `attacks`, `profiles`: one module for each family; a decorator (`entries`) beside the function makes it known
+- `registry`: every attack and every profile by permanent id
+- `setting`: what a client begins with, the one argument of all of them
 - `space`: where queries may lie: a value range, or the `columns` of a table
 - `evasion`, `accounts`, `oracle`: how thieves hide, share the work, and learn from refusals
 - `arrivals`: when the queries come

@@ -56,7 +56,7 @@ def _benign(served: Victim, role: str, number: int, pool: Pool, start_ms: int, b
         client=f"{role}-{tag}{number + 1}",
         role=role,
         hostile=False,
-        conversation=PROFILES[role].make(pool.vectors, pool.labels, rng, served.value_range),
+        conversation=PROFILES[role].begin(served.setting(pool, rng)),
         gaps=ARRIVALS[PROFILES[role].arrival](rng, MEAN_GAP_SECONDS),
         budget=budget,
         next_ms=start_ms + 1000 * float(rng.uniform(0, 5 * MEAN_GAP_SECONDS)),
@@ -82,8 +82,7 @@ def live(served: Victim) -> list[Player]:
     ]
     for place, role in enumerate(THIEVES):
         rng = np.random.default_rng([SEED, 1000 + place])
-        pool = served.attacker
-        attack = ATTACKS[role].make(pool.vectors, pool.labels, rng, served.value_range, served.classes)
+        attack = ATTACKS[role].begin(served.setting(served.attacker, rng))
         players.append(
             Player(
                 client=f"thief-{role}",

@@ -12,6 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Labels
+from detector.redteam.setting import Setting
 from detector.redteam.victim import Pool
 
 NAMES = ("age", "income", "hours", "years_employed", "debt", "savings", "education", "occupation", "region", "marital")
@@ -59,6 +60,10 @@ class Lender:
     attacker: Pool
     test: Pool
     classes: int = 2
+
+    def setting(self, pool: Pool, rng: np.random.Generator) -> Setting:
+        """What a client begins with that holds `pool`."""
+        return Setting(pool.vectors, pool.labels, rng, classes=self.classes, columns=self.columns)
 
     def predict(self, X: Array) -> Array:
         """Probabilities (n, 2) as a log would hold them: at least 0.0001 and rounded to six digits.

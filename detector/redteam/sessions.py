@@ -21,8 +21,8 @@ from detector.redteam.arrivals import ARRIVALS
 from detector.redteam.conversation import Array, Conversation, Query
 from detector.redteam.copy import best_fidelity_at
 from detector.redteam.evasion import blinded, covered, duplicated, slow_drip
-from detector.redteam.profiles import Data
 from detector.redteam.registry import ATTACKS, PROFILES
+from detector.redteam.setting import Data
 from detector.redteam.targets import Target
 from detector.redteam.texts import on_sphere
 
@@ -108,9 +108,7 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
     rng = _generator(seed, role, number)
     pool = target.attacker
     try:
-        conversation = ATTACKS[role].begin(
-            pool.vectors, pool.labels, rng, target.value_range, target.classes, target.columns, target.data
-        )
+        conversation = ATTACKS[role].begin(target.setting(pool, rng))
         deal = SPLITS[disguise.split](disguise.accounts, pool.vectors, pool.labels)
     except KeyError:
         raise ConfigError(f"accounts are split by {', '.join(SPLITS)}, not {disguise.split!r}") from None
@@ -201,11 +199,10 @@ def _innocent(role: str, target: Target, rng: np.random.Generator) -> Conversati
     profile = PROFILES.get(role)
     if profile is None:
         raise ConfigError(f"there is no benign profile {role!r}; `detector redteam list` names them")
-    if profile.data != target.data:
-        raise ConfigError(f"{role} takes {profile.data} data, not {target.data}")
-    pool = target.benign
-    space = target.value_range if target.columns is None else target.columns
-    return profile.make(pool.vectors, pool.labels, rng, space)
+    try:
+        return profile.begin(target.setting(target.benign, rng))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _told(player: Player, query: Query, answer: Array, time_ms: int, target: Target) -> tuple[bytes, bytes]:

@@ -31,7 +31,7 @@ from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Predict, ValueRange
 from detector.redteam.loans import lender
 from detector.redteam.network import one_hot
-from detector.redteam.profiles import Data
+from detector.redteam.setting import Data, Setting
 from detector.redteam.space import Space
 from detector.redteam.victim import Pool, digits_victim
 
@@ -73,6 +73,10 @@ class Target:
     def data(self) -> Data:
         """Which attacks and profiles go with it."""
         return "tabular" if self.columns is not None else "text" if self.unit else "image"
+
+    def setting(self, pool: Pool, rng: np.random.Generator) -> Setting:
+        """What a client begins with that holds `pool`."""
+        return Setting(pool.vectors, pool.labels, rng, self.value_range, self.classes, self.columns, self.unit)
 
     def encode(self, vectors: Array) -> Array:
         """Features for a copy; pictures and vectors of texts are taken as they are."""

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
-from detector.redteam.conversation import Array, Conversation, Labels, Query, ValueRange
+from detector.redteam.conversation import Array, Conversation, Labels
 
 DIMENSION = 64
 TOPICS = ("billing", "delivery", "login", "fault", "contract")
@@ -216,19 +216,6 @@ def on_sphere(conversation: Conversation) -> Conversation:
         return
     finally:
         conversation.close()
-
-
-def knockoff_texts(
-    pool: Array, labels: Labels, rng: np.random.Generator, value_range: ValueRange, classes: int
-) -> Conversation:
-    """Knockoff Nets with random selection (Orekondy, Schiele, Fritz, CVPR 2019, section 4.1) on texts: from novels, as it were.
-
-    The sentences belong to none of the topics, and nothing is made up in the sense of `Query`. Of `pool` nothing is read.
-    Never ends.
-    """
-    del pool, labels, value_range, classes
-    while True:
-        yield Query(embedded(foreign_sentence(rng)))
 
 
 def _marks(text: str) -> list[int]:

@@ -14,6 +14,7 @@ from sklearn.neural_network import MLPClassifier
 
 from detector.redteam.conversation import Array, Labels, ValueRange
 from detector.redteam.network import Network
+from detector.redteam.setting import Setting
 
 _TRAINING, _BASELINE, _BENIGN, _ATTACKER = 500, 400, 350, 300
 
@@ -43,6 +44,10 @@ class Victim:
     test: Pool
     value_range: ValueRange = (0.0, 16.0)
     classes: int = 10
+
+    def setting(self, pool: Pool, rng: np.random.Generator) -> Setting:
+        """What a client begins with that holds `pool`."""
+        return Setting(pool.vectors, pool.labels, rng, self.value_range, self.classes)
 
     def predict(self, X: Array) -> Array:
         """Probabilities (n, classes) as a log would hold them: at least 0.0001 and rounded to six digits.

@@ -27,7 +27,7 @@ def faults(
     parts = {(cell.profile, cell.part) for cell in own if isinstance(cell, Innocence)}
     found += [f"attack {name} is in no cell" for name in attacks if name not in played]
     for name, profile in profiles.items():
-        for part in ("known", "left-out") if profile.tier == "known" else (profile.tier,):
+        for part in ("known", "left-out") if profile.wave == "known" else (profile.wave,):
             if (name, part) not in parts:
                 found.append(f"profile {name} is in no cell as {part}")
     measured = {name for cell in own for name in contenders_for(cell.data, cell.victim)}

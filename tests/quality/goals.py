@@ -9,8 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeAlias
 
-from detector.redteam.profiles import Data
 from detector.redteam.sessions import Disguise
+from detector.redteam.setting import Data
 from tests.quality.scenario import Action, Goal, Limits, Part
 
 SHARES = (0.0, 0.5, 0.75, 0.9, 0.95)

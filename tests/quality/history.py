@@ -81,12 +81,12 @@ def past_players(world: World, past: Past) -> Iterator[tuple[Target, list[Player
         yield target, players
 
 
-def playable(world: World, tier: str = "known") -> list[str]:
+def playable(world: World, wave: str = "known") -> list[str]:
     """Profiles that go with a world's data, by id; those about codes need columns of codes."""
     return [
         profile.id
         for profile in profiles_of(world.thieves.data).values()
-        if profile.tier == tier and (world.categorical or profile.id not in NEEDS_CODES)
+        if profile.wave == wave and (world.categorical or profile.id not in NEEDS_CODES)
     ]
 
 

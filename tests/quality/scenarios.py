@@ -109,11 +109,11 @@ def innocents(data: str, victim: str) -> Iterator[Innocence]:
             data=data,
             victim=victim,
             profile=profile.id,
-            part=profile.tier,
-            limits=limits_for(profile.id, profile.tier, profile.data),
+            part=profile.wave,
+            limits=limits_for(profile.id, profile.wave, profile.data),
         )
         yield cell
-        if profile.tier == "known":
+        if profile.wave == "known":
             yield replace(
                 cell,
                 id=f"{data}-{victim}.left-out.{profile.id}",

@@ -26,7 +26,7 @@ def test_cells_on_data_to_be_brought_do_not_count() -> None:
 
 
 def test_a_profile_without_a_cell_is_found() -> None:
-    """A known profile has to be judged as known and left out, one that nothing was tuned on in its own tier."""
+    """A known profile has to be judged as known and left out, one that nothing was tuned on in its own wave."""
     kept = [cell for cell in CELLS if not (isinstance(cell, Innocence) and cell.profile in {"video", "lime", "elastic"})]
     found = faults([cell for cell in kept if cell.data != "mnist"])
     assert found == [
@@ -35,7 +35,7 @@ def test_a_profile_without_a_cell_is_found() -> None:
         "profile lime is in no cell as frozen",
         "profile elastic is in no cell as later",
     ]
-    assert PROFILES["video"].tier == "known"
+    assert PROFILES["video"].wave == "known"
 
 
 def test_a_published_detector_without_a_cell_is_found() -> None:

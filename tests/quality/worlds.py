@@ -25,7 +25,7 @@ from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Labels, Predict
 from detector.redteam.loans import CATEGORICAL, applications
 from detector.redteam.network import Network
-from detector.redteam.profiles import Data
+from detector.redteam.setting import Data
 from detector.redteam.targets import Target
 from detector.redteam.texts import embedded_all, sentences
 from detector.redteam.victim import Pool

@@ -1,137 +1,254 @@
+"""Promises that every attack and every benign profile keeps, on each kind of data that it takes.
+
+A new one is held to them as soon as its module is listed; nothing is to be added here.
+"""
+
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from types import ModuleType
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-import detector.redteam
+from detector.redteam import attacks, profiles
 from detector.redteam.arrivals import ARRIVALS
-from detector.redteam.conversation import Array, Conversation, Predict, converse
-from detector.redteam.loans import Lender
-from detector.redteam.network import one_hot
-from detector.redteam.registry import ATTACKS, PROFILES
-from detector.redteam.victim import Victim
+from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.entries import Attack, Profile, Wave, attack, profile
+from detector.redteam.registry import ATTACKS, PROFILES, profiles_of
+from detector.redteam.setting import Data, Setting
+from detector.redteam.targets import Target
+from detector.redteam.texts import on_sphere
+from detector.redteam.victim import Pool
 
-Played = tuple[Array, Array, npt.NDArray[np.bool_]]
+Targets = Mapping[Data, Target]
 
-BORROWED = pytest.mark.skipif(
+NEEDS_ART = pytest.mark.skipif(
     importlib.util.find_spec("art") is None, reason="the adversarial-robustness-toolbox (extra: art) is not installed"
 )
-CLIENTS = [
-    pytest.param(name, data, marks=[BORROWED] if attack.extra else [])
-    for name, attack in ATTACKS.items()
-    for data in attack.data
-    if data != "text"
+THIEVES = [
+    pytest.param(one, data, marks=[NEEDS_ART] if one.extra else [], id=f"{name}-{data}")
+    for name, one in ATTACKS.items()
+    for data in one.data
 ]
-FOREIGN = {"knockoff_random", "knockoff_adaptive", "knockoff_textures", "knockoff_shapes", "copycat"}
+INNOCENTS = [pytest.param(one, one.data, id=name) for name, one in PROFILES.items()]
+CLIENTS = [*THIEVES, *INNOCENTS]
+ON_PICTURES = [pytest.param(one, id=name) for name, one in PROFILES.items() if one.data == "image"]
+WAVES: tuple[Wave, ...] = ("known", "frozen", "later")
+FOREIGN = {"knockoff_random", "knockoff_adaptive", "knockoff_textures", "knockoff_shapes", "copycat", "knockoff_texts"}
+CHANGING_UNITS = {"tab_unit_change", "tab_trend"}
 
 
-def _play(name: str, data: str, victim: Victim, applied: Lender, seed: int, budget: int) -> Played:
-    rng = np.random.default_rng(seed)
-    if data == "image":
-        pool = victim.attacker
-        return converse(
-            ATTACKS[name].begin(pool.vectors, pool.labels, rng, victim.value_range, victim.classes), victim.predict, budget
-        )
-    pool = applied.attacker
-    client = ATTACKS[name].begin(pool.vectors, pool.labels, rng, (0.0, 1.0), applied.classes, applied.columns)
-    return converse(client, applied.predict, budget)
+def _pool(one: Attack | Profile, target: Target) -> Pool:
+    return target.attacker if isinstance(one, Attack) else target.benign
 
 
-@pytest.mark.parametrize(("name", "data"), CLIENTS)
-def test_every_attack_keeps_the_promises_of_the_registry(name: str, data: str, victim: Victim, applied: Lender) -> None:
-    """Valid queries up to the budget, determined by the seed, natural where they say so, and no hand laid on the pool."""
-    pool = victim.attacker.vectors if data == "image" else applied.attacker.vectors
-    before = pool.copy()
-    vectors, answers, synthetic = _play(name, data, victim, applied, 5, 70)
-    assert np.array_equal(pool, before)
-    assert len(vectors) == len(answers) == len(synthetic) == 70
-    assert vectors.shape[1] == pool.shape[1]
-    assert np.isfinite(vectors).all()
-    if data == "image":
-        assert vectors.min() >= 0.0
-        assert vectors.max() <= 16.0
-    else:
-        assert applied.columns.admits(vectors).all()
-    again, _, made = _play(name, data, victim, applied, 5, 30)
-    assert np.array_equal(vectors[:30], again)
-    assert np.array_equal(synthetic[:30], made)
-    assert not np.array_equal(again, _play(name, data, victim, applied, 6, 30)[0])
-    found = {row.astype(np.float32).tobytes() for row in pool}
-    known = np.array([row.astype(np.float32).tobytes() in found for row in vectors])
-    if name in FOREIGN or name.endswith("_foreign"):
-        assert not synthetic.any()
+def _begin(one: Attack | Profile, target: Target, seed: int) -> Conversation:
+    client = one.begin(target.setting(_pool(one, target), np.random.default_rng(seed)))
+    return on_sphere(client) if target.unit else client
+
+
+def _asked(client: Conversation, target: Target, budget: int) -> Iterator[Query]:
+    query = next(client)
+    for _ in range(budget - 1):
+        yield query
+        query = client.send(np.asarray(target.predict(query.vector[None]), dtype=np.float64)[0])
+    yield query
+    client.close()
+
+
+def _vectors(one: Attack | Profile, target: Target, seed: int, budget: int) -> Array:
+    return np.stack([query.vector for query in _asked(_begin(one, target, seed), target, budget)])
+
+
+@pytest.mark.parametrize(("one", "data"), CLIENTS)
+def test_queries_are_ones_that_the_model_takes(one: Attack | Profile, data: Data, targets: Targets) -> None:
+    """As many as the budget, finite, in the value range, on the sphere or in the table; whoever the client is."""
+    target = targets[data]
+    for seed in range(1 if isinstance(one, Attack) else 4):
+        vectors = _vectors(one, target, seed, 80)
+        assert vectors.shape == (80, target.attacker.vectors.shape[1])
+        assert np.isfinite(vectors).all()
+        if target.columns is not None:
+            assert one.id in CHANGING_UNITS or target.columns.admits(vectors).all()
+        elif target.unit:
+            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0)
+        else:
+            assert target.value_range[0] <= vectors.min() <= vectors.max() <= target.value_range[1]
+
+
+@pytest.mark.parametrize(("one", "data"), CLIENTS)
+def test_a_seed_gives_a_client(one: Attack | Profile, data: Data, targets: Targets) -> None:
+    """The same seed gives the same queries, a longer budget only continues them, and another seed gives others."""
+    once, again, other = (_vectors(one, targets[data], seed, budget) for seed, budget in ((5, 60), (5, 30), (6, 60)))
+    assert np.array_equal(once[:30], again)
+    assert not np.array_equal(once, other)
+
+
+@pytest.mark.parametrize(("one", "data"), CLIENTS)
+def test_a_query_that_was_sent_stays_and_so_does_the_pool(one: Attack | Profile, data: Data, targets: Targets) -> None:
+    """A query may wait in a queue while the client goes on, and others hold the same pool."""
+    target = targets[data]
+    pool = _pool(one, target)
+    vectors, labels = pool.vectors.copy(), pool.labels.copy()
+    sent = [(query.vector, query.vector.copy()) for query in _asked(_begin(one, target, 3), target, 40)]
+    assert all(np.array_equal(now, then) for now, then in sent)
+    assert np.array_equal(pool.vectors, vectors)
+    assert np.array_equal(pool.labels, labels)
+
+
+@pytest.mark.parametrize(("one", "data"), CLIENTS)
+def test_the_truth_about_queries_is_told(one: Attack | Profile, data: Data, targets: Targets) -> None:
+    """Innocents make nothing in the sense of a theft; what a thief does not mark as made is an example that he holds."""
+    target = targets[data]
+    asked = list(_asked(_begin(one, target, 5), target, 70))
+    assert not any(query.cover for query in asked)
+    made = np.array([query.synthetic for query in asked])
+    if isinstance(one, Profile):
+        assert not made.any()
+        return
+    found = {row.astype(np.float32).tobytes() for row in target.attacker.vectors}
+    known = np.array([query.vector.astype(np.float32).tobytes() in found for query in asked])
+    if one.id in FOREIGN or one.id.endswith("_foreign"):
+        assert not made.any()
         assert not known.any()
     else:
-        assert known[~synthetic].all()
-        assert not known[synthetic].all() or not synthetic.any()
+        assert known[~made].all()
+        assert not made.any() or not known[made].all()
 
 
-@pytest.mark.parametrize(("name", "data"), CLIENTS)
-def test_no_attack_fails_where_only_labels_are_told(name: str, data: str, victim: Victim, applied: Lender) -> None:
+@pytest.mark.parametrize(("one", "data"), THIEVES)
+def test_no_attack_fails_where_only_labels_are_told(one: Attack, data: Data, targets: Targets) -> None:
     """Certainties for answers are played through, whether they suffice or not."""
-
-    def sure(predict: Predict, classes: int) -> Predict:
-        return lambda X: one_hot(predict(X).argmax(axis=1), classes)
-
-    rng = np.random.default_rng(3)
-    if data == "image":
-        pool, label_of = victim.attacker, sure(victim.predict, 10)
-        client = ATTACKS[name].begin(pool.vectors, pool.labels, rng, victim.value_range, 10)
-    else:
-        pool, label_of = applied.attacker, sure(applied.predict, 2)
-        client = ATTACKS[name].begin(pool.vectors, pool.labels, rng, (0.0, 1.0), 2, applied.columns)
-    vectors, _, _ = converse(client, label_of, 40)
+    vectors = _vectors(one, targets[data].labels_only(), 3, 40)
     assert len(vectors) == 40
     assert np.isfinite(vectors).all()
 
 
-@pytest.mark.parametrize("name", ["uniform", "jbda", "path_finding", "active_uncertainty"])
-def test_nothing_is_asked_without_a_budget(name: str, victim: Victim, applied: Lender) -> None:
-    """A budget of zero asks nothing, one of one asks once."""
-    data = ATTACKS[name].data[0]
-    assert [len(_play(name, data, victim, applied, 1, budget)[0]) for budget in (0, 1)] == [0, 1]
+@pytest.mark.parametrize("one", [*ATTACKS.values(), *PROFILES.values()], ids=lambda one: one.id)
+def test_other_data_are_refused_before_the_first_query(one: Attack | Profile, targets: Targets) -> None:
+    """A step in a code means nothing, and a picture has no leaves."""
+    takes = one.data if isinstance(one, Attack) else (one.data,)
+    for data, target in targets.items():
+        if data not in takes:
+            with pytest.raises(ValueError, match=f"{one.id} takes {' or '.join(takes)} data, not {data}"):
+                one.begin(target.setting(target.benign, np.random.default_rng(0)))
 
 
-def test_an_attack_refuses_data_that_it_cannot_take(victim: Victim, applied: Lender) -> None:
-    """A step in a code means nothing, and a picture has no leaves: both are said before the first query."""
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="jbda takes image or text data, not tabular"):
-        ATTACKS["jbda"].begin(applied.attacker.vectors, applied.attacker.labels, rng, (0.0, 1.0), 2, applied.columns)
-    with pytest.raises(ValueError, match="path_finding takes tabular data, not image"):
-        ATTACKS["path_finding"].begin(victim.attacker.vectors, victim.attacker.labels, rng, victim.value_range, 10)
+@pytest.mark.parametrize(("one", "data"), INNOCENTS)
+def test_without_examples_there_is_nothing_to_ask(one: Profile, data: Data, targets: Targets) -> None:
+    """An empty pool is an error at once, not an endless silence."""
+    target = targets[data]
+    empty = Pool(target.benign.vectors[:0], target.benign.labels[:0])
+    with pytest.raises(ValueError, match=r"example|picture|record|empty"):
+        next(one.begin(target.setting(empty, np.random.default_rng(0))))
 
 
-def test_ids_are_stable_words_and_every_entry_says_where_it_comes_from() -> None:
-    """Keys are the entries' ids in lower case with underscores; titles, families and sources are there."""
+@pytest.mark.parametrize("one", ON_PICTURES)
+def test_pictures_of_any_size_and_range(one: Profile, targets: Targets) -> None:
+    """Fourteen pixels a side between -1 and 1, from a pool of two pictures: nothing is fixed to the digits."""
+    pool = Pool(np.random.default_rng(0).uniform(-1.0, 1.0, (2, 196)), np.array([0, 1]))
+    other = replace(
+        targets["image"],
+        benign=pool,
+        value_range=(-1.0, 1.0),
+        predict=lambda X: np.column_stack([X[:, 0] > 0.0, X[:, 0] <= 0.0]).astype(np.float64),
+    )
+    vectors = _vectors(one, other, 1, 60)
+    assert vectors.shape == (60, 196)
+    assert -1.0 <= vectors.min() <= vectors.max() <= 1.0
+
+
+def test_every_entry_says_what_it_is() -> None:
+    """Keys are the entries' ids in lower case with underscores, named for their data; the other words are there."""
     for registry in (ATTACKS, PROFILES):
-        for key, entry in registry.items():
-            assert key == entry.id
+        for key, one in registry.items():
+            assert key == one.id
             assert re.fullmatch(r"[a-z][a-z0-9_]*", key)
-            assert all((entry.title, entry.family, entry.source))
+            assert all((one.title, one.family, one.source, one.data))
     assert not ATTACKS.keys() & PROFILES.keys()
-    assert {profile.arrival for profile in PROFILES.values()} <= ARRIVALS.keys()
-    assert all(attack.data for attack in ATTACKS.values())
+    assert {one.arrival for one in PROFILES.values()} <= ARRIVALS.keys()
+    for prefix, data in (("tab_", "tabular"), ("text_", "text")):
+        assert all(name.startswith(prefix) == (one.data == data) for name, one in PROFILES.items())
+    for wave in WAVES:
+        assert profiles_of("image", wave)
+        assert profiles_of("tabular", wave)
 
 
-def test_every_attack_of_the_package_is_registered() -> None:
-    """A public function that begins a thief's conversation is among the attacks, so none is forgotten."""
+@pytest.mark.parametrize("package", [attacks, profiles], ids=lambda package: package.__name__)
+def test_every_client_is_declared(package: ModuleType) -> None:
+    """Every module is listed, and every public function that begins a conversation is an entry, so none is forgotten."""
+    assert {found.name for found in pkgutil.iter_modules(package.__path__)} == set(package.MODULES)
+    entries = (ATTACKS if package is attacks else PROFILES).values()
+    declared = {one.make.func if isinstance(one.make, partial) else one.make for one in entries}
     written: set[Callable[..., object]] = set()
-    for module_info in pkgutil.iter_modules(detector.redteam.__path__, "detector.redteam."):
-        module = importlib.import_module(module_info.name)
-        for name, function in inspect.getmembers(module, inspect.isfunction):
+    for name in package.MODULES:
+        for word, function in inspect.getmembers(importlib.import_module(f"{package.__name__}.{name}"), inspect.isfunction):
             signature = inspect.signature(function)
-            begins = signature.return_annotation == Conversation and "classes" in signature.parameters
-            if begins and not name.startswith("_"):
+            if signature.return_annotation == Conversation and "setting" in signature.parameters and not word.startswith("_"):
                 written.add(function)
-    assert written == {_plain(attack.make) for attack in ATTACKS.values()}
+    assert written == declared
 
 
-def _plain(make: Callable[..., Conversation]) -> Callable[..., Conversation]:
-    return make.func if isinstance(make, partial) else make
+def test_an_id_is_given_once() -> None:
+    """Two entries under one id would hide one of them, whichever kind they are."""
+
+    def client(setting: Setting) -> Conversation:
+        del setting
+        yield Query(np.zeros(1))
+
+    with pytest.raises(ValueError, match="two clients with the id 'uniform'"):
+        profile(id="uniform", title="t", family="f", source="s", wave="later")(client)
+    with pytest.raises(ValueError, match="two clients with the id 'steady'"):
+        attack(id="steady", title="t", family="f", source="s")(client)
+
+
+def test_published_ids_and_their_waves_stay() -> None:
+    """Ids that stand in tables and logs: one may be added here, none changed, taken away or moved to another wave."""
+    assert ATTACKS.keys() >= {
+        *(
+            "uniform",
+            "adaptive_retraining",
+            "equation_solving",
+            "functionally_equivalent",
+            "path_finding",
+            "path_finding_labels",
+        ),
+        *("line_search", "line_search_golden", "line_search_random", "line_search_jitter_01", "line_search_jitter_03"),
+        *("lowd_meek", "one_feature_bisect", "one_feature_bisect_whole", "jbda", "jbda_reversed", "jbda_noisy", "jbda_uneven"),
+        *("jbda_heavy_tailed", "jbda_moved", "jbda_sparse", "jbda_along", "jbrand", "t_rnd", "color", "best"),
+        *("knockoff_random", "knockoff_adaptive", "knockoff_textures", "knockoff_shapes", "copycat", "knockoff_texts"),
+        *("generator_proxy", "marginals", "half_swapped", "active_uncertainty", "active_k_center_outputs"),
+        *("active_k_center_inputs", "active_dfal", "active_dfal_k_center", "active_uncertainty_foreign"),
+        *("active_k_center_outputs_foreign", "active_k_center_inputs_foreign", "active_dfal_foreign", "hopskipjump"),
+        *("boundary", "sign_opt", "zoo", "finite_differences", "art_hopskipjump", "art_boundary", "art_sign_opt", "art_zoo"),
+    }
+    waves = {wave: {name for name, one in PROFILES.items() if one.wave == wave} for wave in WAVES}
+    assert waves["known"] >= {
+        *("steady", "bursty", "skewed", "video", "retries", "noisy_sensor", "drifting", "nightly", "ab_shadow", "load_test"),
+        *("sliders", "shuffled_sliders", "augmentation", "blur", "gain", "hard_cases", "health_checks"),
+        *("tab_steady", "tab_bursty", "tab_skewed", "tab_retries", "tab_what_if", "tab_nightly", "tab_ab_shadow"),
+        *("tab_load_test", "tab_sliders", "tab_shuffled_sliders", "tab_hard_cases", "tab_health_checks"),
+        *("tab_numeric_noise", "tab_category_noise"),
+        *("text_steady", "text_skewed", "text_retries", "text_load_test", "text_paraphrase", "text_conversation"),
+        "text_form_letters",
+    }
+    assert waves["frozen"] >= {
+        *("mirrored", "quarter_turned", "edge_filtered", "inverted", "thermal", "dithered", "binarised", "salt_and_pepper"),
+        *("scrolling", "dead_rows", "other_zoom", "slanted", "compressed", "posterised", "low_bits", "flickering"),
+        *("sign_noise", "robustness_sweep", "progressive_drawing", "cross_fade", "time_lapse", "mixup", "lime"),
+        *("kernel_shap", "occlusion_map", "integrated_gradients", "patch_recourse"),
+        *("tab_unit_change", "tab_imputed", "tab_form_editing", "tab_trend", "tab_young_market", "tab_swapped_columns"),
+        *("tab_lime", "tab_shap", "tab_pdp", "tab_permutation_importance", "tab_recourse"),
+    }
+    assert waves["later"] >= {
+        *("label_scanner", "panning_camera", "super_resolution", "progressive_loading", "uniform_noise", "smoothing"),
+        *("elastic", "labelling_tool", "contrast_window", "contour_drawing", "dimming_test"),
+        *("tab_price_grid", "tab_quarters", "tab_smote", "tab_monotonicity", "tab_fairness", "tab_stress", "tab_affordability"),
+        *("text_typing", "text_misspelt"),
+    }

@@ -28,12 +28,14 @@ from detector.engine.models.cooccurrence import Cooccurrence
 from detector.engine.policy import ACTIONS
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch
+from detector.redteam.attacks.data_free import half_swapped, marginals
+from detector.redteam.attacks.uniform import uniform
 from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Conversation, converse
-from detector.redteam.data_free import half_swapped, marginals
 from detector.redteam.loans import CATEGORICAL, applications
-from detector.redteam.records import tab_category_noise, tab_steady, tab_what_if
-from detector.redteam.uniform import uniform
+from detector.redteam.profiles.benign import steady
+from detector.redteam.profiles.records import tab_category_noise, tab_what_if
+from detector.redteam.setting import Setting
 from detector.testing import Events, batches
 
 Floats = npt.NDArray[np.float32]
@@ -266,9 +268,9 @@ def lending() -> tuple[ModelBaseline, EngineSettings, Array, Columns]:
     """Fit a baseline on thirty clients of a lender; return it with records that nobody has asked about."""
     X, y = applications(6000, np.random.default_rng(3))
     columns = Columns.of(X, CATEGORICAL)
-    habits = cycle((tab_steady, tab_steady, tab_category_noise, tab_what_if, tab_steady))
+    habits = cycle((steady, steady, tab_category_noise, tab_what_if, steady))
     asked = {
-        f"benign-{i}": session(habit(X[:4000], y[:4000], np.random.default_rng([1, i]), columns), 100)
+        f"benign-{i}": session(habit(Setting(X[:4000], y[:4000], np.random.default_rng([1, i]), columns=columns)), 100)
         for i, habit in enumerate(islice(habits, 30))
     }
     settings = EngineSettings(categorical={"loans": CATEGORICAL})
@@ -286,10 +288,10 @@ def test_thieves_with_made_up_records_are_throttled(
     asked = {}
     for i in range(2):
         for name, attack in (("uniform", uniform), ("marginals", marginals), ("half_swapped", half_swapped)):
-            attacking = attack(pool, labels, np.random.default_rng([2, i]), (0.0, 1.0), 2, columns=columns)
+            attacking = attack(Setting(pool, labels, np.random.default_rng([2, i]), columns=columns))
             asked[f"{name}-{i}"] = session(attacking, 300)
-        for name, habit in (("steady", tab_steady), ("what_if", tab_what_if), ("noise", tab_category_noise)):
-            asked[f"{name}-{i}"] = session(habit(pool, labels, np.random.default_rng([3, i]), columns), 300)
+        for name, habit in (("steady", steady), ("what_if", tab_what_if), ("noise", tab_category_noise)):
+            asked[f"{name}-{i}"] = session(habit(Setting(pool, labels, np.random.default_rng([3, i]), columns=columns)), 300)
     shard = Shard(settings, {"loans": known})
     findings = [finding for batch in log(asked) for finding in shard.process(batch).findings]
     made_up = [finding for finding in findings if finding.evidence == "cooccur"]

@@ -50,11 +50,11 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
         ]
 
     def reader(pool: Pool, seed: int) -> Conversation:
-        return PROFILES["steady"].make(pool.vectors, pool.labels, np.random.default_rng(seed), victim.value_range)
+        return PROFILES["steady"].begin(victim.setting(pool, np.random.default_rng(seed)))
 
     def thief(attack: str) -> Conversation:
         pool = victim.attacker
-        return ATTACKS[attack].make(pool.vectors, pool.labels, np.random.default_rng(5), victim.value_range, 10)
+        return ATTACKS[attack].begin(victim.setting(pool, np.random.default_rng(5)))
 
     history, live, other = Events("digits"), Events("digits"), Events("other")
     past = [ask(history, f"past-{i}", reader(victim.baseline, i), 64) for i in range(60)]

@@ -1,0 +1,73 @@
+"""Jacobian-based augmentation: step from every known point to where the substitute is most sensitive."""
+
+from functools import partial
+
+import numpy as np
+
+from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.entries import attack
+from detector.redteam.jacobian_steps import STEPS
+from detector.redteam.network import one_hot, train
+from detector.redteam.setting import Setting
+
+
+@attack(
+    id="jbda",
+    title="Jacobian-based augmentation",
+    family="synthetic from seeds",
+    source="Papernot et al., ASIACCS 2017, section 4.1",
+    data=("image", "text"),
+)
+def jbda(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: str = "flat") -> Conversation:
+    """Jacobian-based data-set augmentation (Papernot et al., ASIACCS 2017, section 4.1, algorithm 1).
+
+    Begins with `seeds` natural pictures, drawn at random, so that the classes are uneven. Each round trains a
+    substitute (64 hidden units) on every answer so far, then asks about ``clip(x + step * sign(gradient))`` for every x
+    asked so far, the gradient being that of the substitute's output for x's own label: the set doubles. `step` is in
+    units of the value range; 25.5/255 is what the detection literature uses (Juuti et al., EuroS&P 2019).
+
+    The step raises the label's own probability, so most answers repeat the seed's; a negative `step` goes the other
+    way, towards the boundary. Other laws of `jacobian_steps` hide the step's evenness, at the price of its effect.
+
+    Needs a handful of natural pictures, and labels only. Never ends; fewer pictures than `seeds` are all used. Raises
+    ValueError at the first query if there is none. Pictures only: a step in a code means nothing.
+    """
+    pool, rng = setting.pool, setting.rng
+    if len(pool) == 0:
+        raise ValueError("the attack needs at least one natural picture to start from")
+    lo, hi = setting.value_range
+    asked: list[Array] = []
+    told: list[int] = []
+    for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False):
+        answer = yield Query(pool[index])
+        asked.append(pool[index])
+        told.append(int(np.argmax(answer)))
+    while True:
+        X = np.stack(asked)
+        y = np.array(told)
+        substitute = train(X, one_hot(y, setting.classes), rng, steps=200)
+        for x, gradient in zip(X, substitute.label_gradients(X, y), strict=True):
+            made = np.clip(STEPS[law](x, np.sign(step) * gradient, abs(step) * (hi - lo), rng), lo, hi)
+            answer = yield Query(made, synthetic=True)
+            asked.append(made)
+            told.append(int(np.argmax(answer)))
+
+
+attack(
+    id="jbda_reversed",
+    title="Jacobian-based augmentation, towards the boundary",
+    family="synthetic from seeds",
+    source="Papernot et al., ASIACCS 2017, section 4.1",
+)(partial(jbda, step=-25.5 / 255))
+
+for _law, _title in (
+    ("noisy", "Jacobian steps under noise"),
+    ("uneven", "Jacobian steps of random size"),
+    ("heavy_tailed", "Jacobian steps of exponential size"),
+    ("moved", "Jacobian steps on moved pictures"),
+    ("sparse", "Jacobian steps in 30% of the pixels"),
+    ("along", "Steps along the gradient itself"),
+):
+    attack(id=f"jbda_{_law}", title=_title, family="synthetic from seeds", source="an adversary who knows this design")(
+        partial(jbda, law=_law)
+    )

@@ -1,0 +1,58 @@
+"""Targeted augmentation: step from every known point towards a class picked at random."""
+
+from functools import partial
+
+import numpy as np
+
+from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.entries import attack
+from detector.redteam.network import one_hot, train
+from detector.redteam.setting import Setting
+
+
+@attack(
+    id="jbrand",
+    title="One step towards a random class",
+    family="synthetic from seeds",
+    source="Juuti et al., EuroS&P 2019, section 3",
+)
+def targeted(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, iterations: int = 1) -> Conversation:
+    """Targeted random augmentation (Juuti et al., EuroS&P 2019, section 3: T-RND; with one iteration also "JbRand").
+
+    As `jbda`, but each point is moved so that the substitute sees in it another class, drawn at random: `iterations`
+    sign steps of ``step / iterations``, the gradient taken anew before each (iterated FGSM). T-RND steps by 64/255;
+    the number of its iterations here, five, is a choice of this module.
+
+    Needs a handful of natural pictures, and labels only. Never ends; fewer pictures than `seeds` are all used. Raises
+    ValueError at the first query if there is none, or only one class.
+    """
+    pool, rng, classes = setting.pool, setting.rng, setting.classes
+    if len(pool) == 0 or classes < 2:
+        raise ValueError("the attack needs at least one natural picture and two classes")
+    lo, hi = setting.value_range
+    asked: list[Array] = []
+    told: list[int] = []
+    for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False):
+        answer = yield Query(pool[index])
+        asked.append(pool[index])
+        told.append(int(np.argmax(answer)))
+    while True:
+        X = np.stack(asked)
+        y = np.array(told)
+        substitute = train(X, one_hot(y, classes), rng, steps=200)
+        aims = (y + rng.integers(1, classes, len(y))) % classes
+        for _ in range(iterations):
+            slopes = substitute.label_gradients(X, aims)
+            X = np.clip(X + step / iterations * (hi - lo) * np.sign(slopes), lo, hi)
+        for made in X:
+            answer = yield Query(made, synthetic=True)
+            asked.append(made)
+            told.append(int(np.argmax(answer)))
+
+
+attack(
+    id="t_rnd",
+    title="Iterated steps towards a random class",
+    family="synthetic from seeds",
+    source="Juuti et al., EuroS&P 2019, section 3",
+)(partial(targeted, step=64 / 255, iterations=5))

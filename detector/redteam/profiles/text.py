@@ -1,0 +1,155 @@
+"""Innocent clients with texts: what a support desk's classifier is asked all day.
+
+Some hold a pool of texts as vectors, as clients with pictures do; others write, and every sentence of theirs is new: the same
+thing said in other words, a conversation of which the server sees all that was said so far, a form letter with other
+particulars. The conventions are those of `profiles.benign`, except that no profile leaves the unit sphere.
+"""
+
+from collections.abc import Iterator
+
+from detector.redteam.conversation import Conversation, Query, draws
+from detector.redteam.entries import profile
+from detector.redteam.profiles import benign, habits
+from detector.redteam.setting import Setting
+from detector.redteam.texts import TOPICS, embedded, plan, worded
+
+profile(
+    id="text_steady",
+    title="Independent texts",
+    family="selection",
+    source="Juuti et al., EuroS&P 2019: the innocent of that evaluation",
+    wave="known",
+    data="text",
+)(benign.steady)
+profile(
+    id="text_skewed",
+    title="Few topics: Dirichlet(0.25) weights",
+    family="selection",
+    source="Hsu et al., arXiv 1909.06335",
+    wave="known",
+    data="text",
+)(benign.skewed)
+profile(
+    id="text_retries",
+    title="Exact repeats of 10 to 50% of the texts",
+    family="repetition",
+    source="own observation: time-outs, reloads and lost caches",
+    wave="known",
+    data="text",
+    arrival="bursty",
+)(benign.retries)
+profile(
+    id="text_load_test",
+    title="A small set of texts replayed without end",
+    family="repetition",
+    source="own observation: load generators replay a file",
+    wave="known",
+    data="text",
+    arrival="clockwork",
+)(habits.load_test)
+
+
+@profile(
+    id="text_paraphrase",
+    title="The same matter in other words",
+    family="exploration",
+    source="own observation: people rephrase",
+    wave="known",
+    data="text",
+    arrival="bursty",
+)
+def text_paraphrase(setting: Setting) -> Conversation:
+    """People who are not understood say it again: each matter in 2 to 8 wordings."""
+    rng = setting.rng
+    for topic in _topics(setting):
+        meant = plan(topic, rng)
+        for _ in range(int(rng.integers(2, 9))):
+            yield Query(embedded(worded(meant, rng)))
+
+
+@profile(
+    id="text_conversation",
+    title="Conversations of many turns that drift",
+    family="repetition",
+    source="own observation: assistants send the whole conversation",
+    wave="known",
+    data="text",
+    arrival="bursty",
+)
+def text_conversation(setting: Setting) -> Conversation:
+    """Conversations of 4 to 20 turns: every query holds the last 2 to 8 turns, and the topic drifts.
+
+    So each query shares most of its words with the one before.
+    """
+    rng = setting.rng
+    memory, drift = int(rng.integers(2, 9)), rng.uniform(0.0, 0.3)
+    for first in _topics(setting):
+        topic, said = first, []
+        for _ in range(int(rng.integers(4, 21))):
+            if rng.random() < drift:
+                topic = int(rng.integers(len(TOPICS)))
+            said.append(worded(plan(topic, rng), rng))
+            yield Query(embedded(" ".join(said[-memory:])))
+
+
+@profile(
+    id="text_form_letters",
+    title="Form letters with other particulars",
+    family="repetition",
+    source="own observation: mail merge",
+    wave="known",
+    data="text",
+)
+def text_form_letters(setting: Setting) -> Conversation:
+    """A program that sends form letters: one to four fixed sentences of its own, each with a sentence from a person."""
+    rng = setting.rng
+    topics = _topics(setting)
+    letters = [worded(plan(next(topics), rng), rng) for _ in range(int(rng.integers(1, 5)))]
+    for topic in topics:
+        yield Query(embedded(f"{letters[int(rng.integers(len(letters)))]} {worded(plan(topic, rng), rng)}"))
+
+
+@profile(
+    id="text_typing",
+    title="A query after every word",
+    family="editor",
+    source="own observation: suggestions while typing",
+    wave="later",
+    data="text",
+    arrival="bursty",
+)
+def text_typing(setting: Setting) -> Conversation:
+    """Suggestions while somebody types: a query after every word, each one word longer than the one before."""
+    rng = setting.rng
+    for topic in _topics(setting):
+        words = worded(plan(topic, rng), rng).split()
+        for count in range(2, len(words) + 1):
+            yield Query(embedded(" ".join(words[:count])))
+
+
+@profile(
+    id="text_misspelt",
+    title="Mistyped words",
+    family="device",
+    source="own observation: small keyboards",
+    wave="later",
+    data="text",
+)
+def text_misspelt(setting: Setting) -> Conversation:
+    """People who mistype: 5 to 40% of the words lose or double a letter, and are words that the encoder never saw."""
+    rng = setting.rng
+    share = rng.uniform(0.05, 0.4)
+    for topic in _topics(setting):
+        words = worded(plan(topic, rng), rng).split()
+        for place, word in enumerate(words):
+            if rng.random() < share:
+                at = int(rng.integers(len(word)))
+                lost = len(word) > 2 and rng.random() < 0.5
+                words[place] = word[:at] + ("" if lost else 2 * word[at]) + word[at + 1 :]
+        yield Query(embedded(" ".join(words)))
+
+
+def _topics(setting: Setting) -> Iterator[int]:
+    """Topics as often as the pool has them, without end."""
+    for index in draws(len(setting.pool), setting.rng):
+        yield int(setting.labels[index])
