@@ -75,12 +75,17 @@ test-fast: $(READY) ## Run the tests that take no more than a moment
 	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not broker"
 
 .PHONY: check
-check: $(READY) ## Lint, check formatting, types and imports, look for known vulnerabilities
+check: docs ## Lint, check formatting, types and imports, build the documentation, look for known vulnerabilities
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --cache-dir .mypy_cache/imports
 	@$(RUN)/python deploy/audit.py deploy/requirements.lock
+
+.PHONY: docs
+docs: $(READY) ## Build the documentation site into build/docs, and take no broken link
+	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	@echo "the documentation is in build/docs/index.html"
 
 .PHONY: lock
 lock: $(READY) ## Write deploy/requirements.lock: what the image installs, by version and hash

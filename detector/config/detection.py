@@ -39,12 +39,12 @@ class PolicySection(Section):
     trust_clients: bool | None = Field(
         None, description="whether client.id is vouched for where a record does not say (client.trusted); needed without shadow"
     )
-    false_alerts_per_1000: float = Field(1.0, gt=0, le=1000, description="per 1,000 client-days")
-    false_blocks_per_10000: float = Field(1.0, gt=0, le=10000, description="per 10,000 client-days")
+    false_alerts_per_1000: float = Field(1.0, gt=0, le=1000, description="budget of false alerts, per 1,000 client-days")
+    false_blocks_per_10000: float = Field(1.0, gt=0, le=10000, description="budget of false blocks, per 10,000 client-days")
     never_block: tuple[str, ...] = Field((), description="clients that are throttled at most")
-    throttle_minutes: Minutes = 60.0
-    perturb_minutes: Minutes = 360.0
-    block_minutes: Minutes = 1440.0
+    throttle_minutes: Minutes = Field(60.0, description="how long a throttle holds")
+    perturb_minutes: Minutes = Field(360.0, description="how long answers are perturbed")
+    block_minutes: Minutes = Field(1440.0, description="how long a block holds")
     requests_per_minute: int = Field(30, ge=0, description="what a throttled client may still send")
 
     @model_validator(mode="after")

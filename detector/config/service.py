@@ -15,7 +15,7 @@ class OAuthSection(Section):
     token_file: Path | None = Field(None, description="file that holds the token; read again for each login")
     token_url: str | None = Field(None, description="token endpoint of the identity provider (client credentials grant)")
     client_id: str | None = Field(None, description="who we are there")
-    client_secret: SecretStr | None = None
+    client_secret: SecretStr | None = Field(None, description="the client's secret there")
     client_secret_file: Path | None = Field(None, description="file that holds the client's secret, instead of it")
     scope: str | None = Field(None, description="scopes to ask for, separated by spaces")
     ca_file: Path | None = Field(None, description="certificate of the authority that signed the identity provider's")
@@ -58,16 +58,22 @@ class KafkaSection(Section):
     bootstrap_servers: Names = Field((), description="host:port, several separated by commas")
     input_topics: Names = Field((), description="prediction logs")
     keyed: bool = Field(default=False, description="input topics are native and keyed by client: no ingest stage")
-    prefix: str = Field("detector.", description="of the service's own topics")
-    group_id: str = Field("detector", min_length=1)
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password: SecretStr | None = None
+    prefix: str = Field("detector.", description="beginning of the names of the service's own topics")
+    group_id: str = Field("detector", min_length=1, description="beginning of the names of consumer groups and transactions")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="whether connections are encrypted (SSL) and log in (SASL)"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="how to log in; OAUTHBEARER takes its token from [kafka.oauth]"
+    )
+    username: str | None = Field(None, description="who logs in, by PLAIN or SCRAM")
+    password: SecretStr | None = Field(None, description="password of that user")
     password_file: Path | None = Field(None, description="file that holds the password, instead of it")
     oauth: OAuthSection = OAuthSection()
     ca_file: Path | None = Field(None, description="certificate of the authority that signed the broker's")
-    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "none", description="of what the service writes; snappy and lz4 need their Python packages"
+    )
     session_seconds: float = Field(45.0, ge=1, le=1800, description="a worker that is silent for longer loses its partitions")
     checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="between two commits of client state and offsets")
     lost_state: Literal["refuse", "rebuild"] = Field(

@@ -19,8 +19,8 @@ class ElasticsearchSection(Section):
     """Where alerts and decisions are searched; the ship stage runs when `hosts` is set."""
 
     hosts: Names = Field((), description="addresses such as https://host:9200, several separated by commas")
-    username: str | None = None
-    password: SecretStr | None = None
+    username: str | None = Field(None, description="who logs in")
+    password: SecretStr | None = Field(None, description="password of that user")
     password_file: Path | None = Field(None, description="file that holds the password, instead of it")
     api_key: SecretStr | None = Field(None, description="encoded API key, instead of username and password")
     api_key_file: Path | None = Field(None, description="file that holds the API key, instead of it")
@@ -70,14 +70,16 @@ class DeliverySection(Section):
     """A receiver of alerts and decisions, one of any number: a ``[[deliveries]]`` table."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="in logs, metrics and the name of its consumer group")
-    kind: Literal["syslog", "splunk", "webhook", "file"]
+    kind: Literal["syslog", "splunk", "webhook", "file"] = Field(description="what the receiver is")
     format: Literal["native", "ecs", "ocsf", "cef", "hec"] | None = Field(
         None, description="without one: cef for syslog, hec for splunk, else native"
     )
-    send: Annotated[tuple[Literal["alerts", "decisions"], ...], NoDecode, BeforeValidator(read_names)] = ("alerts", "decisions")
+    send: Annotated[tuple[Literal["alerts", "decisions"], ...], NoDecode, BeforeValidator(read_names)] = Field(
+        ("alerts", "decisions"), description="what it is sent"
+    )
     min_severity: Severity = Field("low", description="what is less grave is left out; lifting a decision never is")
     address: str | None = Field(None, description="syslog: host:port")
-    transport: Literal["udp", "tcp", "tls"] = "tls"
+    transport: Literal["udp", "tcp", "tls"] = Field("tls", description="syslog: how it is sent")
     facility: int = Field(13, ge=0, le=23, description="syslog: 13 is audit, 16 to 23 are local0 to local7")
     url: str | None = Field(None, description="splunk, webhook: address to post to")
     secret: SecretStr | None = Field(None, description="splunk: token; webhook: key of the signature")
@@ -87,7 +89,7 @@ class DeliverySection(Section):
     index: str | None = Field(None, description="splunk: index, where it is not the token's own")
     ack: bool = Field(default=False, description="splunk: wait until indexed; the token must have indexer acknowledgement")
     path: Path | None = Field(None, description="file: where lines are appended")
-    timeout_seconds: float = Field(10.0, gt=0, le=600)
+    timeout_seconds: float = Field(10.0, gt=0, le=600, description="how long a whole exchange may take")
 
     @model_validator(mode="after")
     def _complete(self) -> "DeliverySection":

@@ -146,7 +146,7 @@ def test_an_audit_without_its_database_is_skipped() -> None:
 
 def test_the_security_model_has_the_bounds_of_the_code() -> None:
     """Figures that it gives are those that hold, and it names the topics that there are."""
-    text = " ".join((DEPLOY / "security-model.md").read_text().split())
+    text = " ".join((ROOT / "docs" / "pages" / "security-model.md").read_text(encoding="utf-8").split())
     assert f"is unpacked up to {LARGEST_BATCH // 2**20} MB" in text
     assert f"One poll returns {ENOUGH_BYTES // 2**20} MB and a record at most" in text
     assert f"One fetch holds {FETCHES_BYTES // 2**20} MB at most" in text

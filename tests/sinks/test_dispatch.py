@@ -253,8 +253,8 @@ def test_the_command_delivers(tmp_path: Path, web_receiver: Callable[..., Any]) 
 
 
 def test_the_documented_configuration_works(tmp_path: Path, ca_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example in deploy/deliveries.md is valid, and every kind and format is in it."""
-    text = (Path(__file__).parents[2] / "deploy" / "deliveries.md").read_text("utf-8")
+    """The example in docs/pages/alerts-and-siem.md is valid, and every kind and format is in it."""
+    text = (Path(__file__).parents[2] / "docs" / "pages" / "alerts-and-siem.md").read_text("utf-8")
     token = tmp_path / "token"
     token.write_text("token", encoding="utf-8")
     monkeypatch.setenv("HOOK_SECRET", SECRET)

@@ -22,7 +22,7 @@ from detector.sinks.sample import sample_alert
 @pytest.fixture(scope="module")
 def guide() -> str:
     """Return the text."""
-    return (Path(__file__).parents[2] / "deploy" / "investigation-guide.md").read_text("utf-8")
+    return (Path(__file__).parents[2] / "docs" / "pages" / "investigation-guide.md").read_text("utf-8")
 
 
 def rows(guide: str, heading: str) -> set[str]:

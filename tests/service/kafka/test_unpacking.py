@@ -273,5 +273,5 @@ def test_the_other_client_goes_on_behind_a_bomb(broker: str, fresh_topic: Callab
     reader.close()
     assert [record.offset for record in found] == [0, 1, 2]
     assert (found[0].value, found[2].value) == (b"before", b"after")
-    # Of gzip librdkafka unpacks any size: see deploy/security-model.md.
+    # Of gzip librdkafka unpacks any size: see docs/pages/security-model.md.
     assert isinstance(found[1].value, Packed) is (compression == "zstd")
