@@ -10,24 +10,39 @@
     ├── OutputError        results cannot be written (full disk, no permission)
     ├── EndpointError      a model behind HTTP cannot be asked
     ├── ServerError        a local server cannot be had or does not start
+    ├── DeliveryError      alerts or decisions were not delivered; says how many were
+    │   ├── RetryableError     the same may work later
+    │   │   └── ElasticError       Elasticsearch or Kibana cannot be used; says in one word why
+    │   ├── RefusedError       the receiver will never take a message
+    │   └── NoDocumentError    a record is no alert or decision, so nobody can be sent it
     └── ServiceError       Kafka cannot be used: unreachable, refused, or its topics do not fit
         └── FatalError     trying again is no use: a permission is missing, or another deployment is at work
 
 Bad records are not errors: they become dead letters and the stream goes on.
 """
 
+from typing import Literal
+
 __all__ = [
     "BaselineError",
     "ConfigError",
+    "DeliveryError",
     "DetectorError",
+    "ElasticCause",
+    "ElasticError",
     "EndpointError",
     "FatalError",
+    "NoDocumentError",
     "OutputError",
+    "RefusedError",
+    "RetryableError",
     "ServerError",
     "ServiceError",
     "SnapshotError",
     "SourceError",
 ]
+
+ElasticCause = Literal["unreachable", "tls", "timeout", "login", "permission", "version", "setup", "busy", "server"]
 
 
 class DetectorError(Exception):
@@ -60,6 +75,46 @@ class EndpointError(DetectorError):
 
 class ServerError(DetectorError):
     """A local server cannot be had (no Java, no network for the first fetch) or does not start; says what to install or why."""
+
+
+class DeliveryError(DetectorError):
+    """Messages were not delivered; the first `done` of the batch were."""
+
+    def __init__(self, text: str, *, done: int = 0) -> None:
+        super().__init__(text)
+        self.done = done
+
+
+class RetryableError(DeliveryError):
+    """The same may work later, at the earliest in `after_s` seconds where the receiver said so."""
+
+    def __init__(self, text: str, *, done: int = 0, after_s: float = 0.0) -> None:
+        super().__init__(text, done=done)
+        self.after_s = after_s
+
+
+class ElasticError(RetryableError):
+    """Elasticsearch or Kibana cannot be used as it is set up, or cannot be reached; `cause` says in one word why."""
+
+    def __init__(self, text: str, cause: ElasticCause) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class RefusedError(DeliveryError):
+    """The receiver will never take the message at place `at` of the batch, or, if that is None, some of those not done."""
+
+    def __init__(self, text: str, *, done: int = 0, at: int | None = None) -> None:
+        super().__init__(text, done=done)
+        self.at = at
+
+
+class NoDocumentError(DeliveryError):
+    """A record is not what its topic or file holds; `reason` is that of its dead-letter record."""
+
+    def __init__(self, reason: Literal["json", "schema"], detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class ServiceError(DetectorError):

@@ -50,6 +50,13 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [target for target in targets if "://" not in target and not (document.parent / target).exists()] == []
 
 
+def test_links_of_the_file_system_lead_somewhere() -> None:
+    """Folders of deploy/ that lie within the package are still there."""
+    links = [path for path in (ROOT / "deploy").iterdir() if path.is_symlink()]
+    assert links
+    assert [path.name for path in links if not path.exists()] == []
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_targets_of_make_are_there(name: str) -> None:
     """Whatever is to be made can be made."""

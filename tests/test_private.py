@@ -9,11 +9,12 @@ import pytest
 
 from detector import private
 from detector.config import Config, EngineSection
-from detector.contracts import DeadLetter
 from detector.offline.analysis.files import write_config
 from detector.offline.pictures.style import canvas
-from detector.sinks.elastic.folder import _keep
+from detector.sinks.dispatch import DeadLetterFile
 from detector.sinks.folder import NAMES, FolderSink
+from detector.sinks.receiver import Record
+from detector.sinks.worker import Entry
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def picture(folder: Path) -> None:
 
 
 def refused(folder: Path) -> None:
-    _keep(folder / "refused.jsonl", [DeadLetter.of(source="log", line=1, reason="json", detail="", record=b"{")])
+    DeadLetterFile(folder, "siem").put(Entry(Record("alert", b"{"), "alerts.jsonl", 1), "json", "cut off")
 
 
 def appended(folder: Path) -> None:
@@ -47,7 +48,7 @@ def appended(folder: Path) -> None:
 WRITERS = {
     results: (*NAMES, "summary.json"),
     picture: ("client.png",),
-    refused: ("refused.jsonl",),
+    refused: ("dead-letters-siem.jsonl",),
     appended: ("lines",),
     lambda folder: write_config(Config(engine=EngineSection(seed=7)), folder / "tuned.toml"): ("tuned.toml",),
 }

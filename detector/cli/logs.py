@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.cli.deliveries import deliver_results, start_delivery_log
 from detector.cli.terminal import (
     EXAMPLES_OF_LOG,
     AsJson,
@@ -26,10 +27,11 @@ from detector.cli.terminal import (
     tell_set_up,
 )
 from detector.console import JsonTerminal, say
-from detector.errors import ConfigError, OutputError, SourceError
+from detector.errors import ConfigError, DeliveryError, SourceError
 
 if TYPE_CHECKING:
     from detector.config import Config
+    from detector.sinks.receiver import Receiver
 
 
 class Part(StrEnum):
@@ -49,6 +51,9 @@ def replay(
     batch_size: Annotated[int, typer.Option(min=1, help="most lines processed at once; does not change results")] = 1000,
     partitions: Annotated[int, typer.Option(min=1, max=1024, help="deal clients to this many shards, as Kafka would")] = 1,
     *,
+    deliver: Annotated[
+        bool, typer.Option("--deliver", help="then deliver the results to [elasticsearch] and every [[deliveries]]")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the engine of the service over recorded logs."""
@@ -56,6 +61,7 @@ def replay(
     from detector.offline.replay import replay as run_replay
 
     settings = load_config(config, baseline)
+    receivers = _receivers(settings) if deliver else []
     known = load_baseline(settings)
     require_logs(logs)  # before results of an earlier run are replaced
     tell_set_up(settings, known.version if known else None)
@@ -74,6 +80,13 @@ def replay(
                 f"model {model!r}: clients are no longer like those of the baseline; `baseline show --log` tells in what"
             )
     tell_refused(done.refused)
+    undelivered: list[str] = []
+    if deliver and not summary["interrupted"]:
+        delivered = deliver_results(out, receivers, settings).deliveries
+        undelivered = [each.tell(out) for each in delivered if not each.complete]
+        summary = summary | {"deliveries": {each.name: each.to_dict() for each in delivered}}
+        for each in delivered:
+            errors.print(f"delivery {each.name!r}: {each.delivered:,} delivered, {each.repeated:,} were there already")
     if as_json:
         print_json(summary)
     else:
@@ -84,7 +97,20 @@ def replay(
             f"{summary['duplicates']:,} repeats; results in {out}"
         )
     if done.problems:
-        raise SourceError("\n".join(done.problems))
+        raise SourceError("\n".join([*done.problems, *undelivered]))
+    if undelivered:
+        raise DeliveryError("\n".join(undelivered))
+
+
+def _receivers(settings: "Config") -> "list[Receiver]":
+    from detector.sinks.registry import receivers
+
+    ready = receivers(settings)
+    if not ready:
+        raise ConfigError(
+            "--deliver: neither [elasticsearch] hosts nor [[deliveries]] is set, so there is nowhere to deliver to"
+        )
+    return ready
 
 
 def run(
@@ -130,15 +156,13 @@ def run(
 
 
 def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follow: bool) -> None:
-    from detector.baseline.secret import known_seed
     from detector.clock import SystemClock
     from detector.ingest.source import Position
     from detector.offline.pipeline import BATCH_SIZE, Pipeline, cut
     from detector.offline.replay import load_baseline, read, summarise
-    from detector.service.telemetry import logs as logging
     from detector.sinks.dispatch import Dispatch
     from detector.sinks.folder import FolderSink
-    from detector.sinks.receivers import receiver
+    from detector.sinks.registry import receivers
     from detector.sinks.stream import Both, StreamSink
 
     if follow and (len(sources) != 1 or sources == ["-"]):
@@ -159,11 +183,11 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if settings.deliveries:
-        seed = known_seed(settings) or 0
-        logging.configure(settings.service.log_level, seed=seed, secrets=settings.delivery_secrets())
+    ready = receivers(settings)
+    if ready:
+        start_delivery_log(settings)
     kept = Both(printer, folder) if folder else printer
-    dispatch = Dispatch([receiver(entry) for entry in settings.deliveries], out or Path())
+    dispatch = Dispatch(ready, out or Path())
     pipeline = Pipeline(settings, known, Both(kept, dispatch), SystemClock())
     gc.freeze()
     started = time.perf_counter()
@@ -198,4 +222,4 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     if problems:
         raise SourceError("\n".join([*problems, *undelivered]))
     if undelivered:
-        raise OutputError("\n".join(undelivered))
+        raise DeliveryError("\n".join(undelivered))

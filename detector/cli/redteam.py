@@ -20,7 +20,8 @@ from detector.names import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from detector.redteam.sessions import Played, Player
+    from detector.redteam.play import Player
+    from detector.redteam.sessions import Summary
     from detector.redteam.targets import Target
 
 redteam_app = typer.Typer(help="Attacks and benign traffic against a model; writes a prediction log.", no_args_is_help=True)
@@ -228,7 +229,7 @@ def _progress(total: int) -> "Iterator[Callable[[], None]]":
         yield lambda: bar.advance(task)
 
 
-def _plain(played: "Played") -> dict[str, Any]:
+def _plain(played: "Summary") -> dict[str, Any]:
     return {
         "client": played.name,
         "role": played.role,
@@ -241,7 +242,7 @@ def _plain(played: "Played") -> dict[str, Any]:
     }
 
 
-def _table(played: "list[Played]") -> Table:
+def _table(played: "list[Summary]") -> Table:
     table = Table(
         caption="synthetic: made by the thief, not found; copy: share of test examples on which the best copy trained on the "
         "answers agrees with the model, after so many queries",

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.cli.deliveries import deliver_results
 from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json
 from detector.console import say
-from detector.errors import SourceError
+from detector.errors import DeliveryError
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
     from detector.config import Config
-    from detector.sinks.elastic.folder import Shipped
 
 siem_app = typer.Typer(help="Alerts and decisions in Elasticsearch and Kibana.", no_args_is_help=True)
 
@@ -70,25 +70,16 @@ def siem_ship(
     as_json: AsJson = False,
 ) -> None:
     """Ship the alerts and decisions of a folder into Elasticsearch; doing it again changes nothing."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn
-
-    from detector.clock import SystemClock
-    from detector.sinks.elastic.bulk import Bulk
-    from detector.sinks.elastic.folder import REFUSED, ship_folder
+    from detector.sinks.elasticsearch import of_table
+    from detector.sinks.registry import receiver
 
     settings = load_config(config)
-    columns = (SpinnerColumn(), TextColumn("shipping {task.fields[note]}"))
-    with _client(settings) as client, Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("shipping", note="")
-
-        def tell(shipped: "Shipped") -> None:
-            bar.update(task, note=f"{shipped.lines:,} lines")
-
-        bulk = Bulk(client, settings.elasticsearch)
-        done = ship_folder(folder, bulk, settings.elasticsearch.namespace, SystemClock(), tell=tell)
+    done = deliver_results(folder, [receiver(of_table(settings.elasticsearch))], settings)
+    [shipped] = done.deliveries
     if as_json:
-        print_json({"lines": done.lines, "written": done.written, "repeated": done.repeated, "refused": done.refused})
+        counts = {"written": shipped.delivered, "repeated": shipped.repeated, "refused": shipped.refused}
+        print_json({"lines": done.lines, **counts})
     else:
-        say(f"{done.lines:,} lines: {done.written:,} documents written, {done.repeated:,} were there already")
-    if done.refused:
-        raise SourceError(f"{done.refused:,} lines were not taken; they are in {folder / REFUSED}, with the reason")
+        say(f"{done.lines:,} lines: {shipped.delivered:,} documents written, {shipped.repeated:,} were there already")
+    if not shipped.complete:
+        raise DeliveryError(shipped.tell(folder))

@@ -46,8 +46,9 @@ def tell_refused(sentences: Iterable[str]) -> None:
 def load_config(config: Path | None, baseline: Path | None = None) -> "Config":
     """Return the settings of file, environment and options; raises `ConfigError`."""
     from detector.config import load
+    from detector.sinks.registry import SECTIONS
 
-    return load(config).with_baseline(baseline)
+    return load(config, SECTIONS).with_baseline(baseline)
 
 
 def print_json(content: Any) -> None:

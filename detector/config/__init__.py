@@ -4,16 +4,18 @@ Environment variables are named ``DETECTOR_<SECTION>__<KEY>``, such as ``DETECTO
 default, so an empty file, or none, is a valid configuration.
 """
 
+from detector.config.delivery import DeliverySection, DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
+from detector.config.elasticsearch import ElasticsearchSection
 from detector.config.loading import load
 from detector.config.service import KafkaSection, OAuthSection, ServiceSection
-from detector.config.siem import DeliverySection, ElasticsearchSection
 from detector.config.whole import Config
 
 __all__ = [
     "BaselineSection",
     "Config",
     "DeliverySection",
+    "DeliveryTable",
     "ElasticsearchSection",
     "EngineSection",
     "KafkaSection",

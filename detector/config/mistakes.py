@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from detector.config.delivery import DeliverySection
 from detector.config.detection import ModelSection
-from detector.config.siem import DeliverySection
 from detector.config.whole import PREFIX, Config
 from detector.errors import ConfigError
 
@@ -31,13 +31,16 @@ def from_environment(place: tuple[Any, ...]) -> str | None:
     return None
 
 
-def explain(entry: Any, path: Path | None, text: str) -> str:
-    """Return the sentence for an error that pydantic found in a configuration: where, which key, what would be right."""
+def explain(entry: Any, path: Path | None, text: str, delivery: type[DeliverySection] = DeliverySection) -> str:
+    """Return the sentence for an error that pydantic found in a configuration: where, which key, what would be right.
+
+    `delivery` is the section that a delivery was checked against.
+    """
     place = entry["loc"]
     variable = from_environment(place)
     message = entry["msg"].removeprefix("Value error, ")
     if entry["type"] == "extra_forbidden":
-        known = _known(place[:-1])
+        known = _known(place[:-1], delivery)
         message = f"there is no such key; known here: {', '.join(known)}" if known else "there is no such key"
     name = ".".join(str(part) for part in place)
     if variable is not None:
@@ -49,11 +52,11 @@ def explain(entry: Any, path: Path | None, text: str) -> str:
     return f"{path}:{_line(place, text)}: {name}: {message}"
 
 
-def _known(place: tuple[Any, ...]) -> list[str]:
+def _known(place: tuple[Any, ...], delivery: type[DeliverySection]) -> list[str]:
     model: Any = Config
     for depth, part in enumerate(place):
         if depth == 1 and place[0] in {"models", "deliveries"}:
-            model = ModelSection if place[0] == "models" else DeliverySection
+            model = ModelSection if place[0] == "models" else delivery
             continue
         field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
         model = field.annotation if field else None

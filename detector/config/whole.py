@@ -4,16 +4,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
+from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
 from detector.config.service import KafkaSection, ServiceSection
-from detector.config.siem import DeliverySection, ElasticsearchSection
-from detector.names import origin_of
 
 PREFIX = "DETECTOR_"
-SHORTEST_SECRET_PATH = 16  # letters
 
 
 class Config(BaseSettings):
@@ -30,14 +29,16 @@ class Config(BaseSettings):
     kafka: KafkaSection = KafkaSection()
     elasticsearch: ElasticsearchSection = ElasticsearchSection()
     service: ServiceSection = ServiceSection()
-    deliveries: tuple[DeliverySection, ...] = ()
+    deliveries: tuple[DeliveryTable, ...] = ()
 
-    @field_validator("deliveries")
-    @classmethod
-    def _told_apart(cls, deliveries: tuple[DeliverySection, ...]) -> tuple[DeliverySection, ...]:
-        if len({entry.name for entry in deliveries}) < len(deliveries):
-            raise ValueError("each delivery needs a name of its own")
-        return deliveries
+    @model_validator(mode="after")
+    def _told_apart(self) -> "Config":
+        names = [entry.name for entry in self.deliveries]
+        if len(set(names)) < len(names):
+            raise ValueError("deliveries: each needs a name of its own")
+        if self.elasticsearch.hosts and DELIVERY in names:
+            raise ValueError(f"deliveries: {DELIVERY!r} is the name of that of [elasticsearch]: choose another one")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -73,7 +74,7 @@ class Config(BaseSettings):
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """Return everything as plain data for people to read, with secrets masked."""
-        content: dict[str, dict[str, Any]] = self.model_dump(mode="json")
+        content: dict[str, dict[str, Any]] = self.model_dump(mode="json", exclude={"deliveries"})
         if content["engine"]["seed"] is not None:
             content["engine"]["seed"] = "***"
         content["deliveries"] = {entry.name: entry.shown() for entry in self.deliveries}
@@ -81,11 +82,8 @@ class Config(BaseSettings):
 
     def delivery_secrets(self) -> tuple[str, ...]:
         """Return what deliveries log in with, addresses included; raises `ConfigError` when one cannot be read."""
-        posting = [entry for entry in self.deliveries if entry.kind in {"splunk", "webhook"}]
-        urls = [entry.url for entry in posting if entry.url is not None]
-        hidden = [url.removeprefix(origin_of(url)) for url in urls]
-        # A path of a few letters is in many lines, and no secret.
-        return (*(entry.secret_text() for entry in posting), *(path for path in hidden if len(path) >= SHORTEST_SECRET_PATH))
+        searched = self.elasticsearch.secret()
+        return (*([] if searched is None else [searched]), *(secret for entry in self.deliveries for secret in entry.secrets()))
 
     def dimensions(self) -> dict[str, int]:
         """Return the input dimension of each model for which one is declared."""

@@ -70,20 +70,20 @@ def judge(staged: Staged, folder: Path) -> Outcome:
     for decision in staged.decisions:
         decisions.setdefault(decision.subject.id, []).append(decision)
     thefts = tuple(
-        _theft(staged, player.role, decisions.get(player.client, []), asked) for player in staged.players if player.hostile
+        _theft(staged, player.role, decisions.get(player.name, []), asked) for player in staged.players if player.hostile
     )
     alerted = {alert.user.id for alert in alerts}
     innocents = []
     for role in INNOCENTS:
         players = [player for player in staged.players if not player.hostile and player.role == role]
-        actions = [{decision.action for decision in decisions.get(player.client, [])} for player in players]
+        actions = [{decision.action for decision in decisions.get(player.name, [])} for player in players]
         innocents.append(
             Innocence(
                 profile=role,
                 title=PROFILES[role].title,
                 clients=len(players),
                 queries=sum(len(player.vectors) for player in players),
-                alerted=sum(player.client in alerted for player in players),
+                alerted=sum(player.name in alerted for player in players),
                 throttled=sum("throttle" in found for found in actions),
                 stopped=sum(bool(found & set(STOPS)) for found in actions),
             )

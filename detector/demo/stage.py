@@ -19,7 +19,7 @@ from detector.offline import replay
 from detector.offline.pipeline import Pipeline
 from detector.offline.trace import Tracer
 from detector.redteam import cast
-from detector.redteam.cast import Player
+from detector.redteam.play import Player
 from detector.redteam.victim import Victim
 from detector.sinks.folder import FolderSink
 
@@ -55,7 +55,7 @@ class Staged:
 
     def groups(self) -> dict[str, str]:
         """Return each client's group for the picture: its attack, or benign."""
-        return {player.client: player.role.replace("_", " ") if player.hostile else "benign" for player in self.players}
+        return {player.name: player.role.replace("_", " ") if player.hostile else "benign" for player in self.players}
 
 
 class _Watching(FolderSink):

@@ -9,9 +9,10 @@ shape, so the same code plays both, and neither knows how its queries will be lo
 - `registry`: every attack and every profile by permanent id
 - `setting`: what a client begins with, the one argument of all of them
 - `space`: where queries may lie: a value range, or the `columns` of a table
-- `evasion`, `accounts`, `oracle`: how thieves hide, share the work, and learn from refusals
+- `evasion`, `accounts`: how thieves hide and share the work
 - `arrivals`: when the queries come
 - `victim`, `loans`, `targets`, `endpoint`: models to steal, here or behind HTTP
 - `copy`: how good a copy the client could train on what it was told
-- `sessions`: many clients against one model, as the log that its server would write
+- `play`: many clients against one model in simulated time, as the log that its server would write
+- `sessions`, `cast`: who plays, for `detector redteam run` and for the demo
 """

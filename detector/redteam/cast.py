@@ -1,19 +1,14 @@
 """The cast: simulated clients that query a served model, and the log that the serving stack would write.
 
-Time is simulated, so a day of traffic takes seconds and every run gives the same log. Each client is a conversation (see
-`detector.redteam`) with an arrival process of its own; a queue of next queries decides who speaks.
+Every run gives the same log. Each client is a conversation (see `detector.redteam`) with an arrival process of its own.
 """
 
-import heapq
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from detector.contracts.moment import rfc3339
 from detector.redteam.arrivals import ARRIVALS
-from detector.redteam.conversation import Array, Conversation
+from detector.redteam.play import Player, event_line, turns
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.victim import Pool, Victim, digits_victim
 
@@ -28,22 +23,6 @@ INNOCENTS = ("steady", "bursty", "skewed", "video", "retries", "noisy_sensor")
 THIEVES = ("uniform", "line_search", "jbda", "knockoff_random", "hopskipjump")  # one of each kind of evidence
 
 
-@dataclass(slots=True)
-class Player:
-    """One client and everything it has asked and been told so far."""
-
-    client: str
-    role: str
-    hostile: bool
-    conversation: Conversation
-    gaps: Iterator[float]
-    budget: int
-    next_ms: float
-    vectors: list[Array] = field(default_factory=list)
-    answers: list[Array] = field(default_factory=list)
-    synthetic: list[bool] = field(default_factory=list)
-
-
 def victim() -> Victim:
     """Train the model that is served and stolen: a perceptron on the digits."""
     return digits_victim(SEED)
@@ -53,7 +32,7 @@ def _benign(served: Victim, role: str, number: int, pool: Pool, start_ms: int, b
     place = INNOCENTS.index(role)
     rng = np.random.default_rng([SEED, place, number, start_ms])
     return Player(
-        client=f"{role}-{tag}{number + 1}",
+        name=f"{role}-{tag}{number + 1}",
         role=role,
         hostile=False,
         conversation=PROFILES[role].begin(served.setting(pool, rng)),
@@ -85,7 +64,7 @@ def live(served: Victim) -> list[Player]:
         attack = ATTACKS[role].begin(served.setting(served.attacker, rng))
         players.append(
             Player(
-                client=f"thief-{role}",
+                name=f"thief-{role}",
                 role=role,
                 hostile=True,
                 conversation=attack,
@@ -99,36 +78,5 @@ def live(served: Victim) -> list[Player]:
 
 def play(players: list[Player], served: Victim) -> Iterator[bytes]:
     """Yield the log, line by line, in the order of time; the players remember what they asked and were told."""
-    queue = [(player.next_ms, number) for number, player in enumerate(players)]
-    heapq.heapify(queue)
-    queries = {number: next(player.conversation) for number, player in enumerate(players)}
-    while queue:
-        now, number = heapq.heappop(queue)
-        player = players[number]
-        query = queries[number]
-        answer = served.predict(query.vector[None])[0]
-        player.vectors.append(query.vector)
-        player.answers.append(answer)
-        player.synthetic.append(query.synthetic)
-        yield _line(player, int(now), answer)
-        if len(player.vectors) < player.budget:
-            try:
-                queries[number] = player.conversation.send(answer)
-            except StopIteration:
-                continue
-            heapq.heappush(queue, (now + 1000.0 * next(player.gaps), number))
-    for player in players:
-        player.conversation.close()
-
-
-def _line(player: Player, time_ms: int, answer: Array) -> bytes:
-    event = {
-        "event_id": f"{player.client}#{len(player.vectors)}",
-        "time": rfc3339(time_ms),
-        "client": {"id": player.client, "type": "api_key"},
-        "model": {"id": MODEL, "version": "1"},
-        "input": {"vector": [round(float(value), 4) for value in player.vectors[-1]]},
-        "output": {"label": int(answer.argmax()), "probabilities": [float(p) for p in answer]},
-        "status": 200,
-    }
-    return json.dumps(event, separators=(",", ":")).encode()
+    for turn in turns(players, served.predict):
+        yield event_line(turn, turn.player.name, MODEL, digits=4)

@@ -3,9 +3,9 @@
     @attack(id="uniform", title="Uniform random queries", family="retraining", data=("image",), source="...")
     def uniform(setting: Setting) -> Conversation: ...
 
-A variant with other parameters is declared below the function: ``attack(id=...)(partial(jbda, law="noisy"))``. Modules are
-listed once, in `detector.redteam.attacks` and `detector.redteam.profiles`; read what was declared in
-`detector.redteam.registry`.
+Where the entries of a module share fields, it fixes them once: ``habit = partial(profile, wave="later")``. A variant with
+other parameters is declared below the function: ``attack(id=...)(partial(jbda, law="noisy"))``. Modules are listed once, in
+`detector.redteam.attacks` and `detector.redteam.profiles`; read what was declared in `detector.redteam.registry`.
 """
 
 from collections.abc import Callable, Mapping

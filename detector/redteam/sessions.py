@@ -1,26 +1,22 @@
-"""Sessions: thieves and innocents play against one model, and what a serving stack would log of it is written down.
+"""Sessions: thieves, in disguise or not, and innocents ask one model; beside the log goes the truth.
 
-Time is simulated, so an hour of traffic takes seconds and a run with the same seed gives the same log. Beside the log
-goes the truth, which no log has: who was a thief, and which queries were made or cover.
+The truth is what no log has: who was a thief, and which queries were made or cover.
 """
 
-import heapq
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from detector.contracts.moment import rfc3339
 from detector.errors import ConfigError
-from detector.redteam.accounts import SPLITS, Dealer
+from detector.redteam.accounts import SPLITS
 from detector.redteam.arrivals import ARRIVALS
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Conversation
 from detector.redteam.copy import best_fidelity_at
 from detector.redteam.evasion import blinded, covered, duplicated, slow_drip
+from detector.redteam.play import Player, event_id, event_line, json_line, turns
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.setting import Data
 from detector.redteam.targets import Target
@@ -45,50 +41,8 @@ class Disguise:
     per_day: float | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Player:
-    """One thief or innocent and everything asked and told so far."""
-
-    name: str
-    role: str
-    hostile: bool
-    conversation: Conversation
-    gaps: Iterator[float]
-    deal: Dealer
-    accounts: int
-    budget: int
-    next_ms: float
-    vectors: list[Array] = field(default_factory=list)
-    answers: list[Array] = field(default_factory=list)
-    synthetic: list[bool] = field(default_factory=list)
-    cover: list[bool] = field(default_factory=list)
-
-    def begin(self) -> Query | None:
-        """Return the first query, None if there is none; raises `ConfigError` where the data do not go with it."""
-        try:
-            return next(self.conversation, None)
-        except ValueError as error:
-            raise ConfigError(f"{self.role}: {error}") from error
-
-    def hear(self, query: Query, answer: Array) -> None:
-        """Remember a query and its answer."""
-        self.vectors.append(query.vector)
-        self.answers.append(answer)
-        self.synthetic.append(query.synthetic)
-        self.cover.append(query.cover)
-
-    def go_on(self) -> Query | None:
-        """Return the next query after the latest answer, None once the budget is spent or nothing is left to ask."""
-        if len(self.vectors) >= self.budget:
-            return None
-        try:
-            return self.conversation.send(self.answers[-1])
-        except StopIteration:
-            return None
-
-
 @dataclass(frozen=True, slots=True)
-class Played:
+class Summary:
     """What became of one player: `copies` is the fidelity after so many queries."""
 
     name: str
@@ -132,7 +86,7 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
         gaps = slow_drip(gaps, disguise.per_day, rng)
     name = f"thief-{role}-{number + 1}"
     first = START_MS + 1000.0 * float(rng.uniform(0.0, 10.0 * gap))
-    return Player(name, role, True, conversation, gaps, deal, disguise.accounts, budget, first)
+    return Player(name, role, True, conversation, gaps, budget, first, disguise.accounts, deal)
 
 
 def innocent(role: str, number: int, target: Target, budget: int, gap: float, seed: int) -> Player:
@@ -141,8 +95,7 @@ def innocent(role: str, number: int, target: Target, budget: int, gap: float, se
     conversation = _innocent(role, target, rng)
     first = START_MS + 1000.0 * float(rng.uniform(0.0, 10.0 * gap))
     gaps = ARRIVALS[PROFILES[role].arrival](rng, gap)
-    deal = SPLITS["round-robin"](1, target.benign.vectors, target.benign.labels)
-    return Player(f"{role}-{number + 1}", role, False, conversation, gaps, deal, 1, budget, first)
+    return Player(f"{role}-{number + 1}", role, False, conversation, gaps, budget, first)
 
 
 def play(players: Sequence[Player], target: Target) -> Iterator[tuple[bytes, bytes]]:
@@ -150,27 +103,23 @@ def play(players: Sequence[Player], target: Target) -> Iterator[tuple[bytes, byt
 
     Raises `ConfigError` where a conversation finds that it cannot begin with such data, and what the model raises.
     """
-    queue: list[tuple[float, int]] = []
-    queries: dict[int, Query] = {}
-    for number, player in enumerate(players):
-        if (first := player.begin()) is not None:
-            queries[number] = first
-            heapq.heappush(queue, (player.next_ms, number))
-    try:
-        while queue:
-            now, number = heapq.heappop(queue)
-            player, query = players[number], queries[number]
-            answer = np.asarray(target.predict(query.vector[None]), dtype=np.float64)[0]
-            yield _told(player, query, answer, int(now), target)
-            if (following := player.go_on()) is not None:
-                queries[number] = following
-                heapq.heappush(queue, (now + 1000.0 * next(player.gaps), number))
-    finally:
-        for player in players:
-            player.conversation.close()
+    for turn in turns(players, target.predict):
+        player = turn.player
+        account = player.deal(turn.query.vector)
+        client = player.name if player.accounts == 1 else f"{player.name}-{account + 1:03d}"
+        truth = {
+            "event_id": event_id(turn),
+            "client": client,
+            "thief": player.name if player.hostile else None,
+            "role": player.role,
+            "hostile": player.hostile,
+            "synthetic": turn.query.synthetic,
+            "cover": turn.query.cover,
+        }
+        yield event_line(turn, client, target.id, digits=6), json_line(truth)
 
 
-def judged(player: Player, target: Target, moments: Sequence[int], *, copies: bool = True) -> Played:
+def judged(player: Player, target: Target, moments: Sequence[int], *, copies: bool = True) -> Summary:
     """Sum up one player; thieves get the fidelity of the copy at each of `moments` and at the end, unless not `copies`."""
     found: dict[int, float] = {}
     asked = len(player.vectors)
@@ -178,7 +127,7 @@ def judged(player: Player, target: Target, moments: Sequence[int], *, copies: bo
         reached = sorted({min(moment, asked) for moment in moments} | {asked})
         vectors, answers = np.stack(player.vectors), np.stack(player.answers)
         found = best_fidelity_at(reached, vectors, answers, target.test, target.predict, 0, target.encode)
-    return Played(
+    return Summary(
         player.name,
         player.role,
         player.hostile,
@@ -203,34 +152,3 @@ def _innocent(role: str, target: Target, rng: np.random.Generator) -> Conversati
         return profile.begin(target.setting(target.benign, rng))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def _told(player: Player, query: Query, answer: Array, time_ms: int, target: Target) -> tuple[bytes, bytes]:
-    """Remember a query and its answer, and write them down."""
-    account = player.deal(query.vector)
-    player.hear(query, answer)
-    client = player.name if player.accounts == 1 else f"{player.name}-{account + 1:03d}"
-    event_id = f"{player.name}#{len(player.vectors)}"
-    event = {
-        "event_id": event_id,
-        "time": rfc3339(time_ms),
-        "client": {"id": client, "type": "api_key"},
-        "model": {"id": target.id, "version": "1"},
-        "input": {"vector": [round(float(value), 6) for value in query.vector]},
-        "output": {"label": int(answer.argmax()), "probabilities": [round(min(float(p), 1.0), 9) for p in answer]},
-        "status": 200,
-    }
-    truth = {
-        "event_id": event_id,
-        "client": client,
-        "thief": player.name if player.hostile else None,
-        "role": player.role,
-        "hostile": player.hostile,
-        "synthetic": query.synthetic,
-        "cover": query.cover,
-    }
-    return _line(event), _line(truth)
-
-
-def _line(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()

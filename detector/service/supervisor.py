@@ -46,7 +46,7 @@ from detector.service.telemetry import logs
 from detector.service.telemetry.health import HealthServer
 from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage, Worker
-from detector.sinks.receivers import receiver
+from detector.sinks.registry import receivers
 
 GRACE_S = 8.0
 YOUNG_S = 30.0  # a worker that dies younger than this failed to start
@@ -84,10 +84,9 @@ def check(config: Config, stage: Stage) -> None:
     if kafka.keyed and stage == Stage.INGEST:
         raise ConfigError("[kafka] keyed is true, so there is no ingest stage: run --stage detect")
     if stage in {Stage.ALL, Stage.SHIP}:
-        for entry in config.deliveries:
-            receiver(entry)  # a secret or certificate that cannot be used is told now
+        ready = receivers(config)  # a secret or certificate that cannot be used is told now
     if stage == Stage.SHIP:
-        if not config.elasticsearch.hosts and not config.deliveries:
+        if not ready:
             raise ConfigError("neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to ship to")
         return
     require(config)
@@ -97,7 +96,7 @@ def check(config: Config, stage: Stage) -> None:
 
 def start_logs(config: Config) -> None:
     """Set up this process's logs as configured."""
-    secrets = [*config.kafka.secrets(), config.elasticsearch.secret(), *config.delivery_secrets()]
+    secrets = [*config.kafka.secrets(), *config.delivery_secrets()]
     logs.configure(config.service.log_level, seed=known_seed(config) or 0, secrets=secrets)
     for name in ("elastic_transport", "elasticsearch"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us

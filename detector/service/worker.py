@@ -19,7 +19,7 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.errors import FatalError, ServiceError
 from detector.service import deployment
-from detector.service.deliver import Deliveries
+from detector.service.deliver import SHARE, Deliveries, Dependencies
 from detector.service.deployment import Deployment, Peer
 from detector.service.detect.stage import DetectStage
 from detector.service.ingest.stage import IngestStage
@@ -27,9 +27,8 @@ from detector.service.kafka import topics as topics_of
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
 from detector.service.kafka.watch import TopicWatch
-from detector.service.ship import ShipStage
 from detector.service.telemetry.metrics import Metrics, StageName
-from detector.sinks.receivers import receiver
+from detector.sinks.registry import receivers
 
 POLL_MS = 20
 TURN_MS = 5  # where two stages take turns; a poll returns with the first record, and one that cannot wait finds fewer
@@ -85,13 +84,11 @@ class Worker:
         self._baseline = baseline
         self._clock = clock
         self._stage = Stage.DETECT if config.kafka.keyed and stage != Stage.SHIP else stage
-        self._ships = stage in {Stage.ALL, Stage.SHIP} and bool(config.elasticsearch.hosts)
-        self._receivers = [receiver(entry) for entry in config.deliveries] if stage in {Stage.ALL, Stage.SHIP} else []
+        self._receivers = receivers(config) if stage in {Stage.ALL, Stage.SHIP} else []
         self._member = member
         self._topics = Topics.under(config.kafka.prefix)
         self._ingest: IngestStage | None = None
         self._detect: DetectStage | None = None
-        self._ship: ShipStage | None = None
         self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
         self._watch: TopicWatch | None = None
@@ -108,10 +105,11 @@ class Worker:
         started = (ingest is not None or self._stage not in {Stage.ALL, Stage.INGEST}) and (
             detect is not None or self._stage not in {Stage.ALL, Stage.DETECT}
         )
-        troubles = [part.trouble for part in (self._watch, *self._shipping()) if part is not None]
+        deliveries = self._deliveries
+        troubles = [part.trouble for part in (self._watch, deliveries) if part is not None]
         troubles = [self._standing_by, *troubles, detect.learning.trouble if detect is not None else None]
         if self._stage == Stage.SHIP:  # besides detection it is not waited for
-            started = all(part is not None and part.ready for part in self._shipping())
+            started = deliveries is not None and deliveries.ready
         return Status(
             ticked_s=self._metrics.beat_s,
             ready=self._standing_by is not None or (started and (detect is None or detect.ready)),
@@ -121,10 +119,6 @@ class Worker:
             degraded="; ".join(filter(None, troubles)) or None,
             refusing=next((stage.refusals.trouble for stage in (ingest, detect) if stage and stage.refusals.trouble), None),
         )
-
-    def _shipping(self) -> list[ShipStage | Deliveries | None]:
-        """Return what ships here, None for what is not opened yet."""
-        return [*([self._ship] if self._ships else []), *([self._deliveries] if self._receivers else [])]
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then commit and leave.
@@ -274,20 +268,11 @@ class Worker:
                 self._metrics,
                 stop,
             )
-        if self._ships and self._ship is None:
-            self._ship = ShipStage(
-                self._config,
-                connection,
-                self._topics,
-                self._clock,
-                self._metrics,
-                self._member,
-                alone=self._stage == Stage.SHIP,
-            )
         if self._receivers and self._deliveries is None:
-            self._deliveries = Deliveries(
-                self._receivers, connection, self._topics, self._config.kafka.group_id, self._metrics, self._member
-            )
+            share = 1.0 if self._stage == Stage.SHIP else SHARE / len(self._receivers)
+            group = self._config.kafka.group_id
+            dependencies = Dependencies(connection, self._topics, group, self._metrics, self._member, share)
+            self._deliveries = Deliveries(self._receivers, dependencies)
 
     def _turn(self) -> None:
         self._metrics.beat()
@@ -297,9 +282,8 @@ class Worker:
             written = self._ingest.step(wait_ms)
         if self._detect is not None:
             detected = self._detect.step(wait_ms)
-        for part in self._shipping():
-            if part is not None:
-                part.step(POLL_MS if self._stage == Stage.SHIP else 0)
+        if self._deliveries is not None:
+            self._deliveries.step(POLL_MS if self._stage == Stage.SHIP else 0)
         self._look_for_broker(idle=written + detected == 0)
 
     def _look_for_broker(self, *, idle: bool) -> None:
@@ -317,7 +301,7 @@ class Worker:
         return any(map(_listens, self._config.kafka.bootstrap_servers))
 
     def _abandon(self) -> None:
-        """Drop the stages without committing; what they did since the last commit is done again. Shipping sees to itself."""
+        """Drop the stages without committing: what they did since is done again. Deliveries see to themselves."""
         for stage in (self._ingest, self._detect):
             if stage is not None:
                 stage.abandon()
@@ -331,13 +315,13 @@ class Worker:
 
     def _close(self) -> None:
         self._leave()
-        _closed(self._ship, self._deliveries)
-        self._ship = self._deliveries = None
+        _closed(self._deliveries)
+        self._deliveries = None
         if self._watch is not None:
             self._watch.close()
 
 
-def _closed(*stages: IngestStage | DetectStage | ShipStage | Deliveries | None) -> None:
+def _closed(*stages: IngestStage | DetectStage | Deliveries | None) -> None:
     for stage in stages:
         if stage is not None:
             try:

@@ -1,72 +1,98 @@
-"""Dispatch: the results of a run on this machine to every receiver, each with a courier of its own.
+"""Dispatch: the results of a run on this machine to every receiver, each with a delivery worker of its own.
 
-The run never waits for a receiver. When a courier's queue is full, or a receiver refuses a message, or at the end some are
-left, the lines go to a file of the receiver's own, ``undelivered-<name>.jsonl``, as they would have been sent: nothing is lost,
-and they can be sent by hand. The service on Kafka needs no such file; it reads its topics again (`detector.service.deliver`).
+The run never waits for a receiver. When a worker's queue is full, or at the end some are left, the lines go to a file of the
+receiver's own, ``undelivered-<name>.jsonl``, as they would have been sent: nothing is lost, and they can be sent by hand. What
+a receiver refuses for good goes to ``dead-letters-<name>.jsonl``, with the reason. The service on Kafka needs no such files; it
+has its topics (`detector.service.deliver`).
 """
 
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from detector import private
-from detector.contracts import Alert, DeadLetter, Decision
-from detector.errors import OutputError
-from detector.sinks.delivery import LAST_S, Courier, Refuse
-from detector.sinks.message import Document, Message
-from detector.sinks.receivers import Receiver
+from detector.contracts import Alert, DeadLetter, Decision, to_json
+from detector.contracts.dead_letter import Reason
+from detector.errors import DeliveryError, OutputError
+from detector.sinks.message import Document
+from detector.sinks.receiver import Receiver, Record
+from detector.sinks.worker import LAST_S, DeliveryWorker, Entry, Manner, Tally
 
 PATIENCE_S = 30.0
+FILES = {"alert": "alerts.jsonl", "decision": "decisions.jsonl"}
+"""Where a folder of results has the records of each kind."""
+
+
+class DeadLetterFile:
+    """Keeps what one receiver refuses for good, as dead-letter records in ``dead-letters-<name>.jsonl``."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"dead-letters-{name}.jsonl"
+
+    def put(self, entry: Entry, reason: Reason, detail: str) -> None:
+        """Append a record; raises `OutputError` when the file cannot be written."""
+        letter = DeadLetter.of(entry.source, entry.number, reason, detail, entry.record.data)
+        append(self._path, [to_json(letter)])
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def append(path: Path, lines: Iterable[bytes]) -> None:
+    """Append lines to a file that others cannot read; raises `OutputError` when that cannot be done."""
+    try:
+        private.make_folder(path.parent)
+        with private.append(path) as file:
+            file.writelines(line + b"\n" for line in lines)
+    except OSError as error:
+        raise OutputError(f"cannot keep what was not delivered in {path}: {error.strerror or error}") from error
 
 
 class Dispatch:
-    """A sink that sends; use it besides the one that keeps the results (`detector.sinks.stream.Both`).
+    """A sink that delivers; use it besides the one that keeps the results (`detector.sinks.stream.Both`).
 
     `folder` is where lines go that were not delivered.
     """
 
     def __init__(self, receivers: Sequence[Receiver], folder: Path, *, capacity: int = 10_000) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
         self._kept: dict[str, int] = {}
-        self._failed: OutputError | None = None
-        self._couriers = [
-            (
-                receiver,
-                Courier(
-                    receiver.name, receiver.open(), self._keeper(receiver.name), capacity=capacity, at_once=receiver.at_once
-                ),
-            )
-            for receiver in receivers
+        self._tally = Tally()
+        self._numbers = {"alert": 0, "decision": 0}
+        self._workers = [
+            (each, DeliveryWorker(each, DeadLetterFile(folder, each.name), self._tally, Manner(capacity=capacity)))
+            for each in receivers
         ]
 
-    def _keeper(self, name: str) -> Refuse:
-        return lambda message, _why: self._keep(name, [message])
-
-    def _keep(self, name: str, messages: Sequence[Message]) -> None:
-        """Write what is not delivered; a fault is raised in the thread of the run, when it next comes by."""
-        if not messages:
-            return
-        path = self._folder / f"undelivered-{name}.jsonl"
-        with self._lock:
+    def _keep(self, receiver: Receiver, entries: Iterable[Entry]) -> None:
+        """Write what is not delivered."""
+        lines: list[bytes] = []
+        for entry in entries:
             try:
-                private.make_folder(self._folder)
-                with private.append(path) as file:
-                    file.writelines(message.body + b"\n" for message in messages)
-            except OSError as error:
-                self._failed = OutputError(f"cannot keep what was not delivered in {path}: {error.strerror or error}")
-            self._kept[name] = self._kept.get(name, 0) + len(messages)
+                message = receiver.message(entry.record)
+            except DeliveryError:
+                message = None
+            if message is not None:
+                lines.append(message.body)
+        if lines:
+            append(self._folder / f"undelivered-{receiver.name}.jsonl", lines)
+            self._kept[receiver.name] = self._kept.get(receiver.name, 0) + len(lines)
 
     def _send(self, documents: Iterable[Document]) -> None:
         for document in documents:
-            for receiver, courier in self._couriers:
-                message = receiver.written(document)
-                if message is not None and not courier.put(message):
-                    self._keep(receiver.name, [message])
-        if self._failed is not None:
-            raise self._failed
+            record = Record.of(document)
+            self._numbers[record.kind] += 1
+            entry = Entry(record, FILES[record.kind], self._numbers[record.kind])
+            for receiver, worker in self._workers:
+                if not worker.put(entry):
+                    self._keep(receiver, [entry])
+                worker.finished()
+                if worker.failure is not None:
+                    raise worker.failure
 
     def alerts(self, alerts: Iterable[Alert]) -> None:
         """Send alerts."""
@@ -90,16 +116,32 @@ class Dispatch:
         Raises `OutputError` when what was not delivered could not be kept either.
         """
         told = []
+        failed: Exception | None = None
         until = time.monotonic() + patience_s  # for all of them: they deliver at the same time
-        for receiver, courier in self._couriers:
+        for receiver, worker in self._workers:
             left_s = until - time.monotonic()
-            self._keep(receiver.name, courier.close(max(left_s, 0.0), max(LAST_S + min(left_s, 0.0), 0.0)))
-            if count := self._kept.get(receiver.name, 0):
-                why = f" ({courier.trouble})" if courier.trouble else ""
-                told.append(
-                    f"delivery {receiver.name!r}: {count:,} not delivered{why}, "
-                    f"kept in {self._folder / f'undelivered-{receiver.name}.jsonl'}"
-                )
-        if self._failed is not None:
-            raise self._failed
+            left = worker.close(max(left_s, 0.0), max(LAST_S + min(left_s, 0.0), 0.0))
+            try:
+                self._keep(receiver, left)
+            except OutputError as error:
+                failed = error
+            failed = failed or worker.failure
+            told += self._told(worker)
+        if failed is not None:
+            raise failed
+        return told
+
+    def _told(self, worker: DeliveryWorker) -> list[str]:
+        name = worker.name
+        told = []
+        if count := self._kept.get(name, 0):
+            why = f" ({worker.trouble})" if worker.trouble else ""
+            told.append(
+                f"delivery {name!r}: {count:,} not delivered{why}, kept in {self._folder / f'undelivered-{name}.jsonl'}"
+            )
+        if count := self._tally.count(name, "refused"):
+            told.append(
+                f"delivery {name!r}: {count:,} refused for good, kept with the reason in "
+                f"{self._folder / f'dead-letters-{name}.jsonl'}"
+            )
         return told

@@ -10,12 +10,27 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from detector.sinks.delivery import RetryableError
+from pydantic import Field
+
+from detector.config import DeliverySection
+from detector.errors import RetryableError
+from detector.sinks.delivery import Delivery
+from detector.sinks.formats import Format, encoder
 from detector.sinks.message import Message
+from detector.sinks.receiver import Receiver, SinkKind, rendered
 
 
-class LinesFile:
+class FileSection(DeliverySection):
+    """A file of lines."""
+
+    kind: Literal["file"] = Field("file", description="what takes it")
+    format: Format = Field("native", description="how alerts and decisions are written")
+    path: Path = Field(description="where lines are appended")
+
+
+class LinesFile(Delivery):
     """Appends to the file at `path`; its folder is made where it is missing.
 
     What reads along usually runs as another user, of the file's group: the group may read what is made here, others may not,
@@ -71,3 +86,10 @@ def _write(number: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(number, view) :]
+
+
+def _build(section: FileSection) -> Receiver:
+    return Receiver(section, rendered(encoder(section.format)), lambda: LinesFile(section.path))
+
+
+SINK = SinkKind(FileSection, _build)

@@ -1,27 +1,83 @@
-"""HTTP for the deliveries that use it: one connection, no retries of its own, and what an answer means.
+"""HTTP for the deliveries that use it: their settings, one connection, no retries of its own, and what an answer means.
 
 An exchange as a whole has a time limit, and of an answer only the beginning is read (`detector.exchange`). An answer that is
 about the set-up (wrong password, no such address) is retried like a busy receiver, since mending the set-up makes the same
 message pass; only an answer about the message itself refuses it.
 """
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+from pydantic import Field, SecretStr, field_validator, model_validator
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TimedOutError
 
-from detector.errors import ConfigError
+from detector.config import DeliverySection
+from detector.config.section import read_secret
+from detector.errors import ConfigError, RetryableError
 from detector.exchange import Exchanges, cause_of
 from detector.names import origin_of, printable
-from detector.sinks.delivery import RetryableError
 from detector.sinks.syslog import trusting
 
 ABOUT_THE_SET_UP: Final = frozenset({401, 403, 404, 405, 407, 408, 410, 421, 423, 425, 426, 429})
+SHORTEST_SECRET_PATH: Final = 16  # letters
 _LONGEST_WAIT_S: Final = 3600.0
+
+
+class PostingSection(DeliverySection):
+    """What is common to receivers that are posted to: an address, and one secret."""
+
+    url: str = Field(description="address to post to")
+    secret: SecretStr | None = Field(None, description="what shows that it is us: a token, or the key of the signature")
+    secret_file: Path | None = Field(None, description="file that holds the secret, instead of it")
+    secret_env: str | None = Field(None, description="environment variable that holds the secret, instead of it")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the receiver's")
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if "@" in urlsplit(url).netloc:  # the message must not repeat what holds a password
+            raise ValueError("an address holds no user and password: set secret instead")
+        if not origin_of(url):
+            raise ValueError("write it as https://host/path")
+        return url
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> "PostingSection":
+        if sum(given is not None for given in (self.secret, self.secret_file, self.secret_env)) != 1:
+            raise ValueError("give one of secret, secret_file and secret_env")
+        return self
+
+    def shown(self) -> dict[str, Any]:
+        """Return what is set, as plain data for people; of an address only scheme and host, as its path may be secret."""
+        origin = origin_of(self.url)
+        return super().shown() | {"url": origin if self.url.rstrip("/") == origin else f"{origin}/***"}
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the secret, and the path of the address where it may be one."""
+        path = self.url.removeprefix(origin_of(self.url))
+        # A path of a few letters is in many lines, and no secret.
+        return (self.secret_text(), *([path] if len(path) >= SHORTEST_SECRET_PATH else []))
+
+    def secret_text(self) -> str:
+        """Return the secret, from the setting, the file or the environment.
+
+        Raises `ConfigError` when the file cannot be read, the variable is not set, or the secret is empty.
+        """
+        if self.secret_env is not None:
+            found = os.environ.get(self.secret_env)
+            told = f"environment variable {self.secret_env}"
+        else:
+            found = read_secret(self.secret, self.secret_file, "the secret")
+            told = "the secret" if self.secret_file is None else f"{self.secret_file}"
+        if not found:
+            raise ConfigError(f"delivery {self.name!r}: {told} is not set or empty")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

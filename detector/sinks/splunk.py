@@ -9,17 +9,23 @@ batch waits; the rest are about an event, and where the collector tells which, o
 """
 
 import json
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import uuid4
 
+from pydantic import Field
 from urllib3.util import parse_url
 
-from detector.sinks.delivery import RefusedError, RetryableError
-from detector.sinks.http import Answer, Client
+from detector.errors import RefusedError, RetryableError
+from detector.sinks.delivery import Delivery
+from detector.sinks.formats import Format, enveloped
+from detector.sinks.hec import Envelope
+from detector.sinks.http import Answer, Client, PostingSection
 from detector.sinks.message import Message
+from detector.sinks.receiver import Receiver, SinkKind, rendered
 
 EVENT_PATH: Final = "/services/collector/event"
 ACK_PATH: Final = "/services/collector/ack"
@@ -27,7 +33,16 @@ LARGEST_BATCH: Final = 800_000  # bytes; collectors take 1 MB unless told otherw
 _ABOUT_AN_EVENT: Final = frozenset({5, 6, 12, 13, 15})
 
 
-class SplunkCollector:
+class SplunkSection(PostingSection):
+    """A Splunk with an HTTP Event Collector; the secret is its token."""
+
+    kind: Literal["splunk"] = Field("splunk", description="what takes it")
+    format: Format = Field("hec", description="how alerts and decisions are written")
+    index: str | None = Field(None, description="index, where it is not the token's own")
+    ack: bool = Field(default=False, description="wait until indexed; the token must have indexer acknowledgement")
+
+
+class SplunkCollector(Delivery):
     """Delivers to one collector; `url` is its address, with or without the path."""
 
     def __init__(
@@ -116,3 +131,17 @@ def _failure(answer: Answer, sent: int, done: int) -> RetryableError | RefusedEr
     at = done + number if isinstance(number, int) and 0 <= number < sent else None
     # What comes before it may be in already or not, so that is sent again.
     return RefusedError(answer.told(), done=done, at=at)
+
+
+def _build(section: SplunkSection) -> Receiver:
+    url, token, patience_s = section.url, section.secret_text(), section.timeout_seconds
+
+    def way() -> Delivery:
+        return SplunkCollector(url, token, ack=section.ack, ca_file=section.ca_file, timeout_s=patience_s)
+
+    way().close()  # a secret or certificate that cannot be used shows now
+    envelope = Envelope(host=socket.gethostname(), index=section.index)
+    return Receiver(section, rendered(enveloped(section.format, envelope)), way)
+
+
+SINK = SinkKind(SplunkSection, _build)

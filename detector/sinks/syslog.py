@@ -21,19 +21,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import Field
+
+from detector.config import DeliverySection
 from detector.contracts import rfc3339
 from detector.contracts.ecs import Severity
-from detector.errors import ConfigError
+from detector.errors import ConfigError, RefusedError, RetryableError
 from detector.exchange import dial, left_s, send_all
-from detector.sinks.delivery import RefusedError, RetryableError
+from detector.sinks.delivery import Delivery
+from detector.sinks.formats import Format, encoder
 from detector.sinks.message import Message
-
-Transport = Literal["udp", "tcp", "tls"]
+from detector.sinks.receiver import Receiver, SinkKind, rendered
 
 LARGEST_DATAGRAM: Final = 65_507
 RESENT_BYTES: Final = 1_048_576  # what a receiver's machine may hold unread
+AT_ONCE: Final = 200
 _MOST_READ: Final = 65_536  # bytes at a time of what a receiver says, which is nothing to us
 _SEVERITIES: Final[Mapping[Severity, int]] = {"low": 5, "medium": 4, "high": 3, "critical": 2}
+
+
+class SyslogSection(DeliverySection):
+    """A syslog receiver."""
+
+    kind: Literal["syslog"] = Field("syslog", description="what takes it")
+    format: Format = Field("cef", description="how alerts and decisions are written")
+    address: str = Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5}$", description="host:port")
+    transport: Literal["udp", "tcp", "tls"] = Field("tls", description="how it is sent")
+    facility: int = Field(13, ge=0, le=23, description="13 is audit, 16 to 23 are local0 to local7")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the receiver's")
 
 
 def frame(message: Message, *, facility: int, host: str) -> bytes:
@@ -49,7 +64,7 @@ def frame(message: Message, *, facility: int, host: str) -> bytes:
     return front.encode("ascii") + message.body
 
 
-class UdpSyslog:
+class UdpSyslog(Delivery):
     """Sends one datagram per message."""
 
     def __init__(self, host: str, port: int, *, facility: int = 13, origin: str | None = None) -> None:
@@ -96,7 +111,7 @@ class UdpSyslog:
             self._socket = None
 
 
-class StreamSyslog:
+class StreamSyslog(Delivery):
     """Sends over one connection, by TCP or, with a `context`, by TLS; reconnects when it was lost.
 
     An attempt takes no longer than `timeout_s`, whatever pace the receiver reads at.
@@ -260,3 +275,19 @@ def _ended(connection: socket.socket) -> bool:
 
 def _told(where: tuple[str, int]) -> str:
     return f"{where[0]}:{where[1]}"
+
+
+def _build(section: SyslogSection) -> Receiver:
+    name, _, digits = section.address.rpartition(":")
+    host, port, facility = name.strip("[]"), int(digits), section.facility
+    context = trusting(section.ca_file) if section.transport == "tls" else None
+
+    def way() -> Delivery:
+        if section.transport == "udp":
+            return UdpSyslog(host, port, facility=facility)
+        return StreamSyslog(host, port, context=context, facility=facility, timeout_s=section.timeout_seconds)
+
+    return Receiver(section, rendered(encoder(section.format)), way, AT_ONCE)
+
+
+SINK = SinkKind(SyslogSection, _build)

@@ -12,16 +12,26 @@ import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from detector.errors import ConfigError
-from detector.sinks.delivery import RefusedError, RetryableError
-from detector.sinks.http import Client
+from detector.errors import ConfigError, RefusedError, RetryableError
+from detector.sinks.delivery import Delivery
+from detector.sinks.formats import Format, encoder
+from detector.sinks.http import Client, PostingSection
 from detector.sinks.message import Message
+from detector.sinks.receiver import Receiver, SinkKind, rendered
 
 PREFIX: Final = "whsec_"
 TOLERANCE_S: Final = 300
 LONGEST_TIME: Final = 20  # digits
+AT_ONCE: Final = 20  # messages of an attempt, which has an exchange for each
+
+
+class WebhookSection(PostingSection):
+    """A webhook; the secret is the key of the signature."""
+
+    kind: Literal["webhook"] = Field("webhook", description="what takes it")
+    format: Format = Field("native", description="how alerts and decisions are written")
 
 
 def key_of(secret: str) -> bytes:
@@ -82,7 +92,7 @@ def verify(key: bytes, headers: Mapping[str, str], body: bytes, now_s: float) ->
     return message_id
 
 
-class Webhook:
+class Webhook(Delivery):
     """Posts each message to one address."""
 
     def __init__(
@@ -128,3 +138,17 @@ class Webhook:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _build(section: WebhookSection) -> Receiver:
+    url, secret, patience_s = section.url, section.secret_text(), section.timeout_seconds
+    content_type = "text/plain; charset=utf-8" if section.format == "cef" else "application/json"
+
+    def way() -> Delivery:
+        return Webhook(url, secret, content_type=content_type, ca_file=section.ca_file, timeout_s=patience_s)
+
+    way().close()  # a secret or certificate that cannot be used shows now
+    return Receiver(section, rendered(encoder(section.format)), way, AT_ONCE)
+
+
+SINK = SinkKind(WebhookSection, _build)

@@ -2,7 +2,7 @@
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from detector.config import Config
+from detector.sinks.registry import SECTIONS
 
 MARK = "<!-- generated: configuration -->"
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", SecretStr: "secret text"}
@@ -34,17 +35,22 @@ def lines() -> Iterator[str]:
         if get_origin(annotation) is dict:
             yield from table(f'[{name}."MODEL ID"]', get_args(annotation)[1], f"{name}__MODEL_ID__".upper())
         elif get_origin(annotation) is tuple:
-            yield from table(f"[[{name}]]", get_args(annotation)[0], None)
+            common = get_args(annotation)[0]
+            yield from table(f"[[{name}]]", common, None)
+            for sort, section in SECTIONS.items():
+                yield from table(f'[[{name}]] kind = "{sort}"', section, None, known=common.model_fields)
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from table(f"[{name}]", annotation, f"{name}__".upper())
 
 
-def table(heading: str, section: type[BaseModel], variable: str | None) -> Iterator[str]:
-    """Yield the heading, purpose and keys of a section; `variable` is the beginning of its environment variables."""
+def table(heading: str, section: type[BaseModel], variable: str | None, known: Collection[str] = ()) -> Iterator[str]:
+    """Yield the heading, purpose and keys of a section but for the `known`; `variable` begins its environment variables."""
     yield from (f"## `{heading}`", "", " ".join((section.__doc__ or "").split()).replace("``", "`"), "")
     yield from ("| key | type | default | meaning |", "|---|---|---|---|")
     nested = []
     for key, field in section.model_fields.items():
+        if key in known:
+            continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             nested.append((key, field.annotation))
             continue

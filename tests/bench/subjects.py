@@ -24,7 +24,7 @@ from detector.ingest.lines import Chunk
 from detector.offline.pipeline import Pipeline
 from tests.bench.bench_log import START_MS, make_log
 from tests.bench.naive import NaivePipeline
-from tests.quality.prada import Prada
+from tests.quality.published.prada import Prada
 
 MODEL = "bench"
 BATCH = 1000

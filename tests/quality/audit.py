@@ -5,17 +5,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from detector.redteam.registry import ATTACKS, PROFILES
-from tests.quality.contenders import CONTENDERS, contenders_for
 from tests.quality.observed import LEVELS
+from tests.quality.published.registry import PUBLISHED, published_for
 from tests.quality.scenario import Goal, Innocence, Limits, Scenario, Theft
-from tests.quality.worlds import REAL
+from tests.quality.simulation import REAL
 
 
 def faults(
     cells: Sequence[Scenario],
     attacks: Mapping[str, Any] = ATTACKS,
     profiles: Mapping[str, Any] = PROFILES,
-    contenders: Collection[str] = tuple(CONTENDERS),
+    published: Collection[str] = tuple(PUBLISHED),
 ) -> list[str]:
     """Say what is missing in the table, in words; nothing if it is complete.
 
@@ -30,8 +30,8 @@ def faults(
         for part in ("known", "left-out") if profile.wave == "known" else (profile.wave,):
             if (name, part) not in parts:
                 found.append(f"profile {name} is in no cell as {part}")
-    measured = {name for cell in own for name in contenders_for(cell.data, cell.victim)}
-    found += [f"published detector {name} is in no cell" for name in contenders if name not in measured]
+    measured = {name for cell in own for name in published_for(cell.data, cell.victim)}
+    found += [f"published detector {name} is in no cell" for name in published if name not in measured]
     for cell in cells:
         found += [f"{cell.id}: {problem}" for problem in _problems(cell, attacks, profiles)]
     return found

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tests.quality.contenders import CONTENDERS
 from tests.quality.matches import OURS
+from tests.quality.published.registry import PUBLISHED
 
 COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#cc79a7", "#009e73", "#e69f00", "#999999", "#000000")  # Okabe and Ito
 
@@ -35,7 +35,7 @@ def draw(cells: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4.0 * max(len(covers), 1), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     names = {f"{OURS}/stop": "detector: stop", f"{OURS}/alert": "detector: alert"}
-    names |= {f"{rival}/calibrated": one.title for rival, one in CONTENDERS.items()}
+    names |= {f"{detector}/calibrated": one.title for detector, one in PUBLISHED.items()}
     axes = np.atleast_1d(figure.subplots(1, max(len(covers), 1), sharey=True))
     for cover, axis in zip(covers, axes, strict=False):
         here = [cell for cell in thefts if cell["cover"] == cover]

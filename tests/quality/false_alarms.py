@@ -10,11 +10,11 @@ played.
 
 **What is independent.** Every client has random numbers of its own, from a seed that no baseline was calibrated with, and
 asks about pictures that neither taught nor calibrated the baseline it is judged by. But pictures are few: all clients of a
-world on digits draw from some 360, so they differ by habit, order, noise and choice, not by what there is to see, and a
+simulation on digits draw from some 360, so they differ by habit, order, noise and choice, not by what there is to see, and a
 picture that looks constructed would be met by many of them. They are judged by one baseline as well, and if its thresholds
-came out low that shows in all its clients. Against both, the blocks are dealt to several worlds, each with pools, model and
-baseline of its own. Intervals take clients for independent and are therefore somewhat too narrow. The clients of a block play
-at the same time, as a fleet of one device does, and the engine may compare them with each other.
+came out low that shows in all its clients. Against both, the blocks are dealt to several simulations, each with pools, model
+and baseline of its own. Intervals take clients for independent and are therefore somewhat too narrow. The clients of a block
+play at the same time, as a fleet of one device does, and the engine may compare them with each other.
 
 A client asks 600 queries, one in six seconds on average: an hour's work. One who asks all day is a harder case; see the cells
 called ``long`` in the scenario table.
@@ -43,12 +43,12 @@ from tests.quality.history import GAP_SECONDS, Past, past_players, playable
 from tests.quality.matches import FULL
 from tests.quality.observed import LEVELS, ours, settings_for
 from tests.quality.quality import REAL_DATA, UNRELATED, errors
+from tests.quality.simulation import Simulation, simulated
 from tests.quality.workers import digest, each, keep, progress, state_folder
-from tests.quality.worlds import World, world
 
 SHIPPED = (("digits", "mlp"), ("loans", "forest"))
 BROUGHT = (("mnist", "mlp"), ("adult", "forest"))
-WORLDS = (101, 102, 103, 104)  # seeds of pools, models and thereby baselines; the scenario table uses 1
+SEEDS = (101, 102, 103, 104)  # seeds of pools, models and thereby baselines; the scenario table uses 1
 CLIENT_SEED = 9001
 BLOCK = 50  # clients that play at the same time
 DEFAULT_SESSIONS = 40_000
@@ -73,15 +73,15 @@ class Block:
 
 
 def blocks(sessions: int, queries: int, real: Path | None) -> list[Block]:
-    """Deal at least `sessions` clients to the known profiles, the same number to each, in blocks, to the worlds in turn.
+    """Deal at least `sessions` clients to the known profiles, the same number to each, in blocks, to the simulations in turn.
 
-    Raises what `world` does.
+    Raises what `simulated` does.
     """
     models = (*SHIPPED, *(BROUGHT if real is not None else ()))
-    profiles = [(data, victim, name) for data, victim in models for name in playable(world(data, victim, WORLDS[0], real))]
+    profiles = [(data, victim, name) for data, victim in models for name in playable(simulated(data, victim, SEEDS[0], real))]
     each_one = -(-sessions // len(profiles))
     return [
-        Block(data, victim, WORLDS[turn % len(WORLDS)], profile, first, min(BLOCK, each_one - first), queries)
+        Block(data, victim, SEEDS[turn % len(SEEDS)], profile, first, min(BLOCK, each_one - first), queries)
         for turn, first in enumerate(range(0, each_one, BLOCK))
         for data, victim, profile in profiles
     ]
@@ -103,8 +103,8 @@ def measure(
     """
     state = state_folder(out, digest(past, UNRELATED - {"false_alarms", "fleet"}))
     missing = [block for block in wanted if not (state / f"{block.name}.json").exists()]
-    worlds = dict.fromkeys((block.data, block.victim, block.seed) for block in missing)
-    lessons = [(*one, real, past, state) for one in worlds if not (_baseline(*one, state) / "done").exists()]
+    simulations = dict.fromkeys((block.data, block.victim, block.seed) for block in missing)
+    lessons = [(*one, real, past, state) for one in simulations if not (_baseline(*one, state) / "done").exists()]
     played = [(block, real, state) for block in missing]
     for done, _ in enumerate(each(learn, lessons, jobs), 1):
         told("learning", done, len(lessons))
@@ -114,8 +114,8 @@ def measure(
 
 
 def learn(data: str, victim: str, seed: int, real: Path | None, past: Past, state: Path) -> None:
-    """Fit our baseline on the benign past of a world and keep it in `state`."""
-    served = world(data, victim, seed, real)
+    """Fit our baseline on the benign past of a simulation and keep it in `state`."""
+    served = simulated(data, victim, seed, real)
     logs = [fleet(players, target, labels_only=served.labels_only) for target, players in past_players(served, past)]
 
     def read() -> Iterator[Batch]:
@@ -136,7 +136,7 @@ def _known(place: Path) -> Baseline:
     return load(place)
 
 
-def play(block: Block, served: World, baseline: Baseline) -> dict[str, Any]:
+def play(block: Block, served: Simulation, baseline: Baseline) -> dict[str, Any]:
     """Play a block: how many clients met each level, and by what evidence."""
     began = time.perf_counter()
     numbers = range(block.first, block.first + block.sessions)
@@ -158,7 +158,7 @@ def play(block: Block, served: World, baseline: Baseline) -> dict[str, Any]:
 
 def _play(block: Block, real: Path | None, state: Path) -> None:
     try:
-        served = world(block.data, block.victim, block.seed, real)
+        served = simulated(block.data, block.victim, block.seed, real)
         found = play(block, served, _known(_baseline(block.data, block.victim, block.seed, state)))
     except (DetectorError, ValueError) as error:
         found = {"block": block.name, "error": str(error)}

@@ -14,7 +14,7 @@ import numpy as np
 from detector.ingest.assemble import label_code
 from detector.ingest.batch import Batch, Sender
 from detector.redteam.conversation import Query
-from detector.redteam.sessions import Player
+from detector.redteam.play import Player
 from detector.redteam.targets import Target
 from tests.quality.observed import Log
 

@@ -1,4 +1,4 @@
-"""The benign past of a world, and what every detector learns from it.
+"""The benign past of a simulation, and what every detector learns from it.
 
 Known profiles play twice: teachers with the pictures of one pool, and later calibration clients with those of another. Our
 baseline is fitted on this log as `detector baseline fit` does. Published detectors are fitted on queries of the teachers, and
@@ -18,13 +18,14 @@ import numpy as np
 from detector.baseline.fit import fit_baseline
 from detector.baseline.store import Baseline, load, save
 from detector.ingest.batch import Batch
+from detector.redteam.play import Player
 from detector.redteam.registry import profiles_of
-from detector.redteam.sessions import Player, innocent
+from detector.redteam.sessions import innocent
 from detector.redteam.targets import Target
-from tests.quality.contenders import contenders_for, lesson
 from tests.quality.observed import Log, settings_for, written
-from tests.quality.rivals import Rival, Session, calibrated
-from tests.quality.worlds import World
+from tests.quality.published.interface import PublishedDetector, Session, calibrated
+from tests.quality.published.registry import lesson, published_for
+from tests.quality.simulation import Simulation
 
 GAP_SECONDS = 6.0
 LATER_MS = 365 * 86_400_000
@@ -50,29 +51,31 @@ class Knowledge:
     """What was learned: our baseline, and the published detectors, fitted, with their calibrated thresholds."""
 
     baseline: Baseline
-    rivals: Mapping[str, Rival]
+    published: Mapping[str, PublishedDetector]
     thresholds: Mapping[str, float]
 
 
 @lru_cache(maxsize=1)
-def past_logs(world: World, past: Past) -> tuple[Log, Log]:
-    """Play the past of a world: the log of the teachers and that of the calibration clients, a year later.
+def past_logs(simulation: Simulation, past: Past) -> tuple[Log, Log]:
+    """Play the past of a simulation: the log of the teachers and that of the calibration clients, a year later.
 
     Profiles that need what the data have not (columns of codes) take no part.
     """
-    before, later = (written(players, target, labels_only=world.labels_only) for target, players in past_players(world, past))
+    before, later = (
+        written(players, target, labels_only=simulation.labels_only) for target, players in past_players(simulation, past)
+    )
     return before, later
 
 
-def past_players(world: World, past: Past) -> Iterator[tuple[Target, list[Player]]]:
-    """Who plays the past of a world, and against what: the teachers first, a year later the calibration clients."""
+def past_players(simulation: Simulation, past: Past) -> Iterator[tuple[Target, list[Player]]]:
+    """Who plays the past of a simulation, and against what: the teachers first, a year later the calibration clients."""
     for target, clients, seed, later in (
-        (world.teaching, past.teaching, TEACHING_SEED, 0),
-        (world.calibration, past.calibrating, CALIBRATION_SEED, LATER_MS),
+        (simulation.teaching, past.teaching, TEACHING_SEED, 0),
+        (simulation.calibration, past.calibrating, CALIBRATION_SEED, LATER_MS),
     ):
         players = [
             innocent(profile, number, target, past.queries, GAP_SECONDS, seed)
-            for profile in playable(world)
+            for profile in playable(simulation)
             for number in range(clients)
         ]
         for player in players:
@@ -81,57 +84,57 @@ def past_players(world: World, past: Past) -> Iterator[tuple[Target, list[Player
         yield target, players
 
 
-def playable(world: World, wave: str = "known") -> list[str]:
-    """Profiles that go with a world's data, by id; those about codes need columns of codes."""
+def playable(simulation: Simulation, wave: str = "known") -> list[str]:
+    """Profiles that go with a simulation's data, by id; those about codes need columns of codes."""
     return [
         profile.id
-        for profile in profiles_of(world.thieves.data).values()
-        if profile.wave == wave and (world.categorical or profile.id not in NEEDS_CODES)
+        for profile in profiles_of(simulation.thieves.data).values()
+        if profile.wave == wave and (simulation.categorical or profile.id not in NEEDS_CODES)
     ]
 
 
 NEEDS_CODES = frozenset({"tab_category_noise"})
 
 
-def learn(world: World, past: Past, folder: Path, without: str | None = None) -> Knowledge:
-    """Fit every detector on the past of a world, less the profile `without`, or take from `folder` what was fitted before.
+def learn(simulation: Simulation, past: Past, folder: Path, without: str | None = None) -> Knowledge:
+    """Fit every detector on the past of a simulation, less the profile `without`, or take from `folder` what was fitted before.
 
     Raises `BaselineError` if too few clients are left, `OutputError` if the folder cannot be written.
     """
-    place = folder / f"{world.name}-{without or 'all'}"
+    place = folder / f"{simulation.name}-{without or 'all'}"
     if not (place / "done").exists():
-        _fit(world, past, place, without)
+        _fit(simulation, past, place, without)
     with np.load(place / "lesson.npz", allow_pickle=False) as stored:
         taught = Session(stored["vectors"], stored["answers"])
     thresholds = json.loads((place / "thresholds.json").read_text(encoding="utf-8"))
-    return Knowledge(load(place / "baseline"), _fitted(world, taught), thresholds)
+    return Knowledge(load(place / "baseline"), _fitted(simulation, taught), thresholds)
 
 
-def _fit(world: World, past: Past, place: Path, without: str | None) -> None:
-    before, later = past_logs(world, past)
+def _fit(simulation: Simulation, past: Past, place: Path, without: str | None) -> None:
+    before, later = past_logs(simulation, past)
 
     def read() -> Iterator[Batch]:
         for log in (before, later):
             for batch in log.batches:
                 yield batch.take(np.array([i for i, c in enumerate(batch.client) if profile_of(c) != without], np.intp))
 
-    save(fit_baseline(read, settings_for(world)), place / "baseline")
+    save(fit_baseline(read, settings_for(simulation)), place / "baseline")
     seed = int.from_bytes(hashlib.sha256(place.name.encode()).digest()[:4], "big")
     taught = lesson(
         [session for client, session in before.sessions.items() if profile_of(client) != without], past.lesson, seed
     )
     np.savez_compressed(place / "lesson.npz", vectors=taught.vectors, answers=taught.answers)
     judges = [session for client, session in later.sessions.items() if profile_of(client) != without]
-    thresholds = {name: calibrated(rival, judges) for name, rival in _fitted(world, taught).items()}
+    thresholds = {name: calibrated(detector, judges) for name, detector in _fitted(simulation, taught).items()}
     (place / "thresholds.json").write_text(json.dumps(thresholds) + "\n", encoding="utf-8")
     (place / "done").touch()
 
 
-def _fitted(world: World, taught: Session) -> dict[str, Rival]:
-    rivals = {name: one.make(world) for name, one in contenders_for(world.data, world.victim).items()}
-    for rival in rivals.values():
-        rival.fit([taught])
-    return rivals
+def _fitted(simulation: Simulation, taught: Session) -> dict[str, PublishedDetector]:
+    published = {name: one.make(simulation) for name, one in published_for(simulation.data, simulation.victim).items()}
+    for detector in published.values():
+        detector.fit([taught])
+    return published
 
 
 def profile_of(client: str) -> str:

@@ -1,6 +1,6 @@
 """Playing one cell: the same thieves and innocents before every detector.
 
-Every instance of an attack is a world of its own: one thief, alone or, where he has several accounts, among innocents. What is
+Every instance of an attack is played by itself: one thief, alone or, where he has several accounts, among innocents. What is
 measured is how many queries he had asked when a detector first acted, and how good a copy those bought him. A thief with
 several accounts is met once half of them are. Innocents of one profile play all at once.
 """
@@ -19,9 +19,9 @@ from detector.redteam.copy import best_fidelity_at
 from detector.redteam.sessions import innocent, thief
 from tests.quality.history import GAP_SECONDS, Knowledge, Past, learn, playable
 from tests.quality.observed import LEVELS, Found, Log, flagged, ours, settings_for, written
-from tests.quality.rivals import flagged_at, scores
+from tests.quality.published.interface import flagged_at, scores
 from tests.quality.scenario import Innocence, Scenario, Theft
-from tests.quality.worlds import World, world
+from tests.quality.simulation import Simulation, simulated
 
 BACKGROUND = 12  # innocents around a thief with several accounts
 OURS = "ours"
@@ -57,7 +57,7 @@ class Moment:
 @lru_cache(maxsize=2)
 def knowledge(data: str, victim: str, seed: int, real: Path | None, past: Past, folder: Path, without: str | None) -> Knowledge:
     """What all detectors know in a cell; see `learn`."""
-    return learn(world(data, victim, seed, real), past, folder, without)
+    return learn(simulated(data, victim, seed, real), past, folder, without)
 
 
 def play(cell: Scenario, size: Size, folder: Path, real: Path | None) -> dict[str, Any]:
@@ -69,19 +69,19 @@ def play(cell: Scenario, size: Size, folder: Path, real: Path | None) -> dict[st
     began = time.perf_counter()
     without = cell.without if isinstance(cell, Innocence) else None
     known = knowledge(cell.data, cell.victim, cell.seed, real, size.past, folder, without)
-    served = world(cell.data, cell.victim, cell.seed, real)
+    served = simulated(cell.data, cell.victim, cell.seed, real)
     played = match(cell, size, known, served)
     return {**played, "seconds": round(time.perf_counter() - began, 1)}
 
 
-def match(cell: Scenario, size: Size, known: Knowledge, served: World) -> dict[str, Any]:
-    """Play a cell where the world and what is known of it are at hand."""
+def match(cell: Scenario, size: Size, known: Knowledge, served: Simulation) -> dict[str, Any]:
+    """Play a cell where the simulation and what is known of it are at hand."""
     if isinstance(cell, Innocence):
         return play_innocence(cell, size, known, served)
     return play_theft(cell, size, known, served)
 
 
-def detections(log: Log, known: Knowledge, served: World, judged: Collection[int]) -> dict[str, dict[str, Found]]:
+def detections(log: Log, known: Knowledge, served: Simulation, judged: Collection[int]) -> dict[str, dict[str, Found]]:
     """When each detector first acted on each client; published ones watch those of the players `judged` only.
 
     Ours come as ``ours/stop``, ``ours/throttle`` and ``ours/alert``, published ones with the published and the calibrated
@@ -89,13 +89,13 @@ def detections(log: Log, known: Knowledge, served: World, judged: Collection[int
     """
     levels = ours(log, settings_for(served), known.baseline.models)
     found = {f"{OURS}/{level}": levels[level] for level in reversed(LEVELS)}
-    for name, rival in known.rivals.items():
+    for name, detector in known.published.items():
         seen = {
-            client: scores(rival, session)
+            client: scores(detector, session)
             for client, session in log.sessions.items()
             if int(log.player[log.places[client][0]]) in judged
         }
-        for kind, threshold in (("published", rival.threshold), ("calibrated", known.thresholds[name])):
+        for kind, threshold in (("published", detector.threshold), ("calibrated", known.thresholds[name])):
             counts = {client: flagged_at(score, threshold) for client, score in seen.items()}
             found[f"{name}/{kind}"] = flagged(log, counts)
     return found
@@ -119,7 +119,7 @@ def moment(log: Log, found: Iterable[Found]) -> Moment | None:
     )
 
 
-def play_theft(cell: Theft, size: Size, known: Knowledge, served: World) -> dict[str, Any]:
+def play_theft(cell: Theft, size: Size, known: Knowledge, served: Simulation) -> dict[str, Any]:
     """Play every instance of an attack: when each detector met each thief, and what he had by then."""
     moments: dict[str, list[Moment | None]] = {}
     evidence: dict[str, Counter[str]] = {level: Counter() for level in LEVELS}
@@ -172,7 +172,7 @@ def play_theft(cell: Theft, size: Size, known: Knowledge, served: World) -> dict
     }
 
 
-def play_innocence(cell: Innocence, size: Size, known: Knowledge, served: World) -> dict[str, Any]:
+def play_innocence(cell: Innocence, size: Size, known: Knowledge, served: Simulation) -> dict[str, Any]:
     """Play the innocents of a profile; how many of them each detector met."""
     budget = min(cell.budget, size.budget)
     players = [

@@ -17,10 +17,11 @@ from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
 from detector.redteam.conversation import Array
-from detector.redteam.sessions import Player, play
+from detector.redteam.play import Player
+from detector.redteam.sessions import play
 from detector.redteam.targets import Target
-from tests.quality.rivals import Session
-from tests.quality.worlds import World
+from tests.quality.published.interface import Session
+from tests.quality.simulation import Simulation
 
 END_OF_TIME_MS = 4_000_000_000_000
 LEVELS = {"alert": ALERT, "throttle": THROTTLE, "stop": PERTURB}
@@ -103,9 +104,9 @@ def written(players: Sequence[Player], target: Target, *, labels_only: bool = Fa
     )
 
 
-def settings_for(world: World, terms: Terms | None = None) -> EngineSettings:
-    """The engine's settings in a world: the default policy, and which columns hold codes."""
-    return EngineSettings(terms=terms or Terms(shadow=False), categorical={world.thieves.id: world.categorical})
+def settings_for(simulation: Simulation, terms: Terms | None = None) -> EngineSettings:
+    """The engine's settings in a simulation: the default policy, and which columns hold codes."""
+    return EngineSettings(terms=terms or Terms(shadow=False), categorical={simulation.thieves.id: simulation.categorical})
 
 
 def ours(log: Log, settings: EngineSettings, baseline: Mapping[str, ModelBaseline]) -> dict[str, dict[str, Found]]:

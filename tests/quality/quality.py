@@ -26,8 +26,8 @@ from tests.quality import audit, cells, curves, table
 from tests.quality.matches import FULL, SMALL, Size, knowledge, play
 from tests.quality.scenario import Innocence, Scenario, Theft
 from tests.quality.scenarios import CELLS
+from tests.quality.simulation import REAL
 from tests.quality.workers import digest, each, keep, progress, state_folder
-from tests.quality.worlds import REAL
 
 REAL_DATA = "DETECTOR_QUALITY_DATA"
 UNRELATED = frozenset(
@@ -82,7 +82,7 @@ def measure(
     state = state_folder(out, digest(size, UNRELATED))
     played = [cell for cell in scenarios if obstacle(cell, real) is None]
     missing = [cell for cell in played if not _kept(state, cell).exists()]
-    lessons = {(cell.world, cell.seed, _without(cell)): cell for cell in missing}
+    lessons = {(cell.simulation, cell.seed, _without(cell)): cell for cell in missing}
     for what, work, todo in (("learning", _learn, list(lessons.values())), ("playing", _play, missing)):
         for done, _ in enumerate(each(work, [(cell, size, state, real) for cell in todo], jobs), 1):
             told(what, done, len(todo))

@@ -84,7 +84,7 @@ class Theft:
     seed: int = 1
 
     @property
-    def world(self) -> str:
+    def simulation(self) -> str:
         """Which model it is."""
         return f"{self.data}-{self.victim}"
 
@@ -108,7 +108,7 @@ class Innocence:
     seed: int = 1
 
     @property
-    def world(self) -> str:
+    def simulation(self) -> str:
         """Which model it is."""
         return f"{self.data}-{self.victim}"
 

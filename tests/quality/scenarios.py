@@ -13,7 +13,7 @@ from detector.redteam.registry import ATTACKS, profiles_of
 from detector.redteam.sessions import Disguise
 from tests.quality.goals import goal_for, limits_for
 from tests.quality.scenario import Innocence, Scenario, Theft
-from tests.quality.worlds import LABELS_ONLY, REAL, kind_of
+from tests.quality.simulation import LABELS_ONLY, REAL, kind_of
 
 COVERS = (0.5, 0.75, 0.9, 0.95)
 ACCOUNTS = (5, 20, 100, 400)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.quality.cells import share
-from tests.quality.contenders import CONTENDERS
 from tests.quality.matches import OURS
+from tests.quality.published.registry import PUBLISHED
 
 Cell = dict[str, Any]
 ACTIONS = ("stop", "throttle", "alert")
@@ -107,12 +107,12 @@ def _by_part(innocents: Sequence[Cell]) -> str:
 
 def _names(cells: Sequence[Cell]) -> list[str]:
     names = [f"{OURS}/{action}" for action in ACTIONS]
-    names += [f"{rival}/{kind}" for rival in CONTENDERS for kind in ("calibrated", "published")]
+    names += [f"{detector}/{kind}" for detector in PUBLISHED for kind in ("calibrated", "published")]
     return [name for name in names if any(name in cell["detectors"] for cell in cells)]
 
 
 def _thefts(cells: Sequence[Cell]) -> str:
-    header = ["cell", "target", "in time", "stopped", "queries", "alerted", "queries", "copy", *_rivals()]
+    header = ["cell", "target", "in time", "stopped", "queries", "alerted", "queries", "copy", *_published()]
     body = []
     for cell in cells:
         goal, found = cell["goal"], cell["detectors"]
@@ -129,14 +129,14 @@ def _thefts(cells: Sequence[Cell]) -> str:
                 _percent(alert["ever"]),
                 _queries(alert),
                 f"{_whole(at['copy'])} of {_whole(cell['copy_whole'])}",
-                *(_pair(cell, rival, "ever") for rival in CONTENDERS),
+                *(_pair(cell, detector, "ever") for detector in PUBLISHED),
             ]
         )
     return rows(header, body)
 
 
 def _innocents(cells: Sequence[Cell]) -> str:
-    header = ["cell", "clients", "limits", "alerted", "throttled", "stopped", "by", *_rivals()]
+    header = ["cell", "clients", "limits", "alerted", "throttled", "stopped", "by", *_published()]
     body = []
     for cell in cells:
         limits, found = cell["limits"], cell["detectors"]
@@ -149,14 +149,14 @@ def _innocents(cells: Sequence[Cell]) -> str:
                 + ("" if cell["met"] else " **passed**"),
                 *(_percent(found[f"{OURS}/{action}"]["false"]) for action in reversed(ACTIONS)),
                 ", ".join(sorted(reasons)) or "-",
-                *(_pair(cell, rival, "false") for rival in CONTENDERS),
+                *(_pair(cell, detector, "false") for detector in PUBLISHED),
             ]
         )
     return rows(header, body)
 
 
-def _rivals() -> list[str]:
-    return [one.title for one in CONTENDERS.values()]
+def _published() -> list[str]:
+    return [one.title for one in PUBLISHED.values()]
 
 
 def _short(cell_id: str) -> str:
@@ -176,8 +176,8 @@ def _queries(found: dict[str, Any]) -> str:
     return "-" if asked is None else f"{asked:.0f} ({made:.0f})"
 
 
-def _pair(cell: Cell, rival: str, key: str) -> str:
-    if f"{rival}/calibrated" not in cell["detectors"]:
+def _pair(cell: Cell, detector: str, key: str) -> str:
+    if f"{detector}/calibrated" not in cell["detectors"]:
         return "-"
-    both = (cell["detectors"][f"{rival}/{kind}"][key]["share"] for kind in ("calibrated", "published"))
+    both = (cell["detectors"][f"{detector}/{kind}"][key]["share"] for kind in ("calibrated", "published"))
     return " / ".join(f"{100 * value:.0f}" for value in both)

@@ -42,7 +42,7 @@ def test_a_published_detector_without_a_cell_is_found() -> None:
     """A detector that no cell can be played with is named."""
     tables = [cell for cell in CELLS if cell.data == "loans"]
     assert "published detector blacklight is in no cell" in faults(tables)
-    assert "published detector imagined is in no cell" in faults(CELLS, contenders=["prada", "imagined"])
+    assert "published detector imagined is in no cell" in faults(CELLS, published=["prada", "imagined"])
 
 
 def test_an_id_used_twice_is_found() -> None:

@@ -12,15 +12,15 @@ from detector.baseline.store import load
 from detector.redteam.registry import profiles_of
 from detector.redteam.sessions import innocent
 from tests.quality import false_alarms
-from tests.quality.false_alarms import BLOCK, CLIENT_SEED, WORLDS, Block, blocks, conclude, measure, play
+from tests.quality.false_alarms import BLOCK, CLIENT_SEED, SEEDS, Block, blocks, conclude, measure, play
 from tests.quality.history import CALIBRATION_SEED, TEACHING_SEED, Past
 from tests.quality.observed import LEVELS, written
 from tests.quality.quality import REAL_DATA
-from tests.quality.worlds import world
+from tests.quality.simulation import simulated
 
 TINY = Past(teaching=2, queries=140, lesson=300)
 PLAYED = [
-    Block("digits", "mlp", WORLDS[0], profile, first, 3, 60) for profile in ("steady", "video", "mirrored") for first in (0, 3)
+    Block("digits", "mlp", SEEDS[0], profile, first, 3, 60) for profile in ("steady", "video", "mirrored") for first in (0, 3)
 ]
 
 pytestmark = pytest.mark.slow
@@ -34,8 +34,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
 
 
 def test_every_known_profile_plays_as_often() -> None:
-    """Clients of a profile are as many as those of any other, all different, in blocks of all worlds."""
-    wanted = blocks(31 * 2 * BLOCK * len(WORLDS) - 1, 200, None)
+    """Clients of a profile are as many as those of any other, all different, in blocks of all simulations."""
+    wanted = blocks(31 * 2 * BLOCK * len(SEEDS) - 1, 200, None)
     clients: dict[tuple[str, str], list[int]] = {}
     for block in wanted:
         clients.setdefault((block.data, block.profile), []).extend(range(block.first, block.first + block.sessions))
@@ -43,9 +43,9 @@ def test_every_known_profile_plays_as_often() -> None:
         ("loans", name) for name in profiles_of("tabular", "known")
     }
     for numbers in clients.values():
-        assert sorted(numbers) == list(range(2 * BLOCK * len(WORLDS)))
+        assert sorted(numbers) == list(range(2 * BLOCK * len(SEEDS)))
     for data in ("digits", "loans"):
-        assert {block.seed for block in wanted if block.data == data} == set(WORLDS)
+        assert {block.seed for block in wanted if block.data == data} == set(SEEDS)
     assert len({block.name for block in wanted}) == len(wanted)
 
 
@@ -58,7 +58,7 @@ def test_a_few_clients_are_dealt_as_well() -> None:
 def test_clients_are_new() -> None:
     """Their seed is none that the benign past, or the scenario table, was played with."""
     assert CLIENT_SEED not in {TEACHING_SEED, CALIBRATION_SEED, 1}
-    assert 1 not in WORLDS
+    assert 1 not in SEEDS
 
 
 def test_what_is_finished_is_kept(played: tuple[Path, list[dict[str, Any]]]) -> None:
@@ -85,8 +85,8 @@ def test_other_processes_count_the_same(played: tuple[Path, list[dict[str, Any]]
 def test_counts_are_those_of_the_engine(played: tuple[Path, list[dict[str, Any]]]) -> None:
     """Where clients ask as thieves do some are met, and the counts are those of the clients that are named."""
     out, _ = played
-    served = world("digits", "mlp", WORLDS[0])
-    (place,) = (out / "state").glob(f"*/baseline-digits-mlp-{WORLDS[0]}")
+    served = simulated("digits", "mlp", SEEDS[0])
+    (place,) = (out / "state").glob(f"*/baseline-digits-mlp-{SEEDS[0]}")
     found = play(replace(PLAYED[0], profile="sign_noise"), served, load(place))
     for level in LEVELS:
         assert found[level] == len(found["clients"][level]) == sum(found["evidence"][level].values())

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from detector.errors import ConfigError
-from detector.redteam.sessions import Disguise, Player, innocent, thief
+from detector.redteam.play import Player
+from detector.redteam.sessions import Disguise, innocent, thief
 from tests.quality.fleet import fleet
 from tests.quality.observed import written
-from tests.quality.worlds import World, world
+from tests.quality.simulation import Simulation, simulated
 
-DIGITS, LOANS = world("digits", "mlp", 1), world("loans", "forest", 1)
+DIGITS, LOANS = simulated("digits", "mlp", 1), simulated("loans", "forest", 1)
 
 
-def _players(served: World, profiles: tuple[str, ...], queries: int) -> list[Player]:
+def _players(served: Simulation, profiles: tuple[str, ...], queries: int) -> list[Player]:
     return [innocent(profile, number, served.evaluation, queries, 6.0, 5) for number in range(3) for profile in profiles]
 
 
@@ -22,7 +23,9 @@ def _players(served: World, profiles: tuple[str, ...], queries: int) -> list[Pla
     ids=["digits", "digits-listening", "loans"],
 )
 @pytest.mark.parametrize("labels_only", [False, True])
-def test_a_fleet_asks_what_its_clients_would_ask_alone(served: World, profiles: tuple[str, ...], labels_only: bool) -> None:
+def test_a_fleet_asks_what_its_clients_would_ask_alone(
+    served: Simulation, profiles: tuple[str, ...], labels_only: bool
+) -> None:
     """The same events in the same order as in a log that was written and read, whether clients listen or not."""
     slow = written(_players(served, profiles, 70), served.evaluation, labels_only=labels_only)
     fast = fleet(_players(served, profiles, 70), served.evaluation, labels_only=labels_only)

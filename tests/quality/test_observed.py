@@ -3,16 +3,16 @@ import pytest
 
 from detector.redteam.sessions import Disguise, innocent, thief
 from tests.quality.observed import Found, Log, flagged, ours, settings_for, written
-from tests.quality.worlds import world
+from tests.quality.simulation import simulated
 
-WORLD = world("digits", "mlp", 1)
+SIMULATION = simulated("digits", "mlp", 1)
 
 
 @pytest.fixture(scope="module")
 def log() -> Log:
     """Return a thief with two accounts who hides half of his queries, and one innocent."""
-    one = thief("jbda", 0, WORLD.thieves, Disguise(cover=0.5, accounts=2), 120, 6.0, 1)
-    return written([one, innocent("steady", 0, WORLD.evaluation, 60, 6.0, 1)], WORLD.thieves)
+    one = thief("jbda", 0, SIMULATION.thieves, Disguise(cover=0.5, accounts=2), 120, 6.0, 1)
+    return written([one, innocent("steady", 0, SIMULATION.evaluation, 60, 6.0, 1)], SIMULATION.thieves)
 
 
 def test_both_sides_see_the_same_queries(log: Log) -> None:
@@ -38,7 +38,7 @@ def test_the_truth_stays_with_the_events(log: Log) -> None:
 
 def test_engine_positions_are_those_of_the_log(log: Log) -> None:
     """A level is reached at an event of that client, and never before a lower one."""
-    found = ours(log, settings_for(WORLD), {})
+    found = ours(log, settings_for(SIMULATION), {})
     assert found["stop"]
     for client, stop in found["stop"].items():
         assert stop.place in log.places[client]
@@ -53,7 +53,7 @@ def test_counts_become_positions(log: Log) -> None:
 
 def test_a_model_that_tells_labels_logs_no_probabilities() -> None:
     """The engine then has no confidence to go by, while the others get a one at the label."""
-    silent = world("digits", "mlp-labels", 1)
+    silent = simulated("digits", "mlp-labels", 1)
     log = written([innocent("steady", 0, silent.evaluation, 20, 6.0, 1)], silent.evaluation, labels_only=True)
     assert all(np.isnan(batch.confidence).all() for batch in log.batches)
     assert np.array_equal(log.sessions["steady-1"].answers.sum(axis=1), np.ones(20))
@@ -61,7 +61,7 @@ def test_a_model_that_tells_labels_logs_no_probabilities() -> None:
 
 def test_records_come_to_one_scale() -> None:
     """Published detectors see features between 0 and 1 where the engine sees the record itself."""
-    bank = world("loans", "forest", 1)
+    bank = simulated("loans", "forest", 1)
     log = written([innocent("tab_steady", 0, bank.evaluation, 20, 6.0, 1)], bank.evaluation)
     features = log.sessions["tab_steady-1"].vectors
     assert features.min() >= 0.0

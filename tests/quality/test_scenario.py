@@ -37,4 +37,4 @@ def test_a_world_is_named_by_data_and_victim() -> None:
     """Cells of one model are recognised by the same name, thefts and innocents alike."""
     theft = Theft("a", "loans", "forest", "uniform", Goal("alert", 10))
     innocence = Innocence("b", "loans", "forest", "tab_steady", "known", Limits(0, 0, 0))
-    assert theft.world == innocence.world == "loans-forest"
+    assert theft.simulation == innocence.simulation == "loans-forest"

@@ -2,7 +2,7 @@ from detector.redteam.registry import ATTACKS, PROFILES
 from tests.quality.history import playable
 from tests.quality.scenario import Innocence, Theft
 from tests.quality.scenarios import CELLS, SCENARIOS
-from tests.quality.worlds import REAL, kind_of, world
+from tests.quality.simulation import REAL, kind_of, simulated
 
 
 def test_ids_are_used_once() -> None:
@@ -40,9 +40,9 @@ def test_attacks_and_profiles_go_with_their_data() -> None:
 
 
 def test_known_profiles_are_those_of_the_past() -> None:
-    """What a cell calls known has been in the benign past of its world, and nothing else has."""
+    """What a cell calls known has been in the benign past of its simulation, and nothing else has."""
     for data, victim in {(cell.data, cell.victim) for cell in CELLS if isinstance(cell, Innocence) and cell.data not in REAL}:
         known = {
             c.profile for c in CELLS if isinstance(c, Innocence) and (c.data, c.victim) == (data, victim) and c.part == "known"
         }
-        assert known == set(playable(world(data, victim, 1)))
+        assert known == set(playable(simulated(data, victim, 1)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.redteam.arrival_traces import LEAST, Trace, read_traces, replayed
+from tests.redteam.arrival_traces import LEAST, Trace, read_traces, replayed
 
 ACCESS = '{} - - [17/May/2015:10:{:02d}:{:02d} +0000] "GET /a HTTP/1.1" 200 1 "-" "-"\n'
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detector.redteam.conversation import Array, Conversation, Query
-from detector.redteam.oracle import Asked, Refuses, Tactic, adapting, converse_guarded
+from tests.redteam.oracle import Asked, Refuses, Tactic, adapting, converse_guarded
 
 
 def _thief(heard: list[float], end: int = 1000) -> Conversation:

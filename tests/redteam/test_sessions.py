@@ -5,7 +5,8 @@ import pytest
 
 from detector.contracts import PredictionEvent
 from detector.errors import ConfigError
-from detector.redteam.sessions import Disguise, Played, Player, innocent, judged, play, thief
+from detector.redteam.play import Player
+from detector.redteam.sessions import Disguise, Summary, innocent, judged, play, thief
 from detector.redteam.targets import Target, named
 
 
@@ -92,7 +93,7 @@ def test_what_became_of_a_thief(digits: Target) -> None:
     assert sorted(told.copies) == [30, 120]
     assert 0.3 < told.copies[30] < told.copies[120]
     assert judged(players[0], digits, [30], copies=False).copies == {}
-    assert judged(players[1], digits, [30]) == Played("steady-1", "steady", False, 1, 30, 0, 0, {})
+    assert judged(players[1], digits, [30]) == Summary("steady-1", "steady", False, 1, 30, 0, 0, {})
 
 
 def test_a_conversation_that_ends_frees_the_rest(digits: Target) -> None:

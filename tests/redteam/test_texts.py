@@ -16,9 +16,9 @@ from detector.redteam.texts import (
     sentences,
     worded,
 )
-from tests.quality.worlds import world
+from tests.quality.simulation import simulated
 
-SERVED = world("text", "linear", 1)
+SERVED = simulated("text", "linear", 1)
 
 
 def _asked(name: str, number: int, budget: int) -> tuple[Array, npt.NDArray[np.bool_]]:

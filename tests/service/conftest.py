@@ -49,7 +49,7 @@ import importlib, json, os, signal, sys
 from pathlib import Path
 from detector.config import load
 from detector.errors import DetectorError
-from detector.replay import load_baseline
+from detector.offline.replay import load_baseline
 from detector.service.supervisor import _stop_on_signals, _work, start_logs
 from detector.service.worker import Stage
 from detector.testing import traffic, watch

@@ -12,18 +12,21 @@ import pytest
 
 from detector.config import DeliverySection
 from detector.contracts import to_json
-from detector.service.deliver import Deliveries
+from detector.errors import RefusedError, RetryableError
+from detector.service.deliver import Deliveries, Dependencies
 from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage
-from detector.sinks.delivery import RefusedError, RetryableError
+from detector.sinks.delivery import Delivery
+from detector.sinks.file import FileSection
 from detector.sinks.message import Message
-from detector.sinks.receivers import Receiver, receiver
+from detector.sinks.receiver import Receiver, rendered
+from detector.sinks.registry import receiver
 from detector.sinks.sample import sample_alert, sample_decision
 
 pytestmark = pytest.mark.broker
 
 
-class Endpoint:
+class Endpoint(Delivery):
     """A receiver in memory: `away` it takes nothing, ids in `bad` it refuses for good, of each batch it takes `most`."""
 
     def __init__(self) -> None:
@@ -45,18 +48,16 @@ class Endpoint:
                 raise RetryableError("enough for now", done=done)
             self.taken.append(message.id)
 
-    def close(self) -> None:
-        """Nothing is open."""
-
     def receiver(self, name: str) -> Receiver:
         """Return what the configuration would make of it."""
-        return Receiver(name, alerts=True, decisions=True, least="low", at_once=20, encode=to_json, open=lambda: self)
+        return Receiver(DeliverySection(name=name, kind="memory"), rendered(to_json), lambda: self, at_once=20)
 
 
 @contextmanager
 def delivering(rig: Any, *receivers: Receiver, metrics: Metrics | None = None) -> Iterator[Deliveries]:
     """Deliver what lies in the topics of a service."""
-    stage = Deliveries(receivers, rig.connection, rig.topics, rig.config.kafka.group_id, metrics or Metrics())
+    dependencies = Dependencies(rig.connection, rig.topics, rig.config.kafka.group_id, metrics or Metrics())
+    stage = Deliveries(receivers, dependencies)
     try:
         yield stage
         stage.step(0)  # raises what a thread ended with
@@ -204,7 +205,7 @@ def test_two_workers_share_the_work(rig: Any) -> None:
 def test_a_receiver_of_the_configuration(rig: Any, tmp_path: Path) -> None:
     """What the service finds in a log with thieves is in the file of a delivery, and only what is grave enough."""
     path = tmp_path / "alerts.log"
-    section = DeliverySection(name="lines", kind="file", path=path, format="cef", min_severity="high", send=("alerts",))
+    section = FileSection(name="lines", path=path, format="cef", min_severity="high", send=("alerts",))
     publish(rig, 0, 3)
     producer = rig.connection.producer()
     producer.send(rig.topics.alerts, key=b"mild", value=to_json(sample_alert(alert_id="mild", severity="low")))
@@ -220,7 +221,7 @@ def test_a_receiver_of_the_configuration(rig: Any, tmp_path: Path) -> None:
 def test_the_service_delivers(rig: Any, tmp_path: Path, stolen: list[bytes], stages: list[Stage]) -> None:
     """Run as a whole or stage by stage, all that the service finds is delivered, and nothing else."""
     path = tmp_path / "found.jsonl"
-    rig.config = rig.config.model_copy(update={"deliveries": (DeliverySection(name="lines", kind="file", path=path),)})
+    rig.config = rig.config.model_copy(update={"deliveries": (FileSection(name="lines", path=path),)})
     rig.produce(stolen[:600])
     with ExitStack() as stack:
         workers = [stack.enter_context(rig.thread(stage=stage)) for stage in stages]
@@ -237,7 +238,7 @@ def test_a_receiver_that_is_away_degrades_the_worker(rig: Any, tmp_path: Path) -
     """The worker stays ready, and says which delivery does not work and why."""
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
-    section = DeliverySection(name="lines", kind="file", path=blocked / "found.jsonl")
+    section = FileSection(name="lines", path=blocked / "found.jsonl")
     rig.config = rig.config.model_copy(update={"deliveries": (section,)})
     publish(rig, 0, 2)
     with rig.thread() as worker:

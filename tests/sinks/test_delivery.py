@@ -1,22 +1,18 @@
-"""What all deliveries share: order, refusals, patience, and couriers that do not hold each other up."""
+"""What all deliveries share: order, refusals, pauses."""
 
 import random
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.sinks.delivery import Backoff, Consignment, Courier, RefusedError, RetryableError, wait_until
+from detector.errors import RefusedError, RetryableError
+from detector.sinks.delivery import Backoff, Batch, Delivery, Outcome
 from detector.sinks.message import Message
-from detector.sinks.webhook import Webhook
-
-SECRET = "a secret that both sides know"
 
 
-class Receiver:
+class Receiver(Delivery):
     """A receiver with a mind of its own: refuses some for good, is busy now and then, and says how far it came."""
 
     def __init__(self, bad: set[str], busy: Callable[[], bool], *, exact: bool) -> None:
@@ -36,8 +32,38 @@ class Receiver:
                 raise RefusedError("bad", done=done, at=done)
             self.taken.append(message.id)
 
-    def close(self) -> None:
-        """Nothing is open."""
+
+class Thorough(Delivery):
+    """A receiver that answers for each message: it may be busy for one and have taken the next."""
+
+    def __init__(self, bad: set[str], busy: Callable[[], bool]) -> None:
+        self.taken: list[str] = []
+        self._bad = bad
+        self._busy = busy
+
+    def deliver(self, batch: Sequence[Message]) -> Outcome:
+        """Say of each what became of it."""
+        outcome = Outcome()
+        for place, message in enumerate(batch):
+            if self._busy():
+                outcome.left.append(place)
+                outcome.fault = RetryableError("busy")
+            elif message.id in self._bad:
+                outcome.refused[place] = "bad"
+            elif message.id in self.taken:
+                outcome.repeated += 1
+            else:
+                self.taken.append(message.id)
+                outcome.delivered += 1
+        return outcome
+
+
+class Silent(Delivery):
+    """Leaves everything and does not say why."""
+
+    def deliver(self, batch: Sequence[Message]) -> Outcome:
+        """Take nothing."""
+        return Outcome(left=list(range(len(batch))))
 
 
 @given(st.integers(0, 40), st.sets(st.integers(0, 40)), st.integers(1, 9), st.booleans(), st.randoms(use_true_random=False))
@@ -47,7 +73,7 @@ def test_everything_arrives_once_and_in_order(
     """Whatever a receiver refuses and however often it is busy, it gets the rest once and in order."""
     bad_ids = {str(i) for i in bad}
     receiver = Receiver(bad_ids, lambda: chance.random() < 0.3, exact=exact)
-    load = Consignment([Message(str(i), "alert", 0, "low", b"") for i in range(count)], at_once)
+    load = Batch([Message(str(i), "alert", 0, "low", b"") for i in range(count)], at_once)
     refused: list[str] = []
     for _ in range(10_000):
         try:
@@ -59,6 +85,34 @@ def test_everything_arrives_once_and_in_order(
     assert receiver.taken == [one for one in ids if one not in bad_ids]
     assert refused == [one for one in ids if one in bad_ids]
     assert load.left == []
+    assert load.delivered == len(receiver.taken)
+
+
+@given(st.integers(0, 40), st.sets(st.integers(0, 40)), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_a_receiver_that_answers_for_each_message(count: int, bad: set[int], at_once: int, chance: random.Random) -> None:
+    """Each is taken once or refused once, whatever is left in between, and all of it is counted."""
+    bad_ids = {str(i) for i in bad}
+    receiver = Thorough(bad_ids, lambda: chance.random() < 0.3)
+    load = Batch([Message(str(i), "alert", 0, "low", b"") for i in range(count)], at_once)
+    refused: list[str] = []
+    for _ in range(10_000):
+        try:
+            load.push(receiver, lambda message, _why: refused.append(message.id))
+        except RetryableError:
+            continue
+        break
+    ids = [str(i) for i in range(count)]
+    assert sorted(receiver.taken, key=int) == [one for one in ids if one not in bad_ids]
+    assert sorted(refused, key=int) == [one for one in ids if one in bad_ids]
+    assert (load.left, load.delivered, load.repeated) == ([], len(receiver.taken), 0)
+
+
+def test_messages_left_without_a_reason_do_not_end_in_a_circle() -> None:
+    """A sink that leaves something and names no fault is tried again later, not at once and for ever."""
+    load = Batch([Message("a", "alert", 0, "low", b"")])
+    with pytest.raises(RetryableError, match="without saying why"):
+        load.push(Silent(), lambda *_: None)
+    assert len(load.left) == 1
 
 
 @given(st.integers(0, 2**32))
@@ -70,79 +124,3 @@ def test_pauses_grow_and_are_never_all_alike(seed: int) -> None:
     assert backoff.next(after_s=100.0) == 100.0
     backoff.reset()
     assert backoff.next() <= 1.0
-
-
-def test_waiting_ends_when_asked_to() -> None:
-    """An hour's pause ends at once when the stop is set, with a beat before it."""
-    stop = threading.Event()
-    wait_until(stop, 3600.0, beat=stop.set)
-    assert stop.is_set()
-
-
-@pytest.fixture
-def nothing_refused() -> Callable[[Message, str], None]:
-    """Return a handler that fails the test when something is refused."""
-    return lambda message, why: pytest.fail(f"{message.id}: {why}")
-
-
-def quick() -> Backoff:
-    """Return pauses that are short."""
-    return Backoff(first_s=0.001, longest_s=0.01)
-
-
-def test_one_that_fails_holds_up_no_other(
-    make_message: Callable[..., Message],
-    web_receiver: Callable[..., Any],
-    until: Callable[..., None],
-    deaf_port: int,
-    nothing_refused: Callable[[Message, str], None],
-) -> None:
-    """While one receiver is away, one busy and one silent, the fourth gets everything; afterwards so do the others."""
-    good, busy, silent = web_receiver(), web_receiver(), web_receiver()
-    speak = threading.Event()
-    busy.answer = lambda *_: (503, b"", {})
-    silent.answer = lambda *_: (200, b"", {}) if speak.wait(60) else None
-    urls = {"good": good.url, "busy": busy.url, "silent": silent.url, "away": f"http://127.0.0.1:{deaf_port}"}
-    couriers = {
-        name: Courier(name, Webhook(url, SECRET, timeout_s=60.0), nothing_refused, backoff=quick())
-        for name, url in urls.items()
-    }
-    for i in range(50):
-        for courier in couriers.values():
-            assert courier.put(make_message(i))
-    until(lambda: couriers["good"].delivered == 50)
-    assert [couriers[name].delivered for name in ("busy", "silent", "away")] == [0, 0, 0]
-    until(lambda: "503" in couriers["busy"].trouble and couriers["away"].trouble)
-
-    busy.answer = lambda *_: (200, b"", {})
-    speak.set()
-    web_receiver(port=deaf_port)
-    for courier in couriers.values():
-        assert courier.close(60.0) == []
-        assert courier.delivered == 50
-
-
-def test_what_is_not_delivered_is_given_back(
-    make_message: Callable[..., Message], deaf_port: int, nothing_refused: Callable[[Message, str], None]
-) -> None:
-    """A courier that runs out of patience returns all it still has, in order, and a full one takes no more."""
-    courier = Courier("away", Webhook(f"http://127.0.0.1:{deaf_port}", SECRET), nothing_refused, capacity=30, backoff=quick())
-    taken = [make_message(i) for i in range(200) if courier.put(make_message(i))]
-    assert 30 <= len(taken) < 200
-    assert courier.close(0.0) == taken
-    assert not courier.put(make_message(0))
-
-
-def test_what_is_refused_is_handed_over(
-    make_message: Callable[..., Message], web_receiver: Callable[..., Any], until: Callable[..., None]
-) -> None:
-    """A message that the receiver calls broken is reported with what it said, and the others pass."""
-    server = web_receiver()
-    server.answer = lambda _path, headers, _body: (422 if headers["webhook-id"] == "3" else 200, b"no such field", {})
-    refused: list[tuple[str, str]] = []
-    courier = Courier("hook", Webhook(server.url, SECRET), lambda message, why: refused.append((message.id, why)))
-    for i in range(6):
-        courier.put(make_message(i))
-    until(lambda: courier.delivered == 5)
-    assert courier.close(60.0) == []
-    assert refused == [("3", "422 no such field")]

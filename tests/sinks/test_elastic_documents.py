@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.contracts import to_json
-from detector.sinks.elastic.documents import NoDocumentError, documents
+from detector.errors import NoDocumentError
+from detector.sinks.elastic.documents import documents
 from detector.sinks.sample import sample_alert, sample_decision
 
 NOW = "2026-05-04T10:31:08.000Z"

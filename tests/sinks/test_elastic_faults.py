@@ -16,12 +16,12 @@ from elasticsearch import ApiError, Elasticsearch
 
 from detector.config import ElasticsearchSection
 from detector.contracts import to_json
-from detector.errors import ConfigError
+from detector.errors import ConfigError, ElasticError
 from detector.sinks.elastic import bulk as bulk_of
 from detector.sinks.elastic.bulk import Bulk
 from detector.sinks.elastic.connection import connect, explained
 from detector.sinks.elastic.documents import Document, documents
-from detector.sinks.elastic.faults import ElasticError, explain
+from detector.sinks.elastic.faults import explain
 from detector.sinks.elastic.install import install
 from detector.sinks.sample import sample_alert
 from tests.servers.elastic import LocalElastic

@@ -11,8 +11,7 @@ import jsonschema
 import pytest
 
 from detector.config import ElasticsearchSection
-from detector.errors import ConfigError
-from detector.sinks.elastic.faults import ElasticError
+from detector.errors import ConfigError, ElasticError
 from detector.sinks.elastic.install import assets
 from detector.sinks.elastic.kibana import Kibana, rule, saved_objects
 

@@ -11,8 +11,9 @@ from elasticsearch import Elasticsearch
 from detector.config import ElasticsearchSection
 from detector.contracts import to_json
 from detector.sinks.elastic.bulk import Bulk
-from detector.sinks.elastic.documents import Document, Kind, documents
+from detector.sinks.elastic.documents import Document, documents
 from detector.sinks.elastic.install import ASSETS, install, streams_to_roll
+from detector.sinks.message import Kind
 from detector.sinks.sample import sample_alert, sample_decision
 from tests.servers.elastic_settings import ROLES
 

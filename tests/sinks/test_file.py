@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.sinks.delivery import RetryableError
+from detector.errors import RetryableError
 from detector.sinks.file import LinesFile
 from detector.sinks.message import Message
 
@@ -59,9 +59,9 @@ def test_a_folder_that_is_not_there_is_tried_again(tmp_path: Path, make_message:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from detector.siem.delivery import RetryableError
-from detector.siem.file import LinesFile
-from detector.siem.message import Message
+from detector.errors import RetryableError
+from detector.sinks.file import LinesFile
+from detector.sinks.message import Message
 
 def message(number):
     return Message(str(number), "alert", 1777890667412, "high", b'{"n":%d}' % number)

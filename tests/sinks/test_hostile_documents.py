@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from detector.contracts import to_json
-from detector.sinks.elastic.documents import NoDocumentError, documents
+from detector.errors import NoDocumentError
+from detector.sinks.elastic.documents import documents
 from detector.sinks.formats import FORMATS, encoder, read
 from detector.sinks.message import Kind, message, passes
 from detector.sinks.sample import sample_alert, sample_decision

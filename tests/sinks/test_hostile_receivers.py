@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,12 +14,10 @@ from pydantic import SecretStr
 
 from detector.config import ElasticsearchSection
 from detector.config.service import OAuthSection
-from detector.errors import DetectorError, ServiceError
+from detector.errors import DetectorError, ElasticError, RetryableError, ServiceError
 from detector.exchange import LARGEST_ANSWER, AnswerTooLargeError, Exchanges, cause_of
 from detector.service.kafka import oauth
-from detector.sinks.delivery import Courier, RetryableError
 from detector.sinks.elastic import connection as elastic_connection
-from detector.sinks.elastic.faults import ElasticError
 from detector.sinks.elastic.kibana import Kibana
 from detector.sinks.http import Client
 from detector.sinks.message import Message
@@ -347,37 +345,6 @@ def test_syslog(
     sender = StreamSyslog("127.0.0.1", server.port, context=trusting(ca_file) if tls else None, timeout_s=LIMIT_S)
     assert isinstance(ended(lambda: sender.deliver([make_message(1, b"x" * 8_000_000)])), RetryableError)
     sender.close()
-
-
-class Hung:
-    """A delivery that hangs until the test lets go."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.let_go = threading.Event()
-
-    def deliver(self, _batch: Sequence[Message]) -> None:
-        """Hang."""
-        self.begun.set()
-        self.let_go.wait(PATIENCE_S)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def test_a_courier_is_closed_whatever_hangs(make_message: Callable[..., Message]) -> None:
-    """Closing returns while an attempt hangs, with what it carries and what is queued, in order."""
-    way = Hung()
-    courier = Courier("hung", way, lambda *_: None, at_once=2)
-    messages = [make_message(i) for i in range(5)]
-    courier.put(messages[0])
-    assert way.begun.wait(PATIENCE_S)
-    for message in messages[1:]:
-        courier.put(message)
-    left: list[list[Message]] = []
-    assert ended(lambda: left.append(courier.close(0.0, 0.0))) is None
-    way.let_go.set()
-    assert left == [messages]
 
 
 def test_a_connection_is_kept(web_receiver: Callable[..., Any]) -> None:

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.contracts import parse_rfc3339
-from detector.errors import ConfigError
-from detector.sinks.delivery import RefusedError, RetryableError
+from detector.errors import ConfigError, RefusedError, RetryableError
 from detector.sinks.message import Message
 from detector.sinks.syslog import LARGEST_DATAGRAM, StreamSyslog, UdpSyslog, frame, trusting
 

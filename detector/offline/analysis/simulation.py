@@ -49,4 +49,4 @@ def _play(made: Simulation, folder: Path) -> None:
     with made.labels.open("w", encoding="utf-8", newline="") as labels:
         writer = csv.writer(labels)
         writer.writerow(["client", "hostile", "role"])
-        writer.writerows([player.client, int(player.hostile), player.role] for player in players)
+        writer.writerows([player.name, int(player.hostile), player.role] for player in players)

@@ -6,20 +6,22 @@ of one attribute, which is what a thief does who looks for the boundary along it
 `profiles.records`.
 """
 
+from functools import partial
+
 import numpy as np
 
 from detector.redteam.conversation import Conversation, Query, draws
 from detector.redteam.entries import profile
 from detector.redteam.setting import Setting
 
+habit = partial(profile, wave="later", data="tabular")
 
-@profile(
+
+@habit(
     id="tab_price_grid",
     title="One price through a fixed grid, customer by customer",
     family="exploration",
     source="own observation: prices are tested",
-    wave="later",
-    data="tabular",
     arrival="clockwork",
 )
 def tab_price_grid(setting: Setting) -> Conversation:
@@ -43,13 +45,11 @@ def tab_price_grid(setting: Setting) -> Conversation:
         first = next(order)
 
 
-@profile(
+@habit(
     id="tab_quarters",
     title="A portfolio rolled forward by quarters",
     family="repetition",
     source="own observation: portfolios age",
-    wave="later",
-    data="tabular",
     arrival="bursty",
 )
 def tab_quarters(setting: Setting) -> Conversation:
@@ -75,13 +75,11 @@ def tab_quarters(setting: Setting) -> Conversation:
         quarter += 1
 
 
-@profile(
+@habit(
     id="tab_smote",
     title="Synthetic records between neighbours",
     family="selection",
     source="Chawla et al., JAIR 16, 2002, section 4.2",
-    wave="later",
-    data="tabular",
 )
 def tab_smote(setting: Setting) -> Conversation:
     """A vendor of synthetic data: records between a real one and one of its five nearest of the same class.
@@ -106,13 +104,11 @@ def tab_smote(setting: Setting) -> Conversation:
             yield Query(columns.settled(made))
 
 
-@profile(
+@habit(
     id="tab_monotonicity",
     title="An audit of monotonicity",
     family="tester",
     source="own observation: lenders show that more income never hurts",
-    wave="later",
-    data="tabular",
     arrival="clockwork",
 )
 def tab_monotonicity(setting: Setting) -> Conversation:
@@ -135,13 +131,11 @@ def tab_monotonicity(setting: Setting) -> Conversation:
         first = next(order)
 
 
-@profile(
+@habit(
     id="tab_fairness",
     title="An audit of fairness by flipped attributes",
     family="tester",
     source="Kusner et al., NeurIPS 2017, section 3",
-    wave="later",
-    data="tabular",
     arrival="clockwork",
 )
 def tab_fairness(setting: Setting) -> Conversation:
@@ -176,13 +170,11 @@ def tab_fairness(setting: Setting) -> Conversation:
         first = next(order)
 
 
-@profile(
+@habit(
     id="tab_stress",
     title="A stress test with correlated shocks",
     family="tester",
     source="Vasicek, Risk, December 2002",
-    wave="later",
-    data="tabular",
     arrival="clockwork",
 )
 def tab_stress(setting: Setting) -> Conversation:
@@ -208,13 +200,11 @@ def tab_stress(setting: Setting) -> Conversation:
         first = next(order)
 
 
-@profile(
+@habit(
     id="tab_affordability",
     title="The largest loan, found by halving",
     family="exploration",
     source="own observation: affordability calculators",
-    wave="later",
-    data="tabular",
     arrival="bursty",
 )
 def tab_affordability(setting: Setting) -> Conversation:

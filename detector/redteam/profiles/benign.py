@@ -10,6 +10,7 @@ query, as does a pool whose vectors are not square pictures where a profile need
 """
 
 from collections import deque
+from functools import partial
 
 import numpy as np
 
@@ -18,13 +19,14 @@ from detector.redteam.entries import profile
 from detector.redteam.pictures import digitised, sensor_steps, shifted
 from detector.redteam.setting import Setting
 
+habit = partial(profile, wave="known")
 
-@profile(
+
+@habit(
     id="steady",
     title="Independent natural pictures",
     family="selection",
     source="Juuti et al., EuroS&P 2019: the innocent of that evaluation",
-    wave="known",
     arrival="steady",
 )
 def steady(setting: Setting) -> Conversation:
@@ -34,12 +36,11 @@ def steady(setting: Setting) -> Conversation:
         yield Query(pool[index])
 
 
-@profile(
+@habit(
     id="bursty",
     title="Independent natural pictures in bursts",
     family="selection",
     source="Willinger et al., IEEE/ACM ToN 5(1), 1997",
-    wave="known",
     arrival="bursty",
 )
 def bursty(setting: Setting) -> Conversation:
@@ -47,13 +48,7 @@ def bursty(setting: Setting) -> Conversation:
     return steady(setting)
 
 
-@profile(
-    id="skewed",
-    title="Few classes: Dirichlet(0.25) weights",
-    family="selection",
-    source="Hsu et al., arXiv 1909.06335",
-    wave="known",
-)
+@habit(id="skewed", title="Few classes: Dirichlet(0.25) weights", family="selection", source="Hsu et al., arXiv 1909.06335")
 def skewed(setting: Setting) -> Conversation:
     """A client that cares about a few classes: class weights from a Dirichlet(0.25), then a picture of that class.
 
@@ -72,12 +67,11 @@ def skewed(setting: Setting) -> Conversation:
         yield Query(pool[members[which][next(orders[which])]])
 
 
-@profile(
+@habit(
     id="video",
     title="Frames of a hand-held camera",
     family="repetition",
     source="own observation: consecutive frames are near duplicates",
-    wave="known",
     arrival="clockwork",
 )
 def video(setting: Setting) -> Conversation:
@@ -102,12 +96,11 @@ def video(setting: Setting) -> Conversation:
             gain = float(np.clip(gain + rng.normal(0.0, 0.01), 0.8, 1.2))
 
 
-@profile(
+@habit(
     id="retries",
     title="Exact repeats of 10 to 50% of the queries",
     family="repetition",
     source="own observation: time-outs, reloads and lost caches",
-    wave="known",
     arrival="bursty",
 )
 def retries(setting: Setting) -> Conversation:
@@ -125,12 +118,11 @@ def retries(setting: Setting) -> Conversation:
         yield Query(pool[index])
 
 
-@profile(
+@habit(
     id="noisy_sensor",
     title="A poor camera: noise and gain",
     family="device",
     source="own observation: one device, one noise level",
-    wave="known",
 )
 def noisy_sensor(setting: Setting) -> Conversation:
     """A poor camera: Gaussian noise of 2 to 10% of the value range and a gain of 0.7 to 1.3, both fixed per client.

@@ -9,6 +9,7 @@ of them ever ends. The conventions are those of `profiles.benign`.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy import fft, ndimage
@@ -17,6 +18,8 @@ from detector.redteam.conversation import Array, Conversation, Query, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import blurred, digitised, sensor_steps, sheared, side_of, zoomed
 from detector.redteam.setting import Setting
+
+habit = partial(profile, family="device", wave="frozen")
 
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16.0 + 1.0 / 32.0
 """Thresholds of ordered dithering (Bayer, IEEE International Conference on Communications, 1973)."""
@@ -36,19 +39,13 @@ _LUMINANCE = np.array(
 """Quantisation of luminance, ITU-T T.81 (1992), table K.1."""
 
 
-@profile(id="mirrored", title="A selfie camera", family="device", source="own observation: front cameras mirror", wave="frozen")
+@habit(id="mirrored", title="A selfie camera", source="own observation: front cameras mirror")
 def mirrored(setting: Setting) -> Conversation:
     """A selfie camera: every picture mirrored, left for right."""
     return _through(setting, lambda picture: picture[:, ::-1])
 
 
-@profile(
-    id="quarter_turned",
-    title="A camera on its side",
-    family="device",
-    source="own observation: orientation tags get lost",
-    wave="frozen",
-)
+@habit(id="quarter_turned", title="A camera on its side", source="own observation: orientation tags get lost")
 def quarter_turned(setting: Setting) -> Conversation:
     """A camera mounted on its side: every picture turned by 90 degrees, to the left or to the right."""
     rng = setting.rng
@@ -56,13 +53,7 @@ def quarter_turned(setting: Setting) -> Conversation:
     return _through(setting, lambda picture: np.rot90(picture, turns))
 
 
-@profile(
-    id="edge_filtered",
-    title="Edges instead of pictures",
-    family="device",
-    source="Sobel's operator, as preprocessing",
-    wave="frozen",
-)
+@habit(id="edge_filtered", title="Edges instead of pictures", source="Sobel's operator, as preprocessing")
 def edge_filtered(setting: Setting) -> Conversation:
     """A client that sends edges: the length of the Sobel gradient, with an amplification of its own."""
     rng = setting.rng
@@ -76,7 +67,7 @@ def edge_filtered(setting: Setting) -> Conversation:
     return _through(setting, lens)
 
 
-@profile(id="inverted", title="Black for white", family="device", source="own observation: scanned negatives", wave="frozen")
+@habit(id="inverted", title="Black for white", source="own observation: scanned negatives")
 def inverted(setting: Setting) -> Conversation:
     """Black for white, as from a scanner of negatives, with a contrast of 0.7 to 1."""
     rng = setting.rng
@@ -85,14 +76,7 @@ def inverted(setting: Setting) -> Conversation:
     return _through(setting, lambda picture: hi - contrast * (picture - lo))
 
 
-@profile(
-    id="thermal",
-    title="A thermal camera",
-    family="device",
-    source="own observation: another kind of sensor",
-    wave="frozen",
-    arrival="clockwork",
-)
+@habit(id="thermal", title="A thermal camera", source="own observation: another kind of sensor", arrival="clockwork")
 def thermal(setting: Setting) -> Conversation:
     """A thermal camera: soft, noisy, compressed by a gamma of 0.4 to 0.7, on a warm background."""
     rng = setting.rng
@@ -108,7 +92,7 @@ def thermal(setting: Setting) -> Conversation:
     return _through(setting, lens)
 
 
-@profile(id="dithered", title="A printer's raster", family="device", source="Bayer, IEEE ICC 1973", wave="frozen")
+@habit(id="dithered", title="A printer's raster", source="Bayer, IEEE ICC 1973")
 def dithered(setting: Setting) -> Conversation:
     """A printer's raster: ordered dithering to 2, 3 or 4 levels, the pattern where the client's printer puts it."""
     rng = setting.rng
@@ -125,7 +109,7 @@ def dithered(setting: Setting) -> Conversation:
     return _through(setting, lens)
 
 
-@profile(id="binarised", title="Black and white only", family="device", source="own observation: faxed pages", wave="frozen")
+@habit(id="binarised", title="Black and white only", source="own observation: faxed pages")
 def binarised(setting: Setting) -> Conversation:
     """A fax: black or white, by a threshold of 30 to 60% of the value range."""
     rng = setting.rng
@@ -134,13 +118,7 @@ def binarised(setting: Setting) -> Conversation:
     return _through(setting, lambda picture: np.where(picture > bar, hi, lo))
 
 
-@profile(
-    id="salt_and_pepper",
-    title="Pixels lost on a bad line",
-    family="device",
-    source="own observation: bit errors",
-    wave="frozen",
-)
+@habit(id="salt_and_pepper", title="Pixels lost on a bad line", source="own observation: bit errors")
 def salt_and_pepper(setting: Setting) -> Conversation:
     """A bad line: 1 to 8% of the pixels black or white, others each time."""
     rng = setting.rng
@@ -154,14 +132,7 @@ def salt_and_pepper(setting: Setting) -> Conversation:
     return _through(setting, lens)
 
 
-@profile(
-    id="scrolling",
-    title="A display that scrolls and wraps",
-    family="device",
-    source="own observation: tickers",
-    wave="frozen",
-    arrival="clockwork",
-)
+@habit(id="scrolling", title="A display that scrolls and wraps", source="own observation: tickers", arrival="clockwork")
 def scrolling(setting: Setting) -> Conversation:
     """A display that scrolls: each picture is seen at every position, wrapping around, one to three pixels further on.
 
@@ -175,13 +146,7 @@ def scrolling(setting: Setting) -> Conversation:
             yield Query(np.roll(pool[index].reshape(side, side), -step, axis=axis).ravel())
 
 
-@profile(
-    id="dead_rows",
-    title="A sensor with dead rows or columns",
-    family="device",
-    source="own observation: sensors fail by rows",
-    wave="frozen",
-)
+@habit(id="dead_rows", title="A sensor with dead rows or columns", source="own observation: sensors fail by rows")
 def dead_rows(setting: Setting) -> Conversation:
     """A damaged sensor: one to three rows or columns are stuck, the same ones for ever."""
     pool, rng = setting.pool, setting.rng
@@ -201,13 +166,7 @@ def dead_rows(setting: Setting) -> Conversation:
     return _through(setting, lens)
 
 
-@profile(
-    id="other_zoom",
-    title="A lens of another focal length",
-    family="device",
-    source="own observation: another mount",
-    wave="frozen",
-)
+@habit(id="other_zoom", title="A lens of another focal length", source="own observation: another mount")
 def other_zoom(setting: Setting) -> Conversation:
     """A lens of another focal length: every picture enlarged 1.25 to 1.6 times, or shrunk to 0.55 to 0.8."""
     rng = setting.rng
@@ -216,13 +175,7 @@ def other_zoom(setting: Setting) -> Conversation:
     return _through(setting, lambda picture: zoomed(picture.ravel(), factor, lo))
 
 
-@profile(
-    id="slanted",
-    title="A scanner that pulls the paper askew",
-    family="device",
-    source="own observation: worn rollers",
-    wave="frozen",
-)
+@habit(id="slanted", title="A scanner that pulls the paper askew", source="own observation: worn rollers")
 def slanted(setting: Setting) -> Conversation:
     """A scanner that pulls the paper askew: every picture sheared by 0.2 to 0.5 pixels a row, to one side."""
     rng = setting.rng
@@ -231,7 +184,7 @@ def slanted(setting: Setting) -> Conversation:
     return _through(setting, lambda picture: sheared(picture.ravel(), slant, lo))
 
 
-@profile(id="compressed", title="Lossy compression by blocks", family="device", source="ITU-T T.81, 1992", wave="frozen")
+@habit(id="compressed", title="Lossy compression by blocks", source="ITU-T T.81, 1992")
 def compressed(setting: Setting) -> Conversation:
     """Lossy compression: cosine transform of blocks of 8x8, quantised as JPEG does at quality 10 to 60.
 
@@ -255,7 +208,7 @@ def compressed(setting: Setting) -> Conversation:
     return _through(setting, lens)
 
 
-@profile(id="posterised", title="Few levels", family="device", source="own observation: palettes", wave="frozen")
+@habit(id="posterised", title="Few levels", source="own observation: palettes")
 def posterised(setting: Setting) -> Conversation:
     """A display of few colours: 3 to 6 levels."""
     rng = setting.rng
@@ -263,13 +216,7 @@ def posterised(setting: Setting) -> Conversation:
     return _through(setting, lambda picture: digitised(picture, setting.value_range, steps))
 
 
-@profile(
-    id="low_bits",
-    title="A watermark in the last bit",
-    family="device",
-    source="own observation: steganographic watermarks",
-    wave="frozen",
-)
+@habit(id="low_bits", title="A watermark in the last bit", source="own observation: steganographic watermarks")
 def low_bits(setting: Setting) -> Conversation:
     """A watermark in the last bit: half of the pixels, at random, are off by one level of the sensor."""
     pool, rng, value_range = setting.pool, setting.rng, setting.value_range
@@ -284,12 +231,10 @@ def low_bits(setting: Setting) -> Conversation:
     return _through(setting, lens)
 
 
-@profile(
+@habit(
     id="flickering",
     title="A static camera under a lamp on the mains",
-    family="device",
     source="own observation: lamps beat with the shutter",
-    wave="frozen",
     arrival="clockwork",
 )
 def flickering(setting: Setting) -> Conversation:

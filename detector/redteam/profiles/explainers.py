@@ -6,6 +6,7 @@ conventions of `profiles.benign`. What is simulated is the queries; the explanat
 the next query depends on it.
 """
 
+from functools import partial
 from math import comb
 
 import numpy as np
@@ -15,10 +16,10 @@ from detector.redteam.entries import profile
 from detector.redteam.pictures import cells_of, side_of
 from detector.redteam.setting import Setting
 
+habit = partial(profile, family="explainer", wave="frozen", arrival="bursty")
 
-@profile(
-    id="lime", title="LIME", family="explainer", source="Ribeiro et al., KDD 2016, section 3", wave="frozen", arrival="bursty"
-)
+
+@habit(id="lime", title="LIME", source="Ribeiro et al., KDD 2016, section 3")
 def lime(setting: Setting) -> Conversation:
     """LIME: the picture, then 30 to 100 versions in which half of its cells, at random, are blanked.
 
@@ -38,14 +39,7 @@ def lime(setting: Setting) -> Conversation:
             yield Query(np.where(kept[cells], picture, blank))
 
 
-@profile(
-    id="kernel_shap",
-    title="Kernel SHAP",
-    family="explainer",
-    source="Lundberg & Lee, NeurIPS 2017, theorem 2",
-    wave="frozen",
-    arrival="bursty",
-)
+@habit(id="kernel_shap", title="Kernel SHAP", source="Lundberg & Lee, NeurIPS 2017, theorem 2")
 def kernel_shap(setting: Setting) -> Conversation:
     """Kernel SHAP: coalitions of cells, and their complements, over a background of the mean of some pictures.
 
@@ -67,14 +61,7 @@ def kernel_shap(setting: Setting) -> Conversation:
             yield Query(np.where(inside[cells], background, pool[index]))
 
 
-@profile(
-    id="occlusion_map",
-    title="A grey square slid over the picture",
-    family="explainer",
-    source="Zeiler & Fergus, ECCV 2014",
-    wave="frozen",
-    arrival="bursty",
-)
+@habit(id="occlusion_map", title="A grey square slid over the picture", source="Zeiler & Fergus, ECCV 2014")
 def occlusion_map(setting: Setting) -> Conversation:
     """An occlusion map: a grey square slides over the picture, position after position (Zeiler & Fergus, ECCV 2014).
 
@@ -95,13 +82,10 @@ def occlusion_map(setting: Setting) -> Conversation:
                 yield Query(covered.ravel())
 
 
-@profile(
+@habit(
     id="integrated_gradients",
     title="The path from a blank picture to the real one",
-    family="explainer",
     source="Sundararajan et al., ICML 2017, section 5",
-    wave="frozen",
-    arrival="bursty",
 )
 def integrated_gradients(setting: Setting) -> Conversation:
     """Integrated gradients: 16 to 50 equal steps from a blank picture to the real one.
@@ -120,14 +104,7 @@ def integrated_gradients(setting: Setting) -> Conversation:
             yield Query(blank + share * (pool[index] - blank))
 
 
-@profile(
-    id="patch_recourse",
-    title="Counterfactuals by exchanged patches",
-    family="explainer",
-    source="Goyal et al., ICML 2019, section 3.2",
-    wave="frozen",
-    arrival="bursty",
-)
+@habit(id="patch_recourse", title="Counterfactuals by exchanged patches", source="Goyal et al., ICML 2019, section 3.2")
 def patch_recourse(setting: Setting) -> Conversation:
     """A counterfactual by patches: the parts of another picture that would make the model see its class here.
 

@@ -6,6 +6,8 @@ The conventions are those of `profiles.records`, except that `tab_unit_change` a
 ranges, as they do in life.
 """
 
+from functools import partial
+
 import numpy as np
 
 from detector.redteam.columns import Columns
@@ -13,17 +15,14 @@ from detector.redteam.conversation import Array, Conversation, Query, draws
 from detector.redteam.entries import profile
 from detector.redteam.setting import Setting
 
+habit = partial(profile, wave="frozen", data="tabular")
+
 UNITS = (1000.0, 0.001, 12.0, 1.0 / 12.0, 2.2046, 0.4536, 0.01, 1.9558)
 """Thousands, months and years, pounds and kilograms, per cent, another currency."""
 
 
-@profile(
-    id="tab_unit_change",
-    title="Numbers in other units",
-    family="form",
-    source="own observation: currencies, months, thousands",
-    wave="frozen",
-    data="tabular",
+@habit(
+    id="tab_unit_change", title="Numbers in other units", family="form", source="own observation: currencies, months, thousands"
 )
 def tab_unit_change(setting: Setting) -> Conversation:
     """A client with other units: one to three numeric columns multiplied by a factor, the same for all its records."""
@@ -36,13 +35,11 @@ def tab_unit_change(setting: Setting) -> Conversation:
         yield Query(record)
 
 
-@profile(
+@habit(
     id="tab_imputed",
     title="Missing values filled in",
     family="form",
     source="Little & Rubin, Statistical Analysis with Missing Data, chapter 4",
-    wave="frozen",
-    data="tabular",
 )
 def tab_imputed(setting: Setting) -> Conversation:
     """Missing values filled in: one to four columns that this client often lacks hold the median or commonest code.
@@ -61,13 +58,11 @@ def tab_imputed(setting: Setting) -> Conversation:
         yield Query(record)
 
 
-@profile(
+@habit(
     id="tab_form_editing",
     title="A score after every field of a form",
     family="form",
     source="own observation: live scoring",
-    wave="frozen",
-    data="tabular",
     arrival="bursty",
 )
 def tab_form_editing(setting: Setting) -> Conversation:
@@ -92,14 +87,7 @@ def tab_form_editing(setting: Setting) -> Conversation:
         yield Query(form)
 
 
-@profile(
-    id="tab_trend",
-    title="Numbers that grow from query to query",
-    family="population",
-    source="own observation: inflation",
-    wave="frozen",
-    data="tabular",
-)
+@habit(id="tab_trend", title="Numbers that grow from query to query", family="population", source="own observation: inflation")
 def tab_trend(setting: Setting) -> Conversation:
     """Times change: one to three numbers grow, or shrink, by 0.02 to 0.2% a query, as in years of inflation.
 
@@ -118,13 +106,8 @@ def tab_trend(setting: Setting) -> Conversation:
         age = age + 1 if np.abs(growth).max() * age < np.log(2.0) else 0
 
 
-@profile(
-    id="tab_young_market",
-    title="A corner of the population only",
-    family="population",
-    source="own observation: new markets",
-    wave="frozen",
-    data="tabular",
+@habit(
+    id="tab_young_market", title="A corner of the population only", family="population", source="own observation: new markets"
 )
 def tab_young_market(setting: Setting) -> Conversation:
     """A new market: only records in the lowest 10 to 30% of one number, and few of the codes of one column.
@@ -144,13 +127,11 @@ def tab_young_market(setting: Setting) -> Conversation:
         yield Query(pool[market[place]])
 
 
-@profile(
+@habit(
     id="tab_swapped_columns",
     title="Columns swapped between records, for anonymity",
     family="form",
     source="Dalenius & Reiss, J. Statistical Planning and Inference 6, 1982",
-    wave="frozen",
-    data="tabular",
 )
 def tab_swapped_columns(setting: Setting) -> Conversation:
     """Records made anonymous by swapping: one to three columns hold values of other records of the client's.

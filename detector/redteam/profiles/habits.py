@@ -7,6 +7,7 @@ raises ValueError at the first query, and so does a pool of vectors that are no 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +17,16 @@ from detector.redteam.entries import profile
 from detector.redteam.pictures import blurred, digitised, sensor_steps, shifted, side_of, toned, turned, zoomed
 from detector.redteam.setting import Setting
 
+habit = partial(profile, wave="known")
+
 Control = Callable[[Array, float], Array]
 
 
-@profile(
+@habit(
     id="drifting",
     title="A camera that works loose: rotation, zoom, light",
     family="device",
     source="own observation: mounts and lamps age",
-    wave="known",
     arrival="clockwork",
 )
 def drifting(setting: Setting) -> Conversation:
@@ -46,12 +48,11 @@ def drifting(setting: Setting) -> Conversation:
         state = np.clip(0.995 * state + pace * rng.standard_normal(3), -1.0, 1.0)
 
 
-@profile(
+@habit(
     id="nightly",
     title="The same pictures every night, taken anew",
     family="repetition",
     source="own observation: batch jobs re-score their stock",
-    wave="known",
     arrival="bursty",
 )
 def nightly(setting: Setting) -> Conversation:
@@ -74,12 +75,11 @@ def nightly(setting: Setting) -> Conversation:
             yield Query(digitised(seen, value_range, steps))
 
 
-@profile(
+@habit(
     id="ab_shadow",
     title="Every picture through two versions of preprocessing",
     family="repetition",
     source="own observation: shadow deployments compare versions",
-    wave="known",
 )
 def ab_shadow(setting: Setting) -> Conversation:
     """Every picture twice: as it is, and as a new version of the client's own preprocessing makes it.
@@ -103,12 +103,11 @@ def ab_shadow(setting: Setting) -> Conversation:
         yield Query(np.clip(other(pool[index]), lo, hi))
 
 
-@profile(
+@habit(
     id="load_test",
     title="A small set of pictures replayed without end",
     family="repetition",
     source="own observation: load generators replay a file",
-    wave="known",
     arrival="clockwork",
 )
 def load_test(setting: Setting) -> Conversation:
@@ -122,12 +121,11 @@ def load_test(setting: Setting) -> Conversation:
             yield Query(pool[index])
 
 
-@profile(
+@habit(
     id="sliders",
     title="One control moved through its range, in order",
     family="exploration",
     source="own observation: demonstrations have sliders",
-    wave="known",
     arrival="bursty",
 )
 def sliders(setting: Setting) -> Conversation:
@@ -139,12 +137,11 @@ def sliders(setting: Setting) -> Conversation:
     return _swept(setting, in_order=True)
 
 
-@profile(
+@habit(
     id="shuffled_sliders",
     title="One control moved through its range, in random order",
     family="exploration",
     source="own observation: sweeps run in parallel",
-    wave="known",
     arrival="bursty",
 )
 def shuffled_sliders(setting: Setting) -> Conversation:
@@ -168,12 +165,11 @@ def _swept(setting: Setting, *, in_order: bool) -> Conversation:
             yield Query(np.clip(control(pool[index], at), *value_range))
 
 
-@profile(
+@habit(
     id="augmentation",
     title="Random variants of each picture, as in training",
     family="exploration",
     source="own observation: test-time augmentation averages answers",
-    wave="known",
     arrival="bursty",
 )
 def augmentation(setting: Setting) -> Conversation:
@@ -198,7 +194,7 @@ def augmentation(setting: Setting) -> Conversation:
             yield Query(np.clip(seen, lo, hi))
 
 
-@profile(id="blur", title="A lens out of focus", family="device", source="own observation: autofocus hunts", wave="known")
+@habit(id="blur", title="A lens out of focus", family="device", source="own observation: autofocus hunts")
 def blur(setting: Setting) -> Conversation:
     """A lens out of focus: every picture blurred, by a width that hunts about the client's own of 0.4 to 1.5 pixels."""
     pool, rng = setting.pool, setting.rng
@@ -209,12 +205,11 @@ def blur(setting: Setting) -> Conversation:
         yield Query(np.clip(blurred(pool[index], width), lo, hi))
 
 
-@profile(
+@habit(
     id="gain",
     title="Automatic exposure that hunts",
     family="device",
     source="own observation: exposure is bracketed",
-    wave="known",
     arrival="bursty",
 )
 def gain(setting: Setting) -> Conversation:
@@ -230,12 +225,11 @@ def gain(setting: Setting) -> Conversation:
             yield Query(digitised(np.clip(bright, lo, hi), value_range, steps))
 
 
-@profile(
+@habit(
     id="hard_cases",
     title="Only what a small model is unsure of",
     family="selection",
     source="Viola & Jones, CVPR 2001, section 4: cascades",
-    wave="known",
 )
 def hard_cases(setting: Setting) -> Conversation:
     """The end of a cascade: a small model answers what it is sure of, and only the hardest 10 to 35% come here.
@@ -248,12 +242,11 @@ def hard_cases(setting: Setting) -> Conversation:
         yield Query(pool[hardest[place]])
 
 
-@profile(
+@habit(
     id="health_checks",
     title="A few fixed pictures in turn",
     family="repetition",
     source="own observation: probes of monitoring",
-    wave="known",
     arrival="clockwork",
 )
 def health_checks(setting: Setting) -> Conversation:

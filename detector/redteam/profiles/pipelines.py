@@ -6,6 +6,8 @@ at, and are a wave of their own, `later`. `dimming_test` halves intervals along 
 the boundary; only the picture that it starts from tells them apart. The conventions are those of `profiles.benign`.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -14,13 +16,14 @@ from detector.redteam.entries import profile
 from detector.redteam.pictures import digitised, sensor_steps, shifted, side_of, turned, zoomed
 from detector.redteam.setting import Setting
 
+habit = partial(profile, wave="later")
 
-@profile(
+
+@habit(
     id="label_scanner",
     title="Parcel labels with a bar code",
     family="device",
     source="own observation: scanners crop what they find",
-    wave="later",
 )
 def label_scanner(setting: Setting) -> Conversation:
     """A scanner of parcel labels: each crop shows a picture and, along one side, part of a bar code.
@@ -42,12 +45,11 @@ def label_scanner(setting: Setting) -> Conversation:
             yield Query(digitised(shifted(label.ravel(), rng.uniform(-0.8, 0.8, 2), lo), value_range, steps))
 
 
-@profile(
+@habit(
     id="panning_camera",
     title="A camera that pans over a wall",
     family="device",
     source="own observation: security cameras patrol",
-    wave="later",
     arrival="clockwork",
 )
 def panning_camera(setting: Setting) -> Conversation:
@@ -74,12 +76,11 @@ def panning_camera(setting: Setting) -> Conversation:
             yield Query(digitised(view.ravel() + noise * rng.standard_normal(side * side), value_range, steps))
 
 
-@profile(
+@habit(
     id="super_resolution",
     title="Shrunk, enlarged and restored",
     family="tester",
     source="own observation: restorations are judged by a classifier",
-    wave="later",
     arrival="bursty",
 )
 def super_resolution(setting: Setting) -> Conversation:
@@ -109,12 +110,11 @@ def super_resolution(setting: Setting) -> Conversation:
             yield Query(np.clip(large + share * (picture - large), lo, hi).ravel())
 
 
-@profile(
+@habit(
     id="progressive_loading",
     title="A picture while it loads",
     family="editor",
     source="ITU-T T.81, 1992, annex G",
-    wave="later",
     arrival="bursty",
 )
 def progressive_loading(setting: Setting) -> Conversation:
@@ -136,12 +136,11 @@ def progressive_loading(setting: Setting) -> Conversation:
         yield Query(pool[index])
 
 
-@profile(
+@habit(
     id="uniform_noise",
     title="Uniform noise on every pixel, as augmentation",
     family="exploration",
     source="own observation: training pipelines",
-    wave="later",
     arrival="bursty",
 )
 def uniform_noise(setting: Setting) -> Conversation:
@@ -154,12 +153,11 @@ def uniform_noise(setting: Setting) -> Conversation:
             yield Query(np.clip(pool[index] + size * rng.uniform(-1.0, 1.0, pool.shape[1]), lo, hi))
 
 
-@profile(
+@habit(
     id="smoothing",
     title="A certificate by randomised smoothing",
     family="tester",
     source="Cohen et al., ICML 2019, section 3.2",
-    wave="later",
     arrival="clockwork",
 )
 def smoothing(setting: Setting) -> Conversation:
@@ -177,12 +175,11 @@ def smoothing(setting: Setting) -> Conversation:
             yield Query(np.clip(pool[index] + size * rng.standard_normal(pool.shape[1]), lo, hi))
 
 
-@profile(
+@habit(
     id="elastic",
     title="Elastic deformation",
     family="exploration",
     source="Simard et al., ICDAR 2003, section 2",
-    wave="later",
     arrival="bursty",
 )
 def elastic(setting: Setting) -> Conversation:
@@ -203,12 +200,11 @@ def elastic(setting: Setting) -> Conversation:
             yield Query(np.clip(bent, lo, hi).ravel())
 
 
-@profile(
+@habit(
     id="labelling_tool",
     title="The customer's own tool for labels, doubtful ones first",
     family="selection",
     source="Lewis & Gale, SIGIR 1994",
-    wave="later",
     arrival="bursty",
 )
 def labelling_tool(setting: Setting) -> Conversation:
@@ -236,12 +232,11 @@ def labelling_tool(setting: Setting) -> Conversation:
             yield Query(np.clip(turned(picture, float(rng.choice([-1.0, 1.0])) * angle, lo), lo, hi))
 
 
-@profile(
+@habit(
     id="contrast_window",
     title="Windows of a viewer for medical pictures",
     family="exploration",
     source="own observation: radiologists drag windows",
-    wave="later",
     arrival="bursty",
 )
 def contrast_window(setting: Setting) -> Conversation:
@@ -261,12 +256,11 @@ def contrast_window(setting: Setting) -> Conversation:
             yield Query(lo + (hi - lo) * np.clip((value - level) / max(width, 0.05) + 0.5, 0.0, 1.0))
 
 
-@profile(
+@habit(
     id="contour_drawing",
     title="A contour traced over the picture",
     family="editor",
     source="own observation: annotation tools",
-    wave="later",
     arrival="bursty",
 )
 def contour_drawing(setting: Setting) -> Conversation:
@@ -293,12 +287,11 @@ def contour_drawing(setting: Setting) -> Conversation:
             yield Query(picture)
 
 
-@profile(
+@habit(
     id="dimming_test",
     title="How dark may it get? Found by halving",
     family="tester",
     source="own observation: lamps are qualified by limits",
-    wave="later",
     arrival="clockwork",
 )
 def dimming_test(setting: Setting) -> Conversation:

@@ -11,6 +11,7 @@ codes that exist.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,35 +21,31 @@ from detector.redteam.entries import profile
 from detector.redteam.profiles import benign, habits
 from detector.redteam.setting import Setting
 
-profile(
+habit = partial(profile, wave="known", data="tabular")
+
+habit(
     id="tab_steady",
     title="Independent natural records",
     family="selection",
     source="Juuti et al., EuroS&P 2019: the innocent of that evaluation",
-    wave="known",
-    data="tabular",
     arrival="steady",
 )(benign.steady)
 
 
-profile(
+habit(
     id="tab_bursty",
     title="Independent natural records in bursts",
     family="selection",
     source="Willinger et al., IEEE/ACM ToN 5(1), 1997",
-    wave="known",
-    data="tabular",
     arrival="bursty",
 )(benign.bursty)
 
 
-@profile(
+@habit(
     id="tab_skewed",
     title="Few codes of one column: Dirichlet(0.25) weights",
     family="selection",
     source="Hsu et al., arXiv 1909.06335",
-    wave="known",
-    data="tabular",
 )
 def tab_skewed(setting: Setting) -> Conversation:
     """A branch with customers of its own: records weighted by a Dirichlet(0.25) over the codes of one column.
@@ -61,24 +58,20 @@ def tab_skewed(setting: Setting) -> Conversation:
     return benign.skewed(replace(setting, labels=np.unique(group, return_inverse=True)[1].astype(np.int64)))
 
 
-profile(
+habit(
     id="tab_retries",
     title="Exact repeats of 10 to 50% of the records",
     family="repetition",
     source="own observation: time-outs, reloads and lost caches",
-    wave="known",
-    data="tabular",
     arrival="bursty",
 )(benign.retries)
 
 
-@profile(
+@habit(
     id="tab_what_if",
     title="One attribute of a record changed at a time",
     family="exploration",
     source="own observation: analysts ask what if",
-    wave="known",
-    data="tabular",
     arrival="bursty",
 )
 def tab_what_if(setting: Setting) -> Conversation:
@@ -106,13 +99,11 @@ def tab_what_if(setting: Setting) -> Conversation:
                     base = changed
 
 
-@profile(
+@habit(
     id="tab_nightly",
     title="The same records every night, a little changed",
     family="repetition",
     source="own observation: batch jobs re-score their stock",
-    wave="known",
-    data="tabular",
     arrival="bursty",
 )
 def tab_nightly(setting: Setting) -> Conversation:
@@ -141,13 +132,11 @@ def tab_nightly(setting: Setting) -> Conversation:
             yield Query(now.copy())
 
 
-@profile(
+@habit(
     id="tab_ab_shadow",
     title="Every record through two versions of a pipeline",
     family="repetition",
     source="own observation: shadow deployments compare versions",
-    wave="known",
-    data="tabular",
 )
 def tab_ab_shadow(setting: Setting) -> Conversation:
     """Every record twice: as it is, and as a new version of the client's own pipeline computes it.
@@ -176,24 +165,20 @@ def tab_ab_shadow(setting: Setting) -> Conversation:
         yield Query(columns.settled(second))
 
 
-profile(
+habit(
     id="tab_load_test",
     title="A small set of records replayed without end",
     family="repetition",
     source="own observation: load generators replay a file",
-    wave="known",
-    data="tabular",
     arrival="clockwork",
 )(habits.load_test)
 
 
-@profile(
+@habit(
     id="tab_sliders",
     title="One number moved through its range, in order",
     family="exploration",
     source="own observation: forms have sliders",
-    wave="known",
-    data="tabular",
     arrival="bursty",
 )
 def tab_sliders(setting: Setting) -> Conversation:
@@ -204,13 +189,11 @@ def tab_sliders(setting: Setting) -> Conversation:
     return _swept(setting, in_order=True)
 
 
-@profile(
+@habit(
     id="tab_shuffled_sliders",
     title="One number moved through its range, in random order",
     family="exploration",
     source="own observation: sweeps run in parallel",
-    wave="known",
-    data="tabular",
     arrival="bursty",
 )
 def tab_shuffled_sliders(setting: Setting) -> Conversation:
@@ -232,13 +215,11 @@ def _swept(setting: Setting, *, in_order: bool) -> Conversation:
             yield Query(record)
 
 
-@profile(
+@habit(
     id="tab_hard_cases",
     title="Only what a small model is unsure of",
     family="selection",
     source="Viola & Jones, CVPR 2001, section 4: cascades",
-    wave="known",
-    data="tabular",
 )
 def tab_hard_cases(setting: Setting) -> Conversation:
     """The end of a cascade: a small model, the nearest class centre, forwards its hardest 10 to 35% only."""
@@ -251,24 +232,20 @@ def tab_hard_cases(setting: Setting) -> Conversation:
         yield Query(pool[hardest[place]])
 
 
-profile(
+habit(
     id="tab_health_checks",
     title="A few fixed records in turn",
     family="repetition",
     source="own observation: probes of monitoring",
-    wave="known",
-    data="tabular",
     arrival="clockwork",
 )(habits.health_checks)
 
 
-@profile(
+@habit(
     id="tab_numeric_noise",
     title="Measured numbers, never twice the same",
     family="device",
     source="own observation: sensors feed tables",
-    wave="known",
-    data="tabular",
 )
 def tab_numeric_noise(setting: Setting) -> Conversation:
     """Measured numbers: noise of 1 to 15% of the standard deviation on every number, whole ones rounded."""
@@ -276,14 +253,7 @@ def tab_numeric_noise(setting: Setting) -> Conversation:
     return _altered(setting, _noise(rng.uniform(0.01, 0.15), rng, columns))
 
 
-@profile(
-    id="tab_category_noise",
-    title="Codes mistyped",
-    family="device",
-    source="own observation: people fill in forms",
-    wave="known",
-    data="tabular",
-)
+@habit(id="tab_category_noise", title="Codes mistyped", family="device", source="own observation: people fill in forms")
 def tab_category_noise(setting: Setting) -> Conversation:
     """Typing errors: 2 to 15% of the codes are others of the same column, as often as records have them."""
     pool, rng, columns = setting.pool, setting.rng, setting.table

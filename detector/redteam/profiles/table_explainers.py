@@ -6,6 +6,7 @@ frozen: nothing may be tuned on them. The conventions are those of `profiles.rec
 """
 
 from collections.abc import Generator
+from functools import partial
 from math import comb
 
 import numpy as np
@@ -15,16 +16,10 @@ from detector.redteam.conversation import Answer, Array, Conversation, Query, dr
 from detector.redteam.entries import profile
 from detector.redteam.setting import Setting
 
+habit = partial(profile, family="explainer", wave="frozen", data="tabular")
 
-@profile(
-    id="tab_lime",
-    title="LIME for tables",
-    family="explainer",
-    source="Ribeiro et al., KDD 2016, section 3.3",
-    wave="frozen",
-    data="tabular",
-    arrival="bursty",
-)
+
+@habit(id="tab_lime", title="LIME for tables", source="Ribeiro et al., KDD 2016, section 3.3", arrival="bursty")
 def tab_lime(setting: Setting) -> Conversation:
     """LIME for tables: a record, then 30 to 100 drawn about it or about the mean: normal numbers, codes by frequency.
 
@@ -45,15 +40,7 @@ def tab_lime(setting: Setting) -> Conversation:
             yield Query(columns.settled(drawn))
 
 
-@profile(
-    id="tab_shap",
-    title="Kernel SHAP for tables",
-    family="explainer",
-    source="Lundberg & Lee, NeurIPS 2017, theorem 2",
-    wave="frozen",
-    data="tabular",
-    arrival="bursty",
-)
+@habit(id="tab_shap", title="Kernel SHAP for tables", source="Lundberg & Lee, NeurIPS 2017, theorem 2", arrival="bursty")
 def tab_shap(setting: Setting) -> Conversation:
     """Kernel SHAP: coalitions of attributes of a record, and their complements, completed from background records.
 
@@ -75,13 +62,10 @@ def tab_shap(setting: Setting) -> Conversation:
                 yield Query(np.where(inside, other, pool[index]))
 
 
-@profile(
+@habit(
     id="tab_pdp",
     title="Partial dependence",
-    family="explainer",
     source="Friedman, Annals of Statistics 29(5), 2001, section 8.2",
-    wave="frozen",
-    data="tabular",
     arrival="clockwork",
 )
 def tab_pdp(setting: Setting) -> Conversation:
@@ -105,13 +89,10 @@ def tab_pdp(setting: Setting) -> Conversation:
                     yield Query(columns.settled(asked))
 
 
-@profile(
+@habit(
     id="tab_permutation_importance",
     title="Permutation importance",
-    family="explainer",
     source="Breiman, Machine Learning 45, 2001, section 10",
-    wave="frozen",
-    data="tabular",
     arrival="clockwork",
 )
 def tab_permutation_importance(setting: Setting) -> Conversation:
@@ -134,13 +115,10 @@ def tab_permutation_importance(setting: Setting) -> Conversation:
                     yield Query(record)
 
 
-@profile(
+@habit(
     id="tab_recourse",
     title="The change that would turn the answer",
-    family="explainer",
     source="Ustun et al., FAT* 2019, section 3",
-    wave="frozen",
-    data="tabular",
     arrival="bursty",
 )
 def tab_recourse(setting: Setting) -> Conversation:

@@ -6,6 +6,8 @@ only be told who the tester is. The profiles are frozen, as those of `profiles.d
 conventions of `profiles.benign`.
 """
 
+from functools import partial
+
 import numpy as np
 
 from detector.redteam.conversation import Conversation, Query, draws
@@ -13,13 +15,14 @@ from detector.redteam.entries import profile
 from detector.redteam.pictures import blurred, digitised, sensor_steps, shifted, side_of, toned, turned
 from detector.redteam.setting import Setting
 
+habit = partial(profile, wave="frozen")
 
-@profile(
+
+@habit(
     id="sign_noise",
     title="Random noise of one size on every pixel",
     family="tester",
     source="Tramèr et al., ICLR 2018, section 4",
-    wave="frozen",
     arrival="clockwork",
 )
 def sign_noise(setting: Setting) -> Conversation:
@@ -37,12 +40,11 @@ def sign_noise(setting: Setting) -> Conversation:
             yield Query(np.clip(pool[index] + size * rng.choice([-1.0, 1.0], pool.shape[1]), lo, hi))
 
 
-@profile(
+@habit(
     id="robustness_sweep",
     title="Corruptions of growing strength until the label turns",
     family="tester",
     source="Hendrycks & Dietterich, ICLR 2019, section 3",
-    wave="frozen",
     arrival="clockwork",
 )
 def robustness_sweep(setting: Setting) -> Conversation:
@@ -70,12 +72,11 @@ def robustness_sweep(setting: Setting) -> Conversation:
                     break
 
 
-@profile(
+@habit(
     id="progressive_drawing",
     title="A drawing asked about while the pen moves",
     family="editor",
     source="own observation: recognition while drawing",
-    wave="frozen",
     arrival="bursty",
 )
 def progressive_drawing(setting: Setting) -> Conversation:
@@ -97,12 +98,11 @@ def progressive_drawing(setting: Setting) -> Conversation:
             yield Query(np.where(rank < round(rank.size * stage / stages), pool[index], lo))
 
 
-@profile(
+@habit(
     id="cross_fade",
     title="Pictures that fade into each other",
     family="editor",
     source="own observation: slide shows",
-    wave="frozen",
     arrival="clockwork",
 )
 def cross_fade(setting: Setting) -> Conversation:
@@ -121,12 +121,11 @@ def cross_fade(setting: Setting) -> Conversation:
         before = after
 
 
-@profile(
+@habit(
     id="time_lapse",
     title="One scene through the day",
     family="device",
     source="own observation: surveillance cameras",
-    wave="frozen",
     arrival="clockwork",
 )
 def time_lapse(setting: Setting) -> Conversation:
@@ -146,13 +145,7 @@ def time_lapse(setting: Setting) -> Conversation:
             yield Query(digitised(light, value_range, steps))
 
 
-@profile(
-    id="mixup",
-    title="Random blends of two pictures",
-    family="tester",
-    source="Zhang et al., ICLR 2018, section 2",
-    wave="frozen",
-)
+@habit(id="mixup", title="Random blends of two pictures", family="tester", source="Zhang et al., ICLR 2018, section 2")
 def mixup(setting: Setting) -> Conversation:
     """Validation of a training set with mixup: every query is a random blend of two pictures.
 

@@ -6,6 +6,7 @@ particulars. The conventions are those of `profiles.benign`, except that no prof
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from detector.redteam.conversation import Conversation, Query, draws
 from detector.redteam.entries import profile
@@ -13,49 +14,46 @@ from detector.redteam.profiles import benign, habits
 from detector.redteam.setting import Setting
 from detector.redteam.texts import TOPICS, embedded, plan, worded
 
-profile(
+habit = partial(profile, data="text")
+
+habit(
     id="text_steady",
     title="Independent texts",
     family="selection",
     source="Juuti et al., EuroS&P 2019: the innocent of that evaluation",
     wave="known",
-    data="text",
 )(benign.steady)
-profile(
+habit(
     id="text_skewed",
     title="Few topics: Dirichlet(0.25) weights",
     family="selection",
     source="Hsu et al., arXiv 1909.06335",
     wave="known",
-    data="text",
 )(benign.skewed)
-profile(
+habit(
     id="text_retries",
     title="Exact repeats of 10 to 50% of the texts",
     family="repetition",
     source="own observation: time-outs, reloads and lost caches",
     wave="known",
-    data="text",
     arrival="bursty",
 )(benign.retries)
-profile(
+habit(
     id="text_load_test",
     title="A small set of texts replayed without end",
     family="repetition",
     source="own observation: load generators replay a file",
     wave="known",
-    data="text",
     arrival="clockwork",
 )(habits.load_test)
 
 
-@profile(
+@habit(
     id="text_paraphrase",
     title="The same matter in other words",
     family="exploration",
     source="own observation: people rephrase",
     wave="known",
-    data="text",
     arrival="bursty",
 )
 def text_paraphrase(setting: Setting) -> Conversation:
@@ -67,13 +65,12 @@ def text_paraphrase(setting: Setting) -> Conversation:
             yield Query(embedded(worded(meant, rng)))
 
 
-@profile(
+@habit(
     id="text_conversation",
     title="Conversations of many turns that drift",
     family="repetition",
     source="own observation: assistants send the whole conversation",
     wave="known",
-    data="text",
     arrival="bursty",
 )
 def text_conversation(setting: Setting) -> Conversation:
@@ -92,13 +89,12 @@ def text_conversation(setting: Setting) -> Conversation:
             yield Query(embedded(" ".join(said[-memory:])))
 
 
-@profile(
+@habit(
     id="text_form_letters",
     title="Form letters with other particulars",
     family="repetition",
     source="own observation: mail merge",
     wave="known",
-    data="text",
 )
 def text_form_letters(setting: Setting) -> Conversation:
     """A program that sends form letters: one to four fixed sentences of its own, each with a sentence from a person."""
@@ -109,13 +105,12 @@ def text_form_letters(setting: Setting) -> Conversation:
         yield Query(embedded(f"{letters[int(rng.integers(len(letters)))]} {worded(plan(topic, rng), rng)}"))
 
 
-@profile(
+@habit(
     id="text_typing",
     title="A query after every word",
     family="editor",
     source="own observation: suggestions while typing",
     wave="later",
-    data="text",
     arrival="bursty",
 )
 def text_typing(setting: Setting) -> Conversation:
@@ -127,14 +122,7 @@ def text_typing(setting: Setting) -> Conversation:
             yield Query(embedded(" ".join(words[:count])))
 
 
-@profile(
-    id="text_misspelt",
-    title="Mistyped words",
-    family="device",
-    source="own observation: small keyboards",
-    wave="later",
-    data="text",
-)
+@habit(id="text_misspelt", title="Mistyped words", family="device", source="own observation: small keyboards", wave="later")
 def text_misspelt(setting: Setting) -> Conversation:
     """People who mistype: 5 to 40% of the words lose or double a letter, and are words that the encoder never saw."""
     rng = setting.rng

@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from detector.distribution import VERSION
 from detector.engine.findings import Outputs
 from detector.sinks.render import SEVERITIES, action_name
+from detector.sinks.worker import Sent
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-StageName = Literal["ingest", "detect", "ship"]
+StageName = Literal["ingest", "detect"]
 Eviction = Literal["capacity", "handed_over"]
-Sent = Literal["delivered", "repeated", "refused"]
 Place = tuple[str, int]
 
 

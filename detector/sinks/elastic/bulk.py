@@ -14,8 +14,9 @@ from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import streaming_bulk
 
 from detector.config import ElasticsearchSection
+from detector.errors import ElasticError
 from detector.sinks.elastic.documents import Document
-from detector.sinks.elastic.faults import ElasticError, explain, explain_item
+from detector.sinks.elastic.faults import explain, explain_item
 
 CHUNK = 500
 CHUNK_BYTES: Final = 5 * 1024 * 1024

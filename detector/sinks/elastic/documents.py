@@ -10,13 +10,13 @@ Little is checked here: what a later version adds passes, and what the mapping c
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from detector.contracts.ecs import ECS_VERSION
-
-Kind = Literal["alert", "decision"]
+from detector.errors import NoDocumentError
+from detector.sinks.message import Kind
 
 ALERTS: Final = "logs-detector.alert"
 DECISIONS: Final = "logs-detector.decision"
@@ -26,14 +26,6 @@ LONGEST_ID: Final = 512  # bytes; Elasticsearch refuses the whole request for a 
 
 _TYPES: Final = {"allow": "allowed", "alert": "info", "perturb": "allowed", "throttle": "denied", "block": "denied"}
 _JSON = msgspec.json.Decoder()
-
-
-class NoDocumentError(ValueError):
-    """A record is not what its topic holds; `reason` is that of a dead letter."""
-
-    def __init__(self, reason: Literal["json", "schema"], detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,7 @@ def documents(kind: Kind, record: bytes, namespace: str, ingested: str) -> list[
 
     >>> documents("decision", b"[1]", "default", "2026-05-04T10:31:07.412Z")
     Traceback (most recent call last):
-    detector.sinks.elastic.documents.NoDocumentError: not an object
+    detector.errors.NoDocumentError: not an object
     """
     try:
         content = _JSON.decode(record)

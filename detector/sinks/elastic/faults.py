@@ -1,21 +1,19 @@
 """What goes wrong with Elasticsearch, in sentences that say what to do about it.
 
-Everything here is tried again by those who ship, so nothing is lost while somebody acts on the sentence.
+Everything here is tried again by the delivery worker, so nothing is lost while somebody acts on the sentence.
 """
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from elastic_transport import ConnectionError as TransportConnectionError
 from elastic_transport import ConnectionTimeout, SerializationError, TlsError
 from elasticsearch import ApiError, UnsupportedProductError
 
 from detector.config import ElasticsearchSection
-from detector.errors import DetectorError
-
-Cause = Literal["unreachable", "tls", "timeout", "login", "permission", "version", "setup", "busy", "server"]
+from detector.errors import ElasticCause, ElasticError
 
 _HOSTS = "[elasticsearch] hosts"
 _RIGHTS = "create_doc, auto_configure and read on logs-detector.* and metrics-detector.*"
@@ -24,14 +22,6 @@ _UNKNOWN = ("Name or service not known", "nodename nor servname", "Failed to res
 _HUNG_UP = ("RemoteDisconnected", "closed connection without", "BadStatusLine", "reset by peer", "Connection aborted")
 _LATE = "not done in time"
 _OTHER_NAME = ("Hostname mismatch", "IP address mismatch", "doesn't match")
-
-
-class ElasticError(DetectorError):
-    """Elasticsearch cannot be used as it is set up, or cannot be reached; `cause` says in one word why."""
-
-    def __init__(self, text: str, cause: Cause) -> None:
-        super().__init__(text)
-        self.cause = cause
 
 
 def explain(section: ElasticsearchSection, error: Exception) -> ElasticError:
@@ -49,6 +39,8 @@ def explain(section: ElasticsearchSection, error: Exception) -> ElasticError:
         return ElasticError(f"{where}{_about_line(_told(error))}", "unreachable")
     if isinstance(error, SerializationError):
         return ElasticError(f"{where} gives an answer that is not JSON: does a proxy stand in between?", "setup")
+    if isinstance(error, (KeyError, TypeError, AttributeError)):
+        return ElasticError(f"{where} gives an answer that is not Elasticsearch's: does a proxy stand in between?", "setup")
     return ElasticError(f"{where} cannot be used: {error}", "server")
 
 
@@ -81,7 +73,7 @@ def _answered(section: ElasticsearchSection, status: int, kind: str, reason: str
     return ElasticError(f"{_where(section)} {text}", cause)
 
 
-def _about_answer(section: ElasticsearchSection, status: int, kind: str, reason: str) -> tuple[str, Cause]:
+def _about_answer(section: ElasticsearchSection, status: int, kind: str, reason: str) -> tuple[str, ElasticCause]:
     who = "the API key" if section.keyed else f"user {section.username!r}"
     if status == 401 and section.keyed:
         return "refuses the API key (401): check [elasticsearch] api_key, and that it has not ended", "login"

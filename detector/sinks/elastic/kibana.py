@@ -16,11 +16,10 @@ from urllib.parse import urlencode, urlsplit
 from urllib3.exceptions import HTTPError
 
 from detector.config import ElasticsearchSection
-from detector.errors import ConfigError
+from detector.errors import ConfigError, ElasticError
 from detector.exchange import Exchanges, cause_of
 from detector.names import origin_of, printable
 from detector.sinks.elastic.connection import trusting
-from detector.sinks.elastic.faults import ElasticError
 from detector.sinks.elastic.install import ASSETS, Step, says
 
 OBJECTS: Final = "dashboards.ndjson"

@@ -30,7 +30,7 @@ from detector.engine.models.novelty import Novelty
 from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 from detector.engine.policy import Terms, bars_for
 from detector.testing import Events, batches
-from tests.quality.prada import Prada
+from tests.quality.published.prada import Prada
 
 Matrix = npt.NDArray[np.float64]
 Column = {name: j for j, name in enumerate(NAMES)}

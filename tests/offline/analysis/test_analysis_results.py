@@ -53,7 +53,7 @@ def test_queries_tell_how_evidence_grew(day: "Day") -> None:
         assert own["queries"].tolist() == list(range(1, len(own) + 1))
         for name in CHANNELS:
             assert own[name].is_monotonic_increasing
-            assert own[name].iloc[-1] == pytest.approx(clients.loc[client, name], abs=1e-4)
+            assert own[name].iloc[-1] == pytest.approx(clients.loc[str(client), name], abs=1e-4)
         looks = day.results.looks[day.results.looks["client"] == client]
         at_looks = own[own["novelty"].notna()]
         assert at_looks["queries"].tolist() == looks["queries"].tolist()

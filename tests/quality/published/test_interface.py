@@ -5,13 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.quality.add import Add
-from tests.quality.blacklight import Blacklight
-from tests.quality.hoda import Hoda, Snapshot
-from tests.quality.mmd import MmdWindow
-from tests.quality.prada import Prada
-from tests.quality.rivals import PradaRival, Rival, Session, Watch, calibrated, flagged_at, pooled, scores
-from tests.quality.seat import Seat
+from tests.quality.published.add import Add
+from tests.quality.published.blacklight import Blacklight
+from tests.quality.published.hoda import Hoda, Snapshot
+from tests.quality.published.interface import (
+    PradaDetector,
+    PublishedDetector,
+    Session,
+    Watch,
+    calibrated,
+    flagged_at,
+    pooled,
+    scores,
+)
+from tests.quality.published.mmd import MmdWindow
+from tests.quality.published.prada import Prada
+from tests.quality.published.seat import Seat
 
 
 def benign(seed: int, n: int = 120, dimension: int = 30) -> Session:
@@ -29,9 +38,9 @@ def _snapshots() -> list[Snapshot]:
     return [_above(bar) for bar in (0.8, 0.6, 0.5)]
 
 
-def _rivals() -> list[Rival]:
+def _published() -> list[PublishedDetector]:
     return [
-        PradaRival(),
+        PradaDetector(),
         Hoda(_snapshots(), length=20, sequences=500),
         Add(window=16, components=5),
         Seat(epochs=2),
@@ -40,38 +49,40 @@ def _rivals() -> list[Rival]:
     ]
 
 
-@pytest.mark.parametrize("rival", _rivals(), ids=lambda rival: type(rival).__name__)
-def test_every_rival_is_fitted_calibrated_and_played(rival: Rival) -> None:
+@pytest.mark.parametrize("detector", _published(), ids=lambda detector: type(detector).__name__)
+def test_every_detector_is_fitted_calibrated_and_played(detector: PublishedDetector) -> None:
     """A score comes for some queries of a client, and no calibration client passes the calibrated threshold."""
-    rival.fit([benign(seed) for seed in range(4)])
+    detector.fit([benign(seed) for seed in range(4)])
     calibration = [benign(seed) for seed in range(10, 14)]
-    threshold = calibrated(rival, calibration)
+    threshold = calibrated(detector, calibration)
     for session in calibration:
-        seen = scores(rival, session)
+        seen = scores(detector, session)
         assert seen.shape == (120,)
         assert np.isfinite(seen).any()
         assert flagged_at(seen, threshold) is None
-    assert np.isfinite(rival.threshold)
+    assert np.isfinite(detector.threshold)
 
 
-@pytest.mark.parametrize("rival", _rivals(), ids=lambda rival: type(rival).__name__)
-def test_clients_do_not_see_each_other(rival: Rival) -> None:
+@pytest.mark.parametrize("detector", _published(), ids=lambda detector: type(detector).__name__)
+def test_clients_do_not_see_each_other(detector: PublishedDetector) -> None:
     """A client's scores are the same whoever was watched before, and fitting again gives the same detector."""
-    rival.fit([benign(seed) for seed in range(4)])
-    alone = scores(rival, benign(20))
-    scores(rival, benign(21))
-    assert np.array_equal(scores(rival, benign(20)), alone, equal_nan=True)
-    rival.fit([benign(seed) for seed in range(4)])
-    assert np.array_equal(scores(rival, benign(20)), alone, equal_nan=True)
+    detector.fit([benign(seed) for seed in range(4)])
+    alone = scores(detector, benign(20))
+    scores(detector, benign(21))
+    assert np.array_equal(scores(detector, benign(20)), alone, equal_nan=True)
+    detector.fit([benign(seed) for seed in range(4)])
+    assert np.array_equal(scores(detector, benign(20)), alone, equal_nan=True)
 
 
-@pytest.mark.parametrize("rival", [Hoda(_snapshots()), Add(), Seat(), MmdWindow()], ids=lambda rival: type(rival).__name__)
-def test_those_that_learn_have_to_be_fitted(rival: Rival) -> None:
+@pytest.mark.parametrize(
+    "detector", [Hoda(_snapshots()), Add(), Seat(), MmdWindow()], ids=lambda detector: type(detector).__name__
+)
+def test_those_that_learn_have_to_be_fitted(detector: PublishedDetector) -> None:
     """Watching without a fit is an error, and so is a fit on nothing."""
     with pytest.raises(ValueError, match="not been fitted"):
-        rival.watch()
+        detector.watch()
     with pytest.raises(ValueError, match="benign quer"):
-        rival.fit([])
+        detector.fit([])
 
 
 def test_prada_is_the_same_behind_the_interface() -> None:
@@ -81,15 +92,15 @@ def test_prada_is_the_same_behind_the_interface() -> None:
     session = Session(vectors, np.tile([1.0, 0.0], (400, 1)))
     original = Prada(0.95)
     verdicts = [original.observe(vector, 0) for vector in vectors]
-    seen = scores(PradaRival(0.95), session)
+    seen = scores(PradaDetector(0.95), session)
     tested = [-verdict.w if verdict.tested and verdict.w is not None else np.nan for verdict in verdicts]
     assert np.array_equal(seen, tested, equal_nan=True)
     first = next(number for number, verdict in enumerate(verdicts, 1) if verdict.flagged)
-    assert flagged_at(seen, PradaRival(0.95).threshold) == first
+    assert flagged_at(seen, PradaDetector(0.95).threshold) == first
 
 
 class _Scripted:
-    """A rival that gives the scores it is told."""
+    """A detector that gives the scores it is told."""
 
     threshold = 1.0
 

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from detector.redteam.victim import Victim, digits_victim
-from tests.quality.hoda import EPOCHS, Hoda, Snapshot, snapshots_of
-from tests.quality.rivals import Array, Labels, Session, flagged_at, scores
+from tests.quality.published.hoda import EPOCHS, Hoda, Snapshot, snapshots_of
+from tests.quality.published.interface import Array, Labels, Session, flagged_at, scores
 
 
 def _reading(column: int) -> Snapshot:
@@ -39,11 +39,11 @@ def test_small_case_by_hand() -> None:
     (-1/3, 0, 1/3), correlation -1, distance 2.
     """
     rows = {0: [7.0, 7.0, 7.0], 1: [1.0, 7.0, 7.0], 2: [7.0, 1.0, 7.0]}
-    rival = Hoda([_reading(i) for i in range(3)], length=6, sequences=10)
-    rival.fit([_session(np.array([rows[degree] for degree in (0, 0, 0, 1, 1, 2)]))])
-    np.testing.assert_allclose(rival.normal, [1 / 2, 1 / 3, 1 / 6])
-    assert rival.threshold == pytest.approx(0.0, abs=1e-12)
-    seen = scores(rival, _session(np.array([rows[degree] for degree in (2, 2, 1, 2, 1, 2, 0)])))
+    detector = Hoda([_reading(i) for i in range(3)], length=6, sequences=10)
+    detector.fit([_session(np.array([rows[degree] for degree in (0, 0, 0, 1, 1, 2)]))])
+    np.testing.assert_allclose(detector.normal, [1 / 2, 1 / 3, 1 / 6])
+    assert detector.threshold == pytest.approx(0.0, abs=1e-12)
+    seen = scores(detector, _session(np.array([rows[degree] for degree in (2, 2, 1, 2, 1, 2, 0)])))
     assert np.isnan(seen[:5]).all()
     assert seen[5] == pytest.approx(2.0)
     assert np.isnan(seen[6])
@@ -52,11 +52,11 @@ def test_small_case_by_hand() -> None:
 @given(counts=st.lists(st.integers(0, 30), min_size=11, max_size=11).filter(lambda counts: len(set(counts)) > 1))
 def test_the_distance_is_pearsons(counts: list[int]) -> None:
     """One less the correlation coefficient that scipy finds."""
-    rival = Hoda([_reading(0)] * 11, length=5)
-    rival._normal = np.linspace(0.3, 0.0, 11)
+    detector = Hoda([_reading(0)] * 11, length=5)
+    detector._normal = np.linspace(0.3, 0.0, 11)
     degrees = np.repeat(np.arange(11), counts)
-    expected = 1.0 - stats.pearsonr(np.array(counts), rival.normal).statistic
-    assert rival.distance(degrees) == pytest.approx(expected, abs=1e-9)
+    expected = 1.0 - stats.pearsonr(np.array(counts), detector.normal).statistic
+    assert detector.distance(degrees) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_threshold_is_the_largest_distance_of_sequences_drawn_one_by_one() -> None:
@@ -67,16 +67,16 @@ def test_the_threshold_is_the_largest_distance_of_sequences_drawn_one_by_one() -
     for row, degree in zip(rows, pool.tolist(), strict=True):
         if degree:
             row[degree - 1] = 1.0
-    rival = Hoda([_reading(i) for i in range(4)], length=50, sequences=3000)
-    rival.fit([_session(rows)])
+    detector = Hoda([_reading(i) for i in range(4)], length=50, sequences=3000)
+    detector.fit([_session(rows)])
     drawn = []
     for _ in range(3000):
         sample = Counter(pool[rng.choice(400, 50, replace=False)].tolist())
         drawn.append([sample[degree] / 50 for degree in range(4)])
     normal = np.mean(drawn, axis=0)
-    np.testing.assert_allclose(rival.normal, normal, atol=0.01)
+    np.testing.assert_allclose(detector.normal, normal, atol=0.01)
     slow = max(1.0 - float(np.corrcoef(histogram, normal)[0, 1]) for histogram in drawn)
-    assert rival.threshold == pytest.approx(slow, rel=0.8)
+    assert detector.threshold == pytest.approx(slow, rel=0.8)
 
 
 def test_snapshots_learn(victim: Victim) -> None:
@@ -99,15 +99,15 @@ def test_two_classes_have_one_output() -> None:
 
 def test_finds_noise_and_misses_cover(victim: Victim) -> None:
     """Uniform noise is flagged at the hundredth query, pictures of the same kind are not, noise among nine tenths neither."""
-    rival = Hoda(snapshots_of(victim.training.vectors, victim.training.labels))
+    detector = Hoda(snapshots_of(victim.training.vectors, victim.training.labels))
     natural = victim.baseline.vectors
-    rival.fit([_session(natural)])
+    detector.fit([_session(natural)])
     rng = np.random.default_rng(0)
     noise = rng.uniform(0.0, 16.0, (100, 64))
-    assert flagged_at(scores(rival, _session(noise)), rival.threshold) == 100
-    assert flagged_at(scores(rival, _session(victim.benign.vectors[:300])), rival.threshold) is None
+    assert flagged_at(scores(detector, _session(noise)), detector.threshold) == 100
+    assert flagged_at(scores(detector, _session(victim.benign.vectors[:300])), detector.threshold) is None
     cover = np.concatenate([victim.benign.vectors[:90], noise[:10]])
-    assert flagged_at(scores(rival, _session(cover)), rival.threshold) is None
+    assert flagged_at(scores(detector, _session(cover)), detector.threshold) is None
 
 
 def test_without_snapshots_it_cannot_be_used() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detector.errors import ConfigError
-from tests.quality.worlds import world
+from tests.quality.simulation import simulated
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from tests.quality.worlds import world
 )
 def test_pools_share_no_example(data: str, victim: str) -> None:
     """What one party holds no other does: training, teaching, calibration, evaluation, thieves and the test."""
-    found = world(data, victim, 1)
+    found = simulated(data, victim, 1)
     pools = [found.training.vectors, found.thieves.attacker.vectors, found.thieves.test]
     pools += [target.benign.vectors for target in (found.teaching, found.calibration, found.evaluation)]
     different = [{row.tobytes() for row in pool} for pool in pools]
@@ -28,7 +28,7 @@ def test_pools_share_no_example(data: str, victim: str) -> None:
 
 def test_a_thief_hides_among_his_own_examples() -> None:
     """Cover is drawn from what the thief holds, not from what the innocents ask."""
-    found = world("digits", "mlp", 1)
+    found = simulated("digits", "mlp", 1)
     assert found.thieves.benign is found.thieves.attacker
 
 
@@ -38,7 +38,7 @@ def test_a_thief_hides_among_his_own_examples() -> None:
 )
 def test_models_are_worth_stealing(data: str, victim: str) -> None:
     """A victim says more of fresh examples than the most frequent class does, with probabilities as a log holds them."""
-    target = world(data, victim, 1).evaluation
+    target = simulated(data, victim, 1).evaluation
     answers = target.predict(target.benign.vectors)
     right = (answers.argmax(axis=1) == target.benign.labels).mean()
     assert right > np.bincount(target.benign.labels).max() / len(answers) + 0.1
@@ -48,10 +48,10 @@ def test_models_are_worth_stealing(data: str, victim: str) -> None:
 
 def test_the_same_seed_makes_the_same_world() -> None:
     """Pools and answers depend on the seed alone, which another seed changes."""
-    world.cache_clear()
-    first = world("digits", "mlp", 1)
-    world.cache_clear()
-    again, other = world("digits", "mlp", 1), world("digits", "mlp", 2)
+    simulated.cache_clear()
+    first = simulated("digits", "mlp", 1)
+    simulated.cache_clear()
+    again, other = simulated("digits", "mlp", 1), simulated("digits", "mlp", 2)
     X = first.thieves.test
     assert np.array_equal(first.thieves.predict(X), again.thieves.predict(X))
     assert not np.array_equal(X, other.thieves.test)
@@ -59,7 +59,7 @@ def test_the_same_seed_makes_the_same_world() -> None:
 
 def test_a_model_may_tell_labels_only() -> None:
     """Such a victim gives the same labels, all clients alike, and no probabilities."""
-    told, silent = world("digits", "mlp", 1), world("digits", "mlp-labels", 1)
+    told, silent = simulated("digits", "mlp", 1), simulated("digits", "mlp-labels", 1)
     X = told.thieves.test
     for target in (silent.thieves, silent.teaching, silent.calibration, silent.evaluation):
         answers = target.predict(X)
@@ -72,8 +72,8 @@ def test_a_model_may_tell_labels_only() -> None:
 def test_names_that_are_none_are_refused() -> None:
     """The message says which name is wrong; real data need a folder."""
     with pytest.raises(ConfigError, match="no model 'svm' on data 'digits'"):
-        world("digits", "svm", 1)
+        simulated("digits", "svm", 1)
     with pytest.raises(ConfigError, match="no model 'mlp' on data 'imagenet'"):
-        world("imagenet", "mlp", 1)
+        simulated("imagenet", "mlp", 1)
     with pytest.raises(ConfigError, match="a folder"):
-        world("mnist", "mlp", 1)
+        simulated("mnist", "mlp", 1)

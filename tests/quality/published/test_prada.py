@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.quality.prada import Prada, Verdict
+from tests.quality.published.prada import Prada, Verdict
 
 Vector = npt.NDArray[np.float64]
 Query = tuple[Vector, Hashable]

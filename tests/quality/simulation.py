@@ -1,4 +1,4 @@
-"""Worlds: a served model and those who may ask it, in pools that share no example.
+"""Simulations: a served model and those who may ask it, in pools that share no example.
 
 Five pools: what trained the model, what innocents of the past asked (once for those who teach a detector, once for those who
 calibrate it), what innocents ask now, and what thieves hold; and a sixth measures copies. A detector that had seen the
@@ -32,7 +32,7 @@ from detector.redteam.victim import Pool
 from tests.quality import real
 
 SHARES = (0.28, 0.11, 0.11, 0.2, 0.17, 0.13)  # training, teaching, calibration, evaluation, attacker, test
-MOST = 12_000  # examples of a world
+MOST = 12_000  # examples of a simulation
 REAL = frozenset({"mnist", "adult"})
 PICTURES = frozenset({"digits", "mnist"})
 TEXTS = frozenset({"text"})
@@ -40,7 +40,7 @@ LABELS_ONLY = "-labels"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class World:
+class Simulation:
     """A model, once for each kind of client: the targets differ by whose pools they hold.
 
     `training` is what fitted the model. `network` is the victim where it is a perceptron, on encoded features; published
@@ -139,8 +139,8 @@ def is_perceptron(victim: str) -> bool:
 
 
 @lru_cache(maxsize=4)
-def world(data: str, victim: str, seed: int, folder: Path | None = None) -> World:
-    """Train a victim and deal the pools; the same arguments give the same world.
+def simulated(data: str, victim: str, seed: int, folder: Path | None = None) -> Simulation:
+    """Train a victim and deal the pools; the same arguments give the same simulation.
 
     `victim` is one of `MODELS`, with ``-labels`` behind it for one that answers with labels only. Perceptrons and linear models
     see encoded features (`Space.encode`), trees the records themselves. Raises `ConfigError` for a name that is none or
@@ -165,7 +165,7 @@ def world(data: str, victim: str, seed: int, folder: Path | None = None) -> Worl
     labels_only = victim != kind
     if labels_only:
         target = target.labels_only()
-    return World(
+    return Simulation(
         name=model_id,
         data=data,
         victim=victim,

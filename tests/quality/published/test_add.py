@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.quality.add import PUBLISHED, Add, normal_of, squared_frechet
-from tests.quality.rivals import Array, Labels, Session, flagged_at, scores
+from tests.quality.published.add import AS_PUBLISHED, Add, normal_of, squared_frechet
+from tests.quality.published.interface import Array, Labels, Session, flagged_at, scores
 
 
 def _published(mean: Array, covariance: Array, rows: Array) -> float:
@@ -41,7 +41,7 @@ def test_small_case_by_hand() -> None:
     assert squared_frechet(known, np.array([[3.0]])) == pytest.approx(10.0)
 
 
-def _rival(**changes: object) -> Add:
+def _distances(**changes: object) -> Add:
     training = np.array([[-1.0], [1.0], [9.0], [11.0]]), np.array([0, 0, 1, 1])
     return Add(lambda X: X, training=training, **{"window": 4, "threshold": 3.0, **changes})  # type: ignore[arg-type]
 
@@ -55,23 +55,23 @@ def test_classes_are_weighted_by_their_queries_and_windows_do_not_overlap() -> N
 
     The next four, at -1, 9, 1 and 11, are the training set: distance 0. The ninth begins a window that is never full.
     """
-    rival = _rival()
-    rival.fit([])
+    detector = _distances()
+    detector.fit([])
     session = _session(
         np.array([[2.0], [2.0], [10.0], [2.0], [-1.0], [9.0], [1.0], [11.0], [5.0]]), np.array([0, 0, 1, 0, 0, 1, 0, 1, 0])
     )
-    seen = scores(rival, session)
+    seen = scores(detector, session)
     assert np.flatnonzero(~np.isnan(seen)).tolist() == [3, 7]
     assert seen[3] == pytest.approx(4.0)
     assert seen[7] == pytest.approx(0.0, abs=1e-9)
-    assert flagged_at(seen, rival.threshold) == 4
+    assert flagged_at(seen, detector.threshold) == 4
 
 
 def test_a_class_of_which_nothing_is_known_is_compared_with_all() -> None:
     """Training values -1, 1, 9, 11 together: mean 5, variance 26. A query of class 2 at 5 is sqrt(26)^2 away."""
-    rival = _rival(window=1)
-    rival.fit([])
-    assert scores(rival, _session(np.array([[5.0]]), np.array([2])))[0] == pytest.approx(26.0)
+    detector = _distances(window=1)
+    detector.fit([])
+    assert scores(detector, _session(np.array([[5.0]]), np.array([2])))[0] == pytest.approx(26.0)
 
 
 def test_without_a_training_set_benign_queries_and_predicted_classes_serve() -> None:
@@ -84,23 +84,23 @@ def test_without_a_training_set_benign_queries_and_predicted_classes_serve() -> 
         labels = own.integers(3, size=64)
         return _session(centres[labels] + scale * own.normal(size=(64, 20)), labels)
 
-    rival = Add(components=8)
-    rival.fit([client(seed, 1.0) for seed in range(10)])
-    usual = max(np.nanmax(scores(rival, client(seed, 1.0))) for seed in range(20, 30))
-    assert np.nanmin(scores(rival, client(40, 3.0))) > usual
-    assert np.flatnonzero(~np.isnan(scores(rival, client(50, 1.0)))).tolist() == [15, 31, 47, 63]
+    detector = Add(components=8)
+    detector.fit([client(seed, 1.0) for seed in range(10)])
+    usual = max(np.nanmax(scores(detector, client(seed, 1.0))) for seed in range(20, 30))
+    assert np.nanmin(scores(detector, client(40, 3.0))) > usual
+    assert np.flatnonzero(~np.isnan(scores(detector, client(50, 1.0)))).tolist() == [15, 31, 47, 63]
 
 
 def test_published_values_are_those_of_the_source() -> None:
     """Thresholds and windows by data set, and the defaults among them."""
-    assert PUBLISHED == {
+    assert AS_PUBLISHED == {
         "mnist": (2247.0, 16),
         "fashion": (650.0, 16),
         "cifar10": (11.6, 16),
         "cifar100": (82.37, 256),
         "flower17": (14.85, 32),
     }
-    assert (Add().threshold, Add().window) == PUBLISHED["mnist"]
+    assert (Add().threshold, Add().window) == AS_PUBLISHED["mnist"]
 
 
 def test_refuses_a_window_of_nothing() -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import distance
 
-from tests.quality.rivals import Array, Session, pooled
+from tests.quality.published.interface import Array, Session, pooled
 
 MARGIN = float(np.sqrt(10.0))
 REACH, STEP, STEPS = 0.1, 0.01, 20

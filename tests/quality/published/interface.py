@@ -1,6 +1,6 @@
 """One way to play published detectors, so that all of them see the same clients.
 
-A rival is fitted on benign sessions and then watches clients, one `Watch` each. Whatever it computes is given as a score that
+A detector is fitted on benign sessions and then watches clients, one `Watch` each. Whatever it computes is a score that
 grows with suspicion, and it flags a client when a score is above its threshold: the one that was published, or the largest
 score of benign calibration clients, which is how thresholds are calibrated here too. Nothing else is unified: how often a
 score comes, what a window is and whether memory is shared between clients are as in each source.
@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tests.quality import prada
+from tests.quality.published import prada
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
@@ -37,13 +37,13 @@ class Session:
 
 
 class Watch(Protocol):
-    """A rival's memory of one client."""
+    """A detector's memory of one client."""
 
     def observe(self, vector: Array, answer: Array) -> float | None:
         """Take the client's next query and the model's answer; return the new score, or None where none is due."""
 
 
-class Rival(Protocol):
+class PublishedDetector(Protocol):
     """A published detector."""
 
     @property
@@ -57,20 +57,20 @@ class Rival(Protocol):
         """Begin to watch a client. Raises ValueError where the detector needs a fit that has not been made."""
 
 
-def scores(rival: Rival, session: Session) -> Array:
-    """Watch one client and return the score after each query, (n,); NaN where the rival gives none."""
-    watch = rival.watch()
+def scores(detector: PublishedDetector, session: Session) -> Array:
+    """Watch one client and return the score after each query, (n,); NaN where the detector gives none."""
+    watch = detector.watch()
     seen = [watch.observe(vector, answer) for vector, answer in zip(session.vectors, session.answers, strict=True)]
     return np.array([np.nan if score is None else score for score in seen], dtype=np.float64)
 
 
-def calibrated(rival: Rival, sessions: Sequence[Session]) -> float:
+def calibrated(detector: PublishedDetector, sessions: Sequence[Session]) -> float:
     """The threshold that none of these benign clients passes: the largest score that any of them reaches.
 
     With m clients, exchangeable with the next, that one is flagged with a probability of at most 1 in m + 1. The clients
     must be others than those of the fit. Raises ValueError if none of them lasts long enough to get a score.
     """
-    reached = [scores(rival, session) for session in sessions]
+    reached = [scores(detector, session) for session in sessions]
     known = [float(np.nanmax(seen)) for seen in reached if not np.isnan(seen).all()]
     if not known:
         raise ValueError("no calibration client got a score: there are none, or all are shorter than the detector's window")
@@ -87,7 +87,7 @@ def flagged_at(seen: Array, threshold: float) -> int | None:
     return int(above[0]) + 1 if len(above) else None
 
 
-class PradaRival:
+class PradaDetector:
     """PRADA behind the common interface: the score is -W, and the published threshold -0.95 (MNIST).
 
     There is nothing to fit. The authors let a later test take the alarm back; a score above the threshold is an alarm at the

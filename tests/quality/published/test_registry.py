@@ -1,29 +1,29 @@
 import numpy as np
 import pytest
 
-from tests.quality.contenders import CONTENDERS, contenders_for, lesson
-from tests.quality.rivals import Session, scores
-from tests.quality.worlds import world
+from tests.quality.published.interface import Session, scores
+from tests.quality.published.registry import PUBLISHED, lesson, published_for
+from tests.quality.simulation import simulated
 
 
 @pytest.mark.parametrize(("data", "victim"), [("digits", "mlp"), ("loans", "forest")])
 def test_each_can_be_set_up_where_it_fits(data: str, victim: str) -> None:
     """After a fit on benign queries each detector watches a client and has a published threshold."""
-    found = world(data, victim, 1)
+    found = simulated(data, victim, 1)
     pool = np.tile(found.teaching.benign.vectors[:150], (2, 1))
     taught = Session(found.teaching.encode(pool), found.teaching.predict(pool))
-    for name, one in contenders_for(data, victim).items():
-        rival = one.make(found)
-        rival.fit([taught])
-        assert np.isfinite(rival.threshold)
-        assert np.isfinite(scores(rival, taught)).any(), name
+    for name, one in published_for(data, victim).items():
+        detector = one.make(found)
+        detector.fit([taught])
+        assert np.isfinite(detector.threshold)
+        assert np.isfinite(scores(detector, taught)).any(), name
 
 
 def test_where_they_do_not_fit_they_are_left_out() -> None:
     """Fingerprints are of pictures, and snapshots of perceptrons."""
-    assert set(CONTENDERS) - set(contenders_for("loans", "forest")) == {"hoda", "blacklight"}
-    assert set(CONTENDERS) - set(contenders_for("breast_cancer", "mlp")) == {"blacklight"}
-    assert set(contenders_for("digits", "mlp-labels")) == set(CONTENDERS)
+    assert set(PUBLISHED) - set(published_for("loans", "forest")) == {"hoda", "blacklight"}
+    assert set(PUBLISHED) - set(published_for("breast_cancer", "mlp")) == {"blacklight"}
+    assert set(published_for("digits", "mlp-labels")) == set(PUBLISHED)
 
 
 def test_a_lesson_is_drawn_from_all() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.quality.rivals import Array, Session, flagged_at, scores
-from tests.quality.seat import MARGIN, REACH, Encoder, Seat, _gradients, adversarial, trained
+from tests.quality.published.interface import Array, Session, flagged_at, scores
+from tests.quality.published.seat import MARGIN, REACH, Encoder, Seat, _gradients, adversarial, trained
 
 
 def _plain(dimension: int) -> Encoder:
@@ -97,30 +97,30 @@ def test_pairs_are_counted_by_hand() -> None:
 
     10 first; 12 is 2 away; 11 is 1 from both, one pair; 11 again, another; 20 none; 20.5 a third.
     """
-    rival = Seat(_plain(1), pairs=2, percentile=0.0)
-    rival.fit([_session(np.array([[0.0], [1.0], [3.0], [7.0], [7.0]]))])
-    assert rival.near == pytest.approx(1.0)
-    seen = scores(rival, _session(np.array([[10.0], [12.0], [11.0], [11.0], [20.0], [20.5]])))
+    detector = Seat(_plain(1), pairs=2, percentile=0.0)
+    detector.fit([_session(np.array([[0.0], [1.0], [3.0], [7.0], [7.0]]))])
+    assert detector.near == pytest.approx(1.0)
+    seen = scores(detector, _session(np.array([[10.0], [12.0], [11.0], [11.0], [20.0], [20.5]])))
     assert seen.tolist() == [0.0, 0.0, 1.0, 2.0, 2.0, 3.0]
-    assert flagged_at(seen, rival.threshold) == 4
+    assert flagged_at(seen, detector.threshold) == 4
 
 
 def test_the_fiftieth_pair_cancels_the_account() -> None:
     """The published number, for a client that repeats one picture: pair after pair from its second query on."""
-    rival = Seat(_plain(2))
-    rival.fit([_session(np.array([[0.0, 1.0], [5.0, 5.0]]))])
-    seen = scores(rival, _session(np.full((80, 2), 3.0)))
-    assert flagged_at(seen, rival.threshold) == 51
+    detector = Seat(_plain(2))
+    detector.fit([_session(np.array([[0.0, 1.0], [5.0, 5.0]]))])
+    seen = scores(detector, _session(np.full((80, 2), 3.0)))
+    assert flagged_at(seen, detector.threshold) == 51
 
 
 def test_finds_small_steps_and_misses_natural_queries() -> None:
     """A walk by small steps is cancelled; as many independent queries bring hardly a pair."""
     rng = np.random.default_rng(9)
-    rival = Seat(epochs=5)
-    rival.fit([_session(rng.uniform(0.0, 1.0, (300, 20)))])
+    detector = Seat(epochs=5)
+    detector.fit([_session(rng.uniform(0.0, 1.0, (300, 20)))])
     walk = np.clip(0.5 + np.cumsum(0.01 * rng.choice([-1.0, 1.0], (120, 20)), axis=0), 0.0, 1.0)
-    assert flagged_at(scores(rival, _session(walk)), rival.threshold) is not None
-    assert scores(rival, _session(rng.uniform(0.0, 1.0, (120, 20))))[-1] <= 5.0
+    assert flagged_at(scores(detector, _session(walk)), detector.threshold) is not None
+    assert scores(detector, _session(rng.uniform(0.0, 1.0, (120, 20))))[-1] <= 5.0
 
 
 def test_refuses_what_has_no_meaning() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tests.quality.rivals import Array, Session
+from tests.quality.published.interface import Array, Session
 
 
 class Blacklight:
@@ -99,14 +99,14 @@ class _Store:
 
 
 class _BlacklightWatch:
-    def __init__(self, rival: Blacklight, store: _Store) -> None:
-        self._rival = rival
+    def __init__(self, detector: Blacklight, store: _Store) -> None:
+        self._detector = detector
         self._store = store
 
     def observe(self, vector: Array, answer: Array) -> float:
         """Take a query; return how many hashes the most similar earlier one shares with it, 0 for the first."""
         del answer
-        hashes = self._rival.fingerprint(vector)
+        hashes = self._detector.fingerprint(vector)
         owners = self._store.owners
         common = Counter(owner for digest in hashes if digest in owners for owner in owners[digest])
         for digest in hashes:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.spatial import distance
 
-from tests.quality.rivals import Array, Session, pooled
+from tests.quality.published.interface import Array, Session, pooled
 
 Embed: TypeAlias = Callable[[Array], Array]
 
@@ -106,15 +106,15 @@ class MmdWindow:
 
 
 class _MmdWatch:
-    def __init__(self, rival: MmdWindow) -> None:
-        self._rival = rival
+    def __init__(self, detector: MmdWindow) -> None:
+        self._detector = detector
         self._waiting: list[Array] = []
 
     def observe(self, vector: Array, answer: Array) -> float | None:
         del answer
         self._waiting.append(vector)
-        if len(self._waiting) < self._rival.window:
+        if len(self._waiting) < self._detector.window:
             return None
-        score = self._rival.squared(np.stack(self._waiting))
+        score = self._detector.squared(np.stack(self._waiting))
         self._waiting.clear()
         return score

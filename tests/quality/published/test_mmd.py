@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.quality.mmd import MmdWindow
-from tests.quality.rivals import Array, Session, flagged_at, scores
+from tests.quality.published.interface import Array, Session, flagged_at, scores
+from tests.quality.published.mmd import MmdWindow
 
 
 def _session(X: Array) -> Session:
@@ -26,33 +26,33 @@ def _slow(X: Array, Y: Array, width: float) -> float:
 def test_equals_the_sums_of_the_formula() -> None:
     """With the median distance of the reference as the width, for windows of the reference's size and of others."""
     rng = np.random.default_rng(0)
-    rival = MmdWindow(12, nulls=3)
-    rival.fit([_session(rng.normal(size=(40, 3)))])
-    reference = rival._fitted()
+    detector = MmdWindow(12, nulls=3)
+    detector.fit([_session(rng.normal(size=(40, 3)))])
+    reference = detector._fitted()
     distances = [np.linalg.norm(reference[i] - reference[j]) for i in range(12) for j in range(i)]
     for size in (12, 5):
         window = rng.normal(0.5, 1.0, (size, 3))
-        assert rival.squared(window) == pytest.approx(_slow(window, reference, float(np.median(distances))), abs=1e-12)
+        assert detector.squared(window) == pytest.approx(_slow(window, reference, float(np.median(distances))), abs=1e-12)
 
 
 def test_small_case_by_hand() -> None:
     """Reference 0 and 1: width 1. Window 0 and 2: within exp(-2), reference exp(-1/2), across (1, e^-1/2, e^-2, e^-1/2) / 4."""
-    rival = MmdWindow(2, nulls=1, seed=1)
-    rival.fit([_session(np.array([[0.0], [1.0], [0.0], [1.0]]))])
-    assert sorted(rival._fitted().ravel().tolist()) == [0.0, 1.0]
+    detector = MmdWindow(2, nulls=1, seed=1)
+    detector.fit([_session(np.array([[0.0], [1.0], [0.0], [1.0]]))])
+    assert sorted(detector._fitted().ravel().tolist()) == [0.0, 1.0]
     expected = np.exp(-2.0) + np.exp(-0.5) - 2.0 * (1.0 + 2.0 * np.exp(-0.5) + np.exp(-2.0)) / 4.0
-    assert rival.squared(np.array([[0.0], [2.0]])) == pytest.approx(expected)
+    assert detector.squared(np.array([[0.0], [2.0]])) == pytest.approx(expected)
 
 
 def test_the_estimate_has_no_bias() -> None:
     """Two samples of one distribution: the mean over many windows is near zero, on either side of it."""
     rng = np.random.default_rng(1)
-    rival = MmdWindow(20, nulls=1)
+    detector = MmdWindow(20, nulls=1)
     means = []
     for seed in range(40):
-        rival.seed = seed
-        rival.fit([_session(rng.normal(size=(200, 4)))])
-        means += [rival.squared(rng.normal(size=(20, 4))) for _ in range(10)]
+        detector.seed = seed
+        detector.fit([_session(rng.normal(size=(200, 4)))])
+        means += [detector.squared(rng.normal(size=(20, 4))) for _ in range(10)]
     assert abs(np.mean(means)) < 0.005
     assert min(means) < 0.0 < max(means)
 
@@ -60,23 +60,23 @@ def test_the_estimate_has_no_bias() -> None:
 def test_one_benign_window_in_twenty_is_above_the_threshold() -> None:
     """The published threshold is a level, not a promise that no innocent is flagged."""
     rng = np.random.default_rng(2)
-    rival = MmdWindow(40, nulls=200)
-    rival.fit([_session(rng.normal(size=(2000, 5)))])
-    flagged = sum(rival.squared(rng.normal(size=(40, 5))) > rival.threshold for _ in range(300))
+    detector = MmdWindow(40, nulls=200)
+    detector.fit([_session(rng.normal(size=(2000, 5)))])
+    flagged = sum(detector.squared(rng.normal(size=(40, 5))) > detector.threshold for _ in range(300))
     assert 2 <= flagged <= 45
 
 
 def test_finds_foreign_windows_and_misses_the_diluted() -> None:
     """A shifted client is flagged at its first window; with one such query in ten the distance is a hundredth."""
     rng = np.random.default_rng(3)
-    rival = MmdWindow(50)
-    rival.fit([_session(rng.normal(size=(1000, 5)))])
+    detector = MmdWindow(50)
+    detector.fit([_session(rng.normal(size=(1000, 5)))])
     foreign = rng.normal(2.0, 1.0, (100, 5))
-    seen = scores(rival, _session(foreign))
+    seen = scores(detector, _session(foreign))
     assert np.flatnonzero(~np.isnan(seen)).tolist() == [49, 99]
-    assert flagged_at(seen, rival.threshold) == 50
+    assert flagged_at(seen, detector.threshold) == 50
     mixed = np.concatenate([foreign[:5], rng.normal(size=(45, 5))])
-    assert rival.squared(mixed) < 0.1 * seen[49]
+    assert detector.squared(mixed) < 0.1 * seen[49]
 
 
 def test_an_embedding_is_used_on_both_sides() -> None:
@@ -84,8 +84,8 @@ def test_an_embedding_is_used_on_both_sides() -> None:
     rng = np.random.default_rng(4)
     benign, foreign = rng.normal(size=(200, 2)), rng.normal(size=(30, 2)) + np.array([0.0, 9.0])
     plain, blind = MmdWindow(30), MmdWindow(30, embed=lambda X: X[:, :1])
-    for rival in (plain, blind):
-        rival.fit([_session(benign)])
+    for detector in (plain, blind):
+        detector.fit([_session(benign)])
     assert plain.squared(foreign) > 5.0 * abs(blind.squared(foreign))
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.quality.blacklight import Blacklight
-from tests.quality.rivals import Array, Session, flagged_at, scores
+from tests.quality.published.blacklight import Blacklight
+from tests.quality.published.interface import Array, Session, flagged_at, scores
 
 
 class Transcript:
@@ -48,9 +48,9 @@ class Transcript:
 def test_equals_the_transcript(*, seed: int, dimension: int, window: int, quantum: int, kept: int, step: int) -> None:
     """On any stream every count is that of the literal algorithm."""
     rng = np.random.default_rng(seed)
-    rival = Blacklight((0.0, 1.0), window=window, quantum=quantum, kept=kept, step=step, seed=seed)
+    detector = Blacklight((0.0, 1.0), window=window, quantum=quantum, kept=kept, step=step, seed=seed)
     literal = Transcript(np.random.default_rng(seed).random(dimension) * 255.0, window, quantum, kept, step)
-    watch, picture = rival.watch(), rng.random(dimension)
+    watch, picture = detector.watch(), rng.random(dimension)
     for _ in range(25):
         kind = rng.random()
         if kind < 0.4:
@@ -66,14 +66,14 @@ def test_small_case_by_hand() -> None:
     Values 0, 0, 0, 1 become 0, 0, 0, 255 % 255 = 0 without a salt; with one they are whatever it says. What can be said by
     hand: a repeat shares all its hashes; changing the last value by half the range leaves the first two windows.
     """
-    rival = Blacklight((0.0, 1.0), window=2, quantum=50, matches=1)
-    watch = rival.watch()
+    detector = Blacklight((0.0, 1.0), window=2, quantum=50, matches=1)
+    watch = detector.watch()
     first = np.array([0.1, 0.4, 0.6, 0.9])
-    count = len(rival.fingerprint(first))
+    count = len(detector.fingerprint(first))
     assert watch.observe(first, np.ones(1)) == 0.0
     assert watch.observe(first, np.ones(1)) == count
     last = first + np.array([0.0, 0.0, 0.0, -0.5])
-    assert len(set(rival.fingerprint(last)) & set(rival.fingerprint(first))) == count - 1
+    assert len(set(detector.fingerprint(last)) & set(detector.fingerprint(first))) == count - 1
     assert watch.observe(last, np.ones(1)) == count - 1
 
 
@@ -84,9 +84,9 @@ def test_finds_small_steps_at_the_second_query() -> None:
     steps = np.tile(start, (20, 1))
     for row in range(1, 20):
         steps[row, rng.choice(196, 3)] = rng.random()
-    rival = Blacklight((0.0, 1.0), shared=False)
-    assert flagged_at(scores(rival, Session(steps, np.ones((20, 1)))), rival.threshold) == 2
-    assert flagged_at(scores(rival, Session(rng.random((60, 196)), np.ones((60, 1)))), rival.threshold) is None
+    detector = Blacklight((0.0, 1.0), shared=False)
+    assert flagged_at(scores(detector, Session(steps, np.ones((20, 1)))), detector.threshold) == 2
+    assert flagged_at(scores(detector, Session(rng.random((60, 196)), np.ones((60, 1)))), detector.threshold) is None
 
 
 def test_flags_innocent_repeats_and_under_one_memory_the_neighbour() -> None:
@@ -94,11 +94,11 @@ def test_flags_innocent_repeats_and_under_one_memory_the_neighbour() -> None:
     rng = np.random.default_rng(0)
     pictures = Session(rng.random((10, 100)), np.ones((10, 1)))
     for shared, expected in ((True, 1), (False, None)):
-        rival = Blacklight((0.0, 1.0), shared=shared)
-        assert flagged_at(scores(rival, pictures), rival.threshold) is None
-        assert flagged_at(scores(rival, pictures), rival.threshold) == expected
-        rival.fit([])
-        assert flagged_at(scores(rival, pictures), rival.threshold) is None
+        detector = Blacklight((0.0, 1.0), shared=shared)
+        assert flagged_at(scores(detector, pictures), detector.threshold) is None
+        assert flagged_at(scores(detector, pictures), detector.threshold) == expected
+        detector.fit([])
+        assert flagged_at(scores(detector, pictures), detector.threshold) is None
 
 
 def test_misses_noise_on_every_value() -> None:
@@ -106,8 +106,8 @@ def test_misses_noise_on_every_value() -> None:
     rng = np.random.default_rng(0)
     start = rng.random(300)
     noisy = np.clip(start + (25.0 / 255.0) * rng.choice([-1.0, 1.0], (30, 300)), 0.0, 1.0)
-    rival = Blacklight((0.0, 1.0), shared=False)
-    assert flagged_at(scores(rival, Session(noisy, np.ones((30, 1)))), rival.threshold) is None
+    detector = Blacklight((0.0, 1.0), shared=False)
+    assert flagged_at(scores(detector, Session(noisy, np.ones((30, 1)))), detector.threshold) is None
 
 
 def test_refuses_what_has_no_meaning() -> None:
@@ -116,10 +116,10 @@ def test_refuses_what_has_no_meaning() -> None:
         Blacklight((1.0, 1.0))
     with pytest.raises(ValueError, match="at least 1"):
         Blacklight((0.0, 1.0), window=0)
-    rival = Blacklight((0.0, 1.0))
-    rival.fingerprint(np.zeros(40))
+    detector = Blacklight((0.0, 1.0))
+    detector.fingerprint(np.zeros(40))
     with pytest.raises(ValueError, match="40"):
-        rival.fingerprint(np.zeros(41))
+        detector.fingerprint(np.zeros(41))
 
 
 def test_a_picture_smaller_than_the_window_has_no_fingerprint() -> None:

@@ -16,10 +16,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tests.quality.rivals import Array, Labels, Session, pooled
+from tests.quality.published.interface import Array, Labels, Session, pooled
 
 Features: TypeAlias = Callable[[Array], Array]
-PUBLISHED = {
+AS_PUBLISHED = {
     "mnist": (2247.0, 16),
     "fashion": (650.0, 16),
     "cifar10": (11.6, 16),
@@ -43,7 +43,7 @@ class Add:
 
     When it works: queries are from another data set and the model has few classes. When it does not: attackers with natural
     data of the same kind; a hundred classes, of which a window has one query each; a new camera. A threshold is in the units
-    of the features, so a published one says nothing of another network: see `PUBLISHED`.
+    of the features, so a published one says nothing of another network: see `AS_PUBLISHED`.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Add:
         features: Features | None = None,
         *,
         window: int = 16,
-        threshold: float = PUBLISHED["mnist"][0],
+        threshold: float = AS_PUBLISHED["mnist"][0],
         training: tuple[Array, Labels] | None = None,
         components: int = 32,
     ) -> None:
@@ -106,17 +106,17 @@ class Add:
 
 
 class _AddWatch:
-    def __init__(self, rival: Add) -> None:
-        self._rival = rival
+    def __init__(self, detector: Add) -> None:
+        self._detector = detector
         self._vectors: list[Array] = []
         self._labels: list[int] = []
 
     def observe(self, vector: Array, answer: Array) -> float | None:
         self._vectors.append(vector)
         self._labels.append(int(np.argmax(answer)))
-        if len(self._vectors) < self._rival.window:
+        if len(self._vectors) < self._detector.window:
             return None
-        score = self._rival.distance(np.stack(self._vectors), np.array(self._labels))
+        score = self._detector.distance(np.stack(self._vectors), np.array(self._labels))
         self._vectors.clear()
         self._labels.clear()
         return score

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
-from tests.quality.rivals import Array, Labels, Session, pooled
+from tests.quality.published.interface import Array, Labels, Session, pooled
 
 Snapshot: TypeAlias = Callable[[Array], Labels]
 EPOCHS = (0, 9, 19, 29, 39, 49, 59, 69, 79, 89, 99)
@@ -95,18 +95,18 @@ class Hoda:
 
 
 class _HodaWatch:
-    def __init__(self, rival: Hoda) -> None:
-        self._rival = rival
+    def __init__(self, detector: Hoda) -> None:
+        self._detector = detector
         self._waiting: list[Array] = []
 
     def observe(self, vector: Array, answer: Array) -> float | None:
         del answer
         self._waiting.append(vector)
-        if len(self._waiting) < self._rival.length:
+        if len(self._waiting) < self._detector.length:
             return None
-        degrees = self._rival.degrees(np.stack(self._waiting))
+        degrees = self._detector.degrees(np.stack(self._waiting))
         self._waiting.clear()
-        return self._rival.distance(degrees)
+        return self._detector.distance(degrees)
 
 
 def snapshots_of(

@@ -1,0 +1,137 @@
+"""Elasticsearch: each document once, however often its record is delivered.
+
+A record becomes up to two documents, each with an id that is always the same. Data streams take only ``create``, so a document
+that is there already is answered so. That holds within the index that is written to: what may have been delivered before, by
+another worker or before a fault, is first looked for in all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AuthorizationException
+
+from detector.clock import SystemClock
+from detector.config import DeliverySection, ElasticsearchSection
+from detector.config.elasticsearch import DELIVERY
+from detector.contracts.moment import rfc3339
+from detector.sinks.delivery import Delivery, Outcome
+from detector.sinks.elastic.bulk import Bulk, Written
+from detector.sinks.elastic.connection import connect
+from detector.sinks.elastic.documents import Document, documents
+from detector.sinks.elastic.faults import explain
+from detector.sinks.message import Message
+from detector.sinks.receiver import Receiver, Record, SinkKind
+
+AT_ONCE = 1000
+_NOT_ITS_ANSWER = (KeyError, TypeError, AttributeError)  # what is missing in an answer that is JSON, and no more
+
+log = structlog.get_logger(__name__)
+
+
+class ElasticsearchDelivery(DeliverySection, ElasticsearchSection):
+    """An Elasticsearch as a delivery: one more than that of ``[elasticsearch]`` is a ``[[deliveries]]`` table of this kind."""
+
+    kind: Literal["elasticsearch"] = "elasticsearch"
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the password or the API key."""
+        secret = self.secret()
+        return () if secret is None else (secret,)
+
+
+def of_table(section: ElasticsearchSection) -> ElasticsearchDelivery:
+    """Return the delivery that the table ``[elasticsearch]`` defines."""
+    given = {name: getattr(section, name) for name in section.model_fields_set}
+    return ElasticsearchDelivery(name=DELIVERY, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class Filed(Message):
+    """A record with the documents that it becomes."""
+
+    documents: tuple[Document, ...] = ()
+
+
+class ElasticsearchSink(Delivery):
+    """Writes documents in bulk. What is left of a record counts when it is tried again, what was written does not."""
+
+    def __init__(self, section: ElasticsearchSection) -> None:
+        self._section = section
+        self._client = connect(section)
+        self._bulk = Bulk(self._client, section)
+        self._doubtful = True
+        self._may_look = True
+        self._settled: set[tuple[str, str]] = set()  # documents of messages of which another one is left
+
+    def doubt(self) -> None:
+        """Look for what comes next before it is written."""
+        self._doubtful = True
+
+    def deliver(self, batch: Sequence[Message]) -> Outcome:
+        """Write what is not there, and say what became of each message; never raises for the server's doing."""
+        found: list[Document] = []
+        owners: list[int] = []
+        for place, message in enumerate(batch):
+            todo = [document for document in _documents(message) if _key(document) not in self._settled]
+            found += todo
+            owners += [place] * len(todo)
+        written = self._write(found)
+        left = sorted({owners[place] for place in written.left})
+        refused: dict[int, str] = {}
+        for place, why in sorted(written.refused.items()):
+            if owners[place] not in left:
+                refused.setdefault(owners[place], why)
+        gone = {*written.left, *written.refused}
+        self._settled |= {_key(document) for place, document in enumerate(found) if place not in gone}
+        self._settled &= {_key(document) for place in left for document in _documents(batch[place])}
+        return Outcome(written.written, written.repeated, refused, left, written.fault)
+
+    def _write(self, found: Sequence[Document]) -> Written:
+        present = set[int]()
+        if self._doubtful and self._may_look:
+            try:
+                present = self._bulk.known(found)
+            except AuthorizationException:
+                self._may_look = False
+                log.warning("may not read what was delivered: after a rollover, documents written again may be there twice")
+            except (ApiError, TransportError, *_NOT_ITS_ANSWER) as error:
+                return Written(left=list(range(len(found))), fault=explain(self._section, error))
+        try:
+            outcome = self._bulk.write(found, [place for place in range(len(found)) if place not in present])
+        except _NOT_ITS_ANSWER as error:
+            # Some may be written: they are found by their ids.
+            self._doubtful = True
+            return Written(left=list(range(len(found))), fault=explain(self._section, error))
+        outcome.repeated += len(present)
+        # Where repeats keep coming, an older stretch is delivered again.
+        self._doubtful = outcome.repeated > 0 or outcome.fault is not None
+        return outcome
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _documents(message: Message) -> Sequence[Document]:
+    return message.documents if isinstance(message, Filed) else ()
+
+
+def _key(document: Document) -> tuple[str, str]:
+    return document.stream, document.id
+
+
+def _build(section: ElasticsearchDelivery) -> Receiver:
+    connect(section).close()  # a secret or certificate that cannot be used shows now
+    clock = SystemClock()
+
+    def write(record: Record) -> Message:
+        made = documents(record.kind, record.data, section.namespace, rfc3339(clock.now_ms()))
+        return Filed(made[0].id, record.kind, clock.now_ms(), "low", record.data, tuple(made))
+
+    return Receiver(section, write, lambda: ElasticsearchSink(section), AT_ONCE)
+
+
+SINK = SinkKind(ElasticsearchDelivery, _build)

@@ -1,0 +1,351 @@
+"""The delivery worker: a thread that delivers records to one receiver, from a queue, for as long as that takes.
+
+Whoever feeds it (`detector.service.deliver` from Kafka, `detector.sinks.dispatch` from a run, `detector.sinks.backfill` from a
+folder of results) never waits for the receiver, and each receiver has a worker of its own, so one that fails or is slow holds
+nobody else up. What the receiver will never take becomes a dead-letter record with the reason; everything else is tried again,
+later each time, until it passes or the worker is closed.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import structlog
+
+from detector.contracts.dead_letter import Reason
+from detector.errors import NoDocumentError, RetryableError
+from detector.sinks.delivery import Backoff, Batch, Delivery
+from detector.sinks.message import Message
+from detector.sinks.receiver import Receiver, Record
+
+LAST_S = 5.0  # for an attempt that is under way when patience ends
+REMIND_S = 300.0
+LARGEST_BATCH = 4 * 1024 * 1024  # bytes of records
+LONGEST_DETAIL = 500  # letters
+
+log = structlog.get_logger(__name__)
+
+Sent = Literal["delivered", "repeated", "refused"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """A record on its way, and where it came from: a file and a line counted from 1, or a topic, partition and offset.
+
+    `doubtful` says that it, and what follows, may have been delivered before.
+    """
+
+    record: Record
+    source: str
+    number: int
+    partition: int = 0
+    key: bytes | None = None
+    doubtful: bool = False
+
+
+class DeadLetters(Protocol):
+    """Where records go that a receiver will never take; used by the worker's thread."""
+
+    def put(self, entry: Entry, reason: Reason, detail: str) -> None:
+        """Keep a record; what it raises ends the worker."""
+
+    def flush(self) -> None:
+        """Return when all that was put is kept; what it raises ends the worker."""
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+
+
+class Gauges(Protocol):
+    """Who is told how a delivery does, by its name: `detector.service.telemetry.metrics.Metrics`, or a `Tally`."""
+
+    def sent(self, sink: str, outcome: Sent, documents: int = 1) -> None:
+        """Count documents."""
+
+    def sink_up(self, sink: str, *, up: bool) -> None:
+        """Note whether the last attempt went through."""
+
+    def sending_again(self, sink: str) -> None:
+        """Count an attempt that failed."""
+
+    def sink_current(self, sink: str) -> None:
+        """Note that the receiver was given something just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a worker works: how much it takes in, which share of the time it may compute, and when it gives up.
+
+    It gives up after so many `attempts` one after the other that got nothing through; None is never.
+    """
+
+    capacity: int = 10_000
+    capacity_bytes: int = 64 * 1024 * 1024
+    share: float = 1.0
+    attempts: int | None = None
+
+
+class DeliveryWorker:
+    """Delivers entries in the order in which they are put; `put` while there is room, and take `finished` ones back.
+
+    `trouble` is the sentence about what keeps it from delivering, None while all is well. `failure` is what ended it: a fault
+    of the dead letters, never of the receiver's.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        dead_letters: DeadLetters,
+        gauges: Gauges,
+        manner: Manner | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.name = receiver.name
+        self.trouble: str | None = None
+        self.failure: Exception | None = None
+        self._receiver = receiver
+        self._dead_letters = dead_letters
+        self._gauges = gauges
+        self._manner = manner or Manner()
+        self._backoff = backoff or Backoff()
+        self._changed = threading.Condition()
+        self._queue: deque[Entry] = deque()
+        self._bytes = 0
+        self._under_way: list[Entry] = []
+        self._finished: deque[Entry] = deque()
+        self._gone: list[Callable[[Entry], bool]] = []
+        self._closing = False
+        self._giving_up = threading.Event()
+        self._failed = 0
+        self._told_s = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"delivery {receiver.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has given up, failed or been closed, and takes nothing more."""
+        return self._closing
+
+    def put(self, entry: Entry, *, wait: bool = False) -> bool:
+        """Queue an entry, with `wait` when there is room; False when it is not taken."""
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._closing or not self._full())
+            if self._closing or self._full():
+                return False
+            self._queue.append(entry)
+            self._bytes += len(entry.record.data)
+            self._changed.notify_all()
+            return True
+
+    def _full(self) -> bool:
+        return len(self._queue) >= self._manner.capacity or self._bytes >= self._manner.capacity_bytes
+
+    def finished(self) -> list[Entry]:
+        """Return the entries that the receiver, or the dead letters, have since the last time."""
+        return [self._finished.popleft() for _ in range(len(self._finished))]
+
+    def drop(self, gone: Callable[[Entry], bool]) -> None:
+        """Leave out entries that are somebody else's now; those of an attempt under way when it has failed."""
+        with self._changed:
+            self._gone.append(gone)
+            self._queue = deque(entry for entry in self._queue if not gone(entry))
+            self._bytes = sum(len(entry.record.data) for entry in self._queue)
+
+    def close(self, patience_s: float | None = 0.0, last_s: float = LAST_S) -> list[Entry]:
+        """Deliver what is queued for up to `patience_s` (None: until it gives up), then stop; return what is not finished.
+
+        An attempt that is under way then has `last_s` to end. One that does not is left alone: whatever the receiver does, this
+        returns, and what the attempt carries counts as not delivered although the receiver may yet get it.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(patience_s)
+        self._giving_up.set()
+        self._thread.join(last_s)
+        with self._changed:
+            return [*self._under_way, *self._queue]
+
+    def _run(self) -> None:
+        delivery: Delivery | None = None
+        try:
+            delivery = self._receiver.open()
+            while (entries := self._take()) is not None:
+                begun_s = time.thread_time()
+                if not self._deliver(delivery, entries):
+                    break
+                self._rest(time.thread_time() - begun_s)
+        except Exception as error:  # noqa: BLE001  # raised again by who feeds it
+            self.failure = error
+        finally:
+            with self._changed:
+                self._closing = True
+                self._changed.notify_all()
+            if delivery is not None:
+                delivery.close()
+            self._dead_letters.close()
+
+    def _take(self) -> list[Entry] | None:
+        """Return the next entries, up to a number and a size; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            if self._giving_up.is_set() or not self._queue:
+                return None
+            self._gone.clear()
+            taken: list[Entry] = []
+            size = 0
+            while self._queue and len(taken) < self._receiver.at_once and size < LARGEST_BATCH:
+                taken.append(self._queue.popleft())
+                size += len(taken[-1].record.data)
+            self._bytes -= size
+            self._under_way = list(taken)
+            self._changed.notify_all()
+            return taken
+
+    def _deliver(self, delivery: Delivery, entries: Sequence[Entry]) -> bool:
+        """Deliver entries; False when it was told to stop, or gave up, before that was done."""
+        owners: dict[int, Entry] = {}
+        messages: list[Message] = []
+        for entry in entries:
+            made = self._message(entry)
+            if made is not None:
+                messages.append(made)
+                owners[id(made)] = entry
+        if any(entry.doubtful for entry in entries):
+            delivery.doubt()
+        batch = Batch(messages, self._receiver.at_once)
+        while True:
+            before = len(batch.left)
+            fault = self._attempt(delivery, batch, owners)
+            self._settle([owners[id(message)] for message in batch.left])
+            self._tell(fault)
+            if fault is None:
+                return True
+            if len(batch.left) < before:
+                self._failed = 0
+                self._backoff.reset()
+            self._failed += 1
+            if self._failed == self._manner.attempts or self._giving_up.wait(self._backoff.next(fault.after_s)):
+                return False
+            self._leave_out(batch, owners)
+
+    def _message(self, entry: Entry) -> Message | None:
+        if not entry.record.data:  # a tombstone: the decision ran out long ago
+            return None
+        try:
+            return self._receiver.message(entry.record)
+        except NoDocumentError as error:
+            self._refuse(entry, error.reason, str(error))
+        except MemoryError:
+            raise
+        except Exception as error:
+            # One record must not hold up all that come after it.
+            log.exception("a record cannot be written for a receiver", delivery=self.name, source=entry.source, at=entry.number)
+            self._refuse(entry, "failed", f"cannot be written for delivery {self.name}: {error!r}")
+        return None
+
+    def _attempt(self, delivery: Delivery, batch: Batch, owners: dict[int, Entry]) -> RetryableError | None:
+        """Deliver what can be; return what kept the rest."""
+        delivered, repeated = batch.delivered, batch.repeated
+        refused: list[tuple[Message, str]] = []
+        fault: RetryableError | None = None
+        try:
+            batch.push(delivery, lambda message, why: refused.append((message, why)))
+        except RetryableError as error:
+            fault = error
+        except MemoryError:
+            raise
+        except Exception as error:
+            log.exception("delivering failed in an unforeseen way, trying again", delivery=self.name)
+            fault = RetryableError(f"an unforeseen fault: {error!r}")
+        self._gauges.sent(self.name, "delivered", batch.delivered - delivered)
+        self._gauges.sent(self.name, "repeated", batch.repeated - repeated)
+        for message, why in refused:
+            self._refuse(owners[id(message)], "schema", f"delivery {self.name} does not take it: {why}")
+        return fault
+
+    def _refuse(self, entry: Entry, reason: Reason, detail: str) -> None:
+        self._dead_letters.put(entry, reason, detail[:LONGEST_DETAIL])
+        self._gauges.sent(self.name, "refused")
+        log.warning(
+            "refused for good, see the dead letters",
+            delivery=self.name,
+            cause=detail[:LONGEST_DETAIL],
+            source=entry.source,
+            at=entry.number,
+        )
+
+    def _settle(self, left: list[Entry]) -> None:
+        """Give back what is not left, once its dead letters are kept."""
+        self._dead_letters.flush()
+        still = set(left)
+        with self._changed:
+            self._finished.extend(entry for entry in self._under_way if entry not in still)
+            self._under_way = left
+
+    def _leave_out(self, batch: Batch, owners: dict[int, Entry]) -> None:
+        with self._changed:
+            gone, self._gone = self._gone, []
+            if gone:
+                batch.left = [each for each in batch.left if not any(is_gone(owners[id(each)]) for is_gone in gone)]
+                self._under_way = [owners[id(each)] for each in batch.left]
+
+    def _tell(self, fault: RetryableError | None) -> None:
+        """Count, and say what changed."""
+        before, self.trouble = self.trouble, None if fault is None else str(fault)
+        self._gauges.sink_up(self.name, up=fault is None)
+        if fault is None:
+            self._failed = 0
+            self._backoff.reset()
+            self._gauges.sink_current(self.name)
+            if before is not None:
+                log.info("delivers again", delivery=self.name)
+            return
+        self._gauges.sending_again(self.name)
+        if self.trouble != before or time.monotonic() > self._told_s + REMIND_S:
+            self._told_s = time.monotonic()
+            log.warning(
+                "not delivered, trying again until it passes",
+                delivery=self.name,
+                cause=self.trouble,
+                waiting=len(self._under_way) + len(self._queue),
+            )
+
+    def _rest(self, used_s: float) -> None:
+        """Leave the rest of the time to the others in this process, of whom only one can compute at a time."""
+        if self._manner.share < 1.0:
+            self._giving_up.wait(used_s * (1.0 / self._manner.share - 1.0))
+
+
+class Tally:
+    """Counts what deliveries did, where nobody measures them.
+
+    >>> tally = Tally()
+    >>> tally.sent("siem", "delivered", 3)
+    >>> tally.count("siem", "delivered"), tally.count("siem", "refused")
+    (3, 0)
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, Sent], int] = {}
+
+    def count(self, sink: str, outcome: Sent) -> int:
+        """Return how many documents of a delivery came to an outcome."""
+        return self._counts.get((sink, outcome), 0)
+
+    def sent(self, sink: str, outcome: Sent, documents: int = 1) -> None:
+        """Count documents; each delivery is one thread's."""
+        self._counts[sink, outcome] = self.count(sink, outcome) + documents
+
+    def sink_up(self, sink: str, *, up: bool) -> None:
+        """Leave it out."""
+
+    def sending_again(self, sink: str) -> None:
+        """Leave it out."""
+
+    def sink_current(self, sink: str) -> None:
+        """Leave it out."""
