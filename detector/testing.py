@@ -84,7 +84,8 @@ def batches(lines: Sequence[bytes], *, first_sequence: int = 0, now_ms: int = LA
     >>> [batch.client for batch in batches([events.line("a", [0.0], 1), events.line("b", [1.0], 2)])]
     [('a', 'b')]
     """
-    found, refused = Assembler(HeldClock(now_ms)).assemble(lines, "test", first_line=1, first_sequence=first_sequence)
+    assembler = Assembler(HeldClock(now_ms))
+    found, refused, _ = assembler.assemble(lines, "test", first_line=1, first_sequence=first_sequence)
     if refused:
         raise ValueError(f"line {refused[0].origin.line}: {refused[0].detail}")
     return found

@@ -26,8 +26,10 @@ from detector.engine.findings import Outputs
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.errors import ServerError
 from detector.ingest.batch import Batch
+from detector.ingest.formats.registry import FORMATS
 from detector.sinks import render
 from detector.testing import START_MS, Events, batches
+from tests.ingest.formats import paired
 from tests.servers.elastic import LocalElastic, prepare
 from tests.servers.kafka import LocalBroker, java_command
 
@@ -230,6 +232,13 @@ def _fetch(config: pytest.Config, fetch: Callable[[Any], object]) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def paired_format(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Register the format of logs that only tests have; return its name."""
+    monkeypatch.setitem(FORMATS, paired.FORMAT.name, paired.FORMAT)
+    return paired.FORMAT.name
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
 from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import usable
+from detector.ingest.formats.routing import decoder_for
 from detector.testing import Events
 
 
@@ -234,6 +235,6 @@ def test_the_time_zone_reaches_the_decoder() -> None:
     line = Events().line("acme", [1.0], 0, time="2026-05-04T12:31:07")
     for zone, time in ((None, []), ("Europe/Berlin", [1_777_890_667_000])):
         config = Config(engine=EngineSection(naive_time_zone=zone))
-        assembler = assembler_for(config, {}, HeldClock(1_777_890_700_000))
-        batches, _ = assembler.assemble([line], "log", first_line=1, first_sequence=0)
+        assembler = assembler_for(config, {}, HeldClock(1_777_890_700_000), decoder_for(config))
+        batches, *_ = assembler.assemble([line], "log", first_line=1, first_sequence=0)
         assert [batch.time[0] for batch in usable(batches)] == time

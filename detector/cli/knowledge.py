@@ -11,6 +11,7 @@ from detector.cli.terminal import (
     AsJson,
     BaselineDir,
     ConfigFile,
+    LogFormat,
     Logs,
     load_config,
     print_json,
@@ -28,6 +29,7 @@ def baseline_fit(
     logs: Logs,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where the baseline goes")],
     config: ConfigFile = None,
+    log_format: LogFormat = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +39,7 @@ def baseline_fit(
 
     if "-" in logs:
         raise ConfigError("a baseline is fitted in two passes over the log, so it cannot come from standard input")
-    settings = load_config(config)
+    settings = load_config(config, log_format=log_format)
     tally = replaying.Read()
     try:
         with progress("fitting") as show:

@@ -17,6 +17,7 @@ from detector.cli.terminal import (
     AsJson,
     BaselineDir,
     ConfigFile,
+    LogFormat,
     Logs,
     errors,
     load_config,
@@ -48,6 +49,7 @@ def replay(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where results go; those of an earlier run are replaced")],
     config: ConfigFile = None,
     baseline: BaselineDir = None,
+    log_format: LogFormat = None,
     batch_size: Annotated[int, typer.Option(min=1, help="most lines processed at once; does not change results")] = 1000,
     partitions: Annotated[int, typer.Option(min=1, max=1024, help="deal clients to this many shards, as Kafka would")] = 1,
     *,
@@ -60,7 +62,7 @@ def replay(
     from detector.offline.replay import load_baseline
     from detector.offline.replay import replay as run_replay
 
-    settings = load_config(config, baseline)
+    settings = load_config(config, baseline, log_format)
     receivers = _receivers(settings) if deliver else []
     known = load_baseline(settings)
     require_logs(logs)  # before results of an earlier run are replaced
@@ -120,6 +122,7 @@ def run(
     ] = None,
     config: ConfigFile = None,
     baseline: BaselineDir = None,
+    log_format: LogFormat = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="also write results to this folder")] = None,
     *,
     follow: Annotated[
@@ -137,7 +140,7 @@ def run(
     With [kafka] bootstrap_servers and no LOG this is the service: topics in, topics out, client state committed with the
     offsets, health and metrics as [service] says. Stop either with Ctrl-C or SIGTERM.
     """
-    settings = load_config(config, baseline)
+    settings = load_config(config, baseline, log_format)
     if settings.kafka.bootstrap_servers and not logs:
         if follow or out is not None:
             raise ConfigError(

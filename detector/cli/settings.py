@@ -28,9 +28,11 @@ def schema_export(
 def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     """Check the configuration and print what results from file, environment and defaults; secrets are not shown."""
     from detector.baseline.secret import NONE, source
+    from detector.ingest.formats.routing import decoder_for
     from detector.offline.replay import load_baseline
 
     settings = load_config(config)
+    decoder_for(settings)
     content = settings.shown()
     if as_json:
         print_json(content)

@@ -30,6 +30,9 @@ ConfigFile = Annotated[
 BaselineDir = Annotated[
     Path | None, typer.Option("--baseline", metavar="DIR", help="baseline to use instead of the configured one")
 ]
+LogFormat = Annotated[
+    str | None, typer.Option("--format", metavar="NAME", help="format of the logs instead of the configured one")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 errors = Console(stderr=True)
@@ -43,12 +46,12 @@ def tell_refused(sentences: Iterable[str]) -> None:
         errors.print(printable(sentence, 1000), soft_wrap=True)
 
 
-def load_config(config: Path | None, baseline: Path | None = None) -> "Config":
+def load_config(config: Path | None, baseline: Path | None = None, log_format: str | None = None) -> "Config":
     """Return the settings of file, environment and options; raises `ConfigError`."""
     from detector.config import load
     from detector.sinks.registry import SECTIONS
 
-    return load(config, SECTIONS).with_baseline(baseline)
+    return load(config, SECTIONS).with_baseline(baseline).with_format(log_format)
 
 
 def print_json(content: Any) -> None:

@@ -7,6 +7,7 @@ default, so an empty file, or none, is a valid configuration.
 from detector.config.delivery import DeliverySection, DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import ElasticsearchSection
+from detector.config.ingest import IngestSection, TopicSection
 from detector.config.loading import load
 from detector.config.service import KafkaSection, OAuthSection, ServiceSection
 from detector.config.whole import Config
@@ -18,10 +19,12 @@ __all__ = [
     "DeliveryTable",
     "ElasticsearchSection",
     "EngineSection",
+    "IngestSection",
     "KafkaSection",
     "ModelSection",
     "OAuthSection",
     "PolicySection",
     "ServiceSection",
+    "TopicSection",
     "load",
 ]

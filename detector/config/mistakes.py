@@ -4,10 +4,9 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from detector.config.delivery import DeliverySection
-from detector.config.detection import ModelSection
 from detector.config.whole import PREFIX, Config
 from detector.errors import ConfigError
 
@@ -54,12 +53,14 @@ def explain(entry: Any, path: Path | None, text: str, delivery: type[DeliverySec
 
 def _known(place: tuple[Any, ...], delivery: type[DeliverySection]) -> list[str]:
     model: Any = Config
-    for depth, part in enumerate(place):
-        if depth == 1 and place[0] in {"models", "deliveries"}:
-            model = ModelSection if place[0] == "models" else delivery
-            continue
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
+    for part in place:
+        if get_origin(model) is dict:
+            model = get_args(model)[1]
+        elif get_origin(model) is tuple:
+            model = delivery  # the only list of tables
+        else:
+            field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+            model = field.annotation if field else None
     return sorted(model.model_fields) if hasattr(model, "model_fields") else []
 
 

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
+from detector.config.ingest import IngestSection
 from detector.config.service import KafkaSection, ServiceSection
 
 PREFIX = "DETECTOR_"
@@ -26,6 +27,7 @@ class Config(BaseSettings):
     models: dict[str, ModelSection] = {}
     policy: PolicySection = PolicySection()
     engine: EngineSection = EngineSection()
+    ingest: IngestSection = IngestSection()
     kafka: KafkaSection = KafkaSection()
     elasticsearch: ElasticsearchSection = ElasticsearchSection()
     service: ServiceSection = ServiceSection()
@@ -57,13 +59,21 @@ class Config(BaseSettings):
         """Return the same configuration with another baseline, unless `folder` is None."""
         return self if folder is None else self.model_copy(update={"baseline": BaselineSection(path=folder)})
 
+    def with_format(self, name: str | None) -> "Config":
+        """Return the same configuration with another format of logs, unless `name` is None."""
+        return self if name is None else self.model_copy(update={"ingest": self.ingest.model_copy(update={"format": name})})
+
     @property
     def version(self) -> str:
-        """Short digest of everything that influences what is found; paths and secrets are not part of it."""
+        """Short digest of everything that influences what is found; paths and secrets are not part of it.
+
+        Nor is how logs are written: the same events in another format lead to the same findings.
+        """
         content = self.model_dump_json(
             exclude={
                 "baseline": True,
                 "engine": {"seed", "seed_file"},
+                "ingest": True,
                 "kafka": True,
                 "service": True,
                 "deliveries": True,

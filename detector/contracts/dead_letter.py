@@ -49,6 +49,10 @@ class DeadLetter(Document):
 
     source: Annotated[str, Field(description="file name, - for standard input, or topic and partition")]
     line: Annotated[int, Field(ge=1, description="place in the source, counted from 1")]
+    index: Annotated[
+        int | None,
+        Field(ge=1, description="which event of the record, counted from 0; left out for the first"),
+    ] = None
     reason: Reason
     detail: Annotated[str, Field(description="for people; may change between versions")]
     record: Annotated[
@@ -64,9 +68,12 @@ class DeadLetter(Document):
     ]
 
     @classmethod
-    def of(cls, source: str, line: int, reason: Reason, detail: str, record: bytes) -> "DeadLetter":
+    def of(  # the fields of the document
+        cls, source: str, line: int, reason: Reason, detail: str, record: bytes, index: int = 0
+    ) -> "DeadLetter":
         """Wrap the original bytes of a record. Raises ValueError for a line below 1."""
-        return cls(source=source, line=line, reason=reason, detail=detail, record=base64.b64encode(record).decode())
+        text = base64.b64encode(record).decode()
+        return cls(source=source, line=line, index=index or None, reason=reason, detail=detail, record=text)
 
     def original(self) -> bytes:
         """Return the bytes as they arrived."""

@@ -4,14 +4,16 @@ Events are decoded one by one and checked many at a time. What is cheap to see i
 hold, a moment in the future, the two largest probabilities) is looked at there, not in every event.
 """
 
-import datetime as dt
 import math
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from itertools import chain
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +21,16 @@ import numpy.typing as npt
 from detector.clock import Clock
 from detector.config import Config
 from detector.contracts.dead_letter import Reason
+from detector.contracts.event import ALL_MISSING
 from detector.ingest.batch import Batch, Origin, Sender
-from detector.ingest.formats.native import NativeDecoder, Refusal
+from detector.ingest.formats.decoder import Decoder, Outcome, Record, several
+from detector.ingest.formats.event import Refusal
+from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.lines import Lines
-from detector.ingest.refused import RefusedQueries
+from detector.ingest.owner import Owner
+from detector.ingest.refused import RefusedQueries, Unusable
 
-__all__ = ["Assembler", "Rejection", "assembler_for", "label_code"]
+__all__ = ["Assembled", "Assembler", "Places", "Rejection", "assembler_for", "label_code"]
 
 _CACHED_BYTES = 1 << 25
 _ENTRY_BYTES = 64  # for each part of a description or label, beside its text
@@ -33,7 +39,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 _Description: TypeAlias = tuple[str | None, bool | None, str | None, str | None, str | None]
 _Row: TypeAlias = tuple[int, str | float, str, str, bytes, str | int | None, bytes, float, Sender, str | None]
-"""Place among the lines, time (ms, an integer), client, event id, vector (float32), label, probabilities (float64),
+"""Place among the outcomes, time (ms, an integer), client, event id, vector (float32), label, probabilities (float64),
 weight, sender, version.
 
 The numbers are packed at once: as bytes they stay small and warm, and the decoded list is free for the next event.
@@ -55,6 +61,49 @@ class Rejection:
     record: bytes
     client: str | None = None
     model: str | None = None
+
+
+class Places:
+    """Which record each stream position of a stretch came from, and which of the record's events it was.
+
+    A record takes as many positions as it has outcomes: one in nearly every format, several where it holds several events, none
+    where it holds none. `records` (ascending) are the record of each position, None where each record has one.
+
+    >>> places = Places(100, 4, [0, 0, 2, 3])
+    >>> [places.find(sequence) for sequence in range(100, 104)]
+    [(0, 0), (0, 1), (2, 0), (3, 0)]
+    """
+
+    def __init__(self, first: int, length: int, records: Sequence[int] | None = None) -> None:
+        """Hold `length` positions from `first` on."""
+        self.first = first
+        self._length = length
+        self._records = records
+
+    def __len__(self) -> int:
+        """Return how many positions the stretch took."""
+        return self._length
+
+    def record(self, sequence: int) -> int:
+        """Return which record of the stretch a position came from, counted from 0."""
+        at = sequence - self.first
+        return at if self._records is None else self._records[at]
+
+    def find(self, sequence: int) -> tuple[int, int]:
+        """Return which record a position came from, and which of its events it is, both counted from 0."""
+        at = sequence - self.first
+        if self._records is None:
+            return at, 0
+        record = self._records[at]
+        return record, at - bisect_left(self._records, record)
+
+
+class Assembled(NamedTuple):
+    """What came of a stretch of records: events in batches, refusals, and which record each stream position came from."""
+
+    batches: list[Batch]
+    rejections: list[Rejection]
+    places: Places
 
 
 def label_code(label: str | int) -> int:
@@ -80,7 +129,7 @@ class Assembler:
     >>> assembler = Assembler(HeldClock(1_777_890_700_000))
     >>> line = (b'{"event_id": "e1", "time": 1777890667000, "client": {"id": "acme"}, "model": {"id": "fraud"},'
     ...         b' "input": {"vector": [1, 2.5]}, "output": {"probabilities": [0.25, 0.75]}}')
-    >>> (batch,), (rejection,) = assembler.assemble([line, b"{}"], "log.jsonl", first_line=1, first_sequence=0)
+    >>> (batch,), (rejection,), _ = assembler.assemble([line, b"{}"], "log.jsonl", first_line=1, first_sequence=0)
     >>> batch.model, batch.vector.tolist(), batch.confidence.tolist(), rejection.origin.line, rejection.reason
     ('fraud', [[1.0, 2.5]], [0.75], 2, 'schema')
     """
@@ -92,99 +141,129 @@ class Assembler:
         max_skew_ms: int = 300_000,
         max_record_bytes: int = 1_048_576,
         dimensions: Mapping[str, int] | None = None,
-        naive_zone: dt.tzinfo | None = None,
+        decoder: Decoder | None = None,
         secret: int = 0,
     ) -> None:
         """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`.
 
-        Times without an offset are local time of `naive_zone`, and refused where that is None. `secret` is the operator's
-        seed, so that nobody can make two records that look alike to us.
+        `decoder` reads the records, by default as the native format. `secret` is the operator's seed, so that nobody can make
+        two records that look alike to us.
         """
         self._clock = clock
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
         self._dimensions = dict(dimensions or {})
-        self._decoder = NativeDecoder(naive_zone)
-        self._refused = RefusedQueries(secret, naive_zone)
+        self._decoder = NativeDecoder() if decoder is None else decoder
+        self._refused = RefusedQueries(secret)
         self._codes: _Cache[str | int | None, int] = _Cache()
         self._senders: _Cache[_Description, Sender] = _Cache()
         self._float32 = _Packers("f")
         self._float64 = _Packers("d")
 
-    def assemble_chunk(self, chunk: Lines, *, first_sequence: int) -> tuple[list[Batch], list[Rejection]]:
-        """Assemble a chunk of one or several logs, its damaged line included. The sequence grows by ``len(chunk)``."""
-        batches, rejections = self._assemble(chunk.lines, chunk.origin, first_sequence)
+    def assemble_chunk(self, chunk: Lines, *, first_sequence: int) -> Assembled:
+        """Assemble a chunk of one or several logs, its damaged line included."""
         damaged = chunk.damaged
-        if damaged is not None:
-            origin = chunk.origin(len(chunk.lines))
-            sequence = first_sequence + len(chunk.lines)
-            rejections.append(Rejection(sequence, origin, damaged.reason, damaged.detail, damaged.record))
-        return self._with_refused(batches, rejections)
+        values = chunk.lines if damaged is None else [*chunk.lines, damaged.record]
+        refusal = None if damaged is None else Refusal(damaged.reason, damaged.detail)
+        return self._assemble(_Stretch(values, lambda at: Record(values[at]), chunk.origin, first_sequence, refusal))
 
     def assemble(
-        self, lines: Sequence[bytes], source: str, *, first_line: int, first_sequence: int
-    ) -> tuple[list[Batch], list[Rejection]]:
-        """Return the events of consecutive lines and the records refused.
+        self,
+        values: Sequence[bytes],
+        source: str,
+        *,
+        first_line: int,
+        first_sequence: int,
+        record_at: Callable[[int], Record] | None = None,
+    ) -> Assembled:
+        """Return the events of consecutive records and what was refused.
 
-        Every line that can be used is an event, and every other is a rejection. Of those whose client and model can be read
-        the query is an event as well, marked as refused, in batches that follow the others.
-        Batches come in the order in which their models first appear, events and rejections in the order of the lines.
-        Line i has the number `first_line` + i in `source` and the sequence `first_sequence` + i. Nothing that a line
-        may hold raises.
+        `values` are lines, or values of records of Kafka; `record_at` then gives the whole record, where a decoder wants it.
+        Each outcome of the decoder is an event or a rejection. A rejected query whose client and model can be read is an event
+        as well, marked as refused, in batches that follow the others.
+        Batches come in the order in which their models first appear, events and rejections in the order of the records.
+        Record i has the number `first_line` + i in `source`. Stream positions begin with `first_sequence`. Nothing that a
+        record may hold raises.
         """
-        return self._with_refused(*self._assemble(lines, lambda place: Origin(source, first_line + place), first_sequence))
 
-    def _assemble(
-        self, lines: Sequence[bytes], origin: Callable[[int], Origin], first_sequence: int
-    ) -> tuple[list[Batch], list[Rejection]]:
+        def origin(at: int) -> Origin:
+            return Origin(source, first_line + at)
+
+        return self._assemble(_Stretch(values, record_at or (lambda at: Record(values[at])), origin, first_sequence))
+
+    def _assemble(self, stretch: "_Stretch") -> Assembled:
         refused: dict[int, Refusal] = {}
         batches = []
         latest = self._clock.now_ms() + self._max_skew_ms
-        for (model, dimension), rows in self._decode(lines, refused).items():
+        outcomes, records = self._outcomes(stretch)
+        groups, length = self._rows(outcomes, refused)
+        places = Places(stretch.first, length, records)
+        for (model, dimension), rows in groups.items():
             declared = self._dimensions.get(model, dimension)
             if declared == dimension:
-                batch, bad = self._columns(model, dimension, rows, first_sequence, latest)
+                batch, bad = self._columns(model, dimension, rows, stretch.first, latest)
                 if len(batch):
                     batches.append(batch)
-                for place in bad:
-                    refused[place] = self._explain(lines[place])
+                for row in bad:
+                    refused[row[0]] = self._explain(stretch, places, row, _owner(model, row))
             else:
-                refusal = Refusal("dimension", f"input: {dimension} numbers where the model takes {declared}")
-                refused.update(dict.fromkeys((row[0] for row in rows), refusal))
-        rejections = [
-            Rejection(
-                first_sequence + place,
-                origin(place),
-                refusal.reason,
-                refusal.detail,
-                lines[place][: self._max_record_bytes],
-            )
-            for place, refusal in sorted(refused.items(), key=lambda item: item[0])
-        ]
-        return batches, rejections
+                detail = f"input: {dimension} numbers where the model takes {declared}"
+                refused.update((row[0], Refusal("dimension", detail, _owner(model, row))) for row in rows)
+        return self._with_refused(stretch, batches, refused, places, latest)
 
-    def _with_refused(self, batches: list[Batch], rejections: list[Rejection]) -> tuple[list[Batch], list[Rejection]]:
-        """Add the refused queries whose client and model can be read, and name these in the rejections."""
-        latest = self._clock.now_ms() + self._max_skew_ms
-        owners = self._refused.owners([rejection.record for rejection in rejections])
-        named = [
-            rejection if owner is None else replace(rejection, client=owner.client, model=owner.model)
-            for rejection, owner in zip(rejections, owners, strict=True)
-        ]
-        places = [(rejection.sequence, rejection.reason, rejection.record) for rejection in rejections]
-        return batches + self._refused.batches(places, owners, batches, latest), named
+    def _with_refused(
+        self, stretch: "_Stretch", batches: list[Batch], refused: Mapping[int, Refusal], places: Places, latest: int
+    ) -> Assembled:
+        """Make rejections, and add the refused queries whose client and model can be read."""
+        rejections: list[Rejection] = []
+        owners: list[Owner | None] = []
+        queries: list[Unusable] = []
+        for place, refusal in sorted(refused.items(), key=itemgetter(0)):
+            sequence = stretch.first + place
+            at, index = places.find(sequence)
+            origin, kept = stretch.origin(at), stretch.values[at][: self._max_record_bytes]
+            owner = refusal.owner or self._decoder.owner(stretch.record_at(at)._replace(value=kept))
+            client, model = (None, None) if owner is None else (owner.client, owner.model)
+            placed = replace(origin, index=index) if index else origin
+            rejections.append(Rejection(sequence, placed, refusal.reason, refusal.detail, kept, client, model))
+            owners.append(owner)
+            queries.append(Unusable(sequence, refusal.reason, kept, index))
+        return Assembled(batches + self._refused.batches(queries, owners, batches, latest), rejections, places)
 
-    def _decode(self, lines: Sequence[bytes], refused: dict[int, Refusal]) -> dict[tuple[str, int], list[_Row]]:
-        """Group the events by model and dimension."""
-        decode, float32, float64, senders = self._decoder.decode, self._float32, self._float64, self._senders
-        limit = self._max_record_bytes
-        some_too_long = max(map(len, lines), default=0) > limit
+    def _outcomes(self, stretch: "_Stretch") -> tuple[Iterable[Outcome], list[int] | None]:
+        """Return what the records hold, and the list that the record of each outcome is written to; None: each has one."""
+        values, damaged = stretch.values, stretch.damaged
+        whole = values if damaged is None else values[:-1]
+        plain, limit = self._decoder.plain, self._max_record_bytes
+        if plain is None:
+            records: list[int] = []
+            return self._decoded(stretch, len(whole), records), records
+        found: Iterable[Outcome] = map(plain, whole)
+        if max(map(len, whole), default=0) > limit:
+            found = (plain(value) if len(value) <= limit else self._oversized(value) for value in whole)
+        return (found if damaged is None else chain(found, (damaged,))), None
+
+    def _decoded(self, stretch: "_Stretch", whole: int, records: list[int]) -> Iterator[Outcome]:
+        decode, limit = self._decoder.decode, self._max_record_bytes
+        for at in range(whole):
+            value = stretch.values[at]
+            outcome = decode(stretch.record_at(at)) if len(value) <= limit else self._oversized(value)
+            for one in several(outcome):
+                records.append(at)
+                yield one
+        if stretch.damaged is not None:
+            records.append(whole)
+            yield stretch.damaged
+
+    def _oversized(self, value: bytes) -> Refusal:
+        return Refusal("oversized", f"{len(value)} bytes, more than the limit of {self._max_record_bytes}")
+
+    def _rows(self, outcomes: Iterable[Outcome], refused: dict[int, Refusal]) -> tuple[dict[tuple[str, int], list[_Row]], int]:
+        """Group the events by model and dimension; return them, and how many outcomes there were."""
+        float32, float64, senders = self._float32, self._float64, self._senders
         groups: dict[tuple[str, int], list[_Row]] = {}
-        for place, line in enumerate(lines):
-            if some_too_long and len(line) > limit:
-                refused[place] = Refusal("oversized", f"{len(line)} bytes, more than the limit of {limit}")
-                continue
-            event = decode(line)
+        place = -1
+        for place, event in enumerate(outcomes):  # the last one is the number of outcomes less one
             if isinstance(event, Refusal):
                 refused[place] = event
                 continue
@@ -217,12 +296,12 @@ class Assembler:
                     model.version,
                 )
             )
-        return groups
+        return groups, place + 1
 
     def _columns(
         self, model: str, dimension: int, rows: list[_Row], first_sequence: int, latest: int
-    ) -> tuple[Batch, list[int]]:
-        """Make a batch of the good rows; the columns also show which are bad, and their places are returned."""
+    ) -> tuple[Batch, list[_Row]]:
+        """Make a batch of the good rows; the columns also show which are bad, and these are returned."""
         places, times, clients, event_ids, vectors, labels, probabilities, weights, senders, versions = zip(*rows, strict=True)
         time = np.array(times, dtype=np.int64)
         # A bytearray, because an array over bytes cannot be written to and is another type to a compiled kernel.
@@ -247,13 +326,20 @@ class Assembler:
         good = ~np.isinf(vector).any(axis=1) & ~np.isnan(vector).all(axis=1) & (time <= latest)
         if good.all():
             return batch, []
-        return batch.take(np.flatnonzero(good)), [places[row] for row in np.flatnonzero(~good)]
+        return batch.take(np.flatnonzero(good)), [rows[row] for row in np.flatnonzero(~good).tolist()]
 
-    def _explain(self, line: bytes) -> Refusal:
-        found = self._decoder.read_slowly(line)
-        if isinstance(found, Refusal):
-            return found
-        return Refusal("future", f"time: {found.time} is more than {self._max_skew_ms} ms ahead of the clock")
+    def _explain(self, stretch: "_Stretch", places: Places, row: _Row, owner: Owner) -> Refusal:
+        """Say what is wrong with an event whose numbers or time cannot be used."""
+        at, index = places.find(stretch.first + row[0])
+        found = None if index else self._decoder.explain(stretch.record_at(at))
+        if found is not None:
+            return replace(found, owner=owner)
+        vector = np.frombuffer(row[4], np.float32)
+        if infinite := np.flatnonzero(np.isinf(vector)).tolist():
+            return Refusal("not_finite", f"input[{infinite[0]}]: not finite in float32", owner)
+        if np.isnan(vector).all():
+            return Refusal("schema", f"input: {ALL_MISSING}", owner)
+        return Refusal("future", f"time: {row[1]} is more than {self._max_skew_ms} ms ahead of the clock", owner)
 
     def _label_codes(self, labels: Sequence[str | int | None], top_class: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
         known = labels
@@ -274,6 +360,24 @@ class Assembler:
         kind, trusted, organization, ip, user_agent = described
         sender = self._senders[described] = Sender(kind, trusted, organization, ip, user_agent)
         return sender
+
+
+class _Stretch(NamedTuple):
+    """Consecutive records: their values, the whole record and the origin of each, and the stream position of the first.
+
+    Where `damaged` says so, the last of them is refused for that.
+    """
+
+    values: Sequence[bytes]
+    record_at: Callable[[int], Record]
+    origin: Callable[[int], Origin]
+    first: int
+    damaged: Refusal | None = None
+
+
+def _owner(model: str, row: _Row) -> Owner:
+    _, time, client, event_id, *_, sender, version = row
+    return Owner(client, model, version, event_id, int(time), sender)
 
 
 _Key = TypeVar("_Key")
@@ -336,13 +440,16 @@ def _top_two(
     return top_class, largest[0], largest[1]
 
 
-def assembler_for(config: Config, learned: Mapping[str, int], clock: Clock, secret: int = 0) -> Assembler:
-    """Return the assembler that `config` asks for; `learned` are input dimensions by model, those it declares go over them."""
+def assembler_for(config: Config, learned: Mapping[str, int], clock: Clock, decoder: Decoder, secret: int = 0) -> Assembler:
+    """Return the assembler that `config` asks for; `learned` are input dimensions by model, those it declares go over them.
+
+    `decoder` is that of files or of Kafka; see `formats.routing`.
+    """
     return Assembler(
         clock,
         max_skew_ms=int(config.engine.max_skew_minutes * 60_000),
         max_record_bytes=config.engine.max_record_bytes,
         dimensions={**learned, **config.dimensions()},
-        naive_zone=config.engine.naive_zone,
+        decoder=decoder,
         secret=secret,
     )

@@ -16,10 +16,14 @@ from detector.contracts.dead_letter import REASONS, Reason
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record came from: a file name (or ``-``) and its line, counted from 1."""
+    """Where a record came from: a file name (or ``-``) and its line, counted from 1.
+
+    `index` tells the events of one record apart, counted from 0.
+    """
 
     source: str
     line: int
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

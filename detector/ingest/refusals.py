@@ -18,8 +18,8 @@ _FEW = 32  # steps back from which on a log can be said to run backwards
 
 _HINTS: dict[Reason, str] = {
     "encoding": "is this a text log in UTF-8?",
-    "json": "is this the native format, one JSON object a line? `detector schema export` shows it",
-    "schema": "is this the native format? `detector schema export` shows it",
+    "json": "is this the configured format ([ingest] format)? native is one JSON object a line: `detector schema export`",
+    "schema": "is this the configured format ([ingest] format)? `detector schema export` shows the native one",
     "dimension": 'do two models share an id, or did the model change? [models."ID"] dimension says which length is right',
     "future": "is local time marked as UTC, or is the clock of this machine behind?",
     "late": "is the log sorted by time? are several replicas' logs one behind the other in it? give them as separate files, "

@@ -6,7 +6,8 @@ depend on how the lines were cut into chunks.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,9 @@ from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
 from detector.engine.partition import partition_of
 from detector.engine.shard import Shard, drifts
-from detector.ingest.assemble import Rejection, assembler_for
+from detector.ingest.assemble import Places, Rejection, assembler_for
 from detector.ingest.batch import Batch, Origin, usable
+from detector.ingest.formats.routing import decoder_of_files
 from detector.ingest.lines import Lines
 from detector.ingest.refusals import Refusals
 from detector.sinks import render
@@ -82,7 +84,7 @@ class Pipeline:
             terms=settings.terms,
         )
         known = dict(baseline.models) if baseline else {}
-        self._assembler = assembler_for(config, dimensions_of(known), clock, settings.secret)
+        self._assembler = assembler_for(config, dimensions_of(known), clock, decoder_of_files(config), settings.secret)
         self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
         self._partition: dict[str, int] = {}
         self._sequence = 0
@@ -101,24 +103,23 @@ class Pipeline:
 
     def feed(self, chunk: Lines) -> None:
         """Process the lines of a chunk."""
-        first = self._sequence
-        self._sequence += len(chunk)
-        batches, rejections = self._assembler.assemble_chunk(chunk, first_sequence=first)
+        batches, rejections, places = self._assembler.assemble_chunk(chunk, first_sequence=self._sequence)
+        self._sequence += len(places)
         good = usable(batches)
         self.counts.events += sum(map(len, good))
         self.counts.refusals.pass_by(good)
         outputs = Outputs()
         for shard, dealt in self._deal(batches):
             outputs.add(shard.process(*dealt))
-        self._give(outputs, rejections, chunk, first)
-        self._hold(chunk, first)
+        self._give(outputs, rejections, _Fed(chunk, places))
+        self._hold(_Fed(chunk, places))
 
     def finish(self) -> None:
         """Process what still waits, and report the clients: the stream has ended."""
         outputs = Outputs()
         for shard in self._shards:
             outputs.add(shard.finish())
-        self._give(outputs, [], None, 0)
+        self._give(outputs, [], None)
         self._report(report for shard in self._shards for report in shard.reports())
 
     def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:
@@ -139,14 +140,12 @@ class Pipeline:
             self._partition[client] = partition_of(client, len(self._shards))
         return self._partition[client]
 
-    def _give(self, outputs: Outputs, rejections: list[Rejection], chunk: Lines | None, first: int) -> None:
+    def _give(self, outputs: Outputs, rejections: list[Rejection], fed: "_Fed | None") -> None:
         outputs.sort()
         for refusal in outputs.refusals:
-            if chunk is not None and refusal.sequence >= first:
-                at = refusal.sequence - first
-                origin, record = chunk.origin(at), chunk.lines[at]
-            else:
-                origin, record = self._held[refusal.sequence]
+            sequence = refusal.sequence
+            recent = fed is not None and sequence >= fed.places.first
+            origin, record = fed.source(sequence) if fed is not None and recent else self._held[sequence]
             rejections.append(Rejection(refusal.sequence, origin, refusal.reason, refusal.detail, record))
         counts = self.counts
         counts.events -= len(outputs.refusals) + outputs.repeated
@@ -160,6 +159,7 @@ class Pipeline:
             DeadLetter.of(
                 source=entry.origin.source,
                 line=entry.origin.line,
+                index=entry.origin.index,
                 reason=entry.reason,
                 detail=entry.detail,
                 record=entry.record,
@@ -175,17 +175,24 @@ class Pipeline:
             self.counts.clients += 1
             self._sink.clients([render.client(report)])
 
-    def _hold(self, chunk: Lines, first: int) -> None:
+    def _hold(self, fed: "_Fed") -> None:
         """Keep the records of events that wait for their model to be learned: they may yet become dead letters."""
         waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
-        held = {}
-        for sequence in waiting:
-            if sequence >= first:
-                at = sequence - first
-                held[sequence] = (chunk.origin(at), chunk.lines[at])
-            else:
-                held[sequence] = self._held[sequence]
-        self._held = held
+        first = fed.places.first
+        self._held = {sequence: fed.source(sequence) if sequence >= first else self._held[sequence] for sequence in waiting}
+
+
+class _Fed(NamedTuple):
+    """A chunk that was fed, and which of its lines each stream position came from."""
+
+    chunk: Lines
+    places: Places
+
+    def source(self, sequence: int) -> tuple[Origin, bytes]:
+        """Return where an event came from, and its record."""
+        at, index = self.places.find(sequence)
+        origin = self.chunk.origin(at)
+        return replace(origin, index=index) if index else origin, self.chunk.lines[at]
 
 
 def cut(chunk: Lines, size: int) -> Iterator[Lines]:

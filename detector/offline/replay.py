@@ -17,7 +17,8 @@ from detector.engine.shard import Shard, drifts
 from detector.errors import BaselineError, SourceError
 from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import Batch, usable
-from detector.ingest.formats.native import NativeDecoder
+from detector.ingest.formats.decoder import Record
+from detector.ingest.formats.routing import decoder_of_files
 from detector.ingest.lines import Lines
 from detector.ingest.logs import read_logs
 from detector.ingest.refusals import Refusals
@@ -102,9 +103,10 @@ def replay(
     A log that turns out to be damaged is used as far as it can be read; the others go on, and `problems` says what happened.
     It also says so when no record could be used, or the log is newest first.
 
-    Raises `OutputError` when results cannot be written.
+    Raises `ConfigError` for a format that does not exist, `OutputError` when results cannot be written.
     """
     started = time.perf_counter()
+    decoder_of_files(config)  # a format that does not exist is told before earlier results are replaced
     sink = FolderSink(out)
     problems: list[str] = []
     interrupted = False
@@ -148,10 +150,11 @@ def read(
     position: Position | None = None,
 ) -> Iterator[Lines]:
     """Read `logs` as the configuration says, merged by time; see `read_logs`."""
+    time_of = decoder_of_files(config).time_of
     return read_logs(
         logs,
         max_record_bytes=config.engine.max_record_bytes,
-        time_of=NativeDecoder(config.engine.naive_zone).time_of,
+        time_of=lambda line: time_of(Record(line)),
         problems=problems,
         follow=follow,
         stop=stop,
@@ -182,14 +185,14 @@ def read_batches(
 
     Raises `SourceError` when a log cannot be read, or is newest first: after everything that could be read.
     """
-    assembler = assembler_for(config, {}, clock or SystemClock())
+    assembler = assembler_for(config, {}, clock or SystemClock(), decoder_of_files(config))
     tally = Read() if tally is None else tally
     problems: list[str] = []
     position = Position()
     sequence = 0
     for chunk in read(logs, config, problems, position=position):
-        batches, rejections = assembler.assemble_chunk(chunk, first_sequence=sequence)
-        sequence += len(chunk)
+        batches, rejections, places = assembler.assemble_chunk(chunk, first_sequence=sequence)
+        sequence += len(places)
         good = usable(batches)
         tally.events += sum(map(len, good))
         tally.refusals.note(rejections)

@@ -13,7 +13,9 @@ from kafka.errors import KafkaError
 
 from detector.config import Config
 from detector.errors import ServiceError, SourceError
-from detector.ingest.formats.native import Event, NativeDecoder
+from detector.ingest.formats.decoder import Record, several
+from detector.ingest.formats.event import Event
+from detector.ingest.formats.routing import decoder_for
 from detector.ingest.source import Position, read_lines
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import partitions_of
@@ -144,7 +146,7 @@ def produce(
     flow = Flow(producer, topic, produced)
     try:
         try:
-            produced.problems = tuple(_run(logs, config, flow, produced, pace, progress, keyed=keyed))
+            produced.problems = tuple(_run(logs, topic, config, flow, produced, pace, progress, keyed=keyed))
             flow.drain()
         except KeyboardInterrupt:
             produced.interrupted = True
@@ -184,6 +186,7 @@ def _must_exist(connection: Connection, topic: str) -> None:
 
 def _run(
     logs: Sequence[str],
+    topic: str,
     config: Config,
     flow: Flow,
     produced: Produced,
@@ -193,7 +196,7 @@ def _run(
     keyed: bool,
 ) -> Iterator[str]:
     decode = keyed or pace == "realtime"
-    decoder = NativeDecoder(config.engine.naive_zone)
+    decoder = decoder_for(config)
     pacer = Pacer(pace, time.monotonic())
     for log in logs:
         produced.source = log
@@ -201,8 +204,9 @@ def _run(
         try:
             for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes, position=position):
                 for at, line in enumerate(chunk.lines):
-                    event = decoder.decode(line) if decode else None
-                    client, time_ms = (event.client.id, int(event.time)) if isinstance(event, Event) else (None, None)
+                    found = several(decoder.decode(Record(line, topic=topic))) if decode else ()
+                    event = next((one for one in found if isinstance(one, Event)), None)
+                    client, time_ms = (None, None) if event is None else (event.client.id, int(event.time))
                     if pace != "fastest" and (ahead_s := pacer.due_s(time_ms) - time.monotonic()) > 0:
                         time.sleep(ahead_s)
                     flow.send(client.encode() if keyed and client is not None else None, line)

@@ -12,6 +12,7 @@ from typing import Literal
 import structlog
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AuthorizationException
+from pydantic import Field
 
 from detector.clock import SystemClock
 from detector.config import DeliverySection, ElasticsearchSection
@@ -34,7 +35,7 @@ log = structlog.get_logger(__name__)
 class ElasticsearchDelivery(DeliverySection, ElasticsearchSection):
     """An Elasticsearch as a delivery: one more than that of ``[elasticsearch]`` is a ``[[deliveries]]`` table of this kind."""
 
-    kind: Literal["elasticsearch"] = "elasticsearch"
+    kind: Literal["elasticsearch"] = Field("elasticsearch", description="what takes it")
 
     def secrets(self) -> tuple[str, ...]:
         """Return the password or the API key."""

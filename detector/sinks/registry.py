@@ -25,8 +25,8 @@ SECTIONS: Final[Mapping[str, type[DeliverySection]]] = {kind: sink.section for k
 def receiver(table: DeliveryTable) -> Receiver:
     """Make a receiver ready; nothing is connected yet.
 
-    Raises `ConfigError` when a secret or a certificate cannot be read, or for a table that its kind has not checked yet and does
-    not take.
+    Raises `ConfigError` when a secret or a certificate cannot be read, or for a table that its kind has not checked yet and
+    does not take.
 
     >>> from detector.sinks.receiver import Record
     >>> from detector.sinks.sample import sample_alert

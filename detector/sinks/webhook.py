@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import Field
+
 from detector.errors import ConfigError, RefusedError, RetryableError
 from detector.sinks.delivery import Delivery
 from detector.sinks.formats import Format, encoder

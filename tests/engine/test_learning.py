@@ -152,7 +152,7 @@ def test_learning_does_not_depend_on_cuts_or_restarts(seed: int, stops: list[int
         shard, outputs = Shard(engine), Outputs()
         assembler = Assembler(HeldClock(LATER_MS))
         for start, stop in pairwise([0, *cuts, len(lines)]):
-            found, _ = assembler.assemble(lines[start:stop], "t", first_line=1 + start, first_sequence=start)
+            found, *_ = assembler.assemble(lines[start:stop], "t", first_line=1 + start, first_sequence=start)
             outputs.add(shard.process(*found))
             if restart:
                 saved = shard.snapshot()

@@ -20,6 +20,7 @@ from detector.contracts.event import FLOAT32_BOUND, PredictionEvent
 from detector.contracts.moment import LAST_MS, READINGS
 from detector.ingest.assemble import Assembler, Rejection, label_code
 from detector.ingest.batch import Batch, Origin, Sender, code_of, usable
+from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.lines import Chunk, Damaged
 
@@ -42,7 +43,9 @@ def _line(number: int = 0, **changes: Any) -> bytes:
 
 
 def _everything(lines: Sequence[bytes], **options: Any) -> tuple[list[Batch], list[Rejection]]:
-    return Assembler(HeldClock(NOW), **options).assemble(lines, "log.jsonl", first_line=11, first_sequence=100)
+    assembler = Assembler(HeldClock(NOW), **options)
+    batches, rejections, _ = assembler.assemble(lines, "log.jsonl", first_line=11, first_sequence=100)
+    return batches, rejections
 
 
 def _assemble(lines: Sequence[bytes], **options: Any) -> tuple[list[Batch], list[Rejection]]:
@@ -243,7 +246,7 @@ def test_a_weight_fits_its_column() -> None:
 def test_a_damaged_line_of_a_chunk_is_rejected_in_its_place() -> None:
     """What the source could not give whole becomes a rejection after the lines before it."""
     chunk = Chunk("log.gz", 5, [_line(0), b"?"], Damaged(7, "truncated", "cut", b'{"ev'))
-    (batch,), (broken, cut) = Assembler(HeldClock(NOW)).assemble_chunk(chunk, first_sequence=40)
+    (batch,), (broken, cut), _ = Assembler(HeldClock(NOW)).assemble_chunk(chunk, first_sequence=40)
     assert batch.sequence.tolist() == [40]
     assert (broken.sequence, broken.origin) == (41, Origin("log.gz", 6))
     assert cut == Rejection(42, Origin("log.gz", 7), "truncated", "cut", b'{"ev')
@@ -270,7 +273,7 @@ def test_caches_are_bounded() -> None:
             b'"input":{"vector":[1]},"output":{"label":%d}}' % (i, i)
             for i in range(start, start + 10_000)
         ]
-        (batch,), _ = assembler.assemble(lines, "log", first_line=1, first_sequence=0)
+        (batch,), *_ = assembler.assemble(lines, "log", first_line=1, first_sequence=0)
         assert batch.label[7] == label_code(start + 7)
         assert batch.sender[7].ip == str(start + 7)
     for length in range(1, 600):
@@ -389,7 +392,7 @@ _documents = st.builds(_changed, _plain, st.none() | st.tuples(st.sampled_from(_
 
 def _agrees(line: bytes) -> bool:
     """Check one line against the reference; return whether it is an event."""
-    batches, rejections = Assembler(HeldClock(LAST_MS)).assemble([line], "log", first_line=1, first_sequence=0)
+    batches, rejections, _ = Assembler(HeldClock(LAST_MS)).assemble([line], "log", first_line=1, first_sequence=0)
     try:
         event = PredictionEvent.model_validate_json(line)
     except ValidationError:
@@ -402,7 +405,7 @@ def _agrees(line: bytes) -> bool:
     assert list(batch.event_id) == [event.event_id]
     assert list(batch.client) == [event.client.id]
     assert list(batch.version) == [event.model.version]
-    assert batch.time.tolist() == [event.time_ms] == [NativeDecoder().time_of(line)]
+    assert batch.time.tolist() == [event.time_ms] == [NativeDecoder().time_of(Record(line))]
     assert batch.vector.tobytes() == event.values().tobytes()
     client = event.client
     sender = Sender(client.type, client.trusted, client.organization, client.ip, client.user_agent)

@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from detector.ingest import source
 from detector.ingest.batch import Origin
+from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.lines import Lines
 from detector.ingest.logs import read_logs
 from detector.ingest.source import Position
 
 START_MS = 1_777_890_600_000
+
+
+def time_of(record: bytes) -> int | None:
+    return NativeDecoder().time_of(Record(record))
 
 
 def line(seconds: float, note: str = "") -> bytes:
@@ -30,9 +35,7 @@ def write(path: Path, lines: Sequence[bytes], pack: Callable[[bytes], bytes] = b
 
 def read(logs: Sequence[str], limit: int = 1000, position: Position | None = None) -> tuple[list[Lines], list[str]]:
     problems: list[str] = []
-    chunks = list(
-        read_logs(logs, max_record_bytes=limit, time_of=NativeDecoder().time_of, problems=problems, position=position)
-    )
+    chunks = list(read_logs(logs, max_record_bytes=limit, time_of=time_of, problems=problems, position=position))
     return chunks, problems
 
 
@@ -154,7 +157,7 @@ def test_logs_are_read_forward_and_a_few_blocks_at_a_time(tmp_path: Path, monkey
     monkeypatch.setattr(source, "_BLOCK", 4096)
     logs = [write(tmp_path / name, [line(number) for number in range(20_000)]) for name in ("a", "b", "c")]
     position = Position()
-    stream = read_logs(logs, max_record_bytes=1000, time_of=NativeDecoder().time_of, problems=[], position=position)
+    stream = read_logs(logs, max_record_bytes=1000, time_of=time_of, problems=[], position=position)
     next(stream)
     assert position.total is not None
     assert position.consumed < position.total / 50

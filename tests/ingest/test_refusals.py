@@ -14,7 +14,7 @@ def noted(lines: Sequence[bytes], *, at_once: int = 1000) -> Refusals:
     refusals = Refusals()
     assembler = Assembler(HeldClock(LATER_MS), dimensions={"model": 2}, max_record_bytes=5000)
     for at in range(0, len(lines), at_once):
-        batches, rejections = assembler.assemble(lines[at : at + at_once], "log", first_line=at + 1, first_sequence=at)
+        batches, rejections, _ = assembler.assemble(lines[at : at + at_once], "log", first_line=at + 1, first_sequence=at)
         refusals.note(rejections)
         refusals.pass_by(batches)
     return refusals

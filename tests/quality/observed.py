@@ -71,7 +71,7 @@ def written(players: Sequence[Player], target: Target, *, labels_only: bool = Fa
     truth: list[tuple[int, bool, bool]] = []
 
     def assemble() -> None:
-        found, refused = assembler.assemble(lines, "played", first_line=1, first_sequence=len(truth) - len(lines))
+        found, refused, _ = assembler.assemble(lines, "played", first_line=1, first_sequence=len(truth) - len(lines))
         if refused:
             raise ValueError(f"a played client wrote what ingest refuses: {refused[0].detail}")
         batches.extend(found)

@@ -9,8 +9,8 @@ value has a wrong type).
 
 import datetime as dt
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -18,78 +18,23 @@ import numpy as np
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from detector.contracts.dead_letter import Reason
-from detector.contracts.event import ALL_MISSING, FLOAT32_BOUND, PROBABILITY_SLACK, PredictionEvent
-from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
+from detector.contracts.event import ALL_MISSING, FLOAT32_BOUND, PredictionEvent
+from detector.contracts.limits import TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import MILLISECOND_READINGS, event_ms
+from detector.ingest.formats.decoder import Decoder, Format, Outcome, Record
+from detector.ingest.formats.event import DETAIL_CHARACTERS, Answer, Client, Event, Model, Query, Refusal, refuse
+from detector.ingest.owner import Owner, read_owner
 
-__all__ = ["DETAIL_CHARACTERS", "Answer", "Client", "Event", "Model", "NativeDecoder", "Query", "Refusal"]
+__all__ = ["FORMAT", "NativeDecoder", "to_line"]
 
-DETAIL_CHARACTERS: Final = 200
 LONG: Final = 65_536  # bytes from which the decoder itself says what is wrong: the reference would name every wrong number
 
 _CACHED_SECONDS = 1 << 14
 _FIRST_READING, _END_OF_READINGS = MILLISECOND_READINGS
 _THOUSANDTHS = {f"{i:03}": i for i in range(1000)}
 
-_Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS)]
-_Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)]
 _Short: TypeAlias = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)] | None
 _UserAgent: TypeAlias = Annotated[str, msgspec.Meta(max_length=USER_AGENT_CHARACTERS)] | None
-_Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
-
-
-class Client(msgspec.Struct, gc=False):
-    """Who asked; of a decoded event every text is within its length."""
-
-    id: _Id
-    type: str | None = None
-    trusted: bool | None = None
-    organization: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
-
-
-class Model(msgspec.Struct, gc=False):
-    """What was asked; of a decoded event every text is within its length."""
-
-    id: _Id
-    version: str | None = None
-
-
-class Query(msgspec.Struct, gc=False):
-    """The input; of a decoded event at least one of them is there, and `vector` is the one to use where both are.
-
-    `vector_b64` is the decoded base64: little-endian float32. None and NaN are missing values.
-    """
-
-    vector: Annotated[list[float | None], msgspec.Meta(min_length=1)] | None = None
-    vector_b64: bytes | None = None
-
-
-class Answer(msgspec.Struct, gc=False):
-    """The output; of a decoded event at least one of them is there."""
-
-    label: _Label | _Int64 | None = None
-    probabilities: Annotated[list[_Probability], msgspec.Meta(min_length=1)] | None = None
-
-
-class Event(msgspec.Struct, gc=False):
-    """A valid event but for its numbers: they may be too large for float32, and in `vector_b64` infinite or all missing.
-
-    That is cheaper to see in the matrix of many events. `time` is an integer, milliseconds since 1970, once decoded.
-    """
-
-    event_id: _Id
-    time: str | int | float
-    client: Client
-    model: Model
-    input: Query
-    output: Answer
-    latency_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    status: _Int64 | None = None
-    sampled_rate: Annotated[float, msgspec.Meta(ge=1)] | None = None
 
 
 class _Time(msgspec.Struct, gc=False):
@@ -119,15 +64,7 @@ class _UsualEvent(Event, gc=False):
     input: _UsualQuery
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a record is no event. `detail` is for people, at most `DETAIL_CHARACTERS` long."""
-
-    reason: Reason
-    detail: str
-
-
-class NativeDecoder:
+class NativeDecoder(Decoder):
     """Decodes records one by one. Keeps a small cache of the seconds it has read, so one per thread."""
 
     def __init__(self, naive_zone: dt.tzinfo | None = None) -> None:
@@ -139,8 +76,37 @@ class NativeDecoder:
         # Two, because text with its fraction cut out must not be mistaken for text without one.
         self._seconds: dict[str, int] = {}
         self._whole_seconds: dict[str, int] = {}
+        self.plain = self.decode_value
 
-    def decode(self, record: bytes) -> Event | Refusal:
+    def decode(self, record: Record) -> Outcome:
+        """Decode the value of a record; nothing else of it counts."""
+        return self.decode_value(record.value)
+
+    def owner(self, record: Record) -> Owner | None:
+        """Return whose query a refused record is."""
+        return read_owner(record.value, self._zone)
+
+    def explain(self, record: Record) -> Refusal | None:
+        """Say what is wrong with the numbers of a record, by the reference."""
+        found = self.read_slowly(record.value)
+        return found if isinstance(found, Refusal) else None
+
+    def from_fields(self, fields: Mapping[str, Any]) -> Outcome:
+        """Decode an event that is given as the fields of the native format: what another format maps its own to.
+
+        Never raises. A refusal says whose query it was. See `to_line` for what values may be.
+
+        >>> NativeDecoder().from_fields({"event_id": "e1", "client": {"id": "acme"}, "model": {"id": "fraud"}})
+        Refusal(reason='schema', detail='time: Field required')
+        """
+        try:
+            line = to_line(fields)
+        except (TypeError, ValueError, RecursionError) as error:
+            return refuse("schema", f"record: {error}")
+        found = self.decode_value(line)
+        return replace(found, owner=read_owner(line, self._zone)) if isinstance(found, Refusal) else found
+
+    def decode_value(self, record: bytes) -> Outcome:
         """Decode one record, without its line end. Never raises, whatever the bytes are.
 
         Inside unknown fields the limits are those of the parser at hand, so the reference may refuse what is accepted
@@ -148,9 +114,9 @@ class NativeDecoder:
         of more than `LONG` bytes that repeats a key is refused where the first value has a wrong type.
 
         >>> decoder = NativeDecoder()
-        >>> decoder.decode(b'{"event_id": "e1", "time": "yesterday"}')
+        >>> decoder.decode_value(b'{"event_id": "e1", "time": "yesterday"}')
         Refusal(reason='schema', detail='time: not an RFC 3339 time with an offset')
-        >>> event = decoder.decode(
+        >>> event = decoder.decode_value(
         ...     b'{"event_id": "e1", "time": "2026-05-04T10:31:07Z", "client": {"id": "acme"},'
         ...     b' "model": {"id": "fraud"}, "input": {"vector": [1, 2.5]}, "output": {"label": 0}}'
         ... )
@@ -185,20 +151,20 @@ class NativeDecoder:
             return self.read_slowly(record)
         return event
 
-    def time_of(self, record: bytes) -> int | None:
+    def time_of(self, record: Record) -> int | None:
         """Return the time of a record in milliseconds, None where it has no valid one; nothing else of it is looked at.
 
         Costs a small part of what `decode` does. Never raises.
         """
         try:
-            time = self._time(record).time
+            time = self._time(record.value).time
             if isinstance(time, int) and _FIRST_READING <= time < _END_OF_READINGS:
                 return time
             return self._milliseconds(time) if isinstance(time, str) else event_ms(time)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
 
-    def read_slowly(self, record: bytes) -> Event | Refusal:
+    def read_slowly(self, record: bytes) -> Outcome:
         """Read one record by the reference: an event where it accepts it, else the exact reason. Never raises."""
         refusal = _malformed(record)
         if refusal is not None:
@@ -258,6 +224,37 @@ class NativeDecoder:
         return time
 
 
+FORMAT = Format(
+    "native", "one JSON object an event; see `detector schema export`", lambda known: NativeDecoder(known.naive_zone)
+)
+
+
+def to_line(fields: Mapping[str, Any]) -> bytes:
+    """Write the fields of an event as the line that the native format has for it.
+
+    Arrays and numbers of numpy may stand for lists and numbers, and NaN in ``input.vector`` for a missing value. Nothing is
+    checked: that is the decoder's.
+
+    Raises TypeError and ValueError for what JSON cannot hold, and RecursionError.
+
+    >>> to_line({"input": {"vector": np.array([1.5, np.nan])}})
+    b'{"input":{"vector":[1.5,null]}}'
+    """
+    query = fields.get("input")
+    if isinstance(query, Mapping) and (vector := query.get("vector")) is not None:
+        numbers = vector.tolist() if isinstance(vector, np.ndarray) else vector
+        if isinstance(numbers, list | tuple):
+            numbers = [None if isinstance(number, float) and number != number else number for number in numbers]  # noqa: PLR0124
+        fields = {**fields, "input": {**query, "vector": numbers}}
+    return json.dumps(fields, separators=(",", ":"), default=_without_numpy).encode()
+
+
+def _without_numpy(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"a value of type {type(value).__name__} is not JSON")
+
+
 def _keep(cache: dict[str, int], text: str, time: int) -> int:
     if len(cache) >= _CACHED_SECONDS:
         cache.clear()
@@ -281,15 +278,9 @@ class _NotANumber(NamedTuple):
     token: str
 
 
-def _refusal(reason: Reason, detail: str) -> Refusal:
-    if len(detail) > DETAIL_CHARACTERS:
-        detail = detail[: DETAIL_CHARACTERS - 1] + "…"
-    return Refusal(reason, detail)
-
-
 def _told_by_decoder(error: msgspec.ValidationError) -> Refusal:
     what, _, place = str(error).partition(" - at `$")
-    return _refusal("schema", f"{place.strip('.`') or 'record'}: {what}")
+    return refuse("schema", f"{place.strip('.`') or 'record'}: {what}")
 
 
 def _malformed(record: bytes) -> Refusal | None:
@@ -308,7 +299,7 @@ def _malformed(record: bytes) -> Refusal | None:
     except RecursionError:
         return Refusal("json", "nested too deep")
     except json.JSONDecodeError as error:
-        return _refusal("json", f"character {error.pos}: {error.msg}")
+        return refuse("json", f"character {error.pos}: {error.msg}")
     return _unreadable_value(document)
 
 
@@ -318,15 +309,15 @@ def _unreadable_value(document: Any) -> Refusal | None:
     while open_values:
         path, value = open_values.pop()
         if isinstance(value, _NotANumber):
-            return _refusal("not_finite", f"{path or 'record'}: {value.token}")
+            return refuse("not_finite", f"{path or 'record'}: {value.token}")
         if isinstance(value, str) and not _encodable(value):
-            return _refusal("encoding", f"{path or 'record'}: half of a surrogate pair")
+            return refuse("encoding", f"{path or 'record'}: half of a surrogate pair")
         if isinstance(value, list):
             open_values.extend((f"{path}[{i}]", value[i]) for i in range(len(value) - 1, -1, -1))
         elif isinstance(value, dict):
             for key, below in reversed(value.items()):
                 if not _encodable(key):
-                    return _refusal("encoding", f"{path or 'record'}: half of a surrogate pair in a field name")
+                    return refuse("encoding", f"{path or 'record'}: half of a surrogate pair in a field name")
                 open_values.append((f"{path}.{key}"[-DETAIL_CHARACTERS:] if path else key[:DETAIL_CHARACTERS], below))
     return None
 
@@ -348,15 +339,15 @@ def _breaks_rule(errors: list[ErrorDetails]) -> Refusal:
         said = first["msg"].removeprefix("Invalid JSON: ")
         if "recursion" in said:
             return Refusal("json", "nested too deep")
-        return _refusal("not_finite" if "number out of range" in said else "json", said)
+        return refuse("not_finite" if "number out of range" in said else "json", said)
     path = _path(first)
     # A field that may have several types is reported once per type; what fits one type but breaks its rule says more.
     here = [error for error in errors if _path(error) == path]
     telling = [error for error in here if not error["type"].endswith("_type")] or here
     if any(map(_not_finite, telling)):
-        return _refusal("not_finite", f"{path}: not finite in float32")
+        return refuse("not_finite", f"{path}: not finite in float32")
     reasons = dict.fromkeys(error["msg"].removeprefix("Value error, ") for error in telling)
-    return _refusal("schema", f"{path}: {'; or '.join(reasons)}")
+    return refuse("schema", f"{path}: {'; or '.join(reasons)}")
 
 
 def _path(error: ErrorDetails) -> str:

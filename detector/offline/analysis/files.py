@@ -41,7 +41,7 @@ def client_picture(explanation: Explanation, path: str | Path) -> None:
 
 
 def write_config(config: Config, path: str | Path) -> None:
-    """Write ``[baseline]``, ``[models]``, ``[policy]`` and ``[engine]`` to `path`, for `load_config` and ``detector run -c``.
+    """Write ``[baseline]``, ``[models]``, ``[policy]``, ``[engine]`` and ``[ingest]`` to `path`, for `load_config`.
 
     Policy is written in full, of the rest only what is not the default. Where servers are, and how to log in there, is left
     out: a notebook should not spread secrets. ``engine.seed`` is written if it is set, and only the file's owner can read it. A
@@ -68,6 +68,12 @@ def _lines(config: Config, home: Path) -> Iterator[str]:
     engine = config.engine.model_dump(mode="json", exclude_defaults=True)
     if engine:
         yield from _section("engine", engine)
+    ingest = config.ingest.model_dump(mode="json", exclude_defaults=True)
+    topics = ingest.pop("topics", {})
+    if ingest:
+        yield from _section("ingest", ingest)
+    for topic, section in topics.items():
+        yield from _section(f"ingest.topics.{_toml(topic)}", section)
 
 
 def _section(name: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -130,7 +130,7 @@ class Results:
         trace = self.trace(client, model)
         own = self.clients[self.clients["model"] == trace.model]
         innocent = set(own.loc[own["level"] == "allow", "client"]) - {client}
-        return read_told(logs_of(self.summary, self.folder), trace, innocent, self.config.engine)
+        return read_told(logs_of(self.summary, self.folder), trace, innocent, self.config)
 
     def _traces(self, config: Config | None) -> list[Trace]:
         terms = None if config is None else engine_settings(config).terms

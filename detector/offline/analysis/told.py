@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from detector.config import EngineSection
-from detector.contracts import PredictionEvent
+from detector.config import Config
 from detector.errors import SourceError
+from detector.ingest.formats.decoder import Record, several
+from detector.ingest.formats.event import Event
+from detector.ingest.formats.routing import decoder_of_files
 from detector.ingest.source import read_lines
 from detector.offline.trace import Trace
 from detector.redteam.copy import best_fidelity_at
@@ -76,19 +77,19 @@ class Told:
         return pd.DataFrame({"queries": list(plain), "fidelity": [max(plain[n], scaled[n]) for n in plain]})
 
 
-def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], engine: EngineSection) -> Told:
+def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], config: Config) -> Told:
     """Read what the traced client was told, and a sample of what the clients in `innocent` were told by the same model.
 
-    `engine` says how records are read. A damaged log is used as far as it can be read.
+    `config` says how records are read. A damaged log is used as far as it can be read.
 
     Raises `SourceError` when events of the client are no longer there, or the answers have no common form.
     """
     wanted = set(trace.event_ids)
-    own: dict[str, PredictionEvent] = {}
-    fresh: list[PredictionEvent] = []
+    own: dict[str, Event] = {}
+    fresh: list[Event] = []
     rng = np.random.default_rng(0)
     met = 0
-    for event in _events(logs, engine):
+    for event in _events(logs, config):
         if event.model.id != trace.model:
             continue
         if event.client.id == trace.client:
@@ -104,8 +105,8 @@ def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], engi
     if lost:
         raise SourceError(f"the log no longer holds {len(lost)} of the client's queries, such as {lost[0]!r}: replay it again")
     asked = [own[event_id] for event_id in trace.event_ids]
-    dimension = len(asked[0].values())
-    fresh = [event for event in fresh if len(event.values()) == dimension]
+    dimension = len(asked[0].input.values())
+    fresh = [event for event in fresh if len(event.input.values()) == dimension]
     answers = _answers([*asked, *fresh])
     return Told(
         client=trace.client,
@@ -118,21 +119,25 @@ def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], engi
     )
 
 
-def _events(logs: Sequence[str], engine: EngineSection) -> Iterator[PredictionEvent]:
-    zone = engine.naive_zone
+def _events(logs: Sequence[str], config: Config) -> Iterator[Event]:
+    decoder = decoder_of_files(config)
     for log in logs:
         with suppress(SourceError):
-            for chunk in read_lines(log, max_record_bytes=engine.max_record_bytes):
+            for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes):
                 for line in chunk.lines:
-                    with suppress(ValidationError):
-                        yield PredictionEvent.model_validate_json(line, context={"zone": zone})
+                    yield from (one for one in several(decoder.decode(Record(line))) if isinstance(one, Event) and _usable(one))
 
 
-def _inputs(events: Sequence[PredictionEvent], dimension: int) -> Floats:
-    return np.array([event.values() for event in events], np.float64).reshape(len(events), dimension)
+def _usable(event: Event) -> bool:
+    values = event.input.values()
+    return not (np.isinf(values).any() or np.isnan(values).all())
 
 
-def _answers(events: Sequence[PredictionEvent]) -> Floats:
+def _inputs(events: Sequence[Event], dimension: int) -> Floats:
+    return np.array([event.input.values() for event in events], np.float64).reshape(len(events), dimension)
+
+
+def _answers(events: Sequence[Event]) -> Floats:
     told = [event.output.probabilities for event in events]
     if all(told) and len({len(probabilities or ()) for probabilities in told}) == 1:
         return np.array(told, np.float64)

@@ -21,7 +21,7 @@ from detector.contracts.moment import LAST_MS, rfc3339
 from detector.errors import ServiceError
 from detector.names import printable
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import SOURCE_KEY, Origin
+from detector.service.kafka.producer import SOURCE_HEADER, SOURCE_KEY, Origin
 from detector.service.kafka.topics import Topics, partitions_of
 
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -44,6 +44,7 @@ class Letter:
     origin: Origin | None
     version: str
     at: Origin
+    headers: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def source(self) -> str:
@@ -57,10 +58,10 @@ class Letter:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract's fields, and where and when it was written; the line is the source's offset plus one."""
-        line = 1 if self.origin is None else self.origin.offset + 1
+        line, index = (1, 0) if self.origin is None else (self.origin.offset + 1, self.origin.index)
         reason: Any = self.reason if self.reason in REASONS else "schema"
         return {
-            **DeadLetter.of(self.source, line, reason, self.detail, self.record).model_dump(mode="json"),
+            **DeadLetter.of(self.source, line, reason, self.detail, self.record, index).model_dump(mode="json"),
             "failed_at": rfc3339(self.time_ms),
             "detector_version": self.version,
             "dead_letter": f"{self.at.topic}-{self.at.partition}@{self.at.offset}",
@@ -165,17 +166,27 @@ def _letter(partition: TopicPartition, record: Any) -> Letter:
         key=(raw[SOURCE_KEY] or b"") if SOURCE_KEY in raw else None,
         record=record.value or b"",
         cut="cut_from_bytes" in raw,
-        origin=Origin(place[0], int(place[1]), int(place[2])) if whole else None,
+        origin=Origin(place[0], int(place[1]), int(place[2]), _index(headers)) if whole else None,
         version=headers.get("detector_version", "unknown"),
         at=Origin(partition.topic, partition.partition, record.offset),
+        headers=tuple(
+            (name.removeprefix(SOURCE_HEADER), value or b"")
+            for name, value in record.headers or ()
+            if name.startswith(SOURCE_HEADER)
+        ),
     )
+
+
+def _index(headers: Mapping[str, str]) -> int:
+    text = headers.get("source_index", "")
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else 0
 
 
 def order_of_origin(letters: Sequence[Letter]) -> list[Letter]:
     """Return letters in the order that their records had where they came from."""
 
-    def place(letter: Letter) -> tuple[str, int, int]:
+    def place(letter: Letter) -> tuple[str, int, int, int]:
         origin = letter.origin or letter.at
-        return (origin.topic, origin.partition, origin.offset)
+        return (origin.topic, origin.partition, origin.offset, origin.index)
 
     return sorted(letters, key=place)

@@ -1,8 +1,8 @@
 """Dead letters on Kafka: sending them back once their cause is mended.
 
-Sending back writes a record's bytes, under its former key, to the topic and partition it came from, as a new record: so it is
-for records that were wrongly refused (a wrong dimension in the configuration, an older version of this service), not for late
-ones. What is refused again comes back as a new dead letter.
+Sending back writes a record's bytes, with its former key and headers, to the topic and partition it came from, as a new record:
+so it is for records that were wrongly refused (a wrong dimension in the configuration, an older version of this service), not
+for late ones. What is refused again comes back as a new dead letter.
 
 How far it came is kept in the consumer group ``<group_id>.dead-letters``, so that a second run goes on where the first ended.
 Each reason has a progress of its own: after all letters of one reason were sent, a run over everything leaves those out. The
@@ -198,7 +198,8 @@ class _Sender:
                 self.done.repeated += 1
             else:
                 if self._outbox is not None:
-                    self._outbox.send(origin.topic, letter.key, letter.record, partition=origin.partition)
+                    headers = list(letter.headers)
+                    self._outbox.send(origin.topic, letter.key, letter.record, headers, partition=origin.partition)
                 self.done.sent[origin.topic, letter.reason] += 1
         if self._outbox is not None:
             self._outbox.flush()
@@ -209,7 +210,8 @@ class _Sender:
         return self._sizes[topic]
 
     def _seen(self, letter: Letter, topic: str) -> bool:
-        parts = (topic.encode(), b"" if letter.key is None else b"=" + letter.key, letter.record)
+        named = [part for name, value in letter.headers for part in (name.encode(), value)]
+        parts = (topic.encode(), b"" if letter.key is None else b"=" + letter.key, letter.record, *named)
         mark = blake2b(b"".join(len(part).to_bytes(8, "little") + part for part in parts), digest_size=16).digest()
         if mark in self._known:
             return True

@@ -33,6 +33,7 @@ from detector.engine.shard import Shard
 from detector.errors import FatalError, ServiceError
 from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import Batch, usable
+from detector.ingest.formats.routing import decoder_for
 from detector.service.deployment import Deployment
 from detector.service.detect.culprits import Culprits
 from detector.service.detect.drift import Fit
@@ -41,6 +42,7 @@ from detector.service.kafka.codec import decode
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.membership import Hand, Membership
 from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.record import whole
 from detector.service.kafka.results import Result, results
 from detector.service.kafka.topics import Topics, grown
 from detector.service.refusals import Refusals, Refused
@@ -95,7 +97,9 @@ class DetectStage:
         self._settings = settings_of(config, baseline).dealt(partitions)
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
-        self._assembler = assembler_for(config, dimensions_of(self._baselines), clock, self._settings.secret)
+        self._assembler = assembler_for(
+            config, dimensions_of(self._baselines), clock, decoder_for(config), self._settings.secret
+        )
         self._topics = topics
         self._session_s = config.kafka.session_seconds
         self._keyed = config.kafka.keyed
@@ -276,10 +280,16 @@ class DetectStage:
         offsets = [record.offset for record in records]
         batches: list[Batch]
         if self._keyed:
-            batches, rejections = self._assembler.assemble(values, partition.topic, first_line=1, first_sequence=0)
+            batches, rejections, places = self._assembler.assemble(
+                values,
+                partition.topic,
+                first_line=1,
+                first_sequence=0,
+                record_at=lambda at: whole(partition.topic, records[at]),
+            )
             for batch in batches:
-                batch.sequence[:] = [offsets[place] for place in batch.sequence.tolist()]
-            refused = [Refused.of(entry, offsets[entry.sequence]) for entry in rejections]
+                batch.sequence[:] = [offsets[places.record(place)] for place in batch.sequence.tolist()]
+            refused = [Refused.of(entry, offsets[places.record(entry.sequence)]) for entry in rejections]
         else:
             batches, unreadable = decode(values, offsets)
             refused = [Refused(offsets[entry.place], "schema", entry.detail) for entry in unreadable]
@@ -304,8 +314,9 @@ class DetectStage:
         by_offset = {record.offset: record for record in records}
         for offset, reason, detail, *_ in sorted(refused, key=itemgetter(0)):
             record = by_offset.get(offset)
-            value, key = (None, None) if record is None else (record.value, record.key)
-            self._outbox.dead_letter(reason, detail, value, Origin(partition.topic, partition.partition, offset), key)
+            value, key, headers = (None, None, ()) if record is None else (record.value, record.key, record.headers or ())
+            origin = Origin(partition.topic, partition.partition, offset)
+            self._outbox.dead_letter(reason, detail, value, origin, key, headers if self._keyed else ())
 
     def _suspect(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> None:
         """Go back to the last commit of a partition, and nearer to the record that made its processing fail.

@@ -28,12 +28,14 @@ from detector.engine.partition import partition_of
 from detector.errors import ServiceError
 from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import usable
+from detector.ingest.formats.routing import decoder_for
 from detector.service.ingest.merge import Merger
 from detector.service.ingest.pace import Pace, reached
 from detector.service.kafka.codec import encode
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.membership import Membership
 from detector.service.kafka.producer import Origin, Outbox, Source
+from detector.service.kafka.record import whole
 from detector.service.kafka.topics import Topics
 from detector.service.refusals import Refusals, Refused
 from detector.service.telemetry.metrics import Metrics, records_waiting
@@ -68,7 +70,9 @@ class IngestStage:
         member: str | None = None,
     ) -> None:
         known = baseline.models if baseline else {}
-        self._assembler = assembler_for(config, dimensions_of(known), clock, settings_of(config, baseline).secret)
+        self._assembler = assembler_for(
+            config, dimensions_of(known), clock, decoder_for(config), settings_of(config, baseline).secret
+        )
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
         self._consumer = connection.consumer(
@@ -196,25 +200,33 @@ class IngestStage:
             self._metrics.committed("ingest")
 
     def _take(self, due: list[tuple[TopicPartition, Any]]) -> None:
-        batches, rejections = self._assembler.assemble(
-            [record.value or b"" for _, record in due], "log", first_line=1, first_sequence=0
+        values = [record.value or b"" for _, record in due]
+        batches, rejections, places = self._assembler.assemble(
+            values,
+            "log",
+            first_line=1,
+            first_sequence=0,
+            record_at=lambda at: whole(due[at][0].topic, due[at][1]),
         )
-        self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: due[at][0])
+        self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: due[places.record(at)][0])
         ordered: dict[int, tuple[str, bytes]] = {}
         for batch in batches:
             for place, client, value in zip(batch.sequence.tolist(), batch.client, encode(batch), strict=True):
                 ordered[place] = (client, value)
         for place in sorted(ordered):
             client, value = ordered[place]
-            partition, record = due[place]
-            source = Source(Origin(partition.topic, partition.partition, record.offset), record.key, record.value)
+            at, index = places.find(place)
+            partition, record = due[at]
+            origin = Origin(partition.topic, partition.partition, record.offset, index)
+            source = Source(origin, record.key, record.value, record.headers or ())
             self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
         for topic, records in Counter(partition.topic for partition, _ in due).items():
             self._metrics.consumed(topic, records)
         for rejection in rejections:
-            partition, record = due[rejection.sequence]
-            origin = Origin(partition.topic, partition.partition, record.offset)
-            self._outbox.dead_letter(rejection.reason, rejection.detail, record.value, origin, record.key)
+            at, index = places.find(rejection.sequence)
+            partition, record = due[at]
+            origin = Origin(partition.topic, partition.partition, record.offset, index)
+            self._outbox.dead_letter(rejection.reason, rejection.detail, record.value, origin, record.key, record.headers or ())
         self.invalid += len(rejections)
 
     def close(self) -> None:

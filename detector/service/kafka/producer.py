@@ -38,6 +38,7 @@ SLICE_S = 1.0
 MARGIN = 64 * 1024  # of the largest record: what surrounds its value
 NOT_TAKEN = "Kafka did not take a record"
 SOURCE_KEY = "source_key"  # header of a dead letter whose record had a key
+SOURCE_HEADER = "source_header:"  # before the name of each header that the record of a dead letter had
 CUT_FROM = "cut_from_bytes"  # header of a dead letter whose record was cut
 LITTLE = 16 * 1024  # bytes of a record that are kept where the topic of dead letters takes no large ones
 
@@ -46,11 +47,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record came from."""
+    """Where a record came from; `index` tells the events of one record apart, counted from 0."""
 
     topic: str
     partition: int
     offset: int
+    index: int = 0
 
 
 class Source(NamedTuple):
@@ -59,6 +61,7 @@ class Source(NamedTuple):
     origin: Origin | None
     key: bytes | None
     record: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class Outbox:
@@ -124,15 +127,23 @@ class Outbox:
         for result in results:
             self._hand_over(chain(result.forms(), self._instead(result.whole, None)))
 
-    def dead_letter(self, reason: str, detail: str, record: bytes | None, origin: Origin, key: bytes | None = None) -> None:
-        """Send a record that could not be used: its own bytes, and in headers why and whence, and its key if it had one.
+    def dead_letter(  # what a record is, and why it is here
+        self,
+        reason: str,
+        detail: str,
+        record: bytes | None,
+        origin: Origin,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+    ) -> None:
+        """Send a record that could not be used: its own bytes, and in headers why and whence, its key and its headers.
 
         One that is larger than the topic takes is cut, and a header says how long it was. A batch that was not unpacked is one
         letter, with the offset of its first record.
         """
         if isinstance(record, Packed):
             reason, detail, origin, key = record.reason, record.detail, replace(origin, offset=record.first), None
-        self._hand_over(_letters(self._topics.dead_letters, reason, detail, Source(origin, key, record)))
+        self._hand_over(_letters(self._topics.dead_letters, reason, detail, Source(origin, key, record, headers)))
         self._metrics.invalid(reason)
 
     def _instead(self, form: Form, source: Source | None) -> Iterator[Form]:
@@ -270,15 +281,22 @@ def _letters(topic: str, reason: str, detail: str, source: Source) -> Iterator[F
             ("source_partition", str(origin.partition).encode()),
             ("source_offset", str(origin.offset).encode()),
         ]
+        if origin.index:
+            told.append(("source_index", str(origin.index).encode()))
     told.append(("detector_version", VERSION.encode()))
     key = source.key
     # A record without key and value cannot be sent: a missing value becomes an empty one.
     whole = source.record or b""
+    own = [(SOURCE_HEADER + name, value or b"") for name, value in source.headers]
+    size = sum(len(name) + len(value) for name, value in own)
     for kept in (LARGEST_RECORD - MARGIN, LITTLE, 0):
         keyed = key is not None and len(key) <= kept
         room = kept - len(key or b"") if keyed else kept
         headers = [*told, (SOURCE_KEY, key or b"")] if keyed else [*told]
+        if size <= room:
+            headers += own
+            room -= size
         # A batch that was not unpacked is not the record as it was either, so it is never sent back.
-        if len(whole) > room or keyed != (key is not None) or isinstance(whole, Packed):
+        if len(whole) > room or (own and own[-1] not in headers) or keyed != (key is not None) or isinstance(whole, Packed):
             headers.append((CUT_FROM, str(len(whole)).encode()))
         yield Form(topic, None, whole[:room], headers)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import detector
-from detector.config import Config, EngineSection, KafkaSection, ModelSection, PolicySection, load
+from detector.config import Config, EngineSection, IngestSection, KafkaSection, ModelSection, PolicySection, TopicSection, load
 from detector.errors import OutputError
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -37,6 +37,7 @@ def test_what_was_exported_is_what_is_loaded(
             false_blocks_per_10000=budgets[1],
         ),
         engine=EngineSection(max_clients=clients, seed=7),
+        ingest=IngestSection(envelope="kcat", topics={name: TopicSection(format="native") for name in models}),
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tuned.toml"

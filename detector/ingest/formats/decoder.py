@@ -1,0 +1,103 @@
+"""What a format has to do: turn records into events.
+
+A format is one module of this package with a `FORMAT` in it, and its name in `registry.MODULES`. The module holds a subclass of
+`Decoder`; `Format.build` makes one for each thread that reads.
+"""
+
+import datetime as dt
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from detector.ingest.formats.event import Event, Refusal
+from detector.ingest.owner import Owner
+
+__all__ = ["Decoder", "Format", "Outcome", "Record", "Surroundings", "several"]
+
+Outcome: TypeAlias = Event | Refusal
+Header: TypeAlias = tuple[str, bytes | None]
+
+
+class Record(NamedTuple):
+    """A record as it was read: a line of a file, or what Kafka holds.
+
+    `key`, `headers`, `topic` and `time_ms` (of the record, not of the event) are Kafka's, and empty for a line of a file. A
+    file written by ``kcat -J`` has them; see `dump`.
+    """
+
+    value: bytes
+    key: bytes | None = None
+    headers: Sequence[Header] = ()
+    topic: str = ""
+    time_ms: int | None = None
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of that name as text, None without one; letter case does not matter.
+
+        >>> Record(b"", headers=[("CE_Id", b"7f1c")]).header("ce_id")
+        '7f1c'
+        """
+        wanted = name.casefold()
+        for known, value in self.headers:
+            if known.casefold() == wanted:
+                return None if value is None else value.decode(errors="replace")
+        return None
+
+
+def several(outcome: Outcome | Sequence[Outcome]) -> Sequence[Outcome]:
+    """Return what a decoder returned as a sequence, also where it is one outcome."""
+    return (outcome,) if isinstance(outcome, Event | Refusal) else outcome
+
+
+class Decoder(ABC):
+    """Decodes the records of one format; one for each thread.
+
+    Nothing that a record may hold raises. The same records in the same order give the same events, whenever and however often
+    they are decoded: no clock, no chance.
+
+    A decoder may keep state from record to record, so that a format that logs request and response apart can join them: it
+    returns nothing for the first record and the event with the second. The event's place is then that of the second record. The
+    state must be bounded, in entries and in bytes, and what is dropped from it must depend on the records alone.
+    """
+
+    plain: Callable[[bytes], Outcome] | None = None
+    """Decodes a value, where one record is one event and nothing but its value matters: no `Record` need be made then."""
+
+    @abstractmethod
+    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
+        """Return what a record holds: one event, several in their order, none, or a refusal for each that cannot be used.
+
+        The texts of an event are within the lengths of the contract (`event`), its time is in milliseconds, it has an input and
+        an output. Several events of one record need ids of their own, such as ``<request id>#<place>``.
+        """
+
+    def owner(self, record: Record) -> Owner | None:
+        """Return whose query a record is that was refused as a whole; it may be cut off. None where that cannot be read."""
+        del record
+        return None
+
+    def time_of(self, record: Record) -> int | None:
+        """Return the time of a record in milliseconds, by which several files are merged; must change no state and be cheap."""
+        return record.time_ms
+
+    def explain(self, record: Record) -> Refusal | None:
+        """Say what is wrong with the numbers of a record's first event, once decoded; None where the format cannot say."""
+        del record
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a decoder may need of the configuration: the zone of times without an offset, None where they are refused."""
+
+    naive_zone: dt.tzinfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of prediction logs: what it is called in the configuration, what it is, and how to make a decoder of it."""
+
+    name: str
+    description: str
+    build: Callable[[Surroundings], Decoder]

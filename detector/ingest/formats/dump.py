@@ -1,0 +1,81 @@
+"""Files of records as Kafka had them: each line is a record that ``kcat -J`` wrote, with its topic, key, headers and time.
+
+It is what a format needs whose client or model stands in a header. ``kcat`` writes text, so a value that is not UTF-8 is lost.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from detector.ingest.formats.decoder import Decoder, Outcome, Record
+from detector.ingest.formats.event import Refusal, refuse
+from detector.ingest.owner import Owner
+
+__all__ = ["Dump"]
+
+
+class _Line(msgspec.Struct, gc=False):
+    payload: str | None
+    topic: str = ""
+    key: str | None = None
+    headers: list[str | None] | None = None
+    ts: int | None = None
+
+
+class Dump(Decoder):
+    """Takes the record out of each line and hands it to the decoder of its format.
+
+    >>> from detector.ingest.formats.native import NativeDecoder
+    >>> Dump(NativeDecoder()).decode(Record(b'{"topic": "log", "payload": "{}"}'))
+    Refusal(reason='schema', detail='event_id: Field required')
+    >>> Dump(NativeDecoder()).decode(Record(b'{"event_id": "e1"}'))
+    Refusal(reason='schema', detail='not a record of `kcat -J`: Object missing required field `payload`')
+    """
+
+    def __init__(self, inner: Decoder) -> None:
+        """Decode what the lines hold with `inner`."""
+        self._inner = inner
+        self._read = msgspec.json.Decoder(_Line).decode
+
+    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
+        """Decode the record within a line."""
+        within = self._within(record)
+        return within if isinstance(within, Refusal) else self._inner.decode(within)
+
+    def owner(self, record: Record) -> Owner | None:
+        """Read the owner of the record within a line."""
+        within = self._within(record)
+        return None if isinstance(within, Refusal) else self._inner.owner(within)
+
+    def time_of(self, record: Record) -> int | None:
+        """Read the time of the record within a line."""
+        within = self._within(record)
+        return None if isinstance(within, Refusal) else self._inner.time_of(within)
+
+    def explain(self, record: Record) -> Refusal | None:
+        """Explain the record within a line."""
+        within = self._within(record)
+        return within if isinstance(within, Refusal) else self._inner.explain(within)
+
+    def _within(self, record: Record) -> Record | Refusal:
+        try:
+            record.value.decode()
+            line = self._read(record.value)
+        except UnicodeDecodeError as error:
+            return refuse("encoding", f"byte {error.start}: 0x{record.value[error.start]:02x} is not UTF-8 ({error.reason})")
+        except msgspec.ValidationError as error:
+            return refuse("schema", f"not a record of `kcat -J`: {error}")
+        except (msgspec.DecodeError, RecursionError) as error:
+            return refuse("json", f"not a record of `kcat -J`: {error}")
+        flat = line.headers or []
+        headers = [
+            (name or "", None if value is None else value.encode(errors="replace"))
+            for name, value in zip(flat[::2], flat[1::2], strict=False)
+        ]
+        return Record(
+            value=(line.payload or "").encode(errors="surrogatepass"),
+            key=None if line.key is None else line.key.encode(errors="replace"),
+            headers=headers,
+            topic=line.topic,
+            time_ms=line.ts,
+        )

@@ -1,0 +1,101 @@
+"""What every format is decoded into: an event, or the refusal that says why a record is none."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from detector.contracts.dead_letter import Reason
+from detector.contracts.event import PROBABILITY_SLACK
+from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
+from detector.ingest.owner import Owner
+
+__all__ = ["DETAIL_CHARACTERS", "Answer", "Client", "Event", "Model", "Query", "Refusal", "refuse"]
+
+DETAIL_CHARACTERS: Final = 200
+
+_Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS)]
+_Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)]
+_Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
+
+
+class Client(msgspec.Struct, gc=False):
+    """Who asked; of a decoded event every text is within its length."""
+
+    id: _Id
+    type: str | None = None
+    trusted: bool | None = None
+    organization: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+class Model(msgspec.Struct, gc=False):
+    """What was asked; of a decoded event every text is within its length."""
+
+    id: _Id
+    version: str | None = None
+
+
+class Query(msgspec.Struct, gc=False):
+    """The input; of a decoded event at least one of them is there, and `vector` is the one to use where both are.
+
+    `vector_b64` is the decoded base64: little-endian float32. None and NaN are missing values.
+    """
+
+    vector: Annotated[list[float | None], msgspec.Meta(min_length=1)] | None = None
+    vector_b64: bytes | None = None
+
+    def values(self) -> npt.NDArray[np.float32]:
+        """Return the input as an array of shape (d,); NaN is a missing value, infinite what float32 cannot hold."""
+        if self.vector is None:
+            return np.frombuffer(self.vector_b64 or b"", "<f4")
+        with np.errstate(over="ignore"):
+            return np.array(self.vector, np.float64).astype(np.float32)
+
+
+class Answer(msgspec.Struct, gc=False):
+    """The output; of a decoded event at least one of them is there."""
+
+    label: _Label | _Int64 | None = None
+    probabilities: Annotated[list[_Probability], msgspec.Meta(min_length=1)] | None = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """A valid event but for its numbers: they may be too large for float32, and in `vector_b64` infinite or all missing.
+
+    That is cheaper to see in the matrix of many events. `time` is an integer, milliseconds since 1970, once decoded.
+    """
+
+    event_id: _Id
+    time: str | int | float
+    client: Client
+    model: Model
+    input: Query
+    output: Answer
+    latency_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    status: _Int64 | None = None
+    sampled_rate: Annotated[float, msgspec.Meta(ge=1)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a record, or one event of it, cannot be used.
+
+    `detail` is for people, at most `DETAIL_CHARACTERS` long. `owner` is whose query it was, where the decoder has read it: the
+    query then counts for its client. Without it the decoder is asked for the owner of the whole record.
+    """
+
+    reason: Reason
+    detail: str
+    owner: Owner | None = field(default=None, repr=False)
+
+
+def refuse(reason: Reason, detail: str, owner: Owner | None = None) -> Refusal:
+    """Return a refusal; a detail that is too long is cut."""
+    if len(detail) > DETAIL_CHARACTERS:
+        detail = detail[: DETAIL_CHARACTERS - 1] + "…"
+    return Refusal(reason, detail, owner)

@@ -1,0 +1,62 @@
+"""Which decoder reads which record: the format of its topic, and files that hold records as Kafka had them."""
+
+from collections.abc import Mapping, Sequence
+
+from detector.config import Config
+from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings
+from detector.ingest.formats.dump import Dump
+from detector.ingest.formats.event import Refusal
+from detector.ingest.formats.registry import format_named
+from detector.ingest.owner import Owner
+
+__all__ = ["ByTopic", "decoder_for", "decoder_of_files"]
+
+
+class ByTopic(Decoder):
+    """Hands each record to the decoder of its topic, or to the usual one."""
+
+    def __init__(self, usual: Decoder, of_topic: Mapping[str, Decoder]) -> None:
+        """Use `usual` for the topics that `of_topic` does not name."""
+        self._usual = usual
+        self._of_topic = of_topic
+
+    def _for(self, record: Record) -> Decoder:
+        return self._of_topic.get(record.topic, self._usual)
+
+    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
+        """Decode by the format of the topic."""
+        return self._for(record).decode(record)
+
+    def owner(self, record: Record) -> Owner | None:
+        """Read the owner by the format of the topic."""
+        return self._for(record).owner(record)
+
+    def time_of(self, record: Record) -> int | None:
+        """Read the time by the format of the topic."""
+        return self._for(record).time_of(record)
+
+    def explain(self, record: Record) -> Refusal | None:
+        """Explain by the format of the topic."""
+        return self._for(record).explain(record)
+
+
+def decoder_for(config: Config) -> Decoder:
+    """Return the decoder of records from Kafka: one for all topics, or one for each that has a format of its own.
+
+    Raises `ConfigError` for a format that does not exist.
+    """
+    ingest, known = config.ingest, Surroundings(config.engine.naive_zone)
+    usual = format_named(ingest.format).build(known)
+    others = {topic: section.format for topic, section in ingest.topics.items() if section.format != ingest.format}
+    if not others:
+        return usual
+    return ByTopic(usual, {topic: format_named(name).build(known) for topic, name in others.items()})
+
+
+def decoder_of_files(config: Config) -> Decoder:
+    """Return the decoder of lines of files, which are records or, where ``[ingest] envelope`` says so, hold them.
+
+    Raises `ConfigError` for a format that does not exist.
+    """
+    decoder = decoder_for(config)
+    return Dump(decoder) if config.ingest.envelope == "kcat" else decoder
