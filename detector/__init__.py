@@ -1,16 +1,23 @@
 """Catches model extraction from the prediction log, while the theft is still cheap to stop.
 
-For notebooks and scripts, the engine of the service over recorded logs, with tables as pandas data frames::
+Over recorded logs, with tables as pandas data frames::
 
     import detector
 
     config = detector.load_config("detector.toml")
-    baseline = detector.fit("history.jsonl.gz", config)
+    baseline = detector.fit_baseline("history.jsonl.gz", config)
     results = detector.replay("log.jsonl", config, baseline=baseline)
     results.alerts
 
-Tables need pandas (``pip install 'model-extraction-detector[notebooks]'``). Names are imported when they are first used, so
-``import detector`` itself costs nothing. See `detector.analysis` for what each name does, and ``notebooks/`` for examples.
+Over a stream of events, without Kafka::
+
+    watching = detector.Detector(baseline, config)
+    alerts, decisions = watching.observe(events)
+
+These names are the public interface, with `detector.offline.analysis` for what is behind results (bars, budgets, responses,
+pictures, simulated logs), `detector.testing` for tests, and `detector.errors`. Names are imported when they are first used, so
+``import detector`` itself costs nothing. Tables need pandas (``pip install 'model-extraction-detector[notebooks]'``). See
+``notebooks/`` for examples.
 """
 
 from importlib import import_module
@@ -19,55 +26,45 @@ from typing import TYPE_CHECKING, Any
 from detector.distribution import VERSION
 
 if TYPE_CHECKING:
-    from detector.offline.analysis import (
-        Baseline,
-        Config,
-        Explanation,
-        Results,
-        Simulation,
-        Told,
-        bars,
-        client_picture,
-        fit,
-        load_baseline,
-        load_config,
-        read_labels,
-        replay,
-        save_baseline,
-        simulate,
-        with_budget,
-        write_config,
-    )
+    from detector.baseline.store import Baseline
+    from detector.config import Config
+    from detector.offline.files import load_baseline, load_config, save_baseline
+    from detector.offline.results import Results, fit_baseline, replay
+    from detector.offline.stream import Detector
 
 __version__ = VERSION
 
 __all__ = [
     "Baseline",
     "Config",
-    "Explanation",
+    "Detector",
     "Results",
-    "Simulation",
-    "Told",
     "__version__",
-    "bars",
-    "client_picture",
-    "fit",
+    "fit_baseline",
     "load_baseline",
     "load_config",
-    "read_labels",
     "replay",
     "save_baseline",
-    "simulate",
-    "with_budget",
-    "write_config",
 ]
+
+_MODULES = {
+    "Baseline": "baseline.store",
+    "Config": "config",
+    "Detector": "offline.stream",
+    "Results": "offline.results",
+    "fit_baseline": "offline.results",
+    "load_baseline": "offline.files",
+    "load_config": "offline.files",
+    "replay": "offline.results",
+    "save_baseline": "offline.files",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("detector.offline.analysis"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -49,7 +49,7 @@ def test_version_and_help() -> None:
     for arguments in (["--help"], ["-h"]):
         told = detector(*arguments)
         assert told.returncode == 0
-        for command in (b"demo", b"replay", b"run", b"baseline", b"explain", b"schema", b"config"):
+        for command in (b"demo", b"replay", b"run", b"baseline", b"explain", b"schema", b"config", b"warm-up"):
             assert command in told.stdout
 
 
@@ -71,6 +71,26 @@ def test_replay_writes_and_summarises(log: Path, tmp_path: Path) -> None:
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "summary.json").read_bytes())
     assert json.loads(as_json.stdout)["shadow"] is False
     assert b"decisions are meant" in as_json.stderr
+
+
+@pytest.mark.slow
+def test_everything_is_compiled_once(log: Path, tmp_path: Path) -> None:
+    """A cold cache: `run` says so in one line, `warm-up` compiles the rest, and then nothing is left, for a replay neither."""
+    cold = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    told = detector("run", str(log), env=cold)
+    assert told.returncode == 0
+    assert told.stderr.count(b"compiling, once for this version") == 1
+    told = detector("warm-up", env=cold)
+    assert told.stdout.startswith(b"compiled ")
+    assert told.stderr == b""
+    before = sorted((tmp_path / "cache").rglob("*"))
+    told = detector("warm-up", env=cold)
+    (folder,) = (tmp_path / "cache" / "detector").iterdir()
+    assert told.stdout == f"everything is compiled already, in {folder}\n".encode()
+    assert json.loads(detector("warm-up", "--json", env=cold).stdout) == {"compiled": 0, "folder": str(folder)}
+    told = detector("replay", str(log), "--out", str(tmp_path / "out"), env=cold)
+    assert b"compil" not in told.stderr
+    assert sorted((tmp_path / "cache").rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from detector.config import Config, EngineSection
 from detector.offline.analysis.files import write_config
 from detector.offline.pictures.style import canvas
 from detector.sinks.dispatch import DeadLetterFile
+from detector.sinks.entry import Entry
 from detector.sinks.folder import NAMES, FolderSink
 from detector.sinks.receiver import Record
-from detector.sinks.worker import Entry
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from detector.cli.redteam import redteam_app
 from detector.cli.settings import config_app, schema_app
 from detector.cli.siem import siem_app
 from detector.cli.terminal import AsJson, errors
+from detector.cli.warm import warm_up
 from detector.distribution import VERSION
 from detector.errors import ConfigError, DetectorError
 
@@ -43,6 +44,7 @@ app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(siem_app, name="siem")
 app.add_typer(redteam_app, name="redteam")
+app.command("warm-up")(warm_up)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def baseline_fit(
     settings = load_config(config, log_format=log_format)
     tally = replaying.Read()
     try:
-        with progress("fitting") as show:
+        with progress("fitting", engine=True) as show:
             fitted = replaying.fit(logs, settings, progress=lambda position: show(position, None), tally=tally)
     finally:
         tell_refused(tally.tell())
@@ -120,7 +120,7 @@ def baseline_accept(
     name = model or next(iter(known.models))
     review = Review(actor.strip(), rfc3339(SystemClock().now_ms()), reason.strip())
     tally = Read()
-    with progress("accepting") as show:
+    with progress("accepting", engine=True) as show:
         read = read_batches(log, settings, progress=lambda position: show(position, None), tally=tally)
         found = accept(
             known, name, clients, read, settings_of(settings, known), review, despite_construction=despite_construction
@@ -152,7 +152,7 @@ def _show_baseline(
     known = load_baseline(settings) if log else None
     if log and known is not None:
         tally = Read()
-        with progress("comparing") as show:
+        with progress("comparing", engine=True) as show:
             drift = drift_of(log, settings, known, progress=lambda position: show(position, None), tally=tally)
         tell_refused(tally.tell())
     content = report(folder, settings, drift)
@@ -184,7 +184,7 @@ def explain(
     settings = load_config(config if config is not None or not beside.exists() else beside, baseline)
     if settings.baseline.path is None:
         settings = settings.with_baseline(_recorded_baseline(results))
-    with progress("replaying the log") as show:
+    with progress("replaying the log", engine=True) as show:
         found = explain_client(client, model, results, settings, load_baseline(settings), progress=show)
     target = picture or results / f"{_file_name(client)}.png"
     client_picture(found, target)

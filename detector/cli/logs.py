@@ -64,11 +64,13 @@ def replay(
 
     settings = load_config(config, baseline, log_format)
     receivers = _receivers(settings) if deliver else []
+    if deliver and not receivers:
+        raise ConfigError("--deliver: neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to deliver to")
     known = load_baseline(settings)
     require_logs(logs)  # before results of an earlier run are replaced
     tell_set_up(settings, known.version if known else None)
     gc.freeze()  # what is loaded by now stays; the collector need not walk it again
-    with progress("replaying") as show:
+    with progress("replaying", engine=True) as show:
         done = run_replay(logs, out, settings, known, batch_size=batch_size, partitions=partitions, progress=show)
     summary = done.summary
     for model, events in summary["learned_at_the_end"].items():
@@ -105,14 +107,11 @@ def replay(
 
 
 def _receivers(settings: "Config") -> "list[Receiver]":
-    from detector.sinks.registry import receivers
+    if not settings.deliveries and not settings.elasticsearch.hosts:
+        return []
+    from detector.sinks.registry import receivers  # with the client libraries, which take long to import
 
-    ready = receivers(settings)
-    if not ready:
-        raise ConfigError(
-            "--deliver: neither [elasticsearch] hosts nor [[deliveries]] is set, so there is nowhere to deliver to"
-        )
-    return ready
+    return receivers(settings)
 
 
 def run(
@@ -165,7 +164,6 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     from detector.offline.replay import load_baseline, read, summarise
     from detector.sinks.dispatch import Dispatch
     from detector.sinks.folder import FolderSink
-    from detector.sinks.registry import receivers
     from detector.sinks.stream import Both, StreamSink
 
     if follow and (len(sources) != 1 or sources == ["-"]):
@@ -186,7 +184,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    ready = receivers(settings)
+    ready = _receivers(settings)
     if ready:
         start_delivery_log(settings)
     kept = Both(printer, folder) if folder else printer
@@ -197,7 +195,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     problems: list[str] = []
     try:
         try:
-            with progress("watching") as show:
+            with progress("watching", engine=True, plainly=True) as show:
                 position = Position()
                 for chunk in read(sources, settings, problems, follow=follow, stop=lambda: stopping, position=position):
                     for piece in cut(chunk, BATCH_SIZE):

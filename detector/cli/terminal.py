@@ -5,7 +5,7 @@ Messages and progress go to standard error, so that standard output can be piped
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,8 @@ LogFormat = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
+COMPILING = "compiling, once for this version: this takes a minute or more; `detector warm-up` does it beforehand"
+
 errors = Console(stderr=True)
 
 
@@ -49,9 +51,13 @@ def tell_refused(sentences: Iterable[str]) -> None:
 def load_config(config: Path | None, baseline: Path | None = None, log_format: str | None = None) -> "Config":
     """Return the settings of file, environment and options; raises `ConfigError`."""
     from detector.config import load
-    from detector.sinks.registry import SECTIONS
 
-    return load(config, SECTIONS).with_baseline(baseline).with_format(log_format)
+    settings = load(config)
+    if settings.deliveries:
+        from detector.sinks.registry import SECTIONS  # with the client libraries, which take long to import
+
+        settings = load(config, SECTIONS)
+    return settings.with_baseline(baseline).with_format(log_format)
 
 
 def print_json(content: Any) -> None:
@@ -60,19 +66,38 @@ def print_json(content: Any) -> None:
 
 
 @contextmanager
-def progress(what: str) -> "Iterator[Callable[..., None]]":
-    """Show how far a log is read, on a terminal; do nothing in a pipe."""
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
+def progress(what: str, *, engine: bool = False, plainly: bool = False) -> "Iterator[Callable[..., None]]":
+    """Show how far a log is read, on a terminal; do nothing in a pipe.
+
+    Where the `engine` runs it also shows what has to be compiled first; `plainly` in a pipe too, in one line.
+    """
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                console=errors,
+                transient=True,
+                disable=not errors.is_terminal,
+            )
+        )
         task = bar.add_task(what, total=None, note="")
+        compiled = 0
+
+        def compiles(kernel: str) -> None:
+            nonlocal compiled
+            compiled += 1
+            if compiled == 1 and plainly and not errors.is_terminal:
+                errors.print(COMPILING, soft_wrap=True)
+            bar.update(task, note=f"compiling, once: {kernel} ({compiled})")
+
+        if engine:
+            from detector.engine.kernels import compiling
+
+            stack.enter_context(compiling(compiles))
 
         def show(position: "Position", counts: "Counts | None" = None, note: str | None = None) -> None:
             note = note or f"{position.consumed / 1e6:,.1f} MB"

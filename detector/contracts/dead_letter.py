@@ -59,7 +59,7 @@ class DeadLetter(Document):
         str,
         AfterValidator(_base64),
         Field(
-            description="the original bytes, base64",
+            description="the original bytes, base64; empty where an earlier event of the record was refused, too",
             json_schema_extra={
                 "contentEncoding": "base64",
                 "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$",

@@ -8,6 +8,7 @@ Inside the engine an account is one text, its key, which is the client's id wher
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -71,3 +72,15 @@ def account_of(key: str) -> Account:
         return Account(key[2:])
     length, _, rest = key[1:].partition(":")
     return Account(rest[: int(length)], rest[int(length) :])
+
+
+def accounts_of(clients: Sequence[str], senders: Sequence[Sender], vouched: Callable[[Sender], bool]) -> Sequence[str]:
+    """Return the key of the account of each of n queries; `vouched` tells whose identity a sender cannot have forged."""
+    different = {id(sender): sender for sender in senders}
+    forgeable = {number for number, sender in different.items() if not vouched(sender)}
+    if not forgeable and not any(client.startswith(MARK) for client in clients):
+        return clients
+    return [
+        account_key(client, sender, vouched=id(sender) not in forgeable)
+        for client, sender in zip(clients, senders, strict=True)
+    ]

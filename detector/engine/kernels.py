@@ -1,41 +1,84 @@
 """Compiled kernels and where their machine code is kept.
 
-Every event passes through a handful of small loops compiled by numba. Compiling takes seconds, so the machine code is cached
-on disk. numba notices a change in the file of a kernel but not in the files of the kernels it calls; here the cache folder is
-named after the contents of all of them, so an edit anywhere is compiled afresh and never runs stale code.
+Every event passes through a handful of small loops compiled by numba. Compiling all of them takes a minute of CPU time, so the
+machine code is cached on disk. numba notices a change in the file of a kernel but not in the files of the kernels it calls;
+here the cache folder is named after what all of them compute, so a change anywhere is compiled afresh and never runs stale
+code. Comments and docstrings compute nothing: an edit of them leaves the folder, and numba compiles that one file again.
 """
 
 import hashlib
 import os
-from collections.abc import Callable
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, cast
+from types import CodeType
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import event
 
 F = TypeVar("F", bound=Callable[..., object])
 
 _HOMES = ("memory", "features", "evidence", "models", "fitting")
+_COMPILED = "numba:compile"
 
 
 @cache
 def cache_folder() -> Path | None:
     """Folder for compiled code, or None where none can be written (then every process compiles for itself).
 
-    It lies under ``$XDG_CACHE_HOME`` (or ``~/.cache``), in ``detector/kernels-<digest of the sources>``.
+    It lies under ``$XDG_CACHE_HOME`` (or ``~/.cache``), in ``detector/kernels-<digest of the sources>``. Where it is new, it
+    begins with what was compiled when the program was installed, if anything was: ``detector warm-up`` with
+    ``XDG_CACHE_HOME=<prefix>/share`` puts it there, and an image that was built so needs no compiler time at its first start.
     """
-    digest = hashlib.sha256(numba.__version__.encode())
-    package = Path(__file__).parent
-    for source in sorted(path for home in _HOMES for path in (package / home).glob("*.py")):
-        digest.update(source.read_bytes())
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "detector" / f"kernels-{digest.hexdigest()[:16]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
+    name = f"kernels-{_digest(Path(__file__).parent)}"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detector" / name
+    if not folder.is_dir():
+        try:
+            _begin(folder, Path(sys.prefix) / "share" / "detector" / name)
+        except OSError:
+            return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def _begin(folder: Path, installed: Path) -> None:
+    """Make the folder, with what is installed; all at once, so that no other process finds half of it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        new = Path(place) / folder.name
+        if installed.is_dir():
+            shutil.copytree(installed, new, copy_function=shutil.copyfile)
+        else:
+            new.mkdir()
+        with suppress(OSError):  # another process was first
+            new.rename(folder)
+
+
+def _digest(package: Path) -> str:
+    """Return what stands for all kernels: it differs when any of them may compute something else."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(path for home in _HOMES for path in (package / home).glob("*.py")):
+        digest.update(f"{source.parent.name}/{source.name}".encode())
+        # Optimised code has no docstrings, and no assertions either, of which kernels have none.
+        for part in _computed(compile(source.read_bytes(), source.name, "exec", dont_inherit=True, optimize=2)):
+            digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _computed(code: CodeType) -> Iterator[bytes]:
+    """Yield what decides what a piece of code computes, which line numbers do not."""
+    yield code.co_code
+    yield code.co_exceptiontable
+    yield repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _computed(constant)
+        else:  # a set has no order that two processes agree on
+            yield repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant).encode()
 
 
 def kernel(function: F) -> F:
@@ -54,3 +97,36 @@ def kernel(function: F) -> F:
         return cast("F", numba.njit(cache=True, error_model="numpy")(function))
     finally:
         numba.config.CACHE_DIR = before
+
+
+def part(function: F) -> F:
+    """Make `function` a part of each kernel that calls it; it is not compiled on its own.
+
+    For functions that take a whole tuple of arrays. A kernel copies every array of such a tuple at every call, which costs more
+    than most tests of a query, and each part spares a compilation. Not for a function that is called at many places.
+    """
+    return cast("F", numba.njit(error_model="numpy", inline="always")(function))
+
+
+@contextmanager
+def compiling(tell: Callable[[str], None]) -> Iterator[None]:
+    """Call `tell` with the name of each kernel that is being compiled until the block ends; what is cached is not told.
+
+    It is called in the thread that compiles, which waits for it. What was compiled at import has passed by unseen.
+    """
+    with event.install_listener(_COMPILED, _Listener(tell)):
+        yield
+
+
+class _Listener(event.Listener):  # type: ignore[misc]  # numba has no types
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def on_start(self, event: Any) -> None:
+        """Tell of a kernel of ours; numba compiles helpers of its own, too."""
+        function = event.data["dispatcher"].py_func
+        if function.__module__.startswith("detector."):
+            self._tell(function.__name__)
+
+    def on_end(self, event: Any) -> None:
+        """Say nothing."""

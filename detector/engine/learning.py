@@ -16,6 +16,8 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.models.reference import Reference
+from detector.errors import BaselineError
 from detector.ingest.batch import Batch
 
 VOTERS = 16  # a client has one vote in so many of all that there are, so that a few clients do not outvote many
@@ -206,3 +208,27 @@ def in_stream_order(batches: Sequence[Batch]) -> Iterator[Row]:
     order = sorted((int(sequence), b, at) for b, batch in enumerate(batches) for at, sequence in enumerate(batch.sequence))
     for _, b, at in order:
         yield batches[b], at
+
+
+def learn_reference(batches: Sequence[Batch], dimension: int, categorical: Sequence[int], seed: int) -> Reference:
+    """Learn the input space of a model from events that waited, which may be none.
+
+    Columns that are named `categorical` and do not exist here belong to another version of the model.
+    """
+    # Only here: whoever scores under baselines goes without scikit-learn's fitters, which take a second to load.
+    from detector.engine.fitting.reference import LEAST_ROWS, fit_reference  # noqa: PLC0415
+
+    vectors = np.concatenate([batch.vector[batch.refused == 0] for batch in batches] or [np.zeros((0, dimension))])
+    vectors = vectors[usual_rows(vectors)]
+    labels = len({int(label) for batch in batches for label in batch.label[batch.refused == 0]})
+    known = () if any(column >= dimension for column in categorical) else categorical
+    try:
+        return fit_reference(vectors.astype(np.float32), labels, seed=seed, categorical=known)
+    except BaselineError:
+        # Too few queries, or all the same. Noise around them gives the input space a shape of its own.
+        rng = np.random.default_rng(seed)
+        seen = np.nan_to_num(vectors.astype(np.float32)) if len(vectors) else np.zeros((1, dimension), np.float32)
+        copies = np.resize(seen, (len(seen) + LEAST_ROWS, dimension))
+        size = np.float32(max(float(np.abs(seen).max()) * 0.01, 1e-6))
+        noisy = np.clip(copies + size * rng.standard_normal(copies.shape, np.float32), -1e38, 1e38)
+        return fit_reference(noisy, labels, seed=seed)

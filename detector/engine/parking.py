@@ -1,8 +1,8 @@
 """Parked clients: suspects that had to make room, kept outside memory until they ask again.
 
-A cohort hands over the whole snapshot of a suspect that leaves, and takes it back before that client's next query is
+A client table hands over the whole snapshot of a suspect that leaves, and takes it back before that client's next query is
 processed, so nothing of what is found depends on who was parked. The engine does no I/O: it is given a store. `InMemory` is
-the default, which bounds the rows of a cohort but not the memory; `detector.spill` keeps the snapshots in a temporary file.
+the default, which bounds the rows of a table but not the memory; `detector.spill` keeps the snapshots in a temporary file.
 """
 
 from collections.abc import Iterator

@@ -5,22 +5,20 @@ in the same order give the same outputs, however they are cut into batches and w
 between.
 
 A model with a baseline is watched from its first event. For a model without one the shard learns first: it holds back the
-first events until there are enough to learn the input space from (see `detector.learning`), then processes them as if they had
+first events until there are enough to learn the input space from (see `learning`), then processes them as if they had
 just arrived. What it learned so is kept with its state.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.clients import Cohort, Progress
+from detector.engine.clients import ClientTable, Progress
 from detector.engine.findings import Outputs, Refusal, Report
 from detector.engine.judge import Judge
 from detector.engine.learning import (
@@ -31,7 +29,7 @@ from detector.engine.learning import (
     Waiting,
     by_batch,
     in_stream_order,
-    usual_rows,
+    learn_reference,
     variant_key,
 )
 from detector.engine.models import novelty, reference
@@ -39,12 +37,12 @@ from detector.engine.models.drift import Drift, DriftMonitor, assess
 from detector.engine.models.novelty import Looks, Norms, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer
+from detector.engine.packing import pack, pack_arrays, pack_unknown, unpack, unpack_unknown
 from detector.engine.parking import InMemory, Parked
 from detector.engine.policy import Bars, Terms, bars_for
-from detector.engine.saved import arrays_from, check_batch, check_reference, check_trees
-from detector.engine.state import SNAPSHOT_VERSION
-from detector.errors import BaselineError, SnapshotError
-from detector.ingest.batch import Batch, Sender, code_of, join
+from detector.engine.saved import arrays_from, check_reference, check_trees
+from detector.errors import SnapshotError
+from detector.ingest.batch import Batch, code_of, join
 
 SHARD_KEY = ""  # the client part of the key under which a model's own state is saved; no client has an empty id
 VERSIONS_KEY = "\0"  # the same for what is known of a model's versions; no account's key is only its mark
@@ -114,7 +112,7 @@ class Shard:
         self._parked = parked if parked is not None else InMemory()
         self._baselines = dict(baselines or {})
         self._observer = observer
-        self._cohorts: dict[str, Cohort] = {}  # by the key of their state
+        self._tables: dict[str, ClientTable] = {}  # by the key of their state
         self._monitors: dict[str, DriftMonitor] = {}
         self._learned: dict[str, Reference] = {}
         self._unknown: dict[str, Unknown] = {}
@@ -130,19 +128,19 @@ class Shard:
         for model, parts in by_model.items():
             if model in self._baselines:
                 dimension = self._baselines[model].reference.dimension
-                self._watch(self._cohort(model, model), [_of_length(part, dimension, outputs) for part in parts], outputs)
+                self._watch(self._table(model, model), [_of_length(part, dimension, outputs) for part in parts], outputs)
             else:
                 self._find_out(model, parts, outputs)
         outputs.sort()
         return outputs
 
-    def _watch(self, cohort: Cohort, parts: Sequence[Batch], outputs: Outputs, emitted: int | None = None) -> None:
+    def _watch(self, table: ClientTable, parts: Sequence[Batch], outputs: Outputs, emitted: int | None = None) -> None:
         if not parts:
             return
         batch = join(parts)
-        if batch.vector.shape[1] != cohort.reference.dimension:  # nothing but refused queries
-            batch = replace(batch, vector=np.zeros((len(batch), cohort.reference.dimension), np.float32))
-        outputs.add(cohort.process(batch, emitted))
+        if batch.vector.shape[1] != table.reference.dimension:  # nothing but refused queries
+            batch = replace(batch, vector=np.zeros((len(batch), table.reference.dimension), np.float32))
+        outputs.add(table.process(batch, emitted))
 
     def _find_out(self, model: str, parts: Sequence[Batch], outputs: Outputs) -> None:
         """Process events of a model without a baseline; those of versions that are not known yet may have to wait."""
@@ -198,7 +196,7 @@ class Shard:
                 some = batch if len(taken) == len(batch) else batch.take(taken)
                 fitting.setdefault(one, []).append(_of_length(some, one, outputs))
         for dimension_of_all, batches in fitting.items():
-            self._watch(self._cohort(model, unknown.variants[dimension_of_all]), batches, outputs, emitted)
+            self._watch(self._table(model, unknown.variants[dimension_of_all]), batches, outputs, emitted)
 
     def _start(self, model: str, version: str | None, emitted: int, outputs: Outputs) -> None:
         """Decide which inputs a version takes, learn them if they are new, and process what waits."""
@@ -213,7 +211,9 @@ class Shard:
             for other in unknown.waiting.values():  # what they hold of this length need not wait any longer
                 held += other.release(dimension)
             unknown.variants[dimension] = key
-            self._learned[key] = self._learn(model, dimension, [batch for batch in held if batch.vector.shape[1] == dimension])
+            fitting = [batch for batch in held if batch.vector.shape[1] == dimension]
+            categorical = (self._settings.categorical or {}).get(model, ())
+            self._learned[key] = learn_reference(fitting, dimension, categorical, self._settings.secret)
         self._go_on(model, [(batch, np.arange(len(batch))) for batch in held], outputs, emitted)
 
     def finish(self) -> Outputs:
@@ -226,8 +226,8 @@ class Shard:
         outputs.sort()
         return outputs
 
-    def _cohort(self, model: str, key: str) -> Cohort:
-        if key not in self._cohorts:
+    def _table(self, model: str, key: str) -> ClientTable:
+        if key not in self._tables:
             known = self._baselines.get(key)
             settings = self._settings
             judged = Novelty(known.norms if known else None)
@@ -239,7 +239,7 @@ class Shard:
             observer = self._observer
             if known:
                 observer = self._monitors[key] = DriftMonitor(known.looks, observer)
-            self._cohorts[key] = Cohort(
+            self._tables[key] = ClientTable(
                 model,
                 known.reference if known else self._learned[key],
                 judged,
@@ -251,34 +251,11 @@ class Shard:
                 parked=self._parked,
                 key=key,
             )
-        return self._cohorts[key]
+        return self._tables[key]
 
     def bars(self, model: str) -> Bars:
         """Return the bars in force for a model that is being watched."""
-        return self._cohort(model, variant_key(model, None)).judge.bars
-
-    def _learn(self, model: str, dimension: int, batches: Sequence[Batch]) -> Reference:
-        """Learn the input space from events that wait, which may be none."""
-        # Only here: whoever scores under baselines goes without scikit-learn, which takes a second to load.
-        from detector.engine.fitting.reference import LEAST_ROWS, fit_reference  # noqa: PLC0415
-
-        vectors = np.concatenate([batch.vector[batch.refused == 0] for batch in batches] or [np.zeros((0, dimension))])
-        vectors = vectors[usual_rows(vectors)]
-        labels = len({int(label) for batch in batches for label in batch.label[batch.refused == 0]})
-        categorical = (self._settings.categorical or {}).get(model, ())
-        if any(column >= dimension for column in categorical):  # another version's columns
-            categorical = ()
-        seed = self._settings.secret
-        try:
-            return fit_reference(vectors.astype(np.float32), labels, seed=seed, categorical=categorical)
-        except BaselineError:
-            # Too few queries, or all the same. Noise around them gives the input space a shape of its own.
-            rng = np.random.default_rng(seed)
-            known = np.nan_to_num(vectors.astype(np.float32)) if len(vectors) else np.zeros((1, dimension), np.float32)
-            copies = np.resize(known, (len(known) + LEAST_ROWS, dimension))
-            size = np.float32(max(float(np.abs(known).max()) * 0.01, 1e-6))
-            noisy = np.clip(copies + size * rng.standard_normal(copies.shape, np.float32), -1e38, 1e38)
-            return fit_reference(noisy, labels, seed=seed)
+        return self._table(model, variant_key(model, None)).judge.bars
 
     @property
     def learning(self) -> dict[str, int]:
@@ -303,7 +280,7 @@ class Shard:
     @property
     def clients(self) -> int:
         """How many clients are held in memory, over all models."""
-        return sum(map(len, self._cohorts.values()))
+        return sum(map(len, self._tables.values()))
 
     @property
     def parked(self) -> int:
@@ -312,8 +289,8 @@ class Shard:
 
     def reports(self) -> Iterator[Report]:
         """Yield every client as it stands, by model and name."""
-        for model in sorted(self._cohorts):
-            yield from self._cohorts[model].reports()
+        for model in sorted(self._tables):
+            yield from self._tables[model].reports()
 
     def snapshot(self, *, changed_only: bool = False) -> dict[tuple[str, str], bytes]:
         """Return the state as (model, client) -> bytes; under the empty client, what belongs to the model itself.
@@ -322,22 +299,22 @@ class Shard:
         bytes: what a compacted topic holds after all of it is the whole state.
         """
         saved = {}
-        for key, cohort in self._cohorts.items():
-            for client, data in cohort.snapshots(changed_only=changed_only):
+        for key, table in self._tables.items():
+            for client, data in table.snapshots(changed_only=changed_only):
                 saved[key, client] = data
             own: dict[str, Any] = {
-                "trees": _pack_arrays(cohort.novelty.trees.state()),
-                "progress": list(cohort.progress),
+                "trees": pack_arrays(table.novelty.trees.state()),
+                "progress": list(table.progress),
             }
             if key in self._baselines:
                 own["norms"] = self._baselines[key].key()
-                own["drift"] = [self._monitors[key].key, _pack_arrays(self._monitors[key].state())]
+                own["drift"] = [self._monitors[key].key, pack_arrays(self._monitors[key].state())]
             if key in self._learned:
-                own["model"] = cohort.model
-                own["reference"] = _pack_arrays(reference.to_arrays(self._learned[key]))
-            saved[key, SHARD_KEY] = _pack(own)
+                own["model"] = table.model
+                own["reference"] = pack_arrays(reference.to_arrays(self._learned[key]))
+            saved[key, SHARD_KEY] = pack(own)
         for model, unknown in self._unknown.items():
-            saved[model, VERSIONS_KEY] = _pack(_pack_unknown(unknown))
+            saved[model, VERSIONS_KEY] = pack(pack_unknown(unknown))
         return saved
 
     def restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
@@ -356,23 +333,23 @@ class Shard:
         for (model, client), data in saved.items():
             if client == VERSIONS_KEY and data:
                 _refuse_baseline(model, self._baselines)
-                self._unknown[model] = _unpack_unknown(model, _unpack(data))
+                self._unknown[model] = unpack_unknown(model, unpack(data))
         for (key, client), data in saved.items():
             if client == SHARD_KEY:
-                self._restore_cohort(key, _unpack(data))
+                self._restore_table(key, unpack(data))
         for unknown in self._unknown.values():  # what is lost is learned anew
-            unknown.variants = {dimension: key for dimension, key in unknown.variants.items() if key in self._cohorts}
+            unknown.variants = {dimension: key for dimension, key in unknown.variants.items() if key in self._tables}
             unknown.settled = {version: length for version, length in unknown.settled.items() if length in unknown.variants}
         clients: dict[str, list[bytes]] = {}
         for (key, client), data in saved.items():
             if client not in {SHARD_KEY, VERSIONS_KEY} and data:
                 clients.setdefault(key, []).append(data)
         for key, snapshots in clients.items():
-            if key not in self._cohorts:
+            if key not in self._tables:
                 raise SnapshotError(f"the saved state of model {key!r} lacks the part of the model itself")
-            self._cohorts[key].restore(snapshots)
+            self._tables[key].restore(snapshots)
 
-    def _restore_cohort(self, key: str, own: Mapping[str, Any]) -> None:
+    def _restore_table(self, key: str, own: Mapping[str, Any]) -> None:
         model = key
         if "reference" in own:
             model = own["model"]
@@ -380,14 +357,14 @@ class Shard:
             self._learned[key] = check_reference(reference.from_arrays(arrays_from(own["reference"])))
         elif key not in self._baselines:
             raise SnapshotError(f"the saved state of model {key!r} needs the baseline it was made under")
-        cohort = self._cohort(model, key)
+        table = self._table(model, key)
         # Norms that were taught since bring trees of their own, which know what was taught.
         if key not in self._baselines or own.get("norms", now := self._baselines[key].key()) == now:
-            cohort.novelty.trees.restore(check_trees(arrays_from(own["trees"])))
+            table.novelty.trees.restore(check_trees(arrays_from(own["trees"])))
         if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
             monitor.restore(arrays_from(own["drift"][1]))
         since_lesson, parked_until, population = own["progress"]
-        cohort.progress = Progress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
+        table.progress = Progress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
 
 
 def _refuse_baseline(model: str, baselines: Mapping[str, ModelBaseline]) -> None:
@@ -419,87 +396,3 @@ def _of_length(batch: Batch, dimension: int, outputs: Outputs) -> Batch:
     digest = [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little") for row in batch.vector]
     refused = batch.refuse(batch.refused == 0, code_of("dimension"), np.array(digest, np.uint64))
     return replace(refused, vector=np.zeros((len(batch), 0), np.float32))
-
-
-def _pack_unknown(unknown: Unknown) -> dict[str, Any]:
-    return {
-        "variants": [[dimension, key] for dimension, key in unknown.variants.items()],
-        "settled": [[version, dimension] for version, dimension in unknown.settled.items()],
-        "waiting": [
-            [
-                version,
-                [[dimension, dict(voters)] for dimension, voters in waiting.votes.items()],
-                [waiting.events, waiting.refused, waiting.first_ms],
-                [_pack_batch(batch) for batch in waiting.batches],
-            ]
-            for version, waiting in unknown.waiting.items()
-        ],
-    }
-
-
-_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-_Length: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-
-
-class _SavedUnknown(msgspec.Struct):
-    """What `_pack_unknown` writes."""
-
-    variants: list[tuple[_Length, str]]
-    settled: list[tuple[str | None, _Length]]
-    waiting: list[
-        tuple[str | None, list[tuple[_Length, dict[str, _Count]]], tuple[_Count, _Count, _Count], list[dict[str, Any]]]
-    ]
-
-
-def _unpack_unknown(model: str, packed: Mapping[str, Any]) -> Unknown:
-    saved = msgspec.convert(packed, _SavedUnknown)
-    unknown = Unknown(variants=dict(saved.variants), settled=dict(saved.settled))
-    for version, votes, (events, refused, first_ms), batches in saved.waiting:
-        waiting = unknown.waiting[version] = Waiting(
-            votes={dimension: Counter(voters) for dimension, voters in votes}, events=events, refused=refused, first_ms=first_ms
-        )
-        waiting.remember([check_batch(_unpack_batch(model, batch)) for batch in batches])
-    return unknown
-
-
-def _pack(content: dict[str, Any]) -> bytes:
-    return msgspec.msgpack.encode([SNAPSHOT_VERSION, content])
-
-
-def _unpack(data: bytes) -> dict[str, Any]:
-    try:
-        version, content = msgspec.msgpack.decode(data, type=tuple[int, dict[str, Any]])
-    except msgspec.MsgspecError as error:
-        raise SnapshotError(f"the saved state of a model is damaged: {error}") from error
-    if version != SNAPSHOT_VERSION:
-        raise SnapshotError(f"the saved state has format {version}, this version reads format {SNAPSHOT_VERSION}")
-    return content
-
-
-def _pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    return {name: [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()] for name, array in arrays.items()}
-
-
-_COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight", "refused", "digest")
-
-
-def _pack_batch(batch: Batch) -> dict[str, Any]:
-    return {
-        "arrays": _pack_arrays({name: getattr(batch, name) for name in _COLUMNS}),
-        "client": list(batch.client),
-        "event_id": list(batch.event_id),
-        "version": list(batch.version),
-        "sender": [[s.type, s.trusted, s.organization, s.ip, s.user_agent] for s in batch.sender],
-    }
-
-
-def _unpack_batch(model: str, packed: Mapping[str, Any]) -> Batch:
-    arrays = arrays_from(packed["arrays"])
-    return Batch(
-        model=model,
-        client=packed["client"],
-        event_id=packed["event_id"],
-        version=packed["version"],
-        sender=[Sender(*fields) for fields in packed["sender"]],
-        **arrays,
-    )

@@ -1,14 +1,14 @@
 """Client state: one row per client in each of a few dozen arrays, and the snapshot of one row.
 
-Each family of features or evidence declares its columns (`LAYOUT`) and owns them; here they are allocated, grown, cleared and
-packed. A snapshot is the bytes of one client's row, without the places of the memory that are still empty, behind a header
+Each family of features or evidence declares its columns and owns them (see `columns`); here they are allocated, grown, cleared
+and packed. A snapshot is the bytes of one client's row, without the places of the memory that are still empty, behind a header
 that names the version of the format, the layout and the reference, so that a row is never read with another meaning. It
 holds no code and no pickle, and it travels through Kafka.
 """
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -16,23 +16,23 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.contracts.limits import ID_CHARACTERS
+from detector.contracts.moment import LAST_MS
 from detector.engine.bounds import check_rows
-from detector.engine.evidence import accumulate, cooccur, select
+from detector.engine.columns import DISTANCES, RETAINED, Column, allocate, columns_of
 from detector.engine.evidence.accumulate import CHANNELS, Evidence
 from detector.engine.evidence.cooccur import Together
 from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.evidence.select import Selection
-from detector.engine.features import coverage, distances, outputs, rate
 from detector.engine.features.coverage import Coverage
+from detector.engine.features.distances import WINDOW
 from detector.engine.features.outputs import Outputs
 from detector.engine.features.rate import Rate
 from detector.engine.features.row import NAMES
-from detector.engine.memory import admission, checksums, conduct
 from detector.engine.memory.admission import Admission
 from detector.engine.memory.checksums import Checksums
 from detector.engine.memory.conduct import Conduct
-from detector.engine.memory.reservoir import ANCHORS, Memory
-from detector.engine.memory.reservoir import LAYOUT as REMEMBERED
+from detector.engine.memory.reservoir import CAPACITY, Memory
+from detector.engine.policy import BLOCK
 from detector.errors import SnapshotError
 
 SNAPSHOT_VERSION = 2  # 2: keyed by the secret seed; ids with their content; what could not be used
@@ -40,102 +40,79 @@ ID_BYTES = 16  # of an id that is remembered: its key, its event time and its co
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
 PLACES = tuple(EVIDENCE)  # types of evidence in the order of `Standing.reached`
 
-FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing")
-
-Layout = Mapping[str, tuple[str, tuple[int, ...]]]
-
 
 class Standing(NamedTuple):
-    """Per client: what was decided so far, and the last look.
+    """The decision state of each client: what was decided so far, and its last scheduled evaluation.
 
     `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then, of
-    channels and novelty; `held` the action of the latest decision and `held_until_ms` its end; `revision` the number of
-    decisions; `highest` the highest action ever; `strange` how many looks in a row were beyond the bar of novelty; `row`
-    the features at the last look and `novelty` the score there.
+    channels and novelty. `held` is the action of the latest decision and `held_until_ms` its end; `revision` is the number of
+    decisions and `highest` the highest action ever. `strange` counts consecutive evaluations beyond the novelty threshold.
+    `row` are the features at the last evaluation and `novelty` is the score there.
     """
 
-    reached: npt.NDArray[np.uint8]
-    reached_at: npt.NDArray[np.uint32]
-    held: npt.NDArray[np.uint8]
-    held_until_ms: npt.NDArray[np.int64]
-    revision: npt.NDArray[np.uint32]
-    highest: npt.NDArray[np.uint8]
-    strange: npt.NDArray[np.uint8]
-    novelty: npt.NDArray[np.float32]
-    row: npt.NDArray[np.float32]
+    reached: Annotated[npt.NDArray[np.uint8], Column(len(PLACES), within=(0, BLOCK))]
+    reached_at: Annotated[npt.NDArray[np.uint32], Column(NOVELTY + 1)]
+    held: Annotated[npt.NDArray[np.uint8], Column(within=(0, BLOCK))]
+    held_until_ms: Annotated[npt.NDArray[np.int64], Column(within=(0, 2 * LAST_MS))]
+    revision: Annotated[npt.NDArray[np.uint32], Column()]
+    highest: Annotated[npt.NDArray[np.uint8], Column(within=(0, BLOCK))]
+    strange: Annotated[npt.NDArray[np.uint8], Column()]
+    novelty: Annotated[npt.NDArray[np.float32], Column(within=(-np.inf, np.inf))]
+    row: Annotated[npt.NDArray[np.float32], Column(len(NAMES))]
 
 
-STANDING: Layout = {
-    "reached": ("u1", (len(PLACES),)),
-    "reached_at": ("u4", (NOVELTY + 1,)),
-    "held": ("u1", ()),
-    "held_until_ms": ("i8", ()),
-    "revision": ("u4", ()),
-    "highest": ("u1", ()),
-    "strange": ("u1", ()),
-    "novelty": ("f4", ()),
-    "row": ("f4", (len(NAMES),)),
-}
-PER_ANCHOR = {
-    "z": 1,
-    "c": 0,
-    "label": 0,
-    "order": 0,
-    "depth": 0,
-    "mark": 0,
-    "margin": 0,
-    "crowd": 0,
-    "shown": 0,
-    "total": 0,
-    "weighed": 0,
-    "run": 0,
-}  # which axis of a row counts the anchors
+FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing")
 
 
 class Columns:
     """The arrays of all families for `capacity` clients.
 
-    What only a `table` shows, what only other inputs show, and what is only remembered `summed` has rows only there.
-    Untouched rows cost address space only: the operating system gives them memory when a client first uses them.
+    Families that only one kind of input needs are allocated for that kind only: `Together` for a `table`, `Selection` for other
+    inputs, `Checksums` where queries are `summed`. Rows that no client has used cost address space and no memory.
     """
 
     def __init__(
         self,
         capacity: int,
         *,
-        anchors: int = ANCHORS,
-        window: int = distances.WINDOW,
+        retained: int = CAPACITY,
+        window: int = WINDOW,
         table: bool = False,
         summed: bool = False,
     ) -> None:
-        shapes, sums = dict(REMEMBERED), dict(checksums.LAYOUT)
-        for name, axis in PER_ANCHOR.items():
-            columns = shapes if name in shapes else sums
-            kind, shape = columns[name]
-            columns[name] = (kind, (*shape[:axis], anchors, *shape[axis + 1 :]))
-        shapes["window"] = ("f4", (window,))
+        lengths = {RETAINED: retained, DISTANCES: window}
         self.capacity = capacity
-        self.admission = Admission(**_zeros(admission.LAYOUT, capacity))
-        self.conduct = Conduct(**_zeros(conduct.LAYOUT, capacity))
-        self.rate = Rate(**_zeros(rate.LAYOUT, capacity))
-        self.coverage = Coverage(**_zeros(coverage.LAYOUT, capacity))
-        self.memory = Memory(**_zeros(shapes, capacity))
-        self.selection = Selection(**_zeros(select.LAYOUT, 0 if table else capacity))
-        self.checksums = Checksums(**_zeros(sums, capacity if summed else 0))
-        self.outputs = Outputs(**_zeros(outputs.LAYOUT, capacity))
-        self.together = Together(**_zeros(cooccur.LAYOUT, capacity if table else 0))
-        self.evidence = Evidence(**_zeros(accumulate.LAYOUT, capacity))
-        self.standing = Standing(**_zeros(STANDING, capacity))
+        self.admission = allocate(Admission, capacity)
+        self.conduct = allocate(Conduct, capacity)
+        self.rate = allocate(Rate, capacity)
+        self.coverage = allocate(Coverage, capacity)
+        self.memory = allocate(Memory, capacity, lengths)
+        self.selection = allocate(Selection, 0 if table else capacity)
+        self.checksums = allocate(Checksums, capacity if summed else 0, lengths)
+        self.outputs = allocate(Outputs, capacity)
+        self.together = allocate(Together, capacity if table else 0)
+        self.evidence = allocate(Evidence, capacity)
+        self.standing = allocate(Standing, capacity)
         self._used = (*FAMILIES, "together" if table else "selection", *(("checksums",) if summed else ()))
+        self._declared: dict[str, Column] = {}
+        for family in self._families():
+            kind: type[tuple[Any, ...]] = type(family)
+            self._declared |= {f"{kind.__name__}.{name}": column for name, (_, column) in columns_of(kind).items()}
         digest = hashlib.sha256()
         for name, array in self._named():
             digest.update(f"{name}{array.dtype.str}{array.shape[1:]};".encode())
         self.layout = digest.hexdigest()[:16]
-        self._most_anchors = anchors
+        self._retained = retained
+
+    def _families(self) -> list[Any]:
+        return [getattr(self, family) for family in self._used]
 
     def _named(self) -> list[tuple[str, npt.NDArray[np.generic]]]:
-        families = [getattr(self, family) for family in self._used]
-        return [(f"{type(family).__name__}.{name}", array) for family in families for name, array in family._asdict().items()]
+        return [
+            (f"{type(family).__name__}.{name}", array)
+            for family in self._families()
+            for name, array in family._asdict().items()
+        ]
 
     @property
     def bytes_per_client(self) -> int:
@@ -160,29 +137,29 @@ class Columns:
             array[slots] = 0
 
     def _packed(self, held: int) -> np.dtype[np.void]:
-        """Return the layout of a packed row with so many anchors: their number, then the columns one after the other."""
+        """Return the layout of a packed row with so many retained queries: their number, then one column after the other."""
         fields: list[tuple[str, str, tuple[int, ...]]] = [("held", "<u2", ())]
         for name, array in self._named():
             shape = array.shape[1:]
-            if (axis := _anchor_axis(name)) is not None:
+            if (axis := self._declared[name].retained_axis) is not None:
                 shape = (*shape[:axis], held, *shape[axis + 1 :])
             fields.append((name, array.dtype.str, shape))
         return np.dtype(fields)
 
-    def _by_anchors(self, held: npt.NDArray[np.integer]) -> Iterator[tuple[int, np.dtype[np.void], npt.NDArray[np.intp]]]:
-        """Yield number of anchors, packed layout and places of the rows that hold so many."""
+    def _by_retained(self, held: npt.NDArray[np.integer]) -> Iterator[tuple[int, np.dtype[np.void], npt.NDArray[np.intp]]]:
+        """Yield number of retained queries, packed layout and places of the rows that hold so many."""
         for count in np.unique(held).tolist():
             yield count, self._packed(count), np.flatnonzero(held == count)
 
     def pack(self, slots: npt.NDArray[np.integer]) -> list[bytes]:
-        """Return the bytes of each of these clients' rows, empty anchors left out."""
+        """Return the bytes of each of these clients' rows, without the places that retain no query."""
         rows = [b""] * len(slots)
-        for held, layout, places in self._by_anchors(self.memory.held[slots]):
+        for held, layout, places in self._by_retained(self.memory.held[slots]):
             some = slots[places]
             packed = np.empty(len(some), layout)
             packed["held"] = held
             for name, array in self._named():
-                packed[name] = array[_part(name, some, slice(0, held))]
+                packed[name] = array[self._part(name, some, slice(0, held))]
             joined, size = packed.tobytes(), layout.itemsize
             for i, place in enumerate(places.tolist()):
                 rows[place] = joined[i * size : (i + 1) * size]
@@ -195,31 +172,24 @@ class Columns:
         have been written then.
         """
         counts = np.array([int.from_bytes(row[:2], "little") for row in rows], np.int64)
-        if len(counts) and int(counts.max()) > self._most_anchors:
+        if len(counts) and int(counts.max()) > self._retained:
             raise SnapshotError("the snapshot holds more than its layout")
-        for held, layout, places in self._by_anchors(counts):
+        for held, layout, places in self._by_retained(counts):
             some = [rows[place] for place in places.tolist()]
             if any(len(row) != layout.itemsize for row in some):
                 longer = all(len(row) >= layout.itemsize for row in some)
                 raise SnapshotError("the snapshot is longer than its layout" if longer else "the snapshot is cut off")
             packed = np.frombuffer(b"".join(some), layout)
-            check_rows(packed, held, self._most_anchors)
+            check_rows(packed, self._declared, held, self._retained)
             for name, array in self._named():
-                array[_part(name, slots[places], slice(0, held))] = packed[name]
-                if _anchor_axis(name) is not None and held < self._most_anchors:
-                    array[_part(name, slots[places], slice(held, None))] = 0
+                array[self._part(name, slots[places], slice(0, held))] = packed[name]
+                if self._declared[name].retained_axis is not None and held < self._retained:
+                    array[self._part(name, slots[places], slice(held, None))] = 0
 
-
-def _anchor_axis(name: str) -> int | None:
-    """Return which axis of a row of this column counts the anchors; None where none does."""
-    family, _, column = name.partition(".")
-    return PER_ANCHOR.get(column) if family in {"Memory", "Checksums"} else None
-
-
-def _part(name: str, slots: npt.NDArray[np.integer], anchors: slice) -> tuple[Any, ...]:
-    """Return the index of some clients' rows in a column, of some anchors where the column has them."""
-    axis = _anchor_axis(name)
-    return (slots,) if axis is None else (slots, *(slice(None),) * axis, anchors)
+    def _part(self, name: str, slots: npt.NDArray[np.integer], retained: slice) -> tuple[Any, ...]:
+        """Return the index of some clients' rows in a column, and of some retained queries where the column has them."""
+        axis = self._declared[name].retained_axis
+        return (slots,) if axis is None else (slots, *(slice(None),) * axis, retained)
 
 
 EventId: TypeAlias = Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS)]
@@ -284,7 +254,3 @@ def _refuse_version(data: bytes) -> None:
             f"the snapshot has format {version}, this version reads format {SNAPSHOT_VERSION}: "
             "run the version that wrote it, or start without saved state"
         )
-
-
-def _zeros(layout: Layout, capacity: int) -> dict[str, Any]:
-    return {name: np.zeros((capacity, *shape), kind) for name, (kind, shape) in layout.items()}

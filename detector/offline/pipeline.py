@@ -5,7 +5,7 @@ partition as Kafka would, renders what the shards find and hands it to a sink, i
 depend on how the lines were cut into chunks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from detector.engine.partition import partition_of
 from detector.engine.shard import Shard, drifts
 from detector.ingest.assemble import Places, Rejection, assembler_for
 from detector.ingest.batch import Batch, Origin, usable
+from detector.ingest.formats.decoder import Decoder
 from detector.ingest.formats.routing import decoder_of_files
 from detector.ingest.lines import Lines
 from detector.ingest.refusals import Refusals
@@ -63,7 +64,8 @@ class Counts:
 class Pipeline:
     """One pass over a stream.
 
-    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine.
+    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine. `decoder`
+    reads the lines; it is the one that `config` says unless given.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Pipeline:
         *,
         partitions: int = 1,
         observer: Observer | None = None,
+        decoder: Decoder | None = None,
     ) -> None:
         settings = settings_of(config, baseline).dealt(partitions)
         self._sink = sink
@@ -84,7 +87,8 @@ class Pipeline:
             terms=settings.terms,
         )
         known = dict(baseline.models) if baseline else {}
-        self._assembler = assembler_for(config, dimensions_of(known), clock, decoder_of_files(config), settings.secret)
+        reader = decoder or decoder_of_files(config)
+        self._assembler = assembler_for(config, dimensions_of(known), clock, reader, settings.secret)
         self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
         self._partition: dict[str, int] = {}
         self._sequence = 0
@@ -162,9 +166,9 @@ class Pipeline:
                 index=entry.origin.index,
                 reason=entry.reason,
                 detail=entry.detail,
-                record=entry.record,
+                record=b"" if beside else entry.record,
             )
-            for entry in rejections
+            for entry, beside in zip(rejections, _beside(rejections), strict=True)
         )
         self._sink.alerts(render.alert(finding, self._stamp) for finding in outputs.findings)
         self._sink.decisions(render.decision(order, self._stamp) for order in outputs.orders)
@@ -180,6 +184,12 @@ class Pipeline:
         waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
         first = fed.places.first
         self._held = {sequence: fed.source(sequence) if sequence >= first else self._held[sequence] for sequence in waiting}
+
+
+def _beside(rejections: Sequence[Rejection]) -> list[bool]:
+    """Tell which refused events share their record with the one before: the first one's dead letter holds it."""
+    places = [(entry.origin.source, entry.origin.line) for entry in rejections]
+    return [at > 0 and places[at - 1] == place and rejections[at].origin.index > 0 for at, place in enumerate(places)]
 
 
 class _Fed(NamedTuple):

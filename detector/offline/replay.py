@@ -216,7 +216,7 @@ def fit(
 
     `tally` tells of the first reading. Raises `BaselineError` and `SourceError`.
     """
-    from detector.baseline.fit import fit_baseline  # noqa: PLC0415  # a replay goes without scikit-learn, which takes a second
+    from detector.baseline.fit import fit_baseline  # noqa: PLC0415  # a replay goes without scikit-learn's fitters
 
     settings = settings_for_fit(config)
     tallies = iter([] if tally is None else [tally])

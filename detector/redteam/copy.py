@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
-from detector.redteam.attacks.equation_solving import solve
 from detector.redteam.conversation import Array, Labels, Predict
+from detector.redteam.linear import solve
 from detector.redteam.network import train
 
 Encode: TypeAlias = Callable[[Array], Array]

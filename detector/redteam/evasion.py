@@ -88,8 +88,8 @@ def blinded(
             vector = mine.vector
             if mine.synthetic:
                 if stretch and past:
-                    anchor = min(past, key=lambda one: float(np.linalg.norm(vector - one)))
-                    vector = anchor + (1.0 + stretch * rng.uniform(-1.0, 1.0)) * (vector - anchor)
+                    nearest = min(past, key=lambda one: float(np.linalg.norm(vector - one)))
+                    vector = nearest + (1.0 + stretch * rng.uniform(-1.0, 1.0)) * (vector - nearest)
                 if shift:
                     vector = shifted(vector, rng.uniform(-shift, shift, 2), float(vector.min()))
                 if jitter:

@@ -5,13 +5,16 @@ No real table ships with the libraries that has both numbers and codes, so this 
 dependences look innocent. It is a stand-in for tests and demonstrations; figures about a detector want a real table.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Labels
+from detector.redteam.network import logged
 from detector.redteam.setting import Setting
 from detector.redteam.victim import Pool
 
@@ -70,11 +73,13 @@ class Lender:
 
         Computed from the trees themselves, which spares single queries most of the time that `predict_proba` takes.
         """
-        rows = X.astype(np.float32)
-        votes = np.mean(
-            [np.asarray(tree.tree_.predict(rows)).reshape(len(rows), -1) for tree in self.model.estimators_], axis=0
-        )
-        return np.asarray(np.maximum(votes, 1e-4).round(6))
+        return logged(votes(self.model.estimators_, X))
+
+
+def votes(trees: Sequence[DecisionTreeClassifier], X: Array) -> Array:
+    """The mean answer of fitted trees, (n, classes)."""
+    rows = X.astype(np.float32)
+    return np.asarray(np.mean([np.asarray(tree.tree_.predict(rows)).reshape(len(rows), -1) for tree in trees], axis=0))
 
 
 def lender(seed: int) -> Lender:

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from detector.redteam.conversation import Array, Labels, ValueRange
-from detector.redteam.network import Network
+from detector.redteam.network import Network, logged
 from detector.redteam.setting import Setting
 
 _TRAINING, _BASELINE, _BENIGN, _ATTACKER = 500, 400, 350, 300
@@ -54,14 +54,13 @@ class Victim:
 
         A row may therefore sum to slightly more than one.
         """
-        return np.maximum(self.network.probabilities(X), 1e-4).round(6)
+        return logged(self.network.probabilities(X))
 
 
 def digits_victim(seed: int) -> Victim:
     """Train a victim on a random split of the digits; the same seed gives the same victim.
 
-    The model is scikit-learn's perceptron with 64 hidden units. Its answers are computed from its weights directly,
-    which makes single queries some five times faster than its own `predict_proba`. About 94% accurate.
+    The model is scikit-learn's perceptron with 64 hidden units, and about 94% accurate.
     """
     digits = load_digits()
     X = np.asarray(digits.data, dtype=np.float64)
@@ -74,6 +73,4 @@ def digits_victim(seed: int) -> Victim:
         # A victim that could be trained a little further is as good to steal.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(training.vectors, training.labels)
-    (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
-    network = Network(inner, inner_bias, outer, outer_bias)
-    return Victim(model, network, training, baseline, benign, attacker, test)
+    return Victim(model, Network.of(model), training, baseline, benign, attacker, test)

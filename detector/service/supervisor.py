@@ -32,16 +32,15 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TypeAlias
 
-import numpy as np
 import structlog
 
 from detector.baseline.secret import known_seed, require
 from detector.baseline.store import Baseline
 from detector.clock import SystemClock
 from detector.config import Config
-from detector.engine.shard import EngineSettings, Shard
+from detector.engine.kernels import compiling
+from detector.engine.warm import rehearse
 from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
-from detector.ingest.batch import Batch, Sender
 from detector.service.telemetry import logs
 from detector.service.telemetry.health import HealthServer
 from detector.service.telemetry.metrics import Metrics
@@ -107,30 +106,22 @@ def member_name(group: str, number: int) -> str:
     return f"{group}-{socket.gethostname()}-{number}"
 
 
-def warm_up() -> None:
-    """Run the engine on nothing of importance, so that its kernels are compiled before the group waits for us.
+def warm_up(baseline: Baseline | None, metrics: Metrics) -> None:
+    """Load the kernels, and compile those that are not cached, before the group waits for us."""
+    started = time.monotonic()
+    compiled = 0
 
-    Takes a moment where the machine code is cached, and up to a minute where it cannot be.
-    """
-    rng = np.random.default_rng(0)
-    n = 64
-    batch = Batch(
-        model="warm-up",
-        sequence=np.arange(n),
-        time=1000 * np.arange(n),
-        client=["nobody"] * n,
-        event_id=[str(i) for i in range(n)],
-        vector=rng.random((n, 8), np.float32),
-        label=(np.arange(n) % 2).astype(np.int32),
-        confidence=np.full(n, 0.9, np.float32),
-        runner_up=np.full(n, 0.1, np.float32),
-        weight=np.ones(n, np.float32),
-        sender=[Sender()] * n,
-        version=[None] * n,
-        refused=np.zeros(n, np.uint8),
-        digest=np.zeros(n, np.uint64),
-    )
-    Shard(EngineSettings(learning_events=32)).process(batch)
+    def tell(_kernel: str) -> None:
+        nonlocal compiled
+        compiled += 1
+        metrics.beat()
+        if compiled == 1:
+            log.info("compiling, once for this version: not ready until it is done")
+
+    with compiling(tell):
+        rehearse(baseline.models if baseline else None)
+    if compiled:
+        log.info("compiled", kernels=compiled, seconds=round(time.monotonic() - started, 1))
 
 
 def _stop_on_signals() -> threading.Event:
@@ -148,7 +139,7 @@ def _work(
     config: Config, load: BaselineLoader, stage: Stage, *, number: int, member: str | None, stop: threading.Event
 ) -> None:
     """Run one worker in this process, with its health server."""
-    ended = threading.Event()
+    ended, warm = threading.Event(), threading.Event()
     threading.Thread(target=_see_it_end, args=(stop, ended), name="grace", daemon=True).start()
     try:
         metrics = Metrics()
@@ -161,6 +152,7 @@ def _work(
             offset=number,
             degraded=lambda: worker.status().degraded,
             refusing=lambda: worker.status().refusing,
+            starting=lambda: None if warm.is_set() else "compiling",
         ) as health:
             log.info(
                 "worker starts",
@@ -170,8 +162,9 @@ def _work(
                 shadow=config.policy.shadow,
                 health_port=health.port,
             )
-            if stage != Stage.SHIP:
-                warm_up()
+            if stage in {Stage.ALL, Stage.DETECT}:
+                warm_up(baseline, metrics)
+            warm.set()
             metrics.beat()
             gc.freeze()  # what is loaded by now stays; the collector need not walk it again
             sys.setswitchinterval(SWITCH_S)

@@ -19,7 +19,8 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.errors import FatalError, ServiceError
 from detector.service import deployment
-from detector.service.deliver import SHARE, Deliveries, Dependencies
+from detector.service.deliver.dependencies import Dependencies
+from detector.service.deliver.stage import SHARE, Deliveries
 from detector.service.deployment import Deployment, Peer
 from detector.service.detect.stage import DetectStage
 from detector.service.ingest.stage import IngestStage

@@ -12,9 +12,10 @@ from typing import Any
 
 from detector.errors import OutputError, SourceError
 from detector.sinks.dispatch import FILES, DeadLetterFile
+from detector.sinks.entry import Entry, Manner, Tally
 from detector.sinks.message import Kind
 from detector.sinks.receiver import Receiver, Record
-from detector.sinks.worker import DeliveryWorker, Entry, Manner, Tally
+from detector.sinks.worker import DeliveryWorker
 
 ATTEMPTS = 5
 

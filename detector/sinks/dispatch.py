@@ -15,9 +15,10 @@ from detector import private
 from detector.contracts import Alert, DeadLetter, Decision, to_json
 from detector.contracts.dead_letter import Reason
 from detector.errors import DeliveryError, OutputError
+from detector.sinks.entry import Entry, Manner, Tally
 from detector.sinks.message import Document
 from detector.sinks.receiver import Receiver, Record
-from detector.sinks.worker import LAST_S, DeliveryWorker, Entry, Manner, Tally
+from detector.sinks.worker import LAST_S, DeliveryWorker
 
 PATIENCE_S = 30.0
 FILES = {"alert": "alerts.jsonl", "decision": "decisions.jsonl"}

@@ -25,7 +25,7 @@ SECTIONS: Final[Mapping[str, type[DeliverySection]]] = {kind: sink.section for k
 def receiver(table: DeliveryTable) -> Receiver:
     """Make a receiver ready; nothing is connected yet.
 
-    Raises `ConfigError` when a secret or a certificate cannot be read, or for a table that its kind has not checked yet and
+    Raises `ConfigError` when a secret or a certificate cannot be read, and for a table that its kind has not checked yet and
     does not take.
 
     >>> from detector.sinks.receiver import Record

@@ -28,11 +28,11 @@ from detector.clock import SystemClock
 from detector.config import Config, ElasticsearchSection, EngineSection, KafkaSection, PolicySection
 from detector.contracts import to_json
 from detector.contracts.moment import rfc3339
+from detector.engine.warm import rehearse
 from detector.service.kafka import topics as topics_of
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
 from detector.service.produce import Flow, Produced
-from detector.service.supervisor import warm_up
 from detector.service.telemetry import logs
 from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage, Worker
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=None)
     chosen = parser.parse_args(arguments)
     logs.configure("critical")
-    warm_up()
+    rehearse()
     tell = sys.stderr.write
     found: dict[str, Any] = {}
     with LocalBroker() as broker, LocalElastic() as node:

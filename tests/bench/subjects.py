@@ -131,10 +131,10 @@ class Whole:
         shard = self._pipeline._shards[0]
         shard.restore({(MODEL, SHARD_KEY): donors[MODEL, SHARD_KEY]})
         own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
-        cohort = shard._cohorts[MODEL]
+        table = shard._tables[MODEL]
         step = 1000
         for at in range(0, clients, step):
-            cohort.restore(
+            table.restore(
                 [
                     dump(msgspec.structs.replace(own[i % len(own)], client=f"c{i:06d}", ids=b""))
                     for i in range(at, min(at + step, clients))
@@ -143,12 +143,12 @@ class Whole:
 
     @property
     def bytes_per_client(self) -> int:
-        return self._pipeline._shards[0]._cohorts[MODEL].columns.bytes_per_client
+        return self._pipeline._shards[0]._tables[MODEL].columns.bytes_per_client
 
     @property
     def bytes_per_id(self) -> float:
         """Memory of the ledger of event ids, by the ids in it."""
-        ledger = self._pipeline._shards[0]._cohorts[MODEL]._ledger
+        ledger = self._pipeline._shards[0]._tables[MODEL]._ledger
         return ledger.nbytes / max(ledger._used, 1)
 
     @property

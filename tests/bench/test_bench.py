@@ -58,12 +58,12 @@ def test_restored_clients_have_the_memories_of_their_donors(baseline: Baseline) 
     donors = warmed(baseline, 2)
     whole = Whole(baseline)
     whole.restore(donors, 5)
-    cohort = whole._pipeline._shards[0]._cohorts["bench"]
-    assert len(cohort) == 5
-    assert set(cohort.columns.memory.held[:5].tolist()) == {64}
+    table = whole._pipeline._shards[0]._tables["bench"]
+    assert len(table) == 5
+    assert set(table.columns.memory.held[:5].tolist()) == {64}
     own = Whole(baseline)
     own.restore(donors, 2)
-    assert cohort.columns.admission.queries[4] == own._pipeline._shards[0]._cohorts["bench"].columns.admission.queries[0]
+    assert table.columns.admission.queries[4] == own._pipeline._shards[0]._tables["bench"].columns.admission.queries[0]
 
 
 def test_figures_are_complete(baseline: Baseline, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -137,6 +137,17 @@ def test_the_image_installs_by_hash_and_nothing_else() -> None:
     assert "--no-index --no-deps --no-build-isolation ." in commands[1]
 
 
+def test_the_image_holds_compiled_kernels_that_its_workers_can_use() -> None:
+    """They are compiled below the prefix that is copied, where a start looks for them, for the processor that it asks for."""
+    (build,) = [rest for word, rest in instructions() if word == "RUN" and "warm-up" in rest]
+    (copied,) = [rest.split() for word, rest in instructions() if word == "COPY" and rest.startswith("--from")]
+    _, prefix, place = copied
+    assert prefix == place
+    assert f"XDG_CACHE_HOME={prefix}/share {prefix}/bin/detector warm-up" in build
+    (processor,) = re.findall(r"NUMBA_CPU_NAME=\w+", build)
+    assert any(word == "ENV" and processor in rest.split() for word, rest in instructions())
+
+
 def test_an_audit_without_its_database_is_skipped() -> None:
     """It says so and stops nobody; the address is one that nobody can reach."""
     code = "import audit, pathlib; audit.DATABASE = ('127.0.0.1', 1); print(audit.audit(pathlib.Path('requirements.lock')))"

@@ -1,4 +1,4 @@
-"""A cohort alone: large batches, growing tables, observers and examples."""
+"""A client table alone: large batches, growing tables, observers and examples."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from detector.baseline.store import Baseline
-from detector.engine.clients import EXAMPLES, MOST_AT_ONCE, SMALLEST, Cohort
+from detector.engine.clients import MOST_AT_ONCE, SMALLEST, ClientTable
+from detector.engine.examples import EXAMPLES
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Outputs, Report
 from detector.engine.judge import Judge
@@ -19,9 +20,9 @@ from detector.testing import Events, batches, traffic
 Lines = Callable[..., list[bytes]]
 
 
-def cohort(baseline: Baseline, *, room: int = 100_000, observer: object = None, model: str = "alpha") -> Cohort:
+def table(baseline: Baseline, *, room: int = 100_000, observer: object = None, model: str = "alpha") -> ClientTable:
     novelty = Novelty(None)
-    return Cohort(
+    return ClientTable(
         model,
         baseline.models["alpha"].reference,
         novelty,
@@ -38,7 +39,7 @@ def test_a_batch_larger_than_a_pass_is_one_stream(generated_baseline: Baseline) 
     rng = np.random.default_rng(1)
     names = [f"c{i}" for i in rng.integers(0, 3 * SMALLEST, MOST_AT_ONCE + 1500)]
     (batch,) = batches([events.line(name, rng.random(9), 0) for name in names])
-    whole, pieces = cohort(generated_baseline), cohort(generated_baseline)
+    whole, pieces = table(generated_baseline), table(generated_baseline)
     whole.process(batch)
     for start in range(0, len(batch), 500):
         pieces.process(batch.take(np.arange(start, min(start + 500, len(batch)))))
@@ -49,17 +50,17 @@ def test_a_batch_larger_than_a_pass_is_one_stream(generated_baseline: Baseline) 
 
 def test_seeds_belong_to_client_and_model(generated_baseline: Baseline) -> None:
     """What is remembered of a client is drawn from its name, so every worker draws the same, and no two clients do."""
-    first, second = cohort(generated_baseline), cohort(generated_baseline, model="beta")
+    first, second = table(generated_baseline), table(generated_baseline, model="beta")
     for name in ("a", "b", "c"):
         first._admit_clients([name])
     for name in ("c", "a"):
         second._admit_clients([name])
-    seeds = {name: int(first._seed[slot]) for name, slot in first._slots.items()}
+    seeds = {name: int(first._slots.seed[slot]) for name, slot in first._slots.of.items()}
     assert len(set(seeds.values())) == 3
-    assert seeds["a"] != int(second._seed[second._slots["a"]])
-    third = cohort(generated_baseline)
+    assert seeds["a"] != int(second._slots.seed[second._slots.of["a"]])
+    third = table(generated_baseline)
     third._admit_clients(["c"])
-    assert int(third._seed[0]) == seeds["c"]
+    assert int(third._slots.seed[0]) == seeds["c"]
 
 
 def test_an_observer_sees_each_event_once_in_order(generated_baseline: Baseline, make_log: Lines) -> None:
@@ -77,7 +78,7 @@ def test_an_observer_sees_each_event_once_in_order(generated_baseline: Baseline,
             assert (seen.ratio[seen.verdict != 0] == 1.0).all()
             assert not seen.queries[seen.verdict != 0].any()
 
-    watched = cohort(generated_baseline, room=4, observer=Watcher())
+    watched = table(generated_baseline, room=4, observer=Watcher())
     (batch,) = batches(make_log(4, events=300, clients=12))
     watched.process(batch)
     assert sequences == batch.sequence.tolist()
@@ -86,7 +87,7 @@ def test_an_observer_sees_each_event_once_in_order(generated_baseline: Baseline,
 
 def test_examples_are_the_latest_constructed_queries(generated_baseline: Baseline) -> None:
     """At most five ids a channel, newest last, and none for channels that never fired."""
-    watched = cohort(generated_baseline)
+    watched = table(generated_baseline)
     (batch,) = batches(traffic(innocents=0, queries=60, dimension=9))
     watched.process(batch)
     ids = watched.examples(0, 0)
@@ -102,7 +103,7 @@ def test_a_client_without_a_look_reports_no_features(generated_baseline: Baselin
     """Seven queries say nothing yet; at the eighth all figures are there."""
     events = Events("alpha")
     rng = np.random.default_rng(1)
-    watched = cohort(generated_baseline)
+    watched = table(generated_baseline)
 
     def report() -> Report:
         (found,) = watched.reports()
@@ -117,7 +118,7 @@ def test_a_client_without_a_look_reports_no_features(generated_baseline: Baselin
 
 def test_restoring_replaces_what_is_held(generated_baseline: Baseline, make_log: Lines) -> None:
     """A client that is already there becomes what the snapshot says, examples included."""
-    before, after = cohort(generated_baseline), cohort(generated_baseline)
+    before, after = table(generated_baseline), table(generated_baseline)
     lines = make_log(2, events=200)
     before.process(batches(lines[:120])[0])
     saved = dict(before.snapshots(changed_only=False))
@@ -128,13 +129,13 @@ def test_restoring_replaces_what_is_held(generated_baseline: Baseline, make_log:
         report.client: report for report in before.reports()
     }
     with pytest.raises(SnapshotError, match="of model 'alpha', not 'beta'"):
-        cohort(generated_baseline, model="beta").restore(list(saved.values()))
+        table(generated_baseline, model="beta").restore(list(saved.values()))
 
 
 def test_a_batch_without_events_leads_to_nothing(generated_baseline: Baseline, make_log: Lines) -> None:
     """Nothing in, nothing out."""
     (batch,) = batches(make_log(1, events=5))
-    watched = cohort(generated_baseline)
+    watched = table(generated_baseline)
     outputs = watched.process(batch.take(np.arange(0)))
     assert outputs == Outputs()
     assert len(watched) == 0

@@ -13,7 +13,7 @@ from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.contracts import to_json
-from detector.engine import clients as cohort
+from detector.engine import walk
 from detector.engine.findings import Outputs
 from detector.engine.models import novelty, trees
 from detector.engine.partition import partition_of
@@ -89,7 +89,7 @@ def test_a_restart_at_every_event_does_not_show(make_log: Lines, drive: Drive, c
 @pytest.fixture
 def eager_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the trees learn often and in short windows, so that a short log changes their scores many times."""
-    monkeypatch.setattr(cohort, "LESSON_EVERY", 2)
+    monkeypatch.setattr(walk, "LESSON_EVERY", 2)
     monkeypatch.setattr(trees, "WINDOW", 9)
     monkeypatch.setattr(novelty, "WINDOW", 9)
 
@@ -112,8 +112,8 @@ def test_lessons_fall_on_the_same_events(make_log: Lines, drive: Drive, generate
     engine = EngineSettings(learning_events=40)
     shard = Shard(engine, baselines)
     shard.process(*batches(lines))
-    before = Shard(engine, baselines)._cohort("alpha", "alpha").novelty.trees.state() if known else {"counts": np.zeros(2)}
-    windows = shard._cohorts["alpha"].novelty.trees.state()["counts"][1] - before["counts"][1]
+    before = Shard(engine, baselines)._table("alpha", "alpha").novelty.trees.state() if known else {"counts": np.zeros(2)}
+    windows = shard._tables["alpha"].novelty.trees.state()["counts"][1] - before["counts"][1]
     assert windows >= 3
     rng = np.random.default_rng(1)
     whole = drive(lines, engine, baselines)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from detector.baseline.store import Baseline
 from detector.engine.account import account_of
-from detector.engine.clients import EXAMPLES, Cohort
+from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import OPEN
+from detector.engine.examples import EXAMPLES
 from detector.engine.findings import Outputs
 from detector.engine.policy import PERTURB
 from detector.engine.shard import EngineSettings, Shard
@@ -23,12 +24,12 @@ Lines = Callable[..., list[bytes]]
 BYTES_PER_CLIENT = 10_000
 
 
-def suspects_of(cohort: Cohort) -> set[str]:
+def suspects_of(table: ClientTable) -> set[str]:
     """Return the clients in memory that must not be forgotten, from their own figures."""
-    standing, evidence = cohort.columns.standing, cohort.columns.evidence
+    standing, evidence = table.columns.standing, table.columns.evidence
     return {
         client
-        for client, slot in cohort._slots.items()
+        for client, slot in table._slots.of.items()
         if (evidence.score[slot].max(axis=1) > OPEN).any() or standing.reached[slot].any() or standing.revision[slot] > 0
     }
 
@@ -54,11 +55,11 @@ def test_a_flood_of_clients_evicts_the_innocent_only(
         part = batches(lines[start : start + chunk], first_sequence=start)
         arrived |= {client for batch in part for client in batch.client}
         outputs = shard.process(*part)
-        cohort = shard._cohorts["alpha"]
+        table = shard._tables["alpha"]
         left = {report.client for report in outputs.departed}
         gone |= left
-        assert len(cohort) <= room
-        assert suspects <= {account_of(key).client for key in (*cohort._slots, *cohort._parked.clients("alpha"))}
+        assert len(table) <= room
+        assert suspects <= {account_of(key).client for key in (*table._slots.of, *table._parked.clients("alpha"))}
         assert not suspects & left
         suspects |= {finding.client for finding in outputs.findings} | {order.client for order in outputs.orders}
     assert gone | {report.client for report in shard.reports()} == arrived
@@ -106,15 +107,15 @@ def test_clients_whose_evidence_has_faded_are_forgotten_like_others() -> None:
         step = 0.1 * rng.permutation(np.resize([1.0, -1.0], 9))
         lines += [events.line(f"suspect-{i}", x, 0), events.line(f"suspect-{i}", x + step, 0)]
     shard.process(*batches(lines))
-    cohort = shard._cohorts["alpha"]
-    assert len(cohort) == 4
-    assert shard.parked + len(suspects_of(cohort)) >= 10
+    table = shard._tables["alpha"]
+    assert len(table) == 4
+    assert shard.parked + len(suspects_of(table)) >= 10
     asked = rng.random((400, 12, 9))
     calm = [events.line(f"suspect-{i}", x, int(x.sum() > 4.5)) for turn in asked for i, x in enumerate(turn)]
     shard.process(*batches(calm, first_sequence=100))
     new = [events.line(f"new-{i}", rng.random(9), 0) for i in range(4)]
     outputs = shard.process(*batches(new, first_sequence=10_000))
-    assert len(cohort) == 4
+    assert len(table) == 4
     assert shard.parked < 10
     assert any(report.client.startswith("suspect-") for report in outputs.departed)
 
@@ -152,11 +153,11 @@ def test_nothing_grows_with_the_history_of_a_client(generated_baseline: Baseline
     ]
 
     def sizes() -> dict[str, object]:
-        cohort = shard._cohorts["alpha"]
+        table = shard._tables["alpha"]
         return {
-            "columns": {name: array.nbytes for name, array in cohort.columns._named()},
-            "ledger": cohort._ledger.nbytes <= 65_536,
-            "examples": sum(len(ids) for held in cohort._examples.values() for ids in held.values()) <= 2 * EXAMPLES,
+            "columns": {name: array.nbytes for name, array in table.columns._named()},
+            "ledger": table._ledger.nbytes <= 65_536,
+            "examples": len(table._examples) <= 2 * EXAMPLES,
             "snapshot": sum(map(len, shard.snapshot().values())) // 4000,
         }
 

@@ -151,7 +151,7 @@ def test_the_time_a_client_has_reached_never_moves_back(make_log: Lines, generat
     reached = np.zeros(6, np.int64)
     for start in range(0, 300, 7):
         shard.process(*batches(lines[start : start + 7], first_sequence=start))
-        now = shard._cohorts["alpha"].columns.admission.latest_ms[:6].copy()
+        now = shard._tables["alpha"].columns.admission.latest_ms[:6].copy()
         assert (now >= reached).all()
         reached = now
 

@@ -73,7 +73,7 @@ def _mutated(rng: np.random.Generator, array: np.ndarray[Any, Any]) -> None:
 def _forged_client(rng: np.random.Generator, shard: Shard, data: bytes) -> bytes:
     """Change some columns of a client's row, as if its check sum had always been so."""
     snapshot = msgspec.msgpack.decode(data, type=ClientSnapshot)
-    columns = shard._cohorts[snapshot.model].columns
+    columns = shard._tables[snapshot.model].columns
     held = int.from_bytes(snapshot.row[:2], "little")
     row = np.frombuffer(bytearray(snapshot.row), columns._packed(held))
     names = row.dtype.names or ()

@@ -1,5 +1,6 @@
 """Compiled code is kept on disk, never outlives its source, and stays within its arrays."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -56,11 +57,76 @@ def test_any_change_of_a_source_changes_the_folder(package: Path, source: str) -
     assert before is not None
     assert folder() == before
     with (package / source).open("a") as file:
-        file.write("\n# changed\n")
+        file.write("\nCHANGED = 1\n")
     after = folder()
     assert after is not None
     assert after != before
     assert after.is_dir()
+
+
+@pytest.mark.parametrize("constant", ["0.5", "'other'", "(1, 2)", "{'a', 'b'}", "lambda x: x + 1"])
+def test_any_change_of_what_is_computed_changes_the_folder(package: Path, constant: str) -> None:
+    """A number, a text, a function within a function."""
+    source = package / "memory" / "new.py"
+    found = set()
+    for value in ("0.25", constant):
+        source.write_text(f"def f(x):\n    return x in ({value},)\n")
+        found.add(folder())
+    assert len(found) == 2
+
+
+def test_comments_and_docstrings_change_nothing(package: Path) -> None:
+    """Whoever edits what a kernel says of itself does not compile the others again."""
+    source = package / "memory" / "observe.py"
+    before = folder()
+    text = source.read_text()
+    assert '"""' in text
+    source.write_text("# a comment\n" + text.replace('"""', '"""Also: ', 1))
+    assert folder() == before
+
+
+def test_kernels_assert_nothing() -> None:
+    """An assertion would be compiled in, and is no part of the digest."""
+    for home in kernels._HOMES:
+        for source in (Path(kernels.__file__).parent / home).glob("*.py"):
+            assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source.read_text())))
+
+
+def test_a_new_folder_begins_with_what_was_installed(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled code that lies under the prefix, as in the image, is copied once; then the copy goes its own way."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "prefix" / "share"))
+    installed = folder()
+    assert installed is not None
+    (installed / "memory").mkdir()
+    (installed / "memory" / "kernel.nbc").write_bytes(b"code")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    own = folder()
+    assert own is not None
+    assert own != installed
+    assert (own / "memory" / "kernel.nbc").read_bytes() == b"code"
+    (own / "memory" / "kernel.nbc").write_bytes(b"other")
+    again = folder()
+    assert again == own
+    assert (own / "memory" / "kernel.nbc").read_bytes() == b"other"
+    assert [*own.parent.iterdir()] == [own]
+    assert package.is_dir()
+
+
+def test_what_is_compiled_is_told_by_name(tmp_path: Path) -> None:
+    """Each kernel of ours is told when it is compiled, and not when its machine code is read."""
+    code = (
+        "from detector.engine.kernels import compiling\n"
+        "import numpy as np\n"
+        "from detector.engine.evidence.foreign import spread_of_difference as spread\n"
+        "rows = np.ones((3, 4), np.float32)\n"
+        "with compiling(print):\n"
+        "    spread(rows[0], rows[1], rows[2], 1.0)\n"
+    )
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(Path(kernels.__file__).parents[2])}
+    for said in (["spread_of_difference"], []):
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == said
 
 
 def test_the_folder_lies_in_the_cache_of_the_user(package: Path, tmp_path: Path) -> None:
@@ -112,6 +178,20 @@ def test_machine_code_is_taken_from_the_folder(tmp_path: Path) -> None:
     first = run()
     assert first
     assert run() == first
+
+
+def test_the_time_of_a_source_is_no_part_of_it(tmp_path: Path) -> None:
+    """A layer of an image keeps whole seconds only: the same source with another time is not compiled again."""
+    source = tmp_path / "sixth.py"
+    source.write_text(BEYOND.replace("zeros(2)", "zeros(6)"))
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    found = []
+    for time_s in (1_700_000_000.25, 1_700_000_000.0):
+        os.utime(source, (time_s, time_s))
+        subprocess.run([sys.executable, source], env=environment, capture_output=True, text=True, check=True)
+        found.append({file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nb[ic]")})
+    assert found[0]
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow

@@ -126,12 +126,12 @@ def test_names_are_kept_for_a_checkpoint_only_where_there_was_one(generated_base
     shard = Shard(EngineSettings(max_clients=16), generated_baseline.models)
     shard.process(*batches([events.line(f"early-{i}", rng.random(9), 0) for i in range(16)]))
     shard.process(*batches([events.line(f"a-{i}", rng.random(9), 0) for i in range(500)], first_sequence=16))
-    cohort = shard._cohorts["alpha"]
-    assert not cohort._forgotten
+    table = shard._tables["alpha"]
+    assert not table._slots.forgotten
     shard.snapshot(changed_only=True)
     shard.process(*batches([events.line(f"b-{i}", rng.random(9), 0) for i in range(500)], first_sequence=600))
-    assert 0 < len(cohort._forgotten) <= 16
-    assert all(client.startswith("a-") for client in cohort._forgotten)
+    assert 0 < len(table._slots.forgotten) <= 16
+    assert all(client.startswith("a-") for client in table._slots.forgotten)
 
 
 def test_what_is_drawn_for_a_client_needs_the_secret(generated_baseline: Baseline) -> None:
@@ -140,7 +140,7 @@ def test_what_is_drawn_for_a_client_needs_the_secret(generated_baseline: Baselin
     for seed in (1, 2, None):
         shard = Shard(EngineSettings(seed=seed), generated_baseline.models)
         shard.process(*batches([Events("alpha").line("client", np.zeros(9), 0)]))
-        codes.add(int(shard._cohorts["alpha"]._seed[0]))
+        codes.add(int(shard._tables["alpha"]._slots.seed[0]))
     assert len(codes) == 3
 
 

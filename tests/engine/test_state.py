@@ -9,25 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.engine.bounds import RANGES
 from detector.engine.features.coverage import LABELS
-from detector.engine.memory.reservoir import ANCHORS
-from detector.engine.state import PER_ANCHOR, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
+from detector.engine.memory.reservoir import CAPACITY
+from detector.engine.state import SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 from detector.errors import SnapshotError
 
 
 def filled(capacity: int, seed: int, held: int) -> Columns:
-    """Return columns with noise wherever noise can be, except that anchors beyond `held` are empty, as they are in life."""
+    """Return columns with noise wherever noise can be, except that places beyond `held` are empty, as they are in life."""
     columns = Columns(capacity, summed=True)
     rng = np.random.default_rng(seed)
     for name, array in columns._named():
         array[...] = np.frombuffer(rng.bytes(array.nbytes), array.dtype).reshape(array.shape)
-        if name in RANGES:
-            low, high = RANGES[name]
+        declared = columns._declared[name]
+        if declared.within is not None:
+            low, high = declared.within
             array[...] = np.maximum(rng.random(array.shape) * min(high, 1e9), low).astype(array.dtype)
-        family, _, column = name.partition(".")
-        if family in {"Memory", "Checksums"} and column in PER_ANCHOR:
-            array[(slice(None),) * (1 + PER_ANCHOR[column]) + (slice(held, None),)] = 0
+        if (axis := declared.retained_axis) is not None:
+            array[(slice(None),) * (1 + axis) + (slice(held, None),)] = 0
     columns.memory.held[:] = held
     columns.memory.stored[:] = held
     columns.memory.newest[:] = rng.integers(max(held, 1), size=capacity)
@@ -43,7 +42,7 @@ def same(first: Columns, second: Columns, slots: slice) -> bool:
     return all(a[slots].tobytes() == b[slots].tobytes() for (_, a), (_, b) in zip(first._named(), second._named(), strict=True))
 
 
-@given(st.integers(0, 1000), st.integers(0, ANCHORS))
+@given(st.integers(0, 1000), st.integers(0, CAPACITY))
 def test_a_row_survives_packing(seed: int, held: int) -> None:
     """Every byte comes back, into any row, and no other row is touched."""
     columns = filled(3, seed, held)
@@ -56,9 +55,9 @@ def test_a_row_survives_packing(seed: int, held: int) -> None:
     assert same(other, kept, slice(0, 2))
 
 
-@given(st.lists(st.integers(0, ANCHORS), min_size=1, max_size=12), st.randoms(use_true_random=False))
+@given(st.lists(st.integers(0, CAPACITY), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_rows_packed_together_are_those_packed_alone(held: list[int], random: Random) -> None:
-    """Rows with all numbers of anchors, in any order, become the same bytes, and from them the same rows."""
+    """Rows with all numbers of retained queries, in any order, become the same bytes, and from them the same rows."""
     columns = Columns(len(held), summed=True)
     for slot, count in enumerate(held):
         for (_, into), (_, noise) in zip(columns._named(), filled(1, slot, count)._named(), strict=True):
@@ -66,16 +65,16 @@ def test_rows_packed_together_are_those_packed_alone(held: list[int], random: Ra
     order = random.sample(range(len(held)), len(held))
     rows = columns.pack(np.array(order))
     assert rows == [packed(columns, slot)[0] for slot in order]
-    other = filled(len(held), 99, ANCHORS)
+    other = filled(len(held), 99, CAPACITY)
     other.unpack(np.array(order), rows)
     assert same(other, columns, slice(None))
 
 
-def test_empty_anchors_take_no_room() -> None:
-    """The bytes grow with the anchors that are held, and by nothing else."""
-    sizes = [len(packed(filled(1, 1, held), 0)[0]) for held in (0, 1, 2, ANCHORS)]
+def test_empty_places_take_no_room() -> None:
+    """The bytes grow with the queries that are held, and by nothing else."""
+    sizes = [len(packed(filled(1, 1, held), 0)[0]) for held in (0, 1, 2, CAPACITY)]
     assert sizes[1] - sizes[0] == sizes[2] - sizes[1]
-    assert sizes[3] - sizes[0] == ANCHORS * (sizes[1] - sizes[0])
+    assert sizes[3] - sizes[0] == CAPACITY * (sizes[1] - sizes[0])
     assert sizes[0] < 0.3 * sizes[3]
 
 
@@ -89,7 +88,7 @@ def test_bytes_of_another_length_are_refused(change: bytes) -> None:
 
 @pytest.mark.parametrize("row", [b"", b"\x07", b"\xff\xff" + bytes(9000)])
 def test_bytes_that_are_no_row_are_refused(row: bytes) -> None:
-    """Nothing, half a number, and more anchors than there may be."""
+    """Nothing, half a number, and more retained queries than there may be."""
     with pytest.raises(SnapshotError, match=r"cut off|more than its layout"):
         Columns(1).unpack(np.array([0]), [row])
 
@@ -122,7 +121,7 @@ def test_what_no_kernel_writes_is_refused(column: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("told", [0, 6, 8, 65_535])
-def test_a_number_of_anchors_that_differs_from_the_layout_is_refused(told: int) -> None:
+def test_a_number_of_queries_that_differs_from_the_layout_is_refused(told: int) -> None:
     """The number is there twice: in front, where the layout follows from it, and among the columns."""
     columns = filled(1, 1, 7)
     (row,) = packed(columns, 0)
@@ -165,7 +164,7 @@ def test_growing_keeps_rows_and_clearing_forgets_them() -> None:
 def test_the_layout_tells_other_columns_apart() -> None:
     """It depends on names, kinds and shapes, not on how many clients there are."""
     assert Columns(1).layout == Columns(7).layout
-    assert Columns(1, anchors=32).layout != Columns(1).layout
+    assert Columns(1, retained=32).layout != Columns(1).layout
     assert Columns(1, window=10).layout != Columns(1).layout
     assert Columns(1, table=True).layout != Columns(1).layout
     assert Columns(1, summed=True).layout != Columns(1).layout

@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 import detector
 from detector.cli import app
 from detector.config import load
+from detector.offline import analysis
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+OURS = {"detector"}
 OTHERS = {"IPython", "matplotlib", "numpy", "pandas"}
+STANDARD = set(sys.stdlib_module_names)
 FOLDER = "detector-notebook"
 PATIENCE = 900  # seconds for one cell; all of them take about twenty
 LARGEST = 30_000
@@ -68,20 +71,24 @@ def test_they_are_stored_without_outputs(path: Path) -> None:
 
 @each
 def test_they_use_public_names_alone(path: Path) -> None:
-    """Nothing is imported from inside the package, and nothing with an underscore is touched."""
-    used = set()
+    """Nothing else is imported from inside the package, and nothing with an underscore is touched."""
+    public = {"detector": set(detector.__all__), "analysis": set(analysis.__all__)}
+    used: dict[str, set[str]] = {module: set() for module in public}
     for cell in _code(path):
         for node in ast.walk(cell):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-                for name in names:
-                    assert name == "detector" or name.partition(".")[0] in OTHERS | set(sys.stdlib_module_names)
-                    assert isinstance(node, ast.Import) or name != "detector"
+            if isinstance(node, ast.Import):
+                assert all(alias.name.partition(".")[0] in OURS | OTHERS | STANDARD for alias in node.names)
+                assert all(alias.name == "detector" for alias in node.names if alias.name.startswith("detector"))
+            if isinstance(node, ast.ImportFrom):
+                ours = [alias.name for alias in node.names] == ["analysis"] and node.module == "detector.offline"
+                assert ours or str(node.module).partition(".")[0] in OTHERS | STANDARD
             if isinstance(node, ast.Attribute):
                 assert not node.attr.startswith("_")
-                if isinstance(node.value, ast.Name) and node.value.id == "detector":
-                    used.add(node.attr)
-    assert {"fit", "load_config", "replay"} <= used <= set(detector.__all__)
+                if isinstance(node.value, ast.Name) and node.value.id in public:
+                    used[node.value.id].add(node.attr)
+    assert {"fit_baseline", "load_config", "replay"} <= used["detector"]
+    for module, names in used.items():
+        assert names <= public[module]
 
 
 @each
@@ -118,7 +125,7 @@ def test_what_was_tuned_is_loaded_by_the_service(executed: dict[str, tuple[Path,
     config = load(folder / "tuned.toml")
     assert config.baseline.path == folder / "baseline"
     assert CliRunner().invoke(app, ["config", "check", "-c", str(folder / "tuned.toml")]).exit_code == 0
-    labels = detector.read_labels(folder / "labels.csv")
+    labels = analysis.read_labels(folder / "labels.csv")
     assert (len(labels), sum(labels.values())) == (23, 5)
     found = detector.replay(folder / "log.jsonl", config)
     stopped = set(found.reached().dropna(subset="perturb")["client"])

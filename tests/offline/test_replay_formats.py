@@ -1,5 +1,6 @@
 """Files in a format other than the native one: as records of Kafka, several events each, to the same results."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import detector
 from detector.clock import HeldClock
 from detector.config import Config, EngineSection, IngestSection, TopicSection
 from detector.errors import ConfigError
 from detector.ingest.formats.decoder import Record
-from detector.offline import analysis
 from detector.offline import replay as replaying
 from detector.testing import LATER_MS, traffic
 from tests.ingest.formats.paired import CLIENT, dumped, paired, unpaired
@@ -74,6 +75,8 @@ def test_each_event_has_a_place_of_its_own(tmp_path: Path, records: list[Record]
         (count + 2, 1, "not_finite"),
         (count + 3, None, "json"),
     ]
+    kept = [base64.b64decode(letter["record"]) for letter in letters]
+    assert kept == [lines[-2], b"", lines[-1], b"", b"{"]  # a record is kept once
 
 
 def test_refused_events_of_one_record_count_each(tmp_path: Path, records: list[Record], paired_format: str) -> None:
@@ -90,7 +93,7 @@ def test_refused_events_of_one_record_count_each(tmp_path: Path, records: list[R
 def test_what_a_client_was_told(tmp_path: Path, records: list[Record], paired_format: str) -> None:
     """Responses are read again from the log by the same format."""
     log = write(tmp_path / "dump.jsonl", [dumped(record) for record in records])
-    results = analysis.replay(log, config(format=paired_format, envelope="kcat"))
+    results = detector.replay(log, config(format=paired_format, envelope="kcat"))
     told = results.told("thief-0")
     rows = [row for record in records if record.header(CLIENT) == "thief-0" for row in json.loads(record.value)["rows"]]
     np.testing.assert_allclose(told.inputs, rows, rtol=1e-6)

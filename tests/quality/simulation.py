@@ -23,8 +23,8 @@ from sklearn.tree import DecisionTreeClassifier
 from detector.errors import ConfigError
 from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, Labels, Predict
-from detector.redteam.loans import CATEGORICAL, applications
-from detector.redteam.network import Network
+from detector.redteam.loans import CATEGORICAL, applications, votes
+from detector.redteam.network import Network, logged
 from detector.redteam.setting import Data
 from detector.redteam.targets import Target
 from detector.redteam.texts import embedded_all, sentences
@@ -188,21 +188,9 @@ def _trained(kind: str, training: Pool, target: Target, seed: int) -> tuple[Pred
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(training.vectors if raw else target.encode(training.vectors), training.labels)
     if kind == "mlp":
-        (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
-        if outer.shape[1] == 1:  # with two classes there is one output, the logit of the second
-            outer, outer_bias = np.hstack([np.zeros_like(outer), outer]), np.array([0.0, outer_bias[0]])
-        network = Network(inner, inner_bias, outer, outer_bias)
-        return lambda X: _logged(network.probabilities(target.encode(X))), network
+        network = Network.of(model)
+        return lambda X: logged(network.probabilities(target.encode(X))), network
     if not raw:
-        return lambda X: _logged(model.predict_proba(target.encode(X))), None
-    trees = [one.tree_ for one in getattr(model, "estimators_", [model])]
-
-    def predict(X: Array) -> Array:
-        rows = X.astype(np.float32)
-        return _logged(np.mean([np.asarray(tree.predict(rows)).reshape(len(rows), -1) for tree in trees], axis=0))
-
-    return predict, None
-
-
-def _logged(probabilities: Array) -> Array:
-    return np.asarray(np.maximum(probabilities, 1e-4).round(6))
+        return lambda X: logged(model.predict_proba(target.encode(X))), None
+    trees = getattr(model, "estimators_", [model])
+    return lambda X: logged(votes(trees, X)), None

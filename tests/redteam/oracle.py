@@ -73,8 +73,8 @@ def adapting(
                 elif tactic == "back_off":
                     wait = max(2.0 * wait, 60.0)
                 else:
-                    anchor = query.vector if accepted is None else accepted
-                    vector = anchor + rng.uniform(0.3, 1.3) * (query.vector - anchor)
+                    known = query.vector if accepted is None else accepted
+                    vector = known + rng.uniform(0.3, 1.3) * (query.vector - known)
                     vector = vector + 0.02 * (hi - lo) * rng.standard_normal(vector.size)
                     tried = replace(query, vector=np.clip(vector, lo, hi), synthetic=True)
             wait = 0.0 if wait <= 60.0 else wait / 2.0

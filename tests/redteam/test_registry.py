@@ -10,8 +10,9 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -66,12 +67,39 @@ def _vectors(one: Attack | Profile, target: Target, seed: int, budget: int) -> A
     return np.stack([query.vector for query in _asked(_begin(one, target, seed), target, budget)])
 
 
+class Session(NamedTuple):
+    """Eighty queries of a client, their vectors as they were when sent, and whether its pool stayed as it was."""
+
+    queries: list[Query]
+    sent: Array
+    untouched: bool
+
+
+Played = Callable[[Attack | Profile, Data], Session]
+
+
+@pytest.fixture(scope="module")
+def played(targets: Targets) -> Played:
+    """Play each client once for all tests that only look at what it did."""
+
+    @cache
+    def play(one: Attack | Profile, data: Data) -> Session:
+        target = targets[data]
+        pool = _pool(one, target)
+        vectors, labels = pool.vectors.copy(), pool.labels.copy()
+        seen = [(query, query.vector.copy()) for query in _asked(_begin(one, target, 5), target, 80)]
+        untouched = np.array_equal(pool.vectors, vectors) and np.array_equal(pool.labels, labels)
+        return Session([query for query, _ in seen], np.stack([vector for _, vector in seen]), untouched)
+
+    return play
+
+
 @pytest.mark.parametrize(("one", "data"), CLIENTS)
-def test_queries_are_ones_that_the_model_takes(one: Attack | Profile, data: Data, targets: Targets) -> None:
+def test_queries_are_ones_that_the_model_takes(one: Attack | Profile, data: Data, targets: Targets, played: Played) -> None:
     """As many as the budget, finite, in the value range, on the sphere or in the table; whoever the client is."""
     target = targets[data]
-    for seed in range(1 if isinstance(one, Attack) else 4):
-        vectors = _vectors(one, target, seed, 80)
+    others = range(3 if isinstance(one, Profile) else 0)
+    for vectors in (played(one, data).sent, *(_vectors(one, target, seed, 80) for seed in others)):
         assert vectors.shape == (80, target.attacker.vectors.shape[1])
         assert np.isfinite(vectors).all()
         if target.columns is not None:
@@ -83,37 +111,32 @@ def test_queries_are_ones_that_the_model_takes(one: Attack | Profile, data: Data
 
 
 @pytest.mark.parametrize(("one", "data"), CLIENTS)
-def test_a_seed_gives_a_client(one: Attack | Profile, data: Data, targets: Targets) -> None:
+def test_a_seed_gives_a_client(one: Attack | Profile, data: Data, targets: Targets, played: Played) -> None:
     """The same seed gives the same queries, a longer budget only continues them, and another seed gives others."""
-    once, again, other = (_vectors(one, targets[data], seed, budget) for seed, budget in ((5, 60), (5, 30), (6, 60)))
-    assert np.array_equal(once[:30], again)
-    assert not np.array_equal(once, other)
+    once = played(one, data).sent[:30]
+    assert np.array_equal(once, _vectors(one, targets[data], 5, 30))
+    assert not np.array_equal(once, _vectors(one, targets[data], 6, 30))
 
 
 @pytest.mark.parametrize(("one", "data"), CLIENTS)
-def test_a_query_that_was_sent_stays_and_so_does_the_pool(one: Attack | Profile, data: Data, targets: Targets) -> None:
+def test_a_query_that_was_sent_stays_and_so_does_the_pool(one: Attack | Profile, data: Data, played: Played) -> None:
     """A query may wait in a queue while the client goes on, and others hold the same pool."""
-    target = targets[data]
-    pool = _pool(one, target)
-    vectors, labels = pool.vectors.copy(), pool.labels.copy()
-    sent = [(query.vector, query.vector.copy()) for query in _asked(_begin(one, target, 3), target, 40)]
-    assert all(np.array_equal(now, then) for now, then in sent)
-    assert np.array_equal(pool.vectors, vectors)
-    assert np.array_equal(pool.labels, labels)
+    queries, sent, untouched = played(one, data)
+    assert np.array_equal(np.stack([query.vector for query in queries]), sent)
+    assert untouched
 
 
 @pytest.mark.parametrize(("one", "data"), CLIENTS)
-def test_the_truth_about_queries_is_told(one: Attack | Profile, data: Data, targets: Targets) -> None:
+def test_the_truth_about_queries_is_told(one: Attack | Profile, data: Data, targets: Targets, played: Played) -> None:
     """Innocents make nothing in the sense of a theft; what a thief does not mark as made is an example that he holds."""
-    target = targets[data]
-    asked = list(_asked(_begin(one, target, 5), target, 70))
-    assert not any(query.cover for query in asked)
-    made = np.array([query.synthetic for query in asked])
+    queries = played(one, data).queries
+    assert not any(query.cover for query in queries)
+    made = np.array([query.synthetic for query in queries])
     if isinstance(one, Profile):
         assert not made.any()
         return
-    found = {row.astype(np.float32).tobytes() for row in target.attacker.vectors}
-    known = np.array([query.vector.astype(np.float32).tobytes() in found for query in asked])
+    found = {row.astype(np.float32).tobytes() for row in targets[data].attacker.vectors}
+    known = np.array([query.vector.astype(np.float32).tobytes() in found for query in queries])
     if one.id in FOREIGN or one.id.endswith("_foreign"):
         assert not made.any()
         assert not known.any()

@@ -1,9 +1,13 @@
 """The supervisor: what it refuses, and that it keeps its workers running and ends them in order."""
 
+import http.client
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +15,15 @@ from typing import Any
 import pytest
 import structlog
 
+from detector.baseline.store import Baseline
 from detector.config import BaselineSection, Config, KafkaSection, ServiceSection
 from detector.errors import ConfigError, DetectorError
 from detector.offline.replay import load_baseline
 from detector.service import supervisor
 from detector.service.supervisor import check, member_name, serve, warm_up
+from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage
+from tests.servers.process import free_port
 
 NOWHERE = "127.0.0.1:1"
 
@@ -68,10 +75,54 @@ def test_members_are_named_alike_at_each_start() -> None:
     assert member_name("detector", 1).startswith("detector-")
 
 
-def test_warming_up_leaves_nothing_behind() -> None:
-    """It runs without a word, as often as one likes."""
-    warm_up()
-    warm_up()
+def answer(port: int, path: str) -> tuple[int, bytes]:
+    """Ask a health server; status 0 where nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+    except OSError:
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def test_a_worker_that_compiles_is_alive_and_not_ready(tmp_path: Path) -> None:
+    """With a cold cache it says so, on /readyz and once in its log, before it turns to the broker, which is not even there."""
+    port = free_port()
+    settings = {
+        "XDG_CACHE_HOME": str(tmp_path),
+        "DETECTOR_KAFKA__BOOTSTRAP_SERVERS": f'["{NOWHERE}"]',
+        "DETECTOR_KAFKA__INPUT_TOPICS": '["log"]',
+        "DETECTOR_SERVICE__PORT": str(port),
+    }
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "detector", "run"], env=os.environ | settings, stdout=output, stderr=output
+        )
+    try:
+        until = time.monotonic() + 120
+        while answer(port, "/readyz")[0] == 0 or b"compiling, once" not in said.read_bytes():
+            assert worker.poll() is None, said.read_text()
+            assert time.monotonic() < until, said.read_text()
+            time.sleep(0.2)
+        assert answer(port, "/readyz") == (503, b"not ready: compiling\n")
+        assert answer(port, "/livez") == (200, b"alive\n")
+        assert said.read_bytes().count(b"compiling, once") == 1
+        assert b"Kafka" not in said.read_bytes()
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_warming_up_tells_of_what_it_compiles(generated_baseline: Baseline, capsys: pytest.CaptureFixture[str]) -> None:
+    """With everything cached it says nothing, and notes that the process got on."""
+    warm_up(generated_baseline, Metrics())
+    capsys.readouterr()
+    warm_up(generated_baseline, Metrics())
+    assert capsys.readouterr().out == ""
 
 
 def test_one_worker_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from detector.config import DeliverySection
 from detector.contracts.dead_letter import Reason
 from detector.errors import NoDocumentError, OutputError, RetryableError
 from detector.sinks.delivery import Backoff, Delivery
+from detector.sinks.entry import Entry, Manner, Tally
 from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver, Record
 from detector.sinks.webhook import Webhook
-from detector.sinks.worker import DeliveryWorker, Entry, Manner, Tally
+from detector.sinks.worker import DeliveryWorker
 
 SECRET = "a secret that both sides know"
 

@@ -7,11 +7,12 @@ never below zero (CUSUM; Page, 1954; with e-values, Shin, Ramdas and Rinaldo, 20
 what counts is its running maximum, so reading it often costs nothing. An exact repeat brings e = 1 and takes no time.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import Column
 from detector.engine.evidence.registry import REGISTRY
 from detector.engine.kernels import kernel
 
@@ -25,20 +26,15 @@ CONSTRUCTED = np.array([channel.ratio.constructed for channel in REGISTRY], np.f
 ORDINARY = np.array([channel.ratio.ordinary for channel in REGISTRY], np.float32)
 NOTHING = np.float32(1.0)
 SHARES = np.array([1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01])
-
-LAYOUT = {
-    "score": ("f4", (len(CHANNELS), len(SHARES))),
-    "peak": ("f4", (len(CHANNELS),)),
-    "hits": ("u4", (len(CHANNELS),)),
-}
+FINITE = (0.0, float(np.finfo(np.float32).max))  # a saved score that compares with nothing would pass every threshold or none
 
 
 class Evidence(NamedTuple):
     """Per client and channel: the running sums, their highest value so far, and how many queries looked constructed."""
 
-    score: npt.NDArray[np.float32]
-    peak: npt.NDArray[np.float32]
-    hits: npt.NDArray[np.uint32]
+    score: Annotated[npt.NDArray[np.float32], Column(len(CHANNELS), len(SHARES), within=FINITE)]
+    peak: Annotated[npt.NDArray[np.float32], Column(len(CHANNELS), within=FINITE)]
+    hits: Annotated[npt.NDArray[np.uint32], Column(len(CHANNELS))]
 
 
 def counts(ratio: npt.NDArray[np.float32], peak: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

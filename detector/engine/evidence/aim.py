@@ -8,8 +8,11 @@ Nature has no reason to point from one picture at the other, least of all where 
 
 import numpy as np
 
+from detector.engine.evidence.bisect import TIGHT
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.kernels import kernel
+from detector.engine.evidence.offset import von_neumann_ratio
+from detector.engine.evidence.step import step_between
+from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
     name="aim",
@@ -37,7 +40,7 @@ STRAIGHT = 0.97  # squared cosine
 FAR_OFF = 2.5  # steps, from the start to what the step points at
 MOST_ON_LINE = 3  # earlier queries on the line of the step
 APART = 3  # queries between the step and what it points at
-SMOOTH = 0.25
+SMOOTH = 0.25  # von Neumann ratio of a step, up to which it follows the brightness of the picture
 
 
 @kernel
@@ -72,3 +75,25 @@ def aims_at_other(query, z, squares, held, anchor, label, order, stored):
                 nearest = length
                 aims = bool(label[m] != label[anchor] and stored - order[m] >= APART and length >= FAR_OFF * FAR_OFF * step)
     return aims and on_line <= MOST_ON_LINE
+
+
+@part
+def aims(asked, past, start, scales, delta):
+    """Tell whether the new query is a short step from the retained query at `start`, straight at a query with another answer.
+
+    A step that follows the brightness of the picture is none, whatever it points at. `delta` (measured,) is overwritten.
+    """
+    if not np.sqrt(past.squares[start]) * scales.unit < FAR:
+        return False
+    if not aims_at_other(asked.query, past.z, past.squares, past.held, start, past.label, past.order, past.stored):
+        return False
+    step_between(past.c[start], asked.c, scales.c_unit, delta)
+    return von_neumann_ratio(delta, past.c[start, : scales.measured]) > SMOOTH
+
+
+@part
+def may_aim(asked, past, step, scales):
+    """Tell whether a step is worth the search for what it points at: it is short, and the answer turned or is undecided."""
+    if scales.tolerance < TIGHT or scales.table or not step.distance < CLOSE:
+        return False
+    return step.changed or past.label[past.newest] != asked.label or asked.margin < UNDECIDED

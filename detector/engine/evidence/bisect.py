@@ -18,7 +18,8 @@ import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.evidence.offset import von_neumann_ratio
-from detector.engine.kernels import kernel
+from detector.engine.evidence.probe import largest_move
+from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
     name="bisect",
@@ -42,6 +43,7 @@ OFF_MIDDLE_TIGHT = 0.06  # likewise where a field or two are tried, and in space
 TIGHT = 0.03  # where the tolerance is below this
 SMOOTH = 0.25
 DEEP = 6
+DEEPEST = 250  # depths are counted up to here: a saved depth has 8 bits
 PICTURE = 16  # values, below which there is no intensity to change
 UNSEEN = 2.5  # roundings of the sampled values, up to which they cannot tell one change from another
 GLANCE = 8  # coordinates that suffice to rule most pairs out
@@ -160,7 +162,7 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
     # A value that is not sampled may have moved alone; a change of intensity moves them all.
     if found < DEEP and anchor.shape[0] >= PICTURE and (unseen or 0.0 < von_neumann_ratio(delta, anchor) <= SMOOTH):
         return 0, -1, -1
-    return min(found, 250), one, other
+    return min(found, DEEPEST), one, other
 
 
 @kernel
@@ -256,4 +258,45 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
             first = one
             second = other
             found = depth[latest] + 1
-    return min(found, 250), first, second
+    return min(found, DEEPEST), first, second
+
+
+@part
+def deepest_halving(asked, past, step, alone, level, scales, gathered, toward):
+    """Return (depth, end, end) of the shortest interval that the new query halves, or (0, -1, -1).
+
+    `alone` tells that a single value moved, so the step cannot be a change of intensity. `level` (coordinates,) is how far
+    apart the values of a column lie. `gathered` (n, coordinates) and `toward` (n, few) are scratch.
+    """
+    of_table = scales.numbers > 0
+    if not of_table and not may_halve(asked.query, past.z, past.near, past.squares, past.label, toward, scales.tolerance):
+        return 0, -1, -1
+    for j in range(past.near.shape[0]):
+        for k in range(asked.query.shape[0]):
+            gathered[j, k] = np.float32(past.z[k, past.near[j]])
+    if of_table:
+        return record_depth(
+            asked.query,
+            past.near,
+            gathered,
+            past.label,
+            past.margin,
+            past.order,
+            past.depth,
+            past.stored,
+            scales.numbers,
+            level,
+        )
+    unseen = not alone and is_unseen(largest_move(step.delta)[1], step.length, scales.c_unit, scales.dimension)
+    return bisection_depth(
+        asked.query,
+        past.near,
+        gathered,
+        past.label,
+        past.order,
+        past.depth,
+        step.delta,
+        step.start,
+        scales.tolerance,
+        unseen,
+    )

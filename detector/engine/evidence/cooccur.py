@@ -15,11 +15,12 @@ market is no thief; if half of the columns have left, nothing is excused. So is 
 client are due to: it is filled in badly, or swapped for anonymity.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import Column, columns_of
 from detector.engine.evidence.channel import Channel, Weighed
 from detector.engine.kernels import kernel
 
@@ -56,15 +57,6 @@ LEAST_BLAME = 6  # clashes, before one column can be to blame for them
 ODD = 0.05  # share of the clashes beyond that of the first column in made-up records, and beyond chance
 LOWEST = np.uint64(0x1111111111111111)  # bit of each column of a word
 
-LAYOUT = {
-    "word": ("u8", (KEPT,)),
-    "stored": ("u4", ()),
-    "seen": ("u1", (COLUMNS, BINS)),
-    "blame": ("u1", (COLUMNS,)),
-    "left": ("u2", ()),
-    "spared": ("u2", ()),
-}
-
 
 class Together(NamedTuple):
     """Per client: earlier records, one word each, and what there is to say about its columns.
@@ -74,12 +66,15 @@ class Together(NamedTuple):
     columns that left the population and of the one that is to blame.
     """
 
-    word: npt.NDArray[np.uint64]
-    stored: npt.NDArray[np.uint32]
-    seen: npt.NDArray[np.uint8]
-    blame: npt.NDArray[np.uint8]
-    left: npt.NDArray[np.uint16]
-    spared: npt.NDArray[np.uint16]
+    word: Annotated[npt.NDArray[np.uint64], Column(KEPT)]
+    stored: Annotated[npt.NDArray[np.uint32], Column()]
+    seen: Annotated[npt.NDArray[np.uint8], Column(COLUMNS, BINS)]
+    blame: Annotated[npt.NDArray[np.uint8], Column(COLUMNS)]
+    left: Annotated[npt.NDArray[np.uint16], Column()]
+    spared: Annotated[npt.NDArray[np.uint16], Column()]
+
+
+LAYOUT = {name: (kind, column.row_shape({})) for name, (kind, column) in columns_of(Together).items()}
 
 
 @kernel

@@ -5,7 +5,7 @@ again and again, on both sides (after Quiring et al., EuroS&P 2018, who watch th
 """
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.kernels import kernel
+from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
     name="dwell",
@@ -32,3 +32,13 @@ MOST_PER_CROWD = 6
 def dwells(distance, margin, flipped, crowd):
     """Tell whether the query flips its near neighbour's label where the model is undecided; `crowd` counts earlier ones."""
     return flipped and distance < CLOSE and margin < UNDECIDED and crowd < MOST_PER_CROWD
+
+
+@part
+def times_dwelt(past, near, unit):
+    """Return how often dwelling was counted near the new query: the most of the retained queries closer than `near`."""
+    counted = 0
+    for m in range(past.held):
+        if past.squares[m] * unit * unit < near * near:
+            counted = max(counted, past.crowd[m])
+    return counted

@@ -15,7 +15,7 @@ video would convict itself.
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Weighed
-from detector.engine.kernels import kernel
+from detector.engine.kernels import kernel, part
 
 MOST = 2.5  # logarithm of the largest likelihood ratio of one query
 LEAST = -3.0
@@ -64,3 +64,23 @@ def spread_of_difference(one, other, variance, total):
 def foreign_ratio(structure, usual, spread):
     """Return the likelihood ratio of a query whose differences spread like `structure`, a logarithm."""
     return np.float32(np.exp(min(max((structure - usual) / spread, LEAST), MOST)))
+
+
+@part
+def times_counted(asked, past, step, scales):
+    """Return how often foreignness was counted for queries like the new one: the most of its cluster.
+
+    An edited record says nothing, so it counts as if its cluster had been counted as often as it may be.
+    """
+    if scales.table:
+        edited = 0
+        for j in range(asked.c.shape[0]):
+            edited += asked.c[j] != past.c[step.place, j]
+        if edited <= EDITED:
+            return MOST_PER_CROWD
+    counted = 0
+    if step.distance < CROWD:
+        for m in range(past.held):
+            if past.squares[m] * scales.unit * scales.unit < CROWD * CROWD:
+                counted = max(counted, past.shown[m])
+    return counted

@@ -13,7 +13,7 @@ Where the memory samples only some of the values, a change of a single one is kn
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.kernels import kernel
+from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
     name="probe",
@@ -186,3 +186,19 @@ def is_record_probe(query, z, held, anchor, columns, grain, variance):
         else:
             return False
     return mirrored and seen.sum() >= 1
+
+
+@part
+def is_sparse(step, scales):
+    """Tell whether a step is short and moved so few of the sampled values that somebody may probe a single one."""
+    if not step.distance < CLOSE or moved_values(step.delta, 0.5 * scales.c_unit) > MOST_MOVED:
+        return False
+    return not is_one_level(largest_move(step.delta)[1], scales.grain)
+
+
+@part
+def is_sparse_probe(asked, past, step, values, sizes, scales):
+    """Tell whether a sparse step is a probe; `values` and `sizes` are the client's last sparse steps, as in `in_series`."""
+    value, size = largest_move(step.delta)
+    alike = in_series(value, size, step.length, values, sizes, scales.c_unit, scales.grain)
+    return is_probe(asked.query, past.z, past.squares, past.near, step.place, alike)

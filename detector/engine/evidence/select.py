@@ -15,11 +15,12 @@ query tells the rest, and a query of which more than a quarter of the squared di
 earlier queries have to be remembered: the channel speaks while none has been displaced from the memory.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import Column, columns_of
 from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
@@ -52,14 +53,6 @@ LEAST_NEARER = 4  # of the seven others
 APART = 1.2  # median nearest-neighbour distances that a selection keeps at least
 INEXACT = 0.25  # of a squared distance
 
-LAYOUT = {
-    "energy": ("f4", (FIRST,)),
-    "gap": ("f4", (WAIT,)),
-    "widest": ("f4", (WAIT,)),
-    "closest": ("f4", (WAIT,)),
-    "nearer": ("u1", (WAIT,)),
-}
-
 
 class Selection(NamedTuple):
     """Per client: its first queries, and in more detail the latest of them, each in its turn.
@@ -69,11 +62,14 @@ class Selection(NamedTuple):
     `nearer` how many of them were nearer.
     """
 
-    energy: npt.NDArray[np.float32]
-    gap: npt.NDArray[np.float32]
-    widest: npt.NDArray[np.float32]
-    closest: npt.NDArray[np.float32]
-    nearer: npt.NDArray[np.uint8]
+    energy: Annotated[npt.NDArray[np.float32], Column(FIRST)]
+    gap: Annotated[npt.NDArray[np.float32], Column(WAIT)]
+    widest: Annotated[npt.NDArray[np.float32], Column(WAIT)]
+    closest: Annotated[npt.NDArray[np.float32], Column(WAIT)]
+    nearer: Annotated[npt.NDArray[np.uint8], Column(WAIT)]
+
+
+LAYOUT = {name: (kind, column.row_shape({})) for name, (kind, column) in columns_of(Selection).items()}
 
 
 @kernel

@@ -20,11 +20,12 @@ coverage of the input and class space). What innocent traffic does as well: a ne
 explainer are just as foreign as stolen pictures, so coverage may alert and throttle but never stops a client.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import Column
 from detector.engine.kernels import kernel
 
 NAMES = (
@@ -43,39 +44,23 @@ CELLS = 1 << PLANES
 WORDS = CELLS // 64
 LABELS = 13  # twelve labels by name and one place for all others
 
-LAYOUT = {
-    "cells": ("u8", (WORDS,)),
-    "occupied": ("u2", ()),
-    "occupied_known": ("u2", ()),
-    "cell_queries": ("u4", ()),
-    "new_cells": ("f4", ()),
-    "in_population": ("u4", ()),
-    "off_mean": ("f4", ()),
-    "off_square": ("f4", ()),
-    "landmark_mean": ("f4", ()),
-    "label_code": ("i4", (LABELS,)),
-    "label_places": ("u1", ()),
-    "label_count": ("u4", (LABELS,)),
-    "label_bits": ("u8", ()),
-}
-
 
 class Coverage(NamedTuple):
     """Per client: the cells and labels visited, and the running distance from the population's directions."""
 
-    cells: npt.NDArray[np.uint64]
-    occupied: npt.NDArray[np.uint16]
-    occupied_known: npt.NDArray[np.uint16]
-    cell_queries: npt.NDArray[np.uint32]
-    new_cells: npt.NDArray[np.float32]
-    in_population: npt.NDArray[np.uint32]
-    off_mean: npt.NDArray[np.float32]
-    off_square: npt.NDArray[np.float32]
-    landmark_mean: npt.NDArray[np.float32]
-    label_code: npt.NDArray[np.int32]
-    label_places: npt.NDArray[np.uint8]
-    label_count: npt.NDArray[np.uint32]
-    label_bits: npt.NDArray[np.uint64]
+    cells: Annotated[npt.NDArray[np.uint64], Column(WORDS)]
+    occupied: Annotated[npt.NDArray[np.uint16], Column()]
+    occupied_known: Annotated[npt.NDArray[np.uint16], Column()]
+    cell_queries: Annotated[npt.NDArray[np.uint32], Column()]
+    new_cells: Annotated[npt.NDArray[np.float32], Column()]
+    in_population: Annotated[npt.NDArray[np.uint32], Column()]
+    off_mean: Annotated[npt.NDArray[np.float32], Column()]
+    off_square: Annotated[npt.NDArray[np.float32], Column()]
+    landmark_mean: Annotated[npt.NDArray[np.float32], Column()]
+    label_code: Annotated[npt.NDArray[np.int32], Column(LABELS)]
+    label_places: Annotated[npt.NDArray[np.uint8], Column(within=(0, LABELS - 1))]
+    label_count: Annotated[npt.NDArray[np.uint32], Column(LABELS)]
+    label_bits: Annotated[npt.NDArray[np.uint64], Column()]
 
 
 @kernel

@@ -45,33 +45,21 @@ def accept(class_count_of, class_sum_of, class_square_of, class_bar_of, s, place
 
 
 @kernel
-def describe_distances(
-    stored_of,
-    window_of,
-    window_count_of,
-    near_of,
-    repeats_of,
-    step_mean_of,
-    structure_of,
-    structure_count_of,
-    s,
-    coefficients,
-    ordered,
-    scratch,
-    out,
-    row,
-    column,
-):
-    """Write the distance features of client `s` at a look; too few distances leave them missing (NaN)."""
-    n = min(np.int64(window_count_of[s]), window_of.shape[1])
+def describe_distances(memory, s, coefficients, ordered, scratch, row):
+    """Write the distance features of client `s` into `row`; too few distances leave them missing (NaN).
+
+    `coefficients` (window + 1, half) are those of the Shapiro-Wilk statistic.
+    `ordered` and `scratch` (window,) are overwritten.
+    """
+    n = min(np.int64(memory.window_count[s]), memory.window.shape[1])
     if n < LEAST_DISTANCES:
         for j in range(5):
-            out[row, column + j] = np.nan
+            row[j] = np.nan
     else:
         logs = 0.0
         mean = 0.0
         for j in range(n):
-            value = np.float64(window_of[s, j])
+            value = np.float64(memory.window[s, j])
             mean += value
             logs += np.log(max(value, 1e-3))
             k = j
@@ -90,14 +78,14 @@ def describe_distances(
             first += 1
         while last > first and abs(ordered[last - 1] - mean) >= bound:
             last -= 1
-        out[row, column] = logs / n
-        out[row, column + 1] = np.log(max(ordered[n // 10], 1e-3))
-        out[row, column + 2] = np.log(max(ordered[n // 2], 1e-3))
-        out[row, column + 3] = np.log(max(ordered[(9 * n) // 10], 1e-3))
+        row[0] = logs / n
+        row[1] = np.log(max(ordered[n // 10], 1e-3))
+        row[2] = np.log(max(ordered[n // 2], 1e-3))
+        row[3] = np.log(max(ordered[(9 * n) // 10], 1e-3))
         kept = last - first
-        out[row, column + 4] = shapiro_w(ordered[first:last], coefficients[kept, : kept // 2], scratch) if kept >= 8 else np.nan
-    fresh = max(np.int64(stored_of[s]), 1)
-    out[row, column + 5] = near_of[s] / fresh
-    out[row, column + 6] = repeats_of[s] / (fresh + repeats_of[s])
-    out[row, column + 7] = step_mean_of[s] if stored_of[s] > 1 else np.nan
-    out[row, column + 8] = structure_of[s] if structure_count_of[s] > 0 else np.nan
+        row[4] = shapiro_w(ordered[first:last], coefficients[kept, : kept // 2], scratch) if kept >= 8 else np.nan
+    fresh = max(np.int64(memory.stored[s]), 1)
+    row[5] = memory.near[s] / fresh
+    row[6] = memory.repeats[s] / (fresh + memory.repeats[s])
+    row[7] = memory.step_mean[s] if memory.stored[s] > 1 else np.nan
+    row[8] = memory.structure[s] if memory.structure_count[s] > 0 else np.nan

@@ -14,36 +14,28 @@ an ambiguous object, and a cascade that forwards only hard cases. With label-onl
 count neither way.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import Column
 from detector.engine.kernels import kernel
 
 NAMES = ("confidence", "margin", "low_margin_rate", "flip_rate")
 LOW_MARGIN = 0.5
 MEMORY = 0.02
 
-LAYOUT = {
-    "answers": ("u4", ()),
-    "confidence": ("f4", ()),
-    "margin": ("f4", ()),
-    "low_margin": ("f4", ()),
-    "near": ("u4", ()),
-    "flips": ("u4", ()),
-}
-
 
 class Outputs(NamedTuple):
     """Per client: running means of confidence and margin, and label flips among near duplicates."""
 
-    answers: npt.NDArray[np.uint32]
-    confidence: npt.NDArray[np.float32]
-    margin: npt.NDArray[np.float32]
-    low_margin: npt.NDArray[np.float32]
-    near: npt.NDArray[np.uint32]
-    flips: npt.NDArray[np.uint32]
+    answers: Annotated[npt.NDArray[np.uint32], Column()]
+    confidence: Annotated[npt.NDArray[np.float32], Column()]
+    margin: Annotated[npt.NDArray[np.float32], Column()]
+    low_margin: Annotated[npt.NDArray[np.float32], Column()]
+    near: Annotated[npt.NDArray[np.uint32], Column()]
+    flips: Annotated[npt.NDArray[np.uint32], Column()]
 
 
 @kernel

@@ -12,11 +12,13 @@ load test and every cron job. Timing says much about software and little about i
 learned online but never enter the score that compares a client with the baseline.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.contracts.moment import LAST_MS
+from detector.engine.columns import Column
 from detector.engine.kernels import kernel
 
 NAMES = ("rate_10s", "rate_5m", "rate_1h", "burstiness", "regularity")
@@ -24,25 +26,16 @@ SCALES_MS = np.array([10_000.0, 300_000.0, 3_600_000.0])
 GAP_BINS = 16
 MEMORY = 0.02  # a gap's share in the running moments: about the last 50 gaps
 
-LAYOUT = {
-    "decayed": ("f8", (3,)),
-    "rate_ms": ("i8", ()),
-    "gap_mean": ("f4", ()),
-    "gap_square": ("f4", ()),
-    "gap_count": ("u4", ()),
-    "gap_bins": ("f4", (GAP_BINS,)),
-}
-
 
 class Rate(NamedTuple):
     """Per client: decayed counts at three scales, moments and histogram of the gaps."""
 
-    decayed: npt.NDArray[np.float64]
-    rate_ms: npt.NDArray[np.int64]
-    gap_mean: npt.NDArray[np.float32]
-    gap_square: npt.NDArray[np.float32]
-    gap_count: npt.NDArray[np.uint32]
-    gap_bins: npt.NDArray[np.float32]
+    decayed: Annotated[npt.NDArray[np.float64], Column(3)]
+    rate_ms: Annotated[npt.NDArray[np.int64], Column(within=(0, LAST_MS))]
+    gap_mean: Annotated[npt.NDArray[np.float32], Column()]
+    gap_square: Annotated[npt.NDArray[np.float32], Column()]
+    gap_count: Annotated[npt.NDArray[np.uint32], Column()]
+    gap_bins: Annotated[npt.NDArray[np.float32], Column(GAP_BINS)]
 
 
 @kernel

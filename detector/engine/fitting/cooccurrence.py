@@ -129,11 +129,12 @@ def find_asked(state, words, bins, edited, mixes, asked):
 def find_records(words, edited, known, record):
     """Number the different records among `words` (n,): `record` (n,) says which each is, `known` where each is first."""
     apart = np.empty(1, np.uint64)
+    one = np.int64(1)  # a literal would be a type of its own, for which `is_edited` is compiled again
     count = 0
     for i in range(words.shape[0]):
         record[i] = -1
         for m in range(count):
-            if words[known[m]] == words[i] or is_edited(words[known[m] : known[m] + 1], 1, words[i], edited, apart):
+            if words[known[m]] == words[i] or is_edited(words[known[m] : known[m] + 1], one, words[i], edited, apart):
                 record[i] = m
                 break
         if record[i] < 0:
@@ -164,10 +165,11 @@ def count_all(bins, pairs, table, counts, blamed):
 def excused_by_chance(words, others, edited, mixes):
     """Return the share of `words` that look edited, or if `mixes` mixed, from KEPT of the unrelated `others`."""
     apart = np.empty(KEPT, np.uint64)
+    held = np.int64(KEPT)
     found = 0
     for i in range(words.shape[0]):
         start = (i * KEPT) % (others.shape[0] - KEPT)
-        found += is_edited(others[start : start + KEPT], KEPT, words[i], edited, apart) or (mixes and is_mixed(apart, KEPT))
+        found += is_edited(others[start : start + KEPT], held, words[i], edited, apart) or (mixes and is_mixed(apart, held))
     return found / words.shape[0]
 
 

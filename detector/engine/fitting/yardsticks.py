@@ -65,7 +65,7 @@ def looks_selected(reference: Reference, rows: Reduced, seed: int) -> bool:
         for i, row in enumerate(own):
             told = weigh(rows.z[row], rows.c[row], reference.middle, reference.kinship, weights)
             apart(z, c, order, 0, i, energy[None], energy[i], reference.middle, weights, rounded, products, gaps)
-            found.append(judge_selection(*state, 0, i, gaps, energy[i], abs(energy[i] - told), reference.neighbour))
+            found.append(judge_selection(*state, 0, i, gaps, energy[i], float(abs(energy[i] - told)), reference.neighbour))
     return found.count(1) > 0.5 * RATE_INNOCENT * (found.count(1) + found.count(-1))
 
 
@@ -78,6 +78,7 @@ def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str])
     variances = []
     owner = np.asarray(clients)
     total = float(reference.c_variance.sum())
+    columns = np.ascontiguousarray(rows.z.T)  # as the memory lays them out: the kernel is compiled for one layout
     for client in sorted(set(clients)):
         own = np.flatnonzero(owner == client)[:LESSONS_PER_CLIENT]
         found = []
@@ -88,7 +89,7 @@ def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str])
             spreads = [spread_of_difference(rows.c[own[place]], rows.c[m], reference.c_variance, total) for m in others]
             if reference.table and spreads:
                 whole = float(reference.variance.sum())
-                across = [spread_of_difference(rows.z[own[place]], rows.z[m], reference.variance, whole) for m in others]
+                across = [spread_of_difference(rows.z[own[place]], columns[:, m], reference.variance, whole) for m in others]
                 spreads = [float(np.mean(spreads)) * float(np.mean(across))]
             if spreads and total > 0.0:
                 found.append(math.log(max(float(np.mean(spreads)), 1e-6)))

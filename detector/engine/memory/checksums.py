@@ -1,9 +1,9 @@
 """Checksums: two sums over all values of a query, from which a change of a single value is read off, sampled or not.
 
 Of a query in many dimensions the memory keeps a projection and a sample of the values; a value outside the sample that moves
-alone is invisible in one and blurred in the other. So each anchor has two sums of its values in whole steps: `total` counts
-each value once and `weighed` each with a weight of its own. If one value moved by d steps, the totals differ by d and the
-weighed sums by d times its weight, which says how far and which. Both sums are kept modulo 2^32 and no rounding enters: a
+alone is invisible in one and blurred in the other. So each retained query has two sums of its values in whole steps: `total`
+counts each value once and `weighed` each with a weight of its own. If one value moved by d steps, the totals differ by d and
+the weighed sums by d times its weight, which says how far and which. Both sums are kept modulo 2^32 and no rounding enters: a
 value that did not move adds nothing to the difference. (Weighted sums that find an error are checksums in the sense of Huang
 and Abraham, IEEE Transactions on Computers, 1984; here they find the one value that is not as before.)
 
@@ -17,14 +17,15 @@ Blind to: steps below LEAST (0.000016 of the value range), values more than 1,00
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import RETAINED, Column
 from detector.engine.evidence.probe import SIZES
-from detector.engine.kernels import kernel
-from detector.engine.memory.reservoir import ANCHORS, mix
+from detector.engine.kernels import kernel, part
+from detector.engine.memory.reservoir import mix
 
 STEPS = 1_000_003  # of a value range; odd, so that round sizes of a step have few factors of two
 LEAST = 16  # steps, below which a change may be rounding; the float32 of a value within its range is exact to less
@@ -32,30 +33,32 @@ FARTHEST = 1000.0  # value ranges
 MASK = 0xFFFFFFFF
 HALF = 1 << 31
 
-LAYOUT = {
-    "total": ("u4", (ANCHORS,)),
-    "weighed": ("u4", (ANCHORS,)),
-    "run": ("u1", (ANCHORS,)),
-    "value": ("u4", (SIZES,)),
-    "size": ("i4", (SIZES,)),
-    "singles": ("u4", ()),
-}
-
 
 class Checksums(NamedTuple):
-    """Per client: of each anchor its two sums and of how many single changes in a row it is the end; the last such changes.
+    """Per client: the two sums of each retained query, and the client's last single changes.
 
-    `value` (changes,) are the values that moved, counted from 1 (0: none yet), and `size` how far, up or down, in steps; the
-    latest of the `singles` changes so far lies at the place before `singles` modulo their number. No rows where they are not
-    needed.
+    `run` is of how many single changes in a row a retained query is the end. `value` (changes,) are the values that moved,
+    counted from 1 (0: none yet), and `size` how far, up or down, in steps. Of `singles` changes so far, the latest lies at the
+    place before `singles` modulo their number. There are no rows where checksums are not needed.
     """
+
+    total: Annotated[npt.NDArray[np.uint32], Column(RETAINED)]
+    weighed: Annotated[npt.NDArray[np.uint32], Column(RETAINED)]
+    run: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
+    value: Annotated[npt.NDArray[np.uint32], Column(SIZES)]
+    size: Annotated[npt.NDArray[np.int32], Column(SIZES)]
+    singles: Annotated[npt.NDArray[np.uint32], Column()]
+
+
+class Sums(NamedTuple):
+    """One client's rows of `Checksums`; `singles` is its count."""
 
     total: npt.NDArray[np.uint32]
     weighed: npt.NDArray[np.uint32]
     run: npt.NDArray[np.uint8]
     value: npt.NDArray[np.uint32]
     size: npt.NDArray[np.int32]
-    singles: npt.NDArray[np.uint32]
+    singles: np.int64
 
 
 @kernel
@@ -150,3 +153,32 @@ def single_change(total, weighed, earlier_total, earlier_weighed, keys):
     if low + 1 < keys.shape[0] and np.int64(keys[low + 1]) <= last:
         return -1, 0
     return low, size
+
+
+@part
+def agree(checksums, s, m, sums, i):
+    """Tell whether query `i` has the checksums of the query that client `s` has at place `m`; True where none are kept."""
+    if checksums.total.shape[0] == 0:
+        return True
+    return checksums.total[s, m] == sums[i, 0] and checksums.weighed[s, m] == sums[i, 1]
+
+
+@part
+def retain_sums(checksums, s, at, to, sums, run):
+    """Write the checksums of a new query to place `at`; what lies there moves to place `to` before, unless that is -1."""
+    if to >= 0:
+        checksums.total[s, to] = checksums.total[s, at]
+        checksums.weighed[s, to] = checksums.weighed[s, at]
+        checksums.run[s, to] = checksums.run[s, at]
+    checksums.total[s, at] = sums[0]
+    checksums.weighed[s, at] = sums[1]
+    checksums.run[s, at] = run
+
+
+@part
+def remember_change(checksums, s, value, size):
+    """Note that a single value of client `s` moved by so many steps."""
+    at = checksums.singles[s] % checksums.value.shape[1]
+    checksums.value[s, at] = value + 1
+    checksums.size[s, at] = size
+    checksums.singles[s] += 1

@@ -16,12 +16,13 @@ Innocent triggers: a client with a wrong schema, a load test that sends one requ
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.contracts.dead_letter import REASONS
+from detector.engine.columns import Column
 from detector.engine.evidence import whole
 from detector.engine.kernels import kernel
 from detector.engine.memory.admission import FRESH, REFUSED
@@ -36,17 +37,12 @@ FIRST = 8  # records of a client at its first evaluation
 MOST = 65_535  # refused queries that are counted for each reason
 QUESTIONS = (whole.REFUSED.name, whole.REUSED.name)
 
-LAYOUT = {
-    "refused": ("u2", (len(REASONS),)),
-    "reused": ("u2", ()),
-}
-
 
 class Conduct(NamedTuple):
     """Per client: refused queries by reason, and ids that were used again; of each at most `MOST` are counted."""
 
-    refused: npt.NDArray[np.uint16]
-    reused: npt.NDArray[np.uint16]
+    refused: Annotated[npt.NDArray[np.uint16], Column(len(REASONS))]
+    reused: Annotated[npt.NDArray[np.uint16], Column()]
 
 
 def nobody() -> npt.NDArray[np.float64]:

@@ -1,65 +1,84 @@
-"""Anchors: which earlier queries of a client are kept and what of them, and which are nearest.
+"""Reservoir: which earlier queries of a client are retained and what of them, and which are nearest to a new one.
 
-The latest fresh queries lie in a ring; of those that the ring displaced, a uniform sample is kept (reservoir sampling, Vitter,
-1985), where anchors that were used to construct a later query go before others: a thief under cover traffic returns to them.
-Chance comes from a seed and a counter, so that the same stream always keeps the same queries.
+The latest fresh queries lie in a ring. Of those that the ring displaced, a uniform sample is kept (reservoir sampling, Vitter,
+1985), where retained queries that were used to construct a later one go before others: a thief under cover traffic returns to
+them. Chance comes from a seed and a counter, so that the same stream always keeps the same queries.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import DISTANCES, RETAINED, Column, Lengths, columns_of
+from detector.engine.evidence.bisect import DEEPEST
 from detector.engine.evidence.probe import SIZES
 from detector.engine.features.coverage import LABELS
 from detector.engine.features.distances import WINDOW
-from detector.engine.kernels import kernel
+from detector.engine.kernels import kernel, part
 
 COORDINATES = 24
 SAMPLED = 48
-ANCHORS = 64
+CAPACITY = 64  # retained queries of a client: the ring, and the sample of those before
 RING = 24
+LENGTHS: Lengths = {RETAINED: CAPACITY, DISTANCES: WINDOW}
 NEIGHBOURS = 8
-GROUPS = 8  # of anchors, while the nearest are chosen
+GROUPS = 8  # of retained queries, while the nearest are chosen
 TAKEN = 1 << 62
 ACCEPTED, USED = 1, 2  # bits of `mark`
-
-LAYOUT = {
-    "z": ("i2", (COORDINATES, ANCHORS)),
-    "c": ("u1", (ANCHORS, SAMPLED)),
-    "label": ("i4", (ANCHORS,)),
-    "order": ("u4", (ANCHORS,)),
-    "depth": ("u1", (ANCHORS,)),
-    "mark": ("u1", (ANCHORS,)),
-    "margin": ("i2", (ANCHORS,)),
-    "crowd": ("u1", (ANCHORS,)),
-    "shown": ("u1", (ANCHORS,)),
-    "held": ("u2", ()),
-    "stored": ("u4", ()),
-    "newest": ("u2", ()),
-    "values": ("u1", (SIZES,)),
-    "sizes": ("u1", (SIZES,)),
-    "sized": ("u4", ()),
-    "window": ("f4", (WINDOW,)),
-    "window_count": ("u4", ()),
-    "near": ("u4", ()),
-    "repeats": ("u4", ()),
-    "step_mean": ("f4", ()),
-    "structure": ("f4", ()),
-    "structure_count": ("u4", ()),
-    "class_count": ("u4", (LABELS,)),
-    "class_sum": ("f8", (LABELS,)),
-    "class_square": ("f8", (LABELS,)),
-    "class_bar": ("f4", (LABELS,)),
-}
+MARGIN_LEVELS = 256.0  # of a retained margin, per unit; none is NO_MARGIN
+NO_MARGIN = -32768
 
 
 class Memory(NamedTuple):
-    """Per client: the anchors, and the distances found so far.
+    """Per client: its retained queries, and the distances found so far.
 
+    Of each retained query: `z` and `c` are its integers, projected and sampled; `label` its answer; `order` how many queries
+    were stored before it; `depth` how often an interval was halved on the way to it (see `bisect`); `mark` says whether it was
+    `ACCEPTED` by PRADA and `USED` to construct another; `margin` is the answer's, in `MARGIN_LEVELS`; `crowd` and `shown` are
+    how often its cluster was counted by the channels `dwell` and `foreign`.
+
+    Of the client: `held` queries are retained of the `stored` ones, the latest at `newest`. `values` and `sizes` are its last
+    sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count` their number.
     `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a label: how many
-    distances its members were accepted with, their sum and sum of squares, and the bar that a distance must pass to be
+    distances its members were accepted with, their sum and sum of squares, and the threshold that a distance must pass to be
     accepted (its published name is T, and it never falls).
+    """
+
+    z: Annotated[npt.NDArray[np.int16], Column(COORDINATES, RETAINED)]
+    c: Annotated[npt.NDArray[np.uint8], Column(RETAINED, SAMPLED)]
+    label: Annotated[npt.NDArray[np.int32], Column(RETAINED)]
+    order: Annotated[npt.NDArray[np.uint32], Column(RETAINED)]
+    depth: Annotated[npt.NDArray[np.uint8], Column(RETAINED, within=(0, DEEPEST))]
+    mark: Annotated[npt.NDArray[np.uint8], Column(RETAINED, within=(0, ACCEPTED | USED))]
+    margin: Annotated[npt.NDArray[np.int16], Column(RETAINED)]
+    crowd: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
+    shown: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
+    held: Annotated[npt.NDArray[np.uint16], Column()]
+    stored: Annotated[npt.NDArray[np.uint32], Column()]
+    newest: Annotated[npt.NDArray[np.uint16], Column()]
+    values: Annotated[npt.NDArray[np.uint8], Column(SIZES)]
+    sizes: Annotated[npt.NDArray[np.uint8], Column(SIZES)]
+    sized: Annotated[npt.NDArray[np.uint32], Column()]
+    window: Annotated[npt.NDArray[np.float32], Column(DISTANCES)]
+    window_count: Annotated[npt.NDArray[np.uint32], Column()]
+    near: Annotated[npt.NDArray[np.uint32], Column()]
+    repeats: Annotated[npt.NDArray[np.uint32], Column()]
+    step_mean: Annotated[npt.NDArray[np.float32], Column()]
+    structure: Annotated[npt.NDArray[np.float32], Column()]
+    structure_count: Annotated[npt.NDArray[np.uint32], Column()]
+    class_count: Annotated[npt.NDArray[np.uint32], Column(LABELS)]
+    class_sum: Annotated[npt.NDArray[np.float64], Column(LABELS)]
+    class_square: Annotated[npt.NDArray[np.float64], Column(LABELS)]
+    class_bar: Annotated[npt.NDArray[np.float32], Column(LABELS)]
+
+
+class Past(NamedTuple):
+    """One client's retained queries, and how the new query lies to them.
+
+    The first fields are the client's rows of the columns of `Memory` that have a place for each retained query. `held` of the
+    places are filled, `stored` queries were stored so far, the latest lies at `newest`. `squares` (places,) are the squared
+    distances of the new query in the memory's integers, `near` (n,) the places of the nearest ones, nearest first.
     """
 
     z: npt.NDArray[np.int16]
@@ -71,23 +90,16 @@ class Memory(NamedTuple):
     margin: npt.NDArray[np.int16]
     crowd: npt.NDArray[np.uint8]
     shown: npt.NDArray[np.uint8]
-    held: npt.NDArray[np.uint16]
-    stored: npt.NDArray[np.uint32]
-    newest: npt.NDArray[np.uint16]
-    values: npt.NDArray[np.uint8]
-    sizes: npt.NDArray[np.uint8]
-    sized: npt.NDArray[np.uint32]
-    window: npt.NDArray[np.float32]
-    window_count: npt.NDArray[np.uint32]
-    near: npt.NDArray[np.uint32]
-    repeats: npt.NDArray[np.uint32]
-    step_mean: npt.NDArray[np.float32]
-    structure: npt.NDArray[np.float32]
-    structure_count: npt.NDArray[np.uint32]
-    class_count: npt.NDArray[np.uint32]
-    class_sum: npt.NDArray[np.float64]
-    class_square: npt.NDArray[np.float64]
-    class_bar: npt.NDArray[np.float32]
+    held: np.int64
+    stored: np.uint32
+    newest: np.int64
+    squares: npt.NDArray[np.float32]
+    near: npt.NDArray[np.int64]
+
+
+_RETAINED = tuple(name for name, (_, column) in columns_of(Memory).items() if column.retained_axis is not None)
+if Past._fields[: len(_RETAINED)] != _RETAINED:
+    raise TypeError(f"Past must begin with the columns of retained queries: {_RETAINED}")
 
 
 @kernel
@@ -100,65 +112,93 @@ def mix(seed, counter):
 
 
 @kernel
-def place_for(
-    z_of,
-    c_of,
-    label_of,
-    order_of,
-    depth_of,
-    mark_of,
-    margin_of,
-    crowd_of,
-    shown_of,
-    total_of,
-    weighed_of,
-    run_of,
-    held_of,
-    stored_of,
-    s,
-    seed,
-    ring,
-):
-    """Return where the next anchor of client `s` goes; what lies there is moved into the reservoir or forgotten."""
-    capacity = z_of.shape[2]
-    n = stored_of[s]
-    at = n % ring
-    if n < ring:
-        return at
-    displaced = n - ring
-    room = capacity - ring
+def choose_place(mark, stored, seed, ring):
+    """Return (at, to): where the next query is retained, and where the one that lies there moves to.
+
+    `to` is -1 where nothing lies there, or what does is forgotten. `mark` (places,) is the client's; `stored` queries came
+    before, the latest `ring` of which are in the ring.
+    """
+    at = stored % ring
+    if stored < ring:
+        return at, -1
+    displaced = stored - ring
+    room = mark.shape[0] - ring
     if displaced < room:
-        to = ring + displaced
-    else:
-        used = (mark_of[s, at] & USED) != 0
-        draw = np.int64(mix(seed, n) % np.uint64(displaced + 1))
-        if draw >= room and not used:
-            return at
-        to = ring + draw % room
-        if (mark_of[s, to] & USED) != 0 and not used:
-            return at
-    for k in range(z_of.shape[1]):
-        z_of[s, k, to] = z_of[s, k, at]
-    for j in range(c_of.shape[2]):
-        c_of[s, to, j] = c_of[s, at, j]
-    label_of[s, to] = label_of[s, at]
-    order_of[s, to] = order_of[s, at]
-    depth_of[s, to] = depth_of[s, at]
-    mark_of[s, to] = mark_of[s, at]
-    margin_of[s, to] = margin_of[s, at]
-    crowd_of[s, to] = crowd_of[s, at]
-    shown_of[s, to] = shown_of[s, at]
-    if total_of.shape[0] > 0:
-        total_of[s, to] = total_of[s, at]
-        weighed_of[s, to] = weighed_of[s, at]
-        run_of[s, to] = run_of[s, at]
-    held_of[s] = max(held_of[s], to + 1)
-    return at
+        return at, ring + displaced
+    used = (mark[at] & USED) != 0
+    draw = np.int64(mix(seed, stored) % np.uint64(displaced + 1))
+    if draw >= room and not used:
+        return at, -1
+    to = ring + draw % room
+    if (mark[to] & USED) != 0 and not used:
+        return at, -1
+    return at, to
+
+
+@part
+def move(past, at, to):
+    """Copy a retained query from one place to another."""
+    for k in range(past.z.shape[0]):
+        past.z[k, to] = past.z[k, at]
+    for j in range(past.c.shape[1]):
+        past.c[to, j] = past.c[at, j]
+    past.label[to] = past.label[at]
+    past.order[to] = past.order[at]
+    past.depth[to] = past.depth[at]
+    past.mark[to] = past.mark[at]
+    past.margin[to] = past.margin[at]
+    past.crowd[to] = past.crowd[at]
+    past.shown[to] = past.shown[at]
+
+
+@part
+def retain(past, at, asked, depth, crowd, shown, accepted):
+    """Write the new query to a place."""
+    for k in range(past.z.shape[0]):
+        past.z[k, at] = asked.z[k]
+    for j in range(past.c.shape[1]):
+        past.c[at, j] = asked.c[j]
+    past.label[at] = asked.label
+    past.order[at] = past.stored
+    past.depth[at] = depth
+    past.mark[at] = ACCEPTED if accepted else 0
+    past.margin[at] = NO_MARGIN if np.isnan(asked.margin) else np.int16(min(np.rint(asked.margin * MARGIN_LEVELS), 32767.0))
+    past.crowd[at] = crowd
+    past.shown[at] = shown
+
+
+@kernel
+def squared_distances(z, held, reduced, query, squares):
+    """Write the squared distances of a query to the retained ones into `squares`, and its coordinates into `query`.
+
+    `z` (coordinates, places) are the retained queries, of which `held` count, and `reduced` (coordinates,) is the new one.
+    """
+    squares[:] = 0.0
+    for k in range(reduced.shape[0]):
+        q = np.float32(reduced[k])
+        query[k] = q
+        for m in range(held):
+            d = np.float32(z[k, m]) - q
+            squares[m] += d * d
+
+
+@part
+def nearest_accepted(past, label, unit):
+    """Return the distance to the nearest retained query of a label that PRADA accepted; NaN where there is none.
+
+    `unit` is one step of the memory's integers in median nearest-neighbour distances.
+    """
+    smallest = np.float32(np.inf)
+    for m in range(past.held):
+        member = past.label[m] == label and (past.mark[m] & ACCEPTED) != 0
+        if member and past.squares[m] < smallest:
+            smallest = past.squares[m]
+    return np.float32(np.sqrt(smallest) * unit) if smallest < np.inf else np.float32(np.nan)
 
 
 @kernel
 def choose_nearest(bits, held, keys, lowest, best):
-    """Write the places of the nearest anchors into `best`, nearest first, ties by place; return how many there are.
+    """Write the places of the nearest retained queries into `best`, nearest first, ties by place; return how many there are.
 
     `bits` are the squared distances read as integers, whose order is the same because none is negative; with its place below
     it each becomes one key. Every eighth key makes a group, whose least is in `lowest`, so that the next nearest is found

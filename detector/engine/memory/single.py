@@ -16,11 +16,13 @@ were, a drawing has one ink, a scan goes one way, patches and impulses are large
 Blind to: series of one-level steps, walks in order or after the client moved one value to and fro, two values at a time.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from detector.engine.evidence.bisect import OFF_MIDDLE
+from detector.engine.evidence.bisect import DEEPEST, OFF_MIDDLE
 from detector.engine.evidence.probe import MOST_MOVED, SIBLINGS
-from detector.engine.kernels import kernel
+from detector.engine.kernels import kernel, part
 from detector.engine.memory.checksums import STEPS, single_change
 
 LARGEST = 0.1  # of the value range, that a probe may be
@@ -37,11 +39,29 @@ FEW = 3  # levels, that a sensor flickers by,
 EXACT = 0.02  # of a level, by which a step of so many may miss them
 
 
+class Single(NamedTuple):
+    """The change of a single value that leads from the retained query at `place` to the new one; `place` is -1 if none does.
+
+    `value` is which one moved and `size` by how many steps, with its sign. `run` is how many single changes in a row lead here.
+    It `flickers` by few levels of the population's values, or it `probes` (see the module), or neither. `depth` and `end` are
+    those of `halved`.
+    """
+
+    place: int
+    value: int
+    size: int
+    run: int
+    flickers: bool
+    probes: bool
+    depth: int
+    end: int
+
+
 @kernel
 def resembles(c, values, near, newest):
-    """Tell whether few of the sampled `values` (samples,) differ from those of the anchors `near` or of the `newest`.
+    """Tell whether few of the sampled `values` (samples,) differ from those of the retained queries `near` or of the `newest`.
 
-    It spares nearly every query the search for the anchor that it was made from, which may be none of these.
+    It spares nearly every query the search for the one that it was made from, which may be none of these.
     """
     for turn in range(near.shape[0] + 1):
         m = newest if turn == near.shape[0] else near[turn]
@@ -57,12 +77,12 @@ def resembles(c, values, near, newest):
 
 @kernel
 def nearest_single(total, weighed, run, held, sums, keys):
-    """Return (anchor, value, size, run) of the least single change that leads to the query, -1 and zeros if there is none.
+    """Return (place, value, size, run) of the least single change that leads to the query, -1 and zeros if there is none.
 
-    `total`, `weighed` and `run` (anchors,) are the client's, `sums` (2,) those of the query. `size` is in steps, with its sign;
+    `total`, `weighed` and `run` (places,) are the client's, `sums` (2,) those of the query. `size` is in steps, with its sign;
     `run` how many single changes in a row lead here by the shortest way.
     """
-    anchor = -1
+    place = -1
     value = 0
     size = 0
     shortest = np.int64(255)
@@ -70,11 +90,11 @@ def nearest_single(total, weighed, run, held, sums, keys):
         p, d = single_change(sums[0], sums[1], total[m], weighed[m], keys)
         if p >= 0:
             shortest = min(shortest, np.int64(run[m]) + 1)
-            if anchor < 0 or abs(d) < abs(size):
-                anchor = m
+            if place < 0 or abs(d) < abs(size):
+                place = m
                 value = p
                 size = d
-    return anchor, value, size, shortest if anchor >= 0 else 0
+    return place, value, size, shortest if place >= 0 else 0
 
 
 @kernel
@@ -90,18 +110,19 @@ def are_alike(size, other):
 
 
 @kernel
-def has_twin(total, weighed, held, anchor, value, size, keys):
-    """Return (mirrored, tried): whether the change of `anchor` has its mirror image and siblings, and whether it is a slider.
+def has_twin(total, weighed, held, place, value, size, keys):
+    """Return (mirrored, tried): whether the change has its mirror image and siblings, and whether it is a slider's.
 
-    A sibling is another single change of the same anchor, of another value. A third value of the same is a slider's.
+    The change leads from the retained query at `place` and moves `value` by `size` steps. A sibling is another single change
+    from there, of another value. A third place of the same value is a slider's.
     """
     mirrored = False
     tried = False
     siblings = 0
     for m in range(held):
-        if m == anchor:
+        if m == place:
             continue
-        p, d = single_change(total[m], weighed[m], total[anchor], weighed[anchor], keys)
+        p, d = single_change(total[m], weighed[m], total[place], weighed[place], keys)
         if p < 0:
             continue
         if p != value:
@@ -192,22 +213,26 @@ def in_walk(value, size, run, values, sizes, singles, dimension):
     return 0 < fell <= gaps and 0 < up < gaps and far >= SCATTERED * gaps
 
 
-@kernel
-def is_single_probe(total, weighed, held, anchor, value, size, run, values, sizes, singles, keys):
-    """Tell whether a change of a single value is one of a probing client: see the module."""
-    if in_walk(value, size, run, values, sizes, singles, keys.shape[0]):
+@part
+def is_single_probe(sums, held, place, value, size, run, keys):
+    """Tell whether a change of a single value is one of a probing client: see the module.
+
+    `sums` are the client's rows of the checksums, of which `held` places count. The change leads from the retained query at
+    `place`, moves `value` by `size` steps, and is the last of `run` single changes in a row.
+    """
+    if in_walk(value, size, run, sums.value, sums.size, sums.singles, keys.shape[0]):
         return True
     if run > SHORT or abs(size) > LARGEST * STEPS:
         return False
-    twin, tried = has_twin(total, weighed, held, anchor, value, size, keys)
-    return twin or (not tried and in_even_series(value, size, values, sizes, singles))
+    twin, tried = has_twin(sums.total, sums.weighed, held, place, value, size, keys)
+    return twin or (not tried and in_even_series(value, size, sums.value, sums.size, sums.singles))
 
 
 @kernel
-def halved(total, weighed, label, depth, held, sums, anchor, value, size, keys):
-    """Return (depth, end): how deep the query halves, in this value alone, the way from `anchor` to one with another label.
+def halved(total, weighed, label, depth, held, sums, place, value, size, keys):
+    """Return (depth, end): how deep the query halves, in this value alone, an interval of two labels; (0, -1) if it does not.
 
-    (0, -1) if it does not. `anchor` is the nearer end or as near.
+    The interval goes from the retained query at `place`, the nearer end or as near, to the one at `end`.
     """
     end = -1
     rest = 0
@@ -216,9 +241,9 @@ def halved(total, weighed, label, depth, held, sums, anchor, value, size, keys):
         if p == value and (d > 0) != (size > 0) and (end < 0 or abs(d) < rest):
             end = m
             rest = abs(d)
-    if end < 0 or label[end] == label[anchor] or abs(abs(size) / (abs(size) + rest) - 0.5) > OFF_MIDDLE:
+    if end < 0 or label[end] == label[place] or abs(abs(size) / (abs(size) + rest) - 0.5) > OFF_MIDDLE:
         return 0, -1
-    return min(max(np.int64(depth[anchor]), np.int64(depth[end])) + 1, 250), end
+    return min(max(np.int64(depth[place]), np.int64(depth[end])) + 1, DEEPEST), end
 
 
 @kernel
@@ -230,18 +255,25 @@ def is_level(size, grain):
     return abs(levels - 1.0) < ABOUT or (levels < FEW + ABOUT and abs(levels - np.rint(levels)) < EXACT)
 
 
-@kernel
-def judge_single(c, sampled, near, newest, total, weighed, run, held, sums, values, sizes, singles, keys, grain):
-    """Return (anchor, value, size, run, flickers, probes): the single change that leads to the query, and what it is.
+@part
+def no_single():
+    """Return what stands for no single change."""
+    return Single(-1, 0, 0, 0, False, False, 0, -1)
 
-    The first three are as in `resembles`, `sampled` being its `values`; for the others see `nearest_single` and `in_walk`. It
-    `flickers` by few levels of `grain` value ranges, or `probes`, or neither.
+
+@part
+def find_single(asked, past, sums, query_sums, keys, grain):
+    """Return the least change of a single value that leads to the new query; `no_single` where there is none.
+
+    `sums` are the client's rows of the checksums, `query_sums` (2,) those of the new query. `grain` is the size of one level of
+    the population's values, in value ranges.
     """
-    if not resembles(c, sampled, near, newest):
-        return -1, 0, 0, 0, False, False
-    anchor, value, size, led = nearest_single(total, weighed, run, held, sums, keys)
-    flickers = anchor >= 0 and is_level(size, grain)
-    probes = False
-    if anchor >= 0 and not flickers:
-        probes = is_single_probe(total, weighed, held, anchor, value, size, led, values, sizes, singles, keys)
-    return anchor, value, size, led, flickers, probes
+    if not resembles(past.c, asked.c, past.near, past.newest):
+        return no_single()
+    place, value, size, run = nearest_single(sums.total, sums.weighed, sums.run, past.held, query_sums, keys)
+    if place < 0:
+        return no_single()
+    flickers = is_level(size, grain)
+    probes = not flickers and is_single_probe(sums, past.held, place, value, size, run, keys)
+    depth, end = halved(sums.total, sums.weighed, past.label, past.depth, past.held, query_sums, place, value, size, keys)
+    return Single(place, value, size, run, flickers, probes, depth, end)

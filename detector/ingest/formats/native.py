@@ -232,8 +232,8 @@ FORMAT = Format(
 def to_line(fields: Mapping[str, Any]) -> bytes:
     """Write the fields of an event as the line that the native format has for it.
 
-    Arrays and numbers of numpy may stand for lists and numbers, and NaN in ``input.vector`` for a missing value. Nothing is
-    checked: that is the decoder's.
+    Arrays and numbers of numpy may stand for lists and numbers, a datetime for its text, and NaN in ``input.vector`` for a
+    missing value. Nothing is checked: that is the decoder's.
 
     Raises TypeError and ValueError for what JSON cannot hold, and RecursionError.
 
@@ -246,12 +246,14 @@ def to_line(fields: Mapping[str, Any]) -> bytes:
         if isinstance(numbers, list | tuple):
             numbers = [None if isinstance(number, float) and number != number else number for number in numbers]  # noqa: PLR0124
         fields = {**fields, "input": {**query, "vector": numbers}}
-    return json.dumps(fields, separators=(",", ":"), default=_without_numpy).encode()
+    return json.dumps(fields, separators=(",", ":"), default=_plain).encode()
 
 
-def _without_numpy(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
     raise TypeError(f"a value of type {type(value).__name__} is not JSON")
 
 

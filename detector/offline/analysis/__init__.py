@@ -1,13 +1,20 @@
-"""Analysis of recorded logs: what the service would have found, as tables, for notebooks and scripts.
+"""Analysis of recorded logs: what is behind the results of `detector.replay`, as tables, for notebooks.
 
-The engine is that of the service; only what it finds is kept in another form. The names below are those of `detector` itself.
+::
 
-- `results`: `detector.replay` and what it returns, `detector.fit`
+    import detector
+    from detector.offline import analysis
+
+    results = detector.replay("log.jsonl", "detector.toml")
+    analysis.bars(results.baseline, results.config)
+
 - `tables`: documents and traces as data frames
 - `budget`: bars, labels, and how detections and false alarms move with the budget
 - `told`: what a client was told, and how good a copy that makes
-- `files`: configurations, baselines and pictures by name, and the tuned part of a configuration as TOML
+- `files`: pictures by name, and the tuned part of a configuration as TOML
 - `simulation`: logs with thieves in them, to try it all on
+
+All of it needs pandas.
 """
 
 from detector.distribution import install
@@ -17,30 +24,19 @@ try:
 except ImportError as error:
     raise ImportError(f"tables need pandas, which is not installed: {install('notebooks')}") from error
 
-from detector.baseline.store import Baseline
-from detector.config import Config
 from detector.offline.analysis.budget import bars, read_labels, with_budget
-from detector.offline.analysis.files import client_picture, load_baseline, load_config, save_baseline, write_config
-from detector.offline.analysis.results import Results, fit, replay
+from detector.offline.analysis.files import client_picture, write_config
 from detector.offline.analysis.simulation import Simulation, simulate
 from detector.offline.analysis.told import Told
 from detector.offline.explain import Explanation
 
 __all__ = [
-    "Baseline",
-    "Config",
     "Explanation",
-    "Results",
     "Simulation",
     "Told",
     "bars",
     "client_picture",
-    "fit",
-    "load_baseline",
-    "load_config",
     "read_labels",
-    "replay",
-    "save_baseline",
     "simulate",
     "with_budget",
     "write_config",

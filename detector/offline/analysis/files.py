@@ -1,38 +1,17 @@
-"""Files: configurations, baselines and pictures by name, and the tuned part of a configuration as TOML."""
+"""Files: pictures by name, and the tuned part of a configuration as TOML."""
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from detector import config as configuration
 from detector import private
-from detector.baseline import store as baselines
-from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.errors import OutputError
 from detector.offline import pictures
 from detector.offline.explain import Explanation
 
 HEAD = "# What decides who is acted on. Connections and secrets belong into the environment or a file of their own."
-
-
-def load_config(path: str | Path | None = None) -> Config:
-    """Read a configuration as the service does: the file, if one is named, and the environment over it.
-
-    Raises `ConfigError`, with file and line.
-    """
-    return configuration.load(None if path is None else Path(path))
-
-
-def load_baseline(folder: str | Path) -> Baseline:
-    """Read a baseline that `save_baseline` or ``detector baseline fit`` wrote; raises `BaselineError`."""
-    return baselines.load(Path(folder))
-
-
-def save_baseline(baseline: Baseline, folder: str | Path) -> None:
-    """Write a baseline, replacing one that is there; raises `OutputError`."""
-    baselines.save(baseline, Path(folder))
 
 
 def client_picture(explanation: Explanation, path: str | Path) -> None:

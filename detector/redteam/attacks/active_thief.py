@@ -23,7 +23,7 @@ class Knowledge:
 
     copy: Callable[[], Network]
     asked: Array
-    told: Array
+    responses: Array
     left: Array
 
 
@@ -38,7 +38,7 @@ def uncertainty(known: Knowledge, count: int) -> Labels:
 
 def k_center_outputs(known: Knowledge, count: int) -> Labels:
     """The copy's output is the farthest from every answer so far (Sener, Savarese, ICLR 2018)."""
-    return greedy_k_center(known.copy().probabilities(known.left), known.told, count)[0]
+    return greedy_k_center(known.copy().probabilities(known.left), known.responses, count)[0]
 
 
 def k_center_inputs(known: Knowledge, count: int) -> Labels:
@@ -54,7 +54,7 @@ def dfal(known: Knowledge, count: int) -> Labels:
 def dfal_k_center(known: Knowledge, count: int) -> Labels:
     """Of the eight times `count` easiest to flip, those whose outputs cover best."""
     close = dfal(known, 8 * count)
-    return np.asarray(close[greedy_k_center(known.copy().probabilities(known.left[close]), known.told, count)[0]])
+    return np.asarray(close[greedy_k_center(known.copy().probabilities(known.left[close]), known.responses, count)[0]])
 
 
 SELECTIONS: Mapping[str, Selection] = MappingProxyType(
@@ -89,17 +89,17 @@ def active_thief(
     encoded = space.encode(examples)
     left = rng.permutation(len(examples))
     asked: list[int] = []
-    told: list[Array] = []
+    responses: list[Array] = []
     chosen = np.arange(min(seeds, len(left)))
     while True:
         for index in left[chosen]:
             answer = yield Query(examples[index])
             asked.append(int(index))
-            told.append(answer)
+            responses.append(answer)
         left = np.delete(left, chosen)
         if len(left) == 0:
             return
-        answers = np.stack(told)
+        answers = np.stack(responses)
         copy = cache(partial(train, encoded[asked], answers, rng, steps=200))
         chosen = SELECTIONS[selection](Knowledge(copy, encoded[asked], answers, encoded[left]), batch)
 

@@ -26,14 +26,14 @@ def adaptive_retraining(setting: Setting, *, batch: int = 25, spread: int = 20) 
     """
     rng, space = setting.rng, setting.space
     asked: list[Array] = []
-    told: list[Array] = []
+    responses: list[Array] = []
     chosen = space.draw(batch, rng)
     while True:
         for made in chosen:
             answer = yield Query(made, synthetic=True)
             asked.append(made)
-            told.append(answer)
-        copy = train(space.encode(np.stack(asked)), np.stack(told), rng, steps=200)
+            responses.append(answer)
+        copy = train(space.encode(np.stack(asked)), np.stack(responses), rng, steps=200)
         candidates = space.draw(spread * batch, rng)
         chosen = candidates[np.argsort(gaps(copy.probabilities(space.encode(candidates))))[:batch]]
 

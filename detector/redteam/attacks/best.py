@@ -23,19 +23,19 @@ def best(setting: Setting, *, seeds: int = 20, batch: int = 20, step: float = 4 
     lo, hi = value_range
     order = draws(len(pool), rng)
     asked: list[Array] = []
-    told: list[Array] = []
+    responses: list[Array] = []
     for _ in range(min(seeds, len(pool))):
         picture = pool[next(order)]
         answer = yield Query(picture)
         asked.append(picture)
-        told.append(answer)
+        responses.append(answer)
     while True:
-        copy = train(np.stack(asked), np.stack(told), rng, steps=200)
+        copy = train(np.stack(asked), np.stack(responses), rng, steps=200)
         natural = np.stack([pool[next(order)] for _ in range(batch)])
         for made in uncertain(copy, natural, value_range, step=step * (hi - lo), iterations=iterations):
             answer = yield Query(made, synthetic=True)
             asked.append(made)
-            told.append(answer)
+            responses.append(answer)
 
 
 def uncertain(copy: Network, X: Array, value_range: ValueRange, *, step: float, iterations: int) -> Array:

@@ -117,14 +117,14 @@ def _conversation(make: Callable[[Any, Any], Any], setting: Setting, *, starts: 
     answers: SimpleQueue[Answer | None] = SimpleQueue()
 
     def predict(X: Array) -> Array:
-        told = []
+        responses = []
         for row in np.asarray(X, dtype=np.float64).reshape(len(X), -1):
             questions.put(np.clip(row, *value_range))
             answer = answers.get()
             if answer is None:
                 raise _Ended
-            told.append(answer)
-        return np.stack(told)
+            responses.append(answer)
+        return np.stack(responses)
 
     def work() -> None:
         try:

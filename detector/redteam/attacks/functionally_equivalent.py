@@ -28,7 +28,7 @@ class Notes:
 
     mix: Array
     asked: list[Array] = field(default_factory=list)
-    told: list[Array] = field(default_factory=list)
+    responses: list[Array] = field(default_factory=list)
     normals: list[Array] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
 
@@ -97,8 +97,8 @@ def kinks(start: Array, end: Array, notes: Notes) -> Generator[Query, Answer, li
     """
 
     def value(t: float) -> Generator[Query, Answer, float]:
-        told = yield from _ask(start + t * (end - start), notes)
-        return float(notes.mix @ told)
+        responses = yield from _ask(start + t * (end - start), notes)
+        return float(notes.mix @ responses)
 
     left, right = (yield from value(0.0)), (yield from value(1.0))
     first = ((yield from value(DELTA)) - left) / DELTA
@@ -173,7 +173,7 @@ def _holds(point: Array, normal: Array, space: Space, notes: Notes, rng: np.rand
 
 def _assemble(notes: Notes) -> Network | None:
     """Fit the second layer to everything told, and settle the units' signs."""
-    X, Y = np.stack(notes.asked), np.stack(notes.told)
+    X, Y = np.stack(notes.asked), np.stack(notes.responses)
     dimension, outputs, units = X.shape[1], Y.shape[1], len(notes.normals)
     inner = np.stack(notes.normals, axis=1) if units else np.zeros((dimension, 0))
     offsets = np.array(notes.offsets)
@@ -185,7 +185,9 @@ def _assemble(notes: Notes) -> Network | None:
     sizes = np.abs(fitted[:units]).max(axis=1, initial=0.0)
     if (idle := sizes < 1e-6 * sizes.max(initial=0.0)).any():
         kept = np.flatnonzero(~idle)
-        fewer = Notes(notes.mix, notes.asked, notes.told, [notes.normals[i] for i in kept], [notes.offsets[i] for i in kept])
+        fewer = Notes(
+            notes.mix, notes.asked, notes.responses, [notes.normals[i] for i in kept], [notes.offsets[i] for i in kept]
+        )
         return _assemble(fewer)
     outer, slope, bias = fitted[:units], fitted[units : units + dimension], fitted[-1]
     # relu(-z) = relu(z) - z: a unit taken the wrong way round shows as -outer * z in the linear part.
@@ -211,7 +213,7 @@ def _assemble(notes: Notes) -> Network | None:
 def _without(notes: Notes, units: npt.NDArray[np.intp]) -> Notes:
     left = np.delete(np.arange(len(notes.normals)), units)
     normals = [notes.normals[i] for i in left]
-    return Notes(notes.mix, notes.asked, notes.told, normals, [notes.offsets[i] for i in left])
+    return Notes(notes.mix, notes.asked, notes.responses, normals, [notes.offsets[i] for i in left])
 
 
 def _relative(inner: Array, inner_bias: Array, outer: Array, bias: Array) -> Network:
@@ -232,7 +234,7 @@ def _line(space: Space, rng: np.random.Generator) -> tuple[Array, Array]:
 def _ask(point: Array, notes: Notes) -> Generator[Query, Answer, Array]:
     answer = yield Query(point, synthetic=True)
     logs = np.log(np.maximum(answer, 1e-300))
-    told = logs[1:] - logs[0]
+    responses = logs[1:] - logs[0]
     notes.asked.append(point)
-    notes.told.append(told)
-    return np.asarray(told)
+    notes.responses.append(responses)
+    return np.asarray(responses)

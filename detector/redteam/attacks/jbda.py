@@ -37,20 +37,20 @@ def jbda(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: st
         raise ValueError("the attack needs at least one natural picture to start from")
     lo, hi = setting.value_range
     asked: list[Array] = []
-    told: list[int] = []
+    responses: list[int] = []
     for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False):
         answer = yield Query(pool[index])
         asked.append(pool[index])
-        told.append(int(np.argmax(answer)))
+        responses.append(int(np.argmax(answer)))
     while True:
         X = np.stack(asked)
-        y = np.array(told)
+        y = np.array(responses)
         substitute = train(X, one_hot(y, setting.classes), rng, steps=200)
         for x, gradient in zip(X, substitute.label_gradients(X, y), strict=True):
             made = np.clip(STEPS[law](x, np.sign(step) * gradient, abs(step) * (hi - lo), rng), lo, hi)
             answer = yield Query(made, synthetic=True)
             asked.append(made)
-            told.append(int(np.argmax(answer)))
+            responses.append(int(np.argmax(answer)))
 
 
 attack(

@@ -62,7 +62,7 @@ def knockoff_adaptive(setting: Setting, *, rate: float = 0.5, batch: int = 20) -
     kinds = tuple(FOREIGN.values())
     preference = np.zeros(len(kinds))
     asked: list[Array] = []
-    told: list[Array] = []
+    responses: list[Array] = []
     rewards: list[Array] = []
     copy: Network | None = None
     while True:
@@ -72,8 +72,8 @@ def knockoff_adaptive(setting: Setting, *, rate: float = 0.5, batch: int = 20) -
         picture = kinds[action](pool.shape[1], rng, setting.value_range)
         answer = yield Query(picture)
         asked.append(picture)
-        told.append(answer)
-        rewards.append(_rewards(picture, answer, np.stack(told[-200:]).mean(axis=0), copy))
+        responses.append(answer)
+        rewards.append(_rewards(picture, answer, np.stack(responses[-200:]).mean(axis=0), copy))
         seen = np.stack(rewards[-200:])
         low, high = seen.min(axis=0), seen.max(axis=0)
         scaled = ((seen - low) / np.maximum(high - low, 1e-12)).mean(axis=1)
@@ -81,7 +81,7 @@ def knockoff_adaptive(setting: Setting, *, rate: float = 0.5, batch: int = 20) -
         preference -= rate * advantage * policy
         preference[action] += rate * advantage
         if len(asked) % batch == 0:
-            copy = train(np.stack(asked), np.stack(told), rng, steps=150)
+            copy = train(np.stack(asked), np.stack(responses), rng, steps=150)
 
 
 attack(

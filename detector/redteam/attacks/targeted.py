@@ -31,14 +31,14 @@ def targeted(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, ite
         raise ValueError("the attack needs at least one natural picture and two classes")
     lo, hi = setting.value_range
     asked: list[Array] = []
-    told: list[int] = []
+    responses: list[int] = []
     for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False):
         answer = yield Query(pool[index])
         asked.append(pool[index])
-        told.append(int(np.argmax(answer)))
+        responses.append(int(np.argmax(answer)))
     while True:
         X = np.stack(asked)
-        y = np.array(told)
+        y = np.array(responses)
         substitute = train(X, one_hot(y, classes), rng, steps=200)
         aims = (y + rng.integers(1, classes, len(y))) % classes
         for _ in range(iterations):
@@ -47,7 +47,7 @@ def targeted(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, ite
         for made in X:
             answer = yield Query(made, synthetic=True)
             asked.append(made)
-            told.append(int(np.argmax(answer)))
+            responses.append(int(np.argmax(answer)))
 
 
 attack(

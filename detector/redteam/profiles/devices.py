@@ -114,8 +114,8 @@ def binarised(setting: Setting) -> Conversation:
     """A fax: black or white, by a threshold of 30 to 60% of the value range."""
     rng = setting.rng
     lo, hi = setting.value_range
-    bar = lo + rng.uniform(0.3, 0.6) * (hi - lo)
-    return _through(setting, lambda picture: np.where(picture > bar, hi, lo))
+    threshold = lo + rng.uniform(0.3, 0.6) * (hi - lo)
+    return _through(setting, lambda picture: np.where(picture > threshold, hi, lo))
 
 
 @habit(id="salt_and_pepper", title="Pixels lost on a bad line", source="own observation: bit errors")

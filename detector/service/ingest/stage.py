@@ -11,7 +11,7 @@ queries topic take no client away from its state. Partitions added to an input t
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
@@ -34,7 +34,7 @@ from detector.service.ingest.pace import Pace, reached
 from detector.service.kafka.codec import encode
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.membership import Membership
-from detector.service.kafka.producer import Origin, Outbox, Source
+from detector.service.kafka.producer import Beside, Origin, Outbox, Source
 from detector.service.kafka.record import whole
 from detector.service.kafka.topics import Topics
 from detector.service.refusals import Refusals, Refused
@@ -51,6 +51,8 @@ AGAIN_S = 0.5  # until a commit that failed is tried again
 TELL_EVERY_S = 1.0  # while we wait for other workers, how often they hear how far we are
 
 log = structlog.get_logger(__name__)
+
+PIECE_BYTES = 1024 * 1024  # of values assembled at once: a record may hold thousands of events
 
 Places = dict[TopicPartition, tuple[int, float]]  # the next offset of partitions, and the time of the record reached
 
@@ -131,7 +133,8 @@ class IngestStage:
         self._measure()
         due = [] if self._held_up else list(self._merger.due(self._consumer, self._pace.bound(assigned)))
         if due:
-            self._take(due)
+            for piece in _pieces(due):
+                self._take(piece)
             places = {partition: (record.offset + 1, record.timestamp) for partition, record in due}
             self._on_its_way.append((self._outbox.sent, places))
         self._note_arrivals(assigned)
@@ -222,11 +225,17 @@ class IngestStage:
             self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
         for topic, records in Counter(partition.topic for partition, _ in due).items():
             self._metrics.consumed(topic, records)
+        kept = -1
         for rejection in rejections:
             at, index = places.find(rejection.sequence)
             partition, record = due[at]
             origin = Origin(partition.topic, partition.partition, record.offset, index)
-            self._outbox.dead_letter(rejection.reason, rejection.detail, record.value, origin, record.key, record.headers or ())
+            reason, detail = rejection.reason, rejection.detail
+            if at == kept:
+                self._outbox.dead_letter(reason, detail, Beside(), origin)
+            else:
+                self._outbox.dead_letter(reason, detail, record.value, origin, record.key, record.headers or ())
+            kept = at
         self.invalid += len(rejections)
 
     def close(self) -> None:
@@ -243,3 +252,17 @@ class IngestStage:
         """Drop everything at once."""
         self._outbox.abandon()
         self._consumer.close(autocommit=False, timeout_ms=1000)
+
+
+def _pieces(due: list[tuple[TopicPartition, Any]]) -> Iterator[list[tuple[TopicPartition, Any]]]:
+    """Cut records into pieces of about `PIECE_BYTES`, so that memory stays bounded where a record holds many events."""
+    piece: list[tuple[TopicPartition, Any]] = []
+    size = 0
+    for entry in due:
+        piece.append(entry)
+        size += len(entry[1].value or b"")
+        if size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece

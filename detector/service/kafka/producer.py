@@ -28,7 +28,7 @@ from detector.service.kafka.topics import LARGEST_RECORD, Topics
 from detector.service.kafka.unpacking import Packed
 from detector.service.telemetry.metrics import Metrics
 
-__all__ = ["MOST_IN_FLIGHT", "Origin", "Outbox", "Source", "is_too_large", "settle"]
+__all__ = ["MOST_IN_FLIGHT", "Beside", "Origin", "Outbox", "Source", "is_too_large", "settle"]
 
 MOST_IN_FLIGHT = 16 * 1024 * 1024  # bytes; the client itself would take any number
 FAR_BEYOND = 4  # so many times as much, and `send` waits
@@ -53,6 +53,13 @@ class Origin:
     partition: int
     offset: int
     index: int = 0
+
+
+class Beside(bytes):
+    """In place of a record that another dead letter holds: of a record's refused events, only the first brings its bytes.
+
+    Otherwise a request of a thousand wrong rows would be kept a thousand times.
+    """
 
 
 class Source(NamedTuple):
@@ -286,7 +293,7 @@ def _letters(topic: str, reason: str, detail: str, source: Source) -> Iterator[F
     told.append(("detector_version", VERSION.encode()))
     key = source.key
     # A record without key and value cannot be sent: a missing value becomes an empty one.
-    whole = source.record or b""
+    whole = b"" if source.record is None else source.record
     own = [(SOURCE_HEADER + name, value or b"") for name, value in source.headers]
     size = sum(len(name) + len(value) for name, value in own)
     for kept in (LARGEST_RECORD - MARGIN, LITTLE, 0):
@@ -297,6 +304,11 @@ def _letters(topic: str, reason: str, detail: str, source: Source) -> Iterator[F
             headers += own
             room -= size
         # A batch that was not unpacked is not the record as it was either, so it is never sent back.
-        if len(whole) > room or (own and own[-1] not in headers) or keyed != (key is not None) or isinstance(whole, Packed):
+        if (
+            len(whole) > room
+            or (own and own[-1] not in headers)
+            or keyed != (key is not None)
+            or isinstance(whole, Packed | Beside)
+        ):
             headers.append((CUT_FROM, str(len(whole)).encode()))
         yield Form(topic, None, whole[:room], headers)

@@ -1,7 +1,8 @@
 """Health over HTTP, for orchestrators and Prometheus: is it alive, is it ready, how does it do.
 
 ``/livez`` fails when the loop has not come round for half a minute: the process hangs and should be started anew. ``/readyz``
-fails while the state of its partitions is being restored: a rollout that waits for it blinds nobody. It also fails while so
+fails while kernels are being compiled or the state of its partitions is being restored: a rollout that waits for it blinds
+nobody. It also fails while so
 much is refused that something goes unwatched, see `refusals`; everything else is watched all the while. Neither fails because
 the broker is away, which no restart would mend. ``/metrics`` is for Prometheus. Everything else is not found.
 """
@@ -48,10 +49,12 @@ class HealthServer:
         offset: int = 0,
         degraded: Callable[[], str | None] = lambda: None,
         refusing: Callable[[], str | None] = lambda: None,
+        starting: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Describe a server; `offset` is added to the configured port, for the several workers of one machine.
 
-        `degraded` says what does not work although the worker is ready; `refusing` what is refused and goes unwatched.
+        `degraded` says what does not work although the worker is ready; `refusing` what is refused and goes unwatched;
+        `starting` what is done before the loop begins, during which nobody waits for its beat.
         """
         self._host = section.host
         self._wanted = section.port + offset if section.port > 0 else section.port
@@ -59,6 +62,7 @@ class HealthServer:
         self._ready = ready
         self._degraded = degraded
         self._refusing = refusing
+        self._starting = starting
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -94,10 +98,12 @@ class HealthServer:
         match path.partition("?")[0]:
             case "/livez":
                 still_s = self._metrics.still_s()
-                if still_s < STUCK_S:
+                if still_s < STUCK_S or self._starting() is not None:
                     return Answer(HTTPStatus.OK, b"alive\n")
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck: the loop last came round %d s ago\n" % still_s)
             case "/readyz":
+                if (start := self._starting()) is not None:
+                    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {start}\n".encode())
                 if (unwatched := self._refusing()) is not None:
                     return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"degraded: {unwatched}; the log says more\n".encode())
                 if self._ready():

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from detector.distribution import VERSION
 from detector.engine.findings import Outputs
+from detector.sinks.entry import Sent
 from detector.sinks.render import SEVERITIES, action_name
-from detector.sinks.worker import Sent
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

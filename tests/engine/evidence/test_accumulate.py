@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.engine.columns import allocate
 from detector.engine.evidence.accumulate import (
     CHANNELS,
     CONSTRUCTED,
     FLOORS,
-    LAYOUT,
     NOTHING,
     ORDINARY,
     SHARES,
@@ -31,7 +31,7 @@ def ratios(weight: Matrix) -> Matrix:
 def accumulated(weight: Matrix, *, verdict: Matrix | None = None, repeat: Matrix | None = None) -> tuple[Matrix, Evidence]:
     """Return the peaks of one client after each query, and the state."""
     n = len(weight)
-    state = Evidence(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    state = allocate(Evidence, 1)
     peak = np.zeros((n, len(CHANNELS)), np.float32)
     accumulate(
         state,
@@ -91,7 +91,7 @@ def test_cover_traffic_delays_but_does_not_save(name: str, every: int, most: int
 
 def test_nothing_to_compare_brings_nothing() -> None:
     """A ratio of one moves no sum, up or down, however often it comes."""
-    state = Evidence(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    state = allocate(Evidence, 1)
     ratio = np.full((60, len(CHANNELS)), NOTHING)
     ratio[0] = CONSTRUCTED
     peak = np.zeros_like(ratio)

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.baseline.fit import fit_baseline
+from detector.engine.columns import allocate
 from detector.engine.evidence.cooccur import (
     BINS,
     CLASH,
     COLUMNS,
     EVERY,
     KEPT,
-    LAYOUT,
     LEAST_BLAME,
     Together,
     count_clashes,
@@ -78,7 +78,7 @@ def natural(n: int, seed: int = 0) -> Floats:
 
 
 def nobody(clients: int = 1) -> Together:
-    return Together(**{name: np.zeros((clients, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    return allocate(Together, clients)
 
 
 def told(known: Cooccurrence, records: Floats, state: Together | None = None, repeat: Sequence[int] = ()) -> Floats:

@@ -179,7 +179,7 @@ def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline)
         emitted=0,
     )
     outputs = Outputs()
-    shard._cohort("alpha", "alpha").judge.judge(moment, outputs)
+    shard._table("alpha", "alpha").judge.judge(moment, outputs)
     (finding,) = outputs.findings
     stamp = render.Stamp("baseline", "config", terms)
     alert = render.alert(finding, stamp)

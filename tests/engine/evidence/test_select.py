@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from detector.engine.clients import Cohort
+from detector.engine.clients import ClientTable
+from detector.engine.columns import allocate
 from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.engine.evidence.registry import SELECT
 from detector.engine.evidence.select import (
@@ -15,7 +16,6 @@ from detector.engine.evidence.select import (
     CHANNEL,
     FIRST,
     INEXACT,
-    LAYOUT,
     LEAST_NEARER,
     NARROWER,
     WAIT,
@@ -40,7 +40,7 @@ Points = npt.NDArray[np.float32]
 
 def judged(gaps: Matrix, unexplained: Matrix, neighbour: float) -> list[int]:
     """Return what the kernel says query by query, given squared distances (n, n) between all queries."""
-    state = Selection(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    state = allocate(Selection, 1)
     n = len(gaps)
     return [judge_selection(*state, 0, u, gaps[u, :u].copy(), 1.0, unexplained[u], neighbour) for u in range(n)]
 
@@ -117,7 +117,7 @@ def reference() -> Reference:
     return fit_reference(pictures()[:400], 10, seed=3)
 
 
-def test_distances_are_those_of_the_inputs_in_whatever_places_the_anchors_lie(reference: Reference) -> None:
+def test_distances_are_those_of_the_inputs_in_whatever_places_they_lie(reference: Reference) -> None:
     """The integers that are remembered and the length of a query give its distances to within a hundredth."""
     X = pictures()[400:440]
     rows = reference.reduce(X)
@@ -141,12 +141,12 @@ def scores(reference: Reference, clients: dict[str, Points]) -> dict[str, float]
     """Return the evidence of a selection after each client's queries."""
     idle = Novelty(None)
     judge = Judge(bars_for(Terms(), None, None), Terms(), idle)
-    cohort = Cohort("m", reference, idle, judge, max_clients=99, lateness_ms=1)
+    table = ClientTable("m", reference, idle, judge, max_clients=99, lateness_ms=1)
     events = Events("m")
     lines = [events.line(name, row, 1) for name, rows in clients.items() for row in rows]
     for batch in batches(lines):
-        cohort.process(batch)
-    return {report.client: report.evidence[CHANNEL.name] for report in cohort.reports()}
+        table.process(batch)
+    return {report.client: report.evidence[CHANNEL.name] for report in table.reports()}
 
 
 def test_a_thief_who_selects_is_told_from_clients_who_do_not(reference: Reference) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.engine.features.coverage import CELLS, LABELS, LAYOUT, NAMES, WORDS, Coverage, place_labels, update_coverage
+from detector.engine.columns import allocate
+from detector.engine.features.coverage import CELLS, LABELS, NAMES, WORDS, Coverage, place_labels, update_coverage
 from detector.ingest.assemble import label_code
 
 Vector = npt.NDArray[np.float64]
@@ -28,7 +29,7 @@ def described(
 ) -> Vector:
     """Return the features of one client after each of its queries."""
     n = len(labels)
-    state = Coverage(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    state = allocate(Coverage, 1)
     known = np.zeros(WORDS, np.uint64)
     for cell in KNOWN:
         known[cell >> 6] |= np.uint64(1) << np.uint64(cell & 63)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.engine.features.rate import GAP_BINS, LAYOUT, MEMORY, NAMES, SCALES_MS, Rate, update_rate
+from detector.engine.columns import allocate
+from detector.engine.features.rate import GAP_BINS, MEMORY, NAMES, SCALES_MS, Rate, update_rate
 
 Vector = npt.NDArray[np.floating]
 
@@ -14,7 +15,7 @@ Vector = npt.NDArray[np.floating]
 def described(times: Vector, weights: Vector | None = None, verdict: Vector | None = None) -> Vector:
     """Return the features of one client after each of its queries."""
     n = len(times)
-    state = Rate(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    state = allocate(Rate, 1)
     out = np.full((n, len(NAMES)), np.nan)
     fresh = np.zeros(n, np.uint8) if verdict is None else verdict.astype(np.uint8)
     update_rate(

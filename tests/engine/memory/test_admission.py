@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.engine.columns import allocate
 from detector.engine.memory.admission import (
     BLOCK,
     BLOCKS,
     FRESH,
     LATE,
-    LAYOUT,
     REFUSED,
     REFUSED_AGAIN,
     REPEATED,
-    SMALLEST_LEDGER,
     Admission,
     Arrivals,
-    Ledger,
     admit,
     look_after,
     unadmitted,
 )
+from detector.engine.memory.hashing import keys_of
+from detector.engine.memory.ledger import SMALLEST_LEDGER, Ledger
 
 LATENESS = 1000
 START = 1_700_000_000_000
@@ -36,7 +36,7 @@ class Door:
     """Admission for a few clients, fed piece by piece."""
 
     def __init__(self, clients: int = 1) -> None:
-        self.state = Admission(**{name: np.zeros((clients, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+        self.state = allocate(Admission, clients)
         self.ledger = Ledger()
         self.kept = np.ones(clients, np.bool_)
         self.owner = np.arange(1, clients + 1, dtype=np.uint64) << np.uint64(40)
@@ -53,11 +53,11 @@ class Door:
         """Return verdicts, positions and looks; `self.reused` then tells whose id had another content before."""
         n = len(ids)
         slot = np.array(slots, np.int64)
-        self.ledger.reserve(n, self.state, self.kept)
+        self.ledger.reserve(n, self.state.horizon_ms, self.kept)
         arrivals = Arrivals(
             slot,
             np.asarray(times, np.int64),
-            self.ledger.keys(ids, self.owner[slot]),
+            keys_of(ids, self.owner[slot]),
             (np.asarray(contents or [0] * n) << 48).astype(np.uint64),
             np.asarray(refused or [0] * n, np.uint8),
             np.arange(self.sequence, self.sequence + n),
@@ -154,7 +154,7 @@ def test_verdicts_are_those_of_a_plain_ledger(rows: list[tuple[int, int, int, in
         verdicts, _, _ = door.offer(slots[part], ids[part], times[part], contents[part], refused[part])
         found += zip(verdicts, door.reused, strict=True)
         if swept:
-            door.ledger.sweep(door.state, door.kept)
+            door.ledger.sweep(door.state.horizon_ms, door.kept)
     assert found == wanted
     for client, clock in plain.clocks.items():
         assert int(door.state.latest_ms[client]) == clock.latest
@@ -244,7 +244,7 @@ def test_the_table_holds_what_arrives_within_the_lateness() -> None:
         ids = [f"e{i}" for i in range(start, start + 250)]
         door.offer([0] * 250, ids, START + 10 * np.arange(start, start + 250))
         assert len(door.ledger.entries.key) <= 2 * SMALLEST_LEDGER
-    assert sum(map(len, door.ledger.of(door.state, door.kept).values())) == LATENESS // 10 + 1
+    assert sum(map(len, door.ledger.of(door.state.horizon_ms, door.kept).values())) == LATENESS // 10 + 1
 
 
 def test_a_saved_ledger_goes_on_as_it_was() -> None:
@@ -258,18 +258,18 @@ def test_a_saved_ledger_goes_on_as_it_was() -> None:
     other = Door(2)
     for name, column in door.state._asdict().items():
         getattr(other.state, name)[:] = column
-    saved = door.ledger.of(door.state, door.kept)
+    saved = door.ledger.of(door.state.horizon_ms, door.kept)
     pairs = np.concatenate(list(saved.values()))
     owners = np.repeat(list(saved), [len(own) for own in saved.values()])
-    other.ledger.enter(owners, pairs, other.state, other.kept)
-    other.ledger.enter(owners[:50], pairs[:50], other.state, other.kept)  # again: they are there already
+    other.ledger.enter(owners, pairs, other.state.horizon_ms, other.kept)
+    other.ledger.enter(owners[:50], pairs[:50], other.state.horizon_ms, other.kept)  # again: they are there already
     assert other.ledger._used == len(pairs)
     assert door.offer(slots, ids, times + 5)[0] == other.offer(slots, ids, times + 5)[0]
-    saved, again = door.ledger.of(door.state, door.kept), other.ledger.of(other.state, other.kept)
+    saved, again = door.ledger.of(door.state.horizon_ms, door.kept), other.ledger.of(other.state.horizon_ms, other.kept)
     assert saved.keys() == again.keys()
     for slot, pairs in saved.items():
         np.testing.assert_array_equal(pairs, again[slot])
-    (alone,) = door.ledger.of(door.state, np.array([False, True])).items()
+    (alone,) = door.ledger.of(door.state.horizon_ms, np.array([False, True])).items()
     assert alone[0] == 1
     np.testing.assert_array_equal(alone[1], saved[1])
 

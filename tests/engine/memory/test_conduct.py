@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detector.engine.columns import allocate
 from detector.engine.memory.admission import REFUSED, Admitted, unadmitted
-from detector.engine.memory.conduct import FIRST, LAYOUT, MEMORY, Conduct, evidence, nobody, update_conduct
+from detector.engine.memory.conduct import FIRST, MEMORY, Conduct, evidence, nobody, update_conduct
 from detector.testing import Events, MemorySink, watch
 
 NAN = "NaN"
@@ -120,7 +121,7 @@ def test_cuts_of_the_stream_change_nothing() -> None:
 def test_the_population_forgets() -> None:
     """After so many evaluations of others, what was usual long ago no longer is."""
     clients = 2 * MEMORY
-    state = Conduct(**{name: np.zeros((clients, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+    state = allocate(Conduct, clients)
     population = nobody()
 
     def meet(client: int, code: int) -> None:

@@ -12,20 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from detector.engine.clients import Cohort
+from detector.engine.clients import ClientTable
+from detector.engine.columns import allocate, columns_of
+from detector.engine.compute import coefficients_up_to
 from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
 from detector.engine.evidence.registry import AIM, DWELL, FOREIGN, OFFSET, PROBE, SENS
-from detector.engine.evidence.select import LAYOUT as SELECTION
 from detector.engine.evidence.select import Selection
 from detector.engine.features.distances import NAMES, WINDOW
-from detector.engine.features.normality import shapiro_coefficients
 from detector.engine.features.row import MEMORY as FIRST
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.judge import Judge
-from detector.engine.memory.checksums import LAYOUT as CHECKSUMS
+from detector.engine.memory.channels import NEAR
 from detector.engine.memory.checksums import Checksums
-from detector.engine.memory.observe import NEAR, observe
-from detector.engine.memory.reservoir import ACCEPTED, ANCHORS, COORDINATES, LAYOUT, RING, SAMPLED, USED, Memory
+from detector.engine.memory.observe import Queries, Written, observe, scratch_for
+from detector.engine.memory.reservoir import ACCEPTED, CAPACITY, COORDINATES, LENGTHS, RING, SAMPLED, USED, Memory
+from detector.engine.memory.yardsticks import Population, Scales
 from detector.engine.models.novelty import Novelty
 from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 from detector.engine.policy import Terms, bars_for
@@ -68,10 +69,7 @@ def shown(
 ) -> Seen:
     """Show one client's queries, z (n, COORDINATES), to an empty memory, with a look at each of them."""
     n = len(z)
-    state = Memory(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
-    coefficients = np.zeros((WINDOW + 1, WINDOW // 2))
-    for k in range(3, WINDOW + 1):
-        coefficients[k, : k // 2] = shapiro_coefficients(k)
+    state = allocate(Memory, 1, LENGTHS)
     repeat, near, flip = np.zeros((3, n), np.bool_)
     distance = np.full(n, np.nan, np.float32)
     ratio = np.zeros((n, len(CHANNELS)), np.float32)
@@ -79,49 +77,50 @@ def shown(
     features = np.full((n, len(NAMES)), np.nan)
     observe(
         state,
-        np.zeros(n, np.int64),
-        np.array([seed], np.uint64),
-        z,
-        np.zeros((n, SAMPLED), np.uint8) if c is None else c,
-        np.array(labels, np.int32),
-        sure,
-        (1.0 - sure).astype(np.float32),
-        np.array(labels, np.int64),
-        np.zeros(n, np.uint8) if verdict is None else verdict,
-        unit,
-        quantum,
-        C_UNIT,
-        C_LOWEST,
-        C_HIGHEST,
-        SAMPLED,
-        SAMPLED,
-        0.0,
-        0.05,
-        np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
-        usual,
-        0.1,
-        np.ones(COORDINATES, np.float32) if variance is None else variance,
-        table,
-        COORDINATES if table else 0,
-        np.zeros(COORDINATES, np.float32),
-        RING,
-        coefficients,
-        Selection(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in SELECTION.items()}),
-        Checksums(**{name: np.zeros((0, *shape), kind) for name, (kind, shape) in CHECKSUMS.items()}),
-        np.zeros((0, 2), np.uint32),
-        np.zeros(0, np.uint32),
-        np.zeros(n, np.float32),
-        np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
-        np.zeros(SAMPLED, np.float32),
-        1.0,
-        repeat,
-        near,
-        flip,
-        distance,
-        ratio,
-        np.arange(n),
-        features,
-        0,
+        allocate(Selection, 1),
+        allocate(Checksums, 0, LENGTHS),
+        Queries(
+            slot=np.zeros(n, np.int64),
+            seed=np.array([seed], np.uint64),
+            verdict=np.zeros(n, np.uint8) if verdict is None else verdict,
+            z=z,
+            c=np.zeros((n, SAMPLED), np.uint8) if c is None else c,
+            sums=np.zeros((0, 2), np.uint32),
+            energy=np.zeros(n, np.float32),
+            label=np.array(labels, np.int32),
+            place=np.array(labels, np.int64),
+            confidence=sure,
+            runner_up=(1.0 - sure).astype(np.float32),
+            look=np.arange(n),
+        ),
+        Scales(
+            unit=unit,
+            quantum=quantum,
+            c_unit=C_UNIT,
+            c_lowest=C_LOWEST,
+            c_highest=C_HIGHEST,
+            measured=SAMPLED,
+            dimension=SAMPLED,
+            grain=0.0,
+            tolerance=0.05,
+            table=table,
+            numbers=COORDINATES if table else 0,
+            usual=usual,
+            spread=0.1,
+            neighbour=1.0,
+            ring=RING,
+        ),
+        Population(
+            variance=np.ones(COORDINATES, np.float32) if variance is None else variance,
+            c_variance=np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
+            level=np.zeros(COORDINATES, np.float32),
+            kinship=np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
+            middle=np.zeros(SAMPLED, np.float32),
+            keys=np.zeros(0, np.uint32),
+            coefficients=coefficients_up_to(WINDOW),
+        ),
+        scratch_for(state, SAMPLED),
+        Written(repeat, near, flip, distance, ratio, features, 0),
     )
     return Seen(features, repeat, near, flip, distance, ratio, state)
 
@@ -208,7 +207,7 @@ def points(rng: np.random.Generator, n: int, spread: int) -> npt.NDArray[np.int1
     return z
 
 
-@given(st.integers(0, 10_000), st.integers(1, ANCHORS), st.sampled_from([20, 400, 8000]), st.integers(1, 4))
+@given(st.integers(0, 10_000), st.integers(1, CAPACITY), st.sampled_from([20, 400, 8000]), st.integers(1, 4))
 def test_features_are_what_the_history_says(seed: int, n: int, spread: int, kinds: int) -> None:
     """As long as nothing had to be forgotten, distances, quantiles, W, near duplicates, repeats and step are exact."""
     rng = np.random.default_rng(seed)
@@ -234,7 +233,7 @@ def test_near_and_flip_tell_close_queries_with_another_answer() -> None:
 
 
 def test_a_wavering_model_makes_no_distances() -> None:
-    """One picture that is answered now 0, now 1, is two anchors; everything after repeats one of them."""
+    """One picture that is answered now 0, now 1, is two retained queries; everything after repeats one of them."""
     n = 40
     seen = shown(np.full((n, COORDINATES), 7, np.int16), [i // 3 % 2 for i in range(n)])
     assert seen.repeat.tolist() == [i not in {0, 3} for i in range(n)]
@@ -291,11 +290,11 @@ def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
     kept = np.zeros(n)
     for client in range(clients):
         orders = shown(z, [0] * n, seed=client).state.order[0]
-        assert len(set(orders.tolist())) == ANCHORS
+        assert len(set(orders.tolist())) == CAPACITY
         assert sorted(orders[:RING].tolist()) == list(range(n - RING, n))
         kept[orders[RING:]] += 1
     early = kept[: n - RING].reshape(-1, 23).sum(axis=1)
-    expected = clients * (ANCHORS - RING) / (n - RING) * 23
+    expected = clients * (CAPACITY - RING) / (n - RING) * 23
     assert stats.chisquare(early, np.full(len(early), expected)).pvalue > 1e-3
 
 
@@ -320,9 +319,9 @@ def test_arrays_do_not_grow_with_history() -> None:
     rng = np.random.default_rng(1)
     state = shown(rng.integers(-8000, 8000, (5000, COORDINATES)).astype(np.int16), [0] * 5000).state
     assert {name: column.shape[1:] for name, column in state._asdict().items()} == {
-        name: shape for name, (_, shape) in LAYOUT.items()
+        name: column.row_shape(LENGTHS) for name, (_, column) in columns_of(Memory).items()
     }
-    assert int(state.held[0]) == ANCHORS
+    assert int(state.held[0]) == CAPACITY
 
 
 @pytest.mark.parametrize("dimension", [2, 11, 24])
@@ -341,14 +340,14 @@ def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) 
     labels = (X[:, 0] > 0).astype(int)
     reference = fit_reference(X, 2, seed=seed)
     idle = Novelty(None)
-    cohort = Cohort(
+    table = ClientTable(
         "m",
         reference,
         idle,
         Judge(bars_for(Terms(), None, None), Terms(), idle),
         max_clients=9,
         lateness_ms=1,
-        anchors=n,
+        retained=n,
         window=n,
     )
     z = reference.reduce(X).z.astype(np.float64)
@@ -357,10 +356,10 @@ def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) 
     compared = 0
     for i in range(n):
         (batch,) = batches([events.line("c", X[i], int(labels[i]))], first_sequence=i)
-        cohort.process(batch)
+        table.process(batch)
         said = rounded.observe(z[i], int(labels[i]))
         raw = exact.observe(X[i], int(labels[i]))
-        memory = cohort.columns.memory
+        memory = table.columns.memory
         assert bool(memory.mark[0, i] & ACCEPTED) == said.accepted
         if said.distance is None or raw.distance is None:
             continue
@@ -371,7 +370,7 @@ def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) 
             assert distance / reference.unit * step == pytest.approx(raw.distance, abs=step * np.sqrt(dimension))
         if said.tested and i + 1 in {191, 211}:
             compared += 1
-            assert float(cohort.columns.standing.row[0, FIRST + Column["normality"]]) == pytest.approx(said.w, abs=1e-5)
+            assert float(table.columns.standing.row[0, FIRST + Column["normality"]]) == pytest.approx(said.w, abs=1e-5)
     assert compared == 2
 
 

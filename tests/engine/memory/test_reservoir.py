@@ -1,20 +1,36 @@
-"""Which anchors are nearest, and where chance comes from; what is kept is tested with the memory."""
+"""Which retained queries are nearest, that they move whole, and where chance comes from."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.engine.memory.reservoir import ANCHORS, GROUPS, NEIGHBOURS, choose_nearest, mix
+from detector.engine.columns import allocate, columns_of
+from detector.engine.evidence.step import Asked
+from detector.engine.memory.checksums import Checksums, retain_sums
+from detector.engine.memory.reservoir import (
+    CAPACITY,
+    COORDINATES,
+    GROUPS,
+    LENGTHS,
+    NEIGHBOURS,
+    SAMPLED,
+    Memory,
+    Past,
+    choose_nearest,
+    mix,
+    move,
+    retain,
+)
 
 
-@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, 7.0]) | st.floats(0, 2.0**40, width=32), max_size=ANCHORS))
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, 7.0]) | st.floats(0, 2.0**40, width=32), max_size=CAPACITY))
 def test_the_nearest_are_those_of_a_stable_sort(distances: list[float]) -> None:
-    """Ties go to the lower place, whatever the order and the number of the anchors."""
+    """Ties go to the lower place, whatever the order and the number of retained queries."""
     n = len(distances)
-    squares = np.zeros(ANCHORS, np.float32)
+    squares = np.zeros(CAPACITY, np.float32)
     squares[:n] = distances
     best = np.full(NEIGHBOURS, -1)
-    found = choose_nearest(squares.view(np.int32), n, np.empty(ANCHORS, np.int64), np.empty(GROUPS, np.int64), best)
+    found = choose_nearest(squares.view(np.int32), n, np.empty(CAPACITY, np.int64), np.empty(GROUPS, np.int64), best)
     assert found == min(n, NEIGHBOURS)
     assert best[:found].tolist() == np.argsort(squares[:n], kind="stable")[:NEIGHBOURS].tolist()
 
@@ -31,3 +47,53 @@ def test_mix_is_splitmix64() -> None:
     for seed, counter in ((0, 1), (5, 2), (2**63, 77)):
         wanted = splitmix64((seed + counter * 0x9E3779B97F4A7C15) % 2**64)
         assert int(mix(np.uint64(seed), np.uint64(counter))) == wanted
+
+
+def past_of(memory: Memory) -> Past:
+    """Return the first client's retained queries, as the memory hands them to the channels."""
+    rows = [array[0] for name, array in memory._asdict().items() if columns_of(Memory)[name].column.retained_axis is not None]
+    nothing = np.zeros(CAPACITY, np.float32)
+    return Past._make([*rows, np.int64(CAPACITY), np.uint32(1), np.int64(0), nothing, np.zeros(0, np.int64)])
+
+
+def place_of(memory: tuple[np.ndarray, ...], family: type[tuple[np.ndarray, ...]], place: int) -> list[list[float]]:
+    """Return what each column of retained queries holds at a place."""
+    declared = [column.retained_axis for _, column in columns_of(family).values()]
+    return [
+        np.atleast_1d(array[0].take(place, axis)).tolist()
+        for axis, array in zip(declared, memory, strict=True)
+        if axis is not None
+    ]
+
+
+def test_a_query_moves_with_all_that_is_known_of_it() -> None:
+    """Every column that has a place for each retained query is copied; one that is forgotten would mix two queries."""
+    memory, checksums = allocate(Memory, 1, LENGTHS), allocate(Checksums, 1, LENGTHS)
+    for array in (*memory, *checksums):
+        array[...] = np.arange(array.size).reshape(array.shape) % 251
+    before, sums_before = place_of(memory, Memory, 3), place_of(checksums, Checksums, 3)
+    move(past_of(memory), 3, 40)
+    retain_sums(checksums, 0, 3, 40, np.array([9, 8], np.uint32), 7)
+    assert place_of(memory, Memory, 40) == before
+    assert place_of(checksums, Checksums, 40) == sums_before
+    assert place_of(checksums, Checksums, 3) == [[9], [8], [7]]
+
+
+def test_a_new_query_leaves_nothing_of_the_one_before() -> None:
+    """Every column of the place is written."""
+    memory = allocate(Memory, 1, LENGTHS)
+    for array in memory:
+        array[...] = 77
+    asked = Asked(
+        query=np.zeros(COORDINATES, np.float32),
+        z=np.arange(COORDINATES, dtype=np.int16),
+        c=np.arange(SAMPLED, dtype=np.uint8),
+        label=np.int32(5),
+        margin=np.float32(0.5),
+    )
+    retain(past_of(memory), 3, asked, 2, 3, 4, True)
+    assert place_of(memory, Memory, 3) == [
+        list(range(COORDINATES)),
+        list(range(SAMPLED)),
+        *([value] for value in (5, 1, 2, 1, 128, 3, 4)),
+    ]

@@ -30,5 +30,5 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     log = home / "log.jsonl"
     log.write_bytes(b"\n".join([*lines, b"{"]))
     config = detector.load_config()
-    baseline = detector.fit(history, config)
+    baseline = detector.fit_baseline(history, config)
     return Day(log, lines, config, baseline, detector.replay(log, config, baseline=baseline))

@@ -12,6 +12,7 @@ import pytest
 import detector
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.errors import SourceError
+from detector.offline import analysis
 from detector.offline.analysis import tables
 from detector.offline.analysis.tables import ALERTS, CLIENTS, DECISIONS, PER_LOOK, PER_QUERY
 from detector.offline.explain import explain, to_dict
@@ -90,7 +91,7 @@ def test_an_explanation_is_that_of_the_command(day: "Day") -> None:
 
 def test_a_picture_is_drawn_to_a_named_file(day: "Day", tmp_path: Path) -> None:
     """A plain string is a path as well."""
-    detector.client_picture(day.results.explain("thief-0"), str(tmp_path / "thief.png"))
+    analysis.client_picture(day.results.explain("thief-0"), str(tmp_path / "thief.png"))
     assert (tmp_path / "thief.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -143,7 +144,7 @@ def test_a_log_that_cannot_be_read_twice_is_refused(log: str, said: str) -> None
     with pytest.raises(SourceError, match=said):
         detector.replay(log)
     with pytest.raises(SourceError, match=said):
-        detector.fit([log])
+        detector.fit_baseline([log])
 
 
 def test_the_log_is_told_again(day: "Day") -> None:

@@ -14,6 +14,7 @@ import detector
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.policy import ALERT_SHARE, BLOCK_SHARE, Terms, bars_for
 from detector.errors import ConfigError, SourceError
+from detector.offline import analysis
 from detector.offline.analysis.budget import LADDER, trade_off
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ LABELS = {"thief-0": True, "thief-1": True, **{f"client-{i}": False for i in ran
 
 
 def _under(config: detector.Config, budget: float) -> detector.Config:
-    return detector.with_budget(config, false_alerts_per_1000=budget, false_blocks_per_10000=budget)
+    return analysis.with_budget(config, false_alerts_per_1000=budget, false_blocks_per_10000=budget)
 
 
 def test_a_budget_changes_what_it_names_and_nothing_else() -> None:
     """The rest of the policy and of the configuration stay, and so does a budget that is not named."""
     config = detector.load_config()
-    changed = detector.with_budget(config, false_alerts_per_1000=7.0)
+    changed = analysis.with_budget(config, false_alerts_per_1000=7.0)
     assert changed.policy.false_alerts_per_1000 == 7.0
     assert changed.policy.false_blocks_per_10000 == config.policy.false_blocks_per_10000
     assert changed.model_copy(update={"policy": config.policy}) == config
@@ -39,12 +40,12 @@ def test_a_budget_changes_what_it_names_and_nothing_else() -> None:
 def test_a_budget_out_of_range_is_refused() -> None:
     """As it would be in a file."""
     with pytest.raises(ConfigError, match=r"policy.false_blocks_per_10000: Input should be greater than 0, not 0"):
-        detector.with_budget(detector.load_config(), false_blocks_per_10000=0)
+        analysis.with_budget(detector.load_config(), false_blocks_per_10000=0)
 
 
 def test_bars_are_those_of_policy(day: "Day") -> None:
     """Every kind of evidence has a row; construction stops at its bar, novelty throttles and never stops."""
-    table = detector.bars(day.baseline, day.config).set_index("evidence")
+    table = analysis.bars(day.baseline, day.config).set_index("evidence")
     known = day.baseline.models["model"]
     found = bars_for(Terms(), known.norms.session_scores, known.channel_scores)
     assert list(table.index) == [*CHANNELS, "novelty"]
@@ -62,7 +63,7 @@ def test_bars_are_those_of_policy(day: "Day") -> None:
 def test_a_larger_budget_never_raises_a_bar(day: "Day", one: float, other: float) -> None:
     """Whatever evidence it is for."""
     small, large = sorted((one, other))
-    strict, lenient = (detector.bars(day.baseline, _under(day.config, budget)) for budget in (small, large))
+    strict, lenient = (analysis.bars(day.baseline, _under(day.config, budget)) for budget in (small, large))
     heights = [name for name in LADDER if strict[name].notna().any()]
     assert (lenient[heights].fillna(0) <= strict[heights].fillna(0)).all(axis=None)
 
@@ -128,11 +129,11 @@ def test_labels_are_read_from_both_forms(tmp_path: Path) -> None:
     """A table, and lines with one query each; a thief anywhere is a thief."""
     table = tmp_path / "labels.csv"
     table.write_text("\ufeffclient,hostile,remark\nacme,0,\nmallory,Yes,seen\nbob,,\n", encoding="utf-8")
-    assert detector.read_labels(table) == {"acme": False, "mallory": True, "bob": False}
+    assert analysis.read_labels(table) == {"acme": False, "mallory": True, "bob": False}
     lines = tmp_path / "log.truth.jsonl"
     told = [("acme", False), ("mallory", False), ("mallory", True), ("mallory", False)]
     lines.write_text("\n".join(json.dumps({"client": client, "hostile": hostile, "role": "x"}) for client, hostile in told))
-    assert detector.read_labels(str(lines)) == {"acme": False, "mallory": True}
+    assert analysis.read_labels(str(lines)) == {"acme": False, "mallory": True}
 
 
 @pytest.mark.parametrize(
@@ -153,10 +154,10 @@ def test_labels_that_cannot_be_read_are_named(tmp_path: Path, text: str, said: s
     file = tmp_path / "labels"
     file.write_text(text)
     with pytest.raises(SourceError, match=f"labels{said}"):
-        detector.read_labels(file)
+        analysis.read_labels(file)
 
 
 def test_missing_labels_are_an_error(tmp_path: Path) -> None:
     """Rather than a log without thieves."""
     with pytest.raises(SourceError, match="cannot read the labels"):
-        detector.read_labels(tmp_path / "gone.csv")
+        analysis.read_labels(tmp_path / "gone.csv")

@@ -30,12 +30,12 @@ def benign(seed: int, n: int = 120, dimension: int = 30) -> Session:
     return Session(vectors, np.eye(2)[(vectors[:, 0] > 0.5).astype(np.int64)], f"client-{seed}")
 
 
-def _above(bar: float) -> Snapshot:
-    return lambda X: (X[:, 0] > bar).astype(np.int64)
+def _above(threshold: float) -> Snapshot:
+    return lambda X: (X[:, 0] > threshold).astype(np.int64)
 
 
 def _snapshots() -> list[Snapshot]:
-    return [_above(bar) for bar in (0.8, 0.6, 0.5)]
+    return [_above(threshold) for threshold in (0.8, 0.6, 0.5)]
 
 
 def _published() -> list[PublishedDetector]:

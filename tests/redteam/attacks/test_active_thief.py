@@ -36,7 +36,7 @@ def test_selections_by_coverage_go_where_nothing_is_known(name: str) -> None:
     known = _known()
     inputs = name == "k_center_inputs"
     space = known.left if inputs else known.copy().probabilities(known.left)
-    gap = np.linalg.norm(space[:, None] - (known.asked if inputs else known.told)[None], axis=2).min(axis=1)
+    gap = np.linalg.norm(space[:, None] - (known.asked if inputs else known.responses)[None], axis=2).min(axis=1)
     assert gap[SELECTIONS[name](known, 10)].mean() > 1.5 * gap.mean()
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from detector.redteam.attacks.equation_solving import equation_solving, solve
+from detector.redteam.attacks.equation_solving import equation_solving
 from detector.redteam.columns import Columns
 from detector.redteam.conversation import Array, converse
+from detector.redteam.linear import solve
 from detector.redteam.setting import Setting
 from detector.redteam.space import Space
 

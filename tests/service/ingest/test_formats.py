@@ -47,6 +47,7 @@ def test_each_topic_has_its_format(broker: str, fresh_topic: Callable[[str], str
         {"id": "r0", "rows": [[0.5, 1.0], [2.0, 3.0]], "answers": [1, 0]},
         {"id": "r1", "rows": [[4.0, 5.0], ["x"]], "answers": [1, 0]},
         {"id": "r2"},
+        {"id": "r3", "rows": [["x"], ["y"], ["z"]], "answers": [1, 0, 1]},
     ]
     producer = KafkaProducer(bootstrap_servers=broker)
     for line in lines:
@@ -60,7 +61,7 @@ def test_each_topic_has_its_format(broker: str, fresh_topic: Callable[[str], str
     while stage.read < len(lines) + len(bodies) and time.monotonic() < until:
         stage.step(100)
     stage.close()
-    assert (stage.read, stage.invalid) == (len(lines) + len(bodies), 2)
+    assert (stage.read, stage.invalid) == (len(lines) + len(bodies), 5)
     records = consumed(connection, topics.queries)
     batches, unreadable = decode([record.value for record in records], list(range(len(records))))
     assert not unreadable
@@ -77,9 +78,13 @@ def test_each_topic_has_its_format(broker: str, fresh_topic: Callable[[str], str
     ]
     assert len([entry for entry in found if entry[0] != special]) == len(lines)
     assert {record.key for record in records} >= {b"acme"}
-    first, second = letters.order_of_origin(letters.latest(config, 10))
-    assert (first.reason, second.reason) == ("schema", "schema")
-    assert [letter.origin and (letter.origin.offset, letter.origin.index) for letter in (first, second)] == [(1, 1), (2, 0)]
+    found_letters = letters.order_of_origin(letters.latest(config, 10))
+    first = found_letters[0]
+    assert {letter.reason for letter in found_letters} == {"schema"}
+    assert [
+        (letter.origin and (letter.origin.offset, letter.origin.index), bool(letter.record), letter.cut)
+        for letter in found_letters
+    ] == [((1, 1), True, False), ((2, 0), True, False), ((3, 0), True, False), ((3, 1), False, True), ((3, 2), False, True)]
     assert first.headers == (("X-Consumer-Id", b"acme"), ("other", b"\xff"))
     assert (first.to_dict()["line"], first.to_dict()["index"]) == (2, 1)
     dead_letters.replay(config)

@@ -72,6 +72,22 @@ def test_refusals_and_remarks() -> None:
         assert ask(server.port, "/livez")[0] == 200
 
 
+def test_a_start_is_not_ready_and_not_stuck() -> None:
+    """While kernels are compiled /readyz says so, ready or not, and nobody waits for the loop's beat."""
+    doing: list[str] = ["compiling"]
+    now_s = [0.0]
+    server = HealthServer(
+        ServiceSection(port=0), Metrics(lambda: now_s[0]), lambda: True, starting=lambda: doing[0] if doing else None
+    )
+    with server:
+        now_s[0] = 10 * STUCK_S
+        assert ask(server.port, "/readyz")[:2] == (503, b"not ready: compiling\n")
+        assert ask(server.port, "/livez")[:2] == (200, b"alive\n")
+        doing.clear()
+        assert ask(server.port, "/readyz")[:2] == (200, b"ready\n")
+        assert ask(server.port, "/livez")[0] == 503
+
+
 def test_figures_and_nothing_else() -> None:
     """/metrics is Prometheus's text; anything else is not found; HEAD has no body; a query string does no harm."""
     world = World()

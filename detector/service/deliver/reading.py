@@ -1,19 +1,9 @@
-"""Deliveries of the service: each receiver is fed the alerts and decisions from their topics, at its own pace.
+"""Reading for one receiver: a member of its consumer group, which polls whatever happens and commits behind the receiver."""
 
-A receiver has a consumer group of its own, and in every worker a thread that reads and a delivery worker
-(`detector.sinks.worker`), so one that is slow or away holds up nobody: not the detection, not the other receivers. While it is,
-its partitions are paused and polling goes on; nothing is dropped, since the topics hold it all. Offsets are committed when the
-receiver has what came before them, so after a crash some of it is delivered once more, with the same ids. What a receiver
-refuses for good goes to the dead letters; the gauge ``detector_sink_lag_messages`` tells how much waits. A receiver that is new
-begins with the oldest alerts there are.
-"""
-
-import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,170 +11,20 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import FencedInstanceIdError, KafkaError
 
-from detector.config.elasticsearch import DELIVERY
-from detector.contracts.dead_letter import Reason
-from detector.errors import FatalError, ServiceError
-from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import Origin, Outbox
-from detector.service.kafka.topics import Topics
-from detector.service.telemetry.metrics import Metrics, records_waiting
-from detector.sinks.delivery import Backoff
-from detector.sinks.message import Kind
+from detector.service.deliver.dependencies import DeadLetterTopic, Dependencies, group_of
+from detector.service.telemetry.metrics import records_waiting
+from detector.sinks.entry import Entry, Manner
 from detector.sinks.receiver import Receiver, Record
-from detector.sinks.worker import DeliveryWorker, Entry, Manner
+from detector.sinks.worker import DeliveryWorker
 
 POLL_MS = 50
 COMMIT_MS = 10_000
 CLOSE_MS = 5_000
-END_S = 5.0
-LAST_S = 3.0  # of it, for the attempt that is under way
-SHARE = 0.2  # of the time, for all deliveries together, where they compute besides the detection
+LAST_S = 3.0  # for the attempt that is under way at the end
 WAITING_BATCHES = 2
 WAITING_BYTES = 8 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
-
-
-def group_of(group: str, delivery: str) -> str:
-    """Return the consumer group of a delivery; that of ``[elasticsearch]`` has a shorter name, which deployments know it by.
-
-    >>> group_of("detector", "splunk"), group_of("detector", "elasticsearch")
-    ('detector-ship-splunk', 'detector.ship')
-    """
-    return f"{group}.ship" if delivery == DELIVERY else f"{group}-ship-{delivery}"
-
-
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What deliveries work with; `member` makes each a static member of its group, `share` is its share of the time."""
-
-    connection: Connection
-    topics: Topics
-    group: str
-    metrics: Metrics
-    member: str | None = None
-    share: float = 1.0
-
-    @property
-    def kinds(self) -> Mapping[str, Kind]:
-        """What each topic holds."""
-        return {self.topics.alerts: "alert", self.topics.decisions: "decision"}
-
-
-class Deliveries:
-    """The stage: one thread per receiver; `step` only looks whether one of them has failed."""
-
-    def __init__(self, receivers: Sequence[Receiver], dependencies: Dependencies) -> None:
-        self._stop = threading.Event()
-        self._threads = [DeliveryThread(receiver, dependencies, self._stop) for receiver in receivers]
-        for thread in self._threads:
-            thread.start()
-
-    @property
-    def ready(self) -> bool:
-        """Whether every receiver's thread has joined its group; whether the receiver takes anything is not asked."""
-        return all(thread.joined for thread in self._threads)
-
-    @property
-    def trouble(self) -> str | None:
-        """What keeps any of them from delivering; None while all is well."""
-        found = [
-            f"delivery {thread.receiver}: {trouble}" for thread in self._threads if (trouble := thread.trouble) is not None
-        ]
-        return "; ".join(found) or None
-
-    def step(self, timeout_ms: int) -> int:
-        """Wait a little; raises what a thread ended with, such as `FatalError` where a permission is missing."""
-        if timeout_ms > 0:
-            self._stop.wait(timeout_ms / 1000)
-        for thread in self._threads:
-            if thread.failure is not None:
-                raise thread.failure
-        return 0
-
-    def close(self, patience_s: float = END_S) -> None:
-        """End after the attempts that are under way, or without those that take long: they are made again."""
-        self._stop.set()
-        until = time.monotonic() + patience_s
-        for thread in self._threads:
-            thread.join(max(until - time.monotonic(), 0.0))
-
-    abandon = close
-
-
-class DeliveryThread(threading.Thread):
-    """Keeps one receiver fed until `stop` is set; begins again from the last commit after a fault of Kafka's."""
-
-    def __init__(self, receiver: Receiver, dependencies: Dependencies, stop: threading.Event) -> None:
-        super().__init__(name=f"reading for {receiver.name}", daemon=True)
-        self.failure: Exception | None = None
-        self.receiver = receiver.name
-        self._receiver = receiver
-        self._dependencies = dependencies
-        self._stop_asked = stop
-        self._reading: Reading | None = None
-        self._away: str | None = None
-
-    @property
-    def joined(self) -> bool:
-        """Whether it is in its group; while the receiver is away it is, for the topics hold what waits."""
-        return self._reading is not None and self._reading.joined
-
-    @property
-    def trouble(self) -> str | None:
-        """What keeps the receiver from having it all, in a sentence; None while all is well."""
-        reading = self._reading
-        return self._away if reading is None or not reading.joined else reading.trouble
-
-    def run(self) -> None:
-        """Work; a broker that is away is waited for."""
-        pauses = Backoff(first_s=1.0, longest_s=30.0)
-        while not self._stop_asked.is_set():
-            try:
-                with ExitStack() as stack:
-                    self._reading = Reading(self._receiver, self._dependencies, stack)
-                    while not self._stop_asked.is_set():
-                        self._reading.step(POLL_MS)
-                        if self._reading.joined:
-                            self._away = None
-                            pauses.reset()
-            except (FencedInstanceIdError, FatalError) as error:
-                self.failure = error
-                return
-            except (ServiceError, KafkaError) as error:
-                self._away = str(error)
-                log.warning("delivering starts again from its last commit", delivery=self.receiver, cause=str(error))
-            except Exception as error:
-                # Detection must not end for it.
-                self._away = f"an unforeseen fault: {error}"
-                log.exception("delivering starts again from its last commit", delivery=self.receiver)
-            self._reading = None
-            self._stop_asked.wait(pauses.next())
-
-
-class DeadLetterTopic:
-    """Sends what a receiver refuses for good to the topic of dead letters; connects with the first of them."""
-
-    def __init__(self, dependencies: Dependencies) -> None:
-        self._dependencies = dependencies
-        self._outbox: Outbox | None = None
-
-    def put(self, entry: Entry, reason: Reason, detail: str) -> None:
-        """Send a record, with its origin and key."""
-        if self._outbox is None:
-            self._outbox = Outbox(self._dependencies.connection, self._dependencies.topics, self._dependencies.metrics)
-        origin = Origin(entry.source, entry.partition, entry.number)
-        self._outbox.dead_letter(reason, detail, entry.record.data, origin, entry.key)
-
-    def flush(self) -> None:
-        """Wait until Kafka has all of them; raises `ServiceError` when it does not take one."""
-        if self._outbox is not None:
-            self._outbox.flush()
-
-    def close(self) -> None:
-        """Let the producer go."""
-        if self._outbox is not None:
-            self._outbox.close()
 
 
 class _Watch(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types

@@ -13,7 +13,8 @@ import pytest
 from detector.config import DeliverySection
 from detector.contracts import to_json
 from detector.errors import RefusedError, RetryableError
-from detector.service.deliver import Deliveries, Dependencies
+from detector.service.deliver.dependencies import Dependencies
+from detector.service.deliver.stage import Deliveries
 from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage
 from detector.sinks.delivery import Delivery

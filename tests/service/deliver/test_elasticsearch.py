@@ -1,4 +1,4 @@
-"""Shipping: whatever happens to Elasticsearch, each alert and decision is there once, and detection does not notice."""
+"""Elasticsearch on Kafka: whatever happens to it, each alert and decision is there once, and detection does not notice."""
 
 import json
 import re

@@ -1,4 +1,7 @@
-"""Results: a log through the engine of the service, and what came of it as tables."""
+"""Results: a log through the engine of the service, and what came of it as tables.
+
+Tables and what is computed of them are `analysis`, which needs pandas; it is imported when the first of them is asked for.
+"""
 
 import shutil
 import weakref
@@ -7,9 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
@@ -17,18 +18,22 @@ from detector.config import Config
 from detector.errors import SourceError
 from detector.ingest.source import STDIN, Position
 from detector.names import printable
-from detector.offline.analysis import budget, tables
-from detector.offline.analysis.files import load_config
-from detector.offline.analysis.told import Told, read_told
 from detector.offline.explain import Explanation
 from detector.offline.explain.remarks import warnings_about
 from detector.offline.explain.rerun import describe
 from detector.offline.explain.results import decisions_of, find_client, logs_of, read_lines
+from detector.offline.files import load_config, set_up
 from detector.offline.replay import Progress
 from detector.offline.replay import fit as fit_logs
-from detector.offline.replay import load_baseline as configured_baseline
 from detector.offline.replay import replay as replay_into
 from detector.offline.trace import Trace, Tracer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from detector.offline.analysis.told import Told
+
+__all__ = ["Log", "Results", "fit_baseline", "replay"]
 
 Log = str | Path | Sequence[str | Path]
 
@@ -55,48 +60,64 @@ class Results:
         return f"<Results: {said}>"
 
     @cached_property
-    def alerts(self) -> pd.DataFrame:
-        """One row an alert; see `detector.offline.analysis.tables.alerts`."""
+    def alerts(self) -> "pd.DataFrame":
+        """One row an alert; see `analysis.tables.alerts`."""
+        from detector.offline.analysis import tables
+
         return tables.alerts(read_lines(self.folder / "alerts.jsonl"))
 
     @cached_property
-    def decisions(self) -> pd.DataFrame:
-        """One row a decision, simulated ones as well; see `detector.offline.analysis.tables.decisions`."""
+    def decisions(self) -> "pd.DataFrame":
+        """One row a decision, simulated ones as well; see `analysis.tables.decisions`."""
+        from detector.offline.analysis import tables
+
         return tables.decisions(read_lines(self.folder / "decisions.jsonl"), self.alerts)
 
     @cached_property
-    def clients(self) -> pd.DataFrame:
-        """One row a client and model, its level and highest evidence; see `detector.offline.analysis.tables.clients`."""
+    def clients(self) -> "pd.DataFrame":
+        """One row a client and model, its level and highest evidence; see `analysis.tables.clients`."""
+        from detector.offline.analysis import tables
+
         return tables.clients(read_lines(self.folder / "clients.jsonl"))
 
     @cached_property
-    def dead_letters(self) -> pd.DataFrame:
-        """One row a record that could not be used; see `detector.offline.analysis.tables.dead_letters`."""
+    def dead_letters(self) -> "pd.DataFrame":
+        """One row a record that could not be used; see `analysis.tables.dead_letters`."""
+        from detector.offline.analysis import tables
+
         return tables.dead_letters(read_lines(self.folder / "dead-letters.jsonl"))
 
     @cached_property
-    def queries(self) -> pd.DataFrame:
-        """One row a query: the count so far and the evidence so far; see `detector.offline.analysis.tables.queries`."""
+    def queries(self) -> "pd.DataFrame":
+        """One row a query: the count so far and the evidence so far; see `analysis.tables.queries`."""
+        from detector.offline.analysis import tables
+
         return tables.queries(self._traces(None))
 
     @cached_property
-    def looks(self) -> pd.DataFrame:
-        """One row a look: novelty and all features; see `detector.offline.analysis.tables.looks`."""
+    def looks(self) -> "pd.DataFrame":
+        """One row a look: novelty and all features; see `analysis.tables.looks`."""
+        from detector.offline.analysis import tables
+
         return tables.looks(self._traces(None))
 
-    def reached(self, config: Config | None = None) -> pd.DataFrame:
+    def reached(self, config: Config | None = None) -> "pd.DataFrame":
         """Return how far each traced client went, or would have gone under another policy, without a second replay.
 
-        `config` says which policy, for which only ``[policy]`` is read. See `offline.analysis.budget` for what is the same as
+        `config` says which policy, for which only ``[policy]`` is read. See `analysis.budget` for what is the same as
         in a second replay and what is not.
         """
+        from detector.offline.analysis import budget
+
         return budget.reached(self._traces(config))
 
-    def trade_off(self, labels: Mapping[str, bool], configs: Iterable[Config]) -> pd.DataFrame:
-        """Return detections against false alarms: one row for each of `configs`, see `offline.analysis.budget.trade_off`.
+    def trade_off(self, labels: Mapping[str, bool], configs: Iterable[Config]) -> "pd.DataFrame":
+        """Return detections against false alarms: one row for each of `configs`, see `analysis.budget.trade_off`.
 
-        `labels` maps a client to whether it is a thief, as `detector.read_labels` returns it; others are left out.
+        `labels` maps a client to whether it is a thief, as `analysis.read_labels` returns it; others are left out.
         """
+        from detector.offline.analysis import budget
+
         return budget.trade_off([(config, self.reached(config)) for config in configs], labels)
 
     def trace(self, client: str, model: str | None = None) -> Trace:
@@ -110,7 +131,7 @@ class Results:
     def explain(self, client: str, model: str | None = None) -> Explanation:
         """Explain why a client was acted on, or why not, as ``detector explain`` does; raises as `trace`.
 
-        `detector.client_picture` draws it.
+        `analysis.client_picture` draws it.
         """
         trace, recorded = self._found(client, model)
         return describe(
@@ -125,8 +146,10 @@ class Results:
             baseline=self.baseline,
         )
 
-    def told(self, client: str, model: str | None = None) -> Told:
+    def told(self, client: str, model: str | None = None) -> "Told":
         """Read again what a client asked and was told; raises as `trace`, and when the log is gone or has changed."""
+        from detector.offline.analysis.told import read_told
+
         trace = self.trace(client, model)
         own = self.clients[self.clients["model"] == trace.model]
         innocent = set(own.loc[own["level"] == "allow", "client"]) - {client}
@@ -153,11 +176,28 @@ def replay(
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Results:
-    """Run the engine of the service over recorded logs: see `detector.replay`."""
-    settings = config if isinstance(config, Config) else load_config(config)
-    if isinstance(baseline, str | Path):
-        settings = settings.with_baseline(Path(baseline))
-    known = baseline if isinstance(baseline, Baseline) else configured_baseline(settings)
+    r"""Run the engine of the service over recorded logs, merged by time, and return what it finds.
+
+    `log` is a file or several: JSON Lines, plain, gzip or zstd, in the format that `config` says. `config` and `baseline` may
+    be given by name; without a baseline the one that the configuration names is used, and without any each model is learned
+    from its first events. `clients` are those to trace, all by default: a trace takes memory for each query. `out` is the
+    folder that the files of ``detector replay`` are kept in.
+
+    It is for logs that are complete: for events as they come, see `detector.Detector`.
+
+    Raises `SourceError` for a log that is not there, `ConfigError`, `BaselineError` and `OutputError`. A log that is damaged is
+    used as far as it can be read; ``results.problems`` then says so.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from detector.testing import traffic
+    >>> with TemporaryDirectory() as folder:
+    ...     log = Path(folder, "log.jsonl")
+    ...     _ = log.write_bytes(b"\n".join(traffic(queries=200)))
+    ...     results = replay(log)
+    >>> results
+    <Results: 1,000 events, 5 clients, 3 alerts, 2 decisions, 0 invalid>
+    """
+    settings, known = set_up(config, baseline)
     tracer = Tracer(known.models if known else {}, engine_settings(settings).terms, clients)
     folder = Path(mkdtemp(prefix="detector-")) if out is None else Path(out)
     try:
@@ -172,7 +212,9 @@ def replay(
     return results
 
 
-def fit(log: Log, config: Config | str | Path | None = None, *, progress: Callable[[Position], None] | None = None) -> Baseline:
+def fit_baseline(
+    log: Log, config: Config | str | Path | None = None, *, progress: Callable[[Position], None] | None = None
+) -> Baseline:
     """Learn what benign traffic looks like, and how far it goes, from a log that is believed to be benign.
 
     The log is read twice. Everybody in it is taken for benign: look at ``notes[model]["clients_with_most_evidence"]`` before

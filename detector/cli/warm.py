@@ -1,0 +1,28 @@
+"""The command warm-up: everything is compiled before the first event that matters."""
+
+from detector.cli.terminal import AsJson, print_json, progress
+from detector.console import say
+
+
+def warm_up(*, as_json: AsJson = False) -> None:
+    """Compile all that the engine runs, once for each version and kind of processor.
+
+    It takes a minute or more, in which a new worker would watch nothing: run it when you install, or while an image is built.
+    """
+    from detector.engine.kernels import cache_folder, compiling
+    from detector.engine.warm import warm_up as rehearse_all
+
+    compiled: list[str] = []
+    with progress("warming up", engine=True), compiling(compiled.append):
+        rehearse_all()
+    folder = cache_folder()
+    if as_json:
+        print_json({"compiled": len(compiled), "folder": None if folder is None else str(folder)})
+    elif folder is None:
+        say(
+            "compiled, and kept nowhere: no folder can be written under XDG_CACHE_HOME or ~/.cache, so each start compiles anew"
+        )
+    elif compiled:
+        say(f"compiled {len(compiled)} kernels into {folder}")
+    else:
+        say(f"everything is compiled already, in {folder}")

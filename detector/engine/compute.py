@@ -1,0 +1,226 @@
+"""Compute: what the compiled kernels make of a batch, one family after the other, each in stream order.
+
+Families: memory (with the channels of construction), rate, coverage, outputs, what occurs together, and at last accumulation,
+which adds up what the others found. All of them skip queries that are not fresh.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.evidence.accumulate import CHANNELS, accumulate
+from detector.engine.evidence.cooccur import update_together
+from detector.engine.evidence.registry import COOCCUR
+from detector.engine.features.coverage import LABELS, place_labels, update_coverage
+from detector.engine.features.normality import shapiro_coefficients
+from detector.engine.features.outputs import update_outputs
+from detector.engine.features.rate import update_rate
+from detector.engine.features.row import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
+from detector.engine.memory.admission import Admitted
+from detector.engine.memory.checksums import weights_of
+from detector.engine.memory.observe import Queries, Written, observe, scratch_for
+from detector.engine.memory.yardsticks import Population, Scales
+from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reduced, Reference
+from detector.engine.state import Columns
+from detector.ingest.batch import Batch
+
+
+class Computed(NamedTuple):
+    """What the kernels found in a batch of n events, of which `evaluated` (looks,) are scheduled evaluations.
+
+    `ratio` (n, channels) are the likelihood ratios of each query, `peak` (n, channels) the highest evidence of its client so
+    far. `rows` (looks, features) are the features at the evaluations. `z` (n, coordinates) are the projected inputs.
+    """
+
+    evaluated: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.float64]
+    ratio: npt.NDArray[np.float32]
+    peak: npt.NDArray[np.float32]
+    z: npt.NDArray[np.int16]
+
+
+class Kernels:
+    """Runs the kernels over batches of one model, whose clients are in `columns` of this shape."""
+
+    def __init__(self, reference: Reference, columns: Columns, ring: int) -> None:
+        self._reference = reference
+        self._scales = scales_of(reference, ring)
+        self._population = population_of(reference, columns.memory.window.shape[1])
+        self._scratch = scratch_for(columns.memory, reference.measured)
+
+    def over(
+        self,
+        columns: Columns,
+        batch: Batch,
+        slot: npt.NDArray[np.int64],
+        seed: npt.NDArray[np.uint64],
+        admitted: Admitted,
+    ) -> Computed:
+        """Take the batch into `columns` and return what was found; `slot` (n,) are its clients, `seed` (clients,) is drawn."""
+        n = len(batch)
+        evaluated = np.flatnonzero(admitted.look)
+        look = np.full(n, -1, np.int64)
+        look[evaluated] = np.arange(len(evaluated))
+        rows = np.full((len(evaluated), len(NAMES)), np.nan)
+        ratio = np.ones((n, len(CHANNELS)), np.float32)
+        peak = np.zeros((n, len(CHANNELS)), np.float32)
+        place = np.zeros(n, np.int64)
+        repeat, near, flip = np.zeros((3, n), np.bool_)
+        reduced = self._reference.reduce(batch.vector)
+
+        place_labels(columns.coverage, slot, batch.label, admitted.verdict, place)
+        queries = Queries(
+            slot=slot,
+            seed=seed,
+            verdict=admitted.verdict,
+            z=reduced.z,
+            c=reduced.c,
+            sums=reduced.sums,
+            energy=reduced.energy,
+            label=batch.label,
+            place=place,
+            confidence=batch.confidence,
+            runner_up=batch.runner_up,
+            look=look,
+        )
+        written = Written(repeat, near, flip, np.empty(n, np.float32), ratio, rows, MEMORY)
+        observe(
+            columns.memory,
+            columns.selection,
+            columns.checksums,
+            queries,
+            self._scales,
+            self._population,
+            self._scratch,
+            written,
+        )
+        self._describe(columns, batch, queries, written, reduced, admitted.position)
+        self._compare_columns(columns, batch, queries, written)
+        accumulate(columns.evidence, slot, ratio, admitted.verdict, repeat, peak)
+        # A row is kept in 32 bits; what is judged now must be what a later event would read.
+        return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced.z)
+
+    def _describe(
+        self,
+        columns: Columns,
+        batch: Batch,
+        queries: Queries,
+        written: Written,
+        reduced: Reduced,
+        position: npt.NDArray[np.int64],
+    ) -> None:
+        """Update the families of features besides the memory's."""
+        reference = self._reference
+        update_rate(
+            columns.rate,
+            queries.slot,
+            batch.time,
+            batch.weight,
+            queries.verdict,
+            position,
+            columns.admission.first_ms,
+            queries.look,
+            written.rows,
+            RATE,
+        )
+        update_coverage(
+            columns.coverage,
+            queries.slot,
+            batch.label,
+            queries.place,
+            reduced.cell,
+            reduced.off,
+            reduced.landmark,
+            queries.verdict,
+            written.repeat,
+            reference.known_cells,
+            reference.known_count,
+            min(reference.labels, LABELS),
+            queries.look,
+            written.rows,
+            COVERAGE,
+        )
+        update_outputs(
+            columns.outputs,
+            queries.slot,
+            batch.confidence,
+            batch.runner_up,
+            written.near,
+            written.flip,
+            queries.verdict,
+            written.repeat,
+            queries.look,
+            written.rows,
+            OUTPUTS,
+        )
+
+    def _compare_columns(self, columns: Columns, batch: Batch, queries: Queries, written: Written) -> None:
+        """Channel `cooccur`."""
+        together = self._reference.cooccurrence
+        if together.silent:
+            return
+        update_together(
+            columns.together,
+            queries.slot,
+            batch.vector,
+            queries.verdict,
+            written.repeat,
+            together.columns,
+            together.coded,
+            together.edges,
+            together.share,
+            together.pairs,
+            together.table,
+            together.worth,
+            together.edited,
+            together.mixes,
+            together.usual,
+            written.ratio[:, COOCCUR],
+        )
+
+
+def scales_of(reference: Reference, ring: int) -> Scales:
+    """Return the numbers among a reference's yardsticks, for a memory with a ring of this length.
+
+    Their types are fixed here: the kernels are compiled anew for every combination of types that they meet.
+    """
+    return Scales(
+        unit=float(reference.unit),
+        quantum=float(reference.quantum),
+        c_unit=C_UNIT,
+        c_lowest=C_LOWEST,
+        c_highest=C_HIGHEST,
+        measured=int(reference.measured),
+        dimension=int(reference.dimension),
+        grain=float(reference.grain),
+        tolerance=float(reference.tolerance),
+        table=bool(reference.table),
+        numbers=int(reference.numbers),
+        usual=float(reference.usual_structure),
+        spread=float(reference.structure_spread),
+        neighbour=float(reference.neighbour),
+        ring=ring,
+    )
+
+
+def population_of(reference: Reference, window: int) -> Population:
+    """Return the arrays among a reference's yardsticks, for windows of so many distances."""
+    _, keys = weights_of(reference.dimension if reference.summed else 0)
+    return Population(
+        variance=reference.variance,
+        c_variance=reference.c_variance,
+        level=reference.level,
+        kinship=reference.kinship,
+        middle=reference.middle,
+        keys=keys,
+        coefficients=coefficients_up_to(window),
+    )
+
+
+def coefficients_up_to(window: int) -> npt.NDArray[np.float64]:
+    """Return the Shapiro-Wilk coefficients (window + 1, window // 2) for samples of up to so many distances, a row each."""
+    coefficients = np.zeros((window + 1, window // 2))
+    for n in range(3, window + 1):
+        coefficients[n, : n // 2] = shapiro_coefficients(n)
+    return coefficients

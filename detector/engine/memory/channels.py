@@ -1,0 +1,200 @@
+"""Channels: what each channel of evidence says of one query that is compared with the client's retained queries.
+
+Each function here belongs to one channel. It asks the channel's own tests and writes the likelihood ratio into `ratio`
+(channels,). Where the query looks constructed, the retained queries that it was made from are marked, and so stay longer.
+
+Arguments mean the same everywhere: `asked` is the new query, `past` are the client's retained queries, `step` is the way from
+the nearest of them (see `evidence.step`), `scales` and `population` are the model's yardsticks.
+"""
+
+import numpy as np
+
+from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
+from detector.engine.evidence.aim import aims, may_aim
+from detector.engine.evidence.bisect import BISECT_WEIGHTS, TIGHT, deepest_halving
+from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
+from detector.engine.evidence.foreign import CROWD, MOST_PER_CROWD, foreign_ratio, times_counted
+from detector.engine.evidence.offset import is_flat_offset
+from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move
+from detector.engine.evidence.registry import AIM, BISECT, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS
+from detector.engine.evidence.select import apart, judge_selection, weigh
+from detector.engine.evidence.sens import compares, is_steep
+from detector.engine.kernels import part
+from detector.engine.memory.checksums import Sums, remember_change
+from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED
+from detector.engine.memory.single import find_single
+
+NEAR = 0.3  # median nearest-neighbour distances, below which a query is a near duplicate
+
+
+@part
+def presume(ratio, margin, scales):
+    """Write what every query that is no repeat begins with: ordinary in the channels that could see it, nothing in others."""
+    ratio[:] = NOTHING
+    ratio[OFFSET] = ORDINARY[OFFSET]
+    ratio[BISECT] = ORDINARY[BISECT]
+    ratio[PROBE] = ORDINARY[PROBE]
+    if scales.tolerance >= TIGHT and not scales.table:
+        ratio[AIM] = ORDINARY[AIM]
+    if not np.isnan(margin):
+        ratio[DWELL] = ORDINARY[DWELL]
+
+
+@part
+def convict(channel, place, past, ratio):
+    """Note that the new query looks constructed, from the retained query at `place`."""
+    ratio[channel] = CONSTRUCTED[channel]
+    past.mark[place] |= USED
+
+
+@part
+def judge_offset(past, step, scales, ratio):
+    """Channel `offset`."""
+    if is_flat_offset(step.delta, step.start, step.distance, scales.c_unit, scales.grain, scales.c_lowest, scales.c_highest):
+        convict(OFFSET, step.place, past, ratio)
+
+
+@part
+def judge_foreign(asked, past, step, structure, scales, ratio):
+    """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with it."""
+    counted = times_counted(asked, past, step, scales)
+    if counted < MOST_PER_CROWD and not np.isnan(scales.usual) and not np.isnan(structure):
+        ratio[FOREIGN] = foreign_ratio(structure, scales.usual, scales.spread)
+        counted += 1
+        if step.distance < CROWD:
+            past.shown[step.place] = counted
+    return counted
+
+
+@part
+def judge_single(asked, past, checksums, s, query_sums, keys, grain, ratio):
+    """Channel `probe`, where the checksums of client `s` tell the change of a single value; return that change.
+
+    `query_sums` (2,) are the checksums of the new query; for `keys` and `grain` see `find_single`.
+    """
+    sums = Sums(
+        checksums.total[s],
+        checksums.weighed[s],
+        checksums.run[s],
+        checksums.value[s],
+        checksums.size[s],
+        np.int64(checksums.singles[s]),
+    )
+    single = find_single(asked, past, sums, query_sums, keys, grain)
+    if single.place >= 0 and not single.flickers:
+        if single.probes:
+            convict(PROBE, single.place, past, ratio)
+        remember_change(checksums, s, single.value, single.size)
+    return single
+
+
+@part
+def judge_bisect(asked, past, step, single, level, scales, gathered, toward, ratio):
+    """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none.
+
+    The query may halve an interval in all values or in the `single` one that moved; the deeper interval counts. For `level`,
+    `gathered` and `toward` see `deepest_halving`.
+    """
+    depth, one, other = deepest_halving(asked, past, step, single.place >= 0, level, scales, gathered, toward)
+    if single.depth > depth:
+        depth, one, other = single.depth, single.place, single.end
+    weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
+    if weight > 0.0:
+        ratio[BISECT] = weighted(BISECT, weight)
+        past.mark[one] |= USED
+        past.mark[other] |= USED
+    return depth
+
+
+@part
+def judge_aim(asked, past, step, scales, delta, ratio):
+    """Channel `aim`: the step may start at the nearest retained query or at the latest one. `delta` is scratch."""
+    if not may_aim(asked, past, step, scales):
+        return
+    for turn in range(1 if past.newest == step.place else 2):
+        start = past.newest if turn else step.place
+        if aims(asked, past, start, scales, delta):
+            convict(AIM, start, past, ratio)
+
+
+@part
+def judge_record_probe(asked, past, step, population, scales, ratio):
+    """Channel `probe`, in tables with numbers."""
+    if is_record_probe(asked.query, past.z, past.held, step.place, scales.numbers, population.level, population.variance):
+        convict(PROBE, step.place, past, ratio)
+
+
+@part
+def judge_sparse_probe(asked, past, step, memory, s, scales, ratio):
+    """Channel `probe`, where the sampled values tell that few values moved; the step of client `s` is remembered."""
+    if not is_sparse(step, scales):
+        return
+    values, sizes = memory.values[s], memory.sizes[s]
+    if is_sparse_probe(asked, past, step, values, sizes, scales):
+        convict(PROBE, step.place, past, ratio)
+    value, size = largest_move(step.delta)
+    if size > 0.0:
+        at = memory.sized[s] % SIZES
+        sizes[at] = np.uint8(min(np.rint(size / scales.c_unit), 255.0))
+        values[at] = value + 1
+        memory.sized[s] += 1
+
+
+@part
+def judge_sens(asked, past, step, ratio):
+    """Channel `sens`: silent where either answer has no probabilities."""
+    if past.margin[step.place] == NO_MARGIN or np.isnan(asked.margin):
+        return
+    earlier = np.float32(past.margin[step.place]) / MARGIN_LEVELS
+    if compares(step.distance, earlier):
+        steep = is_steep(step.distance, earlier, asked.margin, not step.changed)
+        ratio[SENS] = CONSTRUCTED[SENS] if steep else ORDINARY[SENS]
+
+
+@part
+def judge_dwell(asked, past, step, scales, ratio):
+    """Channel `dwell`; return how often the query's cluster was counted so far, to be retained with it."""
+    if not (step.changed and step.distance < NEAR and asked.margin < UNDECIDED):
+        return 0
+    counted = times_dwelt(past, NEAR, scales.unit)
+    if dwells(step.distance, asked.margin, step.changed, counted):
+        ratio[DWELL] = CONSTRUCTED[DWELL]
+        counted += 1
+        past.crowd[step.place] = counted
+    return counted
+
+
+@part
+def judge_select(asked, memory, selection, s, energy, population, scales, scratch, ratio):
+    """Channel `select`: for the first queries of client `s`, while all are retained. `energy` is the query's squared length."""
+    held = np.int64(memory.held[s])
+    own = weigh(asked.z, asked.c, population.middle, population.kinship, scratch.weights)
+    apart(
+        memory.z,
+        memory.c,
+        memory.order,
+        s,
+        held,
+        selection.energy,
+        energy,
+        population.middle,
+        scratch.weights,
+        scratch.rounded,
+        scratch.products,
+        scratch.gaps,
+    )
+    selected = judge_selection(
+        selection.energy,
+        selection.gap,
+        selection.widest,
+        selection.closest,
+        selection.nearer,
+        s,
+        held,
+        scratch.gaps,
+        energy,
+        abs(energy - own),
+        scales.neighbour,
+    )
+    if selected != 0:
+        ratio[SELECT] = CONSTRUCTED[SELECT] if selected > 0 else ORDINARY[SELECT]

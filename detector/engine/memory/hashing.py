@@ -1,0 +1,79 @@
+"""Hashing: by what 64 bits an id and a content are known.
+
+An id is hashed under its client, a content with keys from the operator's secret, so that nobody can choose ids or contents that
+collide.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.kernels import kernel
+
+
+@kernel
+def digest(text, ends, owner, keys):
+    """Hash each id, a stretch of `text` up to its end in `ends`, with 64 bits that belong to its owner (FNV-1a, mixed)."""
+    start = 0
+    for i in range(ends.shape[0]):
+        h = np.uint64(0xCBF29CE484222325) ^ owner[i]
+        for k in range(start, ends[i]):
+            h = (h ^ np.uint64(text[k])) * np.uint64(0x100000001B3)
+        h = (h ^ (h >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+        h ^= h >> np.uint64(32)
+        keys[i] = h if h != 0 else np.uint64(1)
+        start = ends[i]
+
+
+def keys_of(ids: Sequence[str], owner: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the key of each id under its client, whose own 64 bits are `owner`."""
+    joined = "".join(ids)
+    text = joined.encode()
+    if len(text) == len(joined):
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    else:
+        lengths = np.fromiter((len(event_id.encode()) for event_id in ids), np.int64, len(ids))
+    keys = np.empty(len(ids), np.uint64)
+    digest(np.frombuffer(text, np.uint8), np.cumsum(lengths), owner, keys)
+    return keys
+
+
+@kernel
+def hash_contents(words, keys, label, confidence, runner_up, contents):
+    """Hash input and answer of each event with secret keys (multilinear hashing: Lemire and Kaser, 2014, section 2).
+
+    `words` (n, d) are the 32 bits of each input value, `keys` (d + 4,) secret odd 64-bit numbers. Two contents chosen without
+    the keys agree in the upper 32 bits, which are those that count, with a probability of 2^-32.
+    """
+    width = words.shape[1]
+    for i in range(words.shape[0]):
+        h = keys[width]
+        for d in range(width):
+            h += keys[d] * np.uint64(words[i, d])
+        h += keys[width + 1] * np.uint64(np.uint32(label[i]))
+        h += keys[width + 2] * np.uint64(confidence[i])
+        h += keys[width + 3] * np.uint64(runner_up[i])
+        contents[i] = h
+
+
+class Contents:
+    """Hashes what is asked and answered, with keys from a secret, for inputs of one length."""
+
+    def __init__(self, secret: int, dimension: int) -> None:
+        # A generator whose stream is part of numpy's promise, so that every worker hashes alike.
+        drawn = np.random.Generator(np.random.PCG64(secret)).integers(0, 2**64, dimension + 4, np.uint64)
+        self._keys = drawn | np.uint64(1)
+
+    def of(
+        self,
+        vector: npt.NDArray[np.float32],
+        label: npt.NDArray[np.int32],
+        confidence: npt.NDArray[np.float32],
+        runner_up: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.uint64]:
+        """Return the hash of each of n events; `vector` is (n, dimension), the others (n,)."""
+        contents = np.empty(len(vector), np.uint64)
+        words = np.ascontiguousarray(vector, np.float32).view(np.uint32)
+        hash_contents(words, self._keys, label, confidence.view(np.uint32), runner_up.view(np.uint32), contents)
+        return contents

@@ -1,0 +1,56 @@
+"""Reports: clients as they stand, read from rows of their columns."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.contracts.dead_letter import REASONS
+from detector.engine.account import account_of
+from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.features.row import NAMES
+from detector.engine.findings import Report
+from detector.engine.memory.admission import look_after
+from detector.engine.state import Columns
+
+FIRST_EVALUATION = int(look_after(0))  # queries
+NOTHING_SHOWN = dict.fromkeys((*CHANNELS, "novelty"), 0.0)
+
+
+def reports_of(
+    columns: Columns, slots: npt.NDArray[np.int64], clients: Sequence[str], model: str, emitted: int = -1
+) -> Iterator[Report]:
+    """Yield the reports of these `clients`, whose rows of `columns` are at `slots`.
+
+    Many clients may leave at once, and nearly all of those have shown nothing yet: what none of them has is not looked up.
+    """
+    standing, conduct = columns.standing, columns.conduct
+    peaks = columns.evidence.peak[slots]
+    shown = peaks.any(axis=1) | (standing.novelty[slots] != 0)
+    odd = conduct.refused[slots].any(axis=1)
+    figures = (columns.admission.queries[slots], standing.highest[slots], conduct.reused[slots], shown, odd)
+    for i, (queries, highest, reused, evidence, refused) in enumerate(zip(*(f.tolist() for f in figures), strict=True)):
+        account = account_of(clients[i])
+        row = standing.row[slots[i]].tolist() if queries >= FIRST_EVALUATION else []
+        yield Report(
+            client=account.client,
+            address=account.address,
+            model=model,
+            queries=queries,
+            highest=highest,
+            evidence=_evidence(peaks[i], float(standing.novelty[slots[i]])) if evidence else NOTHING_SHOWN,
+            features={name: round(value, 4) for name, value in zip(NAMES, row, strict=False) if math.isfinite(value)},
+            refused=_refused(conduct.refused[slots[i]]) if refused else {},
+            reused=reused,
+            emitted=emitted,
+        )
+
+
+def _evidence(peaks: npt.NDArray[np.float32], novelty: float) -> dict[str, float]:
+    found = {name: round(peak, 4) for name, peak in zip(CHANNELS, peaks.tolist(), strict=True)}
+    return found | {"novelty": round(novelty, 4)}
+
+
+def _refused(counts: npt.NDArray[np.uint16]) -> dict[str, int]:
+    return {reason: count for reason, count in zip(REASONS, counts.tolist(), strict=True) if count}

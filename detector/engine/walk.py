@@ -1,0 +1,122 @@
+"""Walk: the one loop in Python over a batch, through queries with evidence, scheduled evaluations and conduct out of line.
+
+What comes of an event may depend on the event before it, in any family: an evaluation that teaches the trees changes the score
+of the next. So these events are taken in stream order, whatever kernels found them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.compute import Computed
+from detector.engine.evidence.accumulate import OPEN, counts
+from detector.engine.examples import Examples
+from detector.engine.findings import Outputs
+from detector.engine.judge import Judge, Moment, Odd
+from detector.engine.memory.admission import FRESH, REFUSED, Admitted
+from detector.engine.models.novelty import LESSONS, Novelty
+from detector.engine.state import NOVELTY, Standing
+from detector.ingest.batch import Batch
+
+LESSON_EVERY = 32  # queries of a model between two lessons of the online trees
+
+
+class Stretch(NamedTuple):
+    """A batch as the walk gets it, n events of the clients at `slot` (n,), and what was found of them.
+
+    `conduct` (n, questions, 4) is what `update_conduct` fills. `emitted` overrides the place of what comes of the batch in the
+    output order.
+    """
+
+    batch: Batch
+    slot: npt.NDArray[np.int64]
+    admitted: Admitted
+    conduct: npt.NDArray[np.float64]
+    found: Computed
+    emitted: int | None
+
+
+class Walk:
+    """Judges the clients of one model, and teaches its trees; `since_lesson` counts the queries since the last lesson."""
+
+    def __init__(self, judge: Judge, novelty: Novelty, examples: Examples) -> None:
+        self._judge = judge
+        self._novelty = novelty
+        self._examples = examples
+        self.since_lesson = 0
+
+    def over(self, stretch: Stretch, standing: Standing, outputs: Outputs) -> npt.NDArray[np.float64]:
+        """Judge in stream order, and teach the trees; return the novelty score of each evaluation.
+
+        `standing` is the clients' decision state, in which the judge notes what it decides.
+        """
+        evaluated, rows = stretch.found.evaluated, stretch.found.rows
+        queries = stretch.admitted.position[evaluated]
+        score = self._novelty.score(rows, queries)
+        constructed = counts(stretch.found.ratio, stretch.found.peak)
+        odd = set(np.flatnonzero(stretch.conduct[:, :, 0].any(axis=1)).tolist())
+        fresh = self.since_lesson + np.cumsum(stretch.admitted.verdict == FRESH)
+        taught_at = 0
+        row_of = {int(event): row for row, event in enumerate(evaluated)}
+        latest: dict[int, int] = {}
+        for event in sorted({*np.flatnonzero(constructed.any(axis=1)).tolist(), *row_of, *odd}):
+            slot = int(stretch.slot[event])
+            row = row_of.get(event)
+            if row is not None:
+                latest[slot] = row
+            channels = np.flatnonzero(constructed[event]).tolist()
+            odds = self._odds(stretch, event) if event in odd else ()
+            self._note(stretch, event, channels, odds)
+            if channels or odds or row is None or not self._judge.passes(slot, float(score[row])):
+                seen = latest.get(slot)
+                moment = Moment(
+                    batch=stretch.batch,
+                    event=event,
+                    slot=slot,
+                    queries=int(stretch.admitted.position[event]),
+                    peak=stretch.found.peak[event],
+                    channels=channels,
+                    score=None if row is None else float(score[row]),
+                    odds=odds,
+                    row=standing.row[slot].astype(np.float64) if seen is None else rows[seen],
+                    emitted=int(stretch.batch.sequence[event]) if stretch.emitted is None else stretch.emitted,
+                )
+                self._judge.judge(moment, outputs)
+            if row is None or not self._may_teach(stretch, event, standing):
+                continue
+            if int(fresh[event]) - taught_at >= LESSON_EVERY:
+                taught_at = int(fresh[event])
+                if self._novelty.trees.learn(rows[row]):
+                    score[row + 1 :] = self._novelty.score(rows[row + 1 :], queries[row + 1 :])
+        self.since_lesson = int(fresh[-1]) - taught_at
+        return score
+
+    def _note(self, stretch: Stretch, event: int, channels: list[int], odds: tuple[Odd, ...]) -> None:
+        """Keep the id of an event that shows something: evidence in a channel, or itself what is out of line."""
+        slot, event_id = int(stretch.slot[event]), stretch.batch.event_id[event]
+        for channel in channels:
+            self._examples.add(slot, channel, event_id)
+        admitted = stretch.admitted
+        shown = (admitted.verdict[event] == REFUSED, bool(admitted.reused[event]))
+        for odd in odds:
+            if shown[odd.question]:
+                self._examples.add(slot, NOVELTY + 1 + odd.question, event_id)
+
+    @staticmethod
+    def _odds(stretch: Stretch, event: int) -> tuple[Odd, ...]:
+        """Return in what a client's conduct is out of line at an event where it is evaluated."""
+        odds = []
+        for question in np.flatnonzero(stretch.conduct[event, :, 0]).tolist():
+            evidence, hits, records, usual = stretch.conduct[event, question].tolist()
+            odds.append(Odd(question, evidence, int(hits), int(records), usual))
+        return tuple(odds)
+
+    @staticmethod
+    def _may_teach(stretch: Stretch, event: int, standing: Standing) -> bool:
+        """Tell whether an evaluation is one that the trees learn from: of a client without any evidence or decision."""
+        if int(stretch.admitted.position[event]) not in LESSONS:
+            return False
+        slot = int(stretch.slot[event])
+        decided = standing.reached[slot].any() or standing.revision[slot]
+        return not decided and bool((stretch.found.peak[event] <= OPEN).all())

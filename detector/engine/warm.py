@@ -1,0 +1,125 @@
+"""Rehearsals: throw-away shards that load, and where needed compile, the kernels before the first event that matters.
+
+Compiling all kernels takes a minute of CPU time, during which nothing is watched. So a service rehearses with its own baselines
+before it joins its groups, and `warm_up`, which an installation or the build of an image runs once, with every kind of input
+that there is: tables and pictures, with a baseline and without, answers with probabilities and labels alone.
+
+The events are made up and reach nobody; a rehearsal leaves nothing behind but machine code.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.features.row import NAMES
+from detector.engine.models.novelty import LEAST_CLIENTS, STAGES, Looks
+from detector.engine.shard import EngineSettings, ModelBaseline, Shard
+from detector.ingest.batch import Batch, Sender, code_of
+
+CLIENTS = 6
+QUERIES = 24  # of each client: evaluations begin at 8, lessons of the trees at 16
+LEARNED_FROM = 32  # events of a model without a baseline
+HELD = 4  # clients; the others have to make room
+TABLE, PICTURE = 6, 64  # values of an input; that many pixels are not all sampled, so checksums are kept
+RECORDS = 1200  # of the table's population; 500 different ones teach what occurs together
+PIXELS = 300
+
+
+def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
+    """Run every model of `baselines` for a moment; without any, a model that has to be learned first.
+
+    Takes about a second where machine code is cached.
+    """
+    rng = np.random.default_rng(0)
+    known = dict(baselines or {})
+    pools = {model: _like(entry, rng) for model, entry in known.items()} or {"rehearsal": _picture(rng)}
+    for model, pool in pools.items():
+        _run({model: known[model]} if model in known else {}, _batch(model, pool, rng))
+
+
+def warm_up() -> None:
+    """Rehearse with every kind of input, and fit what is fitted: afterwards nothing is left to be compiled."""
+    # Only here: a service with a baseline rehearses without scikit-learn's fitters, which take a second to load.
+    from detector.engine.fitting.novelty import fit_norms  # noqa: PLC0415
+    from detector.engine.fitting.reference import fit_reference  # noqa: PLC0415
+
+    rng = np.random.default_rng(0)
+    norms = fit_norms(_looks(rng))
+    scores = np.zeros((LEAST_CLIENTS, len(CHANNELS)))
+    for pool, categorical in ((_table(rng), (0,)), (_picture(rng), ())):
+        clients = [f"teacher-{i % LEAST_CLIENTS}" for i in range(len(pool))]
+        learned = fit_reference(pool, 2, seed=0, categorical=categorical, clients=clients)
+        rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _looks(rng))})
+        _run({}, _batch("rehearsal", pool, rng))
+
+
+def _run(known: Mapping[str, ModelBaseline], batch: Batch) -> None:
+    """Process the batch in two shards, the second of which takes over from the first."""
+    settings = EngineSettings(max_clients=HELD, learning_events=LEARNED_FROM)
+    half = len(batch) // 2
+    first = Shard(settings, known)
+    first.process(batch.take(np.arange(half)))
+    second = Shard(settings, known)
+    second.restore(first.snapshot())
+    second.process(batch.take(np.arange(half, len(batch))))
+    second.snapshot(changed_only=True)
+
+
+def _batch(model: str, pool: npt.NDArray[np.float32], rng: np.random.Generator) -> Batch:
+    """Return queries of several clients, drawn from the inputs `pool` (n, dimension).
+
+    One client is told labels alone, one query in ten was refused, one is a repeat, and each client asks some queries that lie
+    close together, as the kernels for what is rare are loaded with the first query that needs them.
+    """
+    n = CLIENTS * QUERIES
+    client = np.arange(n) % CLIENTS
+    confidence = np.where(client == 0, np.nan, rng.uniform(0.5, 1.0, n)).astype(np.float32)
+    vector = pool[rng.integers(len(pool), size=n)]
+    vector[n // 2 :: 2, -1] += 0.1
+    refused = (np.arange(n) % 10 == 9).astype(np.uint8) * np.uint8(code_of("schema"))
+    return Batch(
+        model=model,
+        sequence=np.arange(n),
+        time=1_700_000_000_000 + 1000 * np.arange(n),
+        client=[f"client-{number}" for number in client],
+        event_id=[str(max(i, 1)) for i in range(n)],
+        vector=vector,
+        label=rng.integers(2, size=n).astype(np.int32),
+        confidence=confidence,
+        runner_up=np.float32(1.0) - confidence,
+        weight=np.ones(n, np.float32),
+        sender=[Sender()] * n,
+        version=[None] * n,
+        refused=refused,
+        digest=np.arange(n).astype(np.uint64),
+    )
+
+
+def _like(known: ModelBaseline, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return inputs in the value ranges of a model's population."""
+    learned = known.reference
+    with np.errstate(all="ignore"):
+        values = learned.offset + rng.random((PIXELS, learned.dimension)) / learned.scale
+    return np.asarray(np.clip(np.nan_to_num(values), -1e38, 1e38), np.float32)
+
+
+def _table(rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return records of a table whose columns belong together, one of them of codes, with missing values."""
+    kind = rng.integers(8, size=(RECORDS, 1))
+    records = np.asarray(kind + 0.05 * rng.standard_normal((RECORDS, TABLE)), np.float32)
+    records[:, 0] = kind[:, 0]
+    records[::50, 1] = np.nan
+    return records
+
+
+def _picture(rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    return rng.random((PIXELS, PICTURE), np.float32)
+
+
+def _looks(rng: np.random.Generator) -> Looks:
+    """Return the looks of as many clients as are needed to say what is usual."""
+    queries = STAGES[:6]
+    rows = rng.standard_normal((LEAST_CLIENTS * len(queries), len(NAMES)))
+    return Looks(np.repeat(np.arange(LEAST_CLIENTS), len(queries)), np.tile(queries, LEAST_CLIENTS), rows)

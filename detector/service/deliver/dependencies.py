@@ -1,0 +1,64 @@
+"""What deliveries work with: Kafka, the figures, and the topic of dead letters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from detector.config.elasticsearch import DELIVERY
+from detector.contracts.dead_letter import Reason
+from detector.service.kafka.connection import Connection
+from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.topics import Topics
+from detector.service.telemetry.metrics import Metrics
+from detector.sinks.entry import Entry
+from detector.sinks.message import Kind
+
+
+def group_of(group: str, delivery: str) -> str:
+    """Return the consumer group of a delivery; that of ``[elasticsearch]`` has a shorter name, which deployments know it by.
+
+    >>> group_of("detector", "splunk"), group_of("detector", "elasticsearch")
+    ('detector-ship-splunk', 'detector.ship')
+    """
+    return f"{group}.ship" if delivery == DELIVERY else f"{group}-ship-{delivery}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What deliveries work with; `member` makes each a static member of its group, `share` is its share of the time."""
+
+    connection: Connection
+    topics: Topics
+    group: str
+    metrics: Metrics
+    member: str | None = None
+    share: float = 1.0
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each topic holds."""
+        return {self.topics.alerts: "alert", self.topics.decisions: "decision"}
+
+
+class DeadLetterTopic:
+    """Sends what a receiver refuses for good to the topic of dead letters; connects with the first of them."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._outbox: Outbox | None = None
+
+    def put(self, entry: Entry, reason: Reason, detail: str) -> None:
+        """Send a record, with its origin and key."""
+        if self._outbox is None:
+            self._outbox = Outbox(self._dependencies.connection, self._dependencies.topics, self._dependencies.metrics)
+        origin = Origin(entry.source, entry.partition, entry.number)
+        self._outbox.dead_letter(reason, detail, entry.record.data, origin, entry.key)
+
+    def flush(self) -> None:
+        """Wait until Kafka has all of them; raises `ServiceError` when it does not take one."""
+        if self._outbox is not None:
+            self._outbox.flush()
+
+    def close(self) -> None:
+        """Let the producer go."""
+        if self._outbox is not None:
+            self._outbox.close()
