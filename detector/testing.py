@@ -136,9 +136,9 @@ class MemorySink:
         """Take decisions."""
         self.decided += decisions
 
-    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Take dead letters."""
-        self.dead += letters
+        self.dead += dead_letters
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:
         """Take clients."""

@@ -153,7 +153,7 @@ def _drive(
     Before the events `restarts` a new shard takes over from a snapshot; with `compacted`, from what a compacted topic holds
     after a checkpoint of the changed clients at every cut.
     """
-    stamp = render.Stamp("b", "c", engine.terms)
+    stamp = render.Stamp("b", "c", engine.policy)
     shard = Shard(engine, baselines)
     topic: dict[tuple[str, str], bytes] = {}
     total = Outputs()
@@ -172,7 +172,7 @@ def _drive(
     clients = [*total.departed, *shard.reports()]
     return {
         "alerts": b"\n".join(to_json(render.alert(finding, stamp)) for finding in total.findings),
-        "decisions": b"\n".join(to_json(render.decision(order, stamp)) for order in total.orders),
+        "decisions": b"\n".join(to_json(render.decision(order, stamp)) for order in total.pending_decisions),
         "clients": b"\n".join(json.dumps(render.client(report), allow_nan=False).encode() for report in clients),
         "refused": repr(sorted((refusal.sequence, refusal.reason) for refusal in total.refusals)).encode(),
         "repeated": str(total.repeated).encode(),

@@ -68,10 +68,10 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
         )
     )
     settings = engine_settings(config)
-    terms = settings.terms
-    assert (terms.shadow, terms.false_alerts_per_1000, terms.false_blocks_per_10000) == (False, 2.0, 0.5)
-    assert terms.never_block == {"a", "b"}
-    assert (terms.throttle_ms, terms.perturb_ms, terms.block_ms, terms.requests_per_minute) == (30_000, 120_000, 180_000, 0)
+    policy = settings.policy
+    assert (policy.shadow, policy.false_alerts_per_1000, policy.false_blocks_per_10000) == (False, 2.0, 0.5)
+    assert policy.never_block == {"a", "b"}
+    assert (policy.throttle_ms, policy.perturb_ms, policy.block_ms, policy.requests_per_minute) == (30_000, 120_000, 180_000, 0)
     assert (settings.max_clients, settings.lateness_ms, settings.learning_events, settings.seed) == (10, 90_000, 32, 9)
     assert settings.categorical == {"fraud.v2": (0, 4)}
     assert config.dimensions() == {"fraud.v2": 7}
@@ -83,8 +83,8 @@ def test_nobody_leaves_shadow_mode_without_saying_whom_to_trust(tmp_path: Path, 
     with pytest.raises(ConfigError, match=r"trust_clients: true where the gateway authenticates .* false where a caller could"):
         load(written(tmp_path, "[policy]\nshadow = false\n"))
     config = load(written(tmp_path, f"[policy]\nshadow = false\ntrust_clients = {str(said).lower()}\n"))
-    assert engine_settings(config).terms.trust_clients == said
-    assert engine_settings(load(None)).terms.trust_clients
+    assert engine_settings(config).policy.trust_clients == said
+    assert engine_settings(load(None)).policy.trust_clients
 
 
 def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

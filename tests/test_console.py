@@ -180,7 +180,7 @@ def test_dead_letters_are_shown(text: str, time_ms: int) -> None:
             value=value.encode(errors="replace"),
             offset=3,
         )
-        letter = letters._letter(TopicPartition(HOSTILE, 0), record)
+        letter = letters._dead_letter(TopicPartition(HOSTILE, 0), record)
         assert 0 <= letter.time_ms <= LAST_MS
         out = io.StringIO()
         Console(file=out, width=200).print(letters.table([letter]))

@@ -14,7 +14,7 @@ from detector.offline.pictures.style import canvas
 from detector.sinks.dispatch import DeadLetterFile
 from detector.sinks.entry import Entry
 from detector.sinks.folder import NAMES, FolderSink
-from detector.sinks.receiver import Record
+from detector.sinks.receiver import DeliveryRecord
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def picture(folder: Path) -> None:
 
 
 def refused(folder: Path) -> None:
-    DeadLetterFile(folder, "siem").put(Entry(Record("alert", b"{"), "alerts.jsonl", 1), "json", "cut off")
+    DeadLetterFile(folder, "siem").put(Entry(DeliveryRecord("alert", b"{"), "alerts.jsonl", 1), "json", "cut off")
 
 
 def appended(folder: Path) -> None:

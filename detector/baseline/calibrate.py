@@ -1,27 +1,27 @@
 """Calibration: what the engine sees of clients that are believed, or known, to be innocent.
 
-Their queries go through a cohort like any others, under bars that nobody minds; what is kept are their features at each look
+Their queries go through a table like any others, under bars that nobody minds; what is kept are their features at each look
 and the highest evidence of each.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.clients import Cohort
+from detector.engine.clients import ClientTable
 from detector.engine.features.row import NAMES
 from detector.engine.judge import Judge
 from detector.engine.memory.admission import FRESH
 from detector.engine.models.novelty import Looks, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Seen
-from detector.engine.policy import bars_for
+from detector.engine.policy import thresholds_for
 from detector.engine.shard import EngineSettings
 
 UNBOUNDED = 2**31
 
 
 class Calibration:
-    """Collects the looks and the evidence of calibration clients while a cohort processes them."""
+    """Collects the looks and the evidence of calibration clients while a table processes them."""
 
     def __init__(self) -> None:
         self._client: list[str] = []
@@ -60,14 +60,14 @@ class Calibration:
         return np.array([self._peaks[name] for name in self.names], np.float64)
 
 
-def calibrate(model: str, known: Reference, settings: EngineSettings, calibration: Calibration) -> Cohort:
-    """Return a cohort that tells `calibration` of all its clients and forgets nobody."""
+def calibrate(model: str, known: Reference, settings: EngineSettings, calibration: Calibration) -> ClientTable:
+    """Return a table that tells `calibration` of all its clients and forgets nobody."""
     idle = Novelty(None)
-    return Cohort(
+    return ClientTable(
         model,
         known,
         idle,
-        Judge(bars_for(settings.terms, None, None), settings.terms, idle),
+        Judge(thresholds_for(settings.policy, None, None), settings.policy, idle),
         max_clients=UNBOUNDED,
         lateness_ms=settings.lateness_ms,
         observer=calibration,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detector.baseline.calibrate import Calibration, calibrate
 from detector.baseline.store import Baseline, version_of
-from detector.engine.clients import Cohort
+from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.fitting.drift import compared
 from detector.engine.fitting.novelty import fit_norms
@@ -76,7 +76,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
         for model, lengths in by_length.items()
     }
     groups = {model: _split(sample) for model, sample in samples.items()}
-    cohorts: dict[str, Cohort] = {}
+    tables: dict[str, ClientTable] = {}
     calibrations: dict[str, Calibration] = {}
     for model, sample in samples.items():
         teachers, _ = groups[model]
@@ -92,17 +92,17 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
         except BaselineError as error:
             raise BaselineError(f"model {model!r}: {error}") from error
         calibrations[model] = Calibration()
-        cohorts[model] = calibrate(model, learned, settings, calibrations[model])
+        tables[model] = calibrate(model, learned, settings, calibrations[model])
     for batch in read():
         _, calibrating = groups[batch.model]
         if batch.vector.shape[1] == samples[batch.model].dimension:
             rows = np.array([i for i, client in enumerate(batch.client) if client in calibrating], np.intp)
             if len(rows):
-                cohorts[batch.model].process(batch.take(rows))
+                tables[batch.model].process(batch.take(rows))
     models = {}
     notes = {}
-    for model, cohort in cohorts.items():
-        models[model], notes[model] = _finish(model, cohort, calibrations[model], samples[model], groups[model])
+    for model, table in tables.items():
+        models[model], notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model])
     return Baseline(version_of(models), models, notes, settings.secret)
 
 
@@ -118,7 +118,7 @@ def _split(sample: _Sample) -> tuple[frozenset[str], frozenset[str]]:
 
 def _finish(
     model: str,
-    cohort: Cohort,
+    table: ClientTable,
     calibration: Calibration,
     sample: _Sample,
     groups: tuple[frozenset[str], frozenset[str]],
@@ -146,4 +146,4 @@ def _finish(
         "evidence": {name: round(float(channel_scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
         "clients_with_most_evidence": {names[i]: round(float(channel_scores[i].max()), 3) for i in worst},
     }
-    return ModelBaseline(cohort.reference, norms, channel_scores, compared(looks)), notes
+    return ModelBaseline(table.reference, norms, channel_scores, compared(looks)), notes

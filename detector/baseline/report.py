@@ -18,7 +18,7 @@ from detector.engine.evidence.registry import REGISTRY
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.models.drift import ALARM, Drift
 from detector.engine.models.novelty import STAGES, stage_of
-from detector.engine.policy import ALERT, ALERT_SHARE, bars_for
+from detector.engine.policy import ALERT, ALERT_SHARE, thresholds_for
 from detector.names import one_line, printable
 
 SHOWN_STAGE = 64
@@ -30,22 +30,22 @@ def report(folder: Path, config: Config, drift: Mapping[str, Drift] | None = Non
     Raises `BaselineError` when there is none.
     """
     baseline = baselines.load(folder, config.engine.secret())
-    terms = engine_settings(config).terms
+    policy = engine_settings(config).policy
     models = {}
     for model, known in baseline.models.items():
         notes = dict(baseline.notes[model])
         notes.setdefault("accepted", [])
-        bars = bars_for(terms, known.norms.session_scores, known.channel_scores)
+        thresholds = thresholds_for(policy, known.norms.session_scores, known.channel_scores)
         stage = stage_of(SHOWN_STAGE)
         clients = notes["calibration_clients"]
         models[model] = {
             **notes,
             "bars": {
-                "novelty_alert": round(bars.alert, 3),
-                "novelty_throttle": round(bars.throttle, 3),
-                **{f"{name}_stop": round(stop, 3) for name, stop in zip(CHANNELS, bars.stop, strict=True)},
+                "novelty_alert": round(thresholds.alert, 3),
+                "novelty_throttle": round(thresholds.throttle, 3),
+                **{f"{name}_stop": round(stop, 3) for name, stop in zip(CHANNELS, thresholds.stop, strict=True)},
             },
-            "only_alerts": [name for name, limit in zip(CHANNELS, bars.limit, strict=True) if limit == ALERT],
+            "only_alerts": [name for name, limit in zip(CHANNELS, thresholds.limit, strict=True) if limit == ALERT],
             "finest_rate_shown": f"1 in {clients + 1}",
             "features": {
                 name: [round(float(value), 4) for value in known.norms.quantiles[stage, j]]
@@ -64,9 +64,9 @@ def report(folder: Path, config: Config, drift: Mapping[str, Drift] | None = Non
 
 def changes(before: Baseline, after: Baseline, model: str, config: Config) -> list[str]:
     """Return what an acceptance changed, in sentences: each accepted client, and every bar that moved."""
-    terms = engine_settings(config).terms
+    policy = engine_settings(config).policy
     was, now = (
-        bars_for(terms, known.norms.session_scores, known.channel_scores)
+        thresholds_for(policy, known.norms.session_scores, known.channel_scores)
         for known in (before.models[model], after.models[model])
     )
     told = []
@@ -107,20 +107,22 @@ def tell(content: dict[str, Any]) -> Group:
                 f"{known['dimension']} values, {known['labels']} labels, {known['profiles']} profiles of clients"
             )
         )
-        bars = Table(title="bars under the configured budgets", title_justify="left")
-        bars.add_column("evidence")
-        bars.add_column("highest of a benign client", justify="right")
-        bars.add_column("alerts at", justify="right")
-        bars.add_column("acts at", justify="right")
+        thresholds = Table(title="bars under the configured budgets", title_justify="left")
+        thresholds.add_column("evidence")
+        thresholds.add_column("highest of a benign client", justify="right")
+        thresholds.add_column("alerts at", justify="right")
+        thresholds.add_column("acts at", justify="right")
         highest = known["novelty_scores"][0] if known["novelty_scores"] else 0.0
         found = known["bars"]
-        bars.add_row("novelty", f"{highest:.2f}", f"{found['novelty_alert']:.2f}", f"{found['novelty_throttle']:.2f} throttle")
+        thresholds.add_row(
+            "novelty", f"{highest:.2f}", f"{found['novelty_alert']:.2f}", f"{found['novelty_throttle']:.2f} throttle"
+        )
         for channel in REGISTRY:
             stop = found[f"{channel.name}_stop"]
             acts = "stop" if channel.may_stop else "throttle"
             benign = known["evidence"][channel.name]
-            bars.add_row(channel.name, f"{benign:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} {acts}")
-        parts.append(bars)
+            thresholds.add_row(channel.name, f"{benign:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} {acts}")
+        parts.append(thresholds)
         parts += [Text(f"{name} may only alert here: an innocent client passed its floor") for name in known["only_alerts"]]
         parts.append(
             Text(

@@ -1,7 +1,7 @@
 """What the engine needs to know, from the configuration."""
 
 from detector.config import Config
-from detector.engine.policy import Terms
+from detector.engine.policy import PolicySettings
 from detector.engine.shard import EngineSettings
 
 
@@ -9,7 +9,7 @@ def engine_settings(config: Config) -> EngineSettings:
     """Return the settings of the engine; raises `ConfigError` when the file of the seed cannot be read."""
     policy, engine = config.policy, config.engine
     return EngineSettings(
-        terms=Terms(
+        policy=PolicySettings(
             shadow=policy.shadow,
             false_alerts_per_1000=policy.false_alerts_per_1000,
             false_blocks_per_10000=policy.false_blocks_per_10000,

@@ -120,16 +120,16 @@ def dead_letters_list(
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, with the records themselves in base64")] = False,
 ) -> None:
     """Show the latest dead letters, the newest last."""
-    from detector.service.dead_letters import records as letters
+    from detector.service.dead_letters import records as dead_letters
 
     settings = load_config(config)
     _connection(settings)
-    found = letters.latest(settings, limit)
+    found = dead_letters.latest(settings, limit)
     if as_json:
-        for letter in found:
-            typer.echo(harmless_json(json.dumps(letter.to_dict(), ensure_ascii=False)))
+        for dead_letter in found:
+            typer.echo(harmless_json(json.dumps(dead_letter.to_dict(), ensure_ascii=False)))
     elif found:
-        Console().print(letters.table(found))
+        Console().print(dead_letters.table(found))
     else:
         typer.echo("there are no dead letters")
 

@@ -51,7 +51,7 @@ class Innocence:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DemoOutcome:
     """The two tables of the demo."""
 
     thefts: tuple[Theft, ...]
@@ -62,7 +62,7 @@ class Outcome:
         return asdict(self)
 
 
-def judge(staged: Staged, folder: Path) -> Outcome:
+def judge(staged: Staged, folder: Path) -> DemoOutcome:
     """Weigh what happened against what was promised; reads the alerts that the run wrote."""
     alerts = [Alert.model_validate_json(line) for line in (folder / "alerts.jsonl").read_bytes().splitlines()]
     asked = {alert.event.id: alert.detector.queries for alert in alerts}
@@ -88,7 +88,7 @@ def judge(staged: Staged, folder: Path) -> Outcome:
                 stopped=sum(bool(found & set(STOPS)) for found in actions),
             )
         )
-    return Outcome(thefts, tuple(innocents))
+    return DemoOutcome(thefts, tuple(innocents))
 
 
 def _theft(staged: Staged, role: str, decisions: list[Decision], asked: Mapping[str, int]) -> Theft:

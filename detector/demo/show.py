@@ -12,7 +12,7 @@ from rich.text import Text
 from detector import private
 from detector.console import Console
 from detector.contracts import Decision
-from detector.demo.outcome import WITHIN, Innocence, Outcome, Theft, judge
+from detector.demo.outcome import WITHIN, DemoOutcome, Innocence, Theft, judge
 from detector.demo.stage import stage
 from detector.errors import OutputError
 from detector.offline.pictures import evidence_picture
@@ -22,7 +22,7 @@ STYLES = {"throttle": "yellow", "perturb": "magenta", "block": "red"}
 PICTURE = "demo.png"
 
 
-def show(folder: Path, errors: Console, *, as_json: bool) -> Outcome:
+def show(folder: Path, errors: Console, *, as_json: bool) -> DemoOutcome:
     """Run the demo into `folder`; progress goes to `errors`, the tables (or JSON) to standard output.
 
     Raises `OutputError` when the folder cannot be written.

@@ -123,7 +123,7 @@ def _live(
     total = sum(player.budget for player in players)
     path = folder / "log.jsonl"
     sink = _Watching(folder, tell)
-    tracer = Tracer({cast.MODEL: baseline.models[cast.MODEL]}, engine_settings(config).terms)
+    tracer = Tracer({cast.MODEL: baseline.models[cast.MODEL]}, engine_settings(config).policy)
     pipeline = Pipeline(config, baseline, sink, SystemClock(), observer=tracer)
     cutter = LineCutter(str(path), config.engine.max_record_bytes)
     broken = list(BROKEN_LINES)

@@ -19,7 +19,7 @@ from detector.engine.compute import Kernels
 from detector.engine.evidence.accumulate import OPEN
 from detector.engine.examples import Examples
 from detector.engine.features.distances import WINDOW
-from detector.engine.findings import Outputs, Refusal, Report
+from detector.engine.findings import EngineRefusal, Outputs, Report
 from detector.engine.judge import Judge
 from detector.engine.memory.admission import LATE, REPEATED, Admitted, Arrivals, admit, unadmitted
 from detector.engine.memory.conduct import QUESTIONS, nobody, update_conduct
@@ -43,7 +43,7 @@ SMALLEST = 256  # rows at the beginning
 LARGER = 8  # times the rows, when there are too few: untouched rows cost nothing, and to copy the others costs much
 
 
-class Progress(NamedTuple):
+class TableProgress(NamedTuple):
     """What of a client table itself has to be saved.
 
     `since_lesson` counts the queries since the last lesson. Whoever asked last at the place `parked_until` of the stream, or
@@ -149,7 +149,7 @@ class ClientTable:
         rows = np.asarray(missing.any(axis=1))
         detail = f"input: a value is missing, and model {self.model!r} takes pictures or embeddings, where none can be"
         outputs.refusals += [
-            Refusal(int(batch.sequence[i]), "not_finite", detail, batch.client[i], self.model)
+            EngineRefusal(int(batch.sequence[i]), "not_finite", detail, batch.client[i], self.model)
             for i in np.flatnonzero(rows).tolist()
         ]
         return batch.refuse(rows, code_of("not_finite"), self.contents(batch))
@@ -283,7 +283,7 @@ class ClientTable:
     def _refuse(self, batch: Batch, verdict: npt.NDArray[np.uint8], outputs: Outputs) -> None:
         outputs.repeated += int(np.count_nonzero(verdict == REPEATED))
         outputs.refusals += [
-            Refusal(
+            EngineRefusal(
                 int(batch.sequence[i]),
                 "late",
                 f"client {batch.client[i]!r} is already past this event time by more than the allowed lateness, "
@@ -347,15 +347,14 @@ class ClientTable:
         self._codec.unpack(slots, snapshots)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> TableProgress:
         """What of the table itself has to be saved."""
-        return Progress(self._walk.since_lesson, self._parked_until, tuple(self._population.tolist()))
+        return TableProgress(self._walk.since_lesson, self._parked_until, tuple(self._population.tolist()))
 
     @progress.setter
-    def progress(self, saved: Progress) -> None:
+    def progress(self, saved: TableProgress) -> None:
         self._walk.since_lesson, self._parked_until = saved.since_lesson, saved.parked_until
         self._population[:] = saved.population
 
 
-Cohort = ClientTable
 """The name that `detector.baseline` still uses."""

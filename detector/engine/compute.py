@@ -59,9 +59,9 @@ class Kernels:
     ) -> Computed:
         """Take the batch into `columns` and return what was found; `slot` (n,) are its clients, `seed` (clients,) is drawn."""
         n = len(batch)
-        evaluated = np.flatnonzero(admitted.look)
-        look = np.full(n, -1, np.int64)
-        look[evaluated] = np.arange(len(evaluated))
+        evaluated = np.flatnonzero(admitted.evaluation)
+        evaluation = np.full(n, -1, np.int64)
+        evaluation[evaluated] = np.arange(len(evaluated))
         rows = np.full((len(evaluated), len(NAMES)), np.nan)
         ratio = np.ones((n, len(CHANNELS)), np.float32)
         peak = np.zeros((n, len(CHANNELS)), np.float32)
@@ -82,7 +82,7 @@ class Kernels:
             place=place,
             confidence=batch.confidence,
             runner_up=batch.runner_up,
-            look=look,
+            evaluation=evaluation,
         )
         written = Written(repeat, near, flip, np.empty(n, np.float32), ratio, rows, MEMORY)
         observe(
@@ -120,7 +120,7 @@ class Kernels:
             queries.verdict,
             position,
             columns.admission.first_ms,
-            queries.look,
+            queries.evaluation,
             written.rows,
             RATE,
         )
@@ -137,7 +137,7 @@ class Kernels:
             reference.known_cells,
             reference.known_count,
             min(reference.labels, LABELS),
-            queries.look,
+            queries.evaluation,
             written.rows,
             COVERAGE,
         )
@@ -150,7 +150,7 @@ class Kernels:
             written.flip,
             queries.verdict,
             written.repeat,
-            queries.look,
+            queries.evaluation,
             written.rows,
             OUTPUTS,
         )

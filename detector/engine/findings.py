@@ -10,7 +10,7 @@ Kind = Literal["novelty", "construction", "harm"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class FindingReason:
     """One figure behind a finding: what was observed, what is usual, and which queries show it.
 
     `low`, `median` and `high` are the 5%, 50% and 95% among benign clients, `threshold` the bar that was passed; NaN-free,
@@ -53,12 +53,12 @@ class Finding:
     action: int
     score: float
     risk: float
-    reasons: tuple[Reason, ...]
+    reasons: tuple[FindingReason, ...]
     features: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PendingDecision:
     """A decision to publish: what the gateway shall do about a client, and until when.
 
     `address` is there where the identity is not vouched for: the decision holds for what comes from there.
@@ -82,7 +82,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class EngineRefusal:
     """A well-formed event that cannot be used: too late, of another dimension than its model's, or with a value missing."""
 
     sequence: int
@@ -118,15 +118,15 @@ class Outputs:
     """What a batch led to, in stream order; `departed` are clients that were forgotten to make room."""
 
     findings: list[Finding] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    pending_decisions: list[PendingDecision] = field(default_factory=list)
+    refusals: list[EngineRefusal] = field(default_factory=list)
     departed: list[Report] = field(default_factory=list)
     repeated: int = 0
 
     def add(self, other: "Outputs") -> None:
         """Append another's contents."""
         self.findings += other.findings
-        self.orders += other.orders
+        self.pending_decisions += other.pending_decisions
         self.refusals += other.refusals
         self.departed += other.departed
         self.repeated += other.repeated
@@ -134,6 +134,6 @@ class Outputs:
     def sort(self) -> None:
         """Put everything into stream order, whichever model or shard it came from."""
         self.findings.sort(key=lambda finding: (finding.emitted, finding.sequence))
-        self.orders.sort(key=lambda order: (order.emitted, order.sequence))
+        self.pending_decisions.sort(key=lambda order: (order.emitted, order.sequence))
         self.refusals.sort(key=lambda refusal: refusal.sequence)
         self.departed.sort(key=lambda report: report.emitted)

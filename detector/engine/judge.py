@@ -19,15 +19,15 @@ from detector.engine.account import Account
 from detector.engine.evidence.accumulate import MAY_STOP
 from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.features.row import NAMES
-from detector.engine.findings import Finding, Kind, Order, Outputs, Reason
-from detector.engine.memory.admission import looks_by
+from detector.engine.findings import Finding, FindingReason, Kind, Outputs, PendingDecision
+from detector.engine.memory.admission import evaluations_by
 from detector.engine.models.novelty import Novelty
 from detector.engine.policy import (
     ALERT,
     ALLOW,
     THROTTLE,
-    Bars,
-    Terms,
+    PolicySettings,
+    Thresholds,
     construction_action,
     lasts_ms,
     novelty_action,
@@ -42,7 +42,7 @@ SHOWN_FEATURES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Odd:
+class ConductEvidence:
     """A client's conduct is out of line: `question` says in what (`conduct.QUESTIONS`), `hits` of `records` show it.
 
     `evidence` is the logarithm of odds against the `usual` share.
@@ -69,11 +69,11 @@ class Moment:
     peak: npt.NDArray[np.float32]
     channels: list[int]
     score: float | None
-    odds: tuple[Odd, ...]
+    odds: tuple[ConductEvidence, ...]
     row: npt.NDArray[np.float64]
     emitted: int
 
-    def odd(self, place: int) -> Odd:
+    def odd(self, place: int) -> ConductEvidence:
         """Return what is out of line at a place behind novelty."""
         return next(odd for odd in self.odds if NOVELTY + 1 + odd.question == place)
 
@@ -105,9 +105,9 @@ class Judged(Protocol):
 class Judge:
     """Applies one model's bars and the operator's terms to its cohort."""
 
-    def __init__(self, bars: Bars, terms: Terms, novelty: Novelty) -> None:
-        self.bars = bars
-        self._terms = terms
+    def __init__(self, thresholds: Thresholds, policy: PolicySettings, novelty: Novelty) -> None:
+        self.thresholds = thresholds
+        self._policy = policy
         self._novelty = novelty
 
     def bind(self, cohort: Judged) -> None:
@@ -116,7 +116,7 @@ class Judge:
 
     def passes(self, slot: int, score: float) -> bool:
         """Tell whether a look calls for nothing, as nearly all do; then that is noted, and it need not be judged."""
-        if score >= self.bars.alert:
+        if score >= self.thresholds.alert:
             return False
         self._cohort.columns.standing.strange[slot] = 0
         return True
@@ -125,16 +125,16 @@ class Judge:
         """Add to `outputs` what the moment calls for, and note it in the client's standing."""
         for channel in moment.channels:
             score = float(moment.peak[channel])
-            action = min(construction_action(score, self.bars.stop[channel]), self.bars.limit[channel])
+            action = min(construction_action(score, self.thresholds.stop[channel]), self.thresholds.limit[channel])
             self._weigh(moment, channel, action, score, outputs)
         if moment.score is not None:
             strange = self._cohort.columns.standing.strange
-            beyond = moment.score >= self.bars.alert
+            beyond = moment.score >= self.thresholds.alert
             strange[moment.slot] = min(int(strange[moment.slot]) + 1, 255) if beyond else 0
-            action = novelty_action(moment.score, int(strange[moment.slot]), self.bars)
+            action = novelty_action(moment.score, int(strange[moment.slot]), self.thresholds)
             self._weigh(moment, NOVELTY, action, moment.score, outputs)
         for odd in moment.odds:
-            action = ALERT if odd.evidence >= self.bars.conduct else ALLOW
+            action = ALERT if odd.evidence >= self.thresholds.conduct else ALLOW
             self._weigh(moment, NOVELTY + 1 + odd.question, action, odd.evidence, outputs)
 
     def _weigh(self, moment: Moment, place: int, wanted: int, score: float, outputs: Outputs) -> None:
@@ -145,7 +145,7 @@ class Judge:
         time_ms = self._time_ms(moment)
         account = self._cohort.account(s)
         trusted = self.vouched(moment.batch.sender[moment.event])
-        action = permitted(wanted, trusted=trusted, protected=account.client in self._terms.never_block)
+        action = permitted(wanted, trusted=trusted, protected=account.client in self._policy.never_block)
         queries = moment.asked(place)
         rises = wanted > standing.reached[s, place]
         over = time_ms >= standing.held_until_ms[s]
@@ -163,9 +163,9 @@ class Judge:
         revision = int(standing.revision[s]) + 1
         standing.revision[s] = revision
         standing.held[s] = action
-        standing.held_until_ms[s] = min(time_ms + lasts_ms(action, self._terms), LAST_MS)
-        outputs.orders.append(
-            Order(
+        standing.held_until_ms[s] = min(time_ms + lasts_ms(action, self._policy), LAST_MS)
+        outputs.pending_decisions.append(
+            PendingDecision(
                 emitted=moment.emitted,
                 sequence=int(moment.batch.sequence[moment.event]),
                 decision_id=self._id(s, "decision", revision),
@@ -186,7 +186,7 @@ class Judge:
 
     def vouched(self, sender: Sender) -> bool:
         """Tell whether the identity that a query came under is one that the caller cannot have forged."""
-        return vouched(sender, self._terms)
+        return vouched(sender, self._policy)
 
     def _time_ms(self, moment: Moment) -> int:
         """Return the event time; of a refused query whose time is not known, that of the client's latest."""
@@ -205,25 +205,25 @@ class Judge:
             odd = moment.odd(place)
             return (
                 f"{odd.hits:,} of {odd.records:,} {meaning}, at most {odd.usual:.1%} are usual: evidence {score:.1f}, "
-                f"alert at {self.bars.conduct:.1f}"
+                f"alert at {self.thresholds.conduct:.1f}"
             )
         if place == NOVELTY:
             return (
-                f"unlike every known benign client: novelty {score:.2f}, alert at {self.bars.alert:.2f}, "
+                f"unlike every known benign client: novelty {score:.2f}, alert at {self.thresholds.alert:.2f}, "
                 f"after {queries} queries"
             )
         treated = "stop" if MAY_STOP[place] else "throttle"
-        return f"{meaning}: evidence {score:.1f}, {treated} at {self.bars.stop[place]:.1f}, after {queries} queries"
+        return f"{meaning}: evidence {score:.1f}, {treated} at {self.thresholds.stop[place]:.1f}, after {queries} queries"
 
     def _risk(self, place: int, score: float) -> float:
         """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
         if place == NOVELTY:
-            return round(min(60.0, 30.0 * score / self.bars.alert), 1)
+            return round(min(60.0, 30.0 * score / self.thresholds.alert), 1)
         if place > NOVELTY:
-            return round(min(60.0, 30.0 * score / self.bars.conduct), 1)
+            return round(min(60.0, 30.0 * score / self.thresholds.conduct), 1)
         if not MAY_STOP[place]:
-            return round(min(60.0, 50.0 * score / self.bars.stop[place]), 1)
-        return round(min(100.0, 70.0 * score / self.bars.stop[place]), 1)
+            return round(min(60.0, 50.0 * score / self.thresholds.stop[place]), 1)
+        return round(min(100.0, 70.0 * score / self.thresholds.stop[place]), 1)
 
     def _finding(self, moment: Moment, place: int, action: int, score: float, alert_id: str) -> Finding:
         batch = moment.batch
@@ -243,7 +243,7 @@ class Judge:
             version=batch.version[i],
             sender=batch.sender[i],
             queries=queries,
-            look=looks_by(queries),
+            look=evaluations_by(queries),
             kind=kind,
             evidence=PLACES[place],
             action=action,
@@ -257,14 +257,14 @@ class Judge:
             },
         )
 
-    def _reasons(self, moment: Moment, place: int, score: float) -> list[Reason]:
+    def _reasons(self, moment: Moment, place: int, score: float) -> list[FindingReason]:
         """Return the figures behind a finding: the evidence itself, then the features that stand out most."""
         slot = moment.slot
         if place != NOVELTY:
             name = PLACES[place]
-            stop = self.bars.stop[place] if place < NOVELTY else self.bars.conduct
+            stop = self.thresholds.stop[place] if place < NOVELTY else self.thresholds.conduct
             return [
-                Reason(
+                FindingReason(
                     kind_of(place),
                     name,
                     _tidy(score),
@@ -275,13 +275,13 @@ class Judge:
                 )
             ]
         reasons = [
-            Reason(
+            FindingReason(
                 "novelty",
                 "novelty",
                 _tidy(score),
                 1.0,
                 self._headline(moment, place, score),
-                threshold=_tidy(self.bars.alert),
+                threshold=_tidy(self.thresholds.alert),
                 event_ids=(moment.batch.event_id[moment.event],),
             )
         ]
@@ -290,7 +290,7 @@ class Judge:
         for name, value, (low, median, high), away in deviations:
             side = "above" if value > high else "below" if value < low else "within"
             reasons.append(
-                Reason(
+                FindingReason(
                     "novelty",
                     name,
                     _tidy(value),

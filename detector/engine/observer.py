@@ -22,7 +22,7 @@ class Observer(Protocol):
 class Seen:
     """One pass as an observer gets it; n events, of which `look_event` (looks,) were looks.
 
-    `account` are the keys of the accounts (see `detector.account`). `verdict` (n,) is 0 for fresh events; `queries` (n,)
+    `account` are the keys of the accounts (see `account`). `verdict` (n,) is 0 for fresh events; `queries` (n,)
     counts the client's queries; `peak` (n, channels) is the evidence so far; `ratio` (n, channels) the likelihood ratios of
     the event; `rows` (looks, features) and `score` (looks,) belong to the looks.
     """

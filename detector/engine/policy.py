@@ -38,7 +38,7 @@ PATIENCE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
+class Thresholds:
     """The scores at which something is done; `stop` has one entry per channel of evidence.
 
     `limit` is the hardest action that each channel may lead to. A channel of construction earns the right to stop by staying
@@ -54,7 +54,7 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PolicySettings:
     """The operator's policy, as the engine needs it; durations in milliseconds.
 
     `trust_clients` says whether an identity is vouched for where the record does not say.
@@ -71,7 +71,7 @@ class Terms:
     requests_per_minute: int = 30
 
 
-def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float) -> float:
+def threshold(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float) -> float:
     """Return the score that at most a share `rate` of clients like the calibration clients pass.
 
     With m clients the k-th highest score is passed by a new client with probability k / (m + 1) (split conformal
@@ -91,32 +91,32 @@ def bar(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: fl
     return ordered[0] + tail * math.log10(1.0 / (rate * clients))
 
 
-def bars_for(
-    terms: Terms,
+def thresholds_for(
+    policy: PolicySettings,
     novelty_scores: Sequence[float] | npt.NDArray[np.float64] | None,
     channel_scores: npt.NDArray[np.float64] | None,
-) -> Bars:
+) -> Thresholds:
     """Return the bars for calibration scores: `novelty_scores` (clients,), `channel_scores` (clients, channels).
 
     None stands for a model without a baseline: construction stops at its floors and novelty can only alert.
     """
-    false_blocks = max(terms.false_blocks_per_10000, 1e-6) / 10_000
-    false_alerts = max(terms.false_alerts_per_1000, 1e-6) / 1_000 / WAYS_TO_ALERT
+    false_blocks = max(policy.false_blocks_per_10000, 1e-6) / 10_000
+    false_alerts = max(policy.false_alerts_per_1000, 1e-6) / 1_000 / WAYS_TO_ALERT
     stop = []
     limit = []
     for j in range(len(CHANNELS)):
         scores = channel_scores[:, j] if channel_scores is not None else np.zeros(0)
         if MAY_STOP[j]:
             limit.append(ALERT if scores.max(initial=0.0) > FLOORS[j] else BLOCK)
-            stop.append(max(float(FLOORS[j]), 1.2 * bar(scores, false_blocks, EVIDENCE_TAIL)))
+            stop.append(max(float(FLOORS[j]), 1.2 * threshold(scores, false_blocks, EVIDENCE_TAIL)))
         else:
             limit.append(THROTTLE)
-            stop.append(max(float(FLOORS[j]), bar(scores, false_alerts, EVIDENCE_TAIL) / ALERT_SHARE))
+            stop.append(max(float(FLOORS[j]), threshold(scores, false_alerts, EVIDENCE_TAIL) / ALERT_SHARE))
     conduct = -math.log(min(false_alerts, 0.5))  # the evidence is the logarithm of an e-value
     if novelty_scores is None:
-        return Bars(UNCALIBRATED_NOVELTY, math.inf, tuple(stop), tuple(limit), conduct)
-    alert = max(LEAST_NOVELTY, bar(novelty_scores, false_alerts, NOVELTY_TAIL))
-    return Bars(alert, THROTTLE_SHARE * alert, tuple(stop), tuple(limit), conduct)
+        return Thresholds(UNCALIBRATED_NOVELTY, math.inf, tuple(stop), tuple(limit), conduct)
+    alert = max(LEAST_NOVELTY, threshold(novelty_scores, false_alerts, NOVELTY_TAIL))
+    return Thresholds(alert, THROTTLE_SHARE * alert, tuple(stop), tuple(limit), conduct)
 
 
 def construction_action(score: float, stop: float) -> int:
@@ -132,19 +132,19 @@ def construction_action(score: float, stop: float) -> int:
     return ALERT if score >= ALERT_SHARE * stop else ALLOW
 
 
-def novelty_action(score: float, looks_in_a_row: int, bars: Bars) -> int:
+def novelty_action(score: float, looks_in_a_row: int, thresholds: Thresholds) -> int:
     """Return the action that a novelty score calls for; never more than a throttle.
 
     A client that is strange beyond the throttle bar is throttled at once, one that stays beyond the alert bar for a second
     look (`looks_in_a_row` counts this one) as well, if there is a throttle bar at all.
 
-    >>> bars = Bars(alert=2.0, throttle=2.5, stop=())
+    >>> bars = Thresholds(alert=2.0, throttle=2.5, stop=())
     >>> [ACTIONS[novelty_action(score, looks, bars)] for score, looks in ((1.9, 0), (2.1, 1), (2.1, 2), (2.6, 1))]
     ['allow', 'alert', 'throttle', 'throttle']
     """
-    if score >= bars.throttle or (looks_in_a_row >= PATIENCE and math.isfinite(bars.throttle)):
+    if score >= thresholds.throttle or (looks_in_a_row >= PATIENCE and math.isfinite(thresholds.throttle)):
         return THROTTLE
-    return ALERT if score >= bars.alert else ALLOW
+    return ALERT if score >= thresholds.alert else ALLOW
 
 
 def permitted(action: int, *, trusted: bool, protected: bool) -> int:
@@ -156,11 +156,11 @@ def permitted(action: int, *, trusted: bool, protected: bool) -> int:
     return action if trusted and not protected else min(action, THROTTLE)
 
 
-def vouched(sender: Sender, terms: Terms) -> bool:
+def vouched(sender: Sender, policy: PolicySettings) -> bool:
     """Tell whether the identity that a query came under is one that the caller cannot have forged."""
-    return terms.trust_clients if sender.trusted is None else sender.trusted
+    return policy.trust_clients if sender.trusted is None else sender.trusted
 
 
-def lasts_ms(action: int, terms: Terms) -> int:
+def lasts_ms(action: int, policy: PolicySettings) -> int:
     """Return for how long an action is issued."""
-    return {THROTTLE: terms.throttle_ms, PERTURB: terms.perturb_ms, BLOCK: terms.block_ms}[action]
+    return {THROTTLE: policy.throttle_ms, PERTURB: policy.perturb_ms, BLOCK: policy.block_ms}[action]

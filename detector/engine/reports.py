@@ -11,10 +11,10 @@ from detector.engine.account import account_of
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Report
-from detector.engine.memory.admission import look_after
+from detector.engine.memory.admission import evaluation_after
 from detector.engine.state import Columns
 
-FIRST_EVALUATION = int(look_after(0))  # queries
+FIRST_EVALUATION = int(evaluation_after(0))  # queries
 NOTHING_SHOWN = dict.fromkeys((*CHANNELS, "novelty"), 0.0)
 
 

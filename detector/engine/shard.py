@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.clients import ClientTable, Progress
-from detector.engine.findings import Outputs, Refusal, Report
+from detector.engine.clients import ClientTable, TableProgress
+from detector.engine.findings import EngineRefusal, Outputs, Report
 from detector.engine.judge import Judge
 from detector.engine.learning import (
     LEAST_EVENTS,
@@ -39,7 +39,7 @@ from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer
 from detector.engine.packing import pack, pack_arrays, pack_unknown, unpack, unpack_unknown
 from detector.engine.parking import InMemory, Parked
-from detector.engine.policy import Bars, Terms, bars_for
+from detector.engine.policy import PolicySettings, Thresholds, thresholds_for
 from detector.engine.saved import arrays_from, check_reference, check_trees
 from detector.errors import SnapshotError
 from detector.ingest.batch import Batch, code_of, join
@@ -76,7 +76,7 @@ class EngineSettings:
     Without a `seed`, what is drawn can be computed by everybody who has this program.
     """
 
-    terms: Terms = field(default_factory=Terms)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     max_clients: int = 100_000
     lateness_ms: int = 600_000
     learning_events: int = 512
@@ -231,8 +231,8 @@ class Shard:
             known = self._baselines.get(key)
             settings = self._settings
             judged = Novelty(known.norms if known else None)
-            bars = bars_for(
-                settings.terms,
+            thresholds = thresholds_for(
+                settings.policy,
                 known.norms.session_scores if known else None,
                 known.channel_scores if known else None,
             )
@@ -243,7 +243,7 @@ class Shard:
                 model,
                 known.reference if known else self._learned[key],
                 judged,
-                Judge(bars, settings.terms, judged),
+                Judge(thresholds, settings.policy, judged),
                 max_clients=settings.max_clients,
                 lateness_ms=settings.lateness_ms,
                 observer=observer,
@@ -253,9 +253,9 @@ class Shard:
             )
         return self._tables[key]
 
-    def bars(self, model: str) -> Bars:
+    def thresholds(self, model: str) -> Thresholds:
         """Return the bars in force for a model that is being watched."""
-        return self._table(model, variant_key(model, None)).judge.bars
+        return self._table(model, variant_key(model, None)).judge.thresholds
 
     @property
     def learning(self) -> dict[str, int]:
@@ -364,7 +364,7 @@ class Shard:
         if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
             monitor.restore(arrays_from(own["drift"][1]))
         since_lesson, parked_until, population = own["progress"]
-        table.progress = Progress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
+        table.progress = TableProgress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
 
 
 def _refuse_baseline(model: str, baselines: Mapping[str, ModelBaseline]) -> None:
@@ -390,7 +390,7 @@ def _of_length(batch: Batch, dimension: int, outputs: Outputs) -> Batch:
         return batch
     detail = f"input has {length} values, model {batch.model!r} takes {dimension}"
     outputs.refusals += [
-        Refusal(int(batch.sequence[i]), "dimension", detail, batch.client[i], batch.model)
+        EngineRefusal(int(batch.sequence[i]), "dimension", detail, batch.client[i], batch.model)
         for i in np.flatnonzero(batch.refused == 0).tolist()
     ]
     digest = [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little") for row in batch.vector]

@@ -19,13 +19,13 @@ from detector.contracts.limits import ID_CHARACTERS
 from detector.contracts.moment import LAST_MS
 from detector.engine.bounds import check_rows
 from detector.engine.columns import DISTANCES, RETAINED, Column, allocate, columns_of
-from detector.engine.evidence.accumulate import CHANNELS, Evidence
+from detector.engine.evidence.accumulate import CHANNELS, AccumulatedEvidence
 from detector.engine.evidence.cooccur import Together
 from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.evidence.select import Selection
 from detector.engine.features.coverage import Coverage
 from detector.engine.features.distances import WINDOW
-from detector.engine.features.outputs import Outputs
+from detector.engine.features.outputs import ResponseFeatures
 from detector.engine.features.rate import Rate
 from detector.engine.features.row import NAMES
 from detector.engine.memory.admission import Admission
@@ -37,11 +37,11 @@ from detector.errors import SnapshotError
 
 SNAPSHOT_VERSION = 2  # 2: keyed by the secret seed; ids with their content; what could not be used
 ID_BYTES = 16  # of an id that is remembered: its key, its event time and its content
-NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `Standing`
+NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `DecisionState`
 PLACES = tuple(EVIDENCE)  # types of evidence in the order of `Standing.reached`
 
 
-class Standing(NamedTuple):
+class DecisionState(NamedTuple):
     """The decision state of each client: what was decided so far, and its last scheduled evaluation.
 
     `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then, of
@@ -62,6 +62,16 @@ class Standing(NamedTuple):
 
 
 FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing")
+SAVED_AS = {
+    ResponseFeatures: "Outputs",
+    AccumulatedEvidence: "Evidence",
+    DecisionState: "Standing",
+}  # older than the classes' names
+
+
+def saved_name(family: type[tuple[Any, ...]]) -> str:
+    """Return what a family is called in saved state, whose digest of the layout spells it."""
+    return SAVED_AS.get(family, family.__name__)
 
 
 class Columns:
@@ -89,15 +99,15 @@ class Columns:
         self.memory = allocate(Memory, capacity, lengths)
         self.selection = allocate(Selection, 0 if table else capacity)
         self.checksums = allocate(Checksums, capacity if summed else 0, lengths)
-        self.outputs = allocate(Outputs, capacity)
+        self.outputs = allocate(ResponseFeatures, capacity)
         self.together = allocate(Together, capacity if table else 0)
-        self.evidence = allocate(Evidence, capacity)
-        self.standing = allocate(Standing, capacity)
+        self.evidence = allocate(AccumulatedEvidence, capacity)
+        self.standing = allocate(DecisionState, capacity)
         self._used = (*FAMILIES, "together" if table else "selection", *(("checksums",) if summed else ()))
         self._declared: dict[str, Column] = {}
         for family in self._families():
             kind: type[tuple[Any, ...]] = type(family)
-            self._declared |= {f"{kind.__name__}.{name}": column for name, (_, column) in columns_of(kind).items()}
+            self._declared |= {f"{saved_name(kind)}.{name}": column for name, (_, column) in columns_of(kind).items()}
         digest = hashlib.sha256()
         for name, array in self._named():
             digest.update(f"{name}{array.dtype.str}{array.shape[1:]};".encode())
@@ -109,7 +119,7 @@ class Columns:
 
     def _named(self) -> list[tuple[str, npt.NDArray[np.generic]]]:
         return [
-            (f"{type(family).__name__}.{name}", array)
+            (f"{saved_name(type(family))}.{name}", array)
             for family in self._families()
             for name, array in family._asdict().items()
         ]

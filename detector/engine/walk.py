@@ -13,10 +13,10 @@ from detector.engine.compute import Computed
 from detector.engine.evidence.accumulate import OPEN, counts
 from detector.engine.examples import Examples
 from detector.engine.findings import Outputs
-from detector.engine.judge import Judge, Moment, Odd
+from detector.engine.judge import ConductEvidence, Judge, Moment
 from detector.engine.memory.admission import FRESH, REFUSED, Admitted
 from detector.engine.models.novelty import LESSONS, Novelty
-from detector.engine.state import NOVELTY, Standing
+from detector.engine.state import NOVELTY, DecisionState
 from detector.ingest.batch import Batch
 
 LESSON_EVERY = 32  # queries of a model between two lessons of the online trees
@@ -46,7 +46,7 @@ class Walk:
         self._examples = examples
         self.since_lesson = 0
 
-    def over(self, stretch: Stretch, standing: Standing, outputs: Outputs) -> npt.NDArray[np.float64]:
+    def over(self, stretch: Stretch, standing: DecisionState, outputs: Outputs) -> npt.NDArray[np.float64]:
         """Judge in stream order, and teach the trees; return the novelty score of each evaluation.
 
         `standing` is the clients' decision state, in which the judge notes what it decides.
@@ -92,7 +92,7 @@ class Walk:
         self.since_lesson = int(fresh[-1]) - taught_at
         return score
 
-    def _note(self, stretch: Stretch, event: int, channels: list[int], odds: tuple[Odd, ...]) -> None:
+    def _note(self, stretch: Stretch, event: int, channels: list[int], odds: tuple[ConductEvidence, ...]) -> None:
         """Keep the id of an event that shows something: evidence in a channel, or itself what is out of line."""
         slot, event_id = int(stretch.slot[event]), stretch.batch.event_id[event]
         for channel in channels:
@@ -104,16 +104,16 @@ class Walk:
                 self._examples.add(slot, NOVELTY + 1 + odd.question, event_id)
 
     @staticmethod
-    def _odds(stretch: Stretch, event: int) -> tuple[Odd, ...]:
+    def _odds(stretch: Stretch, event: int) -> tuple[ConductEvidence, ...]:
         """Return in what a client's conduct is out of line at an event where it is evaluated."""
         odds = []
         for question in np.flatnonzero(stretch.conduct[event, :, 0]).tolist():
             evidence, hits, records, usual = stretch.conduct[event, question].tolist()
-            odds.append(Odd(question, evidence, int(hits), int(records), usual))
+            odds.append(ConductEvidence(question, evidence, int(hits), int(records), usual))
         return tuple(odds)
 
     @staticmethod
-    def _may_teach(stretch: Stretch, event: int, standing: Standing) -> bool:
+    def _may_teach(stretch: Stretch, event: int, standing: DecisionState) -> bool:
         """Tell whether an evaluation is one that the trees learn from: of a client without any evidence or decision."""
         if int(stretch.admitted.position[event]) not in LESSONS:
             return False

@@ -10,7 +10,7 @@ from detector.contracts.dead_letter import Reason
 from detector.ingest.assemble import Rejection
 from detector.ingest.batch import Batch, Origin
 
-__all__ = ["Example", "Refusals"]
+__all__ = ["Refusals", "RefusedExample"]
 
 _SHOWN = 3
 _MANY = 0.2  # share of all records from which on a reason is a sign of something that can be mended
@@ -29,7 +29,7 @@ _HINTS: dict[Reason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class RefusedExample:
     """The first record that was refused for a reason."""
 
     sequence: int
@@ -43,7 +43,7 @@ class Refusals:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.counts: Counter[Reason] = Counter()
-        self.first: dict[Reason, Example] = {}
+        self.first: dict[Reason, RefusedExample] = {}
         self._forward = self._backward = 0
         self._time: int | None = None
 
@@ -53,7 +53,7 @@ class Refusals:
             self.counts[entry.reason] += 1
             known = self.first.get(entry.reason)
             if known is None or entry.sequence < known.sequence:
-                self.first[entry.reason] = Example(entry.sequence, entry.origin, entry.detail)
+                self.first[entry.reason] = RefusedExample(entry.sequence, entry.origin, entry.detail)
 
     def pass_by(self, batches: Iterable[Batch]) -> None:
         """Take note of the times of events that were not refused, or not yet."""

@@ -84,7 +84,7 @@ class Pipeline:
         self._stamp = render.Stamp(
             baseline_version=baseline.version if baseline else NO_BASELINE,
             config_version=config.version,
-            terms=settings.terms,
+            policy=settings.policy,
         )
         known = dict(baseline.models) if baseline else {}
         reader = decoder or decoder_of_files(config)
@@ -156,7 +156,7 @@ class Pipeline:
         counts.invalid += len(rejections)
         counts.repeated += outputs.repeated
         counts.alerts += len(outputs.findings)
-        counts.decisions += len(outputs.orders)
+        counts.decisions += len(outputs.pending_decisions)
         rejections.sort(key=lambda rejection: rejection.sequence)
         counts.refusals.note(rejections)
         self._sink.dead_letters(
@@ -171,7 +171,7 @@ class Pipeline:
             for entry, beside in zip(rejections, _beside(rejections), strict=True)
         )
         self._sink.alerts(render.alert(finding, self._stamp) for finding in outputs.findings)
-        self._sink.decisions(render.decision(order, self._stamp) for order in outputs.orders)
+        self._sink.decisions(render.decision(order, self._stamp) for order in outputs.pending_decisions)
         self._report(outputs.departed)
 
     def _report(self, reports: Iterable[Report]) -> None:

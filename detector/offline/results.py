@@ -31,7 +31,7 @@ from detector.offline.trace import Trace, Tracer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from detector.offline.analysis.told import Told
+    from detector.offline.analysis.responses import Responses
 
 __all__ = ["Log", "Results", "fit_baseline", "replay"]
 
@@ -146,18 +146,18 @@ class Results:
             baseline=self.baseline,
         )
 
-    def told(self, client: str, model: str | None = None) -> "Told":
+    def responses(self, client: str, model: str | None = None) -> "Responses":
         """Read again what a client asked and was told; raises as `trace`, and when the log is gone or has changed."""
-        from detector.offline.analysis.told import read_told
+        from detector.offline.analysis.responses import read_responses
 
         trace = self.trace(client, model)
         own = self.clients[self.clients["model"] == trace.model]
         innocent = set(own.loc[own["level"] == "allow", "client"]) - {client}
-        return read_told(logs_of(self.summary, self.folder), trace, innocent, self.config)
+        return read_responses(logs_of(self.summary, self.folder), trace, innocent, self.config)
 
     def _traces(self, config: Config | None) -> list[Trace]:
-        terms = None if config is None else engine_settings(config).terms
-        return [self.tracer.trace(client, model, terms=terms) for client, model in self.tracer.traced]
+        policy = None if config is None else engine_settings(config).policy
+        return [self.tracer.trace(client, model, policy=policy) for client, model in self.tracer.traced]
 
     def _found(self, client: str, model: str | None) -> tuple[Trace, dict[str, Any]]:
         model, recorded = find_client(client, model, self.folder)
@@ -198,7 +198,7 @@ def replay(
     <Results: 1,000 events, 5 clients, 3 alerts, 2 decisions, 0 invalid>
     """
     settings, known = set_up(config, baseline)
-    tracer = Tracer(known.models if known else {}, engine_settings(settings).terms, clients)
+    tracer = Tracer(known.models if known else {}, engine_settings(settings).policy, clients)
     folder = Path(mkdtemp(prefix="detector-")) if out is None else Path(out)
     try:
         done = replay_into(_named(log), folder, settings, known, progress=progress, observer=tracer)

@@ -130,8 +130,8 @@ class _Found:
     def decisions(self, decisions: Iterable[Decision]) -> None:
         self.decisions_found += decisions
 
-    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
-        self.refused += letters
+    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
+        self.refused += dead_letters
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:
         """Reports on clients that left the memory are for the files of a replay."""

@@ -21,12 +21,12 @@ from detector.engine.policy import (
     ACTIONS,
     ALERT,
     THROTTLE,
-    Bars,
-    Terms,
-    bars_for,
+    PolicySettings,
+    Thresholds,
     construction_action,
     novelty_action,
     permitted,
+    thresholds_for,
     vouched,
 )
 from detector.engine.shard import ModelBaseline
@@ -37,7 +37,7 @@ REACH = 20_000  # earlier queries that the nearest is sought among
 
 
 @dataclass(frozen=True, slots=True)
-class Rise:
+class Escalation:
     """A step up the ladder: the evidence `name` called for `action` for the first time, with this `score`."""
 
     name: str
@@ -69,8 +69,8 @@ class Trace:
     looks: npt.NDArray[np.int64]
     novelty: npt.NDArray[np.float64]
     rows: npt.NDArray[np.float64]
-    bars: Bars
-    rises: tuple[Rise, ...]
+    thresholds: Thresholds
+    escalations: tuple[Escalation, ...]
     lives: int = 1
 
     @property
@@ -81,23 +81,23 @@ class Trace:
     @property
     def construction(self) -> npt.NDArray[np.float64]:
         """Evidence of the strongest channel over the bar at which it stops the client, (n,)."""
-        reached = self.peak[:, MAY_STOP] / np.asarray(self.bars.stop)[MAY_STOP]
+        reached = self.peak[:, MAY_STOP] / np.asarray(self.thresholds.stop)[MAY_STOP]
         return np.asarray(reached.max(axis=1, initial=0.0), np.float64)
 
     @property
     def strangeness(self) -> npt.NDArray[np.float64]:
         """Novelty over the bar at which it throttles, or alerts where it may not throttle, (l,)."""
-        return self.novelty / (self.bars.throttle if np.isfinite(self.bars.throttle) else self.bars.alert)
+        return self.novelty / (self.thresholds.throttle if np.isfinite(self.thresholds.throttle) else self.thresholds.alert)
 
     @property
     def marks(self) -> tuple[tuple[int, str], ...]:
         """When a harder action than before was decided, from throttle on: (query, action)."""
         found: list[tuple[int, str]] = []
         highest = THROTTLE - 1
-        for rise in self.rises:
-            if ACTIONS.index(rise.action) > highest:
-                highest = ACTIONS.index(rise.action)
-                found.append((rise.query, rise.action))
+        for escalation in self.escalations:
+            if ACTIONS.index(escalation.action) > highest:
+                highest = ACTIONS.index(escalation.action)
+                found.append((escalation.query, escalation.action))
         return tuple(found)
 
 
@@ -110,7 +110,7 @@ class _Record:
     vouched: list[bool] = field(default_factory=list)
     lives: int = 1
 
-    def add(self, seen: Seen, events: Sequence[int], terms: Terms) -> None:
+    def add(self, seen: Seen, events: Sequence[int], policy: PolicySettings) -> None:
         at = np.asarray(events, np.intp)
         if seen.queries[at[0]] == 1 and self.event_ids:
             self.parts, self.event_ids, self.vouched = {}, [], []
@@ -128,7 +128,7 @@ class _Record:
         ):
             self.parts.setdefault(name, []).append(part)
         self.event_ids += [seen.batch.event_id[i] for i in events]
-        self.vouched += [vouched(seen.batch.sender[i], terms) for i in events]
+        self.vouched += [vouched(seen.batch.sender[i], policy) for i in events]
 
     def joined(self) -> dict[str, npt.NDArray[Any]]:
         return {name: np.concatenate(parts) for name, parts in self.parts.items()}
@@ -137,16 +137,16 @@ class _Record:
 class Tracer:
     """An observer that keeps traces of some clients, or of all.
 
-    `baselines` and `terms` are those that the engine runs under: the bars follow from them. Everything is kept, some 150 bytes
+    `baselines` and `policy` are those that the engine runs under: the bars follow from them. Everything is kept, some 150 bytes
     a query, so this is for recorded logs and not for a service. Of a client that the engine forgot and met again, only the
     latest life is kept, as in the engine.
     """
 
     def __init__(
-        self, baselines: Mapping[str, ModelBaseline] | None, terms: Terms, clients: Collection[str] | None = None
+        self, baselines: Mapping[str, ModelBaseline] | None, policy: PolicySettings, clients: Collection[str] | None = None
     ) -> None:
         self._baselines = baselines or {}
-        self._terms = terms
+        self._policy = policy
         self._clients = clients
         self._records: dict[tuple[str, str], dict[str, _Record]] = {}  # by client and model, and then by account
         self._others: dict[str, list[npt.NDArray[np.int16]]] = {}
@@ -169,7 +169,7 @@ class Tracer:
                 others.append(i)
         for account, events in own.items():
             place = account_of(account).client, batch.model
-            self._records.setdefault(place, {}).setdefault(account, _Record()).add(seen, events, self._terms)
+            self._records.setdefault(place, {}).setdefault(account, _Record()).add(seen, events, self._policy)
         self._sample(batch.model, seen.z[others])
 
     def _sample(self, model: str, z: npt.NDArray[np.int16]) -> None:
@@ -191,14 +191,16 @@ class Tracer:
         """The clients that were traced, each with a model, in the order in which they came."""
         return list(self._records)
 
-    def bars(self, model: str, terms: Terms | None = None) -> Bars:
-        """Return the bars in force for a model, or those that `terms` would set."""
+    def thresholds(self, model: str, policy: PolicySettings | None = None) -> Thresholds:
+        """Return the bars in force for a model, or those that `policy` would set."""
         known = self._baselines.get(model)
         scores = (known.norms.session_scores, known.channel_scores) if known else (None, None)
-        return bars_for(terms or self._terms, *scores)
+        return thresholds_for(policy or self._policy, *scores)
 
-    def trace(self, client: str, model: str, group: str = "", terms: Terms | None = None, address: str | None = None) -> Trace:
-        """Return the trace of a client on a model, with the steps that it took, or would have taken under other `terms`.
+    def trace(
+        self, client: str, model: str, group: str = "", policy: PolicySettings | None = None, address: str | None = None
+    ) -> Trace:
+        """Return the trace of a client on a model, with the steps that it took, or would have taken under other `policy`.
 
         Where the identity is not vouched for, `address` says which account under this name; without it that with most queries.
         Raises KeyError when none of its queries counted.
@@ -207,16 +209,16 @@ class Tracer:
         chosen = [record for key, record in accounts.items() if address is not None and account_of(key).address == address]
         record = max(chosen or accounts.values(), key=lambda record: len(record.event_ids))
         parts = record.joined()
-        bars = self.bars(model, terms)
-        protected = client in (terms or self._terms).never_block
+        thresholds = self.thresholds(model, policy)
+        protected = client in (policy or self._policy).never_block
         limits = [permitted(len(ACTIONS), trusted=known, protected=protected) for known in record.vouched]
         return Trace(
             client=client,
             model=model,
             group=group,
             event_ids=tuple(record.event_ids),
-            bars=bars,
-            rises=tuple(sorted(_rises(parts, bars, limits), key=lambda rise: rise.query)),
+            thresholds=thresholds,
+            escalations=tuple(sorted(_escalations(parts, thresholds, limits), key=lambda escalation: escalation.query)),
             lives=record.lives,
             **parts,
         )
@@ -231,7 +233,7 @@ class Tracer:
         ]
 
 
-def _rises(parts: Mapping[str, npt.NDArray[Any]], bars: Bars, limits: Sequence[int]) -> Iterator[Rise]:
+def _escalations(parts: Mapping[str, npt.NDArray[Any]], thresholds: Thresholds, limits: Sequence[int]) -> Iterator[Escalation]:
     """Yield the steps that each kind of evidence took; `limits` (n,) is the hardest action allowed at each query."""
     queries, times = parts["queries"], parts["time_ms"]
     counted = counts(parts["ratio"], parts["peak"])
@@ -239,18 +241,18 @@ def _rises(parts: Mapping[str, npt.NDArray[Any]], bars: Bars, limits: Sequence[i
         reached = ALERT - 1
         for i in np.flatnonzero(counted[:, j]).tolist():
             score = float(parts["peak"][i, j])
-            wanted = min(construction_action(score, bars.stop[j]), bars.limit[j])
+            wanted = min(construction_action(score, thresholds.stop[j]), thresholds.limit[j])
             if wanted > reached:
                 reached = wanted
-                yield Rise(name, ACTIONS[min(wanted, limits[i])], int(queries[i]), int(times[i]), score)
+                yield Escalation(name, ACTIONS[min(wanted, limits[i])], int(queries[i]), int(times[i]), score)
     reached, strange = ALERT - 1, 0
     for query, novelty in zip(parts["looks"].tolist(), parts["novelty"].tolist(), strict=True):
-        strange = strange + 1 if novelty >= bars.alert else 0
-        wanted = novelty_action(novelty, strange, bars)
+        strange = strange + 1 if novelty >= thresholds.alert else 0
+        wanted = novelty_action(novelty, strange, thresholds)
         if wanted > reached:
             reached = wanted
             i = int(np.searchsorted(queries, query))
-            yield Rise(NOVELTY, ACTIONS[min(wanted, limits[i])], query, int(times[i]), novelty)
+            yield Escalation(NOVELTY, ACTIONS[min(wanted, limits[i])], query, int(times[i]), novelty)
 
 
 def nearest_earlier(z: npt.NDArray[np.int16], i: int) -> int | None:

@@ -15,7 +15,7 @@ from detector.redteam.conversation import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class TableColumns:
     """The columns of a table of `dimension` values a row.
 
     `low`, `high`, `middle` and `spread` (dimension,) are the smallest, largest and median value and the standard
@@ -34,12 +34,12 @@ class Columns:
     codes: Mapping[int, Array]
 
     @classmethod
-    def of(cls, X: Array, categorical: Sequence[int] = ()) -> "Columns":
+    def of(cls, X: Array, categorical: Sequence[int] = ()) -> "TableColumns":
         """Read the columns off records X (n, dimension), n >= 1; what is categorical cannot be read and must be said.
 
         Raises ValueError if X is empty or a categorical column does not exist.
 
-        >>> columns = Columns.of(np.array([[18.0, 0.5, 2.0], [64.0, 0.25, 0.0]]), categorical=[2])
+        >>> columns = TableColumns.of(np.array([[18.0, 0.5, 2.0], [64.0, 0.25, 0.0]]), categorical=[2])
         >>> columns.numeric, columns.integer, columns.codes[2].tolist()
         ((0, 1), (0,), [0.0, 2.0])
         """
@@ -70,7 +70,7 @@ class Columns:
 
         Codes are left alone.
 
-        >>> columns = Columns.of(np.array([[18.0, 0.5, 2.0], [64.0, 0.25, 0.0]]), categorical=[2])
+        >>> columns = TableColumns.of(np.array([[18.0, 0.5, 2.0], [64.0, 0.25, 0.0]]), categorical=[2])
         >>> columns.settled(np.array([70.0, 0.3, 2.0])).tolist()
         [64.0, 0.3, 2.0]
         """

@@ -17,7 +17,7 @@ ValueRange: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Query:
+class AskedQuery:
     """One question to the model.
 
     `vector` has shape (dimension,). `synthetic` marks what the attacker made, as against an example that exists outside
@@ -31,7 +31,7 @@ class Query:
 
 
 Answer: TypeAlias = Array
-Conversation: TypeAlias = Generator[Query, Answer, None]
+Conversation: TypeAlias = Generator[AskedQuery, Answer, None]
 Predict: TypeAlias = Callable[[Array], Array]
 Found = TypeVar("Found")
 
@@ -71,7 +71,7 @@ def converse(conversation: Conversation, predict: Predict, budget: int) -> tuple
     return np.stack(vectors), np.stack(answers), np.array(synthetic)
 
 
-def found_by(part: Generator[Query, Answer, Found], predict: Predict) -> tuple[Found, int]:
+def found_by(part: Generator[AskedQuery, Answer, Found], predict: Predict) -> tuple[Found, int]:
     """Play a part of a client that ends by itself: what it found, and how many queries it took.
 
     >>> def client():
@@ -105,22 +105,22 @@ def draws(size: int, rng: np.random.Generator) -> Iterator[int]:
             previous = index
 
 
-def ask(vector: Array) -> Generator[Query, Answer, int]:
+def ask(vector: Array) -> Generator[AskedQuery, Answer, int]:
     """Ask about something the attacker made; returns the label of the answer. For ``yield from``."""
-    answer = yield Query(vector, synthetic=True)
+    answer = yield AskedQuery(vector, synthetic=True)
     return int(np.argmax(answer))
 
 
-def two_labels(pool: Array, rng: np.random.Generator) -> Generator[Query, Answer, tuple[Array, int, Array]]:
+def two_labels(pool: Array, rng: np.random.Generator) -> Generator[AskedQuery, Answer, tuple[Array, int, Array]]:
     """Ask about natural pictures until two have different labels; returns the first, its label, and the other.
 
     For ``yield from``. Never returns if the model gives the same label to the whole pool.
     """
     order = draws(len(pool), rng)
     first = pool[next(order)]
-    label = int(np.argmax((yield Query(first))))
+    label = int(np.argmax((yield AskedQuery(first))))
     while True:
         other = pool[next(order)]
-        answer = yield Query(other)
+        answer = yield AskedQuery(other)
         if int(np.argmax(answer)) != label:
             return first, label, other

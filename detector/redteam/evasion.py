@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ValueRange
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ValueRange
 from detector.redteam.pictures import shifted
 
 
@@ -21,7 +21,7 @@ def covered(thief: Conversation, innocent: Conversation, share: float, rng: np.r
     ValueError at the first query unless 0 <= share < 1.
 
     >>> from detector.redteam.conversation import converse
-    >>> thief, other = ((Query(np.full(1, x), synthetic=x > 0) for _ in range(50)) for x in (1.0, 0.0))
+    >>> thief, other = ((AskedQuery(np.full(1, x), synthetic=x > 0) for _ in range(50)) for x in (1.0, 0.0))
     >>> vectors, _, made = converse(covered(thief, other, 0.75, np.random.default_rng(0)), lambda X: X, 40)
     >>> int(made.sum()) < 20, bool((vectors[made] == 1).all())
     (True, True)
@@ -50,7 +50,7 @@ def duplicated(thief: Conversation, share: float, rng: np.random.Generator, *, r
     """
     if not 0.0 <= share < 1.0:
         raise ValueError(f"a share of cover is at least 0 and below 1, not {share:g}")
-    past: deque[Query] = deque(maxlen=recent)
+    past: deque[AskedQuery] = deque(maxlen=recent)
     try:
         mine = _next(thief)
         while mine is not None:
@@ -114,7 +114,7 @@ def slow_drip(gaps: Iterator[float], per_day: float, rng: np.random.Generator) -
         yield gap + float(rng.uniform(0.0, 2.0 * 86_400.0 / per_day))
 
 
-def _next(conversation: Conversation, answer: Answer | None = None) -> Query | None:
+def _next(conversation: Conversation, answer: Answer | None = None) -> AskedQuery | None:
     """The next query, or None at the end."""
     try:
         return next(conversation) if answer is None else conversation.send(answer)

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Labels
 from detector.redteam.network import logged
 from detector.redteam.setting import Setting
@@ -56,7 +56,7 @@ class Lender:
     """A forest and the pools its clients draw from, disjoint and named as those of `detector.redteam.victim.Victim`."""
 
     model: RandomForestClassifier
-    columns: Columns
+    columns: TableColumns
     training: Pool
     baseline: Pool
     benign: Pool
@@ -92,4 +92,4 @@ def lender(seed: int) -> Lender:
     model = RandomForestClassifier(n_estimators=20, min_samples_leaf=3, random_state=seed)
     model.fit(parts[0].vectors, parts[0].labels)
     training, baseline, benign, attacker, test = parts
-    return Lender(model, Columns.of(X, CATEGORICAL), training, baseline, benign, attacker, test)
+    return Lender(model, TableColumns.of(X, CATEGORICAL), training, baseline, benign, attacker, test)

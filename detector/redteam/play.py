@@ -14,7 +14,7 @@ import numpy as np
 from detector.contracts.moment import rfc3339
 from detector.errors import ConfigError
 from detector.redteam.accounts import Dealer
-from detector.redteam.conversation import Array, Conversation, Predict, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation, Predict
 
 
 def _one_account(vector: Array) -> int:
@@ -40,21 +40,21 @@ class Player:
     synthetic: list[bool] = field(default_factory=list)
     cover: list[bool] = field(default_factory=list)
 
-    def begin(self) -> Query | None:
+    def begin(self) -> AskedQuery | None:
         """Return the first query, None if there is none; raises `ConfigError` where the data do not go with it."""
         try:
             return next(self.conversation, None)
         except ValueError as error:
             raise ConfigError(f"{self.role}: {error}") from error
 
-    def hear(self, query: Query, answer: Array) -> None:
+    def hear(self, query: AskedQuery, answer: Array) -> None:
         """Remember a query and its answer."""
         self.vectors.append(query.vector)
         self.answers.append(answer)
         self.synthetic.append(query.synthetic)
         self.cover.append(query.cover)
 
-    def go_on(self) -> Query | None:
+    def go_on(self) -> AskedQuery | None:
         """Return the next query after the latest answer, None once the budget is spent or nothing is left to ask."""
         if len(self.vectors) >= self.budget:
             return None
@@ -70,7 +70,7 @@ class Turn:
 
     time_ms: int
     player: Player
-    query: Query
+    query: AskedQuery
     answer: Array
 
 
@@ -80,7 +80,7 @@ def turns(players: Sequence[Player], predict: Predict) -> Iterator[Turn]:
     Raises `ConfigError` where a conversation finds that it cannot begin with such data, and what the model raises.
     """
     queue: list[tuple[float, int]] = []
-    queries: dict[int, Query] = {}
+    queries: dict[int, AskedQuery] = {}
     try:
         for number, player in enumerate(players):
             if (first := player.begin()) is not None:

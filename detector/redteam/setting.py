@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Labels, ValueRange
 from detector.redteam.space import Space
 
@@ -26,7 +26,7 @@ class Setting:
     rng: np.random.Generator
     value_range: ValueRange = (0.0, 1.0)
     classes: int = 2
-    columns: Columns | None = None
+    columns: TableColumns | None = None
     unit: bool = False
 
     @property
@@ -40,7 +40,7 @@ class Setting:
         return Space.of(self.columns, self.value_range, self.pool.shape[1])
 
     @property
-    def table(self) -> Columns:
+    def table(self) -> TableColumns:
         """The columns, for clients that ask about records only; raises ValueError where there are none."""
         if self.columns is None:
             raise ValueError("records have columns, and none are given")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, ValueRange
 
 
@@ -30,7 +30,7 @@ class Space:
     numeric: npt.NDArray[np.intp]
 
     @classmethod
-    def of(cls, columns: Columns | None, value_range: ValueRange, dimension: int) -> "Space":
+    def of(cls, columns: TableColumns | None, value_range: ValueRange, dimension: int) -> "Space":
         """The space of a table, or of pictures with `dimension` values in `value_range` where there are no columns.
 
         >>> Space.of(None, (0.0, 16.0), 3).numeric.tolist()
@@ -77,7 +77,7 @@ class Space:
     def encode(self, vectors: Array) -> Array:
         """Features for a copy: ordered dimensions scaled to [0, 1], then one indicator for each code but the first.
 
-        >>> table = Columns.of(np.array([[0.0, 0.0], [4.0, 1.0], [1.0, 2.0]]), categorical=[1])
+        >>> table = TableColumns.of(np.array([[0.0, 0.0], [4.0, 1.0], [1.0, 2.0]]), categorical=[1])
         >>> Space.of(table, (0.0, 1.0), 2).encode(np.array([[1.0, 2.0], [4.0, 0.0]])).tolist()
         [[0.25, 0.0, 1.0], [1.0, 0.0, 0.0]]
         """

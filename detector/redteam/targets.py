@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from detector.errors import ConfigError
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Predict, ValueRange
 from detector.redteam.loans import lender
 from detector.redteam.network import one_hot
@@ -66,7 +66,7 @@ class Target:
     test: Array
     value_range: ValueRange
     classes: int
-    columns: Columns | None = None
+    columns: TableColumns | None = None
     unit: bool = False
 
     @property
@@ -127,7 +127,7 @@ def named(name: str, seed: int = 0) -> Target:
         answers[:, known] = model.predict_proba(rows)
         return answers
 
-    columns = None if rest == "digits" else Columns.of(X)
+    columns = None if rest == "digits" else TableColumns.of(X)
     ends = (float(X.min()), float(X.max()))
     return Target(
         f"{kind}-{rest}",
@@ -164,7 +164,7 @@ def remote(
         pool[test],
         value_range or (float(pool.min()), float(pool.max())),
         answers.shape[1],
-        Columns.of(pool, categorical) if tabular or categorical else None,
+        TableColumns.of(pool, categorical) if tabular or categorical else None,
     )
 
 

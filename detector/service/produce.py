@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 from detector.config import Config
 from detector.errors import ServiceError, SourceError
 from detector.ingest.formats.decoder import Record, several
-from detector.ingest.formats.event import Event
+from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.routing import decoder_for
 from detector.ingest.source import Position, read_lines
 from detector.service.kafka.connection import Connection
@@ -205,7 +205,7 @@ def _run(
             for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes, position=position):
                 for at, line in enumerate(chunk.lines):
                     found = several(decoder.decode(Record(line, topic=topic))) if decode else ()
-                    event = next((one for one in found if isinstance(one, Event)), None)
+                    event = next((one for one in found if isinstance(one, DecodedEvent)), None)
                     client, time_ms = (None, None) if event is None else (event.client.id, int(event.time))
                     if pace != "fastest" and (ahead_s := pacer.due_s(time_ms) - time.monotonic()) > 0:
                         time.sleep(ahead_s)

@@ -153,7 +153,7 @@ class _Tally:
         return Verdict(kind, name, self.refusing, reason, example)
 
 
-class Refusals:
+class RefusalMonitor:
     """Watches what one stage refuses. `ratio` 1 never finds anything; `monotonic` is for tests."""
 
     def __init__(
@@ -231,7 +231,7 @@ class Refusals:
             self._cells.move_to_end(key)
         return cell
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Judge, if it is time; to be called now and then, whether anything comes or not."""
         now = self._monotonic()
         if now < self._judged_s + JUDGE_EVERY_S:

@@ -27,7 +27,7 @@ from detector.service.ingest.stage import IngestStage
 from detector.service.kafka import topics as topics_of
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
-from detector.service.kafka.watch import TopicWatch
+from detector.service.kafka.watch import TopicMonitor
 from detector.service.telemetry.metrics import Metrics, StageName
 from detector.sinks.registry import receivers
 
@@ -92,7 +92,7 @@ class Worker:
         self._detect: DetectStage | None = None
         self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
-        self._watch: TopicWatch | None = None
+        self._watch: TopicMonitor | None = None
         self._looked = time.monotonic()
         self._ours = Peer(Deployment.of(config, baseline), clock.now_ms())
         self._standing_by: str | None = None
@@ -159,7 +159,7 @@ class Worker:
 
     def _go_on(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
         pause_s = 1.0
-        self._watch = TopicWatch(connection, self._watched())
+        self._watch = TopicMonitor(connection, self._watched())
         try:
             while not stop.is_set():
                 try:
@@ -181,7 +181,7 @@ class Worker:
                     if isinstance(failure, FatalError):
                         self._abandon()
                         raise failure from error
-                    self._watch.look()  # without a topic the client names other causes
+                    self._watch.check()  # without a topic the client names other causes
                     missing = self._watch.trouble
                     log.warning(AWAY if missing is None else GONE, cause=missing or str(error), in_seconds=pause_s)
                     self._abandon()

@@ -14,7 +14,7 @@ from detector.errors import OutputError, SourceError
 from detector.sinks.dispatch import FILES, DeadLetterFile
 from detector.sinks.entry import Entry, Manner, Tally
 from detector.sinks.message import Kind
-from detector.sinks.receiver import Receiver, Record
+from detector.sinks.receiver import DeliveryRecord, Receiver
 from detector.sinks.worker import DeliveryWorker
 
 ATTEMPTS = 5
@@ -111,7 +111,7 @@ def _entries(folder: Path, kinds: Sequence[Kind]) -> Iterator[Entry]:
             with path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
                     # An empty line is no tombstone here, but a record that is none.
-                    record = Record(kind, line.rstrip(b"\r\n") or b" ")
+                    record = DeliveryRecord(kind, line.rstrip(b"\r\n") or b" ")
                     yield Entry(record, str(path), number, doubtful=True)
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error

@@ -3,7 +3,7 @@
 A way takes a batch of messages and either returns, when the receiver has them, or raises: `RetryableError` when the same may
 work later (nobody listens, busy, wrong password), `RefusedError` when this message never will (the receiver calls it broken or
 too large). Both say how many messages of the batch are through, so that those are not sent again. A receiver that answers for
-each message by itself returns an `Outcome` instead.
+each message by itself returns an `DeliveryOutcome` instead.
 
 What is not through is sent again until it is, so a receiver may get a message twice, when a connection broke before it could
 answer; the id of the message is the same both times.
@@ -25,7 +25,7 @@ Refuse = Callable[[Message, str], None]
 
 
 @dataclass(slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What became of a batch, message by message.
 
     Places in the batch are `refused` for good, with the reason, or `left` to be tried again, for `fault`. `delivered` and
@@ -43,7 +43,7 @@ class Delivery(ABC):
     """A way to a receiver; used by one thread at a time. A sink extends it and says at least how to `deliver`."""
 
     @abstractmethod
-    def deliver(self, batch: Sequence[Message], /) -> Outcome | None:
+    def deliver(self, batch: Sequence[Message], /) -> DeliveryOutcome | None:
         """Return when the receiver has all of the batch, or what became of it, else raise a `DeliveryError`.
 
         It must end by itself, whatever the receiver does: with one deadline for each exchange.
@@ -56,7 +56,7 @@ class Delivery(ABC):
         """Let go of connections and files."""
 
 
-class Batch:
+class DeliveryBatch:
     """Messages on their way; `left` is what is not through yet, in order, and what is through is counted.
 
     >>> class Fussy(Delivery):
@@ -64,7 +64,7 @@ class Batch:
     ...         if any(message.id == "bad" for message in batch):
     ...             raise RefusedError("400")
     >>> refused = []
-    >>> batch = Batch([Message(name, "alert", 0, "low", b"{}") for name in ("a", "bad", "c")])
+    >>> batch = DeliveryBatch([Message(name, "alert", 0, "low", b"{}") for name in ("a", "bad", "c")])
     >>> batch.push(Fussy(), lambda message, why: refused.append((message.id, why)))
     >>> refused, batch.left, batch.delivered
     ([('bad', '400')], [], 2)
@@ -107,7 +107,7 @@ class Batch:
         del self.left[:count]
         self.delivered += count
 
-    def _take(self, part: Sequence[Message], outcome: Outcome, refuse: Refuse) -> None:
+    def _take(self, part: Sequence[Message], outcome: DeliveryOutcome, refuse: Refuse) -> None:
         self.delivered += outcome.delivered
         self.repeated += outcome.repeated
         self.left[: len(part)] = [part[place] for place in outcome.left]

@@ -17,7 +17,7 @@ from detector.contracts.dead_letter import Reason
 from detector.errors import DeliveryError, OutputError
 from detector.sinks.entry import Entry, Manner, Tally
 from detector.sinks.message import Document
-from detector.sinks.receiver import Receiver, Record
+from detector.sinks.receiver import DeliveryRecord, Receiver
 from detector.sinks.worker import LAST_S, DeliveryWorker
 
 PATIENCE_S = 30.0
@@ -33,8 +33,8 @@ class DeadLetterFile:
 
     def put(self, entry: Entry, reason: Reason, detail: str) -> None:
         """Append a record; raises `OutputError` when the file cannot be written."""
-        letter = DeadLetter.of(entry.source, entry.number, reason, detail, entry.record.data)
-        append(self._path, [to_json(letter)])
+        dead_letter = DeadLetter.of(entry.source, entry.number, reason, detail, entry.record.data)
+        append(self._path, [to_json(dead_letter)])
 
     def flush(self) -> None:
         """Nothing is kept back."""
@@ -85,7 +85,7 @@ class Dispatch:
 
     def _send(self, documents: Iterable[Document]) -> None:
         for document in documents:
-            record = Record.of(document)
+            record = DeliveryRecord.of(document)
             self._numbers[record.kind] += 1
             entry = Entry(record, FILES[record.kind], self._numbers[record.kind])
             for receiver, worker in self._workers:
@@ -103,7 +103,7 @@ class Dispatch:
         """Send decisions."""
         self._send(decisions)
 
-    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Leave dead letters out."""
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:

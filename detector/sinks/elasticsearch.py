@@ -18,13 +18,13 @@ from detector.clock import SystemClock
 from detector.config import DeliverySection, ElasticsearchSection
 from detector.config.elasticsearch import DELIVERY
 from detector.contracts.moment import rfc3339
-from detector.sinks.delivery import Delivery, Outcome
-from detector.sinks.elastic.bulk import Bulk, Written
+from detector.sinks.delivery import Delivery, DeliveryOutcome
+from detector.sinks.elastic.bulk import Bulk, BulkOutcome
 from detector.sinks.elastic.connection import connect
-from detector.sinks.elastic.documents import Document, documents
+from detector.sinks.elastic.documents import ElasticDocument, documents
 from detector.sinks.elastic.faults import explain
 from detector.sinks.message import Message
-from detector.sinks.receiver import Receiver, Record, SinkKind
+from detector.sinks.receiver import DeliveryRecord, Receiver, SinkKind
 
 AT_ONCE = 1000
 _NOT_ITS_ANSWER = (KeyError, TypeError, AttributeError)  # what is missing in an answer that is JSON, and no more
@@ -53,7 +53,7 @@ def of_table(section: ElasticsearchSection) -> ElasticsearchDelivery:
 class Filed(Message):
     """A record with the documents that it becomes."""
 
-    documents: tuple[Document, ...] = ()
+    documents: tuple[ElasticDocument, ...] = ()
 
 
 class ElasticsearchSink(Delivery):
@@ -71,9 +71,9 @@ class ElasticsearchSink(Delivery):
         """Look for what comes next before it is written."""
         self._doubtful = True
 
-    def deliver(self, batch: Sequence[Message]) -> Outcome:
+    def deliver(self, batch: Sequence[Message]) -> DeliveryOutcome:
         """Write what is not there, and say what became of each message; never raises for the server's doing."""
-        found: list[Document] = []
+        found: list[ElasticDocument] = []
         owners: list[int] = []
         for place, message in enumerate(batch):
             todo = [document for document in _documents(message) if _key(document) not in self._settled]
@@ -88,9 +88,9 @@ class ElasticsearchSink(Delivery):
         gone = {*written.left, *written.refused}
         self._settled |= {_key(document) for place, document in enumerate(found) if place not in gone}
         self._settled &= {_key(document) for place in left for document in _documents(batch[place])}
-        return Outcome(written.written, written.repeated, refused, left, written.fault)
+        return DeliveryOutcome(written.written, written.repeated, refused, left, written.fault)
 
-    def _write(self, found: Sequence[Document]) -> Written:
+    def _write(self, found: Sequence[ElasticDocument]) -> BulkOutcome:
         present = set[int]()
         if self._doubtful and self._may_look:
             try:
@@ -99,13 +99,13 @@ class ElasticsearchSink(Delivery):
                 self._may_look = False
                 log.warning("may not read what was delivered: after a rollover, documents written again may be there twice")
             except (ApiError, TransportError, *_NOT_ITS_ANSWER) as error:
-                return Written(left=list(range(len(found))), fault=explain(self._section, error))
+                return BulkOutcome(left=list(range(len(found))), fault=explain(self._section, error))
         try:
             outcome = self._bulk.write(found, [place for place in range(len(found)) if place not in present])
         except _NOT_ITS_ANSWER as error:
             # Some may be written: they are found by their ids.
             self._doubtful = True
-            return Written(left=list(range(len(found))), fault=explain(self._section, error))
+            return BulkOutcome(left=list(range(len(found))), fault=explain(self._section, error))
         outcome.repeated += len(present)
         # Where repeats keep coming, an older stretch is delivered again.
         self._doubtful = outcome.repeated > 0 or outcome.fault is not None
@@ -116,11 +116,11 @@ class ElasticsearchSink(Delivery):
         self._client.close()
 
 
-def _documents(message: Message) -> Sequence[Document]:
+def _documents(message: Message) -> Sequence[ElasticDocument]:
     return message.documents if isinstance(message, Filed) else ()
 
 
-def _key(document: Document) -> tuple[str, str]:
+def _key(document: ElasticDocument) -> tuple[str, str]:
     return document.stream, document.id
 
 
@@ -128,7 +128,7 @@ def _build(section: ElasticsearchDelivery) -> Receiver:
     connect(section).close()  # a secret or certificate that cannot be used shows now
     clock = SystemClock()
 
-    def write(record: Record) -> Message:
+    def write(record: DeliveryRecord) -> Message:
         made = documents(record.kind, record.data, section.namespace, rfc3339(clock.now_ms()))
         return Filed(made[0].id, record.kind, clock.now_ms(), "low", record.data, tuple(made))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from detector.contracts.dead_letter import Reason
-from detector.sinks.receiver import Record
+from detector.sinks.receiver import DeliveryRecord
 
 Sent = Literal["delivered", "repeated", "refused"]
 
@@ -16,7 +16,7 @@ class Entry:
     `doubtful` says that it, and what follows, may have been delivered before.
     """
 
-    record: Record
+    record: DeliveryRecord
     source: str
     number: int
     partition: int = 0

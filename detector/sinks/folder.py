@@ -49,9 +49,9 @@ class FolderSink:
         """Append decisions."""
         self._write("decisions.jsonl", map(to_json, decisions))
 
-    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Append dead letters."""
-        self._write("dead-letters.jsonl", map(to_json, letters))
+        self._write("dead-letters.jsonl", map(to_json, dead_letters))
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:
         """Append clients."""

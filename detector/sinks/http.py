@@ -81,7 +81,7 @@ class PostingSection(DeliverySection):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What the receiver said."""
 
     status: int
@@ -97,7 +97,7 @@ class Answer:
     def final(self) -> bool:
         """Whether it will never take this request.
 
-        >>> [Answer(status, b"", 0.0).final for status in (400, 413, 401, 429, 503)]
+        >>> [HttpResponse(status, b"", 0.0).final for status in (400, 413, 401, 429, 503)]
         [True, True, False, False, False]
         """
         return 400 <= self.status < 500 and self.status not in ABOUT_THE_SET_UP
@@ -108,7 +108,7 @@ class Answer:
         return f"{self.status} {''.join(letter if letter.isprintable() else ' ' for letter in said)}".strip()
 
 
-class Client:
+class HttpClient:
     """Posts to one address; one exchange takes no longer than `timeout_s`, whatever the receiver does."""
 
     def __init__(self, url: str, *, ca_file: Path | None = None, timeout_s: float = 10.0) -> None:
@@ -119,7 +119,7 @@ class Client:
         context = trusting(ca_file) if self._where.startswith("https:") else None
         self._exchanges = Exchanges(timeout_s=timeout_s, context=context)
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
         """Post and return the answer, whatever it is; of its text, 64 KB are kept.
 
         Raises `RetryableError` when there was none in time.
@@ -128,7 +128,7 @@ class Client:
             reply = self._exchanges.ask("POST", url, body, headers)
         except (HTTPError, OSError) as error:
             raise RetryableError(f"{self._where}: {self._why(cause_of(error))}") from error
-        return Answer(reply.status, reply.body, _after_s(reply.headers.get("Retry-After")))
+        return HttpResponse(reply.status, reply.body, _after_s(reply.headers.get("Retry-After")))
 
     def _why(self, cause: BaseException) -> str:
         if isinstance(cause, (TimeoutError, TimedOutError)):

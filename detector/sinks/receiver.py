@@ -16,7 +16,7 @@ from detector.sinks.formats import read
 from detector.sinks.message import Document, Kind, Message, message, passes
 
 
-class Record:
+class DeliveryRecord:
     """An alert or a decision: `data` are its bytes as its topic or file has them, `document` is read from them once needed."""
 
     __slots__ = ("_document", "data", "kind")
@@ -27,7 +27,7 @@ class Record:
         self._document = document
 
     @classmethod
-    def of(cls, document: Document) -> "Record":
+    def of(cls, document: Document) -> "DeliveryRecord":
         """Return it for a document."""
         return cls("alert" if isinstance(document, Alert) else "decision", to_json(document), document)
 
@@ -50,7 +50,7 @@ class Receiver:
     """
 
     section: DeliverySection
-    write: Callable[[Record], Message]
+    write: Callable[[DeliveryRecord], Message]
     open: Callable[[], Delivery]
     at_once: int = MOST_AT_ONCE
 
@@ -63,7 +63,7 @@ class Receiver:
         """Tell whether it is sent records of a kind."""
         return f"{kind}s" in self.section.send
 
-    def message(self, record: Record) -> Message | None:
+    def message(self, record: DeliveryRecord) -> Message | None:
         """Return what it is sent, or None where it is not meant to have the record.
 
         Raises `NoDocumentError` where the record is not what its kind says.
@@ -87,6 +87,6 @@ class SinkKind:
     build: Callable[[Any], Receiver]
 
 
-def rendered(encode: Callable[[Document], bytes]) -> Callable[[Record], Message]:
+def rendered(encode: Callable[[Document], bytes]) -> Callable[[DeliveryRecord], Message]:
     """Return what makes the message of a record where a receiver wants it rendered as one line."""
     return lambda record: message(record.document, encode(record.document))

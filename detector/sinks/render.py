@@ -11,8 +11,8 @@ from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
 from detector.distribution import VERSION
 from detector.engine.evidence.registry import EVIDENCE
-from detector.engine.findings import Finding, Order, Report
-from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, Terms
+from detector.engine.findings import Finding, PendingDecision, Report
+from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, PolicySettings
 
 SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}
 
@@ -23,7 +23,7 @@ class Stamp:
 
     baseline_version: str
     config_version: str
-    terms: Terms
+    policy: PolicySettings
 
 
 def action_name(action: int) -> Action:
@@ -66,7 +66,7 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
             features=dict(finding.features),
             baseline_version=stamp.baseline_version,
             config_version=stamp.config_version,
-            shadow=stamp.terms.shadow,
+            shadow=stamp.policy.shadow,
         ),
         model_version=finding.version,
         organization=finding.sender.organization,
@@ -75,9 +75,9 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
     )
 
 
-def _parameters(action: int, terms: Terms) -> Parameters:
+def _parameters(action: int, policy: PolicySettings) -> Parameters:
     if action == THROTTLE:
-        return Parameters(requests_per_minute=terms.requests_per_minute, retry_after_seconds=60)
+        return Parameters(requests_per_minute=policy.requests_per_minute, retry_after_seconds=60)
     if action == PERTURB:
         return Parameters(labels_only=True)
     return Parameters(status_code=403)
@@ -87,7 +87,7 @@ def _level(risk: float) -> Level:
     return "HIGH" if risk >= 70 else "MEDIUM" if risk >= 30 else "LOW"
 
 
-def decision(order: Order, stamp: Stamp) -> Decision:
+def decision(pending: PendingDecision, stamp: Stamp) -> Decision:
     """Render an order as a decision."""
     told = {
         THROTTLE: "Request rate limited.",
@@ -95,24 +95,24 @@ def decision(order: Order, stamp: Stamp) -> Decision:
         BLOCK: "Access suspended.",
     }
     return Decision(
-        decision_id=order.decision_id,
-        revision=order.revision,
-        subject=Subject(type="client", id=order.client, address=order.address),
-        scope=Scope(models=(order.model,)),
-        action=action_name(order.action),
-        parameters=_parameters(order.action, stamp.terms),
-        issued_at=rfc3339(order.issued_ms),
-        expires_at=rfc3339(order.expires_ms),
+        decision_id=pending.decision_id,
+        revision=pending.revision,
+        subject=Subject(type="client", id=pending.client, address=pending.address),
+        scope=Scope(models=(pending.model,)),
+        action=action_name(pending.action),
+        parameters=_parameters(pending.action, stamp.policy),
+        issued_at=rfc3339(pending.issued_ms),
+        expires_at=rfc3339(pending.expires_ms),
         reason=Reason(
-            code=f"extraction.{order.evidence}",
-            admin=order.text,
-            user=f"{told[order.action]} Contact support with reference {order.decision_id[:8]}.",
+            code=f"extraction.{pending.evidence}",
+            admin=pending.text,
+            user=f"{told[pending.action]} Contact support with reference {pending.decision_id[:8]}.",
         ),
-        risk=Risk(score=order.risk, level=_level(order.risk)),
+        risk=Risk(score=pending.risk, level=_level(pending.risk)),
         origin="detector",
-        alert_id=order.alert_id,
-        supersedes=order.supersedes,
-        simulated=stamp.terms.shadow,
+        alert_id=pending.alert_id,
+        supersedes=pending.supersedes,
+        simulated=stamp.policy.shadow,
     )
 
 

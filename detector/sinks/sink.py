@@ -15,7 +15,7 @@ class Sink(Protocol):
     def decisions(self, decisions: Iterable[Decision]) -> None:
         """Take decisions."""
 
-    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Take dead letters."""
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from detector.errors import RefusedError, RetryableError
 from detector.sinks.delivery import Delivery
 from detector.sinks.formats import Format, enveloped
 from detector.sinks.hec import Envelope
-from detector.sinks.http import Answer, Client, PostingSection
+from detector.sinks.http import HttpClient, HttpResponse, PostingSection
 from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver, SinkKind, rendered
 
@@ -56,7 +56,7 @@ class SplunkCollector(Delivery):
         ack_patience_s: float = 60.0,
         ack_every_s: float = 0.5,
     ) -> None:
-        self._client = Client(url, ca_file=ca_file, timeout_s=timeout_s)
+        self._client = HttpClient(url, ca_file=ca_file, timeout_s=timeout_s)
         parsed = parse_url(url)
         self._base = f"{parsed.scheme}://{parsed.netloc}"
         self._url = url if (parsed.path or "/") != "/" else self._base + EVENT_PATH
@@ -113,7 +113,7 @@ class SplunkCollector(Delivery):
         self._client.close()
 
 
-def _decoded(answer: Answer) -> dict[str, Any]:
+def _decoded(answer: HttpResponse) -> dict[str, Any]:
     try:
         content = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -121,7 +121,7 @@ def _decoded(answer: Answer) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _failure(answer: Answer, sent: int, done: int) -> RetryableError | RefusedError:
+def _failure(answer: HttpResponse, sent: int, done: int) -> RetryableError | RefusedError:
     """Return what an answer means: which event is refused, if any is."""
     said = _decoded(answer)
     code = said.get("code")

@@ -46,7 +46,7 @@ class StreamSink:
         """Write decisions."""
         self._write(decisions)
 
-    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Leave dead letters out."""
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:
@@ -71,9 +71,9 @@ class Both:
         for sink in self._sinks:
             sink.decisions(listed)
 
-    def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Pass dead letters on."""
-        listed = list(letters)
+        listed = list(dead_letters)
         for sink in self._sinks:
             sink.dead_letters(listed)
 

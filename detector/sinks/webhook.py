@@ -19,7 +19,7 @@ from pydantic import Field
 from detector.errors import ConfigError, RefusedError, RetryableError
 from detector.sinks.delivery import Delivery
 from detector.sinks.formats import Format, encoder
-from detector.sinks.http import Client, PostingSection
+from detector.sinks.http import HttpClient, PostingSection
 from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver, SinkKind, rendered
 
@@ -107,7 +107,7 @@ class Webhook(Delivery):
         timeout_s: float = 10.0,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._client = Client(url, ca_file=ca_file, timeout_s=timeout_s)
+        self._client = HttpClient(url, ca_file=ca_file, timeout_s=timeout_s)
         self._url = url
         self._key = key_of(secret)
         self._content_type = content_type

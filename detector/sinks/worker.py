@@ -15,7 +15,7 @@ import structlog
 
 from detector.contracts.dead_letter import Reason
 from detector.errors import NoDocumentError, RetryableError
-from detector.sinks.delivery import Backoff, Batch, Delivery
+from detector.sinks.delivery import Backoff, Delivery, DeliveryBatch
 from detector.sinks.entry import DeadLetters, Entry, Gauges, Manner
 from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver
@@ -157,7 +157,7 @@ class DeliveryWorker:
                 owners[id(made)] = entry
         if any(entry.doubtful for entry in entries):
             delivery.doubt()
-        batch = Batch(messages, self._receiver.at_once)
+        batch = DeliveryBatch(messages, self._receiver.at_once)
         while True:
             before = len(batch.left)
             fault = self._attempt(delivery, batch, owners)
@@ -188,7 +188,7 @@ class DeliveryWorker:
             self._refuse(entry, "failed", f"cannot be written for delivery {self.name}: {error!r}")
         return None
 
-    def _attempt(self, delivery: Delivery, batch: Batch, owners: dict[int, Entry]) -> RetryableError | None:
+    def _attempt(self, delivery: Delivery, batch: DeliveryBatch, owners: dict[int, Entry]) -> RetryableError | None:
         """Deliver what can be; return what kept the rest."""
         delivered, repeated = batch.delivered, batch.repeated
         refused: list[tuple[Message, str]] = []
@@ -227,7 +227,7 @@ class DeliveryWorker:
             self._finished.extend(entry for entry in self._under_way if entry not in still)
             self._under_way = left
 
-    def _leave_out(self, batch: Batch, owners: dict[int, Entry]) -> None:
+    def _leave_out(self, batch: DeliveryBatch, owners: dict[int, Entry]) -> None:
         with self._changed:
             gone, self._gone = self._gone, []
             if gone:

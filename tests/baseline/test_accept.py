@@ -12,7 +12,7 @@ from detector.baseline.store import Baseline, load, save
 from detector.engine.evidence.registry import FOREIGN, OFFSET
 from detector.engine.findings import Outputs
 from detector.engine.models.novelty import Norms, Novelty, Trees
-from detector.engine.policy import ALERT, BLOCK, Bars, bars_for
+from detector.engine.policy import ALERT, BLOCK, Thresholds, thresholds_for
 from detector.engine.shard import EngineSettings, Shard
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
@@ -54,9 +54,9 @@ def watched(baseline: Baseline, log: Sequence[Batch]) -> Outputs:
     return Shard(SETTINGS, baseline.models).process(*log)
 
 
-def bars(baseline: Baseline) -> Bars:
+def thresholds(baseline: Baseline) -> Thresholds:
     known = baseline.models["digits"]
-    return bars_for(SETTINGS.terms, known.norms.session_scores, known.channel_scores)
+    return thresholds_for(SETTINGS.policy, known.norms.session_scores, known.channel_scores)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def test_accepted_clients_raise_no_novelty_any_more(digits_baseline: Baseline, t
 
 def test_known_attackers_are_still_stopped(digits_baseline: Baseline, taught: Baseline) -> None:
     """Construction is judged as before: the thief is blocked at the same query."""
-    before = [(order.action, order.sequence) for order in watched(digits_baseline, thefts()).orders]
-    assert [(order.action, order.sequence) for order in watched(taught, thefts()).orders] == before
+    before = [(order.action, order.sequence) for order in watched(digits_baseline, thefts()).pending_decisions]
+    assert [(order.action, order.sequence) for order in watched(taught, thefts()).pending_decisions] == before
     assert before[-1][0] == BLOCK
 
 
@@ -135,8 +135,8 @@ def test_scores_and_looks_join_the_calibration(digits_baseline: Baseline, taught
     assert [entry["client"] for entry in notes["accepted"]] == SCANNERS
     first = notes["accepted"][0]
     assert (first["actor"], first["at"], first["reason"]) == (REVIEW.actor, REVIEW.at, REVIEW.reason)
-    assert first["novelty"] < bars(taught).alert
-    assert first["novelty_before"] >= bars(digits_baseline).alert
+    assert first["novelty"] < thresholds(taught).alert
+    assert first["novelty_before"] >= thresholds(digits_baseline).alert
     assert "accepted" not in digits_baseline.notes["digits"]
 
 
@@ -165,7 +165,7 @@ def test_the_bar_of_foreign_rises_above_what_was_accepted(digits_baseline: Basel
     events = Events("digits", step_ms=700)
     noise = batches([events.line("noise", rng.integers(0, 17, 64), 1) for _ in range(40)])
     found = accept(digits_baseline, "digits", ["noise"], noise, SETTINGS, REVIEW)
-    assert bars(found).stop[FOREIGN] > 2 * bars(digits_baseline).stop[FOREIGN]
+    assert thresholds(found).stop[FOREIGN] > 2 * thresholds(digits_baseline).stop[FOREIGN]
     assert not watched(found, noise).findings
 
 
@@ -174,8 +174,8 @@ def test_construction_is_accepted_only_on_request(digits_baseline: Baseline) -> 
     with pytest.raises(BaselineError, match="'thief' has evidence of construction: offset"):
         accept(digits_baseline, "digits", ["thief"], thefts(), SETTINGS, REVIEW)
     found = accept(digits_baseline, "digits", ["thief"], thefts(), SETTINGS, REVIEW, despite_construction=True)
-    assert bars(digits_baseline).limit[OFFSET] == BLOCK
-    assert bars(found).limit[OFFSET] == ALERT
+    assert thresholds(digits_baseline).limit[OFFSET] == BLOCK
+    assert thresholds(found).limit[OFFSET] == ALERT
     assert found.notes["digits"]["accepted"][0]["despite_construction"]
 
 

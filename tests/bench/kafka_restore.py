@@ -19,7 +19,7 @@ from detector.service.detect.stage import DetectStage
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
 from detector.service.state.seal import Seal
-from detector.service.state.store import Archive
+from detector.service.state.store import StateStore
 from tests.bench.kafka_rig import Children, Rig, Watch
 from tests.bench.subjects import Saved
 
@@ -63,7 +63,7 @@ def _parts(config: Config, partitions: int) -> Generator[Any, None, None]:
     known = baselines.load(config.baseline.path)
     connection, topics = Connection(config.kafka), Topics.under(config.kafka.prefix)
     seal = Seal(engine_settings(config).secret)
-    archive = Archive(connection, topics, config.kafka.group_id, partitions, seal, lambda: None)
+    archive = StateStore(connection, topics, config.kafka.group_id, partitions, seal, lambda: None)
     yield None
     spent = np.zeros((2, 2))
     clients = 0

@@ -8,7 +8,7 @@ import pytest
 from detector.config import load
 from detector.console import Console
 from detector.contracts import DeadLetter
-from detector.demo.outcome import Outcome
+from detector.demo.outcome import DemoOutcome
 from detector.demo.show import show
 from detector.offline import replay as replaying
 from detector.redteam.cast import INNOCENTS, THIEVES
@@ -18,7 +18,7 @@ RESULTS = ("alerts.jsonl", "decisions.jsonl", "clients.jsonl")
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome, str]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DemoOutcome, str]:
     folder = tmp_path_factory.mktemp("demo")
     with (folder / "progress.txt").open("w+") as heard:
         outcome = show(folder, Console(file=heard, width=200), as_json=False)
@@ -26,7 +26,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome, str]:
         return folder, outcome, heard.read()
 
 
-def test_every_thief_is_acted_on_in_time(ran: tuple[Path, Outcome, str]) -> None:
+def test_every_thief_is_acted_on_in_time(ran: tuple[Path, DemoOutcome, str]) -> None:
     """Constructed queries are stopped within 32 of them, foreign ones throttled within 32."""
     thefts = {theft.attack: theft for theft in ran[1].thefts}
     assert set(thefts) == set(THIEVES)
@@ -39,7 +39,7 @@ def test_every_thief_is_acted_on_in_time(ran: tuple[Path, Outcome, str]) -> None
     assert all(theft.reached for theft in thefts.values())
 
 
-def test_copies_grow_with_what_was_told(ran: tuple[Path, Outcome, str]) -> None:
+def test_copies_grow_with_what_was_told(ran: tuple[Path, DemoOutcome, str]) -> None:
     """A copy trained on the whole budget beats the one at the moment of the decision.
 
     Not so JbDA's: its seeds teach most, and the steps that follow raise the confidence of what is known already.
@@ -49,14 +49,14 @@ def test_copies_grow_with_what_was_told(ran: tuple[Path, Outcome, str]) -> None:
         assert theft.copy < theft.full_copy or theft.attack == "jbda"
 
 
-def test_no_innocent_is_stopped(ran: tuple[Path, Outcome, str]) -> None:
+def test_no_innocent_is_stopped(ran: tuple[Path, DemoOutcome, str]) -> None:
     """Six profiles, three clients each, none perturbed or blocked, all of their queries counted."""
     assert [row.profile for row in ran[1].innocents] == list(INNOCENTS)
     assert [row.stopped for row in ran[1].innocents] == [0] * 6
     assert {(row.clients, row.queries) for row in ran[1].innocents} == {(3, 900)}
 
 
-def test_a_replay_of_its_log_finds_the_same(ran: tuple[Path, Outcome, str], tmp_path: Path) -> None:
+def test_a_replay_of_its_log_finds_the_same(ran: tuple[Path, DemoOutcome, str], tmp_path: Path) -> None:
     """Alerts, decisions and clients come out byte for byte, in batches of 7 as in one."""
     folder = ran[0]
     config = load(folder / "detector.toml")
@@ -66,7 +66,7 @@ def test_a_replay_of_its_log_finds_the_same(ran: tuple[Path, Outcome, str], tmp_
             assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_it_leaves_what_it_says(ran: tuple[Path, Outcome, str]) -> None:
+def test_it_leaves_what_it_says(ran: tuple[Path, DemoOutcome, str]) -> None:
     """Decisions are meant, broken lines are dead letters, picture and tables are there, and progress was told."""
     folder, outcome, heard = ran
     summary = json.loads((folder / "summary.json").read_bytes())

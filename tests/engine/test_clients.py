@@ -13,7 +13,7 @@ from detector.engine.findings import Outputs, Report
 from detector.engine.judge import Judge
 from detector.engine.models.novelty import Novelty
 from detector.engine.observer import Seen
-from detector.engine.policy import Terms, bars_for
+from detector.engine.policy import PolicySettings, thresholds_for
 from detector.errors import SnapshotError
 from detector.testing import Events, batches, traffic
 
@@ -26,7 +26,7 @@ def table(baseline: Baseline, *, room: int = 100_000, observer: object = None, m
         model,
         baseline.models["alpha"].reference,
         novelty,
-        Judge(bars_for(Terms(), None, None), Terms(), novelty),
+        Judge(thresholds_for(PolicySettings(), None, None), PolicySettings(), novelty),
         max_clients=room,
         lateness_ms=600_000,
         observer=observer,  # type: ignore[arg-type]

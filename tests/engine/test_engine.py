@@ -143,7 +143,7 @@ def test_a_shard_a_partition_gives_what_the_pipeline_gives(
     config = Config.model_validate({"engine": {"learning_events": 32, "lateness_minutes": 60}})
     baseline = benign() if known else None
     seen = watch(lines, config, baseline, chunk=chunk, partitions=partitions)
-    stamp = render.Stamp(baseline.version if baseline else "none", config.version, engine_settings(config).terms)
+    stamp = render.Stamp(baseline.version if baseline else "none", config.version, engine_settings(config).policy)
     alerts, decisions, clients = [], [], []
     for partition in range(partitions):
         shard = Shard(settings_of(config, baseline).dealt(partitions), baseline.models if baseline else None)
@@ -151,7 +151,7 @@ def test_a_shard_a_partition_gives_what_the_pipeline_gives(
         total.add(shard.process(*(own(batch, partition, partitions) for batch in batches(lines))))
         total.add(shard.finish())
         alerts += [to_json(render.alert(finding, stamp)) for finding in total.findings]
-        decisions += [to_json(render.decision(order, stamp)) for order in total.orders]
+        decisions += [to_json(render.decision(order, stamp)) for order in total.pending_decisions]
         clients += [render.client(report) for report in shard.reports()]
     assert sorted(alerts) == sorted(map(to_json, seen.raised))
     assert sorted(decisions) == sorted(map(to_json, seen.decided))

@@ -61,7 +61,7 @@ def test_a_flood_of_clients_evicts_the_innocent_only(
         assert len(table) <= room
         assert suspects <= {account_of(key).client for key in (*table._slots.of, *table._parked.clients("alpha"))}
         assert not suspects & left
-        suspects |= {finding.client for finding in outputs.findings} | {order.client for order in outputs.orders}
+        suspects |= {finding.client for finding in outputs.findings} | {order.client for order in outputs.pending_decisions}
     assert gone | {report.client for report in shard.reports()} == arrived
 
 
@@ -172,8 +172,8 @@ def test_open_evidence_survives_any_flood(generated_baseline: Baseline) -> None:
     """A stopped thief that is silent while a thousand new clients pass is still known when it returns."""
     shard = Shard(EngineSettings(max_clients=8), generated_baseline.models)
     theft = [line.replace(b'"id": "model"', b'"id": "alpha"') for line in traffic(innocents=0, queries=20, dimension=9)]
-    orders = shard.process(*batches(theft)).orders
-    assert max(order.action for order in orders) >= PERTURB
+    pending_decisions = shard.process(*batches(theft)).pending_decisions
+    assert max(order.action for order in pending_decisions) >= PERTURB
     events = Events("flood")
     rng = np.random.default_rng(1)
     flood = [events.line(f"f{i}", rng.random(9), 0, model={"id": "alpha"}) for i in range(1000)]

@@ -190,4 +190,4 @@ def test_slow_readings_with_little_noise_stop_nobody(telemetry: Drift) -> None:
     shard = Shard(EngineSettings(), baseline.models)
     outputs = shard.process(*batches(telemetry("new", 10, 200)))
     assert baseline.models["telemetry"].channel_scores.max() < 10.0
-    assert [order for order in outputs.orders if order.action >= PERTURB] == []
+    assert [order for order in outputs.pending_decisions if order.action >= PERTURB] == []

@@ -9,8 +9,8 @@ from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.findings import Finding, Order, Outputs
-from detector.engine.policy import ALERT, ALERT_SHARE, BLOCK, PERTURB, THROTTLE, Terms
+from detector.engine.findings import Finding, Outputs, PendingDecision
+from detector.engine.policy import ALERT, ALERT_SHARE, BLOCK, PERTURB, THROTTLE, PolicySettings
 from detector.engine.shard import EngineSettings, Shard
 from detector.testing import START_MS, Events, MemorySink, batches, watch
 
@@ -31,25 +31,25 @@ def theft(
     return lines
 
 
-def judged(lines: list[bytes], baseline: Baseline, terms: Terms | None = None) -> Outputs:
-    shard = Shard(EngineSettings(terms=terms or Terms()), baseline.models)
+def judged(lines: list[bytes], baseline: Baseline, policy: PolicySettings | None = None) -> Outputs:
+    shard = Shard(EngineSettings(policy=policy or PolicySettings()), baseline.models)
     return shard.process(*batches(lines))
 
 
-def construction(outputs: Outputs) -> tuple[list[Finding], list[Order]]:
+def construction(outputs: Outputs) -> tuple[list[Finding], list[PendingDecision]]:
     return (
         [finding for finding in outputs.findings if finding.kind == "construction"],
-        [order for order in outputs.orders if order.evidence != "novelty"],
+        [order for order in outputs.pending_decisions if order.evidence != "novelty"],
     )
 
 
 def test_a_thief_is_alerted_perturbed_and_blocked_once_each(generated_baseline: Baseline) -> None:
     """One finding per step of the ladder, in order, with the evidence that took it there; two orders."""
-    findings, orders = construction(judged(theft(60), generated_baseline))
+    findings, pending_decisions = construction(judged(theft(60), generated_baseline))
     assert [finding.action for finding in findings] == [ALERT, PERTURB, BLOCK]
-    assert [order.action for order in orders] == [PERTURB, BLOCK]
-    assert [order.alert_id for order in orders] == [finding.alert_id for finding in findings[1:]]
-    stop = Shard(EngineSettings(), generated_baseline.models).bars("alpha").stop[0]
+    assert [order.action for order in pending_decisions] == [PERTURB, BLOCK]
+    assert [order.alert_id for order in pending_decisions] == [finding.alert_id for finding in findings[1:]]
+    stop = Shard(EngineSettings(), generated_baseline.models).thresholds("alpha").stop[0]
     assert ALERT_SHARE * stop <= findings[0].score < stop <= findings[1].score < 1.5 * stop <= findings[2].score
     assert [finding.risk for finding in findings] == sorted(finding.risk for finding in findings)
     assert all(0 <= finding.risk <= 100 for finding in findings)
@@ -87,7 +87,7 @@ def test_novelty_says_which_features_stand_out(generated_baseline: Baseline) -> 
     ]
     outputs = judged(lines, generated_baseline)
     assert {finding.kind for finding in outputs.findings} == {"novelty"}
-    assert max(order.action for order in outputs.orders) == THROTTLE
+    assert max(order.action for order in outputs.pending_decisions) == THROTTLE
     for finding in outputs.findings:
         score, *features = finding.reasons
         assert score.name == "novelty"
@@ -104,33 +104,33 @@ def test_novelty_says_which_features_stand_out(generated_baseline: Baseline) -> 
 
 def test_protected_clients_are_throttled_at_most(generated_baseline: Baseline) -> None:
     """On the never-block list the evidence is told in full, and the gateway only slows down."""
-    terms = Terms(never_block=frozenset({"thief"}))
-    findings, orders = construction(judged(theft(60), generated_baseline, terms))
+    policy = PolicySettings(never_block=frozenset({"thief"}))
+    findings, pending_decisions = construction(judged(theft(60), generated_baseline, policy))
     assert [finding.action for finding in findings] == [ALERT, THROTTLE, THROTTLE]
-    assert [order.action for order in orders] == [THROTTLE]
-    other, _ = construction(judged(theft(60, client="other"), generated_baseline, terms))
+    assert [order.action for order in pending_decisions] == [THROTTLE]
+    other, _ = construction(judged(theft(60, client="other"), generated_baseline, policy))
     assert other[-1].action == BLOCK
 
 
 def test_untrusted_identities_are_throttled_at_most(generated_baseline: Baseline) -> None:
     """A forger must not be able to have a victim locked out, or told wrong answers."""
-    findings, orders = construction(judged(theft(60, trusted=False), generated_baseline))
+    findings, pending_decisions = construction(judged(theft(60, trusted=False), generated_baseline))
     assert [finding.action for finding in findings] == [ALERT, THROTTLE, THROTTLE]
-    assert {order.action for order in orders} == {THROTTLE}
+    assert {order.action for order in pending_decisions} == {THROTTLE}
 
 
 def test_a_decision_in_force_is_not_repeated_and_one_that_ran_out_is_renewed(generated_baseline: Baseline) -> None:
     """While a block lasts nothing is sent; the first constructed query after its end blocks again, under the same alert."""
-    terms = Terms(block_ms=HOUR_MS, perturb_ms=HOUR_MS)
+    policy = PolicySettings(block_ms=HOUR_MS, perturb_ms=HOUR_MS)
     lines = theft(40)
     lines += theft(10, first=1, start_ms=START_MS + HOUR_MS // 2)
     lines += theft(10, first=2, start_ms=START_MS + 2 * HOUR_MS)
     lines += theft(10, first=3, start_ms=START_MS + 2 * HOUR_MS + 60_000)
-    findings, orders = construction(judged(lines, generated_baseline, terms))
+    findings, pending_decisions = construction(judged(lines, generated_baseline, policy))
     assert len(findings) == 3
-    assert [order.action for order in orders] == [PERTURB, BLOCK, BLOCK]
-    assert [order.revision for order in orders] == sorted({order.revision for order in orders})
-    first, renewed = orders[1:]
+    assert [order.action for order in pending_decisions] == [PERTURB, BLOCK, BLOCK]
+    assert [order.revision for order in pending_decisions] == sorted({order.revision for order in pending_decisions})
+    first, renewed = pending_decisions[1:]
     assert START_MS + 2 * HOUR_MS < renewed.issued_ms < START_MS + 2 * HOUR_MS + 10_000
     assert renewed.alert_id == first.alert_id
     assert renewed.decision_id != first.decision_id
@@ -138,11 +138,11 @@ def test_a_decision_in_force_is_not_repeated_and_one_that_ran_out_is_renewed(gen
 
 def test_every_order_ends_when_its_terms_say(generated_baseline: Baseline) -> None:
     """Issued at the event time of its cause, and until then plus the duration of its action."""
-    terms = Terms(throttle_ms=111_000, perturb_ms=222_000, block_ms=333_000)
-    outputs = judged(theft(200, step_ms=9000), generated_baseline, terms)
+    policy = PolicySettings(throttle_ms=111_000, perturb_ms=222_000, block_ms=333_000)
+    outputs = judged(theft(200, step_ms=9000), generated_baseline, policy)
     lasts = {THROTTLE: 111_000, PERTURB: 222_000, BLOCK: 333_000}
-    assert len(outputs.orders) > 4
-    for order in outputs.orders:
+    assert len(outputs.pending_decisions) > 4
+    for order in outputs.pending_decisions:
         assert order.expires_ms == order.issued_ms + lasts[order.action]
         assert (order.issued_ms - START_MS) // 9000 == order.sequence
 
@@ -150,7 +150,7 @@ def test_every_order_ends_when_its_terms_say(generated_baseline: Baseline) -> No
 def test_a_harder_action_replaces_a_softer_one_at_once_and_never_the_reverse(generated_baseline: Baseline) -> None:
     """Within the duration of an order only a harder one follows."""
     outputs = judged(theft(200, step_ms=HOUR_MS // 4), generated_baseline)
-    for before, after in zip(outputs.orders[:-1], outputs.orders[1:], strict=True):
+    for before, after in zip(outputs.pending_decisions[:-1], outputs.pending_decisions[1:], strict=True):
         assert after.issued_ms >= before.expires_ms or after.action > before.action
 
 
@@ -162,7 +162,7 @@ def test_ids_tell_clients_and_models_apart(generated_baseline: Baseline) -> None
     lines = [line for pair in zip(one, other, strict=True) for line in pair]
     lines += [line.replace(b'"alpha"', b'"beta"') for line in lines]
     outputs = shard.process(*batches(lines))
-    for ids in ([finding.alert_id for finding in outputs.findings], [order.decision_id for order in outputs.orders]):
+    for ids in ([finding.alert_id for finding in outputs.findings], [order.decision_id for order in outputs.pending_decisions]):
         assert len(ids) >= 8
         assert len(set(ids)) == len(ids)
 
@@ -195,7 +195,7 @@ def test_a_stricter_budget_never_acts_earlier(generated_baseline: Baseline) -> N
     )
     alerts = []
     for budget in (0.01, 1.0, 100.0, 5000.0):
-        shard = Shard(EngineSettings(terms=Terms(false_blocks_per_10000=budget)), {"alpha": loud})
+        shard = Shard(EngineSettings(policy=PolicySettings(false_blocks_per_10000=budget)), {"alpha": loud})
         findings = shard.process(*batches(theft(120))).findings
         alerts.append(min(finding.sequence for finding in findings if finding.kind == "construction"))
     assert alerts == sorted(alerts, reverse=True)

@@ -106,7 +106,7 @@ def test_a_model_whose_version_never_stays_is_watched_all_the_same() -> None:
     decided = set()
     for number in range(0, len(changing), 50):
         outputs = shard.process(*batches(changing[number : number + 50], first_sequence=number))
-        decided |= {order.client for order in outputs.orders}
+        decided |= {order.client for order in outputs.pending_decisions}
         assert len(list(shard.waiting())) <= 2 * 512
         assert len(shard._unknown["model"].waiting) <= 65
     assert decided == {"thief-0"}

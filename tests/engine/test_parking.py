@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.baseline.store import Baseline
-from detector.engine.findings import Finding, Order, Outputs, Report
+from detector.engine.findings import Finding, Outputs, PendingDecision, Report
 from detector.engine.parking import InMemory, Parked
 from detector.engine.shard import EngineSettings, Shard
 from detector.errors import OutputError
@@ -56,10 +56,10 @@ def run(shard: Shard, lines: list[bytes], most: int, size: int = 500) -> Outputs
     return total
 
 
-def found(shard: Shard, outputs: Outputs) -> tuple[list[Finding], list[Order], list[Report]]:
+def found(shard: Shard, outputs: Outputs) -> tuple[list[Finding], list[PendingDecision], list[Report]]:
     """Return alerts, decisions, and every client as it stood last, wherever it was."""
     clients = [replace(report, emitted=-1) for report in [*outputs.departed, *shard.reports()]]
-    return outputs.findings, outputs.orders, sorted(clients, key=lambda report: report.client)
+    return outputs.findings, outputs.pending_decisions, sorted(clients, key=lambda report: report.client)
 
 
 def test_sock_puppets_are_bounded_and_nothing_of_them_is_lost(generated_baseline: Baseline) -> None:
@@ -70,7 +70,7 @@ def test_sock_puppets_are_bounded_and_nothing_of_them_is_lost(generated_baseline
     few, all_ = run(small, lines, 256), run(large, lines, PUPPETS)
     assert large.clients == PUPPETS
     assert small.parked >= PUPPETS - 256
-    assert len(all_.orders) >= PUPPETS
+    assert len(all_.pending_decisions) >= PUPPETS
     assert not few.departed
     assert found(small, few) == found(large, all_)
     assert len({report.client for report in small.reports()}) == PUPPETS

@@ -18,14 +18,14 @@ from detector.engine.policy import (
     LEAST_NOVELTY,
     PERTURB,
     THROTTLE,
-    Bars,
-    Terms,
-    bar,
-    bars_for,
+    PolicySettings,
+    Thresholds,
     construction_action,
     lasts_ms,
     novelty_action,
     permitted,
+    threshold,
+    thresholds_for,
 )
 
 scores = st.lists(st.floats(0, 1000), min_size=1, max_size=300)
@@ -42,13 +42,13 @@ def test_the_two_ladders_are_one() -> None:
 @given(scores, rates, rates)
 def test_a_stricter_budget_never_lowers_a_bar(calibration: list[float], one: float, other: float) -> None:
     """The bar falls, or stays, as the allowed rate grows."""
-    assert bar(calibration, min(one, other), TAIL) >= bar(calibration, max(one, other), TAIL)
+    assert threshold(calibration, min(one, other), TAIL) >= threshold(calibration, max(one, other), TAIL)
 
 
 @given(scores, rates)
 def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: list[float], rate: float) -> None:
     """Above the bar lie fewer than a share `rate` of the clients, and the bar is no higher than that needs."""
-    found = bar(calibration, rate, TAIL)
+    found = threshold(calibration, rate, TAIL)
     above = sum(score > found for score in calibration)
     assert above <= rate * (len(calibration) + 1)
     if rate * (len(calibration) + 1) >= 1:
@@ -59,50 +59,50 @@ def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: li
 def test_a_worse_calibration_client_never_lowers_a_bar(calibration: list[float], rate: float, worse: float) -> None:
     """Raising one score moves the bar up or leaves it."""
     raised = [max(calibration[0], worse), *calibration[1:]]
-    assert bar(raised, rate, TAIL) >= bar(calibration, rate, TAIL)
+    assert threshold(raised, rate, TAIL) >= threshold(calibration, rate, TAIL)
 
 
 def test_the_share_of_new_clients_above_a_bar_is_the_budget() -> None:
     """Split conformal prediction: over many draws, exchangeable newcomers pass as often as allowed, not more."""
     rng = np.random.default_rng(1)
-    passed = [rng.normal() > bar(rng.normal(size=99), 0.1, TAIL) for _ in range(4000)]
+    passed = [rng.normal() > threshold(rng.normal(size=99), 0.1, TAIL) for _ in range(4000)]
     assert 0.08 < np.mean(passed) <= 0.115
 
 
 def test_a_budget_finer_than_the_calibration_raises_the_bar_beyond_it() -> None:
     """A step above the highest score for every power of ten that is missing; nothing without calibration."""
     calibration = [1.0] * 9
-    assert bar(calibration, 0.1, TAIL) == 1.0
-    assert bar(calibration, 0.01, TAIL) == pytest.approx(1.15)
-    assert bar(calibration, 0.001, TAIL) == pytest.approx(1.30)
-    assert bar([], 0.1, TAIL) == 0.0
+    assert threshold(calibration, 0.1, TAIL) == 1.0
+    assert threshold(calibration, 0.01, TAIL) == pytest.approx(1.15)
+    assert threshold(calibration, 0.001, TAIL) == pytest.approx(1.30)
+    assert threshold([], 0.1, TAIL) == 0.0
 
 
 def test_floors_hold_whatever_the_calibration_says() -> None:
     """Quiet calibration clients do not lower construction below its floors, nor novelty below its least bar."""
     none = np.zeros((50, len(CHANNELS)))
-    bars = bars_for(Terms(), np.zeros(50), none)
-    assert bars.stop == tuple(FLOORS)
-    assert bars.alert == LEAST_NOVELTY
-    assert bars.throttle == pytest.approx(1.25 * LEAST_NOVELTY)
-    loud = bars_for(Terms(), np.full(50, 9.0), np.full((50, len(CHANNELS)), 100.0))
+    thresholds = thresholds_for(PolicySettings(), np.zeros(50), none)
+    assert thresholds.stop == tuple(FLOORS)
+    assert thresholds.alert == LEAST_NOVELTY
+    assert thresholds.throttle == pytest.approx(1.25 * LEAST_NOVELTY)
+    loud = thresholds_for(PolicySettings(), np.full(50, 9.0), np.full((50, len(CHANNELS)), 100.0))
     assert min(loud.stop) > 120.0
     assert loud.alert >= 9.0
 
 
 def test_without_a_baseline_novelty_only_alerts() -> None:
     """Construction stops at its floors; nothing is ever throttled for novelty."""
-    bars = bars_for(Terms(), None, None)
-    assert bars.stop == tuple(FLOORS)
-    assert math.isinf(bars.throttle)
-    assert {novelty_action(score, looks, bars) for score in (0.0, 1.2, 1e9) for looks in (0, 1, 2, 255)} == {ALLOW, ALERT}
+    thresholds = thresholds_for(PolicySettings(), None, None)
+    assert thresholds.stop == tuple(FLOORS)
+    assert math.isinf(thresholds.throttle)
+    assert {novelty_action(score, looks, thresholds) for score in (0.0, 1.2, 1e9) for looks in (0, 1, 2, 255)} == {ALLOW, ALERT}
 
 
 @given(st.floats(0, 10.0), st.integers(0, 255), st.floats(1.2, 5.0))
 def test_novelty_never_stops(score: float, looks: int, alert: float) -> None:
     """Whatever the score and however long it lasts, novelty throttles at most."""
-    bars = Bars(alert=alert, throttle=1.25 * alert, stop=())
-    assert novelty_action(score, looks if score >= alert else 0, bars) <= THROTTLE
+    thresholds = Thresholds(alert=alert, throttle=1.25 * alert, stop=())
+    assert novelty_action(score, looks if score >= alert else 0, thresholds) <= THROTTLE
 
 
 @given(st.floats(0, 100), st.floats(0, 100), st.floats(1, 50))
@@ -124,5 +124,5 @@ def test_limits_of_policy(action: int) -> None:
 
 def test_durations_are_the_operator_s() -> None:
     """Each action lasts as long as the terms say."""
-    terms = Terms(throttle_ms=1, perturb_ms=2, block_ms=3)
-    assert [lasts_ms(action, terms) for action in (THROTTLE, PERTURB, BLOCK)] == [1, 2, 3]
+    policy = PolicySettings(throttle_ms=1, perturb_ms=2, block_ms=3)
+    assert [lasts_ms(action, policy) for action in (THROTTLE, PERTURB, BLOCK)] == [1, 2, 3]

@@ -94,9 +94,9 @@ def test_what_a_client_was_told(tmp_path: Path, records: list[Record], paired_fo
     """Responses are read again from the log by the same format."""
     log = write(tmp_path / "dump.jsonl", [dumped(record) for record in records])
     results = detector.replay(log, config(format=paired_format, envelope="kcat"))
-    told = results.told("thief-0")
+    responses = results.responses("thief-0")
     rows = [row for record in records if record.header(CLIENT) == "thief-0" for row in json.loads(record.value)["rows"]]
-    np.testing.assert_allclose(told.inputs, rows, rtol=1e-6)
+    np.testing.assert_allclose(responses.inputs, rows, rtol=1e-6)
 
 
 def test_a_format_that_does_not_exist(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.memory.reservoir import COORDINATES
 from detector.engine.observer import Seen
-from detector.engine.policy import Bars, Terms
+from detector.engine.policy import PolicySettings, Thresholds
 from detector.ingest.batch import Batch, Sender
 from detector.offline.replay import replay
-from detector.offline.trace import OTHERS, Rise, Trace, Tracer, nearest_earlier
+from detector.offline.trace import OTHERS, Escalation, Trace, Tracer, nearest_earlier
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def traced() -> Trace:
         looks=looks,
         novelty=np.full(len(looks), 2.0),
         rows=np.zeros((len(looks), len(NAMES))),
-        bars=Bars(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
-        rises=(Rise("offset", "alert", 36, 36_000, 10.0), Rise("offset", "perturb", 38, 38_000, 20.0)),
+        thresholds=Thresholds(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
+        escalations=(Escalation("offset", "alert", 36, 36_000, 10.0), Escalation("offset", "perturb", 38, 38_000, 20.0)),
     )
 
 
@@ -53,15 +53,15 @@ def test_evidence_is_relative_to_what_it_leads_to(traced: Trace) -> None:
     """Construction is measured against its stop; novelty against the throttle, or the alert where it may not throttle."""
     assert traced.construction[-1] == pytest.approx(30.0 / 16.0)
     assert traced.strangeness.tolist() == pytest.approx([2.0 / 2.5] * 5)
-    lenient = dataclasses.replace(traced, bars=Bars(alert=2.0, throttle=float("inf"), stop=(16.0,) * len(CHANNELS)))
+    lenient = dataclasses.replace(traced, thresholds=Thresholds(alert=2.0, throttle=float("inf"), stop=(16.0,) * len(CHANNELS)))
     assert lenient.strangeness.tolist() == pytest.approx([1.0] * 5)
     assert traced.marks == ((38, "perturb"),)
 
 
 def test_marks_only_rise(traced: Trace) -> None:
     """A milder action after a harder one, or the same by other evidence, is no new moment; alerts are none at all."""
-    rises = tuple(
-        Rise(name, action, query, 0, 1.0)
+    escalations = tuple(
+        Escalation(name, action, query, 0, 1.0)
         for name, action, query in (
             ("novelty", "alert", 8),
             ("offset", "perturb", 9),
@@ -70,7 +70,7 @@ def test_marks_only_rise(traced: Trace) -> None:
             ("offset", "block", 20),
         )
     )
-    assert dataclasses.replace(traced, rises=rises).marks == ((9, "perturb"), (20, "block"))
+    assert dataclasses.replace(traced, escalations=escalations).marks == ((9, "perturb"), (20, "block"))
 
 
 def passed(clients: list[str], queries: list[int], first: int = 0) -> Seen:
@@ -103,7 +103,7 @@ def passed(clients: list[str], queries: list[int], first: int = 0) -> Seen:
 
 def test_a_client_that_was_forgotten_begins_anew() -> None:
     """Only the latest life is kept, and how many there were."""
-    tracer = Tracer(None, Terms())
+    tracer = Tracer(None, PolicySettings())
     tracer.observed(passed(["a", "b", "a"], [1, 1, 2]))
     tracer.observed(passed(["a"], [1], first=3))
     again = tracer.trace("a", "m")
@@ -115,7 +115,7 @@ def test_a_client_that_was_forgotten_begins_anew() -> None:
 @given(cuts=st.lists(st.integers(1, 700), min_size=1, max_size=8))
 def test_the_sample_of_other_clients_is_even_and_bounded(cuts: list[int]) -> None:
     """However the log is cut, the queries kept are every so many of all, fewer than twice `OTHERS`, and none of the traced."""
-    tracer = Tracer(None, Terms(), {"a"})
+    tracer = Tracer(None, PolicySettings(), {"a"})
     first = 0
     for cut in cuts:
         tracer.observed(passed(["other"] * cut, [2] * cut, first))
@@ -138,11 +138,15 @@ def test_rises_are_the_alerts_of_the_engine(
     )
     config = Config(policy=PolicySection(never_block=("client-1",)))
     baseline = generated_baseline if known else None
-    tracer = Tracer(baseline.models if baseline else None, engine_settings(config).terms)
+    tracer = Tracer(baseline.models if baseline else None, engine_settings(config).policy)
     replay([str(log)], tmp_path / "out", config, baseline, observer=tracer)
     alerts = [json.loads(line) for line in (tmp_path / "out" / "alerts.jsonl").read_bytes().splitlines()]
     traces = tracer.traces({f"client-{i}": "all" for i in range(6)})
-    found = {(trace.client, f"extraction.{rise.name}", rise.action, rise.query) for trace in traces for rise in trace.rises}
+    found = {
+        (trace.client, f"extraction.{escalation.name}", escalation.action, escalation.query)
+        for trace in traces
+        for escalation in trace.escalations
+    }
     assert found == {(a["user"]["id"], a["event"]["code"], a["detector"]["action"], a["detector"]["queries"]) for a in alerts}
     assert {action for _, _, action, _ in found} >= {"alert", "throttle", "perturb"}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from detector.ingest.assemble import label_code
 from detector.ingest.batch import Batch, Sender
-from detector.redteam.conversation import Query
+from detector.redteam.conversation import AskedQuery
 from detector.redteam.play import Player
 from detector.redteam.targets import Target
 from tests.quality.observed import Log
@@ -74,7 +74,7 @@ def fleet(players: Sequence[Player], target: Target, *, labels_only: bool = Fals
 def _ask(players: Sequence[Player], target: Target) -> list[list[float]]:
     """Let all ask until their budgets are spent, one query each in turn; return when each query came, in ms."""
     moments: list[list[float]] = [[] for _ in players]
-    waiting: dict[int, Query] = {}
+    waiting: dict[int, AskedQuery] = {}
     try:
         for number, player in enumerate(players):
             if (first := player.begin()) is not None:

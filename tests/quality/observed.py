@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.clock import HeldClock
-from detector.engine.policy import ALERT, PERTURB, THROTTLE, Terms
+from detector.engine.policy import ALERT, PERTURB, THROTTLE, PolicySettings
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
@@ -104,9 +104,11 @@ def written(players: Sequence[Player], target: Target, *, labels_only: bool = Fa
     )
 
 
-def settings_for(simulation: Simulation, terms: Terms | None = None) -> EngineSettings:
+def settings_for(simulation: Simulation, policy: PolicySettings | None = None) -> EngineSettings:
     """The engine's settings in a simulation: the default policy, and which columns hold codes."""
-    return EngineSettings(terms=terms or Terms(shadow=False), categorical={simulation.thieves.id: simulation.categorical})
+    return EngineSettings(
+        policy=policy or PolicySettings(shadow=False), categorical={simulation.thieves.id: simulation.categorical}
+    )
 
 
 def ours(log: Log, settings: EngineSettings, baseline: Mapping[str, ModelBaseline]) -> dict[str, dict[str, Found]]:

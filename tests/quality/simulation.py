@@ -21,7 +21,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from detector.errors import ConfigError
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Labels, Predict
 from detector.redteam.loans import CATEGORICAL, applications, votes
 from detector.redteam.network import Network, logged
@@ -155,7 +155,7 @@ def simulated(data: str, victim: str, seed: int, folder: Path | None = None) -> 
     cuts = (np.cumsum(SHARES)[:-1] * len(order)).astype(int)
     pools = [Pool(source.X[rows], source.y[rows]) for rows in np.split(order, cuts)]
     training, teaching, calibration, evaluation, attacker, test = pools
-    columns = Columns.of(source.X, source.categorical) if kind_of(data) == "tabular" else None
+    columns = TableColumns.of(source.X, source.categorical) if kind_of(data) == "tabular" else None
     classes = len(np.unique(source.y))
     model_id = f"{data}-{victim}"
     unit = data in TEXTS

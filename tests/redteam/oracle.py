@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Predict, Query, ValueRange
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, Predict, ValueRange
 
 Tactic = Literal["change_account", "back_off", "perturb"]
 
@@ -18,7 +18,7 @@ Tactic = Literal["change_account", "back_off", "perturb"]
 class Attempt:
     """A query, the account that sends it, and how many seconds later than planned."""
 
-    query: Query
+    query: AskedQuery
     account: int
     wait: float
 
@@ -33,7 +33,7 @@ class Asked:
 
 
 Adaptive: TypeAlias = Generator[Attempt, Answer | None, None]
-Refuses: TypeAlias = Callable[[int, Query, float], bool]
+Refuses: TypeAlias = Callable[[int, AskedQuery, float], bool]
 
 
 def adapting(

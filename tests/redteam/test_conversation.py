@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ask, converse, draws, two_labels
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ask, converse, draws, two_labels
 
 
 def _counting(until: int, log: list[str]) -> Conversation:
     try:
         for i in range(until):
-            yield Query(np.full(2, float(i)), synthetic=i % 2 == 1)
+            yield AskedQuery(np.full(2, float(i)), synthetic=i % 2 == 1)
     finally:
         log.append("closed")
 
@@ -44,7 +44,7 @@ def test_a_client_hears_the_answer_to_its_own_question() -> None:
     def client() -> Conversation:
         vector = np.array([1.0])
         while True:
-            vector = yield Query(vector)
+            vector = yield AskedQuery(vector)
 
     vectors, answers, _ = converse(client(), predict, 3)
     assert vectors.ravel().tolist() == [1.0, 10.0, 100.0]
@@ -72,7 +72,7 @@ def test_two_labels_returns_pictures_that_the_model_tells_apart() -> None:
     pool = np.array([[0.0], [0.1], [0.9]])
     found: list[tuple[Array, int, Array]] = []
 
-    def client() -> Generator[Query, Answer, None]:
+    def client() -> Generator[AskedQuery, Answer, None]:
         found.append((yield from two_labels(pool, np.random.default_rng(3))))
 
     _, _, synthetic = converse(client(), lambda X: np.hstack([1.0 - X, X]), 100)

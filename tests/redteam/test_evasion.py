@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from detector.redteam.arrivals import ARRIVALS
-from detector.redteam.conversation import Array, Conversation, Query, converse
+from detector.redteam.conversation import Array, AskedQuery, Conversation, converse
 from detector.redteam.evasion import blinded, covered, duplicated, slow_drip
 
 
 def _counting(start: float, heard: list[float] | None = None, *, synthetic: bool = True, end: int = 10_000) -> Conversation:
     for step in range(end):
-        answer = yield Query(np.array([start + step]), synthetic=synthetic)
+        answer = yield AskedQuery(np.array([start + step]), synthetic=synthetic)
         if heard is not None:
             heard.append(float(answer[0]))
 
@@ -17,7 +17,7 @@ def _echo(X: Array) -> Array:
     return X * 10.0
 
 
-def _log(client: Conversation, budget: int) -> list[Query]:
+def _log(client: Conversation, budget: int) -> list[AskedQuery]:
     queries = [next(client)]
     while len(queries) < budget:
         queries.append(client.send(_echo(queries[-1].vector)))
@@ -77,7 +77,7 @@ def test_impossible_shares_are_refused(share: float) -> None:
 
 def _steps(vectors: list[Array], *, natural: int) -> Conversation:
     for i, vector in enumerate(vectors):
-        yield Query(vector, synthetic=i >= natural)
+        yield AskedQuery(vector, synthetic=i >= natural)
 
 
 def test_blinding_changes_what_was_made_and_nothing_else() -> None:

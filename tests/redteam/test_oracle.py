@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from tests.redteam.oracle import Asked, Refuses, Tactic, adapting, converse_guarded
 
 
 def _thief(heard: list[float], end: int = 1000) -> Conversation:
     for step in range(end):
-        answer = yield Query(np.array([step / 1000.0]), synthetic=True)
+        answer = yield AskedQuery(np.array([step / 1000.0]), synthetic=True)
         heard.append(float(answer[0]))
 
 
@@ -20,12 +20,12 @@ def _play(tactic: Tactic, refuses: Refuses, budget: int = 200, heard: list[float
     return converse_guarded(thief, _predict, refuses, budget)
 
 
-def _never(account: int, query: Query, moment: float) -> bool:
+def _never(account: int, query: AskedQuery, moment: float) -> bool:
     del account, query, moment
     return False
 
 
-def _always(account: int, query: Query, moment: float) -> bool:
+def _always(account: int, query: AskedQuery, moment: float) -> bool:
     del account, query, moment
     return True
 
@@ -43,7 +43,7 @@ def test_a_blocked_account_is_changed_and_the_same_is_asked_again() -> None:
     """Each account is used up after ten queries; the thief loses no answer, and ends with his last account."""
     counts = np.zeros(5)
 
-    def refuses(account: int, query: Query, moment: float) -> bool:
+    def refuses(account: int, query: AskedQuery, moment: float) -> bool:
         del query, moment
         counts[account] += 1
         return bool(counts[account] > 10)
@@ -59,7 +59,7 @@ def test_backing_off_waits_longer_each_time_until_it_is_let_through() -> None:
     """Against a limit of one query a minute, waits double and the refused query is answered later."""
     last = [-60.0]
 
-    def refuses(account: int, query: Query, moment: float) -> bool:
+    def refuses(account: int, query: AskedQuery, moment: float) -> bool:
         del account, query
         if moment - last[0] < 60.0:
             return True
@@ -76,7 +76,7 @@ def test_backing_off_waits_longer_each_time_until_it_is_let_through() -> None:
 def test_perturbing_asks_something_else_near_the_last_accepted_query() -> None:
     """A guard that knows the exact grid is passed by queries off the grid, which stay in range."""
 
-    def refuses(account: int, query: Query, moment: float) -> bool:
+    def refuses(account: int, query: AskedQuery, moment: float) -> bool:
         del account, moment
         value = 1000.0 * float(query.vector[0])
         return 5.0 <= value == round(value)

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from detector.errors import ConfigError
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from detector.redteam.play import Player, event_line, turns
 
 
 def _asking(closed: list[str], name: str, queries: int = 1000) -> Conversation:
     try:
         for number in range(queries):
-            yield Query(np.array([number / 3.0]), synthetic=number > 0)
+            yield AskedQuery(np.array([number / 3.0]), synthetic=number > 0)
     finally:
         closed.append(name)
 

@@ -19,7 +19,7 @@ import pytest
 
 from detector.redteam import attacks, profiles
 from detector.redteam.arrivals import ARRIVALS
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from detector.redteam.entries import Attack, Profile, Wave, attack, profile
 from detector.redteam.registry import ATTACKS, PROFILES, profiles_of
 from detector.redteam.setting import Data, Setting
@@ -54,7 +54,7 @@ def _begin(one: Attack | Profile, target: Target, seed: int) -> Conversation:
     return on_sphere(client) if target.unit else client
 
 
-def _asked(client: Conversation, target: Target, budget: int) -> Iterator[Query]:
+def _asked(client: Conversation, target: Target, budget: int) -> Iterator[AskedQuery]:
     query = next(client)
     for _ in range(budget - 1):
         yield query
@@ -70,7 +70,7 @@ def _vectors(one: Attack | Profile, target: Target, seed: int, budget: int) -> A
 class Session(NamedTuple):
     """Eighty queries of a client, their vectors as they were when sent, and whether its pool stayed as it was."""
 
-    queries: list[Query]
+    queries: list[AskedQuery]
     sent: Array
     untouched: bool
 
@@ -223,7 +223,7 @@ def test_an_id_is_given_once() -> None:
 
     def client(setting: Setting) -> Conversation:
         del setting
-        yield Query(np.zeros(1))
+        yield AskedQuery(np.zeros(1))
 
     with pytest.raises(ValueError, match="two clients with the id 'uniform'"):
         profile(id="uniform", title="t", family="f", source="s", wave="later")(client)

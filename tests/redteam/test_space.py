@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.space import Space
 
-TABLE = Columns.of(np.array([[18.0, 0.25, 0.0, 3.0], [64.0, 9.5, 2.0, 3.0], [40.0, 4.0, 5.0, 3.0]]), categorical=[2])
+TABLE = TableColumns.of(np.array([[18.0, 0.25, 0.0, 3.0], [64.0, 9.5, 2.0, 3.0], [40.0, 4.0, 5.0, 3.0]]), categorical=[2])
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -18,7 +18,7 @@ def test_what_is_drawn_the_table_could_hold(seed: int) -> None:
 
 def test_whole_numbers_are_drawn_evenly_up_to_both_ends() -> None:
     """The smallest and the largest whole number come as often as any other."""
-    table = Columns.of(np.array([[0.0], [3.0]]))
+    table = TableColumns.of(np.array([[0.0], [3.0]]))
     counts = np.bincount(Space.of(table, (0.0, 1.0), 1).draw(4000, np.random.default_rng(0)).ravel().astype(int))
     assert len(counts) == 4
     assert counts.min() > 900

@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.redteam.conversation import Array, Conversation, Query, converse
+from detector.redteam.conversation import Array, AskedQuery, Conversation, converse
 from detector.redteam.registry import ATTACKS
 from detector.redteam.sessions import Disguise, innocent, thief
 from detector.redteam.texts import (
@@ -62,7 +62,7 @@ def test_what_leaves_the_sphere_is_brought_back() -> None:
     def client() -> Conversation:
         try:
             for size in (1.0, 5.0, 0.0):
-                answer = yield Query(np.array([0.0, size]), synthetic=size > 1.0)
+                answer = yield AskedQuery(np.array([0.0, size]), synthetic=size > 1.0)
                 heard.append(float(answer[0]))
         finally:
             closed.append(True)

@@ -401,7 +401,7 @@ class Rig:
         known = dict(self.baseline.models) if self.baseline else {}
         settings = engine_settings(self.config)
         version = self.baseline.version if self.baseline else NO_BASELINE
-        stamp = render.Stamp(version, self.config.version, settings.terms)
+        stamp = render.Stamp(version, self.config.version, settings.policy)
         alerts: dict[str, bytes] = {}
         decisions: dict[str, bytes] = {}
         for number, read in self.read(self.topics.queries).items():
@@ -411,7 +411,7 @@ class Rig:
             outputs = Shard(settings, known).process(*batches)
             for finding in outputs.findings:
                 alerts[finding.alert_id] = to_json(render.alert(finding, stamp))
-            for order in outputs.orders:
+            for order in outputs.pending_decisions:
                 decision = render.decision(order, stamp)
                 decisions[decision.key] = to_json(decision)
         return alerts, decisions

@@ -21,7 +21,7 @@ from detector.service.refusals import (
     SEVERAL,
     TELL_EVERY_S,
     WINDOW_S,
-    Refusals,
+    RefusalMonitor,
     Refused,
 )
 from detector.service.telemetry.metrics import Metrics
@@ -59,7 +59,7 @@ class Stage:
     def __init__(self, ratio: float = 0.5) -> None:
         self.now_s = 0.0
         self.metrics = Metrics()
-        self.refusals = Refusals("detect", ratio, self.metrics, lambda: self.now_s)
+        self.refusals = RefusalMonitor("detect", ratio, self.metrics, lambda: self.now_s)
         self._sequence = 0
 
     def take(
@@ -83,7 +83,7 @@ class Stage:
     def judged(self) -> str | None:
         """Let it judge, and return what it finds."""
         self.now_s += JUDGE_EVERY_S
-        self.refusals.look()
+        self.refusals.check()
         return self.refusals.trouble
 
 

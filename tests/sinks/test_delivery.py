@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import RefusedError, RetryableError
-from detector.sinks.delivery import Backoff, Batch, Delivery, Outcome
+from detector.sinks.delivery import Backoff, Delivery, DeliveryBatch, DeliveryOutcome
 from detector.sinks.message import Message
 
 
@@ -41,9 +41,9 @@ class Thorough(Delivery):
         self._bad = bad
         self._busy = busy
 
-    def deliver(self, batch: Sequence[Message]) -> Outcome:
+    def deliver(self, batch: Sequence[Message]) -> DeliveryOutcome:
         """Say of each what became of it."""
-        outcome = Outcome()
+        outcome = DeliveryOutcome()
         for place, message in enumerate(batch):
             if self._busy():
                 outcome.left.append(place)
@@ -61,9 +61,9 @@ class Thorough(Delivery):
 class Silent(Delivery):
     """Leaves everything and does not say why."""
 
-    def deliver(self, batch: Sequence[Message]) -> Outcome:
+    def deliver(self, batch: Sequence[Message]) -> DeliveryOutcome:
         """Take nothing."""
-        return Outcome(left=list(range(len(batch))))
+        return DeliveryOutcome(left=list(range(len(batch))))
 
 
 @given(st.integers(0, 40), st.sets(st.integers(0, 40)), st.integers(1, 9), st.booleans(), st.randoms(use_true_random=False))
@@ -73,7 +73,7 @@ def test_everything_arrives_once_and_in_order(
     """Whatever a receiver refuses and however often it is busy, it gets the rest once and in order."""
     bad_ids = {str(i) for i in bad}
     receiver = Receiver(bad_ids, lambda: chance.random() < 0.3, exact=exact)
-    load = Batch([Message(str(i), "alert", 0, "low", b"") for i in range(count)], at_once)
+    load = DeliveryBatch([Message(str(i), "alert", 0, "low", b"") for i in range(count)], at_once)
     refused: list[str] = []
     for _ in range(10_000):
         try:
@@ -93,7 +93,7 @@ def test_a_receiver_that_answers_for_each_message(count: int, bad: set[int], at_
     """Each is taken once or refused once, whatever is left in between, and all of it is counted."""
     bad_ids = {str(i) for i in bad}
     receiver = Thorough(bad_ids, lambda: chance.random() < 0.3)
-    load = Batch([Message(str(i), "alert", 0, "low", b"") for i in range(count)], at_once)
+    load = DeliveryBatch([Message(str(i), "alert", 0, "low", b"") for i in range(count)], at_once)
     refused: list[str] = []
     for _ in range(10_000):
         try:
@@ -109,7 +109,7 @@ def test_a_receiver_that_answers_for_each_message(count: int, bad: set[int], at_
 
 def test_messages_left_without_a_reason_do_not_end_in_a_circle() -> None:
     """A sink that leaves something and names no fault is tried again later, not at once and for ever."""
-    load = Batch([Message("a", "alert", 0, "low", b"")])
+    load = DeliveryBatch([Message("a", "alert", 0, "low", b"")])
     with pytest.raises(RetryableError, match="without saying why"):
         load.push(Silent(), lambda *_: None)
     assert len(load.left) == 1

@@ -20,7 +20,7 @@ from detector.errors import ConfigError, ElasticError
 from detector.sinks.elastic import bulk as bulk_of
 from detector.sinks.elastic.bulk import Bulk
 from detector.sinks.elastic.connection import connect, explained
-from detector.sinks.elastic.documents import Document, documents
+from detector.sinks.elastic.documents import ElasticDocument, documents
 from detector.sinks.elastic.faults import explain
 from detector.sinks.elastic.install import install
 from detector.sinks.sample import sample_alert
@@ -37,7 +37,7 @@ def at(url: str, **settings: Any) -> Iterator[tuple[Elasticsearch, Elasticsearch
         yield client, section
 
 
-def made(number: int, namespace: str) -> list[Document]:
+def made(number: int, namespace: str) -> list[ElasticDocument]:
     """Return so many alerts, without their samples."""
     return [documents("alert", to_json(sample_alert(alert_id=f"a{i}")), namespace, NOW)[0] for i in range(number)]
 
@@ -103,7 +103,7 @@ def test_answers(status: int, body: Any, cause: str, words: str) -> None:
 def test_no_template_no_data_stream(elastic: str) -> None:
     """Where nothing is installed nothing is written, least of all into an index that would be in the way later."""
     with at(elastic) as (client, section):
-        stranger = Document(f"logs-unknown.alert-t{uuid.uuid4().hex[:8]}", "a", b'{"@timestamp":"2026-01-01T00:00:00Z"}')
+        stranger = ElasticDocument(f"logs-unknown.alert-t{uuid.uuid4().hex[:8]}", "a", b'{"@timestamp":"2026-01-01T00:00:00Z"}')
         outcome = Bulk(client, section).write([stranger])
         assert outcome.left == [0]
         assert "run `detector siem install`" in str(outcome.fault)
@@ -117,7 +117,7 @@ def test_a_pipeline_that_is_not_there(elastic: str) -> None:
         settings = {"settings": {"index": {"default_pipeline": "nowhere"}}}
         common: dict[str, Any] = {"name": name, "index_patterns": [f"{name}-*"], "data_stream": {}, "priority": 600}
         client.indices.put_index_template(**common, template=settings)
-        document = Document(f"{name}-a", "a", b'{"@timestamp":"2026-01-01T00:00:00Z"}')
+        document = ElasticDocument(f"{name}-a", "a", b'{"@timestamp":"2026-01-01T00:00:00Z"}')
         outcome = Bulk(client, section).write([document])
         assert (outcome.left, outcome.refused) == ([0], {})
         assert "pipeline with id [nowhere] does not exist" in str(outcome.fault)
@@ -150,7 +150,7 @@ def test_a_limit_in_between(elastic: str, faulty_proxy: Callable[[str], Any]) ->
     proxy = faulty_proxy(elastic)
     found = made(9, f"t{uuid.uuid4().hex[:8]}")
     large = found[4]
-    found[4] = Document(large.stream, large.id, large.source.replace(b'"message":"', b'"message":"' + b"x" * 40_000))
+    found[4] = ElasticDocument(large.stream, large.id, large.source.replace(b'"message":"', b'"message":"' + b"x" * 40_000))
     proxy.longest = 20_000
     with at(proxy.url) as (client, section):
         install(client)

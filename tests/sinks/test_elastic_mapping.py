@@ -11,7 +11,7 @@ from elasticsearch import Elasticsearch
 from detector.config import ElasticsearchSection
 from detector.contracts import to_json
 from detector.sinks.elastic.bulk import Bulk
-from detector.sinks.elastic.documents import Document, documents
+from detector.sinks.elastic.documents import ElasticDocument, documents
 from detector.sinks.elastic.install import ASSETS, install, streams_to_roll
 from detector.sinks.message import Kind
 from detector.sinks.sample import sample_alert, sample_decision
@@ -109,7 +109,7 @@ def mapping(client: Elasticsearch, stream: str) -> dict[str, str]:
     return typed(index["mappings"]["properties"])
 
 
-def write(bulk: Bulk, kind: Kind, namespace: str, *records: bytes) -> list[Document]:
+def write(bulk: Bulk, kind: Kind, namespace: str, *records: bytes) -> list[ElasticDocument]:
     """Write records and check that all were taken."""
     made = [document for record in records for document in documents(kind, record, namespace, NOW)]
     outcome = bulk.write(made)

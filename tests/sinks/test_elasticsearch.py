@@ -11,12 +11,12 @@ from elasticsearch import Elasticsearch
 from detector.config import ElasticsearchSection
 from detector.contracts import to_json
 from detector.errors import RetryableError
-from detector.sinks.delivery import Batch
+from detector.sinks.delivery import DeliveryBatch
 from detector.sinks.elastic import bulk
 from detector.sinks.elastic.install import install
 from detector.sinks.elasticsearch import of_table
 from detector.sinks.message import Message
-from detector.sinks.receiver import Receiver, Record
+from detector.sinks.receiver import DeliveryRecord, Receiver
 from detector.sinks.registry import receiver
 from detector.sinks.sample import sample_alert
 
@@ -36,7 +36,7 @@ def ready(url: str, namespace: str) -> Receiver:
 
 def messages(made: Receiver, *records: bytes) -> list[Message]:
     """Return what the receiver is sent of alerts."""
-    return [message for record in records if (message := made.message(Record("alert", record))) is not None]
+    return [message for record in records if (message := made.message(DeliveryRecord("alert", record))) is not None]
 
 
 def alert(name: str) -> bytes:
@@ -53,7 +53,7 @@ def test_what_is_left_is_counted_once(
     turns = count()
     proxy.fault = lambda _method, path: 429 if path.startswith("/_bulk") and next(turns) % 2 == 1 else None
     made = ready(proxy.url, namespace)
-    load = Batch(messages(made, *(alert(f"a{i}") for i in range(10))))
+    load = DeliveryBatch(messages(made, *(alert(f"a{i}") for i in range(10))))
     way = made.open()
     attempts = 0
     while load.left:
@@ -71,7 +71,7 @@ def test_a_record_of_which_one_document_is_refused(elastic: str, namespace: str)
     """It is refused, once, with the reason; its other document and the other records are written."""
     made = ready(elastic, namespace)
     poison = alert("poison").replace(b'"203.0.113.7"', b'"nowhere"')
-    load = Batch(messages(made, alert("a"), poison, alert("b")))
+    load = DeliveryBatch(messages(made, alert("a"), poison, alert("b")))
     refused: list[tuple[str, str]] = []
     way = made.open()
     load.push(way, lambda message, why: refused.append((message.id, why)))
@@ -85,15 +85,15 @@ def test_a_doubt_is_looked_into(elastic: str, namespace: str) -> None:
     """After a rollover what was written is not written again where it is doubted, and by a way that has just begun."""
     made = ready(elastic, namespace)
     way = made.open()
-    Batch(messages(made, alert("a"))).push(way, lambda *_: None)
-    Batch(messages(made, alert("b"))).push(way, lambda *_: None)  # nothing is there: the doubt is gone
+    DeliveryBatch(messages(made, alert("a"))).push(way, lambda *_: None)
+    DeliveryBatch(messages(made, alert("b"))).push(way, lambda *_: None)  # nothing is there: the doubt is gone
     with Elasticsearch(elastic) as client:
         for stream in ("logs-detector.alert", "metrics-detector.client"):
             client.indices.rollover(alias=f"{stream}-{namespace}")
             client.indices.refresh(index=f"{stream}-{namespace}")
     way.doubt()
     for each in (way, made.open()):
-        again = Batch(messages(made, alert("a"), alert("b")))
+        again = DeliveryBatch(messages(made, alert("a"), alert("b")))
         again.push(each, lambda *_: None)
         assert (again.delivered, again.repeated) == (0, 4)
         each.close()

@@ -19,7 +19,7 @@ from detector.exchange import LARGEST_ANSWER, AnswerTooLargeError, Exchanges, ca
 from detector.service.kafka import oauth
 from detector.sinks.elastic import connection as elastic_connection
 from detector.sinks.elastic.kibana import Kibana
-from detector.sinks.http import Client
+from detector.sinks.http import HttpClient
 from detector.sinks.message import Message
 from detector.sinks.splunk import SplunkCollector
 from detector.sinks.syslog import StreamSyslog
@@ -200,7 +200,7 @@ def test_of_a_long_answer_the_beginning_is_read(hostile: Server, behaviour: Beha
     """An answer without end is an answer: its beginning counts, and the connection is given up."""
     server = hostile(behaviour)
     found: list[Any] = []
-    sender = Client(server.url, timeout_s=PATIENCE_S)
+    sender = HttpClient(server.url, timeout_s=PATIENCE_S)
     assert ended(lambda: found.append(sender.post(server.url, b"{}", {}))) is None
     sender.close()
     assert (found[0].status, len(found[0].body)) == (200, LARGEST_ANSWER)
@@ -224,7 +224,7 @@ def test_tls_changes_nothing(
 def test_sending_ends_too(hostile: Server, server_tls: ssl.SSLContext, ca_file: Any, tls: bool) -> None:
     """A receiver that reads a few bytes now and then does not get the time that each of them would give."""
     server = hostile(sips, server_tls if tls else None, buffer=4096)
-    sender = Client(server.url, ca_file=ca_file if tls else None, timeout_s=LIMIT_S)
+    sender = HttpClient(server.url, ca_file=ca_file if tls else None, timeout_s=LIMIT_S)
     assert isinstance(ended(lambda: sender.post(server.url, b"x" * 50_000_000, {})), RetryableError)
     sender.close()
 
@@ -235,7 +235,7 @@ def test_a_compressed_answer_is_not_unpacked(hostile: Server) -> None:
     head = b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
     server = hostile(says(HEAD + head + bomb))
     found: list[Any] = []
-    sender = Client(server.url, timeout_s=PATIENCE_S)
+    sender = HttpClient(server.url, timeout_s=PATIENCE_S)
     assert ended(lambda: found.append(sender.post(server.url, b"{}", {}))) is None
     sender.close()
     assert found[0].body == bomb[:LARGEST_ANSWER]

@@ -13,9 +13,9 @@ import pytest
 
 from detector.config import Config, DeliverySection, DeliveryTable, ElasticsearchSection, load
 from detector.errors import ConfigError, DeliveryError, RefusedError, RetryableError
-from detector.sinks.delivery import Batch, Delivery
+from detector.sinks.delivery import Delivery, DeliveryBatch
 from detector.sinks.message import Document, Message
-from detector.sinks.receiver import Receiver, Record
+from detector.sinks.receiver import DeliveryRecord, Receiver
 from detector.sinks.registry import KINDS, SECTIONS, receiver, receivers
 from detector.sinks.sample import sample_alert, sample_decision
 
@@ -159,10 +159,10 @@ def test_it_renders_an_alert_and_a_decision(tmp_path: Path, deaf_port: int, kind
     made = ready(kind, deaf_port, tmp_path)
     found = []
     for document in samples():
-        record = Record.of(document)
+        record = DeliveryRecord.of(document)
         message = made.message(record)
         assert message is not None
-        again = made.message(Record(record.kind, record.data))
+        again = made.message(DeliveryRecord(record.kind, record.data))
         assert again is not None
         assert (again.id, again.body) == (message.id, message.body)
         assert message.body
@@ -171,22 +171,22 @@ def test_it_renders_an_alert_and_a_decision(tmp_path: Path, deaf_port: int, kind
         found.append(message.id)
     assert len(set(found)) == 2
     quiet = ready(kind, deaf_port, tmp_path, min_severity="high")
-    assert quiet.message(Record.of(sample_alert(severity="low"))) is None
-    assert quiet.message(Record.of(sample_alert(severity="high"))) is not None
+    assert quiet.message(DeliveryRecord.of(sample_alert(severity="low"))) is None
+    assert quiet.message(DeliveryRecord.of(sample_alert(severity="high"))) is not None
     only = ready(kind, deaf_port, tmp_path, send="decisions")
-    assert only.message(Record.of(sample_alert())) is None
+    assert only.message(DeliveryRecord.of(sample_alert())) is None
     with pytest.raises(DeliveryError):
-        made.message(Record("alert", b"[]"))
+        made.message(DeliveryRecord("alert", b"[]"))
 
 
 def batch(made: Receiver) -> list[Message]:
     """Return the samples as a receiver is sent them."""
-    return [message for document in samples() if (message := made.message(Record.of(document))) is not None]
+    return [message for document in samples() if (message := made.message(DeliveryRecord.of(document))) is not None]
 
 
 def fault_of(way: Delivery, messages: list[Message]) -> RetryableError:
     """Return why messages are left, however the sink says it; fail when they are not."""
-    load = Batch(messages, len(messages))
+    load = DeliveryBatch(messages, len(messages))
     with pytest.raises(RetryableError) as caught:
         load.push(way, lambda message, why: pytest.fail(f"{message.id}: {why}"))
     assert load.left == messages
@@ -237,7 +237,7 @@ def test_it_survives_every_answer(
         port = int(server.url.rsplit(":", 1)[1].strip("/"))
     made = ready(kind, port, tmp_path)
     messages = batch(made)
-    load = Batch(messages, made.at_once)
+    load = DeliveryBatch(messages, made.at_once)
     refused: list[Message] = []
     way = made.open()
     with suppress(RetryableError):

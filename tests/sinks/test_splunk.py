@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from detector.errors import RefusedError, RetryableError
-from detector.sinks.delivery import Batch
+from detector.sinks.delivery import DeliveryBatch
 from detector.sinks.message import Message
 from detector.sinks.splunk import ACK_PATH, EVENT_PATH, LARGEST_BATCH, SplunkCollector
 
@@ -78,7 +78,7 @@ def test_only_the_bad_event_is_refused(make_message: Callable[..., Message], web
     sender = SplunkCollector(server.url, "secret")
     batch = [make_message(i, json.dumps({"n": i, "bad": i in {3, 7}}).encode()) for i in range(10)]
     refused: list[str] = []
-    Batch(batch).push(sender, lambda message, _why: refused.append(message.id))
+    DeliveryBatch(batch).push(sender, lambda message, _why: refused.append(message.id))
     sender.close()
     assert refused == ["3", "7"]
     assert numbers(collector) == [0, 1, 2, 4, 5, 6, 8, 9]

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook as PublishedWebhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from detector.errors import ConfigError, RefusedError, RetryableError
-from detector.sinks.delivery import Batch
+from detector.sinks.delivery import DeliveryBatch
 from detector.sinks.message import Message
 from detector.sinks.webhook import TOLERANCE_S, Webhook, key_of, sign, verify
 
@@ -116,7 +116,7 @@ def test_what_is_through_is_not_sent_again(make_message: Callable[..., Message],
 
     server.answer = answer
     sender = Webhook(server.url, SECRET)
-    load = Batch([make_message(i) for i in range(4)])
+    load = DeliveryBatch([make_message(i) for i in range(4)])
     with pytest.raises(RetryableError, match="503 later") as caught:
         load.push(sender, lambda *_: pytest.fail("nothing is refused for good"))
     assert caught.value.after_s == 4.0

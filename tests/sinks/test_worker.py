@@ -12,7 +12,7 @@ from detector.errors import NoDocumentError, OutputError, RetryableError
 from detector.sinks.delivery import Backoff, Delivery
 from detector.sinks.entry import Entry, Manner, Tally
 from detector.sinks.message import Message
-from detector.sinks.receiver import Receiver, Record
+from detector.sinks.receiver import DeliveryRecord, Receiver
 from detector.sinks.webhook import Webhook
 from detector.sinks.worker import DeliveryWorker
 
@@ -67,10 +67,10 @@ class Remembering(Delivery):
 
 def entry(number: int, data: bytes | None = None, **named: Any) -> Entry:
     """Return an entry with a number for a record."""
-    return Entry(Record("alert", b"%d" % number if data is None else data), "alerts.jsonl", number, **named)
+    return Entry(DeliveryRecord("alert", b"%d" % number if data is None else data), "alerts.jsonl", number, **named)
 
 
-def write(record: Record) -> Message:
+def write(record: DeliveryRecord) -> Message:
     """Return the message of a record; some cannot be written."""
     if record.data == b"none":
         raise NoDocumentError("json", "not JSON")

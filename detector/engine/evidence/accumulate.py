@@ -29,7 +29,7 @@ SHARES = np.array([1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01])
 FINITE = (0.0, float(np.finfo(np.float32).max))  # a saved score that compares with nothing would pass every threshold or none
 
 
-class Evidence(NamedTuple):
+class AccumulatedEvidence(NamedTuple):
     """Per client and channel: the running sums, their highest value so far, and how many queries looked constructed."""
 
     score: Annotated[npt.NDArray[np.float32], Column(len(CHANNELS), len(SHARES), within=FINITE)]

@@ -44,8 +44,8 @@ SMOOTH = 0.25  # von Neumann ratio of a step, up to which it follows the brightn
 
 
 @kernel
-def aims_at_other(query, z, squares, held, anchor, label, order, stored):
-    """Tell whether the step from `anchor` to the query points at an anchor with another label than that of `anchor`.
+def aims_at_other(query, z, squares, held, retained, label, order, stored):
+    """Tell whether the step from `retained` to the query points at an anchor with another label than that of `retained`.
 
     It must be the first thing on that way, far off compared with the step, and little else may lie on the line: a slider that
     was set at random has been asked at other places of it.
@@ -53,27 +53,27 @@ def aims_at_other(query, z, squares, held, anchor, label, order, stored):
     `query` (coordinates,) and `z` (coordinates, anchors) are in one unit, `squares` (anchors,) the squared distances of the
     query; `label` and `order` are the client's columns and `stored` how many queries it has stored.
     """
-    step = np.float64(squares[anchor])
+    step = np.float64(squares[retained])
     if step <= 0.0:
         return False
     nearest = np.inf
     aims = False
     on_line = 0
     for m in range(held):
-        if m == anchor:
+        if m == retained:
             continue
         along = 0.0
         length = 0.0
         for k in range(query.shape[0]):
-            from_anchor = np.float64(query[k]) - np.float64(z[k, anchor])
-            way = np.float64(z[k, m]) - np.float64(z[k, anchor])
+            from_anchor = np.float64(query[k]) - np.float64(z[k, retained])
+            way = np.float64(z[k, m]) - np.float64(z[k, retained])
             along += from_anchor * way
             length += way * way
         if length > 0.0 and along * along > STRAIGHT * step * length:
             on_line += 1
-            if along > 0.0 and length < nearest and squares[m] > squares[anchor]:
+            if along > 0.0 and length < nearest and squares[m] > squares[retained]:
                 nearest = length
-                aims = bool(label[m] != label[anchor] and stored - order[m] >= APART and length >= FAR_OFF * FAR_OFF * step)
+                aims = bool(label[m] != label[retained] and stored - order[m] >= APART and length >= FAR_OFF * FAR_OFF * step)
     return aims and on_line <= MOST_ON_LINE
 
 

@@ -121,12 +121,12 @@ def is_unseen(largest, length, rounding, dimension):
 
 
 @kernel
-def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, tolerance, unseen):
+def bisection_depth(query, near, gathered, label, order, depth, delta, retained, tolerance, unseen):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
-    `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates, in the units of `query`;
-    `label`, `order` and `depth` are the client's columns; `delta` and `anchor` describe the step from the nearest anchor, which
-    may be `unseen` (see `is_unseen`).
+    `near` (n,) are places of the nearest retained queries. `gathered` (n, coordinates) are their coordinates, in the units of
+    `query`. `label`, `order` and `depth` are the client's columns. `delta` and `retained` describe the step from the nearest one,
+    which may be `unseen` (see `is_unseen`).
     """
     off_middle = OFF_MIDDLE_TIGHT if tolerance < TIGHT else OFF_MIDDLE
     found = 0
@@ -160,7 +160,7 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, anchor, t
     if found == 0:
         return 0, -1, -1
     # A value that is not sampled may have moved alone; a change of intensity moves them all.
-    if found < DEEP and anchor.shape[0] >= PICTURE and (unseen or 0.0 < von_neumann_ratio(delta, anchor) <= SMOOTH):
+    if found < DEEP and retained.shape[0] >= PICTURE and (unseen or 0.0 < von_neumann_ratio(delta, retained) <= SMOOTH):
         return 0, -1, -1
     return min(found, DEEPEST), one, other
 
@@ -219,8 +219,8 @@ def lies_between(query, one, other, columns, grain):
 def record_depth(query, near, gathered, label, margin, order, depth, stored, columns, grain):
     """Return (depth, end, end) of the shortest interval between two records that the query halves, or (0, -1, -1).
 
-    `near` (n,) are places of the nearest anchors and `gathered` (n, coordinates) their coordinates; `label`, `margin`, `order`
-    and `depth` are the client's columns and `stored` how many queries it has stored; for the others see `on_record_line`.
+    `near` (n,) are places of the nearest retained queries and `gathered` (n, coordinates) their coordinates. `label`, `margin`,
+    `order` and `depth` are the client's columns and `stored` how many queries it has retained. For the others see `on_record_line`.
     """
     found = 0
     first = -1

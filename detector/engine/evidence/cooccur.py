@@ -20,7 +20,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.columns import Column, columns_of
+from detector.engine.columns import Column
 from detector.engine.evidence.channel import Channel, Weighed
 from detector.engine.kernels import kernel
 
@@ -72,9 +72,6 @@ class Together(NamedTuple):
     blame: Annotated[npt.NDArray[np.uint8], Column(COLUMNS)]
     left: Annotated[npt.NDArray[np.uint16], Column()]
     spared: Annotated[npt.NDArray[np.uint16], Column()]
-
-
-LAYOUT = {name: (kind, column.row_shape({})) for name, (kind, column) in columns_of(Together).items()}
 
 
 @kernel

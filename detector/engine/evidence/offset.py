@@ -49,7 +49,7 @@ ROUNDINGS_FEW = 10.0  # and more so where fewer than EVEN values moved: a few ar
 
 
 @kernel
-def von_neumann_ratio(delta, anchor):
+def von_neumann_ratio(delta, retained):
     """Return the von Neumann ratio of `delta` once its entries are sorted by the anchor's value.
 
     Sum of squared successive differences over twice the sum of squares: near 1 for a step without relation to the picture,
@@ -61,7 +61,7 @@ def von_neumann_ratio(delta, anchor):
     order = np.empty(n, np.int64)
     for j in range(n):
         k = j
-        while k > 0 and anchor[order[k - 1]] > anchor[j]:
+        while k > 0 and retained[order[k - 1]] > retained[j]:
             order[k] = order[k - 1]
             k -= 1
         order[k] = j
@@ -74,10 +74,10 @@ def von_neumann_ratio(delta, anchor):
 
 
 @kernel
-def is_flat_offset(delta, anchor, distance, rounding, grain, lowest, highest):
+def is_flat_offset(delta, retained, distance, rounding, grain, lowest, highest):
     """Tell whether the sampled values moved by one size.
 
-    `delta` (samples,) is query minus nearest anchor in units of the value range, each exact to `rounding`; `anchor` are the
+    `delta` (samples,) is query minus nearest anchor in units of the value range, each exact to `rounding`; `retained` are the
     anchor's values in units of `rounding`, whose range is `lowest` to `highest`; `distance` is that of the two in median
     nearest-neighbour distances; `grain` is the size of one level of the population's values, 0 where they are continuous.
     """
@@ -106,18 +106,18 @@ def is_flat_offset(delta, anchor, distance, rounding, grain, lowest, highest):
     mean = 0.0
     for j in range(delta.shape[0]):
         full = abs(delta[j]) > 0.97 * largest - rounding
-        if lowest + room <= anchor[j] <= highest - room:
+        if lowest + room <= retained[j] <= highest - room:
             free += 1
             free_moved += abs(delta[j]) > MOVED
             free_up += delta[j] > MOVED
             mean += delta[j]
-        if abs(delta[j]) > MOVED and lowest + 1.0 < np.float32(anchor[j]) + delta[j] / rounding < highest - 1.0:
+        if abs(delta[j]) > MOVED and lowest + 1.0 < np.float32(retained[j]) + delta[j] / rounding < highest - 1.0:
             unclipped += 1
             unclipped_equal += full
         if full:
             equal += 1
             for k in range(delta.shape[0]):
-                if abs(np.float32(anchor[k]) - np.float32(anchor[j]) - delta[j] / rounding) < 1.0:
+                if abs(np.float32(retained[k]) - np.float32(retained[j]) - delta[j] / rounding) < 1.0:
                     known += 1
                     break
     if known > KNOWN * equal:
@@ -130,12 +130,12 @@ def is_flat_offset(delta, anchor, distance, rounding, grain, lowest, highest):
         second = 0.0
         fourth = 0.0
         for j in range(delta.shape[0]):
-            if lowest + room <= anchor[j] <= highest - room:
+            if lowest + room <= retained[j] <= highest - room:
                 square = (np.float64(delta[j]) - mean) ** 2
                 second += square
                 fourth += square * square
         even = free * fourth < (FLATTEST + FLATTEST_MORE * free) * second * second
     if not (one_size or even):
         return False
-    ratio = von_neumann_ratio(delta, anchor)
+    ratio = von_neumann_ratio(delta, retained)
     return (one_size and ratio > 0.4) or (even and ratio > 0.6)

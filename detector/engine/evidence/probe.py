@@ -108,27 +108,27 @@ def in_series(value, size, length, values, sizes, rounding, grain):
 
 
 @kernel
-def is_probe(query, z, squares, near, anchor, alike):
-    """Tell whether a sparse step from `anchor` has a twin, or is `alike` the client's last ones, and has siblings.
+def is_probe(query, z, squares, near, retained, alike):
+    """Tell whether a sparse step from `retained` has a twin, or is `alike` the client's last ones, and has siblings.
 
     `query` (coordinates,), `z` (coordinates, anchors) and `squares` (anchors,) are in the memory's integers; `near` are the
     places of the nearest anchors.
     """
-    reach = np.sqrt(np.float64(squares[anchor]))
+    reach = np.sqrt(np.float64(squares[retained]))
     if reach < LEAST_STEPS:
         return False
     mirrored = False
     siblings = 0
     for j in range(near.shape[0]):
         m = near[j]
-        if m == anchor:
+        if m == retained:
             continue
         along = 0.0
         way = 0.0
         rest = 0.0
         for k in range(query.shape[0]):
-            step = np.float64(query[k]) - np.float64(z[k, anchor])
-            other = np.float64(z[k, m]) - np.float64(z[k, anchor])
+            step = np.float64(query[k]) - np.float64(z[k, retained])
+            other = np.float64(z[k, m]) - np.float64(z[k, retained])
             along += step * other
             way += other * other
             rest += (step + other) ** 2
@@ -145,11 +145,11 @@ def is_probe(query, z, squares, near, anchor, alike):
 
 
 @kernel
-def only_move(query, z, anchor, columns):
-    """Return the one number in which a record differs from `anchor`, or -1 if there is none, are several, or codes differ."""
+def only_move(query, z, retained, columns):
+    """Return the one number in which a record differs from `retained`, or -1 if there is none, are several, or codes differ."""
     moved = -1
     for k in range(query.shape[0]):
-        if abs(np.float64(query[k]) - np.float64(z[k, anchor])) > 1.0:
+        if abs(np.float64(query[k]) - np.float64(z[k, retained])) > 1.0:
             if moved >= 0 or k >= columns:
                 return -1
             moved = k
@@ -157,28 +157,28 @@ def only_move(query, z, anchor, columns):
 
 
 @kernel
-def is_record_probe(query, z, held, anchor, columns, grain, variance):
-    """Tell whether a record is `anchor` with one number moved a little, and its mirror image and siblings were asked about.
+def is_record_probe(query, z, held, retained, columns, grain, variance):
+    """Tell whether a record is `retained` with one number moved a little, and its mirror image and siblings were asked about.
 
     `query` (coordinates,) and `z` (coordinates, anchors) are in the memory's integers, of which the first `columns` coordinates
     are numbers; `grain` and `variance` (coordinates,) are the size of a column's level, 0 if none, and its variance.
     """
-    moved = only_move(query, z, anchor, columns)
+    moved = only_move(query, z, retained, columns)
     if moved < 0:
         return False
-    step = np.float64(query[moved]) - np.float64(z[moved, anchor])
+    step = np.float64(query[moved]) - np.float64(z[moved, retained])
     single = 1.05 * np.float64(grain[moved]) + 1.0 if grain[moved] > 0.0 else 0.0
     if abs(step) < LEAST_RECORD_STEPS or abs(step) > max(TABLE_STEP * np.sqrt(np.float64(variance[moved])), single):
         return False
     mirrored = False
     seen = np.zeros(columns, np.bool_)
     for m in range(held):
-        if m == anchor:
+        if m == retained:
             continue
-        k = only_move(z[:, m], z, anchor, columns)
+        k = only_move(z[:, m], z, retained, columns)
         if k < 0:
             continue
-        other = np.float64(z[k, m]) - np.float64(z[k, anchor])
+        other = np.float64(z[k, m]) - np.float64(z[k, retained])
         if k != moved:
             seen[k] = True
         elif abs(step + other) <= max(MIRRORED * abs(step), 1.0):

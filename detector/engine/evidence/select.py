@@ -20,7 +20,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.columns import Column, columns_of
+from detector.engine.columns import Column
 from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
@@ -67,9 +67,6 @@ class Selection(NamedTuple):
     widest: Annotated[npt.NDArray[np.float32], Column(WAIT)]
     closest: Annotated[npt.NDArray[np.float32], Column(WAIT)]
     nearer: Annotated[npt.NDArray[np.uint8], Column(WAIT)]
-
-
-LAYOUT = {name: (kind, column.row_shape({})) for name, (kind, column) in columns_of(Selection).items()}
 
 
 @kernel

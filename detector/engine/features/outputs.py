@@ -27,7 +27,7 @@ LOW_MARGIN = 0.5
 MEMORY = 0.02
 
 
-class Outputs(NamedTuple):
+class ResponseFeatures(NamedTuple):
     """Per client: running means of confidence and margin, and label flips among near duplicates."""
 
     answers: Annotated[npt.NDArray[np.uint32], Column()]

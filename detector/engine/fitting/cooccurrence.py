@@ -17,13 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.columns import allocate
 from detector.engine.evidence.cooccur import (
     BINS,
     CLASH,
     COLUMNS,
     COUNTS,
     KEPT,
-    LAYOUT,
     LEAST,
     MOST,
     Together,
@@ -249,7 +249,7 @@ def _asked(words: Words, bins: Places, owner: npt.NDArray[np.integer], edited: i
     for client in range(int(owner.max()) + 1):
         own = np.flatnonzero(owner == client)
         found = np.zeros(len(own), np.bool_)
-        nothing = Together(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+        nothing = allocate(Together, 1)
         find_asked(nothing, words[own], bins[own], edited, mixes, found)
         asked[own] = found
     return np.flatnonzero(asked)

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 
+from detector.engine.columns import allocate
 from detector.engine.evidence.foreign import APART, PAIRS, spread_of_difference
-from detector.engine.evidence.select import FIRST, LAYOUT, RATE_INNOCENT, Selection, apart, judge_selection, weigh
+from detector.engine.evidence.select import FIRST, RATE_INNOCENT, Selection, apart, judge_selection, weigh
 from detector.engine.features.coverage import WORDS
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.reference import C_LEVELS, C_LOWEST, LANDMARKS, Floats, Reduced, Reference
@@ -61,7 +62,7 @@ def looks_selected(reference: Reference, rows: Reduced, seed: int) -> bool:
         own = rng.permutation(len(rows.z))[:FIRST]
         z, c, energy = np.ascontiguousarray(rows.z[own].T[None]), rows.c[own][None], rows.energy[own]
         order = np.arange(len(own), dtype=np.uint32)[None]
-        state = Selection(**{name: np.zeros((1, *shape), kind) for name, (kind, shape) in LAYOUT.items()})
+        state = allocate(Selection, 1)
         for i, row in enumerate(own):
             told = weigh(rows.z[row], rows.c[row], reference.middle, reference.kinship, weights)
             apart(z, c, order, 0, i, energy[None], energy[i], reference.middle, weights, rounded, products, gaps)

@@ -66,15 +66,15 @@ class Arrivals(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What was decided of each of n events; `look` and `reused` are filled for fresh ones.
+    """What was decided of each of n events; `evaluation` and `reused` are filled for fresh ones.
 
-    `position` is the client's count of queries, of fresh and refused ones; `look` whether models look now, `reused` whether the
-    id had another content before.
+    `position` is the client's count of queries, of fresh and refused ones. `evaluation` tells whether models score the client
+    now, `reused` whether the id had another content before.
     """
 
     verdict: npt.NDArray[np.uint8]
     position: npt.NDArray[np.int64]
-    look: npt.NDArray[np.bool_]
+    evaluation: npt.NDArray[np.bool_]
     reused: npt.NDArray[np.bool_]
 
 
@@ -86,29 +86,29 @@ def unadmitted(events: int) -> Admitted:
 
 
 @kernel
-def look_after(queries):
+def evaluation_after(queries):
     """Return the first look that comes after `queries` queries.
 
-    >>> [look_after(n) for n in (0, 8, 31, 64, 100)]
+    >>> [evaluation_after(n) for n in (0, 8, 31, 64, 100)]
     [8, 16, 32, 71, 110]
     """
-    for look in FIRST_LOOKS:
-        if look > queries:
-            return look
+    for evaluation in FIRST_LOOKS:
+        if evaluation > queries:
+            return evaluation
     return (queries * 11 + 9) // 10
 
 
-def looks_by(queries: int) -> int:
+def evaluations_by(queries: int) -> int:
     """Return how many looks a client with so many queries has had.
 
-    >>> looks_by(7), looks_by(8), looks_by(100)
+    >>> looks_by(7), looks_by(8), evaluations_by(100)
     (0, 1, 10)
     """
     looks = 0
-    reached = int(look_after(0))
+    reached = int(evaluation_after(0))
     while reached <= queries:
         looks += 1
-        reached = int(look_after(reached))
+        reached = int(evaluation_after(reached))
     return looks
 
 
@@ -185,7 +185,7 @@ def admit(state, entries, arrivals, lateness_ms, admitted):
             admitted.verdict[i] = LATE
             continue
         if state.queries[s] == 0:
-            state.next_look[s] = look_after(0)
+            state.next_look[s] = evaluation_after(0)
         key = arrivals.key[i]
         content = np.uint16(arrivals.content[i] >> np.uint64(48))
         at = find(entries, key)
@@ -214,6 +214,6 @@ def admit(state, entries, arrivals, lateness_ms, admitted):
         admitted.verdict[i] = FRESH
         admitted.position[i] = state.queries[s]
         if state.queries[s] >= state.next_look[s]:
-            admitted.look[i] = True
-            state.next_look[s] = look_after(state.queries[s])
+            admitted.evaluation[i] = True
+            state.next_look[s] = evaluation_after(state.queries[s])
     return entered

@@ -77,8 +77,8 @@ class Queries(NamedTuple):
 
     `slot` is the client's row, `seed` (clients,) what is drawn of each client. `z` (n, coordinates), `c` (n, samples), `sums`
     (n, 2) and `energy` are the reduced input: its projection, sampled values, checksums and squared length; `sums` has no rows
-    where none are kept. `place` is the label's place in the client's table. `look` is the row of features that a scheduled
-    evaluation fills, -1 where there is none.
+    where none are kept. `place` is the label's place in the client's table. `evaluation` is the row of features that a
+    scheduled evaluation fills, -1 where there is none.
     """
 
     slot: npt.NDArray[np.int64]
@@ -92,7 +92,7 @@ class Queries(NamedTuple):
     place: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.float32]
-    look: npt.NDArray[np.int64]
+    evaluation: npt.NDArray[np.int64]
 
 
 class Written(NamedTuple):
@@ -296,6 +296,6 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
             memory.newest[s] = at
             memory.stored[s] += 1
             memory.held[s] = max(held, at + 1, to + 1)
-        if queries.look[i] >= 0:
-            row = written.rows[queries.look[i], written.column :]
+        if queries.evaluation[i] >= 0:
+            row = written.rows[queries.evaluation[i], written.column :]
             describe_distances(memory, s, population.coefficients, scratch.ordered, scratch.sorting, row)

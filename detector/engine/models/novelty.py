@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.kernels import kernel
-from detector.engine.memory.admission import look_after
+from detector.engine.memory.admission import evaluation_after
 from detector.engine.models.trees import WINDOW, OnlineTrees
 from detector.errors import BaselineError
 
@@ -77,7 +77,7 @@ def _lesson_looks() -> frozenset[int]:
     queries = 0
     power = 16
     while queries < 2**31:
-        queries = look_after(queries)
+        queries = evaluation_after(queries)
         if queries >= power:
             looks.add(queries)
             while power <= queries:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from detector.ingest.formats.event import Event, Refusal
+from detector.ingest.formats.event import DecodedEvent, Refusal
 from detector.ingest.owner import Owner
 
 __all__ = ["Decoder", "Format", "Outcome", "Record", "Surroundings", "several"]
 
-Outcome: TypeAlias = Event | Refusal
+Outcome: TypeAlias = DecodedEvent | Refusal
 Header: TypeAlias = tuple[str, bytes | None]
 
 
@@ -47,7 +47,7 @@ class Record(NamedTuple):
 
 def several(outcome: Outcome | Sequence[Outcome]) -> Sequence[Outcome]:
     """Return what a decoder returned as a sequence, also where it is one outcome."""
-    return (outcome,) if isinstance(outcome, Event | Refusal) else outcome
+    return (outcome,) if isinstance(outcome, DecodedEvent | Refusal) else outcome
 
 
 class Decoder(ABC):

@@ -12,7 +12,7 @@ from detector.contracts.event import PROBABILITY_SLACK
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
 from detector.ingest.owner import Owner
 
-__all__ = ["DETAIL_CHARACTERS", "Answer", "Client", "Event", "Model", "Query", "Refusal", "refuse"]
+__all__ = ["DETAIL_CHARACTERS", "DecodedEvent", "EventClient", "EventInput", "EventModel", "EventOutput", "Refusal", "refuse"]
 
 DETAIL_CHARACTERS: Final = 200
 
@@ -22,7 +22,7 @@ _Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
 
 
-class Client(msgspec.Struct, gc=False):
+class EventClient(msgspec.Struct, gc=False):
     """Who asked; of a decoded event every text is within its length."""
 
     id: _Id
@@ -33,14 +33,14 @@ class Client(msgspec.Struct, gc=False):
     user_agent: str | None = None
 
 
-class Model(msgspec.Struct, gc=False):
+class EventModel(msgspec.Struct, gc=False):
     """What was asked; of a decoded event every text is within its length."""
 
     id: _Id
     version: str | None = None
 
 
-class Query(msgspec.Struct, gc=False):
+class EventInput(msgspec.Struct, gc=False):
     """The input; of a decoded event at least one of them is there, and `vector` is the one to use where both are.
 
     `vector_b64` is the decoded base64: little-endian float32. None and NaN are missing values.
@@ -57,14 +57,14 @@ class Query(msgspec.Struct, gc=False):
             return np.array(self.vector, np.float64).astype(np.float32)
 
 
-class Answer(msgspec.Struct, gc=False):
+class EventOutput(msgspec.Struct, gc=False):
     """The output; of a decoded event at least one of them is there."""
 
     label: _Label | _Int64 | None = None
     probabilities: Annotated[list[_Probability], msgspec.Meta(min_length=1)] | None = None
 
 
-class Event(msgspec.Struct, gc=False):
+class DecodedEvent(msgspec.Struct, gc=False):
     """A valid event but for its numbers: they may be too large for float32, and in `vector_b64` infinite or all missing.
 
     That is cheaper to see in the matrix of many events. `time` is an integer, milliseconds since 1970, once decoded.
@@ -72,10 +72,10 @@ class Event(msgspec.Struct, gc=False):
 
     event_id: _Id
     time: str | int | float
-    client: Client
-    model: Model
-    input: Query
-    output: Answer
+    client: EventClient
+    model: EventModel
+    input: EventInput
+    output: EventOutput
     latency_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
     status: _Int64 | None = None
     sampled_rate: Annotated[float, msgspec.Meta(ge=1)] | None = None

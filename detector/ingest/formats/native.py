@@ -22,7 +22,16 @@ from detector.contracts.event import ALL_MISSING, FLOAT32_BOUND, PredictionEvent
 from detector.contracts.limits import TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import MILLISECOND_READINGS, event_ms
 from detector.ingest.formats.decoder import Decoder, Format, Outcome, Record
-from detector.ingest.formats.event import DETAIL_CHARACTERS, Answer, Client, Event, Model, Query, Refusal, refuse
+from detector.ingest.formats.event import (
+    DETAIL_CHARACTERS,
+    DecodedEvent,
+    EventClient,
+    EventInput,
+    EventModel,
+    EventOutput,
+    Refusal,
+    refuse,
+)
 from detector.ingest.owner import Owner, read_owner
 
 __all__ = ["FORMAT", "NativeDecoder", "to_line"]
@@ -41,22 +50,22 @@ class _Time(msgspec.Struct, gc=False):
     time: str | int | float
 
 
-class _UsualClient(Client, gc=False):
+class _UsualClient(EventClient, gc=False):
     type: _Short = None
     organization: _Short = None
     ip: _Short = None
     user_agent: _UserAgent = None
 
 
-class _UsualModel(Model, gc=False):
+class _UsualModel(EventModel, gc=False):
     version: _Short = None
 
 
-class _UsualQuery(Query, gc=False):
+class _UsualQuery(EventInput, gc=False):
     vector: Annotated[list[float], msgspec.Meta(min_length=1)] | None = None  # type: ignore[assignment]  # read only
 
 
-class _UsualEvent(Event, gc=False):
+class _UsualEvent(DecodedEvent, gc=False):
     """What nearly every event is: no text is too long, and no value is missing, which is faster to decode."""
 
     client: _UsualClient
@@ -70,9 +79,9 @@ class NativeDecoder(Decoder):
     def __init__(self, naive_zone: dt.tzinfo | None = None) -> None:
         """Start with an empty cache; text without an offset is local time of `naive_zone`, and refused where that is None."""
         self._zone = naive_zone
-        self._usual: Callable[[bytes], Event] = msgspec.json.Decoder(_UsualEvent).decode
+        self._usual: Callable[[bytes], DecodedEvent] = msgspec.json.Decoder(_UsualEvent).decode
         self._time = msgspec.json.Decoder(_Time).decode
-        self._any = msgspec.json.Decoder(Event).decode
+        self._any = msgspec.json.Decoder(DecodedEvent).decode
         # Two, because text with its fraction cut out must not be mistaken for text without one.
         self._seconds: dict[str, int] = {}
         self._whole_seconds: dict[str, int] = {}
@@ -174,7 +183,7 @@ class NativeDecoder(Decoder):
         except ValidationError as error:
             return _breaks_rule(error.errors(include_url=False, include_context=False))
 
-    def _cut(self, record: bytes) -> Event:
+    def _cut(self, record: bytes) -> DecodedEvent:
         """Decode a record whose texts may be too long, which are cut, and whose values may be missing, but not all."""
         event = self._any(record)
         client, model = event.client, event.model
@@ -185,15 +194,15 @@ class NativeDecoder(Decoder):
         model.version = _short(model.version)
         return event
 
-    def _event(self, event: PredictionEvent) -> Event:
+    def _event(self, event: PredictionEvent) -> DecodedEvent:
         client = event.client
-        return Event(
+        return DecodedEvent(
             event_id=event.event_id,
             time=event_ms(event.time, self._zone),
-            client=Client(client.id, client.type, client.trusted, client.organization, client.ip, client.user_agent),
-            model=Model(event.model.id, event.model.version),
-            input=Query(vector_b64=event.values().astype("<f4").tobytes()),
-            output=Answer(event.output.label, event.output.probabilities),
+            client=EventClient(client.id, client.type, client.trusted, client.organization, client.ip, client.user_agent),
+            model=EventModel(event.model.id, event.model.version),
+            input=EventInput(vector_b64=event.values().astype("<f4").tobytes()),
+            output=EventOutput(event.output.label, event.output.probabilities),
             latency_ms=event.latency_ms,
             status=event.status,
             sampled_rate=event.sampled_rate,
@@ -332,7 +341,9 @@ def _encodable(text: str) -> bool:
     return True
 
 
-_FIELDS = frozenset(name for part in (Event, Client, Model, Query, Answer) for name in part.__struct_fields__)
+_FIELDS = frozenset(
+    name for part in (DecodedEvent, EventClient, EventModel, EventInput, EventOutput) for name in part.__struct_fields__
+)
 
 
 def _breaks_rule(errors: list[ErrorDetails]) -> Refusal:

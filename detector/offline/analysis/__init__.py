@@ -10,7 +10,7 @@
 
 - `tables`: documents and traces as data frames
 - `budget`: bars, labels, and how detections and false alarms move with the budget
-- `told`: what a client was told, and how good a copy that makes
+- `responses`: what a client was told, and how good a copy that makes
 - `files`: pictures by name, and the tuned part of a configuration as TOML
 - `simulation`: logs with thieves in them, to try it all on
 
@@ -24,20 +24,20 @@ try:
 except ImportError as error:
     raise ImportError(f"tables need pandas, which is not installed: {install('notebooks')}") from error
 
-from detector.offline.analysis.budget import bars, read_labels, with_budget
+from detector.offline.analysis.budget import read_labels, thresholds, with_budget
 from detector.offline.analysis.files import client_picture, write_config
+from detector.offline.analysis.responses import Responses
 from detector.offline.analysis.simulation import Simulation, simulate
-from detector.offline.analysis.told import Told
 from detector.offline.explain import Explanation
 
 __all__ = [
     "Explanation",
+    "Responses",
     "Simulation",
-    "Told",
-    "bars",
     "client_picture",
     "read_labels",
     "simulate",
+    "thresholds",
     "with_budget",
     "write_config",
 ]

@@ -19,7 +19,7 @@ from detector.baseline.store import Baseline
 from detector.config import Config, PolicySection
 from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
 from detector.engine.judge import kind_of
-from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, bars_for
+from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, thresholds_for
 from detector.errors import ConfigError, SourceError
 from detector.offline.trace import NOVELTY, Trace
 
@@ -47,16 +47,16 @@ def with_budget(
     return config.model_copy(update={"policy": policy})
 
 
-def bars(baseline: Baseline, config: Config) -> pd.DataFrame:
+def thresholds(baseline: Baseline, config: Config) -> pd.DataFrame:
     """Return the bars that keep the configured budget: one row for each model and kind of evidence.
 
     `highest_benign` is the highest score of a calibration client; ``alert``, ``throttle``, ``perturb`` and ``block`` are the
     scores that call for each, NaN where that evidence may not lead there.
     """
-    terms = engine_settings(config).terms
+    policy = engine_settings(config).policy
     rows = []
     for model, known in baseline.models.items():
-        found = bars_for(terms, known.norms.session_scores, known.channel_scores)
+        found = thresholds_for(policy, known.norms.session_scores, known.channel_scores)
         for j, name in enumerate(CHANNELS):
             shares = {ALERT: ALERT_SHARE, **({PERTURB: 1.0, BLOCK: BLOCK_SHARE} if MAY_STOP[j] else {THROTTLE: 1.0})}
             heights = {ACTIONS[a]: share * found.stop[j] for a, share in shares.items() if a <= found.limit[j]}
@@ -78,12 +78,12 @@ def reached(traces: Iterable[Trace]) -> pd.DataFrame:
     for trace in traces:
         first: dict[str, int] = {}
         level, evidence = 0, None
-        for rise in trace.rises:
-            action = ACTIONS.index(rise.action)
+        for escalation in trace.escalations:
+            action = ACTIONS.index(escalation.action)
             for name in ACTIONS[ALERT : action + 1]:
-                first.setdefault(name, rise.query)
+                first.setdefault(name, escalation.query)
             if action > level:
-                level, evidence = action, rise.name
+                level, evidence = action, escalation.name
         rows.append(
             [trace.client, trace.model, len(trace.queries), ACTIONS[level], evidence, *(first.get(name) for name in LADDER)]
         )

@@ -9,9 +9,9 @@ from detector.engine.evidence.registry import REGISTRY
 from detector.engine.evidence.whole import NOVELTY
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.models.novelty import LEAST_SCALE, stage_of
-from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, Bars
+from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, Thresholds
 from detector.engine.shard import ModelBaseline
-from detector.offline.explain.explanation import Case, Example, FeatureFigure, Step, tidy
+from detector.offline.explain.explanation import Case, EvidenceStep, ExampleQuery, FeatureFigure, tidy
 from detector.offline.explain.words import FEATURES
 from detector.offline.trace import Trace, nearest_earlier
 
@@ -20,11 +20,13 @@ EXAMPLES = 5
 
 def channel_case(trace: Trace, j: int) -> Case:
     """Return how far the evidence of channel `j` went."""
-    channel, stop = REGISTRY[j], trace.bars.stop[j]
+    channel, stop = REGISTRY[j], trace.thresholds.stop[j]
     carried = np.flatnonzero(trace.constructed[:, j])
     score = float(trace.peak[-1, j])
     ladder = {ALERT: ALERT_SHARE, **({PERTURB: 1.0, BLOCK: BLOCK_SHARE} if channel.may_stop else {THROTTLE: 1.0})}
-    bars = {ACTIONS[action]: tidy(share * stop) for action, share in ladder.items() if action <= trace.bars.limit[j]}
+    thresholds = {
+        ACTIONS[action]: tidy(share * stop) for action, share in ladder.items() if action <= trace.thresholds.limit[j]
+    }
     return Case(
         name=channel.name,
         kind=channel.kind,
@@ -32,7 +34,7 @@ def channel_case(trace: Trace, j: int) -> Case:
         lookalike=channel.lookalike,
         score=tidy(score),
         now=tidy(score),
-        bars=bars,
+        thresholds=thresholds,
         share=tidy(score / (ALERT_SHARE * stop)),
         carried=len(carried),
         steps=_steps(trace, channel.name),
@@ -42,11 +44,11 @@ def channel_case(trace: Trace, j: int) -> Case:
 
 def novelty_case(trace: Trace) -> Case:
     """Return how far novelty went; it has no examples, since no single query carries it."""
-    bars: Bars = trace.bars
+    thresholds: Thresholds = trace.thresholds
     score = float(trace.novelty.max(initial=0.0))
-    heights = {ACTIONS[ALERT]: tidy(bars.alert)}
-    if math.isfinite(bars.throttle):
-        heights[ACTIONS[THROTTLE]] = tidy(bars.throttle)
+    heights = {ACTIONS[ALERT]: tidy(thresholds.alert)}
+    if math.isfinite(thresholds.throttle):
+        heights[ACTIONS[THROTTLE]] = tidy(thresholds.throttle)
     return Case(
         name=NOVELTY.name,
         kind=NOVELTY.kind,
@@ -54,23 +56,25 @@ def novelty_case(trace: Trace) -> Case:
         lookalike=NOVELTY.lookalike,
         score=tidy(score),
         now=tidy(float(trace.novelty[-1])) if len(trace.novelty) else 0.0,
-        bars=heights,
-        share=tidy(score / bars.alert),
-        carried=int(np.count_nonzero(trace.novelty >= bars.alert)),
+        thresholds=heights,
+        share=tidy(score / thresholds.alert),
+        carried=int(np.count_nonzero(trace.novelty >= thresholds.alert)),
         steps=_steps(trace, NOVELTY.name),
         examples=(),
     )
 
 
-def _steps(trace: Trace, name: str) -> tuple[Step, ...]:
+def _steps(trace: Trace, name: str) -> tuple[EvidenceStep, ...]:
     return tuple(
-        Step(rise.action, rise.query, rfc3339(rise.time_ms), tidy(rise.score)) for rise in trace.rises if rise.name == name
+        EvidenceStep(escalation.action, escalation.query, rfc3339(escalation.time_ms), tidy(escalation.score))
+        for escalation in trace.escalations
+        if escalation.name == name
     )
 
 
-def _example(trace: Trace, i: int) -> Example:
+def _example(trace: Trace, i: int) -> ExampleQuery:
     near = nearest_earlier(trace.z, i)
-    return Example(
+    return ExampleQuery(
         event_id=trace.event_ids[i],
         query=int(trace.queries[i]),
         nearest_event_id=None if near is None else trace.event_ids[near],

@@ -13,7 +13,7 @@ from detector.offline.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EvidenceStep:
     """Evidence first called for `action` at the client's query `query`; `time` is the event time, in RFC 3339."""
 
     action: str
@@ -23,7 +23,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ExampleQuery:
     """A query that carried evidence, and the client's earlier query that lies nearest to it."""
 
     event_id: str
@@ -36,9 +36,9 @@ class Example:
 class Case:
     """One kind of evidence: what it means and how far it went.
 
-    `score` is the highest, `now` the latest; they differ for novelty only. `bars` maps an action to the score that calls for
-    it; `share` is `score` over the lowest bar. `carried` counts the queries that carried evidence (novelty: looks beyond the
-    bar).
+    `score` is the highest, `now` the latest; they differ for novelty only. `thresholds` maps an action to the score that
+    calls for it; `share` is `score` over the lowest threshold. `carried` counts the queries that
+    carried evidence (novelty: evaluations beyond the threshold).
     """
 
     name: str
@@ -47,11 +47,11 @@ class Case:
     lookalike: str
     score: float
     now: float
-    bars: Mapping[str, float]
+    thresholds: Mapping[str, float]
     share: float
     carried: int
-    steps: tuple[Step, ...]
-    examples: tuple[Example, ...]
+    steps: tuple[EvidenceStep, ...]
+    examples: tuple[ExampleQuery, ...]
 
 
 @dataclass(frozen=True, slots=True)

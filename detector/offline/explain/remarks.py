@@ -30,7 +30,7 @@ def headline_of(cases: tuple[Case, ...], level: str, queries: int) -> str:
 
 def advice_for(trace: Trace, config: Config) -> Iterator[str]:
     """Yield what the operator can do about the client."""
-    if not trace.rises:
+    if not trace.escalations:
         yield "Nothing needs to be done."
         return
     if config.policy.shadow:
@@ -94,10 +94,10 @@ def addresses_of(now: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> 
         yield f"the identity is not vouched for: this is about what came from {printable(now['address'])}, throttled at most"
     others = [line for line in found if line.get("address") != now.get("address")]
     if others:
-        told = ", ".join(
+        responses = ", ".join(
             f"{printable(str(line.get('address', 'a vouched identity')))} ({line['level']})" for line in others[:5]
         )
-        yield f"others asked under this name as well, and are not meant: {told}"
+        yield f"others asked under this name as well, and are not meant: {responses}"
 
 
 def refused_sentence(client: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ def explain(
     logs = logs_of(summary, folder)
     known = baseline.models if baseline else {}
     settings = engine_settings(config)
-    tracer = Tracer(known, settings.terms, {client})
+    tracer = Tracer(known, settings.policy, {client})
     with TemporaryDirectory(prefix="detector-") as scratch:
         again = Path(scratch)
         partitions = int(summary.get("partitions", 1))

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from detector.engine.memory.admission import look_after
+from detector.engine.memory.admission import evaluation_after
 from detector.engine.policy import PATIENCE
 from detector.names import printable
 from detector.offline.explain.explanation import Case, Explanation, FeatureFigure
@@ -53,22 +53,22 @@ def _indented(text: str, depth: int = 4) -> Padding:
 
 
 def _tell_case(case: Case, explanation: Explanation) -> Iterator[RenderableType]:
-    bars = ", ".join(f"{action} at {height:.4g}" for action, height in case.bars.items())
+    thresholds = ", ".join(f"{action} at {height:.4g}" for action, height in case.thresholds.items())
     if not case.steps:
-        yield _indented(f"{case.name}: {case.score:.4g}, {100 * case.share:.0f}% of the way to its first bar ({bars})", 2)
+        yield _indented(f"{case.name}: {case.score:.4g}, {100 * case.share:.0f}% of the way to its first bar ({thresholds})", 2)
         if case.name == NOVELTY and explanation.look == 0:
-            yield _indented(f"it is first measured at {look_after(0)} queries")
+            yield _indented(f"it is first measured at {evaluation_after(0)} queries")
         elif case.score:
             yield _indented(f"it would mean: {case.meaning}")
         return
     yield Padding(Text.assemble((case.name, "bold"), f": {case.meaning}"), (0, 0, 0, 2), expand=False)
     latest = "" if case.now == case.score else f", {case.now:.4g} at the latest look"
-    yield _indented(f"score {case.score:.4g}{latest}; {bars}")
+    yield _indented(f"score {case.score:.4g}{latest}; {thresholds}")
     for step in case.steps:
         yield _indented(f"{step.action} called for at query {step.query:,}, {_clock(step.time)}, score {step.score:.4g}")
     if case.kind == "novelty":
         total = len(explanation.trace.looks)
-        again = f"; {PATIENCE} looks in a row beyond it throttle as well" if "throttle" in case.bars else ""
+        again = f"; {PATIENCE} looks in a row beyond it throttle as well" if "throttle" in case.thresholds else ""
         yield _indented(f"{case.carried} of {count(total, 'look')} lay beyond the alert bar{again}")
         if explanation.stage is not None and not any(f.judged and f.side != "within" for f in explanation.features):
             yield _indented("no feature alone is outside its benign range at the latest look: their combination is")
@@ -98,7 +98,7 @@ def _tell_decisions(explanation: Explanation) -> Iterator[RenderableType]:
 def _tell_features(explanation: Explanation) -> Iterator[RenderableType]:
     e = explanation
     if not e.look:
-        yield _indented(f"none yet: the first look comes at {look_after(0)} queries", 2)
+        yield _indented(f"none yet: the first look comes at {evaluation_after(0)} queries", 2)
         return
     if e.stage is None:
         yield _indented(f"at the look after {e.look:,} queries; without a baseline there is nothing to compare them with", 2)

@@ -138,12 +138,12 @@ def _draw_queries(axes: Any, explanation: Explanation) -> None:
         labelspacing=0.3,
         borderaxespad=0.0,
     )
-    bar = axes.figure.colorbar(dots, ax=axes, fraction=0.032, pad=0.015, aspect=38)
-    bar.set_label("query number", labelpad=2)
-    bar.outline.set_visible(False)
+    threshold = axes.figure.colorbar(dots, ax=axes, fraction=0.032, pad=0.015, aspect=38)
+    threshold.set_label("query number", labelpad=2)
+    threshold.outline.set_visible(False)
 
 
-def _bar_line(axes: Any, height: float, text: str, *, below: bool = False) -> None:
+def _threshold_line(axes: Any, height: float, text: str, *, below: bool = False) -> None:
     axes.axhline(height, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=1)
     axes.annotate(
         text,
@@ -157,10 +157,10 @@ def _bar_line(axes: Any, height: float, text: str, *, below: bool = False) -> No
 
 
 def _draw_channels(axes: Any, trace: Trace) -> None:
-    reached = trace.peak[-1] / np.asarray(trace.bars.stop)
+    reached = trace.peak[-1] / np.asarray(trace.thresholds.stop)
     shown = sorted(np.argsort(-reached, kind="stable")[: len(CHANNEL_COLOURS)].tolist())
     for place, j in enumerate(shown):
-        name, score, stop = CHANNELS[j], float(trace.peak[-1, j]), trace.bars.stop[j]
+        name, score, stop = CHANNELS[j], float(trace.peak[-1, j]), trace.thresholds.stop[j]
         treated = "stops" if MAY_STOP[j] else "throttles"
         axes.plot(
             trace.queries,
@@ -174,7 +174,7 @@ def _draw_channels(axes: Any, trace: Trace) -> None:
             label=f"{name}: {score:,.1f}, {treated} at {stop:.1f}",
         )
     for height, action in ((ALERT_SHARE, "alert"), (1.0, "perturb"), (BLOCK_SHARE, "block")):
-        _bar_line(axes, height, action)
+        _threshold_line(axes, height, action)
     axes.set_ylim(0, TOP)
     axes.set_yticks([0, ALERT_SHARE, 1, BLOCK_SHARE, TOP], ["0", f"{ALERT_SHARE:g}", "1", f"{BLOCK_SHARE:g}", f"≥ {TOP:g}"])
     axes.set_ylabel("evidence ÷ bar that stops")
@@ -183,14 +183,17 @@ def _draw_channels(axes: Any, trace: Trace) -> None:
 
 
 def _draw_novelty(axes: Any, trace: Trace) -> None:
-    bars = trace.bars
-    top = max([*trace.novelty.tolist(), 1.25 * (bars.throttle if np.isfinite(bars.throttle) else bars.alert)]) * 1.08
+    thresholds = trace.thresholds
+    top = (
+        max([*trace.novelty.tolist(), 1.25 * (thresholds.throttle if np.isfinite(thresholds.throttle) else thresholds.alert)])
+        * 1.08
+    )
     axes.plot(
         trace.looks, trace.novelty, color=NOVELTY_COLOUR, linewidth=2.0, marker="o", markersize=4.5, clip_on=False, zorder=3
     )
-    _bar_line(axes, bars.alert, f"alert at {bars.alert:.2f}", below=True)
-    if np.isfinite(bars.throttle):
-        _bar_line(axes, bars.throttle, f"throttle at {bars.throttle:.2f}")
+    _threshold_line(axes, thresholds.alert, f"alert at {thresholds.alert:.2f}", below=True)
+    if np.isfinite(thresholds.throttle):
+        _threshold_line(axes, thresholds.throttle, f"throttle at {thresholds.throttle:.2f}")
     axes.set_ylim(0, top)
     axes.set_ylabel("novelty score")
     if len(trace.looks):

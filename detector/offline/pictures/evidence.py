@@ -138,10 +138,12 @@ def _draw_group(axes: Any, group: str, traces: Sequence[Trace], last: int) -> No
 
 def _placed(trace: Trace) -> Iterator[tuple[int, str, float]]:
     """Yield (query, action, height) of each mark, on the line that led to it."""
-    height_of = {name: (trace.queries, trace.peak[:, j] / trace.bars.stop[j]) for j, name in enumerate(CHANNELS)}
+    height_of = {name: (trace.queries, trace.peak[:, j] / trace.thresholds.stop[j]) for j, name in enumerate(CHANNELS)}
     height_of[NOVELTY] = (trace.looks, trace.strangeness)
     for query, action in trace.marks:
-        name = next(rise.name for rise in trace.rises if (rise.query, rise.action) == (query, action))
+        name = next(
+            escalation.name for escalation in trace.escalations if (escalation.query, escalation.action) == (query, action)
+        )
         queries, heights = height_of[name]
         yield query, action, min(float(heights[np.searchsorted(queries, query)]), TOP)
 

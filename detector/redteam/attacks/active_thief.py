@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Labels, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation, Labels
 from detector.redteam.deepfool import deepfool_distances
 from detector.redteam.entries import attack
 from detector.redteam.foreign_pools import foreign_pool
@@ -76,7 +76,7 @@ def active_thief(
 
     The examples are those of the pool or, with `foreign`, that many pictures of another world (`foreign_pools`), the
     attack's own setting. Each round trains a copy from scratch on all answers. Queries are natural in the sense of
-    `Query`: nothing is made, only chosen, so in-distribution selection leaves few traces.
+    `AskedQuery`: nothing is made, only chosen, so in-distribution selection leaves few traces.
 
     Needs many natural examples; labels do, probabilities teach more. Ends when every example has been asked about.
     Raises ValueError at the first query if there is none, or if foreign pictures are wanted and the dimension is not a
@@ -93,7 +93,7 @@ def active_thief(
     chosen = np.arange(min(seeds, len(left)))
     while True:
         for index in left[chosen]:
-            answer = yield Query(examples[index])
+            answer = yield AskedQuery(examples[index])
             asked.append(int(index))
             responses.append(answer)
         left = np.delete(left, chosen)

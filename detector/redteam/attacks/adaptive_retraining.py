@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.network import train
 from detector.redteam.setting import Setting
@@ -30,7 +30,7 @@ def adaptive_retraining(setting: Setting, *, batch: int = 25, spread: int = 20) 
     chosen = space.draw(batch, rng)
     while True:
         for made in chosen:
-            answer = yield Query(made, synthetic=True)
+            answer = yield AskedQuery(made, synthetic=True)
             asked.append(made)
             responses.append(answer)
         copy = train(space.encode(np.stack(asked)), np.stack(responses), rng, steps=200)

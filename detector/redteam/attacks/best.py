@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Query, ValueRange, draws
+from detector.redteam.conversation import Array, AskedQuery, Conversation, ValueRange, draws
 from detector.redteam.entries import attack
 from detector.redteam.network import Network, train
 from detector.redteam.setting import Setting
@@ -26,14 +26,14 @@ def best(setting: Setting, *, seeds: int = 20, batch: int = 20, step: float = 4 
     responses: list[Array] = []
     for _ in range(min(seeds, len(pool))):
         picture = pool[next(order)]
-        answer = yield Query(picture)
+        answer = yield AskedQuery(picture)
         asked.append(picture)
         responses.append(answer)
     while True:
         copy = train(np.stack(asked), np.stack(responses), rng, steps=200)
         natural = np.stack([pool[next(order)] for _ in range(batch)])
         for made in uncertain(copy, natural, value_range, step=step * (hi - lo), iterations=iterations):
-            answer = yield Query(made, synthetic=True)
+            answer = yield AskedQuery(made, synthetic=True)
             asked.append(made)
             responses.append(answer)
 

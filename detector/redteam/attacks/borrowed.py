@@ -16,7 +16,7 @@ import numpy as np
 
 from detector.distribution import install
 from detector.errors import ConfigError
-from detector.redteam.conversation import Answer, Array, Conversation, Query, draws
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -165,7 +165,7 @@ def _conversation(make: Callable[[Any, Any], Any], setting: Setting, *, starts: 
                 np.random.set_state(ours)  # noqa: NPY002
             if isinstance(asked, BaseException):
                 raise asked
-            message = yield Query(asked, synthetic=asked.astype(np.float32).tobytes() not in natural)
+            message = yield AskedQuery(asked, synthetic=asked.astype(np.float32).tobytes() not in natural)
     finally:
         answers.put(None)
         thread.join()

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ValueRange, ask, two_labels
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ValueRange, ask, two_labels
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -32,7 +32,7 @@ def boundary(setting: Setting, *, steps: int = 500) -> Conversation:
 
 def wander(
     original: Array, label: int, start: Array, rng: np.random.Generator, value_range: ValueRange, *, steps: int
-) -> Generator[Query, Answer, Array]:
+) -> Generator[AskedQuery, Answer, Array]:
     """Walk from `start`, whose label differs, towards `original`; returns the last point, which differs as well.
 
     Both step lengths are relative to the distance and follow the local geometry: the one along the sphere grows when

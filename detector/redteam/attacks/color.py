@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detector.redteam.conversation import Conversation, Query
+from detector.redteam.conversation import AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -27,10 +27,10 @@ def color(setting: Setting, *, seeds: int = 20, reach: float = 64 / 255, channel
     lo, hi = setting.value_range
     asked = [pool[index] for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False)]
     for picture in asked:
-        yield Query(picture)
+        yield AskedQuery(picture)
     while True:
         for picture in tuple(asked):
             shift = rng.uniform(-reach, reach, channels) * (hi - lo)
             made = np.clip((picture.reshape(-1, channels) + shift).ravel(), lo, hi)
-            yield Query(made, synthetic=True)
+            yield AskedQuery(made, synthetic=True)
             asked.append(made)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.foreign_pools import FOREIGN
 from detector.redteam.setting import Setting
@@ -25,7 +25,7 @@ def generator_proxy(setting: Setting) -> Conversation:
     """
     pool, rng = setting.pool, setting.rng
     while True:
-        yield Query(FOREIGN["fields"](pool.shape[1], rng, setting.value_range), synthetic=True)
+        yield AskedQuery(FOREIGN["fields"](pool.shape[1], rng, setting.value_range), synthetic=True)
 
 
 @attack(
@@ -45,7 +45,7 @@ def marginals(setting: Setting) -> Conversation:
     _some(pool)
     while True:
         rows = rng.integers(len(pool), size=pool.shape[1])
-        yield Query(pool[rows, np.arange(pool.shape[1])], synthetic=True)
+        yield AskedQuery(pool[rows, np.arange(pool.shape[1])], synthetic=True)
 
 
 @attack(
@@ -67,7 +67,7 @@ def half_swapped(setting: Setting) -> Conversation:
     while True:
         one, other = rng.choice(len(pool), size=2, replace=False)
         swapped = rng.permutation(space.dimension) < space.dimension // 2
-        yield Query(np.where(swapped, pool[other], pool[one]), synthetic=True)
+        yield AskedQuery(np.where(swapped, pool[other], pool[one]), synthetic=True)
 
 
 def _some(pool: Array, least: int = 1) -> None:

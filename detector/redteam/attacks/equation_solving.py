@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detector.redteam.conversation import Conversation, Query
+from detector.redteam.conversation import AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -32,5 +32,5 @@ def equation_solving(setting: Setting) -> Conversation:
     while True:
         drawn = space.draw(1, rng)[0]
         made = space.settle(np.where(space.coded, drawn, centre + reach * (drawn - centre)))
-        answer = yield Query(made, synthetic=True)
+        answer = yield AskedQuery(made, synthetic=True)
         reach = max(0.8 * reach, 0.02) if answer.max() > 0.995 else min(1.02 * reach, 1.0)

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, draws
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 from detector.redteam.space import Space
@@ -30,13 +30,13 @@ def finite_differences(setting: Setting, *, step: float = 0.01) -> Conversation:
     """
     pool, rng, space = setting.pool, setting.rng, setting.space
     for index in draws(len(pool), rng):
-        answer = yield Query(pool[index])
+        answer = yield AskedQuery(pool[index])
         yield from jacobian(pool[index], answer, space, rng, step=step)
 
 
 def jacobian(
     point: Array, answer: Answer, space: Space, rng: np.random.Generator, *, step: float
-) -> Generator[Query, Answer, Array]:
+) -> Generator[AskedQuery, Answer, Array]:
     """Derivatives of all probabilities, (dimension, classes); zero for codes.
 
     At the border of its range a column moves inwards only, and `answer`, the one at the point, serves for the other side.
@@ -53,6 +53,6 @@ def jacobian(
             probe[column] += sign * reach
             probe = space.settle(probe)
             sides.append(float(probe[column]))
-            values.append(answer if probe[column] == point[column] else (yield Query(probe, synthetic=True)))
+            values.append(answer if probe[column] == point[column] else (yield AskedQuery(probe, synthetic=True)))
         slopes[column] = (values[0] - values[1]) / (sides[0] - sides[1])
     return slopes

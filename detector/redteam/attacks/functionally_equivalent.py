@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.network import Network
 from detector.redteam.setting import Setting
@@ -58,7 +58,7 @@ def functionally_equivalent(setting: Setting, *, patience: int = 10) -> Conversa
 
 def recover(
     space: Space, classes: int, rng: np.random.Generator, *, patience: int = 10, most_lines: int = 1000
-) -> Generator[Query, Answer, Network | None]:
+) -> Generator[AskedQuery, Answer, Network | None]:
     """Recover the network, up to what a softmax cannot tell; None if `most_lines` do not explain the answers.
 
     Whenever `patience` lines in a row crossed no unknown ridge, the second layer is fitted; where that fails, a ridge
@@ -89,14 +89,14 @@ def recover(
     return None
 
 
-def kinks(start: Array, end: Array, notes: Notes) -> Generator[Query, Answer, list[Array]]:
+def kinks(start: Array, end: Array, notes: Notes) -> Generator[AskedQuery, Answer, list[Array]]:
     """Points between `start` and `end` where the slope changes.
 
     A stretch is done if both its slopes agree with its ends; it has a single kink if the two lines meet on the
     function; else it is halved. Kinks closer together than a thousandth of the line are passed over.
     """
 
-    def value(t: float) -> Generator[Query, Answer, float]:
+    def value(t: float) -> Generator[AskedQuery, Answer, float]:
         responses = yield from _ask(start + t * (end - start), notes)
         return float(notes.mix @ responses)
 
@@ -124,7 +124,7 @@ def kinks(start: Array, end: Array, notes: Notes) -> Generator[Query, Answer, li
     return found
 
 
-def _normal(point: Array, space: Space, notes: Notes) -> Generator[Query, Answer, Array | None]:
+def _normal(point: Array, space: Space, notes: Notes) -> Generator[AskedQuery, Answer, Array | None]:
     """Unit normal of the ridge through `point`, from second differences; its sign is arbitrary.
 
     Along one axis they give a weight's size, along the sum of two axes whether two weights have one sign.
@@ -132,7 +132,7 @@ def _normal(point: Array, space: Space, notes: Notes) -> Generator[Query, Answer
     middle = yield from _ask(point, notes)
     axes = REACH * np.diag(space.width)
 
-    def bend(direction: Array) -> Generator[Query, Answer, float]:
+    def bend(direction: Array) -> Generator[AskedQuery, Answer, float]:
         up = yield from _ask(point + direction, notes)
         down = yield from _ask(point - direction, notes)
         return float(notes.mix @ (up + down - 2.0 * middle))
@@ -153,7 +153,9 @@ def _normal(point: Array, space: Space, notes: Notes) -> Generator[Query, Answer
     return np.asarray(normal / np.linalg.norm(normal))
 
 
-def _holds(point: Array, normal: Array, space: Space, notes: Notes, rng: np.random.Generator) -> Generator[Query, Answer, bool]:
+def _holds(
+    point: Array, normal: Array, space: Space, notes: Notes, rng: np.random.Generator
+) -> Generator[AskedQuery, Answer, bool]:
     """Whether the ridge goes on where the normal says it does, a hundredth of the range away.
 
     It does not if two ridges met near the point, so that the bends of both were taken for those of one.
@@ -231,8 +233,8 @@ def _line(space: Space, rng: np.random.Generator) -> tuple[Array, Array]:
     return point + bounds[0].max() * direction, point + bounds[1].min() * direction
 
 
-def _ask(point: Array, notes: Notes) -> Generator[Query, Answer, Array]:
-    answer = yield Query(point, synthetic=True)
+def _ask(point: Array, notes: Notes) -> Generator[AskedQuery, Answer, Array]:
+    answer = yield AskedQuery(point, synthetic=True)
     logs = np.log(np.maximum(answer, 1e-300))
     responses = logs[1:] - logs[0]
     notes.asked.append(point)

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ValueRange, ask, two_labels
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ValueRange, ask, two_labels
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -45,7 +45,7 @@ def walk(
     *,
     probes: int,
     rounds: int,
-) -> Generator[Query, Answer, Array]:
+) -> Generator[AskedQuery, Answer, Array]:
     """Walk from `start`, whose label differs, towards `original`; returns the last point, just beyond the boundary.
 
     The probe radius and the bisection's end are the paper's: distance / d, and d^(-3/2) of the way.
@@ -69,7 +69,7 @@ def walk(
     return point
 
 
-def _onto_boundary(original: Array, label: int, outside: Array) -> Generator[Query, Answer, Array]:
+def _onto_boundary(original: Array, label: int, outside: Array) -> Generator[AskedQuery, Answer, Array]:
     """Bisect from `outside` towards `original`; the result is the last point that still has another label."""
     near, far = 0.0, 1.0
     while far - near > original.size**-1.5:
@@ -83,7 +83,7 @@ def _onto_boundary(original: Array, label: int, outside: Array) -> Generator[Que
 
 def _boundary_normal(
     point: Array, label: int, radius: float, count: int, rng: np.random.Generator, value_range: ValueRange
-) -> Generator[Query, Answer, Array]:
+) -> Generator[AskedQuery, Answer, Array]:
     """Estimate the unit vector that points away from `label`: the mean of `count` probes, weighted by their side.
 
     Sides are taken less their mean, which lowers the variance, unless all probes fell on one side.

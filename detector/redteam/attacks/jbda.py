@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.jacobian_steps import STEPS
 from detector.redteam.network import one_hot, train
@@ -39,7 +39,7 @@ def jbda(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: st
     asked: list[Array] = []
     responses: list[int] = []
     for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False):
-        answer = yield Query(pool[index])
+        answer = yield AskedQuery(pool[index])
         asked.append(pool[index])
         responses.append(int(np.argmax(answer)))
     while True:
@@ -48,7 +48,7 @@ def jbda(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: st
         substitute = train(X, one_hot(y, setting.classes), rng, steps=200)
         for x, gradient in zip(X, substitute.label_gradients(X, y), strict=True):
             made = np.clip(STEPS[law](x, np.sign(step) * gradient, abs(step) * (hi - lo), rng), lo, hi)
-            answer = yield Query(made, synthetic=True)
+            answer = yield AskedQuery(made, synthetic=True)
             asked.append(made)
             responses.append(int(np.argmax(answer)))
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.foreign_pools import FOREIGN
 from detector.redteam.network import Network, train
@@ -24,7 +24,7 @@ def knockoff_random(setting: Setting, *, foreign: Array | None = None, kind: str
 
     Asks about pictures of another data set, independent of the answers. `foreign` (k, dimension) is that data set, gone
     through in random order without replacement, after which the conversation ends; by default pictures are drawn, of a
-    `kind` of `foreign_pools` (with its limits), and there is no end. Its queries are natural in the sense of `Query`,
+    `kind` of `foreign_pools` (with its limits), and there is no end. Its queries are natural in the sense of `AskedQuery`,
     though none belongs to the victim's task. Needs probabilities to copy well; used with labels alone it is CopycatCNN
     (Correia-Silva et al., IJCNN 2018), whose pictures are as foreign.
 
@@ -33,11 +33,11 @@ def knockoff_random(setting: Setting, *, foreign: Array | None = None, kind: str
     pool, rng = setting.pool, setting.rng
     if foreign is not None:
         for index in rng.permutation(len(foreign)):
-            yield Query(foreign[index])
+            yield AskedQuery(foreign[index])
         return
     draw = FOREIGN[kind]
     while True:
-        yield Query(draw(pool.shape[1], rng, setting.value_range))
+        yield AskedQuery(draw(pool.shape[1], rng, setting.value_range))
 
 
 @attack(
@@ -70,7 +70,7 @@ def knockoff_adaptive(setting: Setting, *, rate: float = 0.5, batch: int = 20) -
         policy /= policy.sum()
         action = int(rng.choice(len(kinds), p=policy))
         picture = kinds[action](pool.shape[1], rng, setting.value_range)
-        answer = yield Query(picture)
+        answer = yield AskedQuery(picture)
         asked.append(picture)
         responses.append(answer)
         rewards.append(_rewards(picture, answer, np.stack(responses[-200:]).mean(axis=0), copy))
@@ -117,11 +117,11 @@ attack(
 def knockoff_texts(setting: Setting) -> Conversation:
     """Knockoff Nets with random selection on texts: from novels, as it were.
 
-    The sentences belong to none of the topics, and nothing is made up in the sense of `Query`. Of `pool` nothing is read.
+    The sentences belong to none of the topics, and nothing is made up in the sense of `AskedQuery`. Of `pool` nothing is read.
     Never ends.
     """
     while True:
-        yield Query(embedded(foreign_sentence(setting.rng)))
+        yield AskedQuery(embedded(foreign_sentence(setting.rng)))
 
 
 def _rewards(picture: Array, answer: Array, usual: Array, copy: Network | None) -> Array:

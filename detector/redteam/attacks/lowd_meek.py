@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ask, two_labels
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ask, two_labels
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 from detector.redteam.space import Space
@@ -41,7 +41,7 @@ def normal_at(
     *,
     tolerance: float,
     gap: float,
-) -> Generator[Query, Answer, Array | None]:
+) -> Generator[AskedQuery, Answer, Array | None]:
     """Normal of the boundary between `inside`, which has `label`, and `outside`, which has not: (dimension,), outward.
 
     The sign witness: turning the features of `inside` into those of `outside` one by one, some single feature flips the
@@ -95,7 +95,7 @@ def normal_at(
 
 def _crossing(
     start: Array, label: int, column: int, end: float, space: Space, tolerance: float, *, inner: bool = True
-) -> Generator[Query, Answer, float | None]:
+) -> Generator[AskedQuery, Answer, float | None]:
     """Where the answer crosses `label`'s boundary as one feature goes from `start` to `end`: the middle of the last bracket.
 
     `inner` says on which side `start` is. None if `end` is on the same.

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ask, draws
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ask, draws
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 from detector.redteam.space import Space
@@ -33,7 +33,7 @@ def one_feature_bisect(setting: Setting, *, tolerance: float = 1e-3, whole: bool
         raise ValueError("bisecting needs a column with an order")
     for index in draws(len(pool), rng):
         record = pool[index]
-        label = int(np.argmax((yield Query(record))))
+        label = int(np.argmax((yield AskedQuery(record))))
         column = int(rng.choice(space.numeric))
         for end in rng.permutation([space.low[column], space.high[column]]):
             if end != record[column]:
@@ -51,7 +51,7 @@ attack(
 
 def _threshold(
     record: Array, label: int, column: int, end: float, space: Space, tolerance: float, *, whole: bool
-) -> Generator[Query, Answer, float | None]:
+) -> Generator[AskedQuery, Answer, float | None]:
     """Where the label flips on the way to `end`: the last value with `label`; None if the end has it, too."""
     probe = record.copy()
     probe[column] = end

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 from detector.redteam.space import Space
@@ -67,12 +67,12 @@ attack(
 
 def find_leaves(
     start: Array, space: Space, leaves: dict[bytes, Leaf], *, tolerance: float, identify: Identify = "confidences"
-) -> Generator[Query, Answer, None]:
+) -> Generator[AskedQuery, Answer, None]:
     """Add to `leaves` all that are reached from `start`; keys identify them. Line searches end at `tolerance` of a range."""
     waiting = deque([start])
     while waiting:
         record = waiting.popleft()
-        answer = yield Query(record, synthetic=True)
+        answer = yield AskedQuery(record, synthetic=True)
         name = _name(answer, identify)
         if name in leaves:
             continue
@@ -103,7 +103,7 @@ def _edge(
     tolerance: float,
     identify: Identify,
     waiting: deque[Array],
-) -> Generator[Query, Answer, float]:
+) -> Generator[AskedQuery, Answer, float]:
     """How far the column can go towards `end` within the leaf; records of other leaves on the way are queued.
 
     As published, two ends that answer alike are taken to have nothing else between them.
@@ -134,8 +134,8 @@ def _edge(
     return edge
 
 
-def _ask(record: Array, identify: Identify) -> Generator[Query, Answer, bytes]:
-    answer = yield Query(record, synthetic=True)
+def _ask(record: Array, identify: Identify) -> Generator[AskedQuery, Answer, bytes]:
+    answer = yield AskedQuery(record, synthetic=True)
     return _name(answer, identify)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ValueRange, ask, two_labels
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ValueRange, ask, two_labels
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -39,7 +39,7 @@ def turn(
     *,
     probes: int,
     rounds: int,
-) -> Generator[Query, Answer, tuple[Array, float]]:
+) -> Generator[AskedQuery, Answer, tuple[Array, float]]:
     """Turn the direction from `original` to `start`; returns the last unit direction and its distance to the boundary.
 
     The sign of the change of that distance under a small turn is one query: is the point at the old distance in the
@@ -81,7 +81,7 @@ def turn(
 
 def _distance(
     original: Array, label: int, direction: Array, far: float, value_range: ValueRange
-) -> Generator[Query, Answer, float]:
+) -> Generator[AskedQuery, Answer, float]:
     """Bisect how far the boundary is in a direction that has another label at `far`."""
     near, end = 0.0, far
     while far - near > 1e-3 * end:

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Query
+from detector.redteam.conversation import Array, AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.network import one_hot, train
 from detector.redteam.setting import Setting
@@ -33,7 +33,7 @@ def targeted(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, ite
     asked: list[Array] = []
     responses: list[int] = []
     for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False):
-        answer = yield Query(pool[index])
+        answer = yield AskedQuery(pool[index])
         asked.append(pool[index])
         responses.append(int(np.argmax(answer)))
     while True:
@@ -45,7 +45,7 @@ def targeted(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, ite
             slopes = substitute.label_gradients(X, aims)
             X = np.clip(X + step / iterations * (hi - lo) * np.sign(slopes), lo, hi)
         for made in X:
-            answer = yield Query(made, synthetic=True)
+            answer = yield AskedQuery(made, synthetic=True)
             asked.append(made)
             responses.append(int(np.argmax(answer)))
 

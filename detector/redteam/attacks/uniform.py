@@ -1,6 +1,6 @@
 """Uniform random queries: the thief who knows nothing but the shape of the input."""
 
-from detector.redteam.conversation import Conversation, Query
+from detector.redteam.conversation import AskedQuery, Conversation
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -21,4 +21,4 @@ def uniform(setting: Setting) -> Conversation:
     """
     rng, space = setting.rng, setting.space
     while True:
-        yield Query(space.draw(1, rng)[0], synthetic=True)
+        yield AskedQuery(space.draw(1, rng)[0], synthetic=True)

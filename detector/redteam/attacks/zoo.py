@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from detector.redteam.conversation import Answer, Array, Conversation, Query, ValueRange, draws
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ValueRange, draws
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
 
@@ -23,13 +23,13 @@ def zoo(setting: Setting, *, step: float = 0.005, rate: float = 0.03, rounds: in
     """
     pool, rng = setting.pool, setting.rng
     for index in draws(len(pool), rng):
-        answer = yield Query(pool[index])
+        answer = yield AskedQuery(pool[index])
         yield from descend(pool[index], int(np.argmax(answer)), rng, setting.value_range, step=step, rate=rate, rounds=rounds)
 
 
 def descend(
     picture: Array, label: int, rng: np.random.Generator, value_range: ValueRange, *, step: float, rate: float, rounds: int
-) -> Generator[Query, Answer, Array]:
+) -> Generator[AskedQuery, Answer, Array]:
     """Move from `picture` until the model says something else than `label`; returns the last point."""
     lo, hi = value_range
     point = picture.copy()
@@ -41,7 +41,7 @@ def descend(
         for sign in (1.0, -1.0):
             probe = point.copy()
             probe[pixel] = np.clip(point[pixel] + sign * step * (hi - lo), lo, hi)
-            answer = yield Query(probe, synthetic=True)
+            answer = yield AskedQuery(probe, synthetic=True)
             if int(np.argmax(answer)) != label:
                 return probe
             losses.append(margin(answer, label))

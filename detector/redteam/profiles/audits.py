@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Conversation, Query, draws
+from detector.redteam.conversation import AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.setting import Setting
 
@@ -41,7 +41,7 @@ def tab_price_grid(setting: Setting) -> Conversation:
         for price in np.concatenate(grids):
             asked = pool[first].copy()
             asked[column] = price
-            yield Query(columns.settled(asked))
+            yield AskedQuery(columns.settled(asked))
         first = next(order)
 
 
@@ -66,7 +66,7 @@ def tab_quarters(setting: Setting) -> Conversation:
     quarter = 0
     while True:
         for place, record in enumerate(portfolio):
-            yield Query(record)
+            yield AskedQuery(record)
             now = record.copy()
             if age is not None and quarter % 4 == 3:
                 now[age] += 1.0
@@ -95,13 +95,13 @@ def tab_smote(setting: Setting) -> Conversation:
         peers = np.flatnonzero(labels == labels[index])
         near = peers[np.argsort(np.linalg.norm(scaled[peers] - scaled[index], axis=1), kind="stable")][1:6]
         if shows or not len(near):
-            yield Query(pool[index])
+            yield AskedQuery(pool[index])
         for _ in range(copies if len(near) else 0):
             other = pool[int(rng.choice(near))]
             made = pool[index] + rng.random() * (other - pool[index])
             for column in columns.categorical:
                 made[column] = (pool[index] if rng.random() < 0.5 else other)[column]
-            yield Query(columns.settled(made))
+            yield AskedQuery(columns.settled(made))
 
 
 @habit(
@@ -122,12 +122,12 @@ def tab_monotonicity(setting: Setting) -> Conversation:
     audited = [int(j) for j in rng.permutation(columns.numeric)[: int(rng.integers(1, 5))]]
     levels = np.linspace(0.02, 0.98, int(rng.integers(5, 16)))
     while True:
-        yield Query(pool[first])
+        yield AskedQuery(pool[first])
         for column in audited:
             for value in np.unique(np.quantile(pool[:, column], levels)):
                 asked = pool[first].copy()
                 asked[column] = value
-                yield Query(columns.settled(asked))
+                yield AskedQuery(columns.settled(asked))
         first = next(order)
 
 
@@ -156,7 +156,7 @@ def tab_fairness(setting: Setting) -> Conversation:
     together = bool(rng.random() < 0.5)
     while True:
         person = pool[first]
-        yield Query(person)
+        yield AskedQuery(person)
         for column in protected:
             for value in values[column]:
                 other = person.copy()
@@ -166,7 +166,7 @@ def tab_fairness(setting: Setting) -> Conversation:
                         if second != column:
                             other[second] = rng.choice(values[second])
                 if not np.array_equal(other, person):
-                    yield Query(columns.settled(other))
+                    yield AskedQuery(columns.settled(other))
         first = next(order)
 
 
@@ -192,11 +192,11 @@ def tab_stress(setting: Setting) -> Conversation:
     factor = rng.standard_normal((count, 1))
     shocks = loading * (np.sqrt(common) * factor + np.sqrt(1.0 - common) * rng.standard_normal((count, len(numbers))))
     while True:
-        yield Query(pool[first])
+        yield AskedQuery(pool[first])
         for shock in shocks:
             hit = pool[first].copy()
             hit[numbers] *= np.exp(shock)
-            yield Query(columns.settled(hit))
+            yield AskedQuery(columns.settled(hit))
         first = next(order)
 
 
@@ -219,13 +219,13 @@ def tab_affordability(setting: Setting) -> Conversation:
     column = int(rng.choice(columns.numeric))
     halvings = int(rng.integers(5, 10))
 
-    def with_value(value: float) -> Query:
+    def with_value(value: float) -> AskedQuery:
         asked = pool[first].copy()
         asked[column] = value
-        return Query(columns.settled(asked))
+        return AskedQuery(columns.settled(asked))
 
     while True:
-        yield Query(pool[first])
+        yield AskedQuery(pool[first])
         low, high = float(columns.low[column]), float(columns.high[column])
         label = int(np.argmax((yield with_value(low))))
         if int(np.argmax((yield with_value(high)))) != label:

@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Query, draws
+from detector.redteam.conversation import Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import digitised, sensor_steps, shifted
 from detector.redteam.setting import Setting
@@ -33,7 +33,7 @@ def steady(setting: Setting) -> Conversation:
     """Independent natural pictures, never the same twice in a row: the innocent of the literature."""
     pool, rng = setting.pool, setting.rng
     for index in draws(len(pool), rng):
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
 
 
 @habit(
@@ -64,7 +64,7 @@ def skewed(setting: Setting) -> Conversation:
     weights = rng.dirichlet(np.full(present.size, 0.25))
     while True:
         which = int(rng.choice(present.size, p=weights))
-        yield Query(pool[members[which][next(orders[which])]])
+        yield AskedQuery(pool[members[which][next(orders[which])]])
 
 
 @habit(
@@ -90,7 +90,7 @@ def video(setting: Setting) -> Conversation:
         gain = 1.0
         for _ in range(int(rng.integers(15, 61))):
             frame = lo + gain * (shifted(scene, offset, lo) - lo) + 0.015 * (hi - lo) * rng.standard_normal(scene.size)
-            yield Query(digitised(frame, value_range, steps))
+            yield AskedQuery(digitised(frame, value_range, steps))
             jolt = rng.integers(-1, 2, 2) if rng.random() < 0.1 else np.zeros(2)
             offset = np.clip(offset + rng.normal(0.0, 0.15, 2) + jolt, -1.0, 1.0)
             gain = float(np.clip(gain + rng.normal(0.0, 0.01), 0.8, 1.2))
@@ -113,9 +113,9 @@ def retries(setting: Setting) -> Conversation:
     recent: deque[Array] = deque(maxlen=8)
     for index in draws(len(pool), rng):
         while recent and rng.random() < share:
-            yield Query(recent[int(rng.integers(len(recent)))])
+            yield AskedQuery(recent[int(rng.integers(len(recent)))])
         recent.append(pool[index])
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
 
 
 @habit(
@@ -135,4 +135,4 @@ def noisy_sensor(setting: Setting) -> Conversation:
     gain = rng.uniform(0.7, 1.3)
     for index in draws(len(pool), rng):
         seen = lo + gain * (pool[index] - lo) + noise * rng.standard_normal(pool.shape[1])
-        yield Query(np.clip(seen, lo, hi))
+        yield AskedQuery(np.clip(seen, lo, hi))

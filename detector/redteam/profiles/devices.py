@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from scipy import fft, ndimage
 
-from detector.redteam.conversation import Array, Conversation, Query, draws
+from detector.redteam.conversation import Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import blurred, digitised, sensor_steps, sheared, side_of, zoomed
 from detector.redteam.setting import Setting
@@ -143,7 +143,7 @@ def scrolling(setting: Setting) -> Conversation:
     side = side_of(pool.shape[1])
     for index in draws(len(pool), rng):
         for step in range(0, side, pace):
-            yield Query(np.roll(pool[index].reshape(side, side), -step, axis=axis).ravel())
+            yield AskedQuery(np.roll(pool[index].reshape(side, side), -step, axis=axis).ravel())
 
 
 @habit(id="dead_rows", title="A sensor with dead rows or columns", source="own observation: sensors fail by rows")
@@ -249,7 +249,7 @@ def flickering(setting: Setting) -> Conversation:
     wave = 1.0 - depth * (0.5 + 0.5 * np.cos(2.0 * np.pi * np.arange(period) / period))
     for index in draws(len(pool), rng):
         for frame in range(int(rng.integers(20, 61))):
-            yield Query(digitised(np.clip(lo + wave[frame % period] * (pool[index] - lo), lo, hi), value_range, steps))
+            yield AskedQuery(digitised(np.clip(lo + wave[frame % period] * (pool[index] - lo), lo, hi), value_range, steps))
 
 
 def _through(setting: Setting, lens: Callable[[Array], Array]) -> Conversation:
@@ -257,4 +257,4 @@ def _through(setting: Setting, lens: Callable[[Array], Array]) -> Conversation:
     pool = setting.pool
     for index in draws(len(pool), setting.rng):
         side = side_of(pool.shape[1])
-        yield Query(np.array(lens(pool[index].reshape(side, side)), dtype=np.float64).ravel())
+        yield AskedQuery(np.array(lens(pool[index].reshape(side, side)), dtype=np.float64).ravel())

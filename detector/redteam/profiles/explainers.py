@@ -11,7 +11,7 @@ from math import comb
 
 import numpy as np
 
-from detector.redteam.conversation import Array, Conversation, Labels, Query, draws
+from detector.redteam.conversation import Array, AskedQuery, Conversation, Labels, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import cells_of, side_of
 from detector.redteam.setting import Setting
@@ -33,10 +33,10 @@ def lime(setting: Setting) -> Conversation:
     for index in draws(len(pool), rng):
         picture = pool[index]
         blank = _cell_means(picture, cells) if by_mean else np.full(picture.size, setting.value_range[0])
-        yield Query(picture)
+        yield AskedQuery(picture)
         for _ in range(samples):
             kept = rng.random(int(cells.max()) + 1) < 0.5
-            yield Query(np.where(kept[cells], picture, blank))
+            yield AskedQuery(np.where(kept[cells], picture, blank))
 
 
 @habit(id="kernel_shap", title="Kernel SHAP", source="Lundberg & Lee, NeurIPS 2017, theorem 2")
@@ -54,11 +54,11 @@ def kernel_shap(setting: Setting) -> Conversation:
     sizes = np.arange(1, count)
     weight = np.array([comb(count, s) * (count - 1) / (comb(count, s) * s * (count - s)) for s in sizes.tolist()])
     for index in order:
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
         for _ in range(pairs):
             inside = rng.permutation(count) < rng.choice(sizes, p=weight / weight.sum())
-            yield Query(np.where(inside[cells], pool[index], background))
-            yield Query(np.where(inside[cells], background, pool[index]))
+            yield AskedQuery(np.where(inside[cells], pool[index], background))
+            yield AskedQuery(np.where(inside[cells], background, pool[index]))
 
 
 @habit(id="occlusion_map", title="A grey square slid over the picture", source="Zeiler & Fergus, ECCV 2014")
@@ -74,12 +74,12 @@ def occlusion_map(setting: Setting) -> Conversation:
     step = 1 if rng.random() < 0.5 else max(1, width // 2)
     grey = rng.uniform(lo, hi)
     for index in draws(len(pool), rng):
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
         for top in range(0, side - width + 1, step):
             for left in range(0, side - width + 1, step):
                 covered = pool[index].reshape(side, side).copy()
                 covered[top : top + width, left : left + width] = grey
-                yield Query(covered.ravel())
+                yield AskedQuery(covered.ravel())
 
 
 @habit(
@@ -101,7 +101,7 @@ def integrated_gradients(setting: Setting) -> Conversation:
     blank = (np.full_like(mean, lo), np.full_like(mean, (lo + hi) / 2.0), mean)[int(rng.integers(3))]
     for index in order:
         for share in np.arange(1, steps + 1) / steps:
-            yield Query(blank + share * (pool[index] - blank))
+            yield AskedQuery(blank + share * (pool[index] - blank))
 
 
 @habit(id="patch_recourse", title="Counterfactuals by exchanged patches", source="Goyal et al., ICML 2019, section 3.2")
@@ -117,13 +117,13 @@ def patch_recourse(setting: Setting) -> Conversation:
     order = draws(len(pool), rng)
     while True:
         picture, other = pool[next(order)], pool[next(order)]
-        here = int(np.argmax((yield Query(picture))))
-        wanted = int(np.argmax((yield Query(other))))
+        here = int(np.argmax((yield AskedQuery(picture))))
+        wanted = int(np.argmax((yield AskedQuery(other))))
         left = set(range(int(cells.max()) + 1)) if here != wanted else set()
         while left:
             tried = []
             for cell in sorted(left):
-                answer = yield Query(np.where(cells == cell, other, picture))
+                answer = yield AskedQuery(np.where(cells == cell, other, picture))
                 tried.append((float(answer[wanted]), int(np.argmax(answer)), cell))
             _, label, best = max(tried)
             picture = np.where(cells == best, other, picture)

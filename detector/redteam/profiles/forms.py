@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.columns import Columns
-from detector.redteam.conversation import Array, Conversation, Query, draws
+from detector.redteam.columns import TableColumns
+from detector.redteam.conversation import Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.setting import Setting
 
@@ -32,7 +32,7 @@ def tab_unit_change(setting: Setting) -> Conversation:
     for index in draws(len(pool), rng):
         record = pool[index].copy()
         record[chosen] = np.round(record[chosen] * factors, 4)
-        yield Query(record)
+        yield AskedQuery(record)
 
 
 @habit(
@@ -55,7 +55,7 @@ def tab_imputed(setting: Setting) -> Conversation:
         record = pool[index].copy()
         gone = lacking[rng.random(len(lacking)) < missing]
         record[gone] = usual[gone]
-        yield Query(record)
+        yield AskedQuery(record)
 
 
 @habit(
@@ -80,11 +80,11 @@ def tab_form_editing(setting: Setting) -> Conversation:
             if field in columns.numeric and rng.random() < 1.0 / 6.0:
                 typo = form.copy()
                 typo[field] = pool[index, field] * float(rng.choice([0.1, 10.0]))
-                yield Query(columns.settled(typo))
+                yield AskedQuery(columns.settled(typo))
             if form[field] != pool[index, field]:
                 form[field] = pool[index, field]
-                yield Query(form.copy())
-        yield Query(form)
+                yield AskedQuery(form.copy())
+        yield AskedQuery(form)
 
 
 @habit(id="tab_trend", title="Numbers that grow from query to query", family="population", source="own observation: inflation")
@@ -102,7 +102,7 @@ def tab_trend(setting: Setting) -> Conversation:
         record = pool[index].copy()
         record[chosen] *= np.exp(growth * age)
         record[whole] = np.rint(record[whole])
-        yield Query(np.round(record, 4))
+        yield AskedQuery(np.round(record, 4))
         age = age + 1 if np.abs(growth).max() * age < np.log(2.0) else 0
 
 
@@ -124,7 +124,7 @@ def tab_young_market(setting: Setting) -> Conversation:
         fits = both if both.sum() >= 2 else fits
     market = np.flatnonzero(fits if fits.sum() >= 2 else rank < 2)
     for place in draws(len(market), rng):
-        yield Query(pool[market[place]])
+        yield AskedQuery(pool[market[place]])
 
 
 @habit(
@@ -145,10 +145,10 @@ def tab_swapped_columns(setting: Setting) -> Conversation:
         record = pool[index].copy()
         for column in swapped:
             record[column] = pool[int(rng.integers(len(pool))), column]
-        yield Query(record)
+        yield AskedQuery(record)
 
 
-def _usual(pool: Array, columns: Columns) -> Array:
+def _usual(pool: Array, columns: TableColumns) -> Array:
     """The median of each number and the commonest code of each other column."""
     if not len(pool):
         raise ValueError("a client needs at least one record to ask about")

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from detector.redteam.conversation import Array, Conversation, Labels, Query, draws
+from detector.redteam.conversation import Array, AskedQuery, Conversation, Labels, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import blurred, digitised, sensor_steps, shifted, side_of, toned, turned, zoomed
 from detector.redteam.setting import Setting
@@ -44,7 +44,7 @@ def drifting(setting: Setting) -> Conversation:
     for index in draws(len(pool), rng):
         angle, size, light = state * reach
         seen = zoomed(turned(pool[index], angle, lo), 1.0 + size, lo)
-        yield Query(digitised(toned(seen, value_range, light), value_range, steps))
+        yield AskedQuery(digitised(toned(seen, value_range, light), value_range, steps))
         state = np.clip(0.995 * state + pace * rng.standard_normal(3), -1.0, 1.0)
 
 
@@ -72,7 +72,7 @@ def nightly(setting: Setting) -> Conversation:
             if rng.random() < 0.05:
                 kept[place] = index = next(order)  # noqa: PLW2901 - the new picture is asked about at once
             seen = toned(pool[index], value_range, light) + noise * rng.standard_normal(pool.shape[1])
-            yield Query(digitised(seen, value_range, steps))
+            yield AskedQuery(digitised(seen, value_range, steps))
 
 
 @habit(
@@ -99,8 +99,8 @@ def ab_shadow(setting: Setting) -> Conversation:
     )
     other = versions[int(rng.integers(len(versions)))]
     for index in draws(len(pool), rng):
-        yield Query(pool[index])
-        yield Query(np.clip(other(pool[index]), lo, hi))
+        yield AskedQuery(pool[index])
+        yield AskedQuery(np.clip(other(pool[index]), lo, hi))
 
 
 @habit(
@@ -118,7 +118,7 @@ def load_test(setting: Setting) -> Conversation:
     shuffled = rng.random() < 0.5
     while True:
         for index in rng.permutation(kept) if shuffled else kept:
-            yield Query(pool[index])
+            yield AskedQuery(pool[index])
 
 
 @habit(
@@ -162,7 +162,7 @@ def _swept(setting: Setting, *, in_order: bool) -> Conversation:
     positions = np.linspace(least, most, int(rng.integers(8, 41)))
     for index in draws(len(pool), rng):
         for at in positions if in_order else rng.permutation(positions):
-            yield Query(np.clip(control(pool[index], at), *value_range))
+            yield AskedQuery(np.clip(control(pool[index], at), *value_range))
 
 
 @habit(
@@ -191,7 +191,7 @@ def augmentation(setting: Setting) -> Conversation:
                 picture = picture[:, ::-1]
             moved = shifted(picture.ravel(), rng.uniform(-reach, reach, 2), lo)
             seen = turned(moved, rng.uniform(-turns, turns), lo) + noise * rng.standard_normal(side * side)
-            yield Query(np.clip(seen, lo, hi))
+            yield AskedQuery(np.clip(seen, lo, hi))
 
 
 @habit(id="blur", title="A lens out of focus", family="device", source="own observation: autofocus hunts")
@@ -202,7 +202,7 @@ def blur(setting: Setting) -> Conversation:
     usual = rng.uniform(0.4, 1.5)
     for index in draws(len(pool), rng):
         width = usual * rng.uniform(0.7, 1.3)
-        yield Query(np.clip(blurred(pool[index], width), lo, hi))
+        yield AskedQuery(np.clip(blurred(pool[index], width), lo, hi))
 
 
 @habit(
@@ -222,7 +222,7 @@ def gain(setting: Setting) -> Conversation:
     for index in draws(len(pool), rng):
         for _ in range(int(rng.integers(1, most + 1))):
             bright = lo + rng.uniform(1.0 - reach, 1.0 + reach) * (pool[index] - lo)
-            yield Query(digitised(np.clip(bright, lo, hi), value_range, steps))
+            yield AskedQuery(digitised(np.clip(bright, lo, hi), value_range, steps))
 
 
 @habit(
@@ -239,7 +239,7 @@ def hard_cases(setting: Setting) -> Conversation:
     pool, labels, rng = setting.pool, setting.labels, setting.rng
     hardest = unsure(pool, labels, rng.uniform(0.1, 0.35))
     for place in draws(len(hardest), rng):
-        yield Query(pool[hardest[place]])
+        yield AskedQuery(pool[hardest[place]])
 
 
 @habit(
@@ -261,7 +261,7 @@ def health_checks(setting: Setting) -> Conversation:
     turn = 0
     while True:
         turn += 1
-        yield Query(pool[next(order) if turn % (every + 1) == 0 else probes[turn % len(probes)]])
+        yield AskedQuery(pool[next(order) if turn % (every + 1) == 0 else probes[turn % len(probes)]])
 
 
 def unsure(X: Array, labels: Labels, share: float) -> npt.NDArray[np.intp]:

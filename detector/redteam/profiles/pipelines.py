@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from scipy import fft, ndimage
 
-from detector.redteam.conversation import Conversation, Query, draws
+from detector.redteam.conversation import AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import digitised, sensor_steps, shifted, side_of, turned, zoomed
 from detector.redteam.setting import Setting
@@ -42,7 +42,7 @@ def label_scanner(setting: Setting) -> Conversation:
         label = pool[index].reshape(side, side).copy()
         label[side - strip if below else 0 : side if below else strip] = np.where(bars, lo + dark * (hi - lo), lo)
         for _ in range(int(rng.integers(1, 5))):
-            yield Query(digitised(shifted(label.ravel(), rng.uniform(-0.8, 0.8, 2), lo), value_range, steps))
+            yield AskedQuery(digitised(shifted(label.ravel(), rng.uniform(-0.8, 0.8, 2), lo), value_range, steps))
 
 
 @habit(
@@ -73,7 +73,7 @@ def panning_camera(setting: Setting) -> Conversation:
             left = min(int(at), reach - 1)
             share = at - left
             view = (1.0 - share) * wall[:, left : left + side] + share * wall[:, left + 1 : left + 1 + side]
-            yield Query(digitised(view.ravel() + noise * rng.standard_normal(side * side), value_range, steps))
+            yield AskedQuery(digitised(view.ravel() + noise * rng.standard_normal(side * side), value_range, steps))
 
 
 @habit(
@@ -104,10 +104,10 @@ def super_resolution(setting: Setting) -> Conversation:
         large = (sums / counts)[place[:, None], place]
         if smooth:
             large = ndimage.uniform_filter(large, 2, mode="nearest")
-        yield Query(pool[index])
-        yield Query(np.clip(large, lo, hi).ravel())
+        yield AskedQuery(pool[index])
+        yield AskedQuery(np.clip(large, lo, hi).ravel())
         if restores:
-            yield Query(np.clip(large + share * (picture - large), lo, hi).ravel())
+            yield AskedQuery(np.clip(large + share * (picture - large), lo, hi).ravel())
 
 
 @habit(
@@ -132,8 +132,8 @@ def progressive_loading(setting: Setting) -> Conversation:
         waves = fft.dctn(pool[index].reshape(side, side), norm="ortho")
         for scan in range(1, scans):
             loaded = np.where(rank < max(1, round(rank.size * (scan / scans) ** 2)), waves, 0.0)
-            yield Query(np.clip(fft.idctn(loaded, norm="ortho"), lo, hi).ravel())
-        yield Query(pool[index])
+            yield AskedQuery(np.clip(fft.idctn(loaded, norm="ortho"), lo, hi).ravel())
+        yield AskedQuery(pool[index])
 
 
 @habit(
@@ -150,7 +150,7 @@ def uniform_noise(setting: Setting) -> Conversation:
     size, copies = rng.uniform(0.03, 0.15) * (hi - lo), int(rng.integers(2, 13))
     for index in draws(len(pool), rng):
         for _ in range(copies):
-            yield Query(np.clip(pool[index] + size * rng.uniform(-1.0, 1.0, pool.shape[1]), lo, hi))
+            yield AskedQuery(np.clip(pool[index] + size * rng.uniform(-1.0, 1.0, pool.shape[1]), lo, hi))
 
 
 @habit(
@@ -170,9 +170,9 @@ def smoothing(setting: Setting) -> Conversation:
     lo, hi = setting.value_range
     size, samples = rng.uniform(0.05, 0.25) * (hi - lo), int(rng.integers(40, 201))
     for index in draws(len(pool), rng):
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
         for _ in range(samples):
-            yield Query(np.clip(pool[index] + size * rng.standard_normal(pool.shape[1]), lo, hi))
+            yield AskedQuery(np.clip(pool[index] + size * rng.standard_normal(pool.shape[1]), lo, hi))
 
 
 @habit(
@@ -197,7 +197,7 @@ def elastic(setting: Setting) -> Conversation:
             field = np.stack([ndimage.gaussian_filter(axis, width) for axis in rng.uniform(-1.0, 1.0, (2, side, side))])
             field *= reach / max(float(np.sqrt(np.mean(field**2))), 1e-9)
             bent = ndimage.map_coordinates(pool[index].reshape(side, side), grid + field, order=1, mode="nearest")
-            yield Query(np.clip(bent, lo, hi).ravel())
+            yield AskedQuery(np.clip(bent, lo, hi).ravel())
 
 
 @habit(
@@ -223,13 +223,13 @@ def labelling_tool(setting: Setting) -> Conversation:
         stack = [next(order) for _ in range(size)]
         margins = []
         for index in stack:
-            best = np.sort((yield Query(pool[index])))[-2:]
+            best = np.sort((yield AskedQuery(pool[index])))[-2:]
             margins.append(float(best[-1] - best[0]))
         for place in np.argsort(margins, kind="stable")[: max(1, round(share * size))].tolist():
             picture = pool[stack[place]]
-            yield Query(picture)
-            yield Query(np.clip(zoomed(picture, factor, lo), lo, hi))
-            yield Query(np.clip(turned(picture, float(rng.choice([-1.0, 1.0])) * angle, lo), lo, hi))
+            yield AskedQuery(picture)
+            yield AskedQuery(np.clip(zoomed(picture, factor, lo), lo, hi))
+            yield AskedQuery(np.clip(turned(picture, float(rng.choice([-1.0, 1.0])) * angle, lo), lo, hi))
 
 
 @habit(
@@ -253,7 +253,7 @@ def contrast_window(setting: Setting) -> Conversation:
         value = (pool[index] - lo) / (hi - lo)
         drag = presets[int(rng.integers(len(presets)))] + np.outer(np.arange(1, steps + 1) / steps, rng.uniform(-0.25, 0.25, 2))
         for level, width in np.vstack([presets, drag]):
-            yield Query(lo + (hi - lo) * np.clip((value - level) / max(width, 0.05) + 0.5, 0.0, 1.0))
+            yield AskedQuery(lo + (hi - lo) * np.clip((value - level) / max(width, 0.05) + 0.5, 0.0, 1.0))
 
 
 @habit(
@@ -284,7 +284,7 @@ def contour_drawing(setting: Setting) -> Conversation:
             drawn = max(1, drawn - 2) if drawn > 2 and rng.random() < undoes else drawn + 1
             picture = pool[index].copy()
             picture[rows[:drawn] * side + across[:drawn]] = ink
-            yield Query(picture)
+            yield AskedQuery(picture)
 
 
 @habit(
@@ -305,11 +305,11 @@ def dimming_test(setting: Setting) -> Conversation:
     halvings = int(rng.integers(5, 10))
     darkest = rng.uniform(0.0, 0.1)
     for index in draws(len(pool), rng):
-        label = int(np.argmax((yield Query(pool[index]))))
+        label = int(np.argmax((yield AskedQuery(pool[index]))))
         dark, light = darkest, 1.0
-        if int(np.argmax((yield Query(lo + dark * (pool[index] - lo))))) == label:
+        if int(np.argmax((yield AskedQuery(lo + dark * (pool[index] - lo))))) == label:
             continue
         for _ in range(halvings):
             middle = (dark + light) / 2.0
-            same = int(np.argmax((yield Query(lo + middle * (pool[index] - lo))))) == label
+            same = int(np.argmax((yield AskedQuery(lo + middle * (pool[index] - lo))))) == label
             dark, light = (dark, middle) if same else (middle, light)

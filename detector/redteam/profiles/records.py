@@ -15,8 +15,8 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.columns import Columns
-from detector.redteam.conversation import Array, Conversation, Query, draws
+from detector.redteam.columns import TableColumns
+from detector.redteam.conversation import Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.profiles import benign, habits
 from detector.redteam.setting import Setting
@@ -84,7 +84,7 @@ def tab_what_if(setting: Setting) -> Conversation:
     questions, keeps = int(rng.integers(5, 26)), rng.uniform(0.0, 0.15)
     for index in draws(len(pool), rng):
         base = pool[index].copy()
-        yield Query(base.copy())
+        yield AskedQuery(base.copy())
         asked = 0
         for column in rng.permutation(columns.dimension).tolist():
             for _ in range(int(rng.integers(1, 5))):
@@ -94,7 +94,7 @@ def tab_what_if(setting: Setting) -> Conversation:
                 if asked == questions or np.array_equal(changed, base):
                     continue
                 asked += 1
-                yield Query(changed)
+                yield AskedQuery(changed)
                 if rng.random() < keeps:
                     base = changed
 
@@ -129,7 +129,7 @@ def tab_nightly(setting: Setting) -> Conversation:
                     now[column] += rng.integers(-1, 2) if whole else 0.02 * columns.spread[column] * rng.uniform(-1.0, 1.0)
                 now = columns.settled(now)
             kept[place] = now
-            yield Query(now.copy())
+            yield AskedQuery(now.copy())
 
 
 @habit(
@@ -154,7 +154,7 @@ def tab_ab_shadow(setting: Setting) -> Conversation:
     numbers = list(columns.numeric)
     for index in draws(len(pool), rng):
         record = pool[index]
-        yield Query(record)
+        yield AskedQuery(record)
         second = record.copy()
         if style == 0:
             second[numbers] = np.rint(record[numbers] / grain[numbers]) * grain[numbers]
@@ -162,7 +162,7 @@ def tab_ab_shadow(setting: Setting) -> Conversation:
             second[chosen] *= factor
         elif record[column] == old:
             second[column] = new
-        yield Query(columns.settled(second))
+        yield AskedQuery(columns.settled(second))
 
 
 habit(
@@ -212,7 +212,7 @@ def _swept(setting: Setting, *, in_order: bool) -> Conversation:
         for at in positions if in_order else rng.permutation(positions):
             record = pool[index].copy()
             record[column] = at
-            yield Query(record)
+            yield AskedQuery(record)
 
 
 @habit(
@@ -229,7 +229,7 @@ def tab_hard_cases(setting: Setting) -> Conversation:
     codes = [np.float64(pool[:, [j]] == columns.codes[j]) for j in columns.categorical]
     hardest = habits.unsure(np.hstack([scaled, *codes]), labels, rng.uniform(0.1, 0.35))
     for place in draws(len(hardest), rng):
-        yield Query(pool[hardest[place]])
+        yield AskedQuery(pool[hardest[place]])
 
 
 habit(
@@ -271,10 +271,10 @@ def tab_category_noise(setting: Setting) -> Conversation:
 def _altered(setting: Setting, change: Callable[[Array], Array]) -> Conversation:
     """Ask about natural records after `change` did to a copy what it does."""
     for index in draws(len(setting.pool), setting.rng):
-        yield Query(setting.table.settled(change(setting.pool[index].copy())))
+        yield AskedQuery(setting.table.settled(change(setting.pool[index].copy())))
 
 
-def _noise(size: float, rng: np.random.Generator, columns: Columns) -> Callable[[Array], Array]:
+def _noise(size: float, rng: np.random.Generator, columns: TableColumns) -> Callable[[Array], Array]:
     numbers = list(columns.numeric)
 
     def change(record: Array) -> Array:
@@ -284,7 +284,7 @@ def _noise(size: float, rng: np.random.Generator, columns: Columns) -> Callable[
     return change
 
 
-def _other_value(base: Array, column: int, pool: Array, rng: np.random.Generator, columns: Columns) -> float:
+def _other_value(base: Array, column: int, pool: Array, rng: np.random.Generator, columns: TableColumns) -> float:
     """Another value for one column of a record: a code, a number of another record, or one not far away."""
     if column in columns.categorical:
         return float(rng.choice(columns.codes[column]))

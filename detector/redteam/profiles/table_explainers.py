@@ -11,8 +11,8 @@ from math import comb
 
 import numpy as np
 
-from detector.redteam.columns import Columns
-from detector.redteam.conversation import Answer, Array, Conversation, Query, draws
+from detector.redteam.columns import TableColumns
+from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.setting import Setting
 
@@ -30,14 +30,14 @@ def tab_lime(setting: Setting) -> Conversation:
     samples, about_record = int(rng.integers(30, 101)), bool(rng.random() < 0.5)
     numbers = list(columns.numeric)
     for index in draws(len(pool), rng):
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
         for _ in range(samples):
             drawn = pool[index].copy()
             middle = drawn[numbers] if about_record else pool[:, numbers].mean(axis=0)
             drawn[numbers] = middle + columns.spread[numbers] * rng.standard_normal(len(numbers))
             for column in columns.categorical:
                 drawn[column] = pool[int(rng.integers(len(pool))), column]
-            yield Query(columns.settled(drawn))
+            yield AskedQuery(columns.settled(drawn))
 
 
 @habit(id="tab_shap", title="Kernel SHAP for tables", source="Lundberg & Lee, NeurIPS 2017, theorem 2", arrival="bursty")
@@ -54,12 +54,12 @@ def tab_shap(setting: Setting) -> Conversation:
     sizes = np.arange(1, count)
     weight = np.array([comb(count, s) * (count - 1) / (comb(count, s) * s * (count - s)) for s in sizes.tolist()])
     for index in order:
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
         for _ in range(pairs):
             inside = rng.permutation(count) < rng.choice(sizes, p=weight / weight.sum())
             for other in background:
-                yield Query(np.where(inside, pool[index], other))
-                yield Query(np.where(inside, other, pool[index]))
+                yield AskedQuery(np.where(inside, pool[index], other))
+                yield AskedQuery(np.where(inside, other, pool[index]))
 
 
 @habit(
@@ -86,7 +86,7 @@ def tab_pdp(setting: Setting) -> Conversation:
                 for record in records:
                     asked = record.copy()
                     asked[column] = value
-                    yield Query(columns.settled(asked))
+                    yield AskedQuery(columns.settled(asked))
 
 
 @habit(
@@ -106,13 +106,13 @@ def tab_permutation_importance(setting: Setting) -> Conversation:
     while True:
         records = pool[[next(order) for _ in range(size)]]
         for record in records:
-            yield Query(record)
+            yield AskedQuery(record)
         for column in range(columns.dimension):
             for _ in range(repeats):
                 shuffled = records.copy()
                 shuffled[:, column] = rng.permutation(shuffled[:, column])
                 for record in shuffled:
-                    yield Query(record)
+                    yield AskedQuery(record)
 
 
 @habit(
@@ -134,7 +134,7 @@ def tab_recourse(setting: Setting) -> Conversation:
     points = int(rng.integers(4, 11))
     for index in draws(len(pool), rng):
         person = pool[index]
-        label = int(np.argmax((yield Query(person))))
+        label = int(np.argmax((yield AskedQuery(person))))
         turned, promising = yield from _search(person, label, actionable, points, rng, columns)
         if not turned:
             turned, promising = yield from _search(promising, label, actionable, points, rng, columns)
@@ -143,17 +143,17 @@ def tab_recourse(setting: Setting) -> Conversation:
             for column in changed.tolist():
                 less = promising.copy()
                 less[column] = person[column]
-                yield Query(less)
+                yield AskedQuery(less)
 
 
 def _search(
-    base: Array, label: int, actionable: list[int], points: int, rng: np.random.Generator, columns: Columns
-) -> Generator[Query, Answer, tuple[bool, Array]]:
+    base: Array, label: int, actionable: list[int], points: int, rng: np.random.Generator, columns: TableColumns
+) -> Generator[AskedQuery, Answer, tuple[bool, Array]]:
     """Ask about changes of one attribute until the label turns; return whether it did and the most promising record."""
     promising, least = base, np.inf
     for column in actionable:
         for changed in _changes(base, column, points, rng, columns):
-            answer = yield Query(changed)
+            answer = yield AskedQuery(changed)
             if int(np.argmax(answer)) != label:
                 return True, changed
             if answer[label] < least:
@@ -161,7 +161,7 @@ def _search(
     return False, promising
 
 
-def _changes(base: Array, column: int, points: int, rng: np.random.Generator, columns: Columns) -> list[Array]:
+def _changes(base: Array, column: int, points: int, rng: np.random.Generator, columns: TableColumns) -> list[Array]:
     """The record with one attribute changed, less to more: other codes in random order, numbers to one side."""
     if column in columns.categorical:
         values = rng.permutation(columns.codes[column])

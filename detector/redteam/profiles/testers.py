@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Conversation, Query, draws
+from detector.redteam.conversation import AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import blurred, digitised, sensor_steps, shifted, side_of, toned, turned
 from detector.redteam.setting import Setting
@@ -35,9 +35,9 @@ def sign_noise(setting: Setting) -> Conversation:
     size = rng.uniform(0.02, 0.10) * (hi - lo)
     copies = int(rng.integers(5, 21))
     for index in draws(len(pool), rng):
-        yield Query(pool[index])
+        yield AskedQuery(pool[index])
         for _ in range(copies):
-            yield Query(np.clip(pool[index] + size * rng.choice([-1.0, 1.0], pool.shape[1]), lo, hi))
+            yield AskedQuery(np.clip(pool[index] + size * rng.choice([-1.0, 1.0], pool.shape[1]), lo, hi))
 
 
 @habit(
@@ -58,7 +58,7 @@ def robustness_sweep(setting: Setting) -> Conversation:
     severities = np.linspace(0.0, 1.0, int(rng.integers(5, 11)) + 1)[1:] * rng.uniform(0.6, 1.2)
     for index in draws(len(pool), rng):
         picture = pool[index]
-        label = int(np.argmax((yield Query(picture))))
+        label = int(np.argmax((yield AskedQuery(picture))))
         for kind in range(5):
             for severity in severities:
                 seen = (
@@ -68,7 +68,7 @@ def robustness_sweep(setting: Setting) -> Conversation:
                     toned(picture, value_range, brightness=0.5 * severity),
                     turned(picture, 45.0 * severity, lo),
                 )[kind]
-                if int(np.argmax((yield Query(np.clip(seen, lo, hi))))) != label:
+                if int(np.argmax((yield AskedQuery(np.clip(seen, lo, hi))))) != label:
                     break
 
 
@@ -95,7 +95,7 @@ def progressive_drawing(setting: Setting) -> Conversation:
         passed = np.hypot(down - start[0], right - start[1]) if outwards else down + right / side
         rank = np.argsort(np.argsort(passed, kind="stable"), kind="stable")
         for stage in range(1, stages + 1):
-            yield Query(np.where(rank < round(rank.size * stage / stages), pool[index], lo))
+            yield AskedQuery(np.where(rank < round(rank.size * stage / stages), pool[index], lo))
 
 
 @habit(
@@ -117,7 +117,7 @@ def cross_fade(setting: Setting) -> Conversation:
     for index in order:
         after = pool[index]
         for share in np.arange(steps) / steps:
-            yield Query((1.0 - share) * before + share * after)
+            yield AskedQuery((1.0 - share) * before + share * after)
         before = after
 
 
@@ -142,7 +142,7 @@ def time_lapse(setting: Setting) -> Conversation:
         for hour in np.linspace(0.0, np.pi, frames):
             moved = shifted(pool[index], np.array([0.0, wander * np.cos(hour)]), lo)
             light = lo + (0.35 + 0.65 * np.sin(hour)) * (moved - lo) + noise * rng.standard_normal(moved.size)
-            yield Query(digitised(light, value_range, steps))
+            yield AskedQuery(digitised(light, value_range, steps))
 
 
 @habit(id="mixup", title="Random blends of two pictures", family="tester", source="Zhang et al., ICLR 2018, section 2")
@@ -156,4 +156,4 @@ def mixup(setting: Setting) -> Conversation:
     order = draws(len(pool), rng)
     while True:
         share = rng.beta(shape, shape)
-        yield Query(share * pool[next(order)] + (1.0 - share) * pool[next(order)])
+        yield AskedQuery(share * pool[next(order)] + (1.0 - share) * pool[next(order)])

@@ -8,7 +8,7 @@ particulars. The conventions are those of `profiles.benign`, except that no prof
 from collections.abc import Iterator
 from functools import partial
 
-from detector.redteam.conversation import Conversation, Query, draws
+from detector.redteam.conversation import AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.profiles import benign, habits
 from detector.redteam.setting import Setting
@@ -62,7 +62,7 @@ def text_paraphrase(setting: Setting) -> Conversation:
     for topic in _topics(setting):
         meant = plan(topic, rng)
         for _ in range(int(rng.integers(2, 9))):
-            yield Query(embedded(worded(meant, rng)))
+            yield AskedQuery(embedded(worded(meant, rng)))
 
 
 @habit(
@@ -86,7 +86,7 @@ def text_conversation(setting: Setting) -> Conversation:
             if rng.random() < drift:
                 topic = int(rng.integers(len(TOPICS)))
             said.append(worded(plan(topic, rng), rng))
-            yield Query(embedded(" ".join(said[-memory:])))
+            yield AskedQuery(embedded(" ".join(said[-memory:])))
 
 
 @habit(
@@ -102,7 +102,7 @@ def text_form_letters(setting: Setting) -> Conversation:
     topics = _topics(setting)
     letters = [worded(plan(next(topics), rng), rng) for _ in range(int(rng.integers(1, 5)))]
     for topic in topics:
-        yield Query(embedded(f"{letters[int(rng.integers(len(letters)))]} {worded(plan(topic, rng), rng)}"))
+        yield AskedQuery(embedded(f"{letters[int(rng.integers(len(letters)))]} {worded(plan(topic, rng), rng)}"))
 
 
 @habit(
@@ -119,7 +119,7 @@ def text_typing(setting: Setting) -> Conversation:
     for topic in _topics(setting):
         words = worded(plan(topic, rng), rng).split()
         for count in range(2, len(words) + 1):
-            yield Query(embedded(" ".join(words[:count])))
+            yield AskedQuery(embedded(" ".join(words[:count])))
 
 
 @habit(id="text_misspelt", title="Mistyped words", family="device", source="own observation: small keyboards", wave="later")
@@ -134,7 +134,7 @@ def text_misspelt(setting: Setting) -> Conversation:
                 at = int(rng.integers(len(word)))
                 lost = len(word) > 2 and rng.random() < 0.5
                 words[place] = word[:at] + ("" if lost else 2 * word[at]) + word[at + 1 :]
-        yield Query(embedded(" ".join(words)))
+        yield AskedQuery(embedded(" ".join(words)))
 
 
 def _topics(setting: Setting) -> Iterator[int]:

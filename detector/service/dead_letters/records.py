@@ -21,7 +21,7 @@ from detector.contracts.moment import LAST_MS, rfc3339
 from detector.errors import ServiceError
 from detector.names import printable
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import SOURCE_HEADER, SOURCE_KEY, Origin
+from detector.service.kafka.producer import SOURCE_HEADER, SOURCE_KEY, RecordOrigin
 from detector.service.kafka.topics import Topics, partitions_of
 
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -32,7 +32,7 @@ AHEAD = 200  # letters of a partition that are read before those of the others a
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class StoredDeadLetter:
     """A dead letter as it lies in its topic; `origin` is None where the headers do not tell it."""
 
     time_ms: int
@@ -41,9 +41,9 @@ class Letter:
     key: bytes | None
     record: bytes
     cut: bool
-    origin: Origin | None
+    origin: RecordOrigin | None
     version: str
-    at: Origin
+    at: RecordOrigin
     headers: tuple[tuple[str, bytes], ...] = ()
 
     @property
@@ -68,7 +68,7 @@ class Letter:
         }
 
 
-def latest(config: Config, limit: int) -> list[Letter]:
+def latest(config: Config, limit: int) -> list[StoredDeadLetter]:
     """Return the latest dead letters, at most `limit`, the oldest of them first.
 
     The order is that of the time they were written, in milliseconds; within one, that of partition and offset.
@@ -78,22 +78,27 @@ def latest(config: Config, limit: int) -> list[Letter]:
         ends = consumer.end_offsets(partitions)
         begins = consumer.beginning_offsets(partitions)
         starts = {partition: max(begins[partition], ends[partition] - limit) for partition in partitions}
-        return list(deque(letters_between(consumer, starts, ends), maxlen=limit))
+        return list(deque(dead_letters_between(consumer, starts, ends), maxlen=limit))
 
 
-def table(letters: Sequence[Letter]) -> Table:
+def table(dead_letters: Sequence[StoredDeadLetter]) -> Table:
     """Return dead letters as a table for people."""
     shown = Table(box=None, pad_edge=False)
     for name in ("failed at", "reason", "from", "record", "detail"):
         shown.add_column(name, no_wrap=name != "detail", overflow="fold")
-    for letter in letters:
-        start = letter.record[:32].decode(errors="replace")
+    for dead_letter in dead_letters:
+        start = dead_letter.record[:32].decode(errors="replace")
         shown.add_row(
-            rfc3339(letter.time_ms),
-            Text(printable(letter.reason)),
-            Text(printable(letter.source if letter.origin is None else f"{letter.source}@{letter.origin.offset}", 300)),
-            Text(f"{len(letter.record):,} B: {''.join(c if c.isprintable() else '·' for c in start)}"),
-            Text(printable(letter.detail, 1000)),
+            rfc3339(dead_letter.time_ms),
+            Text(printable(dead_letter.reason)),
+            Text(
+                printable(
+                    dead_letter.source if dead_letter.origin is None else f"{dead_letter.source}@{dead_letter.origin.offset}",
+                    300,
+                )
+            ),
+            Text(f"{len(dead_letter.record):,} B: {''.join(c if c.isprintable() else '·' for c in start)}"),
+            Text(printable(dead_letter.detail, 1000)),
         )
     return shown
 
@@ -124,9 +129,9 @@ def reading(config: Config, connection: Connection, group: str | None = None) ->
         raise connection.failure(error, f"topic {topic!r} cannot be read") from error
 
 
-def letters_between(
+def dead_letters_between(
     consumer: Any, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
-) -> Iterator[Letter]:
+) -> Iterator[StoredDeadLetter]:
     """Yield the letters from `starts` up to `ends`, in the order of the time they were written.
 
     No more than `AHEAD` letters of a partition are held: one that is ahead of the others is paused. Raises `ServiceError` when
@@ -134,7 +139,7 @@ def letters_between(
     """
     for partition, start in starts.items():
         consumer.seek(partition, start)
-    waiting: dict[TopicPartition, deque[Letter]] = {partition: deque() for partition in starts}
+    waiting: dict[TopicPartition, deque[StoredDeadLetter]] = {partition: deque() for partition in starts}
     silent = 0
     while True:
         lacking = [place for place in starts if not waiting[place] and consumer.position(place) < ends[place]]
@@ -151,24 +156,24 @@ def letters_between(
         if silent > PATIENCE_POLLS:
             raise ServiceError("the dead letters cannot be read to their end: the broker is silent")
         for place, records in polled.items():
-            waiting[place].extend(_letter(place, record) for record in records if record.offset < ends[place])
+            waiting[place].extend(_dead_letter(place, record) for record in records if record.offset < ends[place])
 
 
-def _letter(partition: TopicPartition, record: Any) -> Letter:
+def _dead_letter(partition: TopicPartition, record: Any) -> StoredDeadLetter:
     raw = dict(record.headers or ())
     headers = {name: (value or b"").decode(errors="replace") for name, value in raw.items()}
     place = [headers.get(f"source_{name}", "") for name in ("topic", "partition", "offset")]
     whole = bool(place[0]) and all(number.isdecimal() and len(number) <= LONGEST_NUMBER for number in place[1:])
-    return Letter(
+    return StoredDeadLetter(
         time_ms=min(max(record.timestamp, 0), LAST_MS),  # whoever writes a record chooses it
         reason=headers.get("reason", "unknown"),
         detail=headers.get("detail", ""),
         key=(raw[SOURCE_KEY] or b"") if SOURCE_KEY in raw else None,
         record=record.value or b"",
         cut="cut_from_bytes" in raw,
-        origin=Origin(place[0], int(place[1]), int(place[2]), _index(headers)) if whole else None,
+        origin=RecordOrigin(place[0], int(place[1]), int(place[2]), _index(headers)) if whole else None,
         version=headers.get("detector_version", "unknown"),
-        at=Origin(partition.topic, partition.partition, record.offset),
+        at=RecordOrigin(partition.topic, partition.partition, record.offset),
         headers=tuple(
             (name.removeprefix(SOURCE_HEADER), value or b"")
             for name, value in record.headers or ()
@@ -182,11 +187,11 @@ def _index(headers: Mapping[str, str]) -> int:
     return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else 0
 
 
-def order_of_origin(letters: Sequence[Letter]) -> list[Letter]:
+def by_origin(dead_letters: Sequence[StoredDeadLetter]) -> list[StoredDeadLetter]:
     """Return letters in the order that their records had where they came from."""
 
-    def place(letter: Letter) -> tuple[str, int, int, int]:
-        origin = letter.origin or letter.at
+    def place(dead_letter: StoredDeadLetter) -> tuple[str, int, int, int]:
+        origin = dead_letter.origin or dead_letter.at
         return (origin.topic, origin.partition, origin.offset, origin.index)
 
-    return sorted(letters, key=place)
+    return sorted(dead_letters, key=place)

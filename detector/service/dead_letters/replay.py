@@ -26,9 +26,9 @@ from kafka import OffsetAndMetadata, TopicPartition
 from detector.config import Config
 from detector.errors import ConfigError
 from detector.ingest.source import Position
-from detector.service.dead_letters.records import REASONS, Letter, letters_between, order_of_origin, reading
+from detector.service.dead_letters.records import REASONS, StoredDeadLetter, by_origin, dead_letters_between, reading
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import Outbox
+from detector.service.kafka.producer import StageProducer
 from detector.service.kafka.topics import Topics, partitions_of
 
 MOST_LETTERS = 500  # between two commits
@@ -95,7 +95,7 @@ class Reached:
 
 
 @dataclass(slots=True)
-class Replayed:
+class ResentRecords:
     """What a replay sent (or would send), by source and reason, and why it left others out."""
 
     sent: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -118,7 +118,7 @@ def replay(
     again: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
-) -> Replayed:
+) -> ResentRecords:
     """Send the records of dead letters, or of those with `reason`, back to where they came from.
 
     Those that an earlier run sent are left out, unless `again`; with `dry_run` it only counts. Ctrl-C ends it after the batch
@@ -140,12 +140,16 @@ def replay(
         starts = {place: begins[place] if again else before.start(reason) for place, before in reached.items()}
         position = Position(0, sum(ends[place] - start for place, start in starts.items()))
         with _asked_to_stop() as stop:
-            for batch in _batches(letters_between(consumer, starts, ends)):
-                asked = [letter for letter in batch if reason in {None, letter.reason}]
+            for batch in _batches(dead_letters_between(consumer, starts, ends)):
+                asked = [dead_letter for dead_letter in batch if reason in {None, dead_letter.reason}]
                 sender.send(
-                    [letter for letter in asked if again or reached[_place(letter)].open(letter.at.offset, letter.reason)]
+                    [
+                        dead_letter
+                        for dead_letter in asked
+                        if again or reached[_place(dead_letter)].open(dead_letter.at.offset, dead_letter.reason)
+                    ]
                 )
-                come_to = {_place(letter): letter.at.offset + 1 for letter in batch}
+                come_to = {_place(dead_letter): dead_letter.at.offset + 1 for dead_letter in batch}
                 reached |= {place: reached[place].moved(offset, reason) for place, offset in come_to.items()}
                 if not dry_run:
                     consumer.commit({place: reached[place].committed() for place in come_to}, timeout_ms=COMMIT_MS)
@@ -162,20 +166,20 @@ class _Sender:
     """Sends batches of letters back and counts; knows which records it sent of late, and which topics are there."""
 
     def __init__(self, config: Config, connection: Connection, *, dry_run: bool) -> None:
-        self.done = Replayed()
+        self.done = ResentRecords()
         self._connection = connection
         self._topics = Topics.under(config.kafka.prefix)
         self._dry_run = dry_run
         self._sizes: dict[str, int] = {}
         self._known: OrderedDict[bytes, None] = OrderedDict()
-        self._outbox: Outbox | None = None
+        self._outbox: StageProducer | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._admin = self._connection.admin()
             opened.callback(self._admin.close)
             if not self._dry_run:
-                self._outbox = Outbox(self._connection, self._topics)
+                self._outbox = StageProducer(self._connection, self._topics)
             self._opened = opened.pop_all()
         return self
 
@@ -186,21 +190,21 @@ class _Sender:
             (self._outbox.close if kind is None else self._outbox.abandon)()
         self._opened.close()
 
-    def send(self, letters: Sequence[Letter]) -> None:
+    def send(self, dead_letters: Sequence[StoredDeadLetter]) -> None:
         """Send letters in the order that their records had; return when all are acknowledged."""
-        for letter in order_of_origin(letters):
-            origin = letter.origin
+        for dead_letter in by_origin(dead_letters):
+            origin = dead_letter.origin
             if origin is None or origin.partition >= self._size(origin.topic):
                 self.done.homeless += 1
-            elif letter.cut:
+            elif dead_letter.cut:
                 self.done.cut += 1
-            elif self._seen(letter, origin.topic):
+            elif self._seen(dead_letter, origin.topic):
                 self.done.repeated += 1
             else:
                 if self._outbox is not None:
-                    headers = list(letter.headers)
-                    self._outbox.send(origin.topic, letter.key, letter.record, headers, partition=origin.partition)
-                self.done.sent[origin.topic, letter.reason] += 1
+                    headers = list(dead_letter.headers)
+                    self._outbox.send(origin.topic, dead_letter.key, dead_letter.record, headers, partition=origin.partition)
+                self.done.sent[origin.topic, dead_letter.reason] += 1
         if self._outbox is not None:
             self._outbox.flush()
 
@@ -209,9 +213,9 @@ class _Sender:
             self._sizes[topic] = partitions_of(self._admin, [topic]).get(topic, 0)
         return self._sizes[topic]
 
-    def _seen(self, letter: Letter, topic: str) -> bool:
-        named = [part for name, value in letter.headers for part in (name.encode(), value)]
-        parts = (topic.encode(), b"" if letter.key is None else b"=" + letter.key, letter.record, *named)
+    def _seen(self, dead_letter: StoredDeadLetter, topic: str) -> bool:
+        named = [part for name, value in dead_letter.headers for part in (name.encode(), value)]
+        parts = (topic.encode(), b"" if dead_letter.key is None else b"=" + dead_letter.key, dead_letter.record, *named)
         mark = blake2b(b"".join(len(part).to_bytes(8, "little") + part for part in parts), digest_size=16).digest()
         if mark in self._known:
             return True
@@ -221,16 +225,16 @@ class _Sender:
         return False
 
 
-def _place(letter: Letter) -> TopicPartition:
-    return TopicPartition(letter.at.topic, letter.at.partition)
+def _place(dead_letter: StoredDeadLetter) -> TopicPartition:
+    return TopicPartition(dead_letter.at.topic, dead_letter.at.partition)
 
 
-def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
-    batch: list[Letter] = []
+def _batches(dead_letters: Iterable[StoredDeadLetter]) -> Iterator[list[StoredDeadLetter]]:
+    batch: list[StoredDeadLetter] = []
     size = 0
-    for letter in letters:
-        batch.append(letter)
-        size += len(letter.record)
+    for dead_letter in dead_letters:
+        batch.append(dead_letter)
+        size += len(dead_letter.record)
         if len(batch) >= MOST_LETTERS or size >= MOST_BYTES:
             yield batch
             batch, size = [], 0
@@ -258,7 +262,7 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def told(done: Replayed, *, dry_run: bool) -> list[str]:
+def told(done: ResentRecords, *, dry_run: bool) -> list[str]:
     """Say what a replay did, line by line."""
     verb = "would send" if dry_run else "sent"
     lines = [f"{verb} {count:,} ({reason}) to {topic}" for (topic, reason), count in sorted(done.sent.items())]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from detector.config.elasticsearch import DELIVERY
 from detector.contracts.dead_letter import Reason
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.topics import Topics
 from detector.service.telemetry.metrics import Metrics
 from detector.sinks.entry import Entry
@@ -44,13 +44,13 @@ class DeadLetterTopic:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
-        self._outbox: Outbox | None = None
+        self._outbox: StageProducer | None = None
 
     def put(self, entry: Entry, reason: Reason, detail: str) -> None:
         """Send a record, with its origin and key."""
         if self._outbox is None:
-            self._outbox = Outbox(self._dependencies.connection, self._dependencies.topics, self._dependencies.metrics)
-        origin = Origin(entry.source, entry.partition, entry.number)
+            self._outbox = StageProducer(self._dependencies.connection, self._dependencies.topics, self._dependencies.metrics)
+        origin = RecordOrigin(entry.source, entry.partition, entry.number)
         self._outbox.dead_letter(reason, detail, entry.record.data, origin, entry.key)
 
     def flush(self) -> None:

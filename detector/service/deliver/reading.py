@@ -14,7 +14,7 @@ from kafka.errors import FencedInstanceIdError, KafkaError
 from detector.service.deliver.dependencies import DeadLetterTopic, Dependencies, group_of
 from detector.service.telemetry.metrics import records_waiting
 from detector.sinks.entry import Entry, Manner
-from detector.sinks.receiver import Receiver, Record
+from detector.sinks.receiver import DeliveryRecord, Receiver
 from detector.sinks.worker import DeliveryWorker
 
 POLL_MS = 50
@@ -44,11 +44,11 @@ class _Watch(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
         self.lost.update(lost)
 
 
-class Progress:
+class DeliveryProgress:
     """How far a receiver has what was read: by partition, the offset before which everything is through.
 
-    >>> progress, place = Progress(), TopicPartition("alerts", 0)
-    >>> first, second = (Entry(Record("alert", b"{}"), "alerts", number) for number in (7, 9))
+    >>> progress, place = DeliveryProgress(), TopicPartition("alerts", 0)
+    >>> first, second = (Entry(DeliveryRecord("alert", b"{}"), "alerts", number) for number in (7, 9))
     >>> progress.read(place, [first, second])
     >>> progress.finish([second]), progress.finish([first]) == {place: 10}
     ({}, True)
@@ -89,7 +89,7 @@ class Progress:
             self._open.pop(place, None)
 
 
-class Reading:
+class DeliveryReader:
     """One member of a receiver's group: polls whatever happens, feeds the delivery worker, commits behind it."""
 
     def __init__(self, receiver: Receiver, dependencies: Dependencies, stack: ExitStack) -> None:
@@ -99,7 +99,7 @@ class Reading:
         self._metrics = dependencies.metrics
         self._kinds = dependencies.kinds
         self._watch = _Watch()
-        self._progress = Progress()
+        self._progress = DeliveryProgress()
         self._waiting: deque[Entry] = deque()
         self._paused = False
         self._measured_s = 0.0
@@ -145,7 +145,14 @@ class Reading:
         fresh = place in self._watch.fresh
         self._watch.fresh.discard(place)
         return [
-            Entry(Record(kind, each.value or b""), place.topic, each.offset, place.partition, each.key, fresh and number == 0)
+            Entry(
+                DeliveryRecord(kind, each.value or b""),
+                place.topic,
+                each.offset,
+                place.partition,
+                each.key,
+                fresh and number == 0,
+            )
             for number, each in enumerate(records)
         ]
 

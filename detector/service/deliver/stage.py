@@ -10,7 +10,7 @@ from kafka.errors import FencedInstanceIdError, KafkaError
 
 from detector.errors import FatalError, ServiceError
 from detector.service.deliver.dependencies import Dependencies
-from detector.service.deliver.reading import POLL_MS, Reading
+from detector.service.deliver.reading import POLL_MS, DeliveryReader
 from detector.sinks.delivery import Backoff
 from detector.sinks.receiver import Receiver
 
@@ -71,7 +71,7 @@ class DeliveryThread(threading.Thread):
         self._receiver = receiver
         self._dependencies = dependencies
         self._stop_asked = stop
-        self._reading: Reading | None = None
+        self._reading: DeliveryReader | None = None
         self._away: str | None = None
 
     @property
@@ -91,7 +91,7 @@ class DeliveryThread(threading.Thread):
         while not self._stop_asked.is_set():
             try:
                 with ExitStack() as stack:
-                    self._reading = Reading(self._receiver, self._dependencies, stack)
+                    self._reading = DeliveryReader(self._receiver, self._dependencies, stack)
                     while not self._stop_asked.is_set():
                         self._reading.step(POLL_MS)
                         if self._reading.joined:

@@ -25,7 +25,7 @@ MOST_IN_A_ROW = 64
 DETAIL_CHARACTERS = 200
 
 
-class Stretch(NamedTuple):
+class SuspectStretch(NamedTuple):
     """Consecutive records; `tried` says that they are part of a stretch that failed, `culprit` why a single one did."""
 
     records: Sequence[Any]
@@ -47,11 +47,11 @@ class Culprits:
         self._row: list[tuple[TopicPartition, int]] = []  # culprits since the last record that passed
         self._any_passed = False
 
-    def stretches(self, partition: TopicPartition, records: Sequence[Any]) -> Iterator[Stretch]:
+    def stretches(self, partition: TopicPartition, records: Sequence[Any]) -> Iterator[SuspectStretch]:
         """Cut records, in the order of their offsets, into what is to be processed at once."""
         ranges, known = self._ranges.get(partition), self._known.get(partition, {})
         if not ranges and not known:
-            yield Stretch(records, tried=False, culprit=None)
+            yield SuspectStretch(records, tried=False, culprit=None)
             return
 
         def stretch_of(record: Any) -> tuple[int, bool]:
@@ -61,7 +61,7 @@ class Culprits:
             return place, False
 
         for (place, bad), some in groupby(records, stretch_of):
-            yield Stretch(list(some), tried=place >= 0, culprit=known[place] if bad else None)
+            yield SuspectStretch(list(some), tried=place >= 0, culprit=known[place] if bad else None)
 
     def failed(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> str | None:
         """Note that a stretch failed; return what is wrong with the record if it is a single one.

@@ -13,7 +13,7 @@ EVERY_S = 30.0
 log = structlog.get_logger(__name__)
 
 
-class Fit:
+class DriftReporter:
     """Compares the clients of a worker's partitions with the calibration of their models."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -22,7 +22,7 @@ class Fit:
         self._due = time.monotonic() + EVERY_S
         self._misfits: set[str] = set()  # models whose calibration no longer fits
 
-    def look(self, shards: Iterable[Shard]) -> None:
+    def check(self, shards: Iterable[Shard]) -> None:
         """Compare, if it is time, and say when a calibration no longer fits, or fits again."""
         if time.monotonic() < self._due:
             return

@@ -14,7 +14,7 @@ MOST_NAMED = 5  # models in a line: who can name models to a gateway could fill 
 log = structlog.get_logger(__name__)
 
 
-class Learning:
+class LearningReporter:
     """Follows the models without a baseline through the shards of a worker; `monotonic` is for tests."""
 
     def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +33,7 @@ class Learning:
         count = len(self._models)
         return f"{count} {'model is' if count == 1 else 'models are'} being learned and not watched yet" if count else None
 
-    def look(self, shards: Collection[Shard]) -> None:
+    def check(self, shards: Collection[Shard]) -> None:
         """Set the gauge, and say which models have begun to be learned and which are watched now."""
         now_learning = {shard: frozenset(shard.learning) for shard in shards}
         models = {model for learning in now_learning.values() for model in learning}

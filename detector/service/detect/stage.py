@@ -36,21 +36,21 @@ from detector.ingest.batch import Batch, usable
 from detector.ingest.formats.routing import decoder_for
 from detector.service.deployment import Deployment
 from detector.service.detect.culprits import Culprits
-from detector.service.detect.drift import Fit
-from detector.service.detect.learning import Learning
+from detector.service.detect.drift import DriftReporter
+from detector.service.detect.learning import LearningReporter
 from detector.service.kafka.codec import decode
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.membership import Hand, Membership
-from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.membership import Membership, RebalanceListener
+from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.record import whole
 from detector.service.kafka.results import Result, results
 from detector.service.kafka.topics import Topics, grown
-from detector.service.refusals import Refusals, Refused
+from detector.service.refusals import RefusalMonitor, Refused
 from detector.service.state.checkpoints import Checkpoints
 from detector.service.state.codec import State
-from detector.service.state.restore import Owned, Takeover
+from detector.service.state.restore import Owned, Restorer
 from detector.service.state.seal import Seal
-from detector.service.state.store import Archive
+from detector.service.state.store import StateStore
 from detector.service.telemetry.metrics import Metrics, records_waiting
 from detector.sinks import render
 from detector.spill import SpillFile
@@ -96,7 +96,7 @@ class DetectStage:
     ) -> None:
         self._settings = settings_of(config, baseline).dealt(partitions)
         self._baselines = dict(baseline.models) if baseline else {}
-        self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.terms)
+        self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.policy)
         self._assembler = assembler_for(
             config, dimensions_of(self._baselines), clock, decoder_for(config), self._settings.secret
         )
@@ -105,16 +105,16 @@ class DetectStage:
         self._keyed = config.kafka.keyed
         self._clock = clock
         self._metrics = metrics or Metrics()
-        self.refusals = Refusals("detect", config.kafka.dead_letter_ratio, self._metrics)
+        self.refusals = RefusalMonitor("detect", config.kafka.dead_letter_ratio, self._metrics)
         self._measured = 0.0
-        self._fit = Fit(self._metrics)
-        self.learning = Learning(self._metrics)
+        self._fit = DriftReporter(self._metrics)
+        self.learning = LearningReporter(self._metrics)
         self._joined = False
         self._partitions = partitions
         self._stop = stop or threading.Event()
         deployment = Deployment.of(config, baseline)
         seal = Seal(self._settings.secret)
-        archive = Archive(connection, topics, config.kafka.group_id, partitions, seal, self._metrics.beat, str(deployment))
+        store = StateStore(connection, topics, config.kafka.group_id, partitions, seal, self._metrics.beat, str(deployment))
         self._owned: dict[TopicPartition, Owned] = {}
         self._fresh: set[TopicPartition] = set()
         self._lock = threading.RLock()
@@ -123,14 +123,14 @@ class DetectStage:
             group=config.kafka.group_id, member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
         )
         try:
-            self._outbox = Outbox(connection, topics, self._metrics, linger_ms=LINGER_MS)
+            self._outbox = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
-        self._checkpoints = Checkpoints(archive, self._outbox, self._consumer.group_metadata, config.kafka, self._metrics)
-        self._takeover = Takeover(
+        self._checkpoints = Checkpoints(store, self._outbox, self._consumer.group_metadata, config.kafka, self._metrics)
+        self._takeover = Restorer(
             self._consumer,
-            archive,
+            store,
             topics,
             config.kafka,
             partitions,
@@ -141,7 +141,7 @@ class DetectStage:
             self._strangers,
         )
         names = list(config.kafka.input_topics) if self._keyed else [topics.queries]
-        self._consumer.subscribe(names, listener=Hand(self))
+        self._consumer.subscribe(names, listener=RebalanceListener(self))
         self._membership = Membership(self._consumer, static=member is not None)
         self._held_up = False
         self._culprits = Culprits()
@@ -243,15 +243,15 @@ class DetectStage:
         if time.monotonic() < self._measured + 1:
             return
         self._measured = time.monotonic()
-        self.refusals.look()
+        self.refusals.check()
         self._joined = self._consumer.group_metadata().generation_id >= 0
         with self._lock:
             shards = [owned.shard for owned in self._owned.values()]
             self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
-            self._fit.look(owned.shard for owned in self._owned.values())
-            self.learning.look([owned.shard for owned in self._owned.values()])
+            self._fit.check(owned.shard for owned in self._owned.values())
+            self.learning.check([owned.shard for owned in self._owned.values()])
 
     def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
         """Process records, up to one that makes it fail: then the partition is restored first."""
@@ -315,7 +315,7 @@ class DetectStage:
         for offset, reason, detail, *_ in sorted(refused, key=itemgetter(0)):
             record = by_offset.get(offset)
             value, key, headers = (None, None, ()) if record is None else (record.value, record.key, record.headers or ())
-            origin = Origin(partition.topic, partition.partition, offset)
+            origin = RecordOrigin(partition.topic, partition.partition, offset)
             self._outbox.dead_letter(reason, detail, value, origin, key, headers if self._keyed else ())
 
     def _suspect(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> None:
@@ -354,7 +354,7 @@ class DetectStage:
         with self._lock:
             for record in state.strange:
                 detail = f"a record of {record.whose} without the seal of this service"[:200]
-                origin = Origin(self._topics.state, partition, record.offset)
+                origin = RecordOrigin(self._topics.state, partition, record.offset)
                 self._outbox.dead_letter("schema", detail, record.value, origin, record.key)
 
     def checkpoint(self) -> None:

@@ -22,7 +22,7 @@ ENOUGH_BYTES = 16 * 1024 * 1024  # likewise
 PATIENCE_S = 30.0  # with a partition that brings nothing
 
 
-class Consumer(Protocol):
+class PausableConsumer(Protocol):
     """The few methods of the client that merging needs."""
 
     def position(self, partition: TopicPartition, timeout_ms: int) -> int | None:
@@ -82,7 +82,7 @@ class Merger:
             elif records:
                 self._old.pop(partition, None)
 
-    def due(self, consumer: Consumer, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
+    def due(self, consumer: PausableConsumer, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
         """Yield the records whose turn it is, by time, none later than `until`, and steer which partitions are fetched."""
         bound = until
         now = self._monotonic()

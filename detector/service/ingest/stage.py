@@ -34,10 +34,10 @@ from detector.service.ingest.pace import Pace, reached
 from detector.service.kafka.codec import encode
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.membership import Membership
-from detector.service.kafka.producer import Beside, Origin, Outbox, Source
+from detector.service.kafka.producer import Beside, RecordOrigin, RecordSource, StageProducer
 from detector.service.kafka.record import whole
 from detector.service.kafka.topics import Topics
-from detector.service.refusals import Refusals, Refused
+from detector.service.refusals import RefusalMonitor, Refused
 from detector.service.telemetry.metrics import Metrics, records_waiting
 
 MOST_RECORDS = 2000
@@ -85,7 +85,7 @@ class IngestStage:
             metadata_max_age_ms=METADATA_MS,
         )
         self._metrics = metrics or Metrics()
-        self.refusals = Refusals("ingest", config.kafka.dead_letter_ratio, self._metrics)
+        self.refusals = RefusalMonitor("ingest", config.kafka.dead_letter_ratio, self._metrics)
         self._reached: dict[TopicPartition, int] = {}
         self._told = 0.0
         self._again = 0.0
@@ -95,7 +95,7 @@ class IngestStage:
         self._committing = False
         self._measured = 0.0
         try:
-            self._outbox = Outbox(connection, topics, self._metrics, linger_ms=LINGER_MS)
+            self._outbox = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
@@ -195,7 +195,7 @@ class IngestStage:
         if time.monotonic() < self._measured + 1:
             return
         self._measured = time.monotonic()
-        self.refusals.look()
+        self.refusals.check()
         assigned = self._consumer.assignment()
         self._reached = {partition: reached for partition, reached in self._reached.items() if partition in assigned}
         self._metrics.lag("ingest", records_waiting(self._consumer, self._reached))
@@ -220,8 +220,8 @@ class IngestStage:
             client, value = ordered[place]
             at, index = places.find(place)
             partition, record = due[at]
-            origin = Origin(partition.topic, partition.partition, record.offset, index)
-            source = Source(origin, record.key, record.value, record.headers or ())
+            origin = RecordOrigin(partition.topic, partition.partition, record.offset, index)
+            source = RecordSource(origin, record.key, record.value, record.headers or ())
             self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
         for topic, records in Counter(partition.topic for partition, _ in due).items():
             self._metrics.consumed(topic, records)
@@ -229,7 +229,7 @@ class IngestStage:
         for rejection in rejections:
             at, index = places.find(rejection.sequence)
             partition, record = due[at]
-            origin = Origin(partition.topic, partition.partition, record.offset, index)
+            origin = RecordOrigin(partition.topic, partition.partition, record.offset, index)
             reason, detail = rejection.reason, rejection.detail
             if at == kept:
                 self._outbox.dead_letter(reason, detail, Beside(), origin)

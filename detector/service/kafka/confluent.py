@@ -52,7 +52,7 @@ QUEUE_KB = 4 * 1024  # fetched ahead, of all partitions
 log = structlog.get_logger(__name__)
 
 
-class Record(NamedTuple):
+class ConfluentRecord(NamedTuple):
     """A record, with the fields of kafka-python's that are used."""
 
     offset: int
@@ -158,19 +158,21 @@ class ConfluentReader:
         """Return the partitions that are ours."""
         return set(self._assigned)
 
-    def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+    def poll(self, timeout_ms: int) -> dict[TopicPartition, list[ConfluentRecord]]:
         """Return what has arrived, waiting for the first record."""
         messages = _told(lambda: self._consumer.consume(self._most, 0))
         if not messages and timeout_ms > 0 and (first := _told(lambda: self._consumer.poll(timeout_ms / 1000))) is not None:
             messages = [first, *_told(lambda: self._consumer.consume(self._most - 1, 0))]
-        found: dict[tuple[str, int], list[Record]] = {}
+        found: dict[tuple[str, int], list[ConfluentRecord]] = {}
         for message in messages:
             place = message.topic(), message.partition()
             if message.error() is not None:
                 if rescued := self._look_at(message, found.get(place, ())):
                     found.setdefault(place, []).extend(rescued)
                 continue
-            record = Record(message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ())
+            record = ConfluentRecord(
+                message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ()
+            )
             if place in found:
                 found[place].append(record)
             else:
@@ -180,7 +182,7 @@ class ConfluentReader:
             self._positions[partition] = records[-1].offset + 1
         return {partition: records for partition, records in polled.items() if partition in self._assigned}
 
-    def _look_at(self, message: Any, before: Sequence[Record]) -> list[Record]:
+    def _look_at(self, message: Any, before: Sequence[ConfluentRecord]) -> list[ConfluentRecord]:
         """See what an error means; return what was read in another way. `before` are the partition's records just read."""
         error = message.error()
         own = confluent_kafka.KafkaError

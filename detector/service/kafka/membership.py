@@ -16,7 +16,7 @@ from kafka.coordinator.base import MemberState
 from kafka.errors import FencedInstanceIdError
 
 
-class Owner(Protocol):
+class PartitionOwner(Protocol):
     """Who takes partitions over and gives them up."""
 
     def gained(self, partitions: Iterable[TopicPartition]) -> None:
@@ -29,10 +29,10 @@ class Owner(Protocol):
         """Forget them: somebody else has them already."""
 
 
-class Hand(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
+class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
     """Tells the owner; called from the client's own thread."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: PartitionOwner) -> None:
         self._owner = owner
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:

@@ -28,7 +28,7 @@ from detector.service.kafka.topics import LARGEST_RECORD, Topics
 from detector.service.kafka.unpacking import Packed
 from detector.service.telemetry.metrics import Metrics
 
-__all__ = ["MOST_IN_FLIGHT", "Beside", "Origin", "Outbox", "Source", "is_too_large", "settle"]
+__all__ = ["MOST_IN_FLIGHT", "Beside", "RecordOrigin", "RecordSource", "StageProducer", "is_too_large", "settle"]
 
 MOST_IN_FLIGHT = 16 * 1024 * 1024  # bytes; the client itself would take any number
 FAR_BEYOND = 4  # so many times as much, and `send` waits
@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RecordOrigin:
     """Where a record came from; `index` tells the events of one record apart, counted from 0."""
 
     topic: str
@@ -62,16 +62,16 @@ class Beside(bytes):
     """
 
 
-class Source(NamedTuple):
+class RecordSource(NamedTuple):
     """A record that could not be used, or that something was made of; `origin` is None for what we made ourselves."""
 
-    origin: Origin | None
+    origin: RecordOrigin | None
     key: bytes | None
     record: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
-class Outbox:
+class StageProducer:
     """Sends through one idempotent producer; `flush` returns when everything is acknowledged."""
 
     def __init__(self, connection: Connection, topics: Topics, metrics: Metrics | None = None, *, linger_ms: int = 2) -> None:
@@ -120,7 +120,7 @@ class Outbox:
         headers: list[Header] | None = None,
         *,
         partition: int | None = None,
-        source: Source | None = None,
+        source: RecordSource | None = None,
     ) -> None:
         """Hand one record over; waits when far too many bytes are on their way. Without `partition` the key decides on it.
 
@@ -139,7 +139,7 @@ class Outbox:
         reason: str,
         detail: str,
         record: bytes | None,
-        origin: Origin,
+        origin: RecordOrigin,
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> None:
@@ -150,14 +150,14 @@ class Outbox:
         """
         if isinstance(record, Packed):
             reason, detail, origin, key = record.reason, record.detail, replace(origin, offset=record.first), None
-        self._hand_over(_letters(self._topics.dead_letters, reason, detail, Source(origin, key, record, headers)))
+        self._hand_over(_letters(self._topics.dead_letters, reason, detail, RecordSource(origin, key, record, headers)))
         self._metrics.invalid(reason)
 
-    def _instead(self, form: Form, source: Source | None) -> Iterator[Form]:
+    def _instead(self, form: Form, source: RecordSource | None) -> Iterator[Form]:
         """Yield what is sent where a result is too large, which then counts as a record that could not be used."""
         self._metrics.invalid("oversized")
         detail = f"topic {form.topic!r} takes no record of {form.size} bytes: see its max.message.bytes"
-        yield from _letters(self._topics.dead_letters, "oversized", detail, source or Source(None, form.key, form.value))
+        yield from _letters(self._topics.dead_letters, "oversized", detail, source or RecordSource(None, form.key, form.value))
 
     def _hand_over(self, forms: Iterable[Form]) -> None:
         """Send the first of the forms that its topic takes."""
@@ -279,7 +279,7 @@ def settle(producer: Any, pending: list[Any], beat: Callable[[], None], patience
     pending.clear()
 
 
-def _letters(topic: str, reason: str, detail: str, source: Source) -> Iterator[Form]:
+def _letters(topic: str, reason: str, detail: str, source: RecordSource) -> Iterator[Form]:
     """Yield a dead letter, first whole as far as a topic set up as ours takes it, then little of it, then nothing but words."""
     told = [("reason", reason.encode()), ("detail", detail.encode(errors="replace"))]
     if (origin := source.origin) is not None:

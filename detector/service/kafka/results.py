@@ -37,7 +37,7 @@ def results(outputs: Outputs, stamp: render.Stamp, topics: Topics) -> list[Resul
     Raises whatever rendering raises.
     """
     found = []
-    for order in outputs.orders:
+    for order in outputs.pending_decisions:
         decision = render.decision(order, stamp)
         found.append(Result(Form(topics.decisions, decision.key.encode(), to_json(decision))))
     for finding in outputs.findings:

@@ -22,7 +22,7 @@ END_S = 2.0
 log = structlog.get_logger(__name__)
 
 
-class TopicWatch:
+class TopicMonitor:
     """Looks after topics by their names, from its making until `close`."""
 
     def __init__(self, connection: Connection, names: Collection[str], every_s: float = EVERY_S) -> None:
@@ -47,7 +47,7 @@ class TopicWatch:
             "create with `detector topics create`, an input topic with its own settings"
         )
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Ask the broker; without an answer what was known stands."""
         try:
             if self._admin is None:
@@ -66,7 +66,7 @@ class TopicWatch:
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
-                self.look()
+                self.check()
             except Exception:  # the watch must not end for it
                 self._let_go()
                 log.exception("the topics could not be looked at")

@@ -23,9 +23,9 @@ from kafka.errors import CommitFailedError
 
 from detector.config import KafkaSection
 from detector.errors import ServiceError
-from detector.service.kafka.producer import Outbox
+from detector.service.kafka.producer import StageProducer
 from detector.service.state.restore import Owned
-from detector.service.state.store import Archive, Checkpoint
+from detector.service.state.store import Checkpoint, StateStore
 from detector.service.telemetry.metrics import Metrics
 
 SPELL_S = 0.004  # of work between two rests
@@ -98,9 +98,9 @@ class Checkpoints:
     """
 
     def __init__(
-        self, archive: Archive, outbox: Outbox, member: Callable[[], Any], section: KafkaSection, metrics: Metrics
+        self, store: StateStore, outbox: StageProducer, member: Callable[[], Any], section: KafkaSection, metrics: Metrics
     ) -> None:
-        self._archive = archive
+        self._store = store
         self._outbox = outbox
         self._member = member
         self._every_s = section.checkpoint_seconds
@@ -156,7 +156,7 @@ class Checkpoints:
         """Give up what is not committed."""
         self._given_up.set()
         self._hurry.set()
-        self._archive.close()
+        self._store.close()
         if self._commit is not None:
             self._commit.done.wait(END_S)
 
@@ -187,7 +187,7 @@ class Checkpoints:
         try:
             self._outbox.arrive(published, rhythm)
             points = {partition: copy.checkpoint for partition, copy in commit.copies.items()}
-            self._archive.save(points, commit.member, rhythm)
+            self._store.save(points, commit.member, rhythm)
         except Exception as error:  # noqa: BLE001  # raised again in the loop
             commit.error = error
         finally:

@@ -52,7 +52,7 @@ class StateRecord(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-class Strange(NamedTuple):
+class ForeignRecord(NamedTuple):
     """A record of the topic that does not bear our seal."""
 
     offset: int
@@ -81,7 +81,7 @@ class State(NamedTuple):
     values: dict[Key, bytes]
     mark: Mark | None
     parts: dict[Key, int]
-    strange: Sequence[Strange] = ()
+    strange: Sequence[ForeignRecord] = ()
     strangers: int = 0
     lost: Sequence[str] = ()
 
@@ -115,7 +115,7 @@ def sealed(record: StateRecord, seal: Seal, partition: int) -> StateRecord:
     return record._replace(headers=[*record.headers, (SEAL, own)])
 
 
-class Reading:
+class StateReader:
     """Puts a partition's state together from its records, in the order they lie in the topic; nothing that they hold raises."""
 
     def __init__(self, seal: Seal, partition: int) -> None:
@@ -124,7 +124,7 @@ class Reading:
         self._partition = partition
         self._held: dict[tuple[str, str, int], bytes] = {}
         self._counts: dict[Key, int] = {}
-        self._strange: list[Strange] = []
+        self._strange: list[ForeignRecord] = []
         self._strangers = 0
 
     def take(
@@ -137,7 +137,7 @@ class Reading:
         if key is None or place is None or not self._seal.fits(headers, self._partition, key, value, count):
             self._strangers += 1
             if len(self._strange) < MOST_STRANGE:
-                self._strange.append(Strange(offset, key, value))
+                self._strange.append(ForeignRecord(offset, key, value))
             return
         model, client, number = place
         if value is None:

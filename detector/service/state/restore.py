@@ -30,7 +30,7 @@ from detector.errors import SnapshotError
 from detector.service.deployment import Deployment, inherited
 from detector.service.kafka.topics import Topics
 from detector.service.state.codec import State
-from detector.service.state.store import Archive
+from detector.service.state.store import StateStore
 
 QUICK_MS = 2000
 PATIENT_MS = 10_000
@@ -48,7 +48,7 @@ class Owned:
     committed: int
 
 
-class Takeover:
+class Restorer:
     """Restores partitions for one stage; `stopping` tells that it need not be finished.
 
     `strangers` is told of a partition whose state holds records that are not ours.
@@ -57,7 +57,7 @@ class Takeover:
     def __init__(
         self,
         consumer: Any,
-        archive: Archive,
+        store: StateStore,
         topics: Topics,
         section: KafkaSection,
         partitions: int,
@@ -68,7 +68,7 @@ class Takeover:
         strangers: Callable[[int, State], None],
     ) -> None:
         self._consumer = consumer
-        self._archive = archive
+        self._store = store
         self._topics = topics
         self._section = section
         self._partitions = partitions
@@ -84,7 +84,7 @@ class Takeover:
         Raises `SnapshotError` when the state cannot be used, `ServiceError` or the client's own error when Kafka cannot.
         """
         committed = self._committed(partition)
-        state = self._archive.read(partition.partition, self._stopping)
+        state = self._store.read(partition.partition, self._stopping)
         if state is None:
             return None
         self._check(partition, committed, state)
@@ -161,7 +161,7 @@ class Takeover:
         try:
             return self._offset(partition, QUICK_MS)
         except KafkaTimeoutError:
-            self._archive.release(partition.partition)
+            self._store.release(partition.partition)
         for _ in range(ASKS - 1):
             self._beat()
             try:

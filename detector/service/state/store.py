@@ -25,8 +25,8 @@ from detector.service.state.codec import (
     LEAST_PART_BYTES,
     PART_BYTES,
     Key,
-    Reading,
     State,
+    StateReader,
     StateRecord,
     mark_record,
     records_of,
@@ -50,7 +50,7 @@ class Checkpoint:
     offset: int
 
 
-class Archive:
+class StateStore:
     """Writes and reads the state of partitions; made for one process, which hears a `beat` while it waits for what it reads.
 
     `partitions` is over how many clients are dealt, `deployment` under which settings; what is written bears the `seal`, and
@@ -152,7 +152,7 @@ class Archive:
         """
         partition = TopicPartition(self._topic, number)
         reader = self._connection.reader(max_poll_records=5000, fetch_max_wait_ms=50)
-        reading = Reading(self._seal, number)
+        reading = StateReader(self._seal, number)
         count = 0
         try:
             reader.assign([partition])

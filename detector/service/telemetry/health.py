@@ -25,7 +25,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HealthResponse:
     """What a path is answered with."""
 
     status: HTTPStatus
@@ -93,26 +93,30 @@ class HealthServer:
             self._server.server_close()
             self._server = None
 
-    def answer(self, path: str) -> Answer:
+    def answer(self, path: str) -> HealthResponse:
         """Return the answer to a request for `path`."""
         match path.partition("?")[0]:
             case "/livez":
                 still_s = self._metrics.still_s()
                 if still_s < STUCK_S or self._starting() is not None:
-                    return Answer(HTTPStatus.OK, b"alive\n")
-                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck: the loop last came round %d s ago\n" % still_s)
+                    return HealthResponse(HTTPStatus.OK, b"alive\n")
+                return HealthResponse(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck: the loop last came round %d s ago\n" % still_s)
             case "/readyz":
                 if (start := self._starting()) is not None:
-                    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {start}\n".encode())
+                    return HealthResponse(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {start}\n".encode())
                 if (unwatched := self._refusing()) is not None:
-                    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"degraded: {unwatched}; the log says more\n".encode())
+                    return HealthResponse(
+                        HTTPStatus.SERVICE_UNAVAILABLE, f"degraded: {unwatched}; the log says more\n".encode()
+                    )
                 if self._ready():
                     trouble = self._degraded()
-                    return Answer(HTTPStatus.OK, f"ready, degraded: {trouble}\n".encode() if trouble else b"ready\n")
-                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: connecting, or restoring the state of partitions\n")
+                    return HealthResponse(HTTPStatus.OK, f"ready, degraded: {trouble}\n".encode() if trouble else b"ready\n")
+                return HealthResponse(
+                    HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: connecting, or restoring the state of partitions\n"
+                )
             case "/metrics":
-                return Answer(HTTPStatus.OK, self._metrics.text(), CONTENT_TYPE)
-        return Answer(HTTPStatus.NOT_FOUND, b"not found; there are /livez, /readyz and /metrics\n")
+                return HealthResponse(HTTPStatus.OK, self._metrics.text(), CONTENT_TYPE)
+        return HealthResponse(HTTPStatus.NOT_FOUND, b"not found; there are /livez, /readyz and /metrics\n")
 
 
 class _Server(ThreadingHTTPServer):
@@ -129,7 +133,7 @@ class _Server(ThreadingHTTPServer):
         """Say nothing: somebody hung up."""
 
 
-def _handler(answer: Callable[[str], Answer]) -> type[BaseHTTPRequestHandler]:
+def _handler(answer: Callable[[str], HealthResponse]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
         server_version = "detector"

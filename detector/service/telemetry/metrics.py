@@ -25,7 +25,7 @@ Eviction = Literal["capacity", "handed_over"]
 Place = tuple[str, int]
 
 
-class Consumer(Protocol):
+class LaggingConsumer(Protocol):
     """What measuring needs of the client."""
 
     def highwater(self, partition: Any) -> int | None:
@@ -205,7 +205,7 @@ class Metrics:
         self._evicted.labels("capacity").inc(len(outputs.departed))
         for finding in outputs.findings:
             self._alerts.labels(finding.evidence, SEVERITIES[finding.action]).inc()
-        for order in outputs.orders:
+        for order in outputs.pending_decisions:
             self._decisions.labels(action_name(order.action), "detector").inc()
             self._delay.observe(max(now_ms - order.issued_ms, 0) / 1000)
 
@@ -285,7 +285,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def records_waiting(consumer: Consumer, positions: Mapping[Any, int]) -> dict[Place, int]:
+def records_waiting(consumer: LaggingConsumer, positions: Mapping[Any, int]) -> dict[Place, int]:
     """Return how many records wait, by topic and partition, given which offset is next in each; unknown ends are left out."""
     ends = {partition: consumer.highwater(partition) for partition in positions}
     return {

@@ -15,7 +15,7 @@ from elasticsearch.helpers import streaming_bulk
 
 from detector.config import ElasticsearchSection
 from detector.errors import ElasticError
-from detector.sinks.elastic.documents import Document
+from detector.sinks.elastic.documents import ElasticDocument
 from detector.sinks.elastic.faults import explain, explain_item
 
 CHUNK = 500
@@ -25,7 +25,7 @@ _NO_PIPELINE = "pipeline with id"  # a fault of the template, which every docume
 
 
 @dataclass(slots=True)
-class Written:
+class BulkOutcome:
     """What became of documents, by their places: `refused` will never be taken, `left` have to be tried again, for `fault`."""
 
     written: int = 0
@@ -42,15 +42,15 @@ class Bulk:
         self.section = section
         self._client = client
 
-    def write(self, documents: Sequence[Document], places: Iterable[int] | None = None) -> Written:
+    def write(self, documents: Sequence[ElasticDocument], places: Iterable[int] | None = None) -> BulkOutcome:
         """Write the documents at `places` (all, without) and say what became of each; never raises for the server's doing."""
-        outcome = Written()
+        outcome = BulkOutcome()
         todo = list(range(len(documents)) if places is None else places)
         self._write(documents, todo, outcome)
         outcome.left.sort()
         return outcome
 
-    def _write(self, documents: Sequence[Document], todo: list[int], outcome: Written) -> None:
+    def _write(self, documents: Sequence[ElasticDocument], todo: list[int], outcome: BulkOutcome) -> None:
         actions = ((_create(documents[place]), documents[place].source) for place in todo)
         done = 0
         try:
@@ -85,7 +85,7 @@ class Bulk:
             timeout=f"{max(int(self.section.timeout_seconds * 500), 1)}ms",
         )
 
-    def _take(self, place: int, answer: dict[str, Any], outcome: Written) -> None:
+    def _take(self, place: int, answer: dict[str, Any], outcome: BulkOutcome) -> None:
         status = answer["status"]
         fault = answer.get("error") or {}
         if status == 201 and answer.get("failure_store") != "used":
@@ -99,11 +99,11 @@ class Bulk:
             self._fail([place], explain_item(self.section, status, fault), outcome)
 
     @staticmethod
-    def _fail(places: list[int], fault: ElasticError, outcome: Written) -> None:
+    def _fail(places: list[int], fault: ElasticError, outcome: BulkOutcome) -> None:
         outcome.left += places
         outcome.fault = outcome.fault or fault
 
-    def known(self, documents: Sequence[Document]) -> set[int]:
+    def known(self, documents: Sequence[ElasticDocument]) -> set[int]:
         """Return the places of those that their data stream holds already, in whichever of its indices.
 
         What was written a moment ago may be missing; `write` finds it. Raises what the client raises.
@@ -130,7 +130,7 @@ class Bulk:
         return found
 
 
-def _create(document: Document) -> dict[str, Any]:
+def _create(document: ElasticDocument) -> dict[str, Any]:
     return {"create": {"_index": document.stream, "_id": document.id}}
 
 

@@ -29,7 +29,7 @@ _JSON = msgspec.json.Decoder()
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ElasticDocument:
     """A document for one data stream: `id` is the same whenever the same record is read; `source` is JSON on one line."""
 
     stream: str
@@ -37,7 +37,7 @@ class Document:
     source: bytes
 
 
-def documents(kind: Kind, record: bytes, namespace: str, ingested: str) -> list[Document]:
+def documents(kind: Kind, record: bytes, namespace: str, ingested: str) -> list[ElasticDocument]:
     """Return the documents of one record; `ingested` is the time now, in RFC 3339.
 
     Raises `NoDocumentError` for a record that is not of this kind.
@@ -54,7 +54,7 @@ def documents(kind: Kind, record: bytes, namespace: str, ingested: str) -> list[
         raise NoDocumentError("json", "not UTF-8 text") from error
     if not isinstance(content, dict):
         raise NoDocumentError("schema", "not an object")
-    makers: Mapping[Kind, Callable[..., list[Document]]] = {"alert": _of_alert, "decision": _of_decision}
+    makers: Mapping[Kind, Callable[..., list[ElasticDocument]]] = {"alert": _of_alert, "decision": _of_decision}
     try:
         return makers[kind](content, namespace, ingested)
     except NoDocumentError:
@@ -64,7 +64,7 @@ def documents(kind: Kind, record: bytes, namespace: str, ingested: str) -> list[
         raise NoDocumentError("schema", f"cannot be written again: {error}"[:DETAIL_CHARACTERS]) from error
 
 
-def _of_alert(alert: dict[str, Any], namespace: str, ingested: str) -> list[Document]:
+def _of_alert(alert: dict[str, Any], namespace: str, ingested: str) -> list[ElasticDocument]:
     event = _object(alert, "event")
     name = _id(event, "id")
     _text(alert, "@timestamp")
@@ -99,7 +99,7 @@ def _sample(alert: dict[str, Any], details: dict[str, Any], namespace: str, inge
     return {name: value for name, value in sample.items() if value is not None}
 
 
-def _of_decision(decision: dict[str, Any], namespace: str, ingested: str) -> list[Document]:
+def _of_decision(decision: dict[str, Any], namespace: str, ingested: str) -> list[ElasticDocument]:
     name = _id(decision, "decision_id")
     subject = _object(decision, "subject")
     reason = _object(decision, "reason")
@@ -158,8 +158,8 @@ def _stream(kind: str, dataset: str, namespace: str) -> dict[str, str]:
     return {"type": kind, "dataset": dataset, "namespace": namespace}
 
 
-def _document(stream: str, namespace: str, name: str, content: dict[str, Any]) -> Document:
-    return Document(f"{stream}-{namespace}", name, msgspec.json.encode(content))
+def _document(stream: str, namespace: str, name: str, content: dict[str, Any]) -> ElasticDocument:
+    return ElasticDocument(f"{stream}-{namespace}", name, msgspec.json.encode(content))
 
 
 def _object(content: dict[str, Any], name: str) -> dict[str, Any]:

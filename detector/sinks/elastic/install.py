@@ -26,7 +26,7 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class InstallStep:
     """One thing to do, or one that is done already."""
 
     what: str
@@ -47,12 +47,12 @@ def _read(kind: Literal["component template", "index template"], folder: str) ->
         yield Asset(kind, file.name.removesuffix(".json"), json.loads(file.read_text(encoding="utf-8")))
 
 
-def install(client: Elasticsearch, *, dry_run: bool = False) -> list[Step]:
+def install(client: Elasticsearch, *, dry_run: bool = False) -> list[InstallStep]:
     """Put the templates in place, or with `dry_run` only say what that would change. Raises what the client raises."""
     return [_put(client, asset, dry_run=dry_run) for asset in assets()]
 
 
-def _put(client: Elasticsearch, asset: Asset, *, dry_run: bool) -> Step:
+def _put(client: Elasticsearch, asset: Asset, *, dry_run: bool) -> InstallStep:
     found = _found(client, asset)
     state: State = "new" if found is None else "as it should be" if says(found, asset.content) else "changed"
     if state != "as it should be" and not dry_run:
@@ -60,7 +60,7 @@ def _put(client: Elasticsearch, asset: Asset, *, dry_run: bool) -> Step:
             client.cluster.put_component_template(name=asset.name, **_arguments(asset))
         else:
             client.indices.put_index_template(name=asset.name, **_arguments(asset))
-    return Step(f"{asset.kind} {asset.name}", state)
+    return InstallStep(f"{asset.kind} {asset.name}", state)
 
 
 def _arguments(asset: Asset) -> dict[str, Any]:

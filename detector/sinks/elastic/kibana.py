@@ -20,7 +20,7 @@ from detector.errors import ConfigError, ElasticError
 from detector.exchange import Exchanges, cause_of
 from detector.names import origin_of, printable
 from detector.sinks.elastic.connection import trusting
-from detector.sinks.elastic.install import ASSETS, Step, says
+from detector.sinks.elastic.install import ASSETS, InstallStep, says
 
 OBJECTS: Final = "dashboards.ndjson"
 RULE: Final = "rule.ndjson"
@@ -67,14 +67,14 @@ class Kibana:
             pair = f"{section.username}:{section.secret()}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
 
-    def install(self, *, dry_run: bool = False) -> list[Step]:
+    def install(self, *, dry_run: bool = False) -> list[InstallStep]:
         """Put the dashboards and the rule in place, or with `dry_run` only say what that would change.
 
         Raises `ElasticError` when Kibana cannot be used.
         """
         return [*self._dashboards(dry_run=dry_run), self._rule(dry_run=dry_run)]
 
-    def _dashboards(self, *, dry_run: bool) -> list[Step]:
+    def _dashboards(self, *, dry_run: bool) -> list[InstallStep]:
         wanted = saved_objects()
         names = [{"type": entry["type"], "id": entry["id"]} for entry in wanted]
         found = self._json("POST", "/api/saved_objects/_bulk_get", names)["saved_objects"]
@@ -84,11 +84,11 @@ class Kibana:
             if not answer.get("success"):
                 raise ElasticError(f"{self._where} does not take the dashboards: {_brief(answer.get('errors'))}", "setup")
         return [
-            Step(f"{entry['type']} {entry['id']}", "changed" if (entry["type"], entry["id"]) in present else "new")
+            InstallStep(f"{entry['type']} {entry['id']}", "changed" if (entry["type"], entry["id"]) in present else "new")
             for entry in wanted
         ]
 
-    def _rule(self, *, dry_run: bool) -> Step:
+    def _rule(self, *, dry_run: bool) -> InstallStep:
         wanted = rule()
         place = "/api/detection_engine/rules"
         status, found = self._ask("GET", f"{place}?{urlencode({'rule_id': wanted['rule_id']})}")
@@ -97,13 +97,13 @@ class Kibana:
         if status == HTTPStatus.NOT_FOUND:
             if not dry_run:
                 self._json("POST", place, wanted)
-            return Step(what, "new")
+            return InstallStep(what, "new")
         self._must(status, found)
         if says(found, kept):
-            return Step(what, "as it should be")
+            return InstallStep(what, "as it should be")
         if not dry_run:
             self._json("PATCH", place, kept)
-        return Step(what, "changed")
+        return InstallStep(what, "changed")
 
     @property
     def _where(self) -> str:

@@ -16,7 +16,7 @@ from detector.engine.evidence.accumulate import (
     NOTHING,
     ORDINARY,
     SHARES,
-    Evidence,
+    AccumulatedEvidence,
     accumulate,
 )
 
@@ -28,10 +28,12 @@ def ratios(weight: Matrix) -> Matrix:
     return np.where(weight > 0, 1 + weight * (CONSTRUCTED - 1), ORDINARY).astype(np.float32)
 
 
-def accumulated(weight: Matrix, *, verdict: Matrix | None = None, repeat: Matrix | None = None) -> tuple[Matrix, Evidence]:
+def accumulated(
+    weight: Matrix, *, verdict: Matrix | None = None, repeat: Matrix | None = None
+) -> tuple[Matrix, AccumulatedEvidence]:
     """Return the peaks of one client after each query, and the state."""
     n = len(weight)
-    state = allocate(Evidence, 1)
+    state = allocate(AccumulatedEvidence, 1)
     peak = np.zeros((n, len(CHANNELS)), np.float32)
     accumulate(
         state,
@@ -91,7 +93,7 @@ def test_cover_traffic_delays_but_does_not_save(name: str, every: int, most: int
 
 def test_nothing_to_compare_brings_nothing() -> None:
     """A ratio of one moves no sum, up or down, however often it comes."""
-    state = allocate(Evidence, 1)
+    state = allocate(AccumulatedEvidence, 1)
     ratio = np.full((60, len(CHANNELS)), NOTHING)
     ratio[0] = CONSTRUCTED
     peak = np.zeros_like(ratio)

@@ -30,7 +30,7 @@ from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch
 from detector.redteam.attacks.data_free import half_swapped, marginals
 from detector.redteam.attacks.uniform import uniform
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Conversation, converse
 from detector.redteam.loans import CATEGORICAL, applications
 from detector.redteam.profiles.benign import steady
@@ -264,10 +264,10 @@ def log(sessions: dict[str, tuple[Array, Array]]) -> list[Batch]:
 
 
 @pytest.fixture(scope="module")
-def lending() -> tuple[ModelBaseline, EngineSettings, Array, Columns]:
+def lending() -> tuple[ModelBaseline, EngineSettings, Array, TableColumns]:
     """Fit a baseline on thirty clients of a lender; return it with records that nobody has asked about."""
     X, y = applications(6000, np.random.default_rng(3))
-    columns = Columns.of(X, CATEGORICAL)
+    columns = TableColumns.of(X, CATEGORICAL)
     habits = cycle((steady, steady, tab_category_noise, tab_what_if, steady))
     asked = {
         f"benign-{i}": session(habit(Setting(X[:4000], y[:4000], np.random.default_rng([1, i]), columns=columns)), 100)
@@ -279,7 +279,7 @@ def lending() -> tuple[ModelBaseline, EngineSettings, Array, Columns]:
 
 
 def test_thieves_with_made_up_records_are_throttled(
-    lending: tuple[ModelBaseline, EngineSettings, Array, Columns],
+    lending: tuple[ModelBaseline, EngineSettings, Array, TableColumns],
 ) -> None:
     """Uniform and independent columns soon, halves of records later; never stopped; clients with real records not at all."""
     known, settings, pool, columns = lending

@@ -24,7 +24,7 @@ from detector.engine.evidence.accumulate import (
     NOTHING,
     ORDINARY,
     SHARES,
-    Evidence,
+    AccumulatedEvidence,
     accumulate,
 )
 from detector.engine.evidence.channel import Channel, Counted, EvidenceType
@@ -32,9 +32,9 @@ from detector.engine.evidence.registry import EVIDENCE, REGISTRY
 from detector.engine.evidence.whole import NOVELTY, REFUSED, REUSED
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Outputs
-from detector.engine.judge import Moment, Odd, kind_of
+from detector.engine.judge import ConductEvidence, Moment, kind_of
 from detector.engine.memory.reservoir import COORDINATES
-from detector.engine.policy import ACTIONS, BLOCK, THROTTLE, Terms, bars_for
+from detector.engine.policy import ACTIONS, BLOCK, THROTTLE, PolicySettings, thresholds_for
 from detector.engine.shard import EngineSettings, Shard
 from detector.engine.state import PLACES
 from detector.offline.explain.case import channel_case
@@ -63,7 +63,7 @@ def peaks(column: npt.NDArray[np.float32], channel: Channel) -> npt.NDArray[np.f
     """Return a channel's evidence of one client after each query, from the likelihood ratios of its queries."""
     n, j = len(column), CHANNELS.index(channel.name)
     sums, peak = np.zeros((1, len(CHANNELS), len(SHARES)), np.float32), np.zeros((n, len(CHANNELS)), np.float32)
-    state = Evidence(sums, np.zeros((1, len(CHANNELS)), np.float32), np.zeros((1, len(CHANNELS)), np.uint32))
+    state = AccumulatedEvidence(sums, np.zeros((1, len(CHANNELS)), np.float32), np.zeros((1, len(CHANNELS)), np.uint32))
     ratio = np.full((n, len(CHANNELS)), NOTHING)
     ratio[:, j] = column
     accumulate(state, np.zeros(n, np.int64), ratio, np.zeros(n, np.uint8), np.zeros(n, np.bool_), peak)
@@ -152,17 +152,17 @@ def test_innocent_traffic_never_reaches_the_floor(channel: Channel) -> None:
 def test_only_construction_stops(channel: Channel) -> None:
     """The kind decides how far a channel may go, before any calibration and whatever else it says."""
     j = CHANNELS.index(channel.name)
-    bars = bars_for(Terms(), None, None)
+    thresholds = thresholds_for(PolicySettings(), None, None)
     assert channel.may_stop == (channel.kind == "construction") == MAY_STOP[j]
-    assert bars.limit[j] == (BLOCK if channel.may_stop else THROTTLE)
-    assert bars.stop[j] == channel.floor
+    assert thresholds.limit[j] == (BLOCK if channel.may_stop else THROTTLE)
+    assert thresholds.stop[j] == channel.floor
 
 
 @every_type
 def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline) -> None:
     """Judged and rendered, it keeps to the published schemas, under a rule of its own."""
-    terms = Terms(shadow=False)
-    shard = Shard(EngineSettings(terms=terms), generated_baseline.models)
+    policy = PolicySettings(shadow=False)
+    shard = Shard(EngineSettings(policy=policy), generated_baseline.models)
     (batch,) = batches([Events("alpha").line("acme", np.full(9, 0.5), 1)])
     shard.process(batch)
     place = PLACES.index(found.name)
@@ -174,14 +174,14 @@ def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline)
         peak=np.full(len(CHANNELS), 2000.0, np.float32),
         channels=[place] if place < len(CHANNELS) else [],
         score=2000.0 if found is NOVELTY else None,
-        odds=tuple(Odd(j, 2000.0, 30, 40, 0.02) for j, asked in enumerate((REFUSED, REUSED)) if asked is found),
+        odds=tuple(ConductEvidence(j, 2000.0, 30, 40, 0.02) for j, asked in enumerate((REFUSED, REUSED)) if asked is found),
         row=np.zeros(len(NAMES)),
         emitted=0,
     )
     outputs = Outputs()
     shard._table("alpha", "alpha").judge.judge(moment, outputs)
     (finding,) = outputs.findings
-    stamp = render.Stamp("baseline", "config", terms)
+    stamp = render.Stamp("baseline", "config", policy)
     alert = render.alert(finding, stamp)
     assert alert.rule.id == alert.event.code == f"extraction.{found.name}"
     assert (alert.rule.name, alert.rule.description) == (found.title, found.description)
@@ -190,7 +190,10 @@ def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline)
     if found is not NOVELTY:
         assert found.meaning in alert.event.reason
     assert finding.action <= (BLOCK if found.kind == "construction" else THROTTLE)
-    documents = [(alert, "alert.v1.json"), *((render.decision(order, stamp), "decision.v1.json") for order in outputs.orders)]
+    documents = [
+        (alert, "alert.v1.json"),
+        *((render.decision(order, stamp), "decision.v1.json") for order in outputs.pending_decisions),
+    ]
     for document, schema in documents:
         published = json.loads((ROOT / "schemas" / schema).read_text(encoding="utf-8"))
         assert list(Draft202012Validator(published).iter_errors(json.loads(to_json(document)))) == []
@@ -213,8 +216,8 @@ def test_an_explanation_tells_of_it(channel: Channel) -> None:
         looks=np.zeros(0, np.int64),
         novelty=np.zeros(0),
         rows=np.zeros((0, len(NAMES))),
-        bars=bars_for(Terms(), None, None),
-        rises=(),
+        thresholds=thresholds_for(PolicySettings(), None, None),
+        escalations=(),
     )
     case = channel_case(trace, j)
     assert (case.name, case.kind, case.meaning, case.lookalike) == (
@@ -225,7 +228,7 @@ def test_an_explanation_tells_of_it(channel: Channel) -> None:
     )
     assert case.score == channel.floor
     assert [example.event_id for example in case.examples] == ["alpha-0"]
-    assert set(case.bars) == set(ACTIONS) - ({"allow", "throttle"} if channel.may_stop else {"allow", "perturb", "block"})
+    assert set(case.thresholds) == set(ACTIONS) - ({"allow", "throttle"} if channel.may_stop else {"allow", "perturb", "block"})
 
 
 @every_type

@@ -30,7 +30,7 @@ from detector.engine.judge import Judge
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.novelty import Novelty
 from detector.engine.models.reference import Reference
-from detector.engine.policy import ALERT_SHARE, Terms, bars_for
+from detector.engine.policy import ALERT_SHARE, PolicySettings, thresholds_for
 from detector.redteam.k_center import greedy_k_center
 from detector.testing import Events, batches
 
@@ -140,7 +140,7 @@ def test_distances_are_those_of_the_inputs_in_whatever_places_they_lie(reference
 def scores(reference: Reference, clients: dict[str, Points]) -> dict[str, float]:
     """Return the evidence of a selection after each client's queries."""
     idle = Novelty(None)
-    judge = Judge(bars_for(Terms(), None, None), Terms(), idle)
+    judge = Judge(thresholds_for(PolicySettings(), None, None), PolicySettings(), idle)
     table = ClientTable("m", reference, idle, judge, max_clients=99, lateness_ms=1)
     events = Events("m")
     lines = [events.line(name, row, 1) for name, rows in clients.items() for row in rows]

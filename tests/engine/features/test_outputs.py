@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.engine.columns import allocate
-from detector.engine.features.outputs import LOW_MARGIN, MEMORY, NAMES, Outputs, update_outputs
+from detector.engine.features.outputs import LOW_MARGIN, MEMORY, NAMES, ResponseFeatures, update_outputs
 
 Vector = npt.NDArray[np.float64]
 
@@ -15,7 +15,7 @@ Vector = npt.NDArray[np.float64]
 def described(confidence: Vector, runner_up: Vector, near: Vector, flip: Vector, verdict: Vector, repeat: Vector) -> Vector:
     """Return the features of one client after each of its queries."""
     n = len(confidence)
-    state = allocate(Outputs, 1)
+    state = allocate(ResponseFeatures, 1)
     out = np.full((n, len(NAMES)), np.nan)
     update_outputs(
         state,

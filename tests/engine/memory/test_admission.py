@@ -22,7 +22,7 @@ from detector.engine.memory.admission import (
     Admission,
     Arrivals,
     admit,
-    look_after,
+    evaluation_after,
     unadmitted,
 )
 from detector.engine.memory.hashing import keys_of
@@ -66,7 +66,7 @@ class Door:
         admitted = unadmitted(n)
         self.ledger.entered(admit(self.state, self.ledger.entries, arrivals, LATENESS, admitted))
         self.reused = admitted.reused.tolist()
-        return admitted.verdict.tolist(), admitted.position.tolist(), admitted.look.tolist()
+        return admitted.verdict.tolist(), admitted.position.tolist(), admitted.evaluation.tolist()
 
 
 class Clock:
@@ -285,7 +285,7 @@ def test_looks_come_as_documented() -> None:
         wanted.append(following)
     assert [count for count, looked in zip(position, look, strict=True) if looked] == wanted
     assert len(wanted) < 13 + 10 * math.log(n)
-    assert [int(look_after(queries)) for queries in (0, 7, 8, 63, 64)] == [8, 8, 16, 64, 71]
+    assert [int(evaluation_after(queries)) for queries in (0, 7, 8, 63, 64)] == [8, 8, 16, 64, 71]
 
 
 def test_repeats_and_late_events_bring_no_look() -> None:

@@ -29,7 +29,7 @@ from detector.engine.memory.reservoir import ACCEPTED, CAPACITY, COORDINATES, LE
 from detector.engine.memory.yardsticks import Population, Scales
 from detector.engine.models.novelty import Novelty
 from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
-from detector.engine.policy import Terms, bars_for
+from detector.engine.policy import PolicySettings, thresholds_for
 from detector.testing import Events, batches
 from tests.quality.published.prada import Prada
 
@@ -91,7 +91,7 @@ def shown(
             place=np.array(labels, np.int64),
             confidence=sure,
             runner_up=(1.0 - sure).astype(np.float32),
-            look=np.arange(n),
+            evaluation=np.arange(n),
         ),
         Scales(
             unit=unit,
@@ -134,7 +134,7 @@ class History:
     accepted: list[bool] = field(default_factory=list)
     distances: list[float] = field(default_factory=list)
     entered: dict[int, list[float]] = field(default_factory=dict)
-    bars: dict[int, float] = field(default_factory=dict)
+    thresholds: dict[int, float] = field(default_factory=dict)
     near: int = 0
     repeats: int = 0
     step: float = 0.0
@@ -156,14 +156,14 @@ class History:
         joins = True
         if not members:
             self.entered[label] = [0.0]
-            self.bars[label] = 0.0
+            self.thresholds[label] = 0.0
         else:
             self.distances.append(min(members))
-            joins = min(members) > self.bars[label]
+            joins = min(members) > self.thresholds[label]
             if joins:
                 self.entered[label].append(min(members))
                 bar = float(np.mean(self.entered[label]) - np.std(self.entered[label]))
-                self.bars[label] = max(self.bars[label], bar)
+                self.thresholds[label] = max(self.thresholds[label], bar)
         self.points.append(z)
         self.labels.append(label)
         self.accepted.append(joins)
@@ -289,10 +289,10 @@ def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
     z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
     kept = np.zeros(n)
     for client in range(clients):
-        orders = shown(z, [0] * n, seed=client).state.order[0]
-        assert len(set(orders.tolist())) == CAPACITY
-        assert sorted(orders[:RING].tolist()) == list(range(n - RING, n))
-        kept[orders[RING:]] += 1
+        pending_decisions = shown(z, [0] * n, seed=client).state.order[0]
+        assert len(set(pending_decisions.tolist())) == CAPACITY
+        assert sorted(pending_decisions[:RING].tolist()) == list(range(n - RING, n))
+        kept[pending_decisions[RING:]] += 1
     early = kept[: n - RING].reshape(-1, 23).sum(axis=1)
     expected = clients * (CAPACITY - RING) / (n - RING) * 23
     assert stats.chisquare(early, np.full(len(early), expected)).pvalue > 1e-3
@@ -344,7 +344,7 @@ def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) 
         "m",
         reference,
         idle,
-        Judge(bars_for(Terms(), None, None), Terms(), idle),
+        Judge(thresholds_for(PolicySettings(), None, None), PolicySettings(), idle),
         max_clients=9,
         lateness_ms=1,
         retained=n,

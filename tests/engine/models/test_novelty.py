@@ -6,7 +6,7 @@ import pytest
 
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.fitting.novelty import fit_norms
-from detector.engine.memory.admission import look_after
+from detector.engine.memory.admission import evaluation_after
 from detector.engine.models.novelty import (
     LESSONS,
     MOST,
@@ -106,7 +106,7 @@ def test_stages_and_lessons_follow_the_looks() -> None:
     assert [stage_of(count) for count in (1, 8, 15, 16, 4095, 4096)] == [0, 0, 0, 1, 10, 11]
     counted, schedule = 0, set()
     while counted < 10**6:
-        counted = int(look_after(counted))
+        counted = int(evaluation_after(counted))
         schedule.add(counted)
     few = {lesson for lesson in LESSONS if lesson <= 10**6}
     assert few <= schedule

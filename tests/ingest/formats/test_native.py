@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.contracts.moment import event_ms
-from detector.ingest.formats.event import DETAIL_CHARACTERS, Event, Refusal
+from detector.ingest.formats.event import DETAIL_CHARACTERS, DecodedEvent, Refusal
 from detector.ingest.formats.native import NativeDecoder
 
 
@@ -162,7 +162,7 @@ def test_details_stay_short_whatever_the_record_holds() -> None:
 )
 def test_unusual_but_valid_records_are_events(record: bytes) -> None:
     """What the reference accepts is an event, whether the fast path knows it or not."""
-    assert isinstance(NativeDecoder().decode_value(record), Event)
+    assert isinstance(NativeDecoder().decode_value(record), DecodedEvent)
 
 
 _digits = st.integers(0, 99).map("{:02}".format)
@@ -201,7 +201,7 @@ def test_moments_are_those_of_the_reference(moments: list[str], zone: dt.tzinfo 
         except ValueError:
             assert isinstance(found, Refusal)
         else:
-            assert isinstance(found, Event)
+            assert isinstance(found, DecodedEvent)
             assert found.time == expected
 
 
@@ -225,8 +225,8 @@ def test_what_only_describes_is_cut(field: str) -> None:
     record = _bytes(client={"id": "a", field: LONG[field] * 5000}, model={"id": "m", "version": "7" * 300})
     decoder = NativeDecoder()
     fast, slow = decoder.decode_value(record), decoder.read_slowly(record)
-    assert isinstance(fast, Event)
-    assert isinstance(slow, Event)
+    assert isinstance(fast, DecodedEvent)
+    assert isinstance(slow, DecodedEvent)
     assert getattr(fast.client, field) == getattr(slow.client, field)
     assert len(getattr(fast.client, field)) == (1024 if field == "user_agent" else 256)
     assert fast.model.version == slow.model.version == "7" * 256

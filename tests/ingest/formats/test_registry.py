@@ -19,7 +19,7 @@ from detector.contracts.dead_letter import REASONS
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
 from detector.errors import ConfigError
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings, several
-from detector.ingest.formats.event import DETAIL_CHARACTERS, Event, Refusal
+from detector.ingest.formats.event import DETAIL_CHARACTERS, DecodedEvent, Refusal
 from detector.ingest.formats.registry import FORMATS, MODULES, format_named
 from tests.ingest.formats import paired
 
@@ -56,7 +56,7 @@ def kept(outcomes: Sequence[Outcome]) -> None:
             assert outcome.reason in REASONS
             assert 0 < len(outcome.detail) <= DETAIL_CHARACTERS
             continue
-        assert isinstance(outcome, Event)
+        assert isinstance(outcome, DecodedEvent)
         assert isinstance(outcome.time, int)
         assert -(2**63) <= outcome.time < 2**63
         for text in (outcome.event_id, outcome.client.id, outcome.model.id):

@@ -149,10 +149,10 @@ def test_a_log_that_cannot_be_read_twice_is_refused(log: str, said: str) -> None
 
 def test_the_log_is_told_again(day: "Day") -> None:
     """Inputs and answers of a client come in the order in which they counted."""
-    told = day.results.told("thief-1")
+    responses = day.results.responses("thief-1")
     own = [json.loads(line) for line in day.lines if json.loads(line)["client"]["id"] == "thief-1"]
-    assert list(told.event_ids) == [event["event_id"] for event in own]
-    assert np.allclose(told.inputs, [event["input"]["vector"] for event in own])
-    assert told.answers.argmax(axis=1).tolist() == [event["output"]["label"] for event in own]
+    assert list(responses.event_ids) == [event["event_id"] for event in own]
+    assert np.allclose(responses.inputs, [event["input"]["vector"] for event in own])
+    assert responses.answers.argmax(axis=1).tolist() == [event["output"]["label"] for event in own]
     unsuspected = set(day.results.clients.query("level == 'allow'")["client"])
-    assert len(told.fresh_inputs) == len(told.fresh_answers) == 48 * len(unsuspected) > 0
+    assert len(responses.fresh_inputs) == len(responses.fresh_answers) == 48 * len(unsuspected) > 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import detector
 from detector.engine.evidence.accumulate import CHANNELS
-from detector.engine.policy import ALERT_SHARE, BLOCK_SHARE, Terms, bars_for
+from detector.engine.policy import ALERT_SHARE, BLOCK_SHARE, PolicySettings, thresholds_for
 from detector.errors import ConfigError, SourceError
 from detector.offline import analysis
 from detector.offline.analysis.budget import LADDER, trade_off
@@ -45,9 +45,9 @@ def test_a_budget_out_of_range_is_refused() -> None:
 
 def test_bars_are_those_of_policy(day: "Day") -> None:
     """Every kind of evidence has a row; construction stops at its bar, novelty throttles and never stops."""
-    table = analysis.bars(day.baseline, day.config).set_index("evidence")
+    table = analysis.thresholds(day.baseline, day.config).set_index("evidence")
     known = day.baseline.models["model"]
-    found = bars_for(Terms(), known.norms.session_scores, known.channel_scores)
+    found = thresholds_for(PolicySettings(), known.norms.session_scores, known.channel_scores)
     assert list(table.index) == [*CHANNELS, "novelty"]
     assert list(table.loc["novelty", ["alert", "throttle"]]) == [found.alert, found.throttle]
     assert list(table.loc["offset", ["alert", "perturb", "block"]]) == pytest.approx(
@@ -63,7 +63,7 @@ def test_bars_are_those_of_policy(day: "Day") -> None:
 def test_a_larger_budget_never_raises_a_bar(day: "Day", one: float, other: float) -> None:
     """Whatever evidence it is for."""
     small, large = sorted((one, other))
-    strict, lenient = (analysis.bars(day.baseline, _under(day.config, budget)) for budget in (small, large))
+    strict, lenient = (analysis.thresholds(day.baseline, _under(day.config, budget)) for budget in (small, large))
     heights = [name for name in LADDER if strict[name].notna().any()]
     assert (lenient[heights].fillna(0) <= strict[heights].fillna(0)).all(axis=None)
 
@@ -131,8 +131,10 @@ def test_labels_are_read_from_both_forms(tmp_path: Path) -> None:
     table.write_text("\ufeffclient,hostile,remark\nacme,0,\nmallory,Yes,seen\nbob,,\n", encoding="utf-8")
     assert analysis.read_labels(table) == {"acme": False, "mallory": True, "bob": False}
     lines = tmp_path / "log.truth.jsonl"
-    told = [("acme", False), ("mallory", False), ("mallory", True), ("mallory", False)]
-    lines.write_text("\n".join(json.dumps({"client": client, "hostile": hostile, "role": "x"}) for client, hostile in told))
+    responses = [("acme", False), ("mallory", False), ("mallory", True), ("mallory", False)]
+    lines.write_text(
+        "\n".join(json.dumps({"client": client, "hostile": hostile, "role": "x"}) for client, hostile in responses)
+    )
     assert analysis.read_labels(str(lines)) == {"acme": False, "mallory": True}
 
 

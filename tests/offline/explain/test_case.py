@@ -41,7 +41,7 @@ def test_without_alerts_every_share_is_below_one(day: "Day") -> None:
     for case in found.cases:
         assert not case.steps
         assert case.share < 1
-        assert case.share == pytest.approx(case.score / min(case.bars.values()), abs=1e-5)
+        assert case.share == pytest.approx(case.score / min(case.thresholds.values()), abs=1e-5)
 
 
 def test_the_most_unusual_feature_comes_first(day: "Day") -> None:
@@ -57,9 +57,9 @@ def test_deviations_are_those_of_the_engine(day: "Day") -> None:
     """Feature for feature, the figures are the ones that alerts are made of."""
     found = day.explain("stranger")
     expected = Novelty(day.baseline.models["digits"].norms).deviations(found.trace.rows[-1], found.look)
-    told = {figure.name: figure for figure in found.features}
+    responses = {figure.name: figure for figure in found.features}
     for name, value, (low, median, high), away in expected:
-        figure = told[name]
+        figure = responses[name]
         assert (figure.value, figure.low, figure.median, figure.high, figure.away) == pytest.approx(
             (value, low, median, high, away), rel=1e-5, abs=1e-9
         )

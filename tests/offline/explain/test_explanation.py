@@ -18,7 +18,7 @@ def test_the_dictionary_survives_json_and_agrees_with_the_record(day: "Day") -> 
         assert json.loads(json.dumps(plain, allow_nan=False)) == plain
         (line,) = (line for line in day.records("clients.jsonl") if line["client"] == client)
         assert (plain["queries"], plain["level"]) == (line["queries"], line["level"])
-        told = {case["name"]: case["now"] for case in plain["evidence"]}
-        assert told == pytest.approx(line["evidence"], rel=1e-5, abs=1e-4)
+        responses = {case["name"]: case["now"] for case in plain["evidence"]}
+        assert responses == pytest.approx(line["evidence"], rel=1e-5, abs=1e-4)
         assert {figure["name"]: figure["value"] for figure in plain["features"]} == pytest.approx(line["features"], abs=1e-4)
         assert plain["course"][-1]["queries"] == plain["look"]

@@ -29,7 +29,7 @@ def test_a_thief_is_told_in_the_figures_of_its_alerts(day: "Day") -> None:
         assert f"{details['action']} called for at query {details['queries']}, " in text
         assert f"score {details['score']:.4g}" in text
     bisect = next(case for case in found.cases if case.name == "bisect")
-    assert f"perturb at {bisect.bars['perturb']:.4g}" in text
+    assert f"perturb at {bisect.thresholds['perturb']:.4g}" in text
 
 
 def test_a_client_without_alerts_is_told_how_far_it_is_from_every_bar(day: "Day") -> None:

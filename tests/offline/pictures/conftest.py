@@ -11,10 +11,10 @@ from detector.config import Config, EngineSection
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.memory.reservoir import COORDINATES
-from detector.engine.policy import Bars
+from detector.engine.policy import Thresholds
 from detector.offline.explain import Explanation, explain
 from detector.offline.replay import replay
-from detector.offline.trace import Rise, Trace
+from detector.offline.trace import Escalation, Trace
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -32,8 +32,8 @@ def _trace(client: str, group: str, *, queries: int = 40, hits: int = 0, novelty
     carried = np.zeros((queries, len(CHANNELS)), np.float32)
     carried[queries - hits :, 0] = 1.0
     looks = count[7::8]
-    rises = [
-        Rise("offset", action, int(queries - hits + need), 1_000 * int(queries - hits + need), 5.0 * need)
+    escalations = [
+        Escalation("offset", action, int(queries - hits + need), 1_000 * int(queries - hits + need), 5.0 * need)
         for action, need in (("alert", 2), ("perturb", 4), ("block", 5))
         if hits >= need
     ]
@@ -50,8 +50,8 @@ def _trace(client: str, group: str, *, queries: int = 40, hits: int = 0, novelty
         looks=looks,
         novelty=np.full(len(looks), novelty),
         rows=np.zeros((len(looks), len(NAMES))),
-        bars=Bars(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
-        rises=tuple(rises),
+        thresholds=Thresholds(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
+        escalations=tuple(escalations),
     )
 
 

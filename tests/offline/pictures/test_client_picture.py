@@ -47,7 +47,7 @@ def test_a_single_query_can_be_drawn(
     found = explained("client-4")
     short = dataclasses.replace(
         found.trace,
-        rises=(),
+        escalations=(),
         event_ids=found.trace.event_ids[:1],
         **{name: getattr(found.trace, name)[:1] for name in ("queries", "time_ms", "z", "ratio", "peak")},
         **{name: getattr(found.trace, name)[:0] for name in ("looks", "novelty", "rows")},

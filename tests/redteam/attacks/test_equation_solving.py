@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detector.redteam.attacks.equation_solving import equation_solving
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, converse
 from detector.redteam.linear import solve
 from detector.redteam.setting import Setting
@@ -43,7 +43,7 @@ def test_codes_are_solved_as_indicators() -> None:
     """A regression on a table with codes is linear in the encoded record."""
     rng = np.random.default_rng(2)
     rows = np.column_stack([rng.uniform(0.0, 50.0, 40), rng.integers(0, 4, 40)])
-    table = Columns.of(rows, categorical=[1])
+    table = TableColumns.of(rows, categorical=[1])
     space = Space.of(table, (0.0, 1.0), 2)
     weights = rng.normal(size=(4, 2))
     client = equation_solving(Setting(rows, np.zeros(40, dtype=np.int64), rng, columns=table))

@@ -1,7 +1,7 @@
 import numpy as np
 
 from detector.redteam.attacks.finite_differences import finite_differences, jacobian
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, converse, found_by
 from detector.redteam.setting import Setting
 from detector.redteam.space import Space
@@ -30,7 +30,7 @@ def test_the_gradient_is_read_off() -> None:
 def test_probes_mirror_each_other_and_leave_codes_alone() -> None:
     """Every pair lies on both sides of its record, one column apart; whole numbers move by one."""
     rows = np.array([[5.0, 0.5, 1.0], [90.0, 8.5, 0.0], [40.0, 4.25, 2.0], [41.0, 4.5, 1.0]])
-    columns = Columns.of(rows, categorical=[2])
+    columns = TableColumns.of(rows, categorical=[2])
     client = finite_differences(Setting(rows[2:], np.zeros(2, dtype=np.int64), np.random.default_rng(3), columns=columns))
     vectors, _, synthetic = converse(client, _curved, 5)
     assert synthetic.tolist() == [False, True, True, True, True]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detector.redteam.attacks.lowd_meek import normal_at
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Predict, found_by
 from detector.redteam.space import Space
 
@@ -48,7 +48,7 @@ def test_a_feature_that_does_not_matter_weighs_nothing() -> None:
 def test_codes_are_left_out() -> None:
     """A code that flips the label is no witness, and a code has no weight."""
     rows = np.array([[0.0, 0.0], [1.0, 2.0], [0.5, 1.0]])
-    space = Space.of(Columns.of(rows, categorical=[1]), (0.0, 1.0), 2)
+    space = Space.of(TableColumns.of(rows, categorical=[1]), (0.0, 1.0), 2)
     by_code = _plane(np.array([0.0, 1.0]), -0.5)
     found, _ = found_by(normal_at(rows[0], 0, rows[1], space, np.random.default_rng(0), tolerance=1e-3, gap=0.05), by_code)
     assert found is None

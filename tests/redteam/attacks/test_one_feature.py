@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detector.redteam.attacks.one_feature import one_feature_bisect
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, converse
 from detector.redteam.setting import Setting
 
@@ -19,7 +19,7 @@ def _above(X: Array) -> Array:
 @pytest.mark.parametrize("whole", [False, True])
 def test_brackets_halve_around_the_threshold(whole: bool) -> None:
     """The last of a run of made queries is next to the threshold; with `whole` all made values are whole numbers."""
-    columns = Columns.of(ROWS)
+    columns = TableColumns.of(ROWS)
     labels = np.zeros(len(ROWS), dtype=np.int64)
     client = one_feature_bisect(Setting(ROWS, labels, np.random.default_rng(1), columns=columns), whole=whole)
     vectors, _, synthetic = converse(client, _above, 400)
@@ -36,7 +36,7 @@ def test_brackets_halve_around_the_threshold(whole: bool) -> None:
 def test_every_made_record_differs_from_its_own_in_one_column() -> None:
     """Nothing but a single feature is touched."""
     client = one_feature_bisect(
-        Setting(ROWS, np.zeros(len(ROWS), dtype=np.int64), np.random.default_rng(2), columns=Columns.of(ROWS))
+        Setting(ROWS, np.zeros(len(ROWS), dtype=np.int64), np.random.default_rng(2), columns=TableColumns.of(ROWS))
     )
     vectors, _, synthetic = converse(client, _above, 200)
     record = vectors[0]
@@ -50,7 +50,7 @@ def test_every_made_record_differs_from_its_own_in_one_column() -> None:
 def test_a_table_of_codes_is_refused() -> None:
     """Without an order there is nothing to bisect."""
     codes = np.array([[0.0], [1.0]])
-    columns = Columns.of(codes, categorical=[0])
+    columns = TableColumns.of(codes, categorical=[0])
     client = one_feature_bisect(Setting(codes, np.zeros(2, dtype=np.int64), np.random.default_rng(0), columns=columns))
     with pytest.raises(ValueError, match="column with an order"):
         next(client)

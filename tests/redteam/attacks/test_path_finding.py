@@ -1,12 +1,12 @@
 import numpy as np
 
 from detector.redteam.attacks.path_finding import Identify, Leaf, find_leaves
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, found_by
 from detector.redteam.space import Space
 
 ROWS = np.array([[0.0, 0.0, 0.0], [10.0, 60.0, 3.0], [3.5, 20.0, 1.0], [1.0, 10.0, 2.0]])
-SPACE = Space.of(Columns.of(ROWS, categorical=[2]), (0.0, 1.0), 3)
+SPACE = Space.of(TableColumns.of(ROWS, categorical=[2]), (0.0, 1.0), 3)
 
 
 def _tree(X: Array) -> Array:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.redteam.columns import Columns
+from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Predict, converse
 from detector.redteam.entries import Begin
 from detector.redteam.loans import Lender
@@ -61,7 +61,7 @@ def test_synthetic_records_lie_between_two_of_a_class(applied: Lender) -> None:
 def test_a_record_without_peers_is_asked_about_itself() -> None:
     """In a class of one there is nothing to interpolate."""
     X = np.array([[1.0, 2.5], [2.0, 3.5]])
-    client = audits.tab_smote(Setting(X, np.array([0, 1]), np.random.default_rng(0), columns=Columns.of(X)))
+    client = audits.tab_smote(Setting(X, np.array([0, 1]), np.random.default_rng(0), columns=TableColumns.of(X)))
     assert _known(converse(client, lambda rows: rows, 10)[0], X).all()
 
 
@@ -96,7 +96,7 @@ def test_fairness_without_codes_sets_a_number(applied: Lender) -> None:
     """A table of measurements has its quartiles asked about instead."""
     numbers = list(applied.columns.numeric)
     X = applied.benign.vectors[:, numbers]
-    columns = Columns.of(X)
+    columns = TableColumns.of(X)
     client = audits.tab_fairness(Setting(X, applied.benign.labels, np.random.default_rng(0), columns=columns))
     vectors = converse(client, lambda rows: rows, 40)[0]
     assert columns.admits(vectors).all()
@@ -107,7 +107,9 @@ def test_shocks_are_correlated_and_the_same_for_all(applied: Lender) -> None:
     """Where a record is free to move, its numbers move together, as those of the next record do."""
     X = np.random.default_rng(0).uniform(400.0, 600.0, (20, 4))
     X[0], X[1] = 1.0, 1e6  # room on both sides
-    client = audits.tab_stress(Setting(X[2:], np.zeros(18, dtype=np.int64), np.random.default_rng(1), columns=Columns.of(X)))
+    client = audits.tab_stress(
+        Setting(X[2:], np.zeros(18, dtype=np.int64), np.random.default_rng(1), columns=TableColumns.of(X))
+    )
     vectors = converse(client, lambda rows: rows, 150)[0]
     natural = np.flatnonzero(_known(vectors, X))
     count = int(natural[1] - natural[0])
@@ -123,7 +125,7 @@ def test_shocks_are_correlated_and_the_same_for_all(applied: Lender) -> None:
 def test_a_calculator_closes_in_on_the_largest_loan(limit: float) -> None:
     """The last value asked about for a customer is next to where the answer changes."""
     X = np.column_stack([np.linspace(400.1, 600.0, 30), np.linspace(400.0, 600.1, 30)])
-    columns = Columns.of(X)
+    columns = TableColumns.of(X)
 
     def predict(rows: Array) -> Array:
         granted = (rows <= limit).all(axis=1)

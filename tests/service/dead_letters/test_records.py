@@ -10,9 +10,9 @@ from rich.console import Console
 from detector.config import Config, KafkaSection
 from detector.contracts import DeadLetter
 from detector.errors import ServiceError
-from detector.service.dead_letters import records as letters
+from detector.service.dead_letters import records as dead_letters
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
 
@@ -28,10 +28,10 @@ class World:
         self.topics = Topics.under(prefix)
         self.connection = Connection(self.config.kafka)
         set_up(self.connection, self.topics, [], 3, 1)
-        self.outbox = Outbox(self.connection, self.topics)
+        self.outbox = StageProducer(self.connection, self.topics)
 
     def refuse(self, reason: str, record: bytes, partition: int, offset: int) -> None:
-        self.outbox.dead_letter(reason, f"because {reason}", record, Origin(self.log, partition, offset))
+        self.outbox.dead_letter(reason, f"because {reason}", record, RecordOrigin(self.log, partition, offset))
         self.outbox.flush()
         time.sleep(0.003)  # letters of one millisecond have no order
 
@@ -46,18 +46,18 @@ def world(broker: str, fresh_topic: Callable[[str], str]) -> Iterator[World]:
 @pytest.mark.broker
 def test_the_latest_are_listed_with_reason_and_origin(world: World) -> None:
     """The newest so many, the oldest of them first, as words and as the contract's fields with the exact bytes."""
-    assert letters.latest(world.config, 5) == []
+    assert dead_letters.latest(world.config, 5) == []
     for i in range(8):
         world.refuse("encoding", BROKEN + bytes([i]), i % 3, 10 + i)
-    found = letters.latest(world.config, 5)
-    assert [letter.record[-1] for letter in found] == [3, 4, 5, 6, 7]
+    found = dead_letters.latest(world.config, 5)
+    assert [dead_letter.record[-1] for dead_letter in found] == [3, 4, 5, 6, 7]
     assert (found[-1].source, found[-1].reason, found[-1].detail) == (f"{world.log}-1", "encoding", "because encoding")
     fields = found[-1].to_dict()
     contract = DeadLetter.model_validate({name: fields[name] for name in DeadLetter.model_fields if name in fields})
     assert (contract.original(), contract.line) == (BROKEN + b"\x07", 18)
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(letters.table(found))
+        console.print(dead_letters.table(found))
     assert f"{world.log}-1@17" in shown.get()
     assert "\x00" not in shown.get()
 
@@ -65,18 +65,18 @@ def test_the_latest_are_listed_with_reason_and_origin(world: World) -> None:
 @pytest.mark.broker
 def test_few_are_held_at_a_time_and_order_is_that_of_writing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few letters of a partition are read ahead, all come, and in the order of their times."""
-    monkeypatch.setattr(letters, "AHEAD", 5)
+    monkeypatch.setattr(dead_letters, "AHEAD", 5)
     for i in range(60):
         world.outbox.send(world.topics.dead_letters, None, b"r%d" % i, [("reason", b"json")], partition=i // 10 % 3)
         if i % 7 == 0:
             world.outbox.flush()
             time.sleep(0.002)
     world.outbox.flush()
-    with letters.reading(world.config, world.connection) as (consumer, partitions):
+    with dead_letters.reading(world.config, world.connection) as (consumer, partitions):
         ends = consumer.end_offsets(partitions)
-        found = list(letters.letters_between(consumer, dict.fromkeys(partitions, 0), ends))
-    assert sorted(letter.record for letter in found) == sorted(b"r%d" % i for i in range(60))
-    assert [letter.moment for letter in found] == sorted(letter.moment for letter in found)
+        found = list(dead_letters.dead_letters_between(consumer, dict.fromkeys(partitions, 0), ends))
+    assert sorted(dead_letter.record for dead_letter in found) == sorted(b"r%d" % i for i in range(60))
+    assert [dead_letter.moment for dead_letter in found] == sorted(dead_letter.moment for dead_letter in found)
 
 
 @pytest.mark.broker
@@ -84,4 +84,4 @@ def test_a_missing_topic_is_told(broker: str, fresh_topic: Callable[[str], str])
     """The sentence names the command that creates it."""
     config = Config(kafka=KafkaSection(bootstrap_servers=(broker,), prefix=fresh_topic("none") + "."))
     with pytest.raises(ServiceError, match="topics create"):
-        letters.latest(config, 1)
+        dead_letters.latest(config, 1)

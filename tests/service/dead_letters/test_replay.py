@@ -18,7 +18,7 @@ from detector.service.dead_letters import records as letters
 from detector.service.dead_letters import replay as dead_letters
 from detector.service.dead_letters.replay import Reached
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
 
@@ -34,12 +34,12 @@ class World:
         self.topics = Topics.under(prefix)
         self.connection = Connection(self.config.kafka)
         set_up(self.connection, self.topics, [log], 3, 1)
-        self.outbox = Outbox(self.connection, self.topics)
+        self.outbox = StageProducer(self.connection, self.topics)
 
     def refuse(
         self, reason: str, record: bytes, partition: int, offset: int, topic: str | None = None, key: bytes | None = None
     ) -> None:
-        self.outbox.dead_letter(reason, f"because {reason}", record, Origin(topic or self.log, partition, offset), key)
+        self.outbox.dead_letter(reason, f"because {reason}", record, RecordOrigin(topic or self.log, partition, offset), key)
         self.outbox.flush()
         time.sleep(0.003)  # letters of one millisecond have no order
 

@@ -21,7 +21,7 @@ from detector.contracts import to_json
 from detector.contracts.moment import rfc3339
 from detector.errors import ConfigError
 from detector.service.supervisor import check
-from detector.service.telemetry.health import Answer, HealthServer
+from detector.service.telemetry.health import HealthResponse, HealthServer
 from detector.service.telemetry.metrics import Metrics
 from detector.service.worker import Stage
 from detector.sinks.elastic.install import install, streams_to_roll
@@ -143,7 +143,7 @@ def test_degraded_is_ready() -> None:
     """/readyz says what does not work, and stays 200: no restart would mend it."""
     troubles = [None, "Elasticsearch at http://h:1: nothing listens there"]
     health = HealthServer(ServiceSection(port=-1), Metrics(), lambda: True, degraded=troubles.pop)
-    assert health.answer("/readyz") == Answer(
+    assert health.answer("/readyz") == HealthResponse(
         HTTPStatus.OK, b"ready, degraded: Elasticsearch at http://h:1: nothing listens there\n"
     )
     assert health.answer("/readyz").body == b"ready\n"

@@ -6,23 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import TopicPartition
 
-from detector.service.deliver.reading import Progress
+from detector.service.deliver.reading import DeliveryProgress
 from detector.sinks.entry import Entry
-from detector.sinks.receiver import Record
+from detector.sinks.receiver import DeliveryRecord
 
 PLACE = TopicPartition("alerts", 3)
 
 
 def entries(*offsets: int) -> list[Entry]:
     """Return entries of the partition."""
-    return [Entry(Record("alert", b"{}"), PLACE.topic, offset, PLACE.partition) for offset in offsets]
+    return [Entry(DeliveryRecord("alert", b"{}"), PLACE.topic, offset, PLACE.partition) for offset in offsets]
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=40, unique=True), st.randoms(use_true_random=False))
 def test_offsets_never_pass_what_is_not_finished(offsets: list[int], chance: random.Random) -> None:
     """After each step the offset is that of the first which is not finished, and at the end behind the last."""
     read = entries(*sorted(offsets))
-    progress = Progress()
+    progress = DeliveryProgress()
     at = chance.randint(1, len(read))
     for part in (read[:at], read[at:]):
         if part:
@@ -38,7 +38,7 @@ def test_offsets_never_pass_what_is_not_finished(offsets: list[int], chance: ran
 
 def test_what_is_forgotten_does_not_count() -> None:
     """A partition that went away and came back begins again, whatever an attempt from before still finishes."""
-    progress = Progress()
+    progress = DeliveryProgress()
     before, again = entries(5, 6, 7), entries(5, 6, 7)
     progress.read(PLACE, before)
     progress.forget([PLACE])

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from detector.baseline.store import Baseline
 from detector.engine.shard import EngineSettings, Shard
 from detector.service.detect import drift as fit
-from detector.service.detect.drift import Fit
+from detector.service.detect.drift import DriftReporter
 from detector.service.telemetry.metrics import Metrics
 from detector.testing import Events, batches
 
@@ -24,10 +24,10 @@ def test_a_misfit_is_told_once(generated_baseline: Baseline, monkeypatch: pytest
     strange.process(*batches(lines))
     fresh.process(*batches(lines[:1]))
     metrics = Metrics()
-    watched = Fit(metrics)
+    watched = DriftReporter(metrics)
     with capture_logs() as said:
         for shards in ([strange], [strange], [fresh], [strange]):
-            watched.look(shards)
+            watched.check(shards)
     assert [(entry["log_level"], entry["model"]) for entry in said] == [
         ("warning", "alpha"),
         ("info", "alpha"),

@@ -4,7 +4,7 @@ import numpy as np
 from structlog.testing import capture_logs
 
 from detector.engine.shard import EngineSettings, Shard
-from detector.service.detect.learning import MOST_NAMED, TELL_EVERY_S, Learning
+from detector.service.detect.learning import MOST_NAMED, TELL_EVERY_S, LearningReporter
 from detector.service.telemetry.metrics import Metrics
 from detector.testing import Events, batches
 
@@ -21,13 +21,13 @@ class World:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.metrics = Metrics()
-        self.learning = Learning(self.metrics, lambda: self.now_s)
+        self.learning = LearningReporter(self.metrics, lambda: self.now_s)
 
-    def look(self, *shards: Shard) -> list[tuple[str, list[str]]]:
+    def check(self, *shards: Shard) -> list[tuple[str, list[str]]]:
         """Look a while later, and return what was said: the first two words, and the models."""
         self.now_s += TELL_EVERY_S
         with capture_logs() as said:
-            self.learning.look(shards)
+            self.learning.check(shards)
         return [(line["event"][:20], line["models"]) for line in said]
 
     @property
@@ -39,18 +39,18 @@ def test_it_is_told_when_it_begins_and_when_it_ends() -> None:
     """Once each; meanwhile the gauge counts the model, though two partitions learn it."""
     world = World()
     one, two = (Shard(EngineSettings(learning_events=32)) for _ in range(2))
-    assert world.look(one, two) == []
+    assert world.check(one, two) == []
     assert (world.gauge, world.learning.trouble) == (0, None)
     lines = _lines("alpha", 40)
     for shard in (one, two):
         shard.process(*batches(lines[:10]))
-    assert world.look(one, two) == [("models are being lea", ["alpha"])]
+    assert world.check(one, two) == [("models are being lea", ["alpha"])]
     assert (world.gauge, world.learning.trouble) == (1, "1 model is being learned and not watched yet")
-    assert world.look(one, two) == []
+    assert world.check(one, two) == []
     one.process(*batches(lines[10:]))
-    assert world.look(one, two) == [], "the other partition still learns"
+    assert world.check(one, two) == [], "the other partition still learns"
     two.process(*batches(lines[10:]))
-    assert world.look(one, two) == [("models are learned: ", ["alpha"])]
+    assert world.check(one, two) == [("models are learned: ", ["alpha"])]
     assert (world.gauge, world.learning.trouble) == (0, None)
 
 
@@ -59,8 +59,8 @@ def test_a_partition_given_away_is_not_learned() -> None:
     world = World()
     shard = Shard(EngineSettings(learning_events=32))
     shard.process(*batches(_lines("alpha", 5)))
-    world.look(shard)
-    assert world.look() == []
+    world.check(shard)
+    assert world.check() == []
     assert world.gauge == 0
 
 
@@ -71,9 +71,9 @@ def test_a_flood_of_models_does_not_fill_the_log() -> None:
     for i in range(20):
         shard.process(*batches(_lines(f"m-{i:02}", 1)))
     with capture_logs() as said:
-        world.learning.look([shard])
+        world.learning.check([shard])
         shard.process(*batches(_lines("later", 1)))
-        world.learning.look([shard])
+        world.learning.check([shard])
     assert [(len(line["models"]), line["more"]) for line in said] == [(MOST_NAMED, 20 - MOST_NAMED)]
     assert world.gauge == 21
-    assert world.look(shard) == [("models are being lea", ["later"])]
+    assert world.check(shard) == [("models are being lea", ["later"])]

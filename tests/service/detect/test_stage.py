@@ -14,7 +14,7 @@ from detector.service.detect import stage as detect
 from detector.service.kafka import producer as outbox
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import LARGEST_RECORD
-from detector.service.state.codec import Reading
+from detector.service.state.codec import StateReader
 from detector.service.state.seal import Seal
 from detector.service.telemetry.metrics import Metrics, StageName
 from detector.testing import Events
@@ -73,7 +73,7 @@ def test_state_larger_than_a_record(rig_at: Callable[..., Any], broker: str) -> 
             rig.wait_done()
             assert worker.status().partitions == (0,)
     assert not any(rig.read(rig.topics.dead_letters).values())
-    reading = Reading(Seal(engine_settings(rig.config).secret), 0)
+    reading = StateReader(Seal(engine_settings(rig.config).secret), 0)
     for record in rig.read(rig.topics.state)[0]:
         reading.take(record.key, record.value, record.headers)
     state = reading.done()

@@ -78,7 +78,7 @@ def test_each_topic_has_its_format(broker: str, fresh_topic: Callable[[str], str
     ]
     assert len([entry for entry in found if entry[0] != special]) == len(lines)
     assert {record.key for record in records} >= {b"acme"}
-    found_letters = letters.order_of_origin(letters.latest(config, 10))
+    found_letters = letters.by_origin(letters.latest(config, 10))
     first = found_letters[0]
     assert {letter.reason for letter in found_letters} == {"schema"}
     assert [

@@ -15,7 +15,7 @@ from detector.errors import FatalError
 from detector.service.dead_letters import records as letters
 from detector.service.dead_letters import replay as dead_letters
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.provision import check_all, set_up
 from detector.service.kafka.topics import Topics
 from detector.service.produce import produce
@@ -78,8 +78,8 @@ def world(strict: LocalBroker) -> World:
     return World(strict)
 
 
-def _refuse(outbox: Outbox, world: World) -> None:
-    outbox.dead_letter("json", "broken", b"x", Origin(world.log, 0, 1))
+def _refuse(outbox: StageProducer, world: World) -> None:
+    outbox.dead_letter("json", "broken", b"x", RecordOrigin(world.log, 0, 1))
     outbox.flush()
 
 
@@ -103,7 +103,10 @@ def test_topics_that_may_not_be_created(world: World) -> None:
 def test_a_topic_that_may_not_be_written(world: World) -> None:
     """A dead letter, or any other record, that is not taken for lack of a right says so at the flush."""
     world.grant(TOPIC, world.section.prefix, DESCRIBE, READ)
-    with contextlib.closing(Outbox(Connection(world.section), world.topics)) as outbox, pytest.raises(FatalError) as denied:
+    with (
+        contextlib.closing(StageProducer(Connection(world.section), world.topics)) as outbox,
+        pytest.raises(FatalError) as denied,
+    ):
         _refuse(outbox, world)
     assert "Kafka did not take a record: Kafka denies user 'detector'" in str(denied.value)
     assert "grant" in str(denied.value)
@@ -120,7 +123,7 @@ def test_a_log_that_may_not_be_produced_to(world: World, tmp_path: Any) -> None:
 def test_dead_letters_that_may_not_be_read(world: World) -> None:
     """Without Read on the topic, and without Read on the group that keeps the progress."""
     world.grant(TOPIC, world.section.prefix, DESCRIBE)
-    with contextlib.closing(Outbox(Connection(world.free), world.topics)) as outbox:
+    with contextlib.closing(StageProducer(Connection(world.free), world.topics)) as outbox:
         _refuse(outbox, world)
     with pytest.raises(FatalError, match=rf"denies user 'detector' the topic '{world.topics.dead_letters}'"):
         letters.latest(world.config, 5)

@@ -14,7 +14,7 @@ from detector.contracts import Alert, to_json
 from detector.errors import ServiceError
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.parcel import Form
-from detector.service.kafka.producer import CUT_FROM, Origin, Outbox, Source
+from detector.service.kafka.producer import CUT_FROM, RecordOrigin, RecordSource, StageProducer
 from detector.service.kafka.results import Result, without_figures, without_texts
 from detector.service.kafka.topics import LARGEST_RECORD, Topics
 from detector.service.telemetry.metrics import Metrics
@@ -46,7 +46,7 @@ class World:
             names = tuple(self.topics.policies())
             made = [NewTopic(name, num_partitions=1, replication_factor=1, topic_configs=limits) for name in names]
             admin.create_topics(made, wait_for_metadata=True)
-        self.outbox = Outbox(self.connection, self.topics, self.metrics)
+        self.outbox = StageProducer(self.connection, self.topics, self.metrics)
 
     def count(self, topic: str) -> float:
         registry: CollectorRegistry = self.metrics.registry
@@ -101,9 +101,9 @@ def test_an_alert_loses_what_makes_it_large(world: World) -> None:
 @pytest.mark.parametrize("size", [SMALL + 1, 600_000, LARGEST_RECORD + 1])
 def test_anything_else_becomes_a_dead_letter(world: World, size: int) -> None:
     """A record that the broker or the client itself would refuse is kept as far as possible, with its source if it has one."""
-    origin = Origin("log", 3, 7)
+    origin = RecordOrigin("log", 3, 7)
     world.outbox.send(world.topics.decisions, b"key", bytes(size))
-    world.outbox.send(world.topics.queries, b"key", bytes(size), source=Source(origin, b"own", b"the record"))
+    world.outbox.send(world.topics.queries, b"key", bytes(size), source=RecordSource(origin, b"own", b"the record"))
     world.outbox.send(world.topics.decisions, b"key", b"small")
     assert world.outbox.sent == 3
     pending = world.outbox.pending()
@@ -121,8 +121,8 @@ def test_anything_else_becomes_a_dead_letter(world: World, size: int) -> None:
 @pytest.mark.broker
 def test_a_dead_letter_is_cut_until_it_fits(world: World) -> None:
     """Also where its topic takes less than ours does, or its key alone is too large."""
-    world.outbox.dead_letter("json", "broken", bytes(600_000), Origin("log", 0, 0), b"key")
-    world.outbox.dead_letter("json", "broken", b"record", Origin("log", 0, 1), bytes(LARGEST_RECORD + 1))
+    world.outbox.dead_letter("json", "broken", bytes(600_000), RecordOrigin("log", 0, 0), b"key")
+    world.outbox.dead_letter("json", "broken", b"record", RecordOrigin("log", 0, 1), bytes(LARGEST_RECORD + 1))
     world.outbox.flush()
     first, second = _read(world, world.topics.dead_letters)
     assert (len(first.value), dict(first.headers)[CUT_FROM]) == (16 * 1024 - 3, b"600000")

@@ -22,7 +22,7 @@ from detector.service.dead_letters import records as letters
 from detector.service.ingest.stage import IngestStage
 from detector.service.kafka import unpacking
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import Origin, Outbox
+from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
 from detector.service.kafka.unpacking import LARGEST_BATCH, Packed, TooLargeError, unpacked
@@ -201,7 +201,7 @@ def test_a_bomb_in_a_log(broker: str, fresh_topic: Callable[[str], str], compres
     assert read == len(lines) + 1
     assert peak < MEMORY
     (letter,) = letters.latest(config, 10)
-    assert (letter.reason, letter.origin, letter.cut) == ("oversized", Origin(log, 0, 3), True)
+    assert (letter.reason, letter.origin, letter.cut) == ("oversized", RecordOrigin(log, 0, 3), True)
     assert "a batch of 1 records up to offset 3" in letter.detail
     assert len(letter.record) < MIB
     reader = connection.consumer()
@@ -243,12 +243,12 @@ def test_letters_of_a_batch(broker: str, fresh_topic: Callable[[str], str]) -> N
     set_up(connection, topics, [], 1, 1)
     packed = Packed(b"batch")
     packed.first, packed.reason, packed.detail = 7, "encoding", "no"
-    outbox = Outbox(connection, topics)
-    outbox.dead_letter("json", "broken", packed, Origin("log", 0, 9), b"key")
+    outbox = StageProducer(connection, topics)
+    outbox.dead_letter("json", "broken", packed, RecordOrigin("log", 0, 9), b"key")
     outbox.flush()
     outbox.close()
     (letter,) = letters.latest(config, 10)
-    assert (letter.reason, letter.detail, letter.origin, letter.key) == ("encoding", "no", Origin("log", 0, 7), None)
+    assert (letter.reason, letter.detail, letter.origin, letter.key) == ("encoding", "no", RecordOrigin("log", 0, 7), None)
     assert (letter.record, letter.cut) == (b"batch", True)
 
 

@@ -9,7 +9,7 @@ from kafka.admin import NewTopic
 from detector.config import KafkaSection
 from detector.service.kafka import watch
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.watch import TopicWatch
+from detector.service.kafka.watch import TopicMonitor
 
 pytestmark = pytest.mark.broker
 
@@ -20,9 +20,9 @@ def test_what_is_missing_is_named_and_what_is_back_is_not(broker: str, fresh_top
     connection = Connection(KafkaSection(bootstrap_servers=(broker,)))
     admin = connection.admin()
     admin.create_topics([NewTopic(name=name, num_partitions=1, replication_factor=1) for name in names], wait_for_metadata=True)
-    seen = TopicWatch(connection, names, every_s=3600.0)
+    seen = TopicMonitor(connection, names, every_s=3600.0)
     try:
-        seen.look()
+        seen.check()
         assert seen.trouble is None
         admin.delete_topics([names[0]])
         _look_until(seen, lambda told: told is not None and names[0] in told and names[1] not in told)
@@ -37,9 +37,9 @@ def test_what_is_missing_is_named_and_what_is_back_is_not(broker: str, fresh_top
         admin.close()
 
 
-def _look_until(seen: TopicWatch, holds: Callable[[str | None], bool]) -> None:
+def _look_until(seen: TopicMonitor, holds: Callable[[str | None], bool]) -> None:
     for _ in range(1000):
-        seen.look()
+        seen.check()
         if holds(seen.trouble):
             return
     pytest.fail(f"it says {seen.trouble!r}")
@@ -52,7 +52,7 @@ def test_a_worker_names_a_topic_that_is_gone(
 ) -> None:
     """Also one that nothing is written to at the time, in what its health says, and without ending for it."""
     monkeypatch.setattr(watch, "EVERY_S", 0.2)
-    monkeypatch.setattr(TopicWatch.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(TopicMonitor.__init__, "__defaults__", (0.2,))
     rig.produce(stolen[:100])
     name = rig.topics.decisions if which == "decisions" else rig.config.kafka.input_topics[0]
     with rig.thread() as worker:

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from detector.errors import SnapshotError
 from detector.service.state import codec as parts
-from detector.service.state.codec import MARK, MARK_VERSION, Key, Mark, Reading, StateRecord, mark_record, records_of, sealed
+from detector.service.state.codec import (
+    MARK,
+    MARK_VERSION,
+    Key,
+    Mark,
+    StateReader,
+    StateRecord,
+    mark_record,
+    records_of,
+    sealed,
+)
 from detector.service.state.seal import SEAL, Seal
 
 OURS, PLACE = Seal(7), 3
@@ -23,7 +33,7 @@ def _read(written: list[StateRecord], *, compacted: bool = False, seal: Seal = O
     if compacted:
         latest = {record.key: place for place, record in enumerate(written)}
         written = [written[place] for place in sorted(latest.values()) if written[place].value is not None]
-    reading = Reading(seal, place)
+    reading = StateReader(seal, place)
     for offset, record in enumerate(written):
         reading.take(*record, offset)
     return reading.done()
@@ -155,7 +165,7 @@ def test_a_part_destroyed_by_compaction() -> None:
 @given(st.lists(st.tuples(st.none() | st.binary(max_size=20), st.none() | st.binary(max_size=20), st.binary(max_size=9))))
 def test_garbage_is_left_out(garbage: list[tuple[bytes | None, bytes | None, bytes]]) -> None:
     """Whatever lies in the topic besides, and whatever its headers say, what is ours is read."""
-    reading = Reading(OURS, PLACE)
+    reading = StateReader(OURS, PLACE)
     for record in _state():
         reading.take(*record)
     for key, value, text in garbage:
@@ -168,7 +178,7 @@ def test_garbage_is_left_out(garbage: list[tuple[bytes | None, bytes | None, byt
 
 def test_only_the_first_strange_records_are_kept() -> None:
     """A flood of them is counted."""
-    reading = Reading(OURS, PLACE)
+    reading = StateReader(OURS, PLACE)
     for offset in range(parts.MOST_STRANGE + 5):
         reading.take(b"key", b"value", [], offset)
     state = reading.done()

@@ -87,7 +87,7 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.invalid("json")
     metrics.too_large("detector.alerts")
     metrics.unsealed(2)
-    metrics.published(outputs, max(order.issued_ms for order in outputs.orders) + 500)
+    metrics.published(outputs, max(order.issued_ms for order in outputs.pending_decisions) + 500)
     metrics.scored(0.01)
     metrics.lag("detect", {("detector.queries", 0): 3})
     metrics.tracked(8, 3)
@@ -121,16 +121,16 @@ def test_figures_count_what_was_found(found: Outputs) -> None:
     use(metrics, found)
     read = samples(metrics)
     assert found.findings
-    assert found.orders
+    assert found.pending_decisions
     assert found.repeated
     assert found.departed
     assert sum(read["detector_alerts_total"].values()) == len(found.findings)
-    assert sum(read["detector_decisions_total"].values()) == len(found.orders)
+    assert sum(read["detector_decisions_total"].values()) == len(found.pending_decisions)
     assert read["detector_decisions_total"][("action", "block"), ("origin", "detector")] >= 1
     assert read["detector_events_repeated_total"][()] == found.repeated
     assert read["detector_clients_evicted_total"][(("cause", "capacity"),)] == len(found.departed)
-    assert read["detector_decision_delay_seconds_count"][()] == len(found.orders)
-    assert read["detector_decision_delay_seconds_sum"][()] >= 0.5 * len(found.orders)
+    assert read["detector_decision_delay_seconds_count"][()] == len(found.pending_decisions)
+    assert read["detector_decision_delay_seconds_sum"][()] >= 0.5 * len(found.pending_decisions)
 
 
 def test_no_client_is_told(found: Outputs) -> None:

@@ -10,19 +10,19 @@ import pytest
 
 import detector
 from detector.errors import SourceError
-from detector.offline.analysis.told import Told
+from detector.offline.analysis.responses import Responses
 from detector.testing import Events
 
 if TYPE_CHECKING:
     from tests.offline.analysis.conftest import Day
 
 
-def _halves(queries: int, fresh: int, rng: np.random.Generator) -> Told:
+def _halves(queries: int, fresh: int, rng: np.random.Generator) -> Responses:
     """Answers that depend on which side of a line the input is on, far from zero and on different scales."""
     scale = np.array([1.0, 5_000.0])
     inputs = rng.normal(size=(queries + fresh, 2)) * scale + 3 * scale
     answers = np.eye(2)[((inputs / scale).sum(axis=1) > 6).astype(int)]
-    return Told(
+    return Responses(
         "c", "m", tuple(map(str, range(queries))), inputs[:queries], answers[:queries], inputs[queries:], answers[queries:]
     )
 
@@ -64,12 +64,12 @@ def test_probabilities_are_told_as_they_are(tmp_path: Path) -> None:
         events.line("bob", [0.5, 0.6], probabilities=[0.0, 0.0, 1.0]),
     ]
     results = _replayed([*lines, lines[0]], tmp_path)
-    told = results.told("acme", "m")
-    assert told.event_ids == ("m-0", "m-1")
-    assert told.answers.tolist() == [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]]
-    assert told.fresh_inputs.round(4).tolist() == [[0.5, 0.6]]
+    responses = results.responses("acme", "m")
+    assert responses.event_ids == ("m-0", "m-1")
+    assert responses.answers.tolist() == [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]]
+    assert responses.fresh_inputs.round(4).tolist() == [[0.5, 0.6]]
     with pytest.raises(SourceError, match="uses several models"):
-        results.told("acme")
+        results.responses("acme")
 
 
 def test_labels_stand_in_for_probabilities(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_labels_stand_in_for_probabilities(tmp_path: Path) -> None:
     events = Events("m")
     lines = [events.line("acme", [0.1], "cat"), events.line("acme", [0.2], "dog"), events.line("bob", [0.3], "emu")]
     lines += [events.line("bob", [0.4], "cat", probabilities=[0.9, 0.1])]
-    told = _replayed(lines, tmp_path).told("acme")
-    assert told.answers.tolist() == [[1, 0, 0], [0, 1, 0]]
-    assert told.fresh_answers.tolist() == [[0, 0, 1], [1, 0, 0]]
+    responses = _replayed(lines, tmp_path).responses("acme")
+    assert responses.answers.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert responses.fresh_answers.tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
 def test_answers_without_a_common_form_are_refused(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_answers_without_a_common_form_are_refused(tmp_path: Path) -> None:
     events = Events("m")
     lines = [events.line("acme", [0.1], "cat"), events.line("acme", [0.2], probabilities=[0.9, 0.1])]
     with pytest.raises(SourceError, match="probabilities without a label"):
-        _replayed(lines, tmp_path).told("acme")
+        _replayed(lines, tmp_path).responses("acme")
 
 
 def test_a_log_that_has_changed_is_noticed(tmp_path: Path) -> None:
@@ -97,15 +97,15 @@ def test_a_log_that_has_changed_is_noticed(tmp_path: Path) -> None:
     results = _replayed(lines, tmp_path)
     (tmp_path / "log.jsonl").write_bytes(b"\n".join(lines[:2]))
     with pytest.raises(SourceError, match="no longer holds 1 of the client's queries, such as 'm-2'"):
-        results.told("acme")
+        results.responses("acme")
     (tmp_path / "log.jsonl").unlink()
     with pytest.raises(SourceError, match="is gone"):
-        results.told("acme")
+        results.responses("acme")
 
 
 def test_a_thief_knows_more_after_more_queries(day: "Day") -> None:
     """Over a whole log: the best copy of a thief's, judged by what the readers were told."""
-    copies = day.results.told("thief-0").copies([8])
+    copies = day.results.responses("thief-0").copies([8])
     assert copies["queries"].tolist() == [8, 48]
     assert ((copies["fidelity"] > 0) & (copies["fidelity"] <= 1)).all()
     assert isinstance(copies, pd.DataFrame)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from detector.config import Config
 from detector.errors import SourceError
 from detector.ingest.formats.decoder import Record, several
-from detector.ingest.formats.event import Event
+from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.routing import decoder_of_files
 from detector.ingest.source import read_lines
 from detector.offline.trace import Trace
@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Told:
+class Responses:
     """What one client asked a model and was told: n queries, in the order in which they counted.
 
     `inputs` is (n, dimension); `answers` (n, classes) are probabilities, or one-hot where the log holds labels only.
@@ -77,7 +77,7 @@ class Told:
         return pd.DataFrame({"queries": list(plain), "fidelity": [max(plain[n], scaled[n]) for n in plain]})
 
 
-def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], config: Config) -> Told:
+def read_responses(logs: Sequence[str], trace: Trace, innocent: Collection[str], config: Config) -> Responses:
     """Read what the traced client was told, and a sample of what the clients in `innocent` were told by the same model.
 
     `config` says how records are read. A damaged log is used as far as it can be read.
@@ -85,8 +85,8 @@ def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], conf
     Raises `SourceError` when events of the client are no longer there, or the answers have no common form.
     """
     wanted = set(trace.event_ids)
-    own: dict[str, Event] = {}
-    fresh: list[Event] = []
+    own: dict[str, DecodedEvent] = {}
+    fresh: list[DecodedEvent] = []
     rng = np.random.default_rng(0)
     met = 0
     for event in _events(logs, config):
@@ -108,7 +108,7 @@ def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], conf
     dimension = len(asked[0].input.values())
     fresh = [event for event in fresh if len(event.input.values()) == dimension]
     answers = _answers([*asked, *fresh])
-    return Told(
+    return Responses(
         client=trace.client,
         model=trace.model,
         event_ids=trace.event_ids,
@@ -119,28 +119,30 @@ def read_told(logs: Sequence[str], trace: Trace, innocent: Collection[str], conf
     )
 
 
-def _events(logs: Sequence[str], config: Config) -> Iterator[Event]:
+def _events(logs: Sequence[str], config: Config) -> Iterator[DecodedEvent]:
     decoder = decoder_of_files(config)
     for log in logs:
         with suppress(SourceError):
             for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes):
                 for line in chunk.lines:
-                    yield from (one for one in several(decoder.decode(Record(line))) if isinstance(one, Event) and _usable(one))
+                    yield from (
+                        one for one in several(decoder.decode(Record(line))) if isinstance(one, DecodedEvent) and _usable(one)
+                    )
 
 
-def _usable(event: Event) -> bool:
+def _usable(event: DecodedEvent) -> bool:
     values = event.input.values()
     return not (np.isinf(values).any() or np.isnan(values).all())
 
 
-def _inputs(events: Sequence[Event], dimension: int) -> Floats:
+def _inputs(events: Sequence[DecodedEvent], dimension: int) -> Floats:
     return np.array([event.input.values() for event in events], np.float64).reshape(len(events), dimension)
 
 
-def _answers(events: Sequence[Event]) -> Floats:
-    told = [event.output.probabilities for event in events]
-    if all(told) and len({len(probabilities or ()) for probabilities in told}) == 1:
-        return np.array(told, np.float64)
+def _answers(events: Sequence[DecodedEvent]) -> Floats:
+    responses = [event.output.probabilities for event in events]
+    if all(responses) and len({len(probabilities or ()) for probabilities in responses}) == 1:
+        return np.array(responses, np.float64)
     labels = [event.output.label for event in events]
     if None in labels:
         raise SourceError("some answers are probabilities without a label, so they cannot be compared with the others")
