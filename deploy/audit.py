@@ -1,9 +1,9 @@
 # ruff: noqa: INP001  # a script, not part of a package
-"""Look for known vulnerabilities of what the image installs; skipped where the database cannot be reached.
+"""Check the packages of the image for known vulnerabilities; skipped where the database cannot be reached.
 
     python deploy/audit.py deploy/requirements.lock
 
-Exit status: 0 nothing known, or skipped; 1 something known; what it is stands on standard output.
+Exit status: 0 nothing found, or skipped; 1 vulnerabilities found, listed on standard output.
 """
 
 import socket
@@ -20,7 +20,7 @@ UNREACHABLE = ("ConnectionError", "Max retries exceeded", "ServiceError", "timed
 
 
 def reachable() -> bool:
-    """Tell whether anything takes connections where the database is."""
+    """Return whether the server of the database accepts connections."""
     try:
         socket.create_connection(DATABASE, timeout=REACH_S).close()
     except OSError:
@@ -40,11 +40,11 @@ def audit(lock: Path) -> int:
     except subprocess.TimeoutExpired:
         sys.stdout.write(f"{SKIPPED}\n")
         return 0
-    told = done.stdout + done.stderr
-    if done.returncode and FOUND not in told and any(words in told for words in UNREACHABLE):
+    output = done.stdout + done.stderr
+    if done.returncode and FOUND not in output and any(words in output for words in UNREACHABLE):
         sys.stdout.write(f"{SKIPPED}\n")
         return 0
-    sys.stdout.write(told)
+    sys.stdout.write(output)
     return done.returncode
 
 

@@ -14,10 +14,10 @@ Over a stream of events, without Kafka::
     watching = detector.Detector(baseline, config)
     alerts, decisions = watching.observe(events)
 
-These names are the public interface, with `detector.offline.analysis` for what is behind results (bars, budgets, responses,
-pictures, simulated logs), `detector.testing` for tests, and `detector.errors`. Names are imported when they are first used, so
-``import detector`` itself costs nothing. Tables need pandas (``pip install 'model-extraction-detector[notebooks]'``). See
-``notebooks/`` for examples.
+These names are the public interface, with `detector.offline.analysis` for what is behind results (thresholds, budgets,
+responses, pictures, simulated logs), `detector.testing` for tests, and `detector.errors`. Names are imported when they are
+first used, so ``import detector`` itself costs nothing. Tables need pandas (``pip install
+'model-extraction-detector[notebooks]'``). See ``notebooks/`` for examples.
 """
 
 from importlib import import_module

@@ -5,6 +5,7 @@
     DetectorError
     ├── ConfigError        a setting is wrong; names the file and, where known, the line
     ├── SourceError        a log cannot be read (missing, damaged, cut off)
+    │   └── DamagedError       compressed data is corrupt or ends early; what came before it was read
     ├── BaselineError      a baseline cannot be fitted, read or used here
     ├── SnapshotError      a client snapshot is of another version or another baseline
     ├── OutputError        results cannot be written (full disk, no permission)
@@ -16,16 +17,20 @@
     │   ├── RefusedError       the receiver will never take a message
     │   └── NoDocumentError    a record is no alert or decision, so nobody can be sent it
     └── ServiceError       Kafka cannot be used: unreachable, refused, or its topics do not fit
-        └── FatalError     trying again is no use: a permission is missing, or another deployment is at work
+        ├── NotKafkaError      what answers at a broker's address does not speak Kafka
+        ├── BatchTooLargeError a batch is too large when it is decompressed; it becomes a dead letter
+        └── FatalError         trying again is no use: a permission is missing, or another deployment is in force
 
-Bad records are not errors: they become dead letters and the stream goes on.
+Bad records are not errors: they become dead-letter records and the stream goes on.
 """
 
 from typing import Literal
 
 __all__ = [
     "BaselineError",
+    "BatchTooLargeError",
     "ConfigError",
+    "DamagedError",
     "DeliveryError",
     "DetectorError",
     "ElasticCause",
@@ -33,6 +38,7 @@ __all__ = [
     "EndpointError",
     "FatalError",
     "NoDocumentError",
+    "NotKafkaError",
     "OutputError",
     "RefusedError",
     "RetryableError",
@@ -55,6 +61,10 @@ class ConfigError(DetectorError):
 
 class SourceError(DetectorError):
     """A log cannot be read, or ended in the middle of a compressed block."""
+
+
+class DamagedError(SourceError):
+    """Compressed data is corrupt or ends early; the text completes the sentence "the compressed data ..."."""
 
 
 class BaselineError(DetectorError):
@@ -121,5 +131,13 @@ class ServiceError(DetectorError):
     """Kafka cannot be used: it is unreachable, refuses us, or its topics do not fit."""
 
 
+class NotKafkaError(ServiceError):
+    """What answers at a broker's address does not speak Kafka."""
+
+
+class BatchTooLargeError(ServiceError):
+    """A batch of Kafka's is too large when it is decompressed."""
+
+
 class FatalError(ServiceError):
-    """Trying again is no use, somebody has to act: a permission is missing, or another deployment is at work."""
+    """Trying again is no use, an operator has to act: a permission is missing, or another deployment is in force."""

@@ -118,7 +118,7 @@ def dial(host: str, port: int, until: float) -> socket.socket:
 
     The socket's timeout is what is left. Raises OSError, of the last address that was tried.
     """
-    told: OSError = OSError(f"{host} has no address")
+    failure: OSError = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         made = socket.socket(family, kind, protocol)
         try:
@@ -127,10 +127,10 @@ def dial(host: str, port: int, until: float) -> socket.socket:
             made.settimeout(_limit(until))
         except OSError as error:
             made.close()
-            told = error
+            failure = error
         else:
             return made
-    raise told
+    raise failure
 
 
 def send_all(connection: socket.socket, data: bytes, until: float) -> None:
@@ -244,7 +244,7 @@ class PlainConnection(_Bounded, HTTPConnection):  # type: ignore[misc]  # it tak
     """HTTP with a deadline."""
 
 
-class TlsConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]  # likewise
+class TlsConnection(_Bounded, HTTPSConnection):  # type: ignore[misc]  # its base is untyped as well
     """HTTPS with a deadline."""
 
 

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 _ENDS = "\n\t"
 
 
-def escaped(letter: str) -> str:
-    r"""Return a letter, or its escape when it is none that is only shown: a control character, a mark of direction.
+def escaped(character: str) -> str:
+    r"""Return a character, or its escape when it is none that is only shown: a control character, a mark of direction.
 
     >>> escaped("a"), escaped("\x1b"), escaped("\u202e"), escaped("\n")
     ('a', '\\x1b', '\\u202e', '\\n')
     """
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def printable(text: str, most: int = 48) -> str:
@@ -45,7 +45,7 @@ def harmless(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(letter if letter in _ENDS else escaped(letter) for letter in text)
+    return "".join(character if character in _ENDS else escaped(character) for character in text)
 
 
 def harmless_json(text: str) -> str:
@@ -56,11 +56,13 @@ def harmless_json(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(letter if letter in _ENDS or letter.isprintable() else _json_escape(letter) for letter in text)
+    return "".join(
+        character if character in _ENDS or character.isprintable() else _json_escape(character) for character in text
+    )
 
 
-def _json_escape(letter: str) -> str:
-    units = letter.encode("utf-16-be", "surrogatepass")
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 

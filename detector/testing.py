@@ -31,7 +31,7 @@ LATER_MS = START_MS + 400 * 86_400_000
 
 
 class Events:
-    """Makes native events of one model, numbered from 0 and `step_ms` apart unless told otherwise.
+    """Makes native events of one model, numbered from 0 and `step_ms` apart unless set otherwise.
 
     >>> events = Events("fraud")
     >>> json.loads(events.line("acme", [1.0, 2.5], "cat"))["event_id"]
@@ -60,7 +60,7 @@ class Events:
         """Return the next event as one line without its end; `changes` replace or add fields of the record.
 
         Numbers are written so that the same float32 is read again. Nothing is checked: wrong values make a record for the
-        dead letters.
+        dead-letter records.
         """
         output = {"label": label, "probabilities": None if probabilities is None else list(probabilities)}
         record: dict[str, Any] = {
@@ -118,7 +118,7 @@ def traffic(
 class MemorySink:
     """Keeps the documents in lists, as they came.
 
-    `raised` alerts, `decided` decisions, `dead` letters, and `reported` clients (as they left, or as they stood at the end).
+    `raised` alerts, `decided` decisions, `dead` dead-letter records, and `reported` clients (as they left, or at the end).
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class MemorySink:
         self.decided += decisions
 
     def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
-        """Take dead letters."""
+        """Take dead-letter records."""
         self.dead += dead_letters
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:

@@ -44,7 +44,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_version_and_help() -> None:
-    """The version is told in one line; help lists every command; nothing at all gives the help."""
+    """The version is shown in one line; help lists every command; nothing at all gives the help."""
     assert detector("version").stdout.startswith(b"detector 0.")
     for arguments in (["--help"], ["-h"]):
         told = detector(*arguments)
@@ -70,7 +70,7 @@ def test_replay_writes_and_summarises(log: Path, tmp_path: Path) -> None:
     assert b"seed" not in as_json.stderr
     assert json.loads(as_json.stdout) == json.loads((tmp_path / "out" / "summary.json").read_bytes())
     assert json.loads(as_json.stdout)["shadow"] is False
-    assert b"decisions are meant" in as_json.stderr
+    assert b"decisions are real" in as_json.stderr
 
 
 @pytest.mark.slow

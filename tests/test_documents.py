@@ -85,7 +85,7 @@ def test_commands_are_there(name: str) -> None:
 
 
 def test_the_readme_is_short() -> None:
-    """What does not fit into one look belongs into docs/pages."""
+    """What does not fit on one page belongs into docs/pages."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 120
     assert [line for line in lines if len(line) > 128] == []

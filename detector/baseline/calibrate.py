@@ -1,7 +1,7 @@
-"""Calibration: what the engine sees of clients that are believed, or known, to be innocent.
+"""Calibration: what the engine measures of clients that are believed, or known, to be innocent.
 
-Their queries go through a table like any others, under bars that nobody minds; what is kept are their features at each look
-and the highest evidence of each.
+A client table processes their queries like any others; its thresholds and decisions are ignored. Kept are the features of each
+client at its scheduled evaluations, and its highest evidence per channel.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from detector.engine.clients import ClientTable
 from detector.engine.features.row import NAMES
 from detector.engine.judge import Judge
 from detector.engine.memory.admission import FRESH
-from detector.engine.models.novelty import Looks, Novelty
+from detector.engine.models.novelty import Evaluations, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Seen
 from detector.engine.policy import thresholds_for
@@ -21,7 +21,7 @@ UNBOUNDED = 2**31
 
 
 class Calibration:
-    """Collects the looks and the evidence of calibration clients while a table processes them."""
+    """Collects the evaluations and the evidence of calibration clients while a client table processes them."""
 
     def __init__(self) -> None:
         self._client: list[str] = []
@@ -31,7 +31,7 @@ class Calibration:
         self.queries: dict[str, int] = {}
 
     def observed(self, seen: Seen) -> None:
-        """Take one pass over a part of a batch."""
+        """Take in one pass over a part of a batch."""
         for event, row in zip(seen.look_event.tolist(), seen.rows, strict=True):
             self._client.append(seen.account[event])
             self._queries.append(int(seen.queries[event]))
@@ -43,25 +43,25 @@ class Calibration:
 
     @property
     def names(self) -> list[str]:
-        """The clients that had a look, in order."""
+        """The clients that were evaluated, in order."""
         return sorted(set(self._client))
 
-    def looks(self) -> Looks:
-        """Return the looks of all of them, numbered in the order of `names`."""
+    def evaluations(self) -> Evaluations:
+        """Return the evaluations of all clients, which are numbered in the order of `names`."""
         number = {name: i for i, name in enumerate(self.names)}
-        return Looks(
+        return Evaluations(
             np.array([number[name] for name in self._client], np.int64),
             np.array(self._queries, np.int64),
             np.array(self._rows, np.float64).reshape(-1, len(NAMES)),
         )
 
     def channel_scores(self) -> npt.NDArray[np.float64]:
-        """Return the highest evidence (clients, channels) of each."""
+        """Return the highest evidence of each client, (clients, channels)."""
         return np.array([self._peaks[name] for name in self.names], np.float64)
 
 
 def calibrate(model: str, known: Reference, settings: EngineSettings, calibration: Calibration) -> ClientTable:
-    """Return a table that tells `calibration` of all its clients and forgets nobody."""
+    """Return a client table that `calibration` observes and that forgets no client."""
     idle = Novelty(None)
     return ClientTable(
         model,

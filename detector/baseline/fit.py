@@ -1,9 +1,9 @@
 """Fitting a baseline on a log of benign traffic.
 
-Clients are split by the time they first appear. The first third teaches the *reference* (how inputs are reduced, where the
-population lives); the others, who have not shaped it, are *calibration clients*: their features become the norms, and the
-highest score of each, given by norms that had not seen it, says how often an innocent client passes a threshold. With fewer
-than 24 clients all of them serve both ends, which makes the thresholds optimistic; `show` says so.
+Clients are split by the time they first appear. The first third teaches the *reference* (how inputs are reduced, and where the
+population lives). The others, which have not shaped it, are *calibration clients*. Their features become the norms. The highest
+score of each, under norms that have not seen it, shows how often an innocent client passes a threshold. With fewer than 24
+clients all of them serve both purposes, which makes the thresholds optimistic; `show` says so.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ LISTED = 5
 
 
 class _Sample:
-    """A first look at one model's log: who is in it, and a uniform sample of queries (reservoir sampling)."""
+    """The first pass over one model's log: its clients, and a uniform sample of their queries (reservoir sampling)."""
 
     def __init__(self, dimension: int, seed: int) -> None:
         self.queries: dict[str, int] = {}
@@ -59,8 +59,9 @@ class _Sample:
 def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) -> Baseline:
     """Fit a baseline on a log of benign traffic, which is read twice.
 
-    `read` starts a pass over the log and yields its batches. Everybody in the log is taken for benign; look at the clients
-    that `show` lists with the highest scores before trusting it. Queries of another length than most clients' are left out.
+    `read` starts a pass over the log and yields its batches. Every client in the log counts as benign: review the clients that
+    `show` lists with the highest scores before you trust the baseline. Queries of another length than most clients' are left
+    out.
 
     Raises `BaselineError` when the log is empty, or a model has fewer than 8 clients with 8 queries.
     """
@@ -70,7 +71,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
         by_length.setdefault(batch.model, {}).setdefault(length, _Sample(length, settings.secret)).add(batch)
     if not by_length:
         raise BaselineError("the log holds no valid event, so there is nothing to fit")
-    # No single record decides how long a model's inputs are: most clients do.
+    # The majority of the clients, not a single record, decides the length of a model's inputs.
     samples = {
         model: max(lengths.values(), key=lambda sample: (len(sample.queries), sum(sample.queries.values())))
         for model, lengths in by_length.items()
@@ -107,7 +108,7 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
 
 
 def _split(sample: _Sample) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the clients that teach the reference and those that calibrate; dictionaries keep the order of appearance."""
+    """Return the clients that teach the reference and those that calibrate, by their order of appearance."""
     clients = [client for client, queries in sample.queries.items() if queries >= STAGES[0]]
     if len(clients) < SPLIT_FROM:
         everybody = frozenset(sample.queries)
@@ -127,10 +128,10 @@ def _finish(
     if len(names) < LEAST_CLIENTS:
         raise BaselineError(
             f"model {model!r}: {len(names)} clients have {STAGES[0]} queries or more, at least {LEAST_CLIENTS} are needed "
-            "to say what is usual: give a longer log, or logs of more clients"
+            "to learn what is usual: give a longer log, or logs of more clients"
         )
-    looks = calibration.looks()
-    norms = fit_norms(looks)
+    evaluations = calibration.evaluations()
+    norms = fit_norms(evaluations)
     channel_scores = calibration.channel_scores()
     worst = np.argsort(-channel_scores.max(axis=1), kind="stable")[:LISTED]
     notes = {
@@ -146,4 +147,4 @@ def _finish(
         "evidence": {name: round(float(channel_scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
         "clients_with_most_evidence": {names[i]: round(float(channel_scores[i].max()), 3) for i in worst},
     }
-    return ModelBaseline(table.reference, norms, channel_scores, compared(looks)), notes
+    return ModelBaseline(table.reference, norms, channel_scores, compared(evaluations)), notes

@@ -1,4 +1,4 @@
-"""What `detector baseline show` tells: what was learned from whom, and which bars follow."""
+"""The report of `detector baseline show`: what was learned from which clients, and the thresholds that follow."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +63,7 @@ def report(folder: Path, config: Config, drift: Mapping[str, Drift] | None = Non
 
 
 def changes(before: Baseline, after: Baseline, model: str, config: Config) -> list[str]:
-    """Return what an acceptance changed, in sentences: each accepted client, and every bar that moved."""
+    """Return what an acceptance changed, in sentences: each accepted client, and every threshold that moved."""
     policy = engine_settings(config).policy
     was, now = (
         thresholds_for(policy, known.norms.session_scores, known.channel_scores)
@@ -82,7 +82,7 @@ def changes(before: Baseline, after: Baseline, model: str, config: Config) -> li
         elif now.stop[j] > was.stop[j]:
             told.append(
                 f"{channel.name} {'stops' if channel.may_stop else 'throttles'} at {now.stop[j]:.1f}, before at "
-                f"{was.stop[j]:.1f}: all clients of this model have so much more room"
+                f"{was.stop[j]:.1f}: that holds for all clients of this model"
             )
     for j, channel in enumerate(REGISTRY):
         if isinstance(channel.ratio, Weighed) and now.stop[j] > was.stop[j]:
@@ -98,8 +98,8 @@ def tell(content: dict[str, Any]) -> Group:
         how = (
             f"{known['teaching_clients']} taught the input space, {known['calibration_clients']} others calibrated"
             if known["split"]
-            else f"too few to split: all of them taught and calibrated ({known['calibration_clients']} with a look), "
-            "so the bars are optimistic"
+            else f"too few to split: all of them taught and calibrated ({known['calibration_clients']} were "
+            "evaluated), so the thresholds are optimistic"
         )
         parts.append(
             Text(
@@ -107,7 +107,7 @@ def tell(content: dict[str, Any]) -> Group:
                 f"{known['dimension']} values, {known['labels']} labels, {known['profiles']} profiles of clients"
             )
         )
-        thresholds = Table(title="bars under the configured budgets", title_justify="left")
+        thresholds = Table(title="thresholds under the configured budgets", title_justify="left")
         thresholds.add_column("evidence")
         thresholds.add_column("highest of a benign client", justify="right")
         thresholds.add_column("alerts at", justify="right")
@@ -127,7 +127,7 @@ def tell(content: dict[str, Any]) -> Group:
         parts.append(
             Text(
                 f"{known['calibration_clients']} clients can show a false-alarm rate of {known['finest_rate_shown']} at best; "
-                "for a finer budget the bars are raised beyond the highest client."
+                "for a finer budget the thresholds are raised above the highest client's score."
             )
         )
         named = ", ".join(f"{printable(name)} ({score:.1f})" for name, score in known["clients_with_most_evidence"].items())
@@ -161,8 +161,8 @@ def _drift_table(model: str, found: Mapping[str, Any]) -> Table:
         f"{found['clients']:,} clients",
         title_justify="left",
         caption=(
-            f"distance: 0 as in calibration, 1 nothing in common; evidence: a decimal logarithm, {ALARM:.0f} comes by chance "
-            "once in 1,000 logs at most"
+            f"distance: 0 as in calibration, 1 nothing in common; evidence: a decimal logarithm, chance alone reaches "
+            f"{ALARM:.0f} in at most 1 of 1,000 logs"
         ),
         caption_justify="left",
     )

@@ -1,8 +1,8 @@
-"""Sealing: bytes that cannot be read without the secret seed, nor changed without that being noticed.
+"""Sealing: encrypting bytes with the secret seed, so that nobody else can read them or change them unnoticed.
 
-A keyed digest of the content (BLAKE2b) goes first and is also what the key stream (SHAKE-256) begins from, as in SIV (RFC
-5297): equal content gives equal bytes, and two contents never share a key stream. It protects as well as the seed does: one
-of 63 random bits cannot be guessed, one that somebody chose may be.
+A keyed digest of the content (BLAKE2b) comes first. The key stream (SHAKE-256) starts from that digest, as in SIV (RFC 5297).
+So equal content gives equal bytes, and two contents never share a key stream. The protection is as good as the seed: 63 random
+bits cannot be guessed, a seed that a person chose may be.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def seal(content: bytes, seed: int) -> bytes:
 
 
 def unseal(sealed: bytes, seed: int) -> bytes:
-    """Return what was sealed; raises `ValueError` when it was sealed under another seed, or was changed."""
+    """Return the content; raises `ValueError` when it was sealed under another seed, or was changed."""
     tag = sealed[:TAG_BYTES]
     content = _masked(sealed[TAG_BYTES:], tag, seed)
     if not hmac.compare_digest(tag, _tag(content, seed)):

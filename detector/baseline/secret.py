@@ -1,8 +1,8 @@
-"""The secret seed: what is drawn with it cannot be computed by somebody who has this program but not the seed.
+"""The secret seed: random choices made with it cannot be computed by somebody who has this program but not the seed.
 
-It decides which input columns are remembered, and keys what is drawn for each client. `detector baseline fit` makes one and
-keeps it with the baseline; ``[engine] seed`` or ``seed_file`` says it where there is no baseline, or where the baseline's file
-is kept elsewhere. Only in shadow mode may it be missing.
+It decides which input columns are sampled, and it keys the random numbers of each client. `detector baseline fit` makes one and
+keeps it with the baseline. ``[engine] seed`` or ``seed_file`` gives it where there is no baseline, or where the baseline's seed
+file is kept elsewhere. Only in shadow mode may it be missing.
 """
 
 import secrets
@@ -23,7 +23,7 @@ NONE = (
 
 
 def settings_of(config: Config, baseline: Baseline | None) -> EngineSettings:
-    """Return what the engine needs to know, with the seed in force.
+    """Return the settings of the engine, with the seed in force.
 
     Raises `ConfigError` when the configured seed is not the baseline's, or when there is none outside shadow mode.
     """
@@ -44,13 +44,13 @@ def settings_of(config: Config, baseline: Baseline | None) -> EngineSettings:
 
 
 def require(config: Config) -> None:
-    """Raise `ConfigError` when there can be no seed and shadow mode is off; a baseline's own is looked at when it is read."""
+    """Raise `ConfigError` when there can be no seed and shadow mode is off; a baseline's seed is checked when it is read."""
     if config.baseline.path is None:
         settings_of(config, None)
 
 
 def settings_for_fit(config: Config) -> EngineSettings:
-    """Return the settings to fit a baseline with: under the configured seed, or a new one of 63 random bits."""
+    """Return the settings to fit a baseline with: the configured seed, or a new one of 63 random bits."""
     settings = engine_settings(config)
     return settings if settings.seed is not None else replace(settings, seed=secrets.randbits(63))
 
@@ -64,7 +64,7 @@ def known_seed(config: Config) -> int | None:
 
 
 def source(config: Config) -> str:
-    """Tell where the seed comes from, never what it is."""
+    """Tell where the seed comes from, without the seed itself."""
     engine, folder = config.engine, config.baseline.path
     if engine.seed is not None:
         variable = from_environment(("engine", "seed"))

@@ -1,4 +1,4 @@
-"""What the engine needs to know, from the configuration."""
+"""The settings of the engine, from the configuration."""
 
 from detector.config import Config
 from detector.engine.policy import PolicySettings

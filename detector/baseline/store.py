@@ -1,7 +1,7 @@
-"""The baseline: what is known of benign traffic before the service starts, kept in a folder; `fit` fits it.
+"""The baseline: what is known of benign traffic before the service starts, kept in a folder; `fit` makes it.
 
-A folder holds ``baseline.json``, one sealed archive of plain arrays per model, and the file ``seed``, which opens them: the
-columns that are remembered and the ids of clients are nowhere in clear. Nothing in it is executable, and only its owner can
+The folder holds ``baseline.json``, one sealed archive of plain arrays per model, and the file ``seed``, which opens them. So
+the sampled columns and the ids of clients are nowhere in clear. Nothing in the folder is executable, and only its owner can
 read it. The seed may be kept elsewhere and given as ``[engine] seed_file``.
 """
 
@@ -21,21 +21,21 @@ from detector.baseline.sealing import mark_of, seal, unseal
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.models import novelty, reference
-from detector.engine.models.novelty import Looks
+from detector.engine.models.novelty import Evaluations
 from detector.engine.shard import ModelBaseline
 from detector.errors import BaselineError, ConfigError, OutputError
 
-# 2: the looks of calibration clients are kept; 3: numbers of a table have coordinates of their own; 4: sealed with its seed
-NO_BASELINE = "none"  # what stands for the version of a baseline where there is none
+# 2: keeps the evaluations of calibration clients; 3: numbers of a table have coordinates of their own; 4: sealed with its seed
+NO_BASELINE = "none"  # stands for the version where there is no baseline
 FORMAT = 4
 SEED = "seed"
 NOTES = "notes"
-MOST_DIGITS = 19  # of a seed
+MOST_DIGITS = 19  # most digits of a seed
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Everything known beforehand, per model; `version` changes with any of it. `notes` are for `show`, `seed` is secret."""
+    """All models' baselines; `version` changes with any of them. `notes` are for `show`, and `seed` is secret."""
 
     version: str
     models: Mapping[str, ModelBaseline]
@@ -48,16 +48,16 @@ def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
         **{f"reference.{name}": array for name, array in reference.to_arrays(baseline.reference).items()},
         **{f"norms.{name}": array for name, array in novelty.to_arrays(baseline.norms).items()},
         "channel_scores": baseline.channel_scores,
-        "looks.client": baseline.looks.client.astype(np.int32),
-        "looks.queries": baseline.looks.queries.astype(np.int32),
-        "looks.rows": baseline.looks.rows.astype(np.float32),
+        "looks.client": baseline.evaluations.client.astype(np.int32),
+        "looks.queries": baseline.evaluations.queries.astype(np.int32),
+        "looks.rows": baseline.evaluations.rows.astype(np.float32),
         "feature_names": np.array(NAMES),
         "channel_names": np.array(CHANNELS),
     }
 
 
 def version_of(models: Mapping[str, ModelBaseline]) -> str:
-    """Return the digest of all that is known."""
+    """Return the digest of all models' baselines."""
     digest = hashlib.sha256()
     for model in sorted(models):
         digest.update(model.encode())
@@ -67,7 +67,7 @@ def version_of(models: Mapping[str, ModelBaseline]) -> str:
 
 
 def save(baseline: Baseline, folder: Path) -> None:
-    """Write the baseline and its seed into `folder`, replacing one that is there.
+    """Write the baseline and its seed into `folder`, replacing a baseline that is there.
 
     Raises `OutputError` when the folder cannot be written.
     """
@@ -88,10 +88,10 @@ def save(baseline: Baseline, folder: Path) -> None:
 
 
 def load(folder: Path, seed: int | None = None) -> Baseline:
-    """Read a baseline that `save` wrote; `seed`, where given, opens it instead of the one that is kept with it.
+    """Read a baseline that `save` wrote; `seed`, where given, opens it instead of the seed in the folder.
 
-    Raises `BaselineError` when it is missing, damaged, of another version, or cannot be opened, and `ConfigError` when it was
-    fitted with another seed than the one given.
+    Raises `BaselineError` when the baseline is missing, damaged, of another version, or cannot be opened. Raises `ConfigError`
+    when it was fitted with another seed than the one given.
     """
     try:
         return _read(folder, seed)
@@ -140,7 +140,7 @@ def _read(folder: Path, given: int | None) -> Baseline:
             reference.from_arrays(_part(arrays, "reference.")),
             novelty.from_arrays(_part(arrays, "norms.")),
             arrays["channel_scores"],
-            _looks(_part(arrays, "looks.")),
+            _evaluations(_part(arrays, "looks.")),
         )
     if version_of(models) != about["version"]:
         raise BaselineError("the baseline is damaged: its files do not belong together")
@@ -148,7 +148,7 @@ def _read(folder: Path, given: int | None) -> Baseline:
 
 
 def _opening(folder: Path, mark: str, given: int | None) -> int:
-    """Return the seed that a baseline of this mark was fitted with."""
+    """Return the seed that a baseline with this mark was fitted with."""
     if given is not None:
         if mark_of(given) != mark:
             raise ConfigError(
@@ -171,8 +171,8 @@ def _encoded(notes: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(json.dumps(notes).encode(), np.uint8)
 
 
-def _looks(arrays: Mapping[str, npt.NDArray[Any]]) -> Looks:
-    return Looks(arrays["client"].astype(np.int64), arrays["queries"].astype(np.int64), arrays["rows"].astype(np.float64))
+def _evaluations(arrays: Mapping[str, npt.NDArray[Any]]) -> Evaluations:
+    return Evaluations(arrays["client"].astype(np.int64), arrays["queries"].astype(np.int64), arrays["rows"].astype(np.float64))
 
 
 def _part(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

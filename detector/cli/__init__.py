@@ -30,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # or names of sections in brackets would be taken for markup
+    rich_markup_mode=None,  # otherwise section names in brackets are parsed as markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(replay)
@@ -49,7 +49,7 @@ app.command("warm-up")(warm_up)
 
 def main() -> None:
     """Run the command line and turn errors into messages and exit statuses."""
-    # Matrices are small here and one process has one core: threads of the linear algebra would only wait for each other.
+    # Matrices are small and a process uses one core: more threads in BLAS would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
@@ -61,7 +61,7 @@ def main() -> None:
         _complain(error)
         sys.exit(STOPPED)
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; nothing more can be said to it.
+        # The reader of our output has closed the pipe, as `head` does, so nothing more can be printed.
         sys.stderr.close()
         sys.exit(STOPPED)
     except KeyboardInterrupt:
@@ -86,7 +86,7 @@ def demo(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a model theft being caught, on this machine, with nothing else installed."""
+    """Show how a model theft is detected, on this machine, with nothing else installed."""
     from detector.demo.show import show
 
     show(out, errors, as_json=as_json)

@@ -1,4 +1,4 @@
-"""What the commands share that deliver results: the log of deliveries, and the progress of a folder's."""
+"""Shared by the commands that deliver results: the log of deliveries, and the progress display for a folder."""
 
 import logging
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def start_delivery_log(settings: "Config") -> None:
-    """Let deliveries say what fails, with secrets masked."""
+    """Log what fails in deliveries, with secrets masked."""
     from detector.baseline.secret import known_seed
     from detector.service.telemetry import logs
 
     logs.configure(settings.service.log_level, seed=known_seed(settings) or 0, secrets=settings.delivery_secrets())
     for name in ("elastic_transport", "elasticsearch"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we report these errors ourselves
 
 
 def deliver_results(folder: Path, receivers: "Sequence[Receiver]", settings: "Config") -> "Backfilled":

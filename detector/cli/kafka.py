@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NOT_KAFKA = "[kafka] bootstrap_servers is not set: name the broker there or in DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
 
 topics_app = typer.Typer(help="The service's topics in Kafka.", no_args_is_help=True)
-dead_letters_app = typer.Typer(help="Records that could not be used, kept in Kafka.", no_args_is_help=True)
+dead_letters_app = typer.Typer(help="Dead letters: records that could not be used, kept in Kafka.", no_args_is_help=True)
 
 
 def _connection(settings: "Config") -> "Connection":
@@ -32,7 +32,7 @@ def _connection(settings: "Config") -> "Connection":
 
 
 def _quiet(settings: "Config") -> None:
-    """Leave of the Kafka client's log what matters: a failure gets its sentence from us."""
+    """Silence the Kafka client's log: we report its errors ourselves."""
     from detector.baseline.secret import known_seed
     from detector.service.telemetry import logs
 
@@ -43,15 +43,15 @@ def _quiet(settings: "Config") -> None:
 def topics_create(
     config: ConfigFile = None,
     partitions: Annotated[
-        int, typer.Option(min=1, max=10_000, help="of queries, state and the others: at least as many as workers to come")
+        int, typer.Option(min=1, max=10_000, help="of each topic: at least as many as the most workers you will run")
     ] = 6,
     replication: Annotated[
         int | None, typer.Option(min=1, max=10, help="copies of each record (default: 3, or as many as there are brokers)")
     ] = None,
     *,
-    inputs: Annotated[bool, typer.Option("--inputs", help="the input topics, too, for trials")] = False,
+    inputs: Annotated[bool, typer.Option("--inputs", help="also create the input topics, for trials")] = False,
 ) -> None:
-    """Create the topics that are missing, each with the settings it needs, and check those that exist."""
+    """Create missing topics, each with the settings it needs, and check existing ones."""
     from detector.service.kafka.provision import set_up
     from detector.service.kafka.topics import Topics
 
@@ -60,30 +60,30 @@ def topics_create(
     done = set_up(_connection(settings), Topics.under(settings.kafka.prefix), wanted, partitions, replication)
     for name in done.created:
         say(f"created {name}")
-    typer.echo(f"all there: {done.partitions} partitions, so at most {done.partitions} workers have work")
+    typer.echo(f"all topics exist: {done.partitions} partitions, so at most {done.partitions} workers are of use")
 
 
 @topics_app.command("check")
 def topics_check(config: ConfigFile = None) -> None:
-    """Check that all topics are there and fit."""
+    """Check that all topics exist and fit."""
     from detector.service.kafka.provision import check_all
     from detector.service.kafka.topics import Topics
 
     settings = load_config(config)
     count = check_all(_connection(settings), Topics.under(settings.kafka.prefix), settings.kafka.input_topics)
-    typer.echo(f"all there: {count} partitions, so at most {count} workers have work")
+    typer.echo(f"all topics exist: {count} partitions, so at most {count} workers are of use")
 
 
 def produce(
     logs: Logs,
-    topic: Annotated[str, typer.Option("--topic", metavar="TOPIC", help="where the lines go; it must exist")],
+    topic: Annotated[str, typer.Option("--topic", metavar="TOPIC", help="topic to write to; it must exist")],
     config: ConfigFile = None,
     rate: Annotated[
         float | None, typer.Option("--rate", min=0.001, metavar="N", help="lines a second; default: no limit")
     ] = None,
     *,
     realtime: Annotated[bool, typer.Option("--realtime", help="keep the gaps between the events' own times")] = False,
-    keyed: Annotated[bool, typer.Option("--keyed", help="the key of each record is its client")] = False,
+    keyed: Annotated[bool, typer.Option("--keyed", help="use the client as the key of each record")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Stream recorded logs into Kafka line by line, for trials and load tests."""
@@ -97,7 +97,7 @@ def produce(
     with progress("producing") as show:
 
         def tell(position: "Position", produced: "Produced") -> None:
-            show(position, None, f"{produced.sent:,} lines, {produced.sent - produced.acknowledged:,} on their way")
+            show(position, None, f"{produced.sent:,} lines, {produced.sent - produced.acknowledged:,} not acknowledged yet")
 
         done = producing.produce(logs, topic, settings, pace=pace, keyed=keyed, progress=tell)
     if as_json:
@@ -105,7 +105,7 @@ def produce(
             {"lines": done.acknowledged, "bytes": done.bytes, "interrupted": done.interrupted, "problems": list(done.problems)}
         )
     else:
-        say(producing.told(done))
+        say(producing.summary(done))
     if done.interrupted:
         raise KeyboardInterrupt
     if done.problems:
@@ -115,9 +115,9 @@ def produce(
 @dead_letters_app.command("list")
 def dead_letters_list(
     config: ConfigFile = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="the latest so many")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="at most so many, the latest ones")] = 20,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, with the records themselves in base64")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON Lines, with the records in base64")] = False,
 ) -> None:
     """Show the latest dead letters, the newest last."""
     from detector.service.dead_letters import records as dead_letters
@@ -141,16 +141,18 @@ def dead_letters_replay(
         str | None, typer.Option("--reason", metavar="R", help="only those with this reason; the others stay for later runs")
     ] = None,
     *,
-    again: Annotated[bool, typer.Option("--all", help="from the beginning, those that were sent before, too")] = False,
+    again: Annotated[bool, typer.Option("--all", help="from the beginning, including those sent before")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be sent")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send the records of dead letters back to the topics they came from, under their former keys.
+    """Send the records of dead letters back to the topics they came from, with their former keys.
 
-    For records that were refused wrongly, after the cause is mended. What is refused again is a dead letter again.
+    Use it for records that were wrongly refused, after the cause is fixed. A record that is refused again becomes a new dead
+    letter.
 
-    A run goes on where the last one ended, for each reason by itself: it is kept in the group <group_id>.dead-letters, whose
-    lag is what was never sent. Ctrl-C ends a run after the batch at hand. After a crash up to 500 records may be sent twice.
+    A run continues where the last one ended, for each reason separately. The group <group_id>.dead-letters keeps the progress;
+    its lag is what was never sent. Ctrl-C ends a run after the current batch. After a crash up to 500 records may be sent
+    twice.
     """
     from detector.service.dead_letters import replay as dead_letters
 
@@ -165,7 +167,7 @@ def dead_letters_replay(
     if as_json:
         print_json(done.to_dict())
     else:
-        for line in dead_letters.told(done, dry_run=dry_run):
+        for line in dead_letters.summary(done, dry_run=dry_run):
             say(line)
     if done.interrupted:
         raise KeyboardInterrupt

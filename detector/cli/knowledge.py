@@ -1,4 +1,4 @@
-"""Commands that look into what is known: the baseline, and why a client was found."""
+"""Commands for the baseline, and for why a client was alerted on."""
 
 import json
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ from detector.cli.terminal import (
 from detector.console import Console, say
 from detector.errors import ConfigError
 
-baseline_app = typer.Typer(help="What benign traffic looks like, and the calibration of the bars.", no_args_is_help=True)
+baseline_app = typer.Typer(help="The benign reference, and the thresholds calibrated on it.", no_args_is_help=True)
 
 
 @baseline_app.command("fit")
 def baseline_fit(
     logs: Logs,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where the baseline goes")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the baseline")],
     config: ConfigFile = None,
     log_format: LogFormat = None,
     *,
@@ -55,14 +55,14 @@ def baseline_show(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a baseline")],
     config: ConfigFile = None,
     log: Annotated[
-        list[str] | None, typer.Option("--log", metavar="LOG", help="recent traffic: does the calibration still fit it?")
+        list[str] | None, typer.Option("--log", metavar="LOG", help="recent traffic, to check that the calibration still fits")
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a baseline holds, and which bars follow from it under the configured budgets.
+    """Show what a baseline holds, and the thresholds that follow from it under the configured budgets.
 
-    With --log (again for more), also whether the clients in it are still like those that the baseline was calibrated on.
+    With --log (repeatable), also show whether the clients there still match those that the baseline was calibrated on.
     """
     _show_baseline(folder, config, log, as_json=as_json)
 
@@ -70,8 +70,8 @@ def baseline_show(
 @baseline_app.command("accept")
 def baseline_accept(
     clients: Annotated[list[str], typer.Argument(metavar="CLIENT...", help="ids of clients of one kind")],
-    log: Annotated[list[str], typer.Option("--log", metavar="LOG", help="log with all their queries; again for more")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where the new baseline goes; may be the old folder")],
+    log: Annotated[list[str], typer.Option("--log", metavar="LOG", help="log with all their queries; repeatable")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the new baseline; may be the old one")],
     actor: Annotated[str, typer.Option("--actor", help="who reviewed them")],
     reason: Annotated[str, typer.Option("--reason", help="why they are innocent")],
     baseline: BaselineDir = None,
@@ -81,24 +81,24 @@ def baseline_accept(
     despite_construction: Annotated[
         bool,
         typer.Option(
-            "--despite-construction", help="accept evidence of construction, too: its channel will stop nobody any more"
+            "--despite-construction", help="also accept evidence of construction: its channel then stops nobody any more"
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Teach a baseline about clients that were alerted on or throttled as novel, and that somebody found innocent.
+    """Add clients to a baseline that were alerted on or throttled as novel, and that a reviewer found innocent.
 
-    They become calibration clients, with a profile of their own. Name together clients of one kind, and as many of a kind as
-    you know. The reference stays as it is, so a service that starts with the new baseline goes on with its saved state.
-    Decisions that are in force are not lifted.
+    They become calibration clients, with their own profile. Name clients of one kind together, and as many of a kind as you
+    know. The reference does not change, so a service with the new baseline keeps its saved state. Decisions in force are not
+    lifted.
 
-    What it costs: a thief who asks just as they do is no longer novel. If they gathered evidence of the channel foreign or
-    cooccur, its bar rises above all of that, for every client of the model; it grows with each query, so a long log of one such
-    client silences the channel for most others. A log that ends earlier costs less, and leaves these clients to be alerted on
-    later. Construction goes on stopping thieves as before; clients with evidence of it are refused.
+    The cost: a thief who queries in the same way is no longer novel. If these clients have evidence in the channel foreign or
+    cooccur, that channel's threshold rises above it for every client of the model. Such evidence grows with each query, so a
+    long log of one such client silences the channel for most others. A shorter log costs less, but these clients may be alerted
+    on later. Construction stops thieves as before; clients with evidence of it are refused.
 
-    `baseline show --log` may still tell of drift: it compares shares as well. It ends when clients of this kind are as frequent
-    in the calibration as in the traffic: accept more of them, or fit again.
+    `baseline show --log` may still report drift, since it also compares shares. That ends when clients of this kind are as
+    frequent in the calibration as in the traffic: accept more of them, or fit the baseline again.
     """
     from detector.baseline.accept import Review, accept
     from detector.baseline.report import changes, report
@@ -110,7 +110,7 @@ def baseline_accept(
     from detector.offline.replay import Read, load_baseline, read_batches
 
     if not actor.strip() or not reason.strip():
-        raise ConfigError("--actor and --reason must say something: they are kept with the baseline")
+        raise ConfigError("--actor and --reason must not be empty: they are kept with the baseline")
     settings = load_config(config, baseline)
     known = load_baseline(settings)
     if known is None:
@@ -127,12 +127,12 @@ def baseline_accept(
         )
     tell_refused(tally.tell())
     save(found, out)
-    told = changes(known, found, name, settings)
+    changed = changes(known, found, name, settings)
     if as_json:
-        print_json({**report(out, settings), "changes": told})
+        print_json({**report(out, settings), "changes": changed})
         return
     say(f"baseline {found.version} in {out}, before {known.version}")
-    for sentence in told:
+    for sentence in changed:
         say(sentence)
 
 
@@ -170,11 +170,11 @@ def explain(
     ),
     config: ConfigFile = None,
     baseline: BaselineDir = None,
-    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="where the picture goes (PNG)")] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="file for the picture (PNG)")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Tell why a client was alerted on, throttled or stopped, in words, numbers and a picture."""
+    """Explain why a client was alerted on, throttled or stopped, in words, numbers and a picture."""
     from detector.offline.explain import explain as explain_client
     from detector.offline.explain import tell, to_dict
     from detector.offline.pictures import client_picture
@@ -205,4 +205,4 @@ def _recorded_baseline(results: Path) -> Path | None:
 
 
 def _file_name(client: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in client)[:100]
+    return "".join(character if character.isalnum() or character in "-_." else "_" for character in client)[:100]

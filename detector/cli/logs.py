@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Part(StrEnum):
-    """The parts of the service; see `detector.service.worker.Stage`, which takes long to import."""
+    """The stages of the service, as in `detector.service.worker.Stage`, which takes long to import."""
 
     ALL = "all"
     INGEST = "ingest"
@@ -46,12 +46,12 @@ class Part(StrEnum):
 
 def replay(
     logs: Logs,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="where results go; those of an earlier run are replaced")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for results; those of an earlier run are replaced")],
     config: ConfigFile = None,
     baseline: BaselineDir = None,
     log_format: LogFormat = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="most lines processed at once; does not change results")] = 1000,
-    partitions: Annotated[int, typer.Option(min=1, max=1024, help="deal clients to this many shards, as Kafka would")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="lines processed at a time; does not change results")] = 1000,
+    partitions: Annotated[int, typer.Option(min=1, max=1024, help="spread clients over this many shards, as Kafka would")] = 1,
     *,
     deliver: Annotated[
         bool, typer.Option("--deliver", help="then deliver the results to [elasticsearch] and every [[deliveries]]")
@@ -69,19 +69,19 @@ def replay(
     known = load_baseline(settings)
     require_logs(logs)  # before results of an earlier run are replaced
     tell_set_up(settings, known.version if known else None)
-    gc.freeze()  # what is loaded by now stays; the collector need not walk it again
+    gc.freeze()  # what is loaded now stays loaded, so the garbage collector can skip it
     with progress("replaying", engine=True) as show:
         done = run_replay(logs, out, settings, known, batch_size=batch_size, partitions=partitions, progress=show)
     summary = done.summary
     for model, events in summary["learned_at_the_end"].items():
         errors.print(
-            f"model {model!r} had only {events} events, fewer than the {settings.engine.learning_events} to learn it from: "
-            "what was found of it says little"
+            f"model {model!r} had only {events} events, fewer than the {settings.engine.learning_events} needed to learn it: "
+            "its findings mean little"
         )
     for model, drift in summary["drift"].items():
         if not drift["fits"]:
             errors.print(
-                f"model {model!r}: clients are no longer like those of the baseline; `baseline show --log` tells in what"
+                f"model {model!r}: clients no longer match the baseline's; `baseline show --log` shows which features moved"
             )
     tell_refused(done.refused)
     undelivered: list[str] = []
@@ -127,14 +127,14 @@ def run(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="wait for more lines, as `tail -F` does (one plain file)")
     ] = False,
-    stage: Annotated[Part | None, typer.Option("--stage", help="on Kafka: which part of the service this is")] = None,
+    stage: Annotated[Part | None, typer.Option("--stage", help="on Kafka: run only this stage (ship: deliveries)")] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=256, help="on Kafka: processes; one per core is right")
+        int | None, typer.Option("--workers", min=1, max=256, help="on Kafka: number of processes; use one per core")
     ] = None,
 ) -> None:
-    """Watch a stream: alerts and decisions as soon as they are made.
+    """Watch a stream and write alerts and decisions as soon as they are made.
 
-    With a LOG, or without Kafka in the configuration, they go to standard output as JSON Lines, and client state is not kept.
+    With a LOG, or without Kafka in the configuration, they go to standard output as JSON Lines; client state is not saved.
 
     With [kafka] bootstrap_servers and no LOG this is the service: topics in, topics out, client state committed with the
     offsets, health and metrics as [service] says. Stop either with Ctrl-C or SIGTERM.
@@ -142,9 +142,7 @@ def run(
     settings = load_config(config, baseline, log_format)
     if settings.kafka.bootstrap_servers and not logs:
         if follow or out is not None:
-            raise ConfigError(
-                "--follow and --out are for logs, and on Kafka results go to topics: leave them out or name a LOG"
-            )
+            raise ConfigError("--follow and --out are for logs; on Kafka results go to topics. Leave them out or name a LOG")
         from detector.offline.replay import load_baseline
         from detector.service.supervisor import serve
         from detector.service.worker import Stage

@@ -124,7 +124,7 @@ def redteam_run(
     *,
     tabular: Annotated[bool, typer.Option("--tabular", help="with --url: records, not pictures")] = False,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="the model tells no probabilities")] = False,
-    copies: Annotated[bool, typer.Option("--copies/--no-copies", help="train copies on what thieves were told")] = True,
+    copies: Annotated[bool, typer.Option("--copies/--no-copies", help="train copies on the responses that thieves got")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Let thieves and innocents ask a model, and write the prediction log that its server would.
@@ -157,7 +157,7 @@ def redteam_run(
     _write(players, target, out, truth)
     moments = sorted(copy_at or [budget // 4])
     if copies and any(player.hostile for player in players):
-        errors.print("training copies of the model on what each thief was told", soft_wrap=True)
+        errors.print("training copies of the model on the responses of each thief", soft_wrap=True)
     played = [sessions.judged(player, target, moments, copies=copies) for player in players]
     if as_json:
         print_json({"log": str(out), "truth": str(truth), "model": target.id, "played": [_plain(one) for one in played]})
@@ -206,9 +206,9 @@ def _write(players: "list[Player]", target: "Target", out: Path, truth: Path) ->
     total = sum(player.budget for player in players)
     try:
         with out.open("wb") as log, truth.open("wb") as side, _progress(total) as show:
-            for event, told in play(players, target):
+            for event, truth_line in play(players, target):
                 log.write(event + b"\n")
-                side.write(told + b"\n")
+                side.write(truth_line + b"\n")
                 show()
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Commands for Elasticsearch and Kibana: what has to be there for alerts to be found, and results of a replay into them."""
+"""Commands for Elasticsearch and Kibana: install templates and dashboards, and deliver the results of a replay."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ def _client(settings: "Config") -> "Elasticsearch":
     from detector.sinks.elastic.connection import connect
 
     for name in ("elastic_transport", "elasticsearch"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we report these errors ourselves
     return connect(settings.elasticsearch)
 
 
@@ -38,7 +38,7 @@ def siem_install(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put templates (mappings, retention) into Elasticsearch; may be run again at any time."""
+    """Install templates (mappings, retention) in Elasticsearch; may be run again at any time."""
     from detector.sinks.elastic.connection import explained
     from detector.sinks.elastic.install import install, streams_to_roll
     from detector.sinks.elastic.kibana import Kibana
@@ -54,8 +54,12 @@ def siem_install(
         print_json({"dry_run": dry_run, "steps": [{"what": step.what, "state": step.state} for step in steps], "stale": stale})
         return
     for step in steps:
-        told = {"new": "would be made", "changed": "would be replaced"} if dry_run else {"new": "made", "changed": "replaced"}
-        say(f"{step.what}: {told.get(step.state, step.state)}")
+        verbs = (
+            {"new": "would be created", "changed": "would be replaced"}
+            if dry_run
+            else {"new": "created", "changed": "replaced"}
+        )
+        say(f"{step.what}: {verbs.get(step.state, step.state)}")
     for name in stale:
         say(f"{name} takes the change with its next index: POST /{name}/_rollover")
     if kibana is None:
@@ -69,7 +73,7 @@ def siem_ship(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Ship the alerts and decisions of a folder into Elasticsearch; doing it again changes nothing."""
+    """Deliver the alerts and decisions of a folder to Elasticsearch; running it again changes nothing."""
     from detector.sinks.elasticsearch import of_table
     from detector.sinks.registry import receiver
 

@@ -1,4 +1,4 @@
-"""What the commands share: options, messages, progress, exit statuses.
+"""Shared by the commands: options, messages and progress.
 
 Messages and progress go to standard error, so that standard output can be piped; progress shows on a terminal only.
 """
@@ -41,7 +41,7 @@ errors = Console(stderr=True)
 
 
 def tell_refused(sentences: Iterable[str]) -> None:
-    """Say what was refused; what comes out of a log is made harmless to a terminal."""
+    """Print what was refused; control characters from a log are removed."""
     from detector.names import printable
 
     for sentence in sentences:
@@ -67,9 +67,9 @@ def print_json(content: Any) -> None:
 
 @contextmanager
 def progress(what: str, *, engine: bool = False, plainly: bool = False) -> "Iterator[Callable[..., None]]":
-    """Show how far a log is read, on a terminal; do nothing in a pipe.
+    """Show how much of a log is read, on a terminal; do nothing in a pipe.
 
-    Where the `engine` runs it also shows what has to be compiled first; `plainly` in a pipe too, in one line.
+    With `engine` it also shows the kernels being compiled; with `plainly` a pipe gets one line about that.
     """
     with ExitStack() as stack:
         bar = stack.enter_context(
@@ -109,14 +109,14 @@ def progress(what: str, *, engine: bool = False, plainly: bool = False) -> "Iter
 
 
 def require_logs(logs: Sequence[str]) -> None:
-    """Raise `SourceError` unless every log can be opened; nothing is written before that is known."""
+    """Raise `SourceError` unless every log can be opened. Call it before anything is written."""
     wrong = []
     for log in logs:
         if log != "-":
             try:
                 with Path(log).open("rb"):
                     pass
-            except (FileNotFoundError, ValueError):  # a name may hold what no name of a file can
+            except (FileNotFoundError, ValueError):  # a name may hold characters that no file name can
                 wrong.append(f"{log}: no such file")
             except OSError as error:
                 wrong.append(f"{log}: cannot be read: {error.strerror}")
@@ -125,22 +125,20 @@ def require_logs(logs: Sequence[str]) -> None:
 
 
 def mode(config: "Config") -> str:
-    """Say whether decisions are meant."""
-    return "shadow mode: decisions are simulated" if config.policy.shadow else "decisions are meant: gateways will obey them"
+    """Return whether decisions are simulated or real, as a sentence."""
+    return "shadow mode: decisions are simulated" if config.policy.shadow else "decisions are real: gateways enforce them"
 
 
 def tell_set_up(config: "Config", baseline_version: str | None) -> None:
-    """Say under which settings the work begins, and that there is no secret seed where that is so."""
+    """Print the settings in use, and a warning where there is no secret seed."""
     from detector.baseline.secret import NONE, source
 
-    known = (
-        f"baseline {baseline_version}" if baseline_version else "no baseline: learning each model from its first events first"
-    )
+    known = f"baseline {baseline_version}" if baseline_version else "no baseline: each model is learned from its first events"
     errors.print(f"{mode(config)}; {known}; configuration {config.version}", soft_wrap=True)
     if config.policy.trust_clients is False:
         errors.print(
-            "clients are not vouched for: they are throttled at most, and told apart by client.ip; where a record has none, "
-            'the address is "unknown"',
+            "client ids are not trusted: clients are throttled at most, and distinguished by client.ip; where a record has "
+            'none, the address is "unknown"',
             soft_wrap=True,
         )
     if (seed := source(config)) == NONE:

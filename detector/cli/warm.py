@@ -1,13 +1,13 @@
-"""The command warm-up: everything is compiled before the first event that matters."""
+"""The command warm-up: compiles all kernels before the first event."""
 
 from detector.cli.terminal import AsJson, print_json, progress
 from detector.console import say
 
 
 def warm_up(*, as_json: AsJson = False) -> None:
-    """Compile all that the engine runs, once for each version and kind of processor.
+    """Compile all kernels of the engine, once for each version and kind of processor.
 
-    It takes a minute or more, in which a new worker would watch nothing: run it when you install, or while an image is built.
+    It takes a minute or more, in which a new worker would watch nothing. Run it after installing, or while building an image.
     """
     from detector.engine.kernels import cache_folder, compiling
     from detector.engine.warm import warm_up as rehearse_all
@@ -19,9 +19,7 @@ def warm_up(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"compiled": len(compiled), "folder": None if folder is None else str(folder)})
     elif folder is None:
-        say(
-            "compiled, and kept nowhere: no folder can be written under XDG_CACHE_HOME or ~/.cache, so each start compiles anew"
-        )
+        say("compiled, but not kept: no folder under XDG_CACHE_HOME or ~/.cache is writable, so each start compiles again")
     elif compiled:
         say(f"compiled {len(compiled)} kernels into {folder}")
     else:

@@ -1,7 +1,7 @@
 """Deliveries: what every ``[[deliveries]]`` table has in common.
 
-What a table may hold besides is for its kind to say. The kinds are in `detector.sinks`, each with a section of its own that
-extends `DeliverySection`; whoever reads a configuration passes them to `load`.
+The kind of a table defines its other keys. The kinds are in `detector.sinks`, each with its own section that extends
+`DeliverySection`; the caller of `load` passes them in.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,10 @@ class DeliveryTable(Section):
     send: Annotated[tuple[Literal["alerts", "decisions"], ...], NoDecode, BeforeValidator(read_names)] = Field(
         ("alerts", "decisions"), description="what it is sent"
     )
-    min_severity: Severity = Field("low", description="what is less grave is left out; lifting a decision never is")
-    timeout_seconds: float = Field(10.0, gt=0, le=600, description="how long one exchange may take")
+    min_severity: Severity = Field(
+        "low", description="less severe documents are left out; a decision that lifts another one never is"
+    )
+    timeout_seconds: float = Field(10.0, gt=0, le=600, description="how long one request may take")
 
     @field_validator("send")
     @classmethod

@@ -1,4 +1,4 @@
-"""What decides who is acted on: what is known of the models, what may be done, and how much is remembered."""
+"""Settings of the detection: models, policy, and limits of the engine."""
 
 import datetime as dt
 from pathlib import Path
@@ -22,7 +22,7 @@ class ModelSection(Section):
     """What is known of one model's inputs."""
 
     categorical: tuple[int, ...] = Field((), description="input columns that hold codes, counted from 0")
-    dimension: int | None = Field(None, ge=1, description="length of an input; others go to the dead letters")
+    dimension: int | None = Field(None, ge=1, description="length of an input; inputs of another length become dead letters")
 
     @field_validator("categorical")
     @classmethod
@@ -37,13 +37,14 @@ class PolicySection(Section):
 
     shadow: bool = Field(default=True, description="decide, but mark every decision as simulated")
     trust_clients: bool | None = Field(
-        None, description="whether client.id is vouched for where a record does not say (client.trusted); needed without shadow"
+        None,
+        description="whether client.id is authenticated where a record does not say (client.trusted); needed without shadow",
     )
     false_alerts_per_1000: float = Field(1.0, gt=0, le=1000, description="budget of false alerts, per 1,000 client-days")
     false_blocks_per_10000: float = Field(1.0, gt=0, le=10000, description="budget of false blocks, per 10,000 client-days")
     never_block: tuple[str, ...] = Field((), description="clients that are throttled at most")
     throttle_minutes: Minutes = Field(60.0, description="how long a throttle holds")
-    perturb_minutes: Minutes = Field(360.0, description="how long answers are perturbed")
+    perturb_minutes: Minutes = Field(360.0, description="how long responses are perturbed")
     block_minutes: Minutes = Field(1440.0, description="how long a block holds")
     requests_per_minute: int = Field(30, ge=0, description="what a throttled client may still send")
 
@@ -53,7 +54,7 @@ class PolicySection(Section):
             raise ValueError(
                 "shadow = false needs trust_clients: true where the gateway authenticates whoever client.id names, so that "
                 "nobody can write another's; false where a caller could have written it: such clients are throttled at most, "
-                "and only for what comes from the same address. It holds for records without client.trusted"
+                "and only for queries from the same address. It applies to records without client.trusted"
             )
         return self
 
@@ -68,7 +69,7 @@ class EngineSection(Section):
     )
     lateness_minutes: Minutes = Field(10.0, description="how far behind its client's latest event an event may be")
     max_skew_minutes: Minutes = Field(5.0, description="how far ahead of the clock an event may be")
-    max_record_bytes: int = Field(1_048_576, ge=1024, description="longer records go to the dead letters")
+    max_record_bytes: int = Field(1_048_576, ge=1024, description="longer records become dead letters")
     learning_events: int = Field(512, ge=32, le=100_000, description="events to learn a model without baseline from")
     naive_time_zone: str | None = Field(
         None, description='zone of times without an offset, such as "UTC" or "Europe/Berlin"; without it they are refused'

@@ -1,4 +1,4 @@
-"""What the logs are written in: the format of each topic and of files."""
+"""The formats of the logs: of each topic, and of files."""
 
 from typing import Literal
 

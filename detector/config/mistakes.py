@@ -1,4 +1,4 @@
-"""Mistakes are told with the place where they were made: a line of the file, or an environment variable."""
+"""Messages for configuration mistakes, with their place: a line of the file, or an environment variable."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from detector.errors import ConfigError
 
 
 def refuse_unknown_variables() -> None:
-    """Raise `ConfigError` for a variable of a section that does not exist: it is a typing error that would do nothing."""
+    """Raise `ConfigError` for a variable of a section that does not exist: it would be ignored silently."""
     for name in sorted(os.environ):
         section, nested, _ = name.upper().removeprefix(PREFIX).partition("__")
         if name.upper().startswith(PREFIX) and nested and section.lower() not in Config.model_fields:

@@ -1,4 +1,4 @@
-"""What the service runs on: where the streams are, how to log in there, and how a worker shows itself."""
+"""Settings of the service: Kafka, login, and the health server of a worker."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from detector.config.section import Names, Section, read_secret
 
 
 class OAuthSection(Section):
-    """Where the token of SASL OAUTHBEARER comes from: a file that somebody else renews, or an identity provider."""
+    """The source of the SASL OAUTHBEARER token: a file that another program renews, or an identity provider."""
 
     token_file: Path | None = Field(None, description="file that holds the token; read again for each login")
     token_url: str | None = Field(None, description="token endpoint of the identity provider (client credentials grant)")
@@ -77,7 +77,7 @@ class KafkaSection(Section):
     session_seconds: float = Field(45.0, ge=1, le=1800, description="a worker that is silent for longer loses its partitions")
     checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="between two commits of client state and offsets")
     lost_state: Literal["refuse", "rebuild"] = Field(
-        "refuse", description="state is gone: end, or rebuild it from what is left"
+        "refuse", description="when saved state is missing: refuse to start, or rebuild it from the events left"
     )
     dead_letter_ratio: float = Field(
         0.5,
@@ -111,7 +111,7 @@ class KafkaSection(Section):
 
 
 class ServiceSection(Section):
-    """How a worker shows itself."""
+    """The health server and the log of a worker."""
 
     host: str = Field("127.0.0.1", min_length=1, description="address of /livez, /readyz and /metrics; 0.0.0.0 for every one")
     port: int = Field(9477, ge=-1, le=65535, description="their port; workers after the first add 1, 2, ...; 0: any; -1: none")

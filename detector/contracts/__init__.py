@@ -1,4 +1,4 @@
-"""What crosses the edge: prediction events in; alerts, decisions and dead letters out.
+"""What crosses the edge: prediction events in; alerts, decisions and dead-letter records out.
 
 Others build on these documents, so they change only together with their JSON Schema (`schema`) and golden examples.
 pydantic stays here: inside, events are columns of a batch.

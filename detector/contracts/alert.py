@@ -79,12 +79,12 @@ class Evidence(Document):
 
 
 class Finding(Document):
-    """Our own object in the document. Figures cover the client's queries to the model up to the look that alerted."""
+    """Our own object in the document. Figures cover the client's queries to the model up to the evaluation that alerted."""
 
     queries: Annotated[int, Field(ge=1, description="the client's query count for the model when the alert was raised")]
     score: float
     action: Action
-    look: Annotated[int, Field(ge=0, description="how many times the models had looked at the client")]
+    look: Annotated[int, Field(ge=0, description="how many scheduled evaluations the client had had")]
     evidence: Annotated[tuple[Evidence, ...], Field(strict=False)] = ()
     features: Annotated[
         dict[str, float],

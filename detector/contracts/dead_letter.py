@@ -1,4 +1,4 @@
-"""The dead letter: a record that could not be used, kept whole, with the reason and its origin.
+"""The dead-letter record: a record that could not be used, kept whole, with the reason and its origin.
 
 The original bytes are base64, because a record is often here for not being text.
 """
@@ -37,8 +37,8 @@ def _base64(text: str) -> str:
 class DeadLetter(Document):
     r"""A refused record.
 
-    >>> letter = DeadLetter.of("log.jsonl", 7, "encoding", "invalid start byte at 12", bytes([0xFF, 0xFE]))
-    >>> letter.record, letter.original()
+    >>> kept = DeadLetter.of("log.jsonl", 7, "encoding", "invalid start byte at 12", bytes([0xFF, 0xFE]))
+    >>> kept.record, kept.original()
     ('//4=', b'\xff\xfe')
     """
 

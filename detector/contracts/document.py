@@ -39,7 +39,7 @@ class Wire(BaseModel):
 
 
 class Document(Wire):
-    """Base of what the service itself writes: alerts, decisions, dead letters.
+    """Base of what the service itself writes: alerts, decisions, dead-letter records.
 
     Unknown fields are refused. Read from JSON, a document must be as complete as we would have written it: fields
     with a default value are there, and an absent field is left out rather than null. Building one in Python is

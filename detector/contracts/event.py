@@ -11,7 +11,7 @@ The rules, for a record that is already well-formed JSON (RFC 8259: UTF-8, no Na
   `client.organization`, `client.ip`, `client.user_agent`, `model.version`) is cut to it, since callers set some of it by
   a header, and a caller must not be able to have its queries refused.
 - `time`: RFC 3339 text, or a number in the unit that its size tells (see `moment`); from 2000 to 9999. Text without an
-  offset is valid where the reader was told the time zone (validation context ``{"zone": tzinfo}``).
+  offset is valid where the reader was given the time zone (validation context ``{"zone": tzinfo}``).
 - `input`: `vector` or `vector_b64`, at least one number; `vector` is used where both are there. Every number is
   finite *after* rounding to float32, which is to say smaller in magnitude than `FLOAT32_BOUND` before it. ``null`` in
   `vector` and NaN in `vector_b64` are missing values; not every value may be missing.
@@ -239,7 +239,7 @@ class PredictionEvent(Wire):
     def time_ms(self) -> int:
         """Event time in milliseconds since 1970, rounded down.
 
-        Raises ValueError for text without an offset, which was valid only to a reader that was told the time zone.
+        Raises ValueError for text without an offset, which was valid only to a reader that was given the time zone.
         """
         return event_ms(self.time)
 

@@ -2,7 +2,7 @@
 
 Inside, a moment is an integer count of milliseconds since 1970-01-01T00:00:00Z, so it sorts, subtracts and packs into
 an array. Text is written in one form only (UTC, three decimals, ``Z``), so equal moments give equal bytes. Text is
-read in any form of RFC 3339 that names its offset; local time without one is refused unless the reader is told its
+read in any form of RFC 3339 that names its offset; local time without one is refused unless the reader is given its
 time zone, because nobody else can tell when it was.
 
 A number in a log is a count of seconds, milliseconds, microseconds or nanoseconds since 1970, and its size tells which:

@@ -58,7 +58,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> DemoOutcome:
             )
 
         staged = stage(folder, say, tell, step)
-        say("training copies of the model on what each thief was told: until the decision, and in full")
+        say("training copies of the model on the responses of each thief: until the decision, and in full")
         outcome = judge(staged, folder)
         say("drawing")
         evidence_picture(staged.tracer.traces(staged.groups()), folder / PICTURE)

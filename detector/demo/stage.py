@@ -59,7 +59,7 @@ class Staged:
 
 
 class _Watching(FolderSink):
-    """Writes files and remembers decisions, so that they can be told as they come."""
+    """Writes files and remembers decisions, so that they can be printed as they come."""
 
     def __init__(self, folder: Path, tell: Callable[[Decision], None]) -> None:
         super().__init__(folder)
@@ -80,7 +80,7 @@ def stage(
 ) -> Staged:
     """Play the whole demo into `folder`.
 
-    `say` is told what happens next, `tell` gets each decision as it is made, `step` the progress: what, done, of how many.
+    `say` gets what happens next, `tell` each decision as it is made, `step` the progress: what, done, of how many.
     Raises `OutputError` when the folder cannot be written.
     """
     try:

@@ -1,10 +1,10 @@
 """Accounts: whose evidence a query adds to.
 
-Where the gateway vouches for a client's identity, the client is the account. Where it does not, anybody can write a name into
-the log, and evidence under the bare name would let a forger get somebody else throttled. Such a query belongs to an account of
-name *and* network, apart from everything that came under the same name from elsewhere.
+Where the gateway vouches for a client's identity, the client is the account. Elsewhere anybody can write a name into the log;
+if evidence counted for the name alone, a forger could get another client throttled. There a query belongs to an account of name
+*and* network, separate from queries under the same name from other networks.
 
-Inside the engine an account is one text, its key, which is the client's id wherever that is vouched for.
+Inside the engine an account is one text, its key. It equals the client's id wherever that is vouched for.
 """
 
 import re
@@ -15,14 +15,14 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from detector.ingest.batch import Sender
 
-MARK = "\0"  # begins the key of what is no plain client id
+MARK = "\0"  # begins every key that is not a plain client id
 UNKNOWN_ADDRESS = "unknown"
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A client, and where it is not vouched for the address that its queries come from."""
+    """A client; where its identity is not vouched for, also the address that its queries come from."""
 
     client: str
     address: str | None = None
@@ -30,10 +30,10 @@ class Account:
 
 @lru_cache(65_536)
 def network_of(ip: str | None) -> str:
-    """Return the network that an address as logged belongs to, in one spelling: IPv4 as it is, of IPv6 the first 64 bits.
+    """Return the network of a logged address, in one spelling: an IPv4 address as it is, the first 64 bits of an IPv6 one.
 
-    One customer has 64 bits of an IPv6 address to choose from, and ports change with each connection. What is no address, an
-    empty one included, is "unknown", so that nobody has as many accounts as there are texts.
+    One customer can choose the last 64 bits of an IPv6 address, and ports change with each connection. Any other text, an empty
+    one included, gives "unknown"; otherwise a client could make as many accounts as there are texts.
 
     >>> [network_of(ip) for ip in ("192.0.2.7:80", "::ffff:192.0.2.7", "[2001:db8::1]:443", "2001:db8::2", "gateway", None)]
     ['192.0.2.7', '192.0.2.7', '2001:db8::/64', '2001:db8::/64', 'unknown', 'unknown']
@@ -52,7 +52,7 @@ def network_of(ip: str | None) -> str:
 
 
 def account_key(client: str, sender: Sender, *, vouched: bool) -> str:
-    """Return the key of the account of a query; different accounts have different keys, whatever their ids hold.
+    """Return the key of the account of a query; different accounts have different keys, whatever their ids contain.
 
     >>> account_key("acme", Sender(ip="192.0.2.7"), vouched=True)
     'acme'

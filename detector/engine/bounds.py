@@ -1,10 +1,10 @@
-"""What a saved row of a client may hold: the compiled kernels check no bounds, so what they index with is checked before.
+"""Bounds: checks on a client's saved row. The compiled kernels check no bounds, so their indexes are checked before.
 
-A row comes back from a topic. Whoever wrote it, no number in it may lead beyond an array, and no score may be one that never
-compares: a NaN would pass every threshold or none. What else a row says is taken as it is.
+A row is read back from a topic. Whoever wrote it, no number in it may index beyond an array, and no score may be NaN, which
+would pass every threshold or none. All other content of a row is accepted.
 
-A column's own range is declared with it. What depends on several columns is checked here: `held`, `newest` and `order` name
-places of the memory; `order` does so only while all of a client's queries are retained.
+A column declares its own range. Conditions on several columns are checked here: `held`, `newest` and `order` are places of the
+memory, `order` only while all of a client's queries are retained.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from detector.errors import SnapshotError
 
 
 def check_rows(packed: npt.NDArray[Any], declared: Mapping[str, Column], held: int, most: int) -> None:
-    """Raise `SnapshotError` where packed rows, all with `held` retained queries of `most`, hold what no kernel ever wrote."""
+    """Raise `SnapshotError` for packed rows, with `held` of at most `most` retained queries, that no kernel has written."""
     for name, column in declared.items():
         values = packed[name]
         if column.within is None or not values.size:
@@ -30,6 +30,6 @@ def check_rows(packed: npt.NDArray[Any], declared: Mapping[str, Column], held: i
         raise SnapshotError("the snapshot is not one of ours: Memory.held is another number than its layout has")
     if (newest >= max(held, 1)).any():
         raise SnapshotError("the snapshot is not one of ours: Memory.newest names a place that is empty")
-    # Until the memory is full all queries are held, and their orders are places in an array.
+    # Until the memory is full all queries are retained, and their orders are places in an array.
     if held < most and ((stored != held).any() or (order >= max(held, 1)).any()):
-        raise SnapshotError("the snapshot is not one of ours: Memory.order counts beyond the queries that are held")
+        raise SnapshotError("the snapshot is not one of ours: Memory.order counts beyond the queries that are retained")

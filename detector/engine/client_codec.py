@@ -1,4 +1,4 @@
-"""Clients as snapshots, and back: a client's row, the ids that a repeat could still bring, and its examples."""
+"""Client codec: a client to a snapshot and back. It holds the client's row, its ids in force, and its examples."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from detector.engine.slots import Slots
 from detector.engine.state import ID_BYTES, PLACES, SNAPSHOT_VERSION, ClientSnapshot, Columns, dump, load
 from detector.errors import SnapshotError
 
-ROWS_AT_ONCE = 4096  # packed or unpacked together
+ROWS_AT_ONCE = 4096  # clients packed or unpacked together
 
 
 class ClientCodec:
@@ -64,20 +64,20 @@ class ClientCodec:
                 yield client, dump(snapshot)
 
     def load(self, data: bytes) -> ClientSnapshot:
-        """Decode a snapshot; raises `SnapshotError` when it has another meaning here."""
+        """Decode a snapshot; raises `SnapshotError` when it does not belong to this table."""
         snapshot = load(data, self._columns.layout, self._fingerprint)
         if snapshot.model != self._key:
             raise SnapshotError(f"the snapshot is of model {snapshot.model!r}, not {self._key!r}")
         return snapshot
 
     def apart(self, snapshots: Sequence[ClientSnapshot]) -> Columns:
-        """Return the rows of snapshots by themselves, in their order."""
+        """Return the rows of snapshots as columns of their own, in the same order."""
         columns = Columns(max(len(snapshots), 1), **self._sizes)
         columns.unpack(np.arange(len(snapshots)), [snapshot.row for snapshot in snapshots])
         return columns
 
     def unpack(self, slots: npt.NDArray[np.int64], snapshots: Sequence[ClientSnapshot]) -> None:
-        """Give the clients at `slots` what their snapshots hold."""
+        """Restore the clients at `slots` from their snapshots."""
         for slot, snapshot in zip(slots.tolist(), snapshots, strict=True):
             self._examples.replace(slot, {PLACES.index(name): ids for name, ids in snapshot.examples.items()})
         self._columns.unpack(slots, [snapshot.row for snapshot in snapshots])

@@ -1,9 +1,10 @@
-"""The client table of one model inside a shard: who is held, who must make room, and what a batch does to them.
+"""The client table of one model inside a shard: its clients in memory, their eviction, and the processing of a batch.
 
-A batch is admitted, runs through the compiled kernels (`compute`), and is walked where something shows (`walk`).
+A batch is admitted, then runs through the compiled kernels (`compute`). Events with evidence or an evaluation are then judged
+one by one (`walk`).
 
-Nothing here depends on where a batch was cut. Where order matters across families (an evaluation that teaches the trees, a
-client that must make room) the batch is walked, or split, at exactly that event.
+Nothing here depends on where a batch was cut. Where the order of events matters across families (an evaluation that teaches the
+trees, a client that must make room), the batch is walked, or split, at exactly that event.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,16 +39,16 @@ from detector.engine.walk import Stretch, Walk
 from detector.ingest.batch import Batch, code_of
 
 MOST_AT_ONCE = 4096  # events of a pass
-ROOM = 16  # one in so many clients leaves at once, or making room would cost more than the queries
+ROOM = 16  # one in so many clients leaves at once; with fewer, making room would cost more than the queries
 SMALLEST = 256  # rows at the beginning
-LARGER = 8  # times the rows, when there are too few: untouched rows cost nothing, and to copy the others costs much
+LARGER = 8  # factor by which the rows grow: unused rows cost no memory, and copying the used ones is slow
 
 
 class TableProgress(NamedTuple):
-    """What of a client table itself has to be saved.
+    """The state of a client table itself, to be saved beside that of its clients.
 
-    `since_lesson` counts the queries since the last lesson. Whoever asked last at the place `parked_until` of the stream, or
-    before it, has left. `population` (4,) is what `conduct` compares clients with.
+    `since_lesson` counts the queries since the last lesson. Clients whose latest query is at the stream position `parked_until`
+    or before it have left. `population` (4,) are the figures that `conduct` compares clients with.
     """
 
     since_lesson: int
@@ -56,11 +57,11 @@ class TableProgress(NamedTuple):
 
 
 class ClientTable:
-    """The clients of one model, of which at most `max_clients` are held in memory; `parked` keeps suspects beyond that.
+    """The clients of one model. At most `max_clients` are held in memory; `parked` keeps suspects beyond that.
 
-    `secret` is the operator's seed. It keys what is drawn for each client, so that nobody else can tell it, or choose ids that
-    collide. `key` names the table's state: a model has a table for each length of its inputs. `retained` queries of a client
-    and `window` distances are remembered.
+    `secret` is the operator's seed. It keys the random numbers of each client, so that nobody else can compute them or choose
+    ids that collide. `key` names the table's state: a model has one table for each length of its inputs. The table keeps
+    `retained` queries and `window` distances of each client.
     """
 
     def __init__(
@@ -100,8 +101,8 @@ class ClientTable:
         self._contents = Contents(secret, reference.dimension)
         self._population = nobody()
         self._parked = parked if parked is not None else InMemory()
-        self._parked_until = -1  # who asked last at this place of the stream, or before it, is not held
-        self._unsaved: dict[str, bool] = {}  # parked with changes since the last snapshot, and whether that has the client
+        self._parked_until = -1  # clients with their latest query here or before are not held
+        self._unsaved: dict[str, bool] = {}  # clients parked with changes since the last snapshot: does it have them?
         self.judge.bind(self)
 
     def __len__(self) -> int:
@@ -117,11 +118,11 @@ class ClientTable:
         return account_of(self.name(slot))
 
     def examples(self, slot: int, place: int) -> tuple[str, ...]:
-        """Return ids of the latest events that showed a kind of evidence (see `state.PLACES`)."""
+        """Return ids of the latest events with evidence at a place of `state.PLACES`."""
         return tuple(self._examples.of(slot).get(place, ()))
 
     def process(self, batch: Batch, emitted: int | None = None) -> Outputs:
-        """Take a batch of this model's events, in stream order; `emitted` overrides their place in the output order."""
+        """Process a batch of this model's events, in stream order; `emitted` overrides their place in the output order."""
         outputs = Outputs()
         batch = self._complete(batch, outputs)
         accounts = accounts_of(batch.client, batch.sender, self.judge.vouched)
@@ -134,12 +135,12 @@ class ClientTable:
         return outputs
 
     def contents(self, batch: Batch) -> npt.NDArray[np.uint64]:
-        """Return the hash (n,) by which a repeat of each event is known: of input and answer, or of a refused record."""
+        """Return the hash (n,) that identifies a repeat of each event: of input and answer, or of a refused record."""
         contents = self._contents.of(batch.vector, batch.label, batch.confidence, batch.runner_up)
         return np.where(batch.refused > 0, batch.digest, contents)
 
     def _complete(self, batch: Batch, outputs: Outputs) -> Batch:
-        """Give missing values a value of their own; where no value can be missing, refuse the query."""
+        """Replace missing values by the reference's number for them; where no value can be missing, refuse the query."""
         with np.errstate(invalid="ignore", over="ignore"):
             if not np.isnan(batch.vector.sum()):
                 return batch
@@ -157,7 +158,7 @@ class ClientTable:
     def _seat(
         self, batch: Batch, accounts: Sequence[str], start: int, emitted: int | None, outputs: Outputs
     ) -> tuple[int, npt.NDArray[np.int64]]:
-        """Give every account from `start` on its slot, as far as that needs nobody to leave in between."""
+        """Give the accounts from `start` on their slots, up to the first event for which a client must leave."""
         stop = min(start + MOST_AT_ONCE, len(batch))
         clients = accounts[start:stop]
         slots = list(map(self._slots.of.get, clients))
@@ -169,7 +170,7 @@ class ClientTable:
             if first > 0:
                 return start + first, self._slots.places(clients[:first])
             self._make_room(int(batch.sequence[start]) if emitted is None else emitted, outputs)
-            missing = self._slots.missing(clients)  # who left may be back in this batch
+            missing = self._slots.missing(clients)  # clients that left may return in this batch
         room = self.max_clients - len(self._slots)
         if len(missing) > room:
             names = list(missing)
@@ -179,17 +180,17 @@ class ClientTable:
         return start + len(clients), self._slots.places(clients)
 
     def _admit(self, missing: dict[str, int], sequence: npt.NDArray[np.int64]) -> None:
-        """Take in clients that are new, and parked ones that are back, each with its place in `sequence`."""
+        """Admit new clients, and parked ones that return, each with its place in `sequence`."""
         parked = self._parked
         back = [data for client in missing if (data := parked.take(self.key, client)) is not None] if len(parked) else []
         slots = self._admit_clients(list(missing))
         for at in range(0, len(back), ROWS_AT_ONCE):
             self._restore([self._codec.load(data) for data in back[at : at + ROWS_AT_ONCE]])
-        # A repeat does not move this on, but who is held must have asked after those who are not.
+        # A repeat does not advance this time, but a client that is held must have asked after those that are not.
         self.columns.admission.last_sequence[slots] = sequence[list(missing.values())]
 
     def _admit_clients(self, clients: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Give clients that are not held a slot each, in more rows where there are too few."""
+        """Give each new client a slot; add rows where there are too few."""
         wanted = self._slots.rows_for(len(clients))
         capacity = self.columns.capacity
         if wanted > capacity:
@@ -201,9 +202,9 @@ class ClientTable:
         return self._slots.admit(clients)
 
     def _make_room(self, emitted: int, outputs: Outputs) -> None:
-        """Let the clients leave that have been silent longest, one in `ROOM` of the capacity at a time.
+        """Evict the clients that have been silent longest, a `ROOM`-th of the capacity at a time.
 
-        Suspects are parked, and go on where they were when they ask again; the others are forgotten.
+        Suspects are parked and continue with their state when they ask again; other clients are forgotten.
         """
         used = np.flatnonzero(self._slots.kept)
         last = self.columns.admission.last_sequence[used]
@@ -223,7 +224,7 @@ class ClientTable:
         self.columns.clear(oldest)
 
     def _park(self, slots: npt.NDArray[np.int64]) -> None:
-        """Hand clients over to the store."""
+        """Move clients to the store of parked clients."""
         if len(slots) == 0:
             return
         for slot, (client, data) in zip(slots.tolist(), self._codec.pack(slots), strict=True):
@@ -232,7 +233,7 @@ class ClientTable:
                 self._unsaved[client] = bool(self._slots.saved[slot])
 
     def _has_open_evidence(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Tell which clients must not be forgotten: open evidence, or a decision ever published."""
+        """Tell which clients must not be forgotten: those with open evidence, an alert or a published decision."""
         standing = self.columns.standing
         scores = self.columns.evidence.score[slots].max(axis=2)
         decided: npt.NDArray[np.bool_] = (
@@ -241,7 +242,7 @@ class ClientTable:
         return decided
 
     def _pass(self, batch: Batch, slot: npt.NDArray[np.int64], emitted: int | None, outputs: Outputs) -> None:
-        """Take events whose clients are all held, at `slot` (n,)."""
+        """Process events whose clients are all held, at `slot` (n,)."""
         admitted = self._admit_events(batch, slot)
         conduct = np.zeros((len(batch), len(QUESTIONS), 4))
         update_conduct(self.columns.conduct, self._population, slot, admitted, batch.refused, conduct)
@@ -295,12 +296,12 @@ class ClientTable:
         ]
 
     def report(self, slot: int, emitted: int = -1) -> Report:
-        """Return the client at `slot` as it stands."""
+        """Return the report of the client at `slot`."""
         (report,) = reports_of(self.columns, np.array([slot]), [self.name(slot)], self.model, emitted)
         return report
 
     def reports(self) -> Iterator[Report]:
-        """Yield every client as it stands, by name; those that are parked, too."""
+        """Yield the report of every client, parked ones included, by name."""
         names = sorted([*self._slots.of, *self._parked.clients(self.key)])
         for at in range(0, len(names), ROWS_AT_ONCE):
             some = names[at : at + ROWS_AT_ONCE]
@@ -311,7 +312,7 @@ class ClientTable:
                 yield elsewhere[client] if client in elsewhere else self.report(self._slots.of[client])
 
     def snapshots(self, *, changed_only: bool) -> Iterator[tuple[str, bytes]]:
-        """Yield (client, snapshot), of all clients or of those that changed since the last call; empty for a forgotten one."""
+        """Yield (client, snapshot) of all clients, or of those changed since the last call; forgotten ones have empty bytes."""
         if changed_only:
             yield from ((client, b"") for client in sorted(self._slots.forgotten))
         yield from self._codec.pack(np.flatnonzero(self._slots.dirty if changed_only else self._slots.kept))
@@ -321,9 +322,10 @@ class ClientTable:
         self._slots.note_snapshot()
 
     def restore(self, saved: Sequence[bytes]) -> None:
-        """Take in clients from their snapshots, of which each client has one, replacing what is held of them.
+        """Restore clients from their snapshots, one per client, replacing the state that is held of them.
 
-        Who was parked when they were taken is parked again. Raises `SnapshotError` when a snapshot has another meaning here.
+        Clients that were parked at the time of the snapshot are parked again. Raises `SnapshotError` when a snapshot does not
+        belong to this table.
         """
         for at in range(0, len(saved), ROWS_AT_ONCE):
             some = saved[at : at + ROWS_AT_ONCE]
@@ -338,23 +340,20 @@ class ClientTable:
                     self._parked.put(self.key, snapshot.client, data)
 
     def _restore(self, snapshots: Sequence[ClientSnapshot]) -> None:
-        """Give clients that have a slot what their snapshots hold."""
+        """Restore clients that have a slot from their snapshots."""
         slots = self._slots.places([snapshot.client for snapshot in snapshots])
         for slot, snapshot in zip(slots.tolist(), snapshots, strict=True):
-            # What was parked without a change since, or comes from outside, is as the last snapshot has it.
+            # Clients parked without a change since then, or restored from outside, are as in the last snapshot.
             known = self._unsaved.pop(snapshot.client, None)
             self._slots.dirty[slot], self._slots.saved[slot] = known is not None, known in {None, True}
         self._codec.unpack(slots, snapshots)
 
     @property
     def progress(self) -> TableProgress:
-        """What of the table itself has to be saved."""
+        """The state of the table itself, to be saved."""
         return TableProgress(self._walk.since_lesson, self._parked_until, tuple(self._population.tolist()))
 
     @progress.setter
     def progress(self, saved: TableProgress) -> None:
         self._walk.since_lesson, self._parked_until = saved.since_lesson, saved.parked_until
         self._population[:] = saved.population
-
-
-"""The name that `detector.baseline` still uses."""

@@ -1,4 +1,4 @@
-"""Columns of client state: what each is, declared once, in the family's own NamedTuple.
+"""Columns of client state: each is declared once, in its family's own NamedTuple.
 
 A family is a NamedTuple whose every field is an array with one row per client:
 
@@ -6,8 +6,8 @@ A family is a NamedTuple whose every field is an array with one row per client:
         decayed: Annotated[npt.NDArray[np.float64], Column(3)]
         rate_ms: Annotated[npt.NDArray[np.int64], Column(within=(0, LAST_MS))]
 
-The kind of number comes from the array's type. The shape of a row, and the range that a saved row is checked against, come from
-`Column`. Allocation, growth, snapshots and checks follow from this declaration alone; a field without it is a TypeError.
+The array's type gives the kind of number. `Column` gives the shape of a row, and the range that a saved row is checked against.
+Allocation, growth, snapshots and checks follow from this declaration alone; a field without it raises a TypeError.
 """
 
 import enum
@@ -41,7 +41,8 @@ _NONE: Final[Lengths] = MappingProxyType({})
 class Column:
     """A client's row in one column.
 
-    `shape` is that of a row. `within` are the least and the largest value that a saved row may hold; None allows any.
+    `shape` is the shape of a row. `within` are the least and the largest value that a saved row may hold; None allows any
+    value.
     """
 
     shape: tuple[int | Axis, ...]
@@ -53,16 +54,16 @@ class Column:
 
     @property
     def retained_axis(self) -> int | None:
-        """Which axis of a row counts the retained queries; None where none does."""
+        """The axis of a row that runs over the retained queries; None where there is none."""
         return self.shape.index(RETAINED) if RETAINED in self.shape else None
 
     def row_shape(self, lengths: Lengths) -> tuple[int, ...]:
-        """Return the shape of a row for these lengths of the axes that are chosen."""
+        """Return the shape of a row for these lengths of the named axes."""
         return tuple(lengths[length] if isinstance(length, Axis) else length for length in self.shape)
 
 
 class Declared(NamedTuple):
-    """What a field of a family declares."""
+    """The kind of number and the column that a field of a family declares."""
 
     kind: np.dtype[Any]
     column: Column
@@ -70,7 +71,7 @@ class Declared(NamedTuple):
 
 @cache
 def columns_of(family: type[tuple[Any, ...]]) -> Mapping[str, Declared]:
-    """Return what each field of a family declares, in the order of the fields; TypeError where one declares no column.
+    """Return what each field of a family declares, in the order of the fields; raises TypeError where a column is missing.
 
     >>> from typing import Annotated
     >>> import numpy.typing as npt

@@ -1,7 +1,7 @@
-"""Compute: what the compiled kernels make of a batch, one family after the other, each in stream order.
+"""Compute: runs the compiled kernels over a batch, one family after the other, each in stream order.
 
-Families: memory (with the channels of construction), rate, coverage, outputs, what occurs together, and at last accumulation,
-which adds up what the others found. All of them skip queries that are not fresh.
+The families are memory (with the channels of construction), rate, coverage, outputs, co-occurrence, and finally accumulation,
+which adds up the evidence of the others. All of them skip queries that are not fresh.
 """
 
 from typing import NamedTuple
@@ -27,10 +27,10 @@ from detector.ingest.batch import Batch
 
 
 class Computed(NamedTuple):
-    """What the kernels found in a batch of n events, of which `evaluated` (looks,) are scheduled evaluations.
+    """The results of the kernels for a batch of n events, of which `evaluated` (evaluations,) are scheduled evaluations.
 
-    `ratio` (n, channels) are the likelihood ratios of each query, `peak` (n, channels) the highest evidence of its client so
-    far. `rows` (looks, features) are the features at the evaluations. `z` (n, coordinates) are the projected inputs.
+    `ratio` (n, channels) are the likelihood ratios of each query, and `peak` (n, channels) the highest evidence of its client
+    so far. `rows` (evaluations, features) are the features at the evaluations. `z` (n, coordinates) are the projected inputs.
     """
 
     evaluated: npt.NDArray[np.intp]
@@ -41,7 +41,7 @@ class Computed(NamedTuple):
 
 
 class Kernels:
-    """Runs the kernels over batches of one model, whose clients are in `columns` of this shape."""
+    """Runs the kernels over batches of one model."""
 
     def __init__(self, reference: Reference, columns: Columns, ring: int) -> None:
         self._reference = reference
@@ -57,7 +57,7 @@ class Kernels:
         seed: npt.NDArray[np.uint64],
         admitted: Admitted,
     ) -> Computed:
-        """Take the batch into `columns` and return what was found; `slot` (n,) are its clients, `seed` (clients,) is drawn."""
+        """Add the batch to `columns` and return the results; `slot` (n,) are its clients, `seed` their random numbers."""
         n = len(batch)
         evaluated = np.flatnonzero(admitted.evaluation)
         evaluation = np.full(n, -1, np.int64)
@@ -98,7 +98,7 @@ class Kernels:
         self._describe(columns, batch, queries, written, reduced, admitted.position)
         self._compare_columns(columns, batch, queries, written)
         accumulate(columns.evidence, slot, ratio, admitted.verdict, repeat, peak)
-        # A row is kept in 32 bits; what is judged now must be what a later event would read.
+        # A row is kept in 32 bits, so it is also judged in 32 bits: a later event must read the same numbers.
         return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced.z)
 
     def _describe(
@@ -110,7 +110,7 @@ class Kernels:
         reduced: Reduced,
         position: npt.NDArray[np.int64],
     ) -> None:
-        """Update the families of features besides the memory's."""
+        """Update the families of features other than those of the memory."""
         reference = self._reference
         update_rate(
             columns.rate,
@@ -183,7 +183,7 @@ class Kernels:
 def scales_of(reference: Reference, ring: int) -> Scales:
     """Return the numbers among a reference's yardsticks, for a memory with a ring of this length.
 
-    Their types are fixed here: the kernels are compiled anew for every combination of types that they meet.
+    Their types are fixed here, because a kernel is compiled again for every new combination of types.
     """
     return Scales(
         unit=float(reference.unit),
@@ -219,7 +219,7 @@ def population_of(reference: Reference, window: int) -> Population:
 
 
 def coefficients_up_to(window: int) -> npt.NDArray[np.float64]:
-    """Return the Shapiro-Wilk coefficients (window + 1, window // 2) for samples of up to so many distances, a row each."""
+    """Return the Shapiro-Wilk coefficients (window + 1, window // 2): one row for each size of a sample up to `window`."""
     coefficients = np.zeros((window + 1, window // 2))
     for n in range(3, window + 1):
         coefficients[n, : n // 2] = shapiro_coefficients(n)

@@ -13,7 +13,7 @@ class Examples:
         self._ids: dict[int, dict[int, deque[str]]] = {}
 
     def add(self, slot: int, place: int, event_id: str) -> None:
-        """Keep an id, instead of the oldest of its kind."""
+        """Keep an id; it replaces the oldest of its kind once there are `EXAMPLES`."""
         self._ids.setdefault(slot, {}).setdefault(place, deque(maxlen=EXAMPLES)).append(event_id)
 
     def of(self, slot: int) -> Mapping[int, Sequence[str]]:
@@ -21,7 +21,7 @@ class Examples:
         return self._ids.get(slot, {})
 
     def replace(self, slot: int, examples: Mapping[int, Sequence[str]]) -> None:
-        """Take over the ids of a client from its snapshot."""
+        """Replace the ids of a client by those of its snapshot."""
         self.drop(slot)
         if examples:
             self._ids[slot] = {place: deque(ids, maxlen=EXAMPLES) for place, ids in examples.items()}

@@ -1,4 +1,4 @@
-"""What the engine finds, before anybody renders it: findings (to alert), orders (to decide) and refusals (to dead-letter)."""
+"""Outputs of the engine before they are rendered: findings (for alerts), pending decisions, refusals (dead-letter records)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ Kind = Literal["novelty", "construction", "harm"]
 class FindingReason:
     """One figure behind a finding: what was observed, what is usual, and which queries show it.
 
-    `low`, `median` and `high` are the 5%, 50% and 95% among benign clients, `threshold` the bar that was passed; NaN-free,
-    None where there is no such figure. `weight` is the part it had in the score, from 0 to 1.
+    `low`, `median` and `high` are the 5%, 50% and 95% among benign clients, and `threshold` is the threshold that was passed. A
+    figure that does not exist is None, never NaN. `weight` is its share of the score, from 0 to 1.
     """
 
     kind: Kind
@@ -31,10 +31,10 @@ class FindingReason:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A client passed a bar. `action` is what the evidence calls for, after the limits of policy.
+    """A client passed a threshold. `action` is what the evidence calls for, within the limits of policy.
 
-    `emitted` is the stream position at which it was found and `sequence` that of the query that caused it; they differ only
-    for queries that waited while a model was learned. Times are event times in milliseconds.
+    `emitted` is the stream position at which it was found, and `sequence` the position of the query that caused it. They differ
+    only for queries that waited while a model was learned. Times are event times in milliseconds.
     """
 
     emitted: int
@@ -59,9 +59,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PendingDecision:
-    """A decision to publish: what the gateway shall do about a client, and until when.
+    """A decision to publish: what the gateway should do about a client, and until when.
 
-    `address` is there where the identity is not vouched for: the decision holds for what comes from there.
+    `address` is set where the identity is not vouched for: the decision then holds for queries from that address alone.
     """
 
     emitted: int
@@ -94,11 +94,11 @@ class EngineRefusal:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A client as it stands, for the list of clients.
+    """The current state of a client, for the list of clients.
 
-    `refused` are its queries that could not be used, by reason, and `reused` those under an id that another query had before.
-    `address` is there where the identity is not vouched for: only what came from there is meant. `emitted` is the stream
-    position at which it was forgotten, -1 while it is held.
+    `refused` counts its queries that could not be used, by reason, and `reused` its queries under an id that another query had
+    before. `address` is set where the identity is not vouched for: the report then covers queries from that address alone.
+    `emitted` is the stream position at which the client was forgotten, -1 while it is held.
     """
 
     client: str
@@ -115,7 +115,7 @@ class Report:
 
 @dataclass(slots=True)
 class Outputs:
-    """What a batch led to, in stream order; `departed` are clients that were forgotten to make room."""
+    """The outputs for a batch, in stream order; `departed` are clients that were forgotten to make room."""
 
     findings: list[Finding] = field(default_factory=list)
     pending_decisions: list[PendingDecision] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Outputs:
     repeated: int = 0
 
     def add(self, other: "Outputs") -> None:
-        """Append another's contents."""
+        """Append the contents of other outputs."""
         self.findings += other.findings
         self.pending_decisions += other.pending_decisions
         self.refusals += other.refusals
@@ -132,8 +132,8 @@ class Outputs:
         self.repeated += other.repeated
 
     def sort(self) -> None:
-        """Put everything into stream order, whichever model or shard it came from."""
+        """Sort all outputs into stream order, whichever model or shard they come from."""
         self.findings.sort(key=lambda finding: (finding.emitted, finding.sequence))
-        self.pending_decisions.sort(key=lambda order: (order.emitted, order.sequence))
+        self.pending_decisions.sort(key=lambda decision: (decision.emitted, decision.sequence))
         self.refusals.sort(key=lambda refusal: refusal.sequence)
         self.departed.sort(key=lambda report: report.emitted)

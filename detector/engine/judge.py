@@ -1,9 +1,9 @@
-"""Judgement: what a moment in a client's stream calls for, and the words for it.
+"""Judgement: the findings and decisions that a moment in a client's stream calls for, and the words for them.
 
-A moment is a query that carried evidence of construction, or a look. If evidence reaches a higher action than before, a
-finding is raised, once per kind of evidence and step of the ladder; an action that gateways carry out becomes an order, if it
-is harder than what is in force or that has run out. All ids follow from client, model, evidence and count, so repeating the
-work repeats the ids.
+A moment is a query with evidence of construction, or a scheduled evaluation. A finding is raised when evidence calls for a
+higher action than before, once per kind of evidence and action. An action that gateways carry out becomes a pending decision if
+it is harder than the action in force, or if that has expired. All ids follow from client, model, evidence and count, so the
+same events give the same ids.
 """
 
 import math
@@ -43,7 +43,7 @@ SHOWN_FEATURES = 4
 
 @dataclass(frozen=True, slots=True)
 class ConductEvidence:
-    """A client's conduct is out of line: `question` says in what (`conduct.QUESTIONS`), `hits` of `records` show it.
+    """A client's conduct is above the usual share: `question` says in what (`conduct.QUESTIONS`), `hits` of `records` show it.
 
     `evidence` is the logarithm of odds against the `usual` share.
     """
@@ -57,9 +57,10 @@ class ConductEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One query of a client that has to be judged; `score` is there at looks, `row` are the features last looked at.
+    """One query of a client that has to be judged.
 
-    `odds` are there where the client's conduct was evaluated and is out of line.
+    `score` is set at scheduled evaluations, and `row` are the features at the latest one. `odds` are set where the client's
+    conduct was evaluated and is above the usual share.
     """
 
     batch: Batch
@@ -74,16 +75,16 @@ class Moment:
     emitted: int
 
     def odd(self, place: int) -> ConductEvidence:
-        """Return what is out of line at a place behind novelty."""
+        """Return the evidence of conduct at a place behind novelty."""
         return next(odd for odd in self.odds if NOVELTY + 1 + odd.question == place)
 
     def asked(self, place: int) -> int:
-        """Return how many queries a kind of evidence speaks of: for conduct all records, refused ones included."""
+        """Return how many queries a kind of evidence is based on: for conduct all records, refused ones included."""
         return self.odd(place).records if place > NOVELTY else self.queries
 
 
 class Judged(Protocol):
-    """Whose clients are judged: a cohort, as far as judging needs it."""
+    """The client table whose clients are judged, as far as the judge needs it."""
 
     model: str
     key: str
@@ -103,32 +104,32 @@ class Judged(Protocol):
 
 
 class Judge:
-    """Applies one model's bars and the operator's terms to its cohort."""
+    """Applies one model's thresholds and the operator's policy to its clients."""
 
     def __init__(self, thresholds: Thresholds, policy: PolicySettings, novelty: Novelty) -> None:
         self.thresholds = thresholds
         self._policy = policy
         self._novelty = novelty
 
-    def bind(self, cohort: Judged) -> None:
-        """Say whose clients are judged."""
-        self._cohort = cohort
+    def bind(self, clients: Judged) -> None:
+        """Set the client table whose clients are judged."""
+        self._clients = clients
 
     def passes(self, slot: int, score: float) -> bool:
-        """Tell whether a look calls for nothing, as nearly all do; then that is noted, and it need not be judged."""
+        """Return True if the score is below the alert threshold, and then reset the counter of consecutive exceedances."""
         if score >= self.thresholds.alert:
             return False
-        self._cohort.columns.standing.strange[slot] = 0
+        self._clients.columns.standing.strange[slot] = 0
         return True
 
     def judge(self, moment: Moment, outputs: Outputs) -> None:
-        """Add to `outputs` what the moment calls for, and note it in the client's standing."""
+        """Add to `outputs` what the moment calls for, and note it in the client's decision state."""
         for channel in moment.channels:
             score = float(moment.peak[channel])
             action = min(construction_action(score, self.thresholds.stop[channel]), self.thresholds.limit[channel])
             self._weigh(moment, channel, action, score, outputs)
         if moment.score is not None:
-            strange = self._cohort.columns.standing.strange
+            strange = self._clients.columns.standing.strange
             beyond = moment.score >= self.thresholds.alert
             strange[moment.slot] = min(int(strange[moment.slot]) + 1, 255) if beyond else 0
             action = novelty_action(moment.score, int(strange[moment.slot]), self.thresholds)
@@ -140,10 +141,10 @@ class Judge:
     def _weigh(self, moment: Moment, place: int, wanted: int, score: float, outputs: Outputs) -> None:
         if wanted < ALERT:
             return
-        standing = self._cohort.columns.standing
+        standing = self._clients.columns.standing
         s = moment.slot
         time_ms = self._time_ms(moment)
-        account = self._cohort.account(s)
+        account = self._clients.account(s)
         trusted = self.vouched(moment.batch.sender[moment.event])
         action = permitted(wanted, trusted=trusted, protected=account.client in self._policy.never_block)
         queries = moment.asked(place)
@@ -173,7 +174,7 @@ class Judge:
                 supersedes=self._id(s, "decision", revision - 1) if revision > 1 else None,
                 client=account.client,
                 address=account.address,
-                model=self._cohort.model,
+                model=self._clients.model,
                 action=action,
                 issued_ms=time_ms,
                 expires_ms=int(standing.held_until_ms[s]),
@@ -185,17 +186,17 @@ class Judge:
         )
 
     def vouched(self, sender: Sender) -> bool:
-        """Tell whether the identity that a query came under is one that the caller cannot have forged."""
+        """Tell whether the query's identity is one that the caller cannot have forged."""
         return vouched(sender, self._policy)
 
     def _time_ms(self, moment: Moment) -> int:
-        """Return the event time; of a refused query whose time is not known, that of the client's latest."""
-        return int(moment.batch.time[moment.event]) or int(self._cohort.columns.admission.latest_ms[moment.slot])
+        """Return the event time, or the client's latest event time for a refused query without a known one."""
+        return int(moment.batch.time[moment.event]) or int(self._clients.columns.admission.latest_ms[moment.slot])
 
     def _id(self, slot: int, *parts: object) -> str:
-        # The first event time tells two lives of a client apart: one forgotten for lack of evidence may come back.
-        first = int(self._cohort.columns.admission.first_ms[slot])
-        name = "\x1f".join(map(str, (self._cohort.key, self._cohort.name(slot), first, *parts)))
+        # A client that was forgotten for lack of evidence may return; its first event time tells the two periods apart.
+        first = int(self._clients.columns.admission.first_ms[slot])
+        name = "\x1f".join(map(str, (self._clients.key, self._clients.name(slot), first, *parts)))
         return str(uuid5(NAMESPACE, name))
 
     def _headline(self, moment: Moment, place: int, score: float) -> str:
@@ -230,16 +231,16 @@ class Judge:
         i = moment.event
         kind = kind_of(place)
         queries = moment.asked(place)
-        known = bool(np.isfinite(moment.row).any() and moment.row.any())  # before its first look a client has no features
-        account = self._cohort.account(moment.slot)
+        known = bool(np.isfinite(moment.row).any() and moment.row.any())  # before its first evaluation a client has no features
+        account = self._clients.account(moment.slot)
         return Finding(
             emitted=moment.emitted,
             sequence=int(batch.sequence[i]),
             alert_id=alert_id,
             time_ms=self._time_ms(moment),
-            first_ms=int(self._cohort.columns.admission.first_ms[moment.slot]),
+            first_ms=int(self._clients.columns.admission.first_ms[moment.slot]),
             client=account.client,
-            model=self._cohort.model,
+            model=self._clients.model,
             version=batch.version[i],
             sender=batch.sender[i],
             queries=queries,
@@ -258,7 +259,7 @@ class Judge:
         )
 
     def _reasons(self, moment: Moment, place: int, score: float) -> list[FindingReason]:
-        """Return the figures behind a finding: the evidence itself, then the features that stand out most."""
+        """Return the figures behind a finding: the evidence itself, then the most unusual features."""
         slot = moment.slot
         if place != NOVELTY:
             name = PLACES[place]
@@ -271,7 +272,7 @@ class Judge:
                     1.0,
                     self._headline(moment, place, score),
                     threshold=_tidy(stop),
-                    event_ids=self._cohort.examples(slot, place),
+                    event_ids=self._clients.examples(slot, place),
                 )
             ]
         reasons = [
@@ -310,5 +311,5 @@ def kind_of(place: int) -> Kind:
 
 
 def _tidy(value: float) -> float:
-    """Return the value to six digits, so that documents do not change with the last bit of a sum."""
+    """Return the value with six digits, so that documents do not depend on the last bit of a sum."""
     return float(f"{value:.6g}")

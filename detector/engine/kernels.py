@@ -1,9 +1,9 @@
-"""Compiled kernels and where their machine code is kept.
+"""Compiled kernels, and the cache of their machine code.
 
-Every event passes through a handful of small loops compiled by numba. Compiling all of them takes a minute of CPU time, so the
-machine code is cached on disk. numba notices a change in the file of a kernel but not in the files of the kernels it calls;
-here the cache folder is named after what all of them compute, so a change anywhere is compiled afresh and never runs stale
-code. Comments and docstrings compute nothing: an edit of them leaves the folder, and numba compiles that one file again.
+Every event passes through a few small loops compiled by numba. Compiling all of them takes a minute of CPU time, so the machine
+code is cached on disk. numba notices a change in the file of a kernel, but not in the files of the kernels that it calls. So
+the cache folder is named after a digest of the code of all kernels: after any change all are compiled again, and stale code
+never runs. The digest ignores comments and docstrings. After an edit of those, numba compiles the kernels of that file again.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ _COMPILED = "numba:compile"
 def cache_folder() -> Path | None:
     """Folder for compiled code, or None where none can be written (then every process compiles for itself).
 
-    It lies under ``$XDG_CACHE_HOME`` (or ``~/.cache``), in ``detector/kernels-<digest of the sources>``. Where it is new, it
-    begins with what was compiled when the program was installed, if anything was: ``detector warm-up`` with
-    ``XDG_CACHE_HOME=<prefix>/share`` puts it there, and an image that was built so needs no compiler time at its first start.
+    It lies under ``$XDG_CACHE_HOME`` (or ``~/.cache``), in ``detector/kernels-<digest of the sources>``. A new folder starts as
+    a copy of the machine code that was compiled at installation, if there is any. ``detector warm-up`` with
+    ``XDG_CACHE_HOME=<prefix>/share`` puts it there; an image built so compiles nothing at its first start.
     """
     name = f"kernels-{_digest(Path(__file__).parent)}"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detector" / name
@@ -46,7 +46,7 @@ def cache_folder() -> Path | None:
 
 
 def _begin(folder: Path, installed: Path) -> None:
-    """Make the folder, with what is installed; all at once, so that no other process finds half of it."""
+    """Make the folder with a copy of the installed code, in one step, so that no other process finds half of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         new = Path(place) / folder.name
@@ -59,18 +59,18 @@ def _begin(folder: Path, installed: Path) -> None:
 
 
 def _digest(package: Path) -> str:
-    """Return what stands for all kernels: it differs when any of them may compute something else."""
+    """Return the digest of all kernels: it changes when any of them may compute something else."""
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(path for home in _HOMES for path in (package / home).glob("*.py")):
         digest.update(f"{source.parent.name}/{source.name}".encode())
-        # Optimised code has no docstrings, and no assertions either, of which kernels have none.
+        # Optimised code has no docstrings. It has no assertions either, but kernels contain none.
         for part in _computed(compile(source.read_bytes(), source.name, "exec", dont_inherit=True, optimize=2)):
             digest.update(part)
     return digest.hexdigest()[:16]
 
 
 def _computed(code: CodeType) -> Iterator[bytes]:
-    """Yield what decides what a piece of code computes, which line numbers do not."""
+    """Yield all that determines what a piece of code computes; line numbers do not."""
     yield code.co_code
     yield code.co_exceptiontable
     yield repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode()
@@ -102,17 +102,17 @@ def kernel(function: F) -> F:
 def part(function: F) -> F:
     """Make `function` a part of each kernel that calls it; it is not compiled on its own.
 
-    For functions that take a whole tuple of arrays. A kernel copies every array of such a tuple at every call, which costs more
-    than most tests of a query, and each part spares a compilation. Not for a function that is called at many places.
+    For functions that take a whole tuple of arrays. A kernel copies every array of such a tuple at every call, which takes
+    longer than most tests of a query. A part also saves a compilation. Not for a function that is called at many places.
     """
     return cast("F", numba.njit(error_model="numpy", inline="always")(function))
 
 
 @contextmanager
 def compiling(tell: Callable[[str], None]) -> Iterator[None]:
-    """Call `tell` with the name of each kernel that is being compiled until the block ends; what is cached is not told.
+    """Call `tell` with the name of each kernel that is compiled before the block ends; cached kernels are not reported.
 
-    It is called in the thread that compiles, which waits for it. What was compiled at import has passed by unseen.
+    It is called in the thread that compiles, which waits for it. Kernels compiled at import are not reported either.
     """
     with event.install_listener(_COMPILED, _Listener(tell)):
         yield
@@ -123,10 +123,10 @@ class _Listener(event.Listener):  # type: ignore[misc]  # numba has no types
         self._tell = tell
 
     def on_start(self, event: Any) -> None:
-        """Tell of a kernel of ours; numba compiles helpers of its own, too."""
+        """Report one of this project's kernels; numba compiles helpers of its own, too."""
         function = event.data["dispatcher"].py_func
         if function.__module__.startswith("detector."):
             self._tell(function.__name__)
 
     def on_end(self, event: Any) -> None:
-        """Say nothing."""
+        """Do nothing; only the start is reported."""

@@ -1,11 +1,11 @@
-"""What is known of a model that has no baseline: which inputs each of its versions takes, and the events that wait for that.
+"""Learning: the length of input of each version of a model without a baseline, and the events that wait for it.
 
-Nobody says beforehand how long the inputs of such a model are, and no single event may decide it: whoever sent the first one
-would decide for everybody. So the events of a new version are held until there are enough of them, and the length that most
-of them have wins. Each client has a limited number of votes. Queries of another length are refused from then on.
+The length of the inputs of such a model is not known beforehand, and no single event may decide it: its sender would decide for
+all clients. So the events of a new version wait until there are enough of them, and the most frequent length wins. Each client
+has a limited number of votes. Queries of another length are refused from then on.
 
-Versions that take inputs of one length are watched together, since clients stay who they are when a model is deployed again.
-A version with inputs of another length is learned and watched beside the others.
+Versions with inputs of one length are watched together, since a new deployment of a model has the same clients. A version with
+inputs of another length is learned and watched beside the others.
 """
 
 from collections import Counter
@@ -20,27 +20,27 @@ from detector.engine.models.reference import Reference
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
 
-VOTERS = 16  # a client has one vote in so many of all that there are, so that a few clients do not outvote many
-LEAST_EVENTS = 64  # a quiet model is learned from as few as these
-MARK = "\0"  # begins the name of what is no plain model id
+VOTERS = 16  # a client has at most one in so many of all votes, so that a few clients do not outvote many
+LEAST_EVENTS = 64  # a model with little traffic is learned from as few events as these
+MARK = "\0"  # begins every name that is not a plain model id
 
 FENCE = 6.0
-MOST_WAITING = 64  # versions of a model that are found out at a time
-MOST_SETTLED = 512  # versions of a model that are remembered
+MOST_WAITING = 64  # versions of a model that wait at a time
+MOST_SETTLED = 512  # versions of a model whose length of input is remembered
 
-Row = tuple[Batch, int]  # an event: its batch and its place in there
+Row = tuple[Batch, int]  # an event: its batch and its place in the batch
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How many events are waited for, and for how long in event time where fewer come."""
+    """The number of events to wait for, and the longest wait in event time where fewer come."""
 
     events: int
     wait_ms: int
 
 
 def variant_key(model: str, dimension: int | None) -> str:
-    r"""Return the name under which the state of a model's clients is kept; `dimension` None is the first that was learned.
+    r"""Return the name under which the state of a model's clients is kept; `dimension` None is the first length learned.
 
     Different variants have different names, whatever the models are called.
 
@@ -54,9 +54,9 @@ def variant_key(model: str, dimension: int | None) -> str:
 
 @dataclass(slots=True)
 class Waiting:
-    """The events of a version that wait, and how many votes each length of input has.
+    """The waiting events of a version, and the votes for each length of input.
 
-    `events` are the usable queries so far, held or not. Votes are counted by length and client.
+    `events` counts the usable queries so far, kept or not. Votes are counted by length and client.
     """
 
     batches: list[Batch] = field(default_factory=list)
@@ -68,11 +68,11 @@ class Waiting:
     _rows: list[Row] = field(default_factory=list)
 
     def meet(self, row: Row) -> bool:
-        """Tell whether this is no repeat of an event that waits; repeats would shape what is learned."""
+        """Return True unless this repeats a waiting event; repeats would distort what is learned."""
         batch, at = row
         what = blake2b(batch.vector[at].tobytes(), digest_size=16)
-        told = (batch.client[at], batch.event_id[at], batch.label[at], batch.confidence[at], batch.digest[at])
-        what.update(repr(tuple(map(str, told))).encode(errors="surrogatepass"))
+        content = (batch.client[at], batch.event_id[at], batch.label[at], batch.confidence[at], batch.digest[at])
+        what.update(repr(tuple(map(str, content))).encode(errors="surrogatepass"))
         digest = what.digest()
         if digest in self._known:
             return False
@@ -92,12 +92,12 @@ class Waiting:
         self._rows.append(row)
 
     def settle(self) -> None:
-        """Take what was held out of its batches; to be called before those batches are let go."""
+        """Copy the kept events out of their batches; call it before those batches are released."""
         self.batches += [batch.take(rows) for batch, rows in by_batch(self._rows)]
         self._rows.clear()
 
     def release(self, dimension: int) -> list[Batch]:
-        """Give away what is held of this length, and the refused queries."""
+        """Return, and keep no longer, the events of this length and the refused queries."""
         self.settle()
         given = [batch for batch in self.batches if batch.vector.shape[1] in {0, dimension}]
         self.batches = [batch for batch in self.batches if batch.vector.shape[1] not in {0, dimension}]
@@ -105,7 +105,7 @@ class Waiting:
 
     @property
     def held(self) -> int:
-        """How many events are held."""
+        """How many events are kept."""
         return sum(map(len, self.batches)) + len(self._rows)
 
     def complete(self, time_ms: int, patience: Patience) -> bool:
@@ -115,16 +115,16 @@ class Waiting:
         return self.events >= min(LEAST_EVENTS, patience.events) and time_ms >= self.first_ms + patience.wait_ms
 
     def winner(self, patience: Patience) -> int:
-        """Return the length of input that has most votes, and of two that have as many the one with more clients."""
+        """Return the length of input with most votes; of two with equal votes the one with more clients."""
         most = max(min(patience.events, self.events) // VOTERS, 1)
-        standing = {
+        votes = {
             dimension: (sum(min(count, most) for count in voters.values()), len(voters), -dimension)
             for dimension, voters in self.votes.items()
         }
-        return max(standing, key=lambda dimension: standing[dimension], default=1)
+        return max(votes, key=lambda dimension: votes[dimension], default=1)
 
     def remember(self, batches: Sequence[Batch]) -> None:
-        """Take over batches that were saved while they waited."""
+        """Restore batches that were saved while they waited."""
         self.batches = list(batches)
         for batch in self.batches:
             for at in range(len(batch)):
@@ -143,10 +143,10 @@ class Waiting:
 
 @dataclass(slots=True)
 class Unknown:
-    """What was found out of a model without a baseline.
+    """What is known of a model without a baseline.
 
-    `variants` maps each length of input that is watched to the key of its clients' state, `settled` each version that is known
-    to its length. A query of a length that is watched is watched, whatever its version takes.
+    `variants` maps each watched length of input to the key of its clients' state. `settled` maps each known version to its
+    length. A query of a watched length is watched, whatever length its version takes.
     """
 
     variants: dict[int, str] = field(default_factory=dict)
@@ -154,21 +154,21 @@ class Unknown:
     waiting: dict[str | None, Waiting] = field(default_factory=dict)
 
     def settle(self, version: str | None, dimension: int) -> None:
-        """Note which length a version takes; of very many versions the oldest are found out again if they come back."""
+        """Note the length of a version; beyond `MOST_SETTLED` versions the oldest are forgotten and learned again if needed."""
         if len(self.settled) >= MOST_SETTLED:
             del self.settled[next(iter(self.settled))]
         self.settled[version] = dimension
 
     def dimension_of(self, version: str | None, length: int) -> int:
-        """Return which of the lengths that are watched an event belongs to: its own, or else its version's, or the first."""
+        """Return the watched length that an event belongs to: its own, or else its version's, or else the first."""
         if length in self.variants:
             return length
         return self.settled.get(version, next(iter(self.variants)))
 
     def crowded(self, patience: Patience) -> Sequence[str | None]:
-        """Return the version to decide on at once, if there is one: too many versions wait, or they hold too much.
+        """Return the version to decide on at once, if too many versions wait or too many events.
 
-        A model whose version changes all the time would otherwise never be watched, and what waits for it would grow.
+        A model whose version changes all the time would otherwise never be watched, and its waiting events would grow.
         """
         if len(self.waiting) > MOST_WAITING:
             return [next(iter(self.waiting))]
@@ -178,7 +178,7 @@ class Unknown:
 
 
 def by_batch(rows: Iterable[Row]) -> list[tuple[Batch, npt.NDArray[np.intp]]]:
-    """Return rows as the batches that they are of, each with their places."""
+    """Group rows by batch: return each batch with the places of its rows."""
     places: dict[int, tuple[Batch, list[int]]] = {}
     for batch, at in rows:
         places.setdefault(id(batch), (batch, []))[1].append(at)
@@ -186,11 +186,11 @@ def by_batch(rows: Iterable[Row]) -> list[tuple[Batch, npt.NDArray[np.intp]]]:
 
 
 def usual_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Tell of each of (n, d) inputs whether all its values lie where most do, which a few inputs cannot change.
+    """Tell for each of (n, d) inputs whether all its values are usual; a few inputs cannot change what is usual.
 
-    A few enormous values among the first queries of a model would stretch the ranges that all later ones are compared in. A
-    value counts as usual within `FENCE` times the middle half's width of that half (Tukey's fences, but far wider). Where less
-    than half of the inputs would be left, all are usual.
+    A few enormous values among the first queries of a model would stretch the ranges that all later queries are compared in. A
+    value is usual if it lies within `FENCE` times the interquartile range of the quartiles (Tukey's fences, but far wider).
+    Where less than half of the inputs would remain, all count as usual.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         values = np.asarray(vectors, np.float64)
@@ -211,11 +211,11 @@ def in_stream_order(batches: Sequence[Batch]) -> Iterator[Row]:
 
 
 def learn_reference(batches: Sequence[Batch], dimension: int, categorical: Sequence[int], seed: int) -> Reference:
-    """Learn the input space of a model from events that waited, which may be none.
+    """Learn the input space of a model from the waiting events, of which there may be none.
 
-    Columns that are named `categorical` and do not exist here belong to another version of the model.
+    `categorical` columns beyond `dimension` are ignored: they belong to another version of the model.
     """
-    # Only here: whoever scores under baselines goes without scikit-learn's fitters, which take a second to load.
+    # Imported here: scoring under a baseline does not need scikit-learn's fitters, which take a second to load.
     from detector.engine.fitting.reference import LEAST_ROWS, fit_reference  # noqa: PLC0415
 
     vectors = np.concatenate([batch.vector[batch.refused == 0] for batch in batches] or [np.zeros((0, dimension))])
@@ -225,7 +225,7 @@ def learn_reference(batches: Sequence[Batch], dimension: int, categorical: Seque
     try:
         return fit_reference(vectors.astype(np.float32), labels, seed=seed, categorical=known)
     except BaselineError:
-        # Too few queries, or all the same. Noise around them gives the input space a shape of its own.
+        # There are too few queries, or all are equal. Noise around them gives the input space some extent.
         rng = np.random.default_rng(seed)
         seen = np.nan_to_num(vectors.astype(np.float32)) if len(vectors) else np.zeros((1, dimension), np.float32)
         copies = np.resize(seen, (len(seen) + LEAST_ROWS, dimension))

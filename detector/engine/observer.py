@@ -1,4 +1,4 @@
-"""Observing the engine: what it saw of each query, for fitting, explaining and pictures."""
+"""Observers: they get what the engine computed for each query, for fitting, explanations and pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from detector.ingest.batch import Batch
 
 
 class Observer(Protocol):
-    """Sees what the engine sees, event by event; for fitting, explaining and pictures."""
+    """Gets what the engine computed, event by event; for fitting, explanations and pictures."""
 
     def observed(self, seen: "Seen") -> None:
-        """Take one pass over a part of a batch."""
+        """Take in one pass over a part of a batch."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One pass as an observer gets it; n events, of which `look_event` (looks,) were looks.
+    """One pass as an observer gets it: n events, of which `look_event` (evaluations,) were scheduled evaluations.
 
-    `account` are the keys of the accounts (see `account`). `verdict` (n,) is 0 for fresh events; `queries` (n,)
-    counts the client's queries; `peak` (n, channels) is the evidence so far; `ratio` (n, channels) the likelihood ratios of
-    the event; `rows` (looks, features) and `score` (looks,) belong to the looks.
+    `account` are the keys of the accounts (see `account`). `verdict` (n,) is 0 for fresh events. `queries` (n,) counts the
+    client's queries. `peak` (n, channels) is the evidence so far, and `ratio` (n, channels) are the likelihood ratios of the
+    event. `rows` (evaluations, features) and `score` (evaluations,) belong to the evaluations.
     """
 
     batch: Batch

@@ -1,6 +1,6 @@
-"""Packing: the state that belongs to a model itself, as bytes and back.
+"""Packing: the state of a model itself, to bytes and back.
 
-Plain data in MessagePack, no code. What comes back is checked (see `saved`) before anything computes with it.
+The bytes are plain data in MessagePack, no code. They are checked when they are read (see `saved`), before anything uses them.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ _Length: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 
 class _SavedUnknown(msgspec.Struct):
-    """What `pack_unknown` writes."""
+    """The form that `pack_unknown` writes."""
 
     variants: list[tuple[_Length, str]]
     settled: list[tuple[str | None, _Length]]
@@ -50,7 +50,7 @@ class _SavedUnknown(msgspec.Struct):
 
 
 def unpack_unknown(model: str, packed: Mapping[str, Any]) -> Unknown:
-    """Return what `pack_unknown` gave; raises `SnapshotError` where events that wait are none."""
+    """Restore what `pack_unknown` returned; raises `SnapshotError` where waiting events are not valid events."""
     saved = msgspec.convert(packed, _SavedUnknown)
     unknown = Unknown(variants=dict(saved.variants), settled=dict(saved.settled))
     for version, votes, (events, refused, first_ms), batches in saved.waiting:
@@ -62,7 +62,7 @@ def unpack_unknown(model: str, packed: Mapping[str, Any]) -> Unknown:
 
 
 def pack(content: dict[str, Any]) -> bytes:
-    """Return plain data as bytes, behind the version of the format."""
+    """Return plain data as bytes, after the version of the format."""
     return msgspec.msgpack.encode([SNAPSHOT_VERSION, content])
 
 

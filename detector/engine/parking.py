@@ -1,8 +1,8 @@
-"""Parked clients: suspects that had to make room, kept outside memory until they ask again.
+"""Parked clients: suspects that had to make room, kept outside the client table until they ask again.
 
-A client table hands over the whole snapshot of a suspect that leaves, and takes it back before that client's next query is
-processed, so nothing of what is found depends on who was parked. The engine does no I/O: it is given a store. `InMemory` is
-the default, which bounds the rows of a table but not the memory; `detector.spill` keeps the snapshots in a temporary file.
+A client table stores the whole snapshot of a suspect that leaves, and restores it before that client's next query is processed.
+So no result depends on which clients were parked. The engine does no I/O: it is given a store. The default `InMemory` bounds
+the rows of a table but not the memory; `detector.spill` keeps the snapshots in a temporary file.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ class Parked(Protocol):
     """Keeps the snapshots of clients by model and client; `len` is how many."""
 
     def put(self, model: str, client: str, snapshot: bytes) -> None:
-        """Keep the snapshot of a client, instead of one that is kept already."""
+        """Keep the snapshot of a client; it replaces an earlier one."""
 
     def take(self, model: str, client: str) -> bytes | None:
-        """Return the snapshot of a client and keep it no longer; None where there is none."""
+        """Remove and return the snapshot of a client; None where there is none."""
 
     def read(self, model: str, client: str) -> bytes:
         """Return the snapshot of a client that is kept; raises KeyError where there is none."""
@@ -37,7 +37,7 @@ class InMemory:
     """
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Start empty."""
         self._kept: dict[tuple[str, str], bytes] = {}
 
     def put(self, model: str, client: str, snapshot: bytes) -> None:
@@ -45,7 +45,7 @@ class InMemory:
         self._kept[model, client] = snapshot
 
     def take(self, model: str, client: str) -> bytes | None:
-        """Return the snapshot of a client and keep it no longer."""
+        """Remove and return the snapshot of a client."""
         return self._kept.pop((model, client), None)
 
     def read(self, model: str, client: str) -> bytes:

@@ -1,6 +1,6 @@
-"""Which partition a client belongs to: the arithmetic of Kafka's default partitioner.
+"""The partition of a client, computed as Kafka's default partitioner does.
 
-A log replayed over N partitions is split exactly as a topic of N partitions keyed by client would be.
+A log replayed over N partitions is split exactly like a topic of N partitions that is keyed by client.
 """
 
 

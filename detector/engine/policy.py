@@ -1,14 +1,14 @@
 """Policy: from evidence to action, within budgets of false alarms.
 
-Three kinds of evidence, and they are not interchangeable. Novelty (unlike every known benign client) may lead to an alert and
-to a throttle. Construction (queries made from earlier queries) may also stop: perturb, then block. Harm, the share of the
-model that has left, would stop as well once it is measured. "Stopped" means perturbed or blocked.
+There are three kinds of evidence, which are not interchangeable. Novelty (unlike every known benign client) may lead to an
+alert and to a throttle. Construction (queries made from earlier queries) may also stop: perturb, then block. Harm (the share of
+the model that was copied) would stop as well once it is measured. "Stopped" means perturbed or blocked.
 
-A budget is set by the operator: so many false alerts per 1,000 client-days, so many false blocks per 10,000. The bars that
-keep it come from calibration clients, one score each, the highest of its session: the bar is the score that no more clients
-passed than the budget allows. Novelty has two ways to alert, its score and its channels, and each is given half the budget.
-Where the budget is finer than the number of calibration clients can show, the bar is raised above the highest of them, and
-construction has floors besides, for the benign profile that calibration never saw.
+The operator sets a budget: false alerts per 1,000 client-days, and false blocks per 10,000 client-days. The thresholds that
+keep it come from the calibration clients, with one score each, the highest of its session. A threshold is the score that no
+more of them pass than the budget allows. Novelty has two ways to alert, its score and its channels, and each gets half the
+budget. Where the budget is finer than the number of calibration clients can show, the threshold is raised above the highest of
+their scores. Construction also has floors, for benign traffic that the calibration has not seen.
 """
 
 import math
@@ -24,14 +24,14 @@ from detector.ingest.batch import Sender
 ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(5)
 ACTIONS = ("allow", "alert", "throttle", "perturb", "block")
 
-ALERT_SHARE = 0.75  # of the bar that stops: construction alerts first
-BLOCK_SHARE = 1.5  # of the bar that stops: perturbed at one, blocked at one and a half
-THROTTLE_SHARE = 1.25  # of the bar that alerts, for novelty
+ALERT_SHARE = 0.75  # alert threshold of construction, as a share of the stop threshold: it alerts before it stops
+BLOCK_SHARE = 1.5  # block threshold, as a multiple of the stop threshold, at which queries are perturbed
+THROTTLE_SHARE = 1.25  # throttle threshold of novelty, as a multiple of its alert threshold
 LEAST_NOVELTY = 1.2
 UNCALIBRATED_NOVELTY = 3.0
-WAYS_TO_ALERT = 2  # of novelty, which share the budget
-# How much higher a score is that a tenth as many benign clients pass, where calibration cannot say. Evidence is the logarithm
-# of odds and falls off accordingly; for novelty it was measured, at the tenth and the hundredth part of the clients.
+WAYS_TO_ALERT = 2  # novelty alerts by its score and by its channels, which share the budget
+# Score increase per tenfold lower exceedance rate, used to extrapolate beyond the calibration sample. For evidence it follows
+# from the logarithm of odds; for novelty it was measured between the top 10% and the top 1% of the clients.
 EVIDENCE_TAIL = math.log(10.0)
 NOVELTY_TAIL = 0.4
 PATIENCE = 2
@@ -39,11 +39,12 @@ PATIENCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The scores at which something is done; `stop` has one entry per channel of evidence.
+    """The scores at which an action is taken; `stop` has one entry per channel of evidence.
 
-    `limit` is the hardest action that each channel may lead to. A channel of construction earns the right to stop by staying
-    quiet on benign clients: where one of them passed its floor in calibration, it may only alert. A channel of novelty
-    throttles at its `stop`, and no more. `conduct` is the evidence at which a client's refused queries or ids are alerted on.
+    `limit` is the hardest action that each channel may lead to. A channel of construction may stop a client only if it stayed
+    below its floor on all benign clients: where one of them passed it in calibration, the channel may only alert. A channel of
+    novelty throttles at its `stop`, and no more. `conduct` is the evidence at which refused queries or reused ids are alerted
+    on.
     """
 
     alert: float
@@ -55,9 +56,9 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """The operator's policy, as the engine needs it; durations in milliseconds.
+    """The operator's policy, as the engine needs it; durations are in milliseconds.
 
-    `trust_clients` says whether an identity is vouched for where the record does not say.
+    `trust_clients` says whether an identity counts as vouched for where the record does not say.
     """
 
     shadow: bool = True
@@ -74,11 +75,11 @@ class PolicySettings:
 def threshold(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float) -> float:
     """Return the score that at most a share `rate` of clients like the calibration clients pass.
 
-    With m clients the k-th highest score is passed by a new client with probability k / (m + 1) (split conformal
-    prediction, Vovk et al., 2005). When even the highest score is passed more often than `rate` allows, it is raised by `tail`
-    for every power of ten that the calibration falls short: a judgement, not a guarantee.
+    With m calibration clients a new client passes the k-th highest score with probability k / (m + 1) (split conformal
+    prediction, Vovk et al., 2005). Where even the highest score is passed more often than `rate` allows, it is raised by `tail`
+    for every power of ten that is missing. That is an extrapolation, not a guarantee.
 
-    >>> bar([3.0, 2.0, 1.0], 0.5, 0.4), bar([3.0, 2.0, 1.0], 0.0025, 0.4)
+    >>> threshold([3.0, 2.0, 1.0], 0.5, 0.4), threshold([3.0, 2.0, 1.0], 0.0025, 0.4)
     (2.0, 3.8)
     """
     ordered = sorted((float(score) for score in scores), reverse=True)
@@ -96,9 +97,9 @@ def thresholds_for(
     novelty_scores: Sequence[float] | npt.NDArray[np.float64] | None,
     channel_scores: npt.NDArray[np.float64] | None,
 ) -> Thresholds:
-    """Return the bars for calibration scores: `novelty_scores` (clients,), `channel_scores` (clients, channels).
+    """Return the thresholds for calibration scores: `novelty_scores` (clients,), `channel_scores` (clients, channels).
 
-    None stands for a model without a baseline: construction stops at its floors and novelty can only alert.
+    None stands for a model without a baseline: construction then stops at its floors, and novelty can only alert.
     """
     false_blocks = max(policy.false_blocks_per_10000, 1e-6) / 10_000
     false_alerts = max(policy.false_alerts_per_1000, 1e-6) / 1_000 / WAYS_TO_ALERT
@@ -132,35 +133,35 @@ def construction_action(score: float, stop: float) -> int:
     return ALERT if score >= ALERT_SHARE * stop else ALLOW
 
 
-def novelty_action(score: float, looks_in_a_row: int, thresholds: Thresholds) -> int:
+def novelty_action(score: float, evaluations_in_a_row: int, thresholds: Thresholds) -> int:
     """Return the action that a novelty score calls for; never more than a throttle.
 
-    A client that is strange beyond the throttle bar is throttled at once, one that stays beyond the alert bar for a second
-    look (`looks_in_a_row` counts this one) as well, if there is a throttle bar at all.
+    A client is throttled at once when it passes the throttle threshold. If there is one, a client is also throttled when it
+    passes the alert threshold at a second evaluation in a row (`evaluations_in_a_row` includes this one).
 
-    >>> bars = Thresholds(alert=2.0, throttle=2.5, stop=())
-    >>> [ACTIONS[novelty_action(score, looks, bars)] for score, looks in ((1.9, 0), (2.1, 1), (2.1, 2), (2.6, 1))]
+    >>> two = Thresholds(alert=2.0, throttle=2.5, stop=())
+    >>> [ACTIONS[novelty_action(score, in_a_row, two)] for score, in_a_row in ((1.9, 0), (2.1, 1), (2.1, 2), (2.6, 1))]
     ['allow', 'alert', 'throttle', 'throttle']
     """
-    if score >= thresholds.throttle or (looks_in_a_row >= PATIENCE and math.isfinite(thresholds.throttle)):
+    if score >= thresholds.throttle or (evaluations_in_a_row >= PATIENCE and math.isfinite(thresholds.throttle)):
         return THROTTLE
     return ALERT if score >= thresholds.alert else ALLOW
 
 
 def permitted(action: int, *, trusted: bool, protected: bool) -> int:
-    """Return the hardest action allowed here.
+    """Return the action, reduced to a throttle where nothing harder is permitted.
 
-    A client whose identity the gateway does not vouch for is throttled at most, or a forger could have a victim locked out or
-    told wrong answers; so is a client on the operator's never-block list.
+    A client whose identity the gateway does not vouch for is throttled at most; otherwise a forger could get a victim blocked
+    or given wrong answers. So is a client on the operator's never-block list.
     """
     return action if trusted and not protected else min(action, THROTTLE)
 
 
 def vouched(sender: Sender, policy: PolicySettings) -> bool:
-    """Tell whether the identity that a query came under is one that the caller cannot have forged."""
+    """Tell whether the query's identity is one that the caller cannot have forged."""
     return policy.trust_clients if sender.trusted is None else sender.trusted
 
 
 def lasts_ms(action: int, policy: PolicySettings) -> int:
-    """Return for how long an action is issued."""
+    """Return how long an action stays in force, in milliseconds."""
     return {THROTTLE: policy.throttle_ms, PERTURB: policy.perturb_ms, BLOCK: policy.block_ms}[action]

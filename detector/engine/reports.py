@@ -1,4 +1,4 @@
-"""Reports: clients as they stand, read from rows of their columns."""
+"""Reports: the current state of clients, read from rows of their columns."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ def reports_of(
 ) -> Iterator[Report]:
     """Yield the reports of these `clients`, whose rows of `columns` are at `slots`.
 
-    Many clients may leave at once, and nearly all of those have shown nothing yet: what none of them has is not looked up.
+    Many clients may leave at once, and nearly all of them have no evidence. So a figure that none of them has is not looked up.
     """
     standing, conduct = columns.standing, columns.conduct
     peaks = columns.evidence.peak[slots]

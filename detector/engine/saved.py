@@ -1,7 +1,7 @@
-"""What a model's own saved state may hold: arrays of plain numbers, each of the kind and shape that the kernels expect.
+"""Checks on a model's saved state: arrays of plain numbers, each of the kind and shape that the kernels expect.
 
-The counterpart of `bounds`, which looks at the clients' rows. Kernels index with some of these numbers, too: the columns that a
-reference samples, the pairs of columns of the co-occurrence.
+It is the counterpart of `bounds`, which checks the clients' rows. Kernels index with some of these numbers, too: the sampled
+columns of a reference, and the pairs of columns of the co-occurrence.
 """
 
 import math
@@ -25,7 +25,7 @@ from detector.ingest.batch import Batch
 
 KINDS: Final = frozenset(
     ["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8"]
-)  # of numbers; an object or a structure is none
+)  # kinds of plain numbers; objects and structures are refused
 _ANY = -1  # any length of an axis
 
 Shape = tuple[int, ...]
@@ -33,7 +33,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def arrays_from(packed: Mapping[str, Any]) -> Arrays:
-    """Return named arrays from (kind, shape, bytes) of each.
+    """Return named arrays from the (kind, shape, bytes) of each.
 
     Raises `SnapshotError` for kinds other than plain numbers, and where the bytes do not fill the shape.
     """
@@ -50,7 +50,7 @@ def arrays_from(packed: Mapping[str, Any]) -> Arrays:
 
 
 def check_reference(reference: Reference) -> Reference:
-    """Return the reference; raises `SnapshotError` when kernels could not work with it."""
+    """Return the reference; raises `SnapshotError` when the kernels cannot work with it."""
     dimension = len(reference.offset)
     coded = len(reference.categorical)
     encoded = dimension + coded * MOST_CATEGORIES
@@ -133,7 +133,7 @@ def _check_together(together: Cooccurrence, dimension: int) -> None:
 
 
 def check_trees(arrays: Arrays) -> Arrays:
-    """Return the arrays of a model's trees; raises `SnapshotError` when they are none."""
+    """Return the arrays of a model's trees; raises `SnapshotError` when they are not valid trees."""
     features = len(NAMES)
     _look(
         "trees",
@@ -156,7 +156,7 @@ def check_trees(arrays: Arrays) -> Arrays:
 
 
 def check_batch(batch: Batch) -> Batch:
-    """Return a batch that waits for its model; raises `SnapshotError` when its columns are none of a batch."""
+    """Return a batch that waits for its model; raises `SnapshotError` when its columns are not those of a batch."""
     n = len(batch.event_id)
     _look(
         "waiting",

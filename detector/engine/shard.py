@@ -1,12 +1,12 @@
 """The engine: a shard owns the clients of one partition of the stream, for all models.
 
-`Shard.process` takes batches and returns what they led to. It is pure: no clock, no files, no client library; the same events
-in the same order give the same outputs, however they are cut into batches and wherever the shard was saved and restored in
+`Shard.process` takes batches and returns their outputs. It is pure: no clock, no files, no client library. The same events in
+the same order give the same outputs, however they are cut into batches and wherever the shard was saved and restored in
 between.
 
-A model with a baseline is watched from its first event. For a model without one the shard learns first: it holds back the
-first events until there are enough to learn the input space from (see `learning`), then processes them as if they had
-just arrived. What it learned so is kept with its state.
+A model with a baseline is watched from its first event. For a model without one, the first events wait until there are enough
+to learn the input space from (see `learning`). The shard then processes them as if they had just arrived. It keeps what it
+learned with its state.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from detector.engine.learning import (
 )
 from detector.engine.models import novelty, reference
 from detector.engine.models.drift import Drift, DriftMonitor, assess
-from detector.engine.models.novelty import Looks, Norms, Novelty
+from detector.engine.models.novelty import Evaluations, Norms, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer
 from detector.engine.packing import pack, pack_arrays, pack_unknown, unpack, unpack_unknown
@@ -45,24 +45,24 @@ from detector.errors import SnapshotError
 from detector.ingest.batch import Batch, code_of, join
 
 SHARD_KEY = ""  # the client part of the key under which a model's own state is saved; no client has an empty id
-VERSIONS_KEY = "\0"  # the same for what is known of a model's versions; no account's key is only its mark
+VERSIONS_KEY = "\0"  # the client part of the key for a model's versions; no account's key is only its mark
 
 
 @dataclass(frozen=True, slots=True)
 class ModelBaseline:
-    """What is known of one model beforehand: its reference, its norms and the evidence scores of calibration clients.
+    """The baseline of one model: its reference, its norms and the evidence of calibration clients.
 
-    `channel_scores` is (clients, channels), the highest evidence of each calibration client; `looks` are those of their looks
-    that newcomers are compared with.
+    `channel_scores` (clients, channels) is the highest evidence of each calibration client. `evaluations` are those of their
+    scheduled evaluations that newcomers are compared with.
     """
 
     reference: Reference
     norms: Norms
     channel_scores: npt.NDArray[np.float64]
-    looks: Looks
+    evaluations: Evaluations
 
     def key(self) -> str:
-        """Return eight bytes, in hex, that differ when the norms differ."""
+        """Return eight bytes, in hex, that change with the norms."""
         digest = hashlib.sha256()
         for array in novelty.to_arrays(self.norms).values():
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -71,9 +71,9 @@ class ModelBaseline:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How the engine runs; see the configuration for what each means to the operator.
+    """How the engine runs; the configuration describes each setting.
 
-    Without a `seed`, what is drawn can be computed by everybody who has this program.
+    Without a `seed`, everybody who has this program can compute its random choices.
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -86,19 +86,19 @@ class EngineSettings:
 
     @property
     def secret(self) -> int:
-        """What keys everything that is drawn."""
+        """The number that keys all random choices."""
         return 0 if self.seed is None else self.seed
 
     def dealt(self, partitions: int) -> "EngineSettings":
-        """Return the settings of one of several shards: each sees a part of what a model is learned from."""
+        """Return the settings of one of several shards, each of which gets a part of the events to learn a model from."""
         return replace(self, learning_events=min(self.learning_events, max(self.learning_events // partitions, LEAST_EVENTS)))
 
 
 class Shard:
     """Watches the clients of one partition; see the module's text.
 
-    `baselines` maps a model to what is known of it. An `observer`, where given, sees every event. `parked` keeps the suspects
-    that had to make room, for this shard alone; by default memory does.
+    `baselines` maps a model to its baseline. An `observer`, where given, gets every event. `parked` keeps the suspects that had
+    to make room, for this shard alone; by default they stay in memory.
     """
 
     def __init__(
@@ -138,12 +138,12 @@ class Shard:
         if not parts:
             return
         batch = join(parts)
-        if batch.vector.shape[1] != table.reference.dimension:  # nothing but refused queries
+        if batch.vector.shape[1] != table.reference.dimension:  # the batch holds refused queries only
             batch = replace(batch, vector=np.zeros((len(batch), table.reference.dimension), np.float32))
         outputs.add(table.process(batch, emitted))
 
     def _find_out(self, model: str, parts: Sequence[Batch], outputs: Outputs) -> None:
-        """Process events of a model without a baseline; those of versions that are not known yet may have to wait."""
+        """Process events of a model without a baseline; those of unknown versions may have to wait."""
         unknown = self._unknown.setdefault(model, Unknown())
         if all(version in unknown.settled for part in parts for version in set(part.version)):
             self._go_on(model, [(part, np.arange(len(part))) for part in parts], outputs)
@@ -161,7 +161,7 @@ class Shard:
                 waiting.vote(row)
                 ready.append(row)
             elif not length and waiting.refused >= self._patience.events:
-                continue  # more say nothing new, and are kept as dead-letter records anyway
+                continue  # more of them add nothing, and each is a dead-letter record already
             elif not waiting.meet(row):
                 outputs.repeated += int(batch.refused[at] == 0)
             else:
@@ -199,7 +199,7 @@ class Shard:
             self._watch(self._table(model, unknown.variants[dimension_of_all]), batches, outputs, emitted)
 
     def _start(self, model: str, version: str | None, emitted: int, outputs: Outputs) -> None:
-        """Decide which inputs a version takes, learn them if they are new, and process what waits."""
+        """Decide the length of a version's inputs, learn it if it is new, and process the waiting events."""
         unknown = self._unknown[model]
         waiting = unknown.waiting.pop(version)
         waiting.settle()
@@ -208,7 +208,7 @@ class Shard:
         held = list(waiting.batches)
         if dimension not in unknown.variants:
             key = variant_key(model, dimension if unknown.variants else None)
-            for other in unknown.waiting.values():  # what they hold of this length need not wait any longer
+            for other in unknown.waiting.values():  # their events of this length need not wait any longer
                 held += other.release(dimension)
             unknown.variants[dimension] = key
             fitting = [batch for batch in held if batch.vector.shape[1] == dimension]
@@ -217,7 +217,7 @@ class Shard:
         self._go_on(model, [(batch, np.arange(len(batch))) for batch in held], outputs, emitted)
 
     def finish(self) -> Outputs:
-        """Process what still waits for a model to be learned: the stream has ended."""
+        """Process the events that still wait for a model to be learned; call it at the end of the stream."""
         outputs = Outputs()
         for model in sorted(self._unknown):
             waiting = self._unknown[model].waiting
@@ -238,7 +238,7 @@ class Shard:
             )
             observer = self._observer
             if known:
-                observer = self._monitors[key] = DriftMonitor(known.looks, observer)
+                observer = self._monitors[key] = DriftMonitor(known.evaluations, observer)
             self._tables[key] = ClientTable(
                 model,
                 known.reference if known else self._learned[key],
@@ -254,7 +254,7 @@ class Shard:
         return self._tables[key]
 
     def thresholds(self, model: str) -> Thresholds:
-        """Return the bars in force for a model that is being watched."""
+        """Return the thresholds in force for a model that is being watched."""
         return self._table(model, variant_key(model, None)).judge.thresholds
 
     @property
@@ -274,7 +274,7 @@ class Shard:
 
     @property
     def monitors(self) -> Mapping[str, DriftMonitor]:
-        """What watches, for each model with a baseline, whether the calibration still fits."""
+        """The drift monitors of the models with a baseline, which tell whether the calibration still fits."""
         return self._monitors
 
     @property
@@ -284,19 +284,19 @@ class Shard:
 
     @property
     def parked(self) -> int:
-        """How many clients made room and are kept elsewhere, over all models."""
+        """How many clients are parked, over all models."""
         return len(self._parked)
 
     def reports(self) -> Iterator[Report]:
-        """Yield every client as it stands, by model and name."""
+        """Yield the report of every client, by model and name."""
         for model in sorted(self._tables):
             yield from self._tables[model].reports()
 
     def snapshot(self, *, changed_only: bool = False) -> dict[tuple[str, str], bytes]:
-        """Return the state as (model, client) -> bytes; under the empty client, what belongs to the model itself.
+        """Return the state as (model, client) -> bytes; the state of a model itself is under the empty client.
 
-        With `changed_only`, clients that did not change since the last call are left out, and those forgotten since have empty
-        bytes: what a compacted topic holds after all of it is the whole state.
+        With `changed_only`, clients that did not change since the last call are left out, and clients forgotten since then have
+        empty bytes. A compacted topic that gets all of these holds the whole state.
         """
         saved = {}
         for key, table in self._tables.items():
@@ -318,15 +318,15 @@ class Shard:
         return saved
 
     def restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
-        """Take over what `snapshot` returned, into a shard that has processed nothing.
+        """Restore what `snapshot` returned into a shard that has processed nothing.
 
-        Raises `SnapshotError` when a snapshot is damaged, of another version or baseline; this shard is spoilt then.
+        Raises `SnapshotError` when a snapshot is damaged, of another version or baseline; this shard must then be discarded.
         """
         try:
             self._restore(saved)
         except SnapshotError:
             raise
-        except Exception as error:  # damaged bytes raise whatever they lead to
+        except Exception as error:  # damaged bytes may raise any error
             raise SnapshotError(f"the saved state is damaged: {error!r}") from error
 
     def _restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
@@ -337,7 +337,7 @@ class Shard:
         for (key, client), data in saved.items():
             if client == SHARD_KEY:
                 self._restore_table(key, unpack(data))
-        for unknown in self._unknown.values():  # what is lost is learned anew
+        for unknown in self._unknown.values():  # lost state is learned again
             unknown.variants = {dimension: key for dimension, key in unknown.variants.items() if key in self._tables}
             unknown.settled = {version: length for version, length in unknown.settled.items() if length in unknown.variants}
         clients: dict[str, list[bytes]] = {}
@@ -358,7 +358,7 @@ class Shard:
         elif key not in self._baselines:
             raise SnapshotError(f"the saved state of model {key!r} needs the baseline it was made under")
         table = self._table(model, key)
-        # Norms that were taught since bring trees of their own, which know what was taught.
+        # Norms extended by an acceptance since then have their own trees, which include what was accepted.
         if key not in self._baselines or own.get("norms", now := self._baselines[key].key()) == now:
             table.novelty.trees.restore(check_trees(arrays_from(own["trees"])))
         if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
@@ -384,7 +384,7 @@ def drifts(shards: Iterable[Shard]) -> dict[str, Drift]:
 
 
 def _of_length(batch: Batch, dimension: int, outputs: Outputs) -> Batch:
-    """Return the batch as it is where its inputs have the right length or none; else refuse its queries."""
+    """Return the batch unchanged if its inputs have the right length or there are none; otherwise refuse its queries."""
     length = batch.vector.shape[1]
     if length in {0, dimension}:
         return batch

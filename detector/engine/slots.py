@@ -1,7 +1,7 @@
-"""Slots: which row of the columns each client of a model has, and what a snapshot still has to say about it.
+"""Slots: the row of the columns that each client of a model has, and the clients that the next snapshot must include.
 
-A row that a client leaves is given to the next one. What is drawn for a client follows from its name and the operator's secret,
-so every worker draws the same, and nobody else can tell it.
+A row that a client leaves is given to a later client. A client's random number follows from its name and the operator's secret.
+So every worker computes the same number, and nobody else can compute it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ import numpy.typing as npt
 class Slots:
     """The clients that are held, by name and by slot.
 
-    `seed` (rows,) is drawn for each client. `kept` (rows,) tells which rows have a client. `dirty` (rows,) tells whose row
-    changed since the last snapshot, and `saved` (rows,) whom that snapshot has. `forgotten` are those that it has and that have
-    left for good.
+    `seed` (rows,) is the random number of each client. `kept` (rows,) tells which rows have a client. `dirty` (rows,) tells
+    which rows changed since the last snapshot, and `saved` (rows,) which clients that snapshot has. `forgotten` are the clients
+    in that snapshot that have left for good.
     """
 
     def __init__(self, key: str, secret: int, capacity: int) -> None:
@@ -49,7 +49,7 @@ class Slots:
         return np.fromiter(map(self.of.__getitem__, clients), np.int64, len(clients))
 
     def missing(self, clients: Sequence[str]) -> dict[str, int]:
-        """Return the clients that are not held, and where each comes first, in that order."""
+        """Return the clients that are not held, each with the place of its first event, in that order."""
         missing: dict[str, int] = {}
         for i, client in enumerate(clients):
             if client not in self.of and client not in missing:
@@ -57,11 +57,11 @@ class Slots:
         return missing
 
     def rows_for(self, clients: int) -> int:
-        """Return how many rows there must be before so many new clients are admitted."""
+        """Return how many rows are needed to admit so many new clients."""
         return len(self._names) + max(clients - len(self._free), 0)
 
     def admit(self, clients: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Give clients that are not held a slot each; there must be rows for them."""
+        """Give each new client a slot; there must be rows for them."""
         fresh = self.rows_for(len(clients)) - len(self._names)
         slots = list(range(len(self._names), len(self._names) + fresh))
         self._names += [None] * fresh
@@ -81,13 +81,13 @@ class Slots:
         return blake2b((self._prefix + client).encode(), digest_size=8, key=self._secret).digest()
 
     def grow(self, capacity: int) -> None:
-        """Make room for more rows."""
+        """Grow to this number of rows."""
         for name in ("seed", "kept", "dirty", "saved"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros(capacity - len(array), array.dtype)]))
 
     def forget(self, slots: npt.NDArray[np.int64]) -> None:
-        """Note clients that are about to leave for good: those that the last snapshot has must be left out of the next."""
+        """Note clients that leave for good: the next snapshot must drop those that the last snapshot has."""
         for slot, saved in zip(slots.tolist(), self.saved[slots].tolist(), strict=True):
             if saved:
                 self.forgotten.add(self.name(slot))
@@ -101,7 +101,7 @@ class Slots:
             self._free.append(slot)
 
     def note_snapshot(self) -> None:
-        """Note that a snapshot was taken of everybody who is held, or who changed."""
+        """Note that a snapshot was taken of all clients that are held, or of those that changed."""
         self.forgotten.clear()
         self.dirty[:] = False
         self.saved[:] = self.kept

@@ -1,9 +1,9 @@
 """Client state: one row per client in each of a few dozen arrays, and the snapshot of one row.
 
-Each family of features or evidence declares its columns and owns them (see `columns`); here they are allocated, grown, cleared
-and packed. A snapshot is the bytes of one client's row, without the places of the memory that are still empty, behind a header
-that names the version of the format, the layout and the reference, so that a row is never read with another meaning. It
-holds no code and no pickle, and it travels through Kafka.
+Each family of features or evidence declares its columns (see `columns`); here they are allocated, grown, cleared and packed. A
+snapshot is the bytes of one client's row, without the places of the memory that are still empty. Its header names the version
+of the format, the layout and the reference, so that a row is never read with another meaning. A snapshot holds no code and no
+pickle, and it is sent through Kafka.
 """
 
 import hashlib
@@ -35,10 +35,10 @@ from detector.engine.memory.reservoir import CAPACITY, Memory
 from detector.engine.policy import BLOCK
 from detector.errors import SnapshotError
 
-SNAPSHOT_VERSION = 2  # 2: keyed by the secret seed; ids with their content; what could not be used
-ID_BYTES = 16  # of an id that is remembered: its key, its event time and its content
+SNAPSHOT_VERSION = 2  # 2: random numbers keyed by the secret seed, ids with contents, refused queries
+ID_BYTES = 16  # bytes of a remembered id: its key, its event time and its content
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `DecisionState`
-PLACES = tuple(EVIDENCE)  # types of evidence in the order of `Standing.reached`
+PLACES = tuple(EVIDENCE)  # types of evidence in the order of `DecisionState.reached`
 
 
 class DecisionState(NamedTuple):
@@ -66,19 +66,19 @@ SAVED_AS = {
     ResponseFeatures: "Outputs",
     AccumulatedEvidence: "Evidence",
     DecisionState: "Standing",
-}  # older than the classes' names
+}  # saved state spells these names, which the classes had before
 
 
 def saved_name(family: type[tuple[Any, ...]]) -> str:
-    """Return what a family is called in saved state, whose digest of the layout spells it."""
+    """Return the name of a family in saved state; the digest of the layout includes it."""
     return SAVED_AS.get(family, family.__name__)
 
 
 class Columns:
     """The arrays of all families for `capacity` clients.
 
-    Families that only one kind of input needs are allocated for that kind only: `Together` for a `table`, `Selection` for other
-    inputs, `Checksums` where queries are `summed`. Rows that no client has used cost address space and no memory.
+    Columns used by one kind of input only are allocated for that kind only: `Together` for a `table`, `Selection` for other
+    inputs, `Checksums` where queries are `summed`. Rows that no client has used take address space but no memory.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Columns:
             array[slots] = 0
 
     def _packed(self, held: int) -> np.dtype[np.void]:
-        """Return the layout of a packed row with so many retained queries: their number, then one column after the other."""
+        """Return the layout of a packed row with `held` retained queries: their number, then one column after the other."""
         fields: list[tuple[str, str, tuple[int, ...]]] = [("held", "<u2", ())]
         for name, array in self._named():
             shape = array.shape[1:]
@@ -157,7 +157,7 @@ class Columns:
         return np.dtype(fields)
 
     def _by_retained(self, held: npt.NDArray[np.integer]) -> Iterator[tuple[int, np.dtype[np.void], npt.NDArray[np.intp]]]:
-        """Yield number of retained queries, packed layout and places of the rows that hold so many."""
+        """Yield each number of retained queries, its packed layout, and the places of the rows with that number."""
         for count in np.unique(held).tolist():
             yield count, self._packed(count), np.flatnonzero(held == count)
 
@@ -197,7 +197,7 @@ class Columns:
                     array[self._part(name, slots[places], slice(held, None))] = 0
 
     def _part(self, name: str, slots: npt.NDArray[np.integer], retained: slice) -> tuple[Any, ...]:
-        """Return the index of some clients' rows in a column, and of some retained queries where the column has them."""
+        """Return the index of these clients' rows in a column, and of these retained queries where the column has any."""
         axis = self._declared[name].retained_axis
         return (slots,) if axis is None else (slots, *(slice(None),) * axis, retained)
 
@@ -206,7 +206,7 @@ EventId: TypeAlias = Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS)]
 
 
 class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """One client as it travels: see `dump` and `load`."""
+    """One client in serialised form; see `dump` and `load`."""
 
     version: int
     layout: str
@@ -214,8 +214,8 @@ class ClientSnapshot(msgspec.Struct, array_like=True, frozen=True):
     model: str
     client: str
     row: bytes
-    ids: bytes  # pairs of 64 bits: key, event time with content, of each id that a repeat could still bring
-    check: int  # CRC-32 of the row: a damaged one would index beyond its arrays
+    ids: bytes  # for each id in force two 64-bit numbers: its key, and its event time with its content
+    check: int  # CRC-32 of the row: a damaged row could index beyond its arrays
     examples: dict[str, list[EventId]]  # channel -> ids of the latest queries that looked constructed
 
 
@@ -228,7 +228,7 @@ def dump(snapshot: ClientSnapshot) -> bytes:
 
 
 def load(data: bytes, layout: str, reference: str) -> ClientSnapshot:
-    """Decode a snapshot and check that its row means here what it meant where it was written.
+    """Decode a snapshot and check that its row has the same meaning here as where it was written.
 
     Raises `SnapshotError` that says what differs: the format's version, the layout, or the reference.
     """

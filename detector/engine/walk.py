@@ -1,7 +1,7 @@
-"""Walk: the one loop in Python over a batch, through queries with evidence, scheduled evaluations and conduct out of line.
+"""Walk: the only Python loop over a batch, through queries with evidence, scheduled evaluations and unusual conduct.
 
-What comes of an event may depend on the event before it, in any family: an evaluation that teaches the trees changes the score
-of the next. So these events are taken in stream order, whatever kernels found them.
+The result of an event may depend on the event before it, in any family: an evaluation that teaches the trees changes the score
+of the next. So these events are processed in stream order, whichever kernels found them.
 """
 
 from typing import NamedTuple
@@ -23,9 +23,9 @@ LESSON_EVERY = 32  # queries of a model between two lessons of the online trees
 
 
 class Stretch(NamedTuple):
-    """A batch as the walk gets it, n events of the clients at `slot` (n,), and what was found of them.
+    """A batch as the walk gets it: n events of the clients at `slot` (n,), and the results of the kernels.
 
-    `conduct` (n, questions, 4) is what `update_conduct` fills. `emitted` overrides the place of what comes of the batch in the
+    `conduct` (n, questions, 4) is filled by `update_conduct`. `emitted` overrides the place of the batch's outputs in the
     output order.
     """
 
@@ -47,7 +47,7 @@ class Walk:
         self.since_lesson = 0
 
     def over(self, stretch: Stretch, standing: DecisionState, outputs: Outputs) -> npt.NDArray[np.float64]:
-        """Judge in stream order, and teach the trees; return the novelty score of each evaluation.
+        """Judge the events in stream order and teach the trees; return the novelty score of each evaluation.
 
         `standing` is the clients' decision state, in which the judge notes what it decides.
         """
@@ -93,7 +93,7 @@ class Walk:
         return score
 
     def _note(self, stretch: Stretch, event: int, channels: list[int], odds: tuple[ConductEvidence, ...]) -> None:
-        """Keep the id of an event that shows something: evidence in a channel, or itself what is out of line."""
+        """Keep the id of an event as an example: it has evidence in a channel, or is itself a refused query or a reused id."""
         slot, event_id = int(stretch.slot[event]), stretch.batch.event_id[event]
         for channel in channels:
             self._examples.add(slot, channel, event_id)
@@ -105,7 +105,7 @@ class Walk:
 
     @staticmethod
     def _odds(stretch: Stretch, event: int) -> tuple[ConductEvidence, ...]:
-        """Return in what a client's conduct is out of line at an event where it is evaluated."""
+        """Return the evidence of conduct at an event where the client's conduct is evaluated."""
         odds = []
         for question in np.flatnonzero(stretch.conduct[event, :, 0]).tolist():
             evidence, hits, records, usual = stretch.conduct[event, question].tolist()
@@ -114,7 +114,7 @@ class Walk:
 
     @staticmethod
     def _may_teach(stretch: Stretch, event: int, standing: DecisionState) -> bool:
-        """Tell whether an evaluation is one that the trees learn from: of a client without any evidence or decision."""
+        """Tell whether the trees learn from an evaluation: its client has no evidence and no decision."""
         if int(stretch.admitted.position[event]) not in LESSONS:
             return False
         slot = int(stretch.slot[event])

@@ -1,10 +1,10 @@
 """Rehearsals: throw-away shards that load, and where needed compile, the kernels before the first event that matters.
 
 Compiling all kernels takes a minute of CPU time, during which nothing is watched. So a service rehearses with its own baselines
-before it joins its groups, and `warm_up`, which an installation or the build of an image runs once, with every kind of input
-that there is: tables and pictures, with a baseline and without, answers with probabilities and labels alone.
+before it joins its consumer groups. An installation or the build of an image runs `warm_up` once, which rehearses with every
+kind of input: tables and pictures, with and without a baseline, with and without probabilities.
 
-The events are made up and reach nobody; a rehearsal leaves nothing behind but machine code.
+The events are made up and are not published; a rehearsal leaves nothing behind but machine code.
 """
 
 from collections.abc import Mapping
@@ -14,23 +14,23 @@ import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
-from detector.engine.models.novelty import LEAST_CLIENTS, STAGES, Looks
+from detector.engine.models.novelty import LEAST_CLIENTS, STAGES, Evaluations
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch, Sender, code_of
 
 CLIENTS = 6
-QUERIES = 24  # of each client: evaluations begin at 8, lessons of the trees at 16
-LEARNED_FROM = 32  # events of a model without a baseline
-HELD = 4  # clients; the others have to make room
-TABLE, PICTURE = 6, 64  # values of an input; that many pixels are not all sampled, so checksums are kept
-RECORDS = 1200  # of the table's population; 500 different ones teach what occurs together
+QUERIES = 24  # queries of each client: evaluations begin at 8, lessons of the trees at 16
+LEARNED_FROM = 32  # events that a model without a baseline is learned from
+HELD = 4  # clients held in memory; the others have to make room
+TABLE, PICTURE = 6, 64  # values of an input; 64 pixels are too many to be all sampled, so checksums are kept
+RECORDS = 1200  # records of the table's population; co-occurrence needs 500 different ones
 PIXELS = 300
 
 
 def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
-    """Run every model of `baselines` for a moment; without any, a model that has to be learned first.
+    """Run every model of `baselines` briefly; without any, a model that has to be learned first.
 
-    Takes about a second where machine code is cached.
+    It takes about a second where machine code is cached.
     """
     rng = np.random.default_rng(0)
     known = dict(baselines or {})
@@ -40,23 +40,23 @@ def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
 
 
 def warm_up() -> None:
-    """Rehearse with every kind of input, and fit what is fitted: afterwards nothing is left to be compiled."""
-    # Only here: a service with a baseline rehearses without scikit-learn's fitters, which take a second to load.
+    """Rehearse with every kind of input, and fit all models: afterwards all kernels are compiled."""
+    # Imported here: a service with a baseline does not need scikit-learn's fitters, which take a second to load.
     from detector.engine.fitting.novelty import fit_norms  # noqa: PLC0415
     from detector.engine.fitting.reference import fit_reference  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
-    norms = fit_norms(_looks(rng))
+    norms = fit_norms(_evaluations(rng))
     scores = np.zeros((LEAST_CLIENTS, len(CHANNELS)))
     for pool, categorical in ((_table(rng), (0,)), (_picture(rng), ())):
         clients = [f"teacher-{i % LEAST_CLIENTS}" for i in range(len(pool))]
         learned = fit_reference(pool, 2, seed=0, categorical=categorical, clients=clients)
-        rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _looks(rng))})
+        rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _evaluations(rng))})
         _run({}, _batch("rehearsal", pool, rng))
 
 
 def _run(known: Mapping[str, ModelBaseline], batch: Batch) -> None:
-    """Process the batch in two shards, the second of which takes over from the first."""
+    """Process the batch in two shards, the second of which starts from the saved state of the first."""
     settings = EngineSettings(max_clients=HELD, learning_events=LEARNED_FROM)
     half = len(batch) // 2
     first = Shard(settings, known)
@@ -70,8 +70,8 @@ def _run(known: Mapping[str, ModelBaseline], batch: Batch) -> None:
 def _batch(model: str, pool: npt.NDArray[np.float32], rng: np.random.Generator) -> Batch:
     """Return queries of several clients, drawn from the inputs `pool` (n, dimension).
 
-    One client is told labels alone, one query in ten was refused, one is a repeat, and each client asks some queries that lie
-    close together, as the kernels for what is rare are loaded with the first query that needs them.
+    One client gets labels alone, one query in ten is refused, one is a repeat, and each client asks some queries that lie close
+    together: a kernel for a rare case is loaded with the first query that needs it.
     """
     n = CLIENTS * QUERIES
     client = np.arange(n) % CLIENTS
@@ -118,8 +118,8 @@ def _picture(rng: np.random.Generator) -> npt.NDArray[np.float32]:
     return rng.random((PIXELS, PICTURE), np.float32)
 
 
-def _looks(rng: np.random.Generator) -> Looks:
-    """Return the looks of as many clients as are needed to say what is usual."""
+def _evaluations(rng: np.random.Generator) -> Evaluations:
+    """Return evaluations of the least number of clients that norms can be fitted on."""
     queries = STAGES[:6]
     rows = rng.standard_normal((LEAST_CLIENTS * len(queries), len(NAMES)))
-    return Looks(np.repeat(np.arange(LEAST_CLIENTS), len(queries)), np.tile(queries, LEAST_CLIENTS), rows)
+    return Evaluations(np.repeat(np.arange(LEAST_CLIENTS), len(queries)), np.tile(queries, LEAST_CLIENTS), rows)

@@ -6,14 +6,11 @@ hold, a moment in the future, the two largest probabilities) is looked at there,
 
 import math
 import struct
-import sys
-import zlib
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +25,12 @@ from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.lines import Lines
 from detector.ingest.owner import Owner
+from detector.ingest.packing import BoundedCache, Packers, label_code, size_of, top_two
+from detector.ingest.places import Places
 from detector.ingest.refused import RefusedQueries, Unusable
 
-__all__ = ["Assembled", "Assembler", "Places", "Rejection", "assembler_for", "label_code"]
+__all__ = ["Assembled", "Assembler", "Rejection", "assembler_for"]
 
-_CACHED_BYTES = 1 << 25
-_ENTRY_BYTES = 64  # for each part of a description or label, beside its text
-_CACHED_LENGTHS = 1 << 8
 _LARGEST = float(np.finfo(np.float32).max)
 
 _Description: TypeAlias = tuple[str | None, bool | None, str | None, str | None, str | None]
@@ -48,7 +44,7 @@ The numbers are packed at once: as bytes they stay small and warm, and the decod
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A record that could not be used: what a dead letter is made of.
+    """A record that could not be used: what a dead-letter record is made of.
 
     `sequence` is its position in the whole stream, as in `Batch`. `record` holds the original bytes; of an oversized
     record only the beginning. `client` and `model` are there where they could still be read.
@@ -63,60 +59,12 @@ class Rejection:
     model: str | None = None
 
 
-class Places:
-    """Which record each stream position of a stretch came from, and which of the record's events it was.
-
-    A record takes as many positions as it has outcomes: one in nearly every format, several where it holds several events, none
-    where it holds none. `records` (ascending) are the record of each position, None where each record has one.
-
-    >>> places = Places(100, 4, [0, 0, 2, 3])
-    >>> [places.find(sequence) for sequence in range(100, 104)]
-    [(0, 0), (0, 1), (2, 0), (3, 0)]
-    """
-
-    def __init__(self, first: int, length: int, records: Sequence[int] | None = None) -> None:
-        """Hold `length` positions from `first` on."""
-        self.first = first
-        self._length = length
-        self._records = records
-
-    def __len__(self) -> int:
-        """Return how many positions the stretch took."""
-        return self._length
-
-    def record(self, sequence: int) -> int:
-        """Return which record of the stretch a position came from, counted from 0."""
-        at = sequence - self.first
-        return at if self._records is None else self._records[at]
-
-    def find(self, sequence: int) -> tuple[int, int]:
-        """Return which record a position came from, and which of its events it is, both counted from 0."""
-        at = sequence - self.first
-        if self._records is None:
-            return at, 0
-        record = self._records[at]
-        return record, at - bisect_left(self._records, record)
-
-
 class Assembled(NamedTuple):
     """What came of a stretch of records: events in batches, refusals, and which record each stream position came from."""
 
     batches: list[Batch]
     rejections: list[Rejection]
     places: Places
-
-
-def label_code(label: str | int) -> int:
-    """Return the 32-bit code of a predicted label: CRC-32 of its text, as a signed integer.
-
-    3 and ``"3"`` are the same class, so their codes are equal. In a model of a thousand labels, the probability that
-    any two share a code is about one in ten thousand.
-
-    >>> label_code(3) == label_code("3"), label_code("benign")
-    (True, -1184549265)
-    """
-    code = zlib.crc32(str(label).encode(errors="surrogatepass"))
-    return code - (1 << 32) if code >> 31 else code
 
 
 class Assembler:
@@ -147,7 +95,7 @@ class Assembler:
         """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`.
 
         `decoder` reads the records, by default as the native format. `secret` is the operator's seed, so that nobody can make
-        two records that look alike to us.
+        two different records that pass for one.
         """
         self._clock = clock
         self._max_skew_ms = max_skew_ms
@@ -155,10 +103,10 @@ class Assembler:
         self._dimensions = dict(dimensions or {})
         self._decoder = NativeDecoder() if decoder is None else decoder
         self._refused = RefusedQueries(secret)
-        self._codes: _Cache[str | int | None, int] = _Cache()
-        self._senders: _Cache[_Description, Sender] = _Cache()
-        self._float32 = _Packers("f")
-        self._float64 = _Packers("d")
+        self._codes: BoundedCache[str | int | None, int] = BoundedCache()
+        self._senders: BoundedCache[_Description, Sender] = BoundedCache()
+        self._float32 = Packers("f")
+        self._float64 = Packers("d")
 
     def assemble_chunk(self, chunk: Lines, *, first_sequence: int) -> Assembled:
         """Assemble a chunk of one or several logs, its damaged line included."""
@@ -306,7 +254,7 @@ class Assembler:
         time = np.array(times, dtype=np.int64)
         # A bytearray, because an array over bytes cannot be written to and is another type to a compiled kernel.
         vector = np.frombuffer(bytearray().join(vectors), dtype=np.float32).reshape(len(rows), dimension)
-        top_class, confidence, runner_up = _top_two(probabilities)
+        top_class, confidence, runner_up = top_two(probabilities)
         batch = Batch(
             model=model,
             sequence=np.array(places, dtype=np.int64) + first_sequence,
@@ -350,13 +298,13 @@ class Assembler:
             return np.array([codes[label] for label in known], dtype=np.int32)
         except KeyError:
             seen = set(known)
-            codes.make_room(sum(map(_size, seen - codes.keys())))
+            codes.make_room(sum(map(size_of, seen - codes.keys())))
             codes.update((label, label_code(label)) for label in seen if label is not None)
             return np.array([codes[label] for label in known], dtype=np.int32)
 
     def _sender(self, described: _Description) -> Sender:
         """Keep one object for the same description, so that a million events hold a few thousand of them."""
-        self._senders.make_room(sum(map(_size, described)))
+        self._senders.make_room(sum(map(size_of, described)))
         kind, trusted, organization, ip, user_agent = described
         sender = self._senders[described] = Sender(kind, trusted, organization, ip, user_agent)
         return sender
@@ -378,66 +326,6 @@ class _Stretch(NamedTuple):
 def _owner(model: str, row: _Row) -> Owner:
     _, time, client, event_id, *_, sender, version = row
     return Owner(client, model, version, event_id, int(time), sender)
-
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Cache(dict[_Key, _Value]):
-    """A dictionary that is emptied when its texts, which callers choose, have filled `_CACHED_BYTES`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._held = 0
-
-    def make_room(self, size: int) -> None:
-        """Be told that entries of so many bytes will come."""
-        if self._held + size > _CACHED_BYTES:
-            self.clear()
-            self._held = 0
-        self._held += size
-
-
-def _size(part: str | int | None) -> int:
-    return _ENTRY_BYTES + (sys.getsizeof(part) if isinstance(part, str) else 0)
-
-
-class _Packers(dict[int, Callable[..., bytes]]):
-    """Per length, the function that packs so many numbers; what float32 cannot hold becomes infinite.
-
-    Native byte order: the base64 form is little-endian, and so is every machine that this runs on.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__()
-        self._code = code
-
-    def __missing__(self, length: int) -> Callable[..., bytes]:
-        if len(self) >= _CACHED_LENGTHS:
-            self.clear()
-        pack = self[length] = struct.Struct(f"{length}{self._code}").pack
-        return pack
-
-
-def _top_two(
-    probabilities: Sequence[bytes],
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the index of the largest probability, and the two largest; each of shape (n,), 0 and NaN where unknown."""
-    n = len(probabilities)
-    top_class = np.zeros(n, dtype=np.intp)
-    largest = np.full((2, n), np.nan, dtype=np.float32)
-    sizes = np.array([len(row) for row in probabilities])
-    for size in set(sizes.tolist()) - {0}:
-        here = np.flatnonzero(sizes == size)
-        values = np.frombuffer(b"".join([probabilities[i] for i in here.tolist()]), dtype=np.float64).reshape(
-            len(here), size // 8
-        )
-        if size == 8:  # the probability of the first of two classes
-            values = np.concatenate([values, 1 - values], axis=1)
-        top_class[here] = values.argmax(axis=1)
-        largest[:, here] = np.partition(values, -2, axis=1)[:, :-3:-1].T
-    return top_class, largest[0], largest[1]
 
 
 def assembler_for(config: Config, learned: Mapping[str, int], clock: Clock, decoder: Decoder, secret: int = 0) -> Assembler:

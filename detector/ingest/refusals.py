@@ -70,8 +70,8 @@ class Refusals:
 
     def tell(self, records: int) -> list[str]:
         """Say what was refused of so many records, one sentence for each of the commonest reasons; nothing if none was."""
-        told = (sentence for reason, count in self._commonest() for sentence in self._sentences(reason, count, records))
-        return list(dict.fromkeys(told))
+        sentences = (sentence for reason, count in self._commonest() for sentence in self._sentences(reason, count, records))
+        return list(dict.fromkeys(sentences))
 
     def newest_first(self) -> str | None:
         """Say that the log is newest first and what to do, if its times run backwards; None if they do not."""

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from detector.errors import SourceError
+from detector.errors import DamagedError, SourceError
 from detector.ingest.lines import Chunk, LineCutter
-from detector.ingest.unpack import Blocks, BrokenError, could_become_compressed, format_of, gunzip, unzstd
+from detector.ingest.unpack import Blocks, could_become_compressed, format_of, gunzip, unzstd
 
 __all__ = ["STDIN", "Position", "read_lines"]
 
@@ -58,7 +58,7 @@ def read_lines(
     `follow` waits for more at the end of a plain regular file. When the file is replaced (another inode under the same
     name) or gets shorter, it is read again from its beginning, and its lines are counted from 1 again. What stands
     without a newline then is delivered: as a line where the file was replaced, as `Damaged` where it was cut. A file
-    that is cut and grows beyond its old size within one poll cannot be told from one that only grew. Pipes are streams
+    that is cut and grows beyond its old size within one poll cannot be distinguished from one that only grew. Pipes are streams
     anyway and are read to their end.
 
     `stop` is asked after every block and while waiting; once it says True nothing more is delivered, and what stands
@@ -159,7 +159,7 @@ def _read_once(handle: _Handle, max_record_bytes: int) -> Iterator[Chunk]:
             if handle.ended():
                 return
             yield from cutter.cut(block)
-    except BrokenError as error:
+    except DamagedError as error:
         if handle.stopped:
             return
         last = cutter.next_line - 1
@@ -201,7 +201,7 @@ def _gather(blocks: Blocks) -> Blocks:
             if size >= _BLOCK:
                 yield b"".join(parts)
                 parts, size = [], 0
-    except BrokenError:
+    except DamagedError:
         yield b"".join(parts)
         raise
     yield b"".join(parts)
@@ -242,7 +242,7 @@ def _follow_one(handle: _Handle, file: io.FileIO, max_record_bytes: int, stop: _
             return
         elif not (replaced := _is_replaced(handle.name, file)):
             time.sleep(handle.poll_seconds)
-        # A file found replaced is read once more before it is left: a last line may have come between read and look.
+        # A file found replaced is read once more before it is left: a last line may have come between the read and the check.
 
 
 def _is_replaced(name: str, file: io.FileIO) -> bool:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import zstandard
 
+from detector.errors import DamagedError
+
 if TYPE_CHECKING:
     from zlib import _Decompress
 
-__all__ = ["BrokenError", "could_become_compressed", "format_of", "gunzip", "unzstd"]
+__all__ = ["could_become_compressed", "format_of", "gunzip", "unzstd"]
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -26,10 +28,6 @@ _SKIP = 1 << 16
 
 Blocks: TypeAlias = Generator[bytes, None, None]
 Read: TypeAlias = Callable[[], bytes]
-
-
-class BrokenError(Exception):
-    """Compressed data ends early or is corrupt; the text completes "the compressed data ..."."""
 
 
 def format_of(first: bytes) -> Literal["gzip", "zstd"] | None:
@@ -53,7 +51,7 @@ def could_become_compressed(first: bytes) -> bool:
 def gunzip(read: Read) -> Blocks:
     """Unpack gzip members from `read`, which returns what is there and nothing at the end.
 
-    Raises `BrokenError` at the first damage, after everything before it was yielded. The check sum stands at the end
+    Raises `DamagedError` at the first damage, after everything before it was yielded. The check sum stands at the end
     of a member, so damage that it alone reveals is found when the whole member was yielded already.
     """
     member, begun = zlib.decompressobj(wbits=31), False
@@ -71,13 +69,13 @@ def gunzip(read: Read) -> Blocks:
                     unpacked = member.decompress(data)
                 except zlib.error as error:
                     yield _salvage(before, data)
-                    raise BrokenError(f"is corrupt ({_brief(error)})") from error
+                    raise DamagedError(f"is corrupt ({_brief(error)})") from error
                 yield unpacked
                 data = b""
                 if member.eof:
                     data, member, begun = member.unused_data, zlib.decompressobj(wbits=31), False
     if begun:
-        raise BrokenError("ends early")
+        raise DamagedError("ends early")
 
 
 def _salvage(member: "_Decompress", data: bytes) -> bytes:
@@ -94,7 +92,7 @@ def unzstd(read: Read) -> Blocks:
 
     A block unpacks to at most 128 KiB, which bounds the memory, and no block is lost because the next one is corrupt.
     Frames that need a dictionary or a window of more than 128 MiB are refused as corrupt, with the library's own words.
-    Raises `BrokenError` at the first damage, after the blocks before it were yielded.
+    Raises `DamagedError` at the first damage, after the blocks before it were yielded.
     """
     source = _Exactly(read)
     while magic := source.at_most(4):
@@ -105,7 +103,7 @@ def unzstd(read: Read) -> Blocks:
         elif magic == _ZSTD:
             yield from _frame(source)
         else:
-            raise BrokenError("ends early" if _starts_zstd(magic) else "is followed by something else")
+            raise DamagedError("ends early" if _starts_zstd(magic) else "is followed by something else")
 
 
 def _frame(source: "_Exactly") -> Blocks:
@@ -127,7 +125,7 @@ def _frame(source: "_Exactly") -> Blocks:
         if checksum:
             frame.decompress(source.take(4))
     except zstandard.ZstdError as error:
-        raise BrokenError(f"is corrupt ({_brief(error)})") from error
+        raise DamagedError(f"is corrupt ({_brief(error)})") from error
 
 
 @dataclass(slots=True)
@@ -149,7 +147,7 @@ class _Exactly:
     def take(self, size: int) -> bytes:
         taken = self.at_most(size)
         if len(taken) < size:
-            raise BrokenError("ends early")
+            raise DamagedError("ends early")
         return taken
 
 

@@ -21,11 +21,12 @@ from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
 from detector.engine.partition import partition_of
 from detector.engine.shard import Shard, drifts
-from detector.ingest.assemble import Places, Rejection, assembler_for
+from detector.ingest.assemble import Rejection, assembler_for
 from detector.ingest.batch import Batch, Origin, usable
 from detector.ingest.formats.decoder import Decoder
 from detector.ingest.formats.routing import decoder_of_files
 from detector.ingest.lines import Lines
+from detector.ingest.places import Places
 from detector.ingest.refusals import Refusals
 from detector.sinks import render
 from detector.sinks.sink import Sink
@@ -171,7 +172,7 @@ class Pipeline:
             for entry, beside in zip(rejections, _beside(rejections), strict=True)
         )
         self._sink.alerts(render.alert(finding, self._stamp) for finding in outputs.findings)
-        self._sink.decisions(render.decision(order, self._stamp) for order in outputs.pending_decisions)
+        self._sink.decisions(render.decision(pending, self._stamp) for pending in outputs.pending_decisions)
         self._report(outputs.departed)
 
     def _report(self, reports: Iterable[Report]) -> None:
@@ -180,14 +181,14 @@ class Pipeline:
             self._sink.clients([render.client(report)])
 
     def _hold(self, fed: "_Fed") -> None:
-        """Keep the records of events that wait for their model to be learned: they may yet become dead letters."""
+        """Keep the records of events that wait for their model to be learned: they may yet become dead-letter records."""
         waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
         first = fed.places.first
         self._held = {sequence: fed.source(sequence) if sequence >= first else self._held[sequence] for sequence in waiting}
 
 
 def _beside(rejections: Sequence[Rejection]) -> list[bool]:
-    """Tell which refused events share their record with the one before: the first one's dead letter holds it."""
+    """Tell which refused events share their record with the one before: the first one's dead-letter record holds it."""
     places = [(entry.origin.source, entry.origin.line) for entry in rejections]
     return [at > 0 and places[at - 1] == place and rejections[at].origin.index > 0 for at, place in enumerate(places)]
 

@@ -106,7 +106,7 @@ def replay(
     Raises `ConfigError` for a format that does not exist, `OutputError` when results cannot be written.
     """
     started = time.perf_counter()
-    decoder_of_files(config)  # a format that does not exist is told before earlier results are replaced
+    decoder_of_files(config)  # a format that does not exist is an error before earlier results are replaced
     sink = FolderSink(out)
     problems: list[str] = []
     interrupted = False

@@ -44,7 +44,7 @@ class Results:
 
     `folder` holds the files that ``detector replay`` writes; unless one was asked for it goes with the results. `summary` is
     what ``summary.json`` says, `problems` are sentences about logs that could not be read to their end. Tables are made when
-    they are first read. `queries` and `looks` hold the traced clients, which are all unless some were named.
+    they are first read. `queries` and `evaluations` hold the traced clients, which are all unless some were named.
     """
 
     config: Config
@@ -95,11 +95,11 @@ class Results:
         return tables.queries(self._traces(None))
 
     @cached_property
-    def looks(self) -> "pd.DataFrame":
-        """One row a look: novelty and all features; see `analysis.tables.looks`."""
+    def evaluations(self) -> "pd.DataFrame":
+        """One row a scheduled evaluation: novelty and all features; see `analysis.tables.evaluations`."""
         from detector.offline.analysis import tables
 
-        return tables.looks(self._traces(None))
+        return tables.evaluations(self._traces(None))
 
     def reached(self, config: Config | None = None) -> "pd.DataFrame":
         """Return how far each traced client went, or would have gone under another policy, without a second replay.
@@ -147,7 +147,7 @@ class Results:
         )
 
     def responses(self, client: str, model: str | None = None) -> "Responses":
-        """Read again what a client asked and was told; raises as `trace`, and when the log is gone or has changed."""
+        """Read a client's queries and responses again; raises as `trace`, and when the log is gone or has changed."""
         from detector.offline.analysis.responses import read_responses
 
         trace = self.trace(client, model)
@@ -215,9 +215,9 @@ def replay(
 def fit_baseline(
     log: Log, config: Config | str | Path | None = None, *, progress: Callable[[Position], None] | None = None
 ) -> Baseline:
-    """Learn what benign traffic looks like, and how far it goes, from a log that is believed to be benign.
+    """Learn how benign traffic behaves, and how far its evidence goes, from a log that is believed to be benign.
 
-    The log is read twice. Everybody in it is taken for benign: look at ``notes[model]["clients_with_most_evidence"]`` before
+    The log is read twice. Everybody in it is taken for benign: check ``notes[model]["clients_with_most_evidence"]`` before
     trusting it. `detector.save_baseline` keeps it.
 
     Raises `BaselineError` when there are too few clients to learn from, `SourceError` when the log cannot be read.
@@ -230,7 +230,7 @@ def _named(log: Log) -> list[str]:
     names = [str(log)] if isinstance(log, str | Path) else [str(entry) for entry in log]
     for name in names:
         if name == STDIN:
-            raise SourceError("-: a log that is to be looked at again cannot come from standard input: name a file")
+            raise SourceError("-: a log that is read again cannot come from standard input: name a file")
         if not Path(name).exists():
             raise SourceError(f"{name}: no such file")
     return names

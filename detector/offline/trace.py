@@ -49,12 +49,12 @@ class Escalation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """What the engine saw of one client on one model: n queries that counted, l looks.
+    """What the engine saw of one client on one model: n queries that counted, e scheduled evaluations.
 
     `queries` (n,) counts the client's queries, `time_ms` (n,) are their event times, `z` (n, COORDINATES) the reduced inputs;
-    `ratio` and `peak` (n, channels) are the likelihood ratios of each query and the evidence so far. `looks` (l,) are the query
-    counts at looks, `novelty` (l,) the scores there and `rows` (l, features) the features. `lives` is how often the client was
-    new.
+    `ratio` and `peak` (n, channels) are the likelihood ratios of each query and the evidence so far. `evaluations` (e,) are the
+    query counts at scheduled evaluations, `novelty` (e,) the scores there and `rows` (e, features) the features. `lives` is how
+    often the client was new.
     """
 
     client: str
@@ -66,7 +66,7 @@ class Trace:
     z: npt.NDArray[np.int16]
     ratio: npt.NDArray[np.float32]
     peak: npt.NDArray[np.float32]
-    looks: npt.NDArray[np.int64]
+    evaluations: npt.NDArray[np.int64]
     novelty: npt.NDArray[np.float64]
     rows: npt.NDArray[np.float64]
     thresholds: Thresholds
@@ -80,13 +80,13 @@ class Trace:
 
     @property
     def construction(self) -> npt.NDArray[np.float64]:
-        """Evidence of the strongest channel over the bar at which it stops the client, (n,)."""
+        """Evidence of the strongest channel over the threshold at which it stops the client, (n,)."""
         reached = self.peak[:, MAY_STOP] / np.asarray(self.thresholds.stop)[MAY_STOP]
         return np.asarray(reached.max(axis=1, initial=0.0), np.float64)
 
     @property
     def strangeness(self) -> npt.NDArray[np.float64]:
-        """Novelty over the bar at which it throttles, or alerts where it may not throttle, (l,)."""
+        """Novelty over the threshold at which it throttles, or alerts where it may not throttle, (e,)."""
         return self.novelty / (self.thresholds.throttle if np.isfinite(self.thresholds.throttle) else self.thresholds.alert)
 
     @property
@@ -115,16 +115,16 @@ class _Record:
         if seen.queries[at[0]] == 1 and self.event_ids:
             self.parts, self.event_ids, self.vouched = {}, [], []
             self.lives += 1
-        looked = np.flatnonzero(np.isin(seen.look_event, at))
+        evaluated = np.flatnonzero(np.isin(seen.look_event, at))
         for name, part in (
             ("queries", seen.queries[at]),
             ("time_ms", seen.batch.time[at]),
             ("z", seen.z[at]),
             ("ratio", seen.ratio[at]),
             ("peak", seen.peak[at]),
-            ("looks", seen.queries[seen.look_event[looked]]),
-            ("novelty", seen.score[looked]),
-            ("rows", seen.rows[looked]),
+            ("evaluations", seen.queries[seen.look_event[evaluated]]),
+            ("novelty", seen.score[evaluated]),
+            ("rows", seen.rows[evaluated]),
         ):
             self.parts.setdefault(name, []).append(part)
         self.event_ids += [seen.batch.event_id[i] for i in events]
@@ -137,9 +137,9 @@ class _Record:
 class Tracer:
     """An observer that keeps traces of some clients, or of all.
 
-    `baselines` and `policy` are those that the engine runs under: the bars follow from them. Everything is kept, some 150 bytes
-    a query, so this is for recorded logs and not for a service. Of a client that the engine forgot and met again, only the
-    latest life is kept, as in the engine.
+    `baselines` and `policy` are those that the engine runs under: the thresholds follow from them. Everything is kept, some 150
+    bytes a query, so this is for recorded logs and not for a service. Of a client that the engine forgot and met again, only
+    the latest life is kept, as in the engine.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Tracer:
         return list(self._records)
 
     def thresholds(self, model: str, policy: PolicySettings | None = None) -> Thresholds:
-        """Return the bars in force for a model, or those that `policy` would set."""
+        """Return the thresholds in force for a model, or those that `policy` would set."""
         known = self._baselines.get(model)
         scores = (known.norms.session_scores, known.channel_scores) if known else (None, None)
         return thresholds_for(policy or self._policy, *scores)
@@ -246,7 +246,7 @@ def _escalations(parts: Mapping[str, npt.NDArray[Any]], thresholds: Thresholds, 
                 reached = wanted
                 yield Escalation(name, ACTIONS[min(wanted, limits[i])], int(queries[i]), int(times[i]), score)
     reached, strange = ALERT - 1, 0
-    for query, novelty in zip(parts["looks"].tolist(), parts["novelty"].tolist(), strict=True):
+    for query, novelty in zip(parts["evaluations"].tolist(), parts["novelty"].tolist(), strict=True):
         strange = strange + 1 if novelty >= thresholds.alert else 0
         wanted = novelty_action(novelty, strange, thresholds)
         if wanted > reached:
@@ -258,7 +258,8 @@ def _escalations(parts: Mapping[str, npt.NDArray[Any]], thresholds: Thresholds, 
 def nearest_earlier(z: npt.NDArray[np.int16], i: int) -> int | None:
     """Return which earlier query of the same client lies nearest to query `i`, None for the first; `z` (n, COORDINATES).
 
-    Looks at the 20,000 queries before it. The engine compares with its anchors, a sample, so this one is at least as near.
+    Compares with the 20,000 queries before it. The engine compares with its retained queries, a sample, so this one is at
+    least as near.
     """
     if i == 0:
         return None

@@ -13,7 +13,7 @@ shape, so the same code plays both, and neither knows how its queries will be lo
 - `arrivals`: when the queries come
 - `victim`, `loans`, `targets`, `endpoint`: models to steal, here or behind HTTP
 - `network`, `linear`: copies that a thief can train or compute
-- `copy`: how good a copy the client could train on what it was told
+- `copy`: how good a copy the client could train on the responses
 - `play`: many clients against one model in simulated time, as the log that its server would write
 - `sessions`, `cast`: who plays, for `detector redteam run` and for the demo
 """

@@ -14,7 +14,7 @@ import numpy as np
 def steady(rng: np.random.Generator, mean: float, jitter: float = 0.2) -> Iterator[float]:
     """A polling client: one period after another, each off by up to `jitter` of itself, uniformly.
 
-    Jittered polling is what clients are told to do against synchronised load (Floyd & Jacobson, IEEE/ACM Transactions
+    Jittered polling is what clients are advised to do against synchronised load (Floyd & Jacobson, IEEE/ACM Transactions
     on Networking 2(2), 1994).
     """
     while True:

@@ -77,6 +77,6 @@ def live(served: Victim) -> list[Player]:
 
 
 def play(players: list[Player], served: Victim) -> Iterator[bytes]:
-    """Yield the log, line by line, in the order of time; the players remember what they asked and were told."""
+    """Yield the log, line by line, in the order of time; the players remember their queries and the responses."""
     for turn in turns(players, served.predict):
         yield event_line(turn, turn.player.name, MODEL, digits=4)

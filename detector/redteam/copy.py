@@ -20,12 +20,12 @@ Encode: TypeAlias = Callable[[Array], Array]
 def fidelity(
     vectors: Array, answers: Array, test_X: Array, victim_predict: Predict, rng_seed: int, encode: Encode = np.asarray
 ) -> float:
-    """Share of `test_X` on which a copy trained on what the client was told agrees with the victim.
+    """Share of `test_X` on which a copy trained on the responses to the client agrees with the victim.
 
-    `vectors` (n, dimension) and `answers` (n, classes) are what was asked and told, one-hot where only labels were; the
-    copy is a network of 128 hidden units trained on the whole distributions, since confidences teach more than labels.
+    `vectors` (n, dimension) and `answers` (n, classes) are the queries and the responses, one-hot where those are labels only.
+    The copy is a network of 128 hidden units trained on the whole distributions, since confidences teach more than labels.
     `encode` turns records into features for the copy (`Space.encode`); pictures need none.
-    Takes about a tenth of a second at 64 inputs, whatever n. A client that was told nothing has copied nothing: 0.0;
+    Takes about a tenth of a second at 64 inputs, whatever n. A client without responses has copied nothing: 0.0;
     one that has seen a single class has a copy that says that class.
 
     It is an estimate from below: a thief with more patience, or with unlabelled data of his own, does better.
@@ -48,7 +48,7 @@ def best_fidelity_at(
 
     The thief may know what kind of model he is copying: the best of a network (`fidelity`), a decision tree, and the
     softmax regression that solves the answers' equations. A moment beyond the last query counts as the last. Copies are
-    trained from scratch with the same seed, so that moments differ by what was told alone, up to the luck of training: a
+    trained from scratch with the same seed, so that moments differ by the responses alone, up to the luck of training: a
     little up and down is no loss of knowledge.
     """
     truth = victim_predict(test_X)

@@ -1,6 +1,6 @@
-"""The service on Kafka: two stages, their state, and what keeps them honest.
+"""The service on Kafka: its stages, their state, and their metrics.
 
-*Ingest* reads prediction logs, validates them and writes normalised events keyed by client to `detector.queries`. *Detect*
-reads those, one shard per partition, writes alerts and decisions at once, and every few seconds commits the clients that
-changed together with its offsets, in one transaction.
+*Ingest* reads prediction logs, validates them and writes normalised events, keyed by client, to `detector.queries`. *Detect*
+reads those, one shard per partition, and writes alerts and decisions at once. Every few seconds it commits the clients that
+changed and its offsets in one transaction. *Ship* feeds alerts and decisions to the receivers, one delivery each.
 """

@@ -1,6 +1,6 @@
-"""Streaming a recorded log into Kafka, line by line, as the serving stack would have written it.
+"""Streaming a recorded log into Kafka, line by line, as a serving stack would write it.
 
-For trials, load tests and demonstrations: as fast as it goes, at a steady rate, or in the log's own rhythm.
+For trials, load tests and demonstrations: at full speed, at a fixed rate, or with the gaps between the events' own times.
 """
 
 import time
@@ -20,14 +20,14 @@ from detector.ingest.source import Position, read_lines
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import partitions_of
 
-MOST_IN_FLIGHT = 8 * 1024 * 1024  # bytes; the client itself would take any number
+MOST_IN_FLIGHT = 8 * 1024 * 1024  # bytes; the client itself has no limit
 PATIENCE_S = 30.0
 LAST_PATIENCE_S = 5.0  # after Ctrl-C
 
 
 @dataclass(slots=True)
 class Produced:
-    """How far it came: lines handed over, those that the broker has acknowledged, their bytes, and the log being read."""
+    """Progress: lines sent, lines acknowledged by the broker, their bytes, and the log being read."""
 
     sent: int = 0
     acknowledged: int = 0
@@ -43,14 +43,14 @@ Pace = float | Literal["fastest", "realtime"]
 
 
 class Sending(Protocol):
-    """What the flow needs of the client."""
+    """The part of the Kafka client that `Flow` uses."""
 
     def send(self, topic: str, value: bytes | None = None, key: bytes | None = None) -> Any:
-        """Hand a record over and return its future."""
+        """Send a record and return its future."""
 
 
 class Flow:
-    """Sends, with the bytes that are not yet acknowledged bounded; counts what was."""
+    """Sends with a bound on unacknowledged bytes, and counts what was acknowledged."""
 
     def __init__(self, producer: Sending, topic: str, produced: Produced, most_bytes: int = MOST_IN_FLIGHT) -> None:
         """Send to `topic` through `producer`, counting in `produced`."""
@@ -62,7 +62,7 @@ class Flow:
         self._flying = 0
 
     def send(self, key: bytes | None, value: bytes) -> None:
-        """Hand a record over; waits while too many bytes are on their way.
+        """Send a record; waits while too many bytes are in flight.
 
         Raises `ServiceError` when an earlier record was refused.
         """
@@ -94,7 +94,7 @@ class Flow:
 
 
 class Pacer:
-    """Says when the next line is due: at a steady rate in lines a second, or by the gaps between the events' own times.
+    """Computes when the next line is due: at a fixed rate in lines a second, or by the gaps between the events' own times.
 
     >>> pacer = Pacer(4.0, now_s=100.0)
     >>> [pacer.due_s(None), pacer.due_s(None), pacer.due_s(None)]
@@ -112,7 +112,7 @@ class Pacer:
         self._first_ms: int | None = None
 
     def due_s(self, time_ms: int | None) -> float:
-        """Return when a line with that event time (None where it has none) is due; never before the one before it."""
+        """Return when a line with this event time (None where it has none) is due; never before the previous line."""
         if isinstance(self._pace, float):
             self._last_s = self._start_s + self._lines / self._pace
         elif self._pace == "realtime" and time_ms is not None:
@@ -132,10 +132,10 @@ def produce(
     keyed: bool = False,
     progress: Progress | None = None,
 ) -> Produced:
-    """Send every line of `logs` to `topic`, broken ones too, and return when all are acknowledged.
+    """Send every line of `logs` to `topic`, malformed ones too, and return when all are acknowledged.
 
-    With `keyed` the key of a record is its client (none where it has no readable one). A record's timestamp is the moment of
-    sending. Ctrl-C ends it early, with `interrupted`; a log that cannot be read to its end is in `problems`.
+    With `keyed` the key of a record is its client (no key where the client cannot be read). A record's timestamp is the time of
+    sending. Ctrl-C ends it early, with `interrupted`; logs that cannot be read to their end are listed in `problems`.
 
     Raises `ServiceError` when the topic does not exist or Kafka refuses a record.
     """
@@ -153,7 +153,7 @@ def produce(
             flow.drain(LAST_PATIENCE_S)
     except ServiceError as error:
         failed = connection.failure(error, f"{topic!r} cannot be written")
-        raise type(failed)(f"{failed}\n{told(produced)}") from error
+        raise type(failed)(f"{failed}\n{summary(produced)}") from error
     finally:
         if produced.acknowledged < produced.sent:
             Connection.drop(producer)
@@ -162,11 +162,11 @@ def produce(
     return produced
 
 
-def told(produced: Produced) -> str:
-    """Say how far it came."""
+def summary(produced: Produced) -> str:
+    """Return the progress as a sentence."""
     sent = f"{produced.acknowledged:,} lines ({produced.bytes / 1e6:,.1f} MB) are in Kafka"
     if produced.acknowledged < produced.sent:
-        sent += f", {produced.sent - produced.acknowledged:,} more were on their way"
+        sent += f", {produced.sent - produced.acknowledged:,} more were not acknowledged yet"
     return f"{sent}; the last one sent was line {produced.line:,} of {produced.source}" if produced.interrupted else sent
 
 
@@ -179,7 +179,7 @@ def _must_exist(connection: Connection, topic: str) -> None:
                 "of the configuration"
             )
     except KafkaError as error:
-        raise connection.failure(error, "the topics cannot be looked at") from error
+        raise connection.failure(error, "the topics cannot be checked") from error
     finally:
         admin.close()
 

@@ -1,16 +1,16 @@
-"""Whether so much is refused that something goes unwatched, judged by clients so that none of them can bring it about.
+"""Whether so much is refused that something goes unwatched. It is judged by clients, so that no single client can cause it.
 
 Refused records are kept as dead letters and the stream goes on: what one client sends must never stop the detection of the
 others. But a model that was deployed with another input dimension, or a log with a new format, leaves nothing to detect, and
-somebody has to know. A stage is *degraded* when, of what came lately,
+an operator has to know. A stage is *degraded* when, among the records of the last five minutes,
 
 - all records of a model were refused, from several clients; or
 - all records of a source partition were, from several clients or from clients that cannot be read; or
 - most records of many clients were, and these are a larger share of all clients than ``[kafka] dead_letter_ratio``.
 
-A client counts by its last records and only so many of them, however many it sends; what bears no readable client counts as one
-client of its partition. Late events never count: a delayed shipper harms nothing but its own order. Nothing is saved, so a
-restart begins afresh, and good records end it by themselves.
+A client counts with at most its last 50 records, however many it sends. Records without a readable client count as one client
+of their partition. Late events never count: a log shipper that is late loses its own events and no others. Nothing is saved, so
+a restart begins with nothing known. The state ends by itself once good records come.
 """
 
 import time
@@ -26,18 +26,18 @@ from kafka import TopicPartition
 from detector.ingest.batch import Batch
 from detector.service.telemetry.metrics import Metrics, StageName
 
-WINDOW_S = 300.0  # a client that has sent nothing for so long no longer counts
-SAMPLE = 128  # records of a batch that are looked at, and as many refusals
+WINDOW_S = 300.0  # a client that has sent nothing for longer no longer counts
+SAMPLE = 128  # records examined per batch, and as many refusals
 CAP = 50  # records of one client that count
-LEAST = 20  # records, so counted, below which nothing is said of a model or partition
-SEVERAL = 3  # clients
-MANY = 10  # clients
-ALL = 0.99
-MOST_CELLS = 8192  # clients that are known at a time, once per model and partition
+LEAST = 20  # fewest counted records on which a model or partition is judged
+SEVERAL = 3  # fewest clients that make a model or partition degraded
+MANY = 10  # fewest clients with mostly refused records that make the stage degraded
+ALL = 0.99  # share of refused records that counts as all
+MOST_CELLS = 8192  # clients tracked at a time, once per model and partition; bounds the memory
 JUDGE_EVERY_S = 5.0
-SAMPLE_EVERY_S = 1.0  # while nothing is refused: who is read is known when it begins
+SAMPLE_EVERY_S = 1.0  # between samples while nothing is refused, so that the clients are known when refusals begin
 TELL_EVERY_S = 60.0
-MOST_TOLD = 160  # letters of an example
+MOST_TOLD = 160  # characters of an example in a log line
 UNCOUNTED = frozenset({"late"})
 
 Kind = Literal["model", "partition", "clients"]
@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
     example: str
 
     def tell(self) -> str:
-        """Return the sentence for people.
+        """Return it as a sentence.
 
         >>> Verdict("model", "fraud", 14, "dimension", "9 numbers").tell()
         "all recent records of model 'fraud' are refused, most as 'dimension'"
@@ -110,7 +110,7 @@ class _Cell:
 
 
 class _Tally:
-    """The clients of a model or partition, or all; None is a client that could not be read."""
+    """The clients of one model, of one partition, or all clients; None stands for unreadable clients."""
 
     def __init__(self) -> None:
         self._clients: dict[str | None, list[float]] = {}
@@ -127,14 +127,14 @@ class _Tally:
 
     @property
     def refused_all(self) -> bool:
-        """Whether all that counts was refused, and it is enough to say so."""
+        """Whether all counted records were refused, and at least `LEAST` were counted."""
         shares = [(min(records, CAP), refused / records) for records, refused in self._clients.values() if records]
         records = sum(count for count, _ in shares)
         return records >= LEAST and sum(count * share for count, share in shares) >= ALL * records
 
     @property
     def unread(self) -> bool:
-        """Whether enough was refused of which no client could be read."""
+        """Whether at least `LEAST` refused records had no readable client."""
         return self._clients.get(None, [0.0, 0.0])[1] >= LEAST
 
     @property
@@ -149,12 +149,12 @@ class _Tally:
 
     def verdict(self, kind: Kind, name: str) -> Verdict:
         ((reason, _),) = self._why.most_common(1)
-        example = "".join(letter if letter.isprintable() else "·" for letter in self._examples[reason])
+        example = "".join(character if character.isprintable() else "·" for character in self._examples[reason])
         return Verdict(kind, name, self.refusing, reason, example)
 
 
 class RefusalMonitor:
-    """Watches what one stage refuses. `ratio` 1 never finds anything; `monotonic` is for tests."""
+    """Monitors what one stage refuses. With `ratio` 1 it never reports anything; `monotonic` is for tests."""
 
     def __init__(
         self, stage: StageName, ratio: float, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic
@@ -171,7 +171,7 @@ class RefusalMonitor:
 
     @property
     def trouble(self) -> str | None:
-        """What goes unwatched, in a sentence; None while all is well. May be asked from another thread."""
+        """What goes unwatched, in a sentence; None while nothing does. Safe to read from another thread."""
         verdicts = self._verdicts
         more = f" (and {len(verdicts) - 1} more like that)" if len(verdicts) > 1 else ""
         return f"{verdicts[0].tell()}{more}" if verdicts else None
@@ -183,10 +183,10 @@ class RefusalMonitor:
         among: Iterable[Refused],
         place: Callable[[int], TopicPartition],
     ) -> None:
-        """Take note of what was read: events, refusals `beside` them, and the refusals `among` them, whose client they tell.
+        """Count what was read: events, the refusals `beside` them, and the refusals `among` them (events of known clients).
 
-        `place` returns the partition that a sequence came from. Of a large batch every so many records are looked at, and
-        while nothing was refused lately a batch now and then, so it costs a small part of a microsecond a record.
+        `place` returns the partition that a sequence came from. A large batch is sampled, and while nothing was refused lately
+        only one batch a second is, so the cost per record is well below a microsecond.
         """
         unread, refused = list(beside), {entry.sequence: entry for entry in among}
         now = self._monotonic()
@@ -209,9 +209,9 @@ class RefusalMonitor:
             self._refuse(place(entry.sequence), entry, weight, now)
 
     def _some(self, entries: Sequence[T]) -> Iterator[tuple[T, int]]:
-        """Yield some of them, with how many each stands for: what is rare beside them is looked at all the same."""
-        stride = -(-len(entries) // SAMPLE) | 1  # odd: clients that take turns come in twos, tens and twenties
-        self._turn += 1  # so that nothing that comes at a rhythm is missed for ever
+        """Yield a sample with the weight of each entry. Good and refused records are sampled apart, so rare ones count."""
+        stride = -(-len(entries) // SAMPLE) | 1  # odd, since clients that alternate do so in twos, tens and twenties
+        self._turn += 1  # so that a periodic entry is not missed for ever
         for entry in entries[self._turn % stride :: stride]:
             yield entry, stride
 
@@ -232,7 +232,7 @@ class RefusalMonitor:
         return cell
 
     def check(self) -> None:
-        """Judge, if it is time; to be called now and then, whether anything comes or not."""
+        """Judge, if it is time; call it regularly, also while no records come."""
         now = self._monotonic()
         if now < self._judged_s + JUDGE_EVERY_S:
             return
@@ -275,19 +275,19 @@ class RefusalMonitor:
         return [everything.verdict("clients", "")] if many else []
 
     def _tell(self, now: float) -> None:
-        """Say it in the log once a minute at most, and once when it is over."""
+        """Log the verdict at most once a minute, and once when it is over."""
         if self._verdicts and now >= self._told_s + TELL_EVERY_S:
             self._told, self._told_s = True, now
             found = self._verdicts[0]
             log.warning(
-                "degraded: what is refused is not watched, everything else is",
+                "degraded: refused records are not watched, everything else is",
                 stage=self._stage,
                 finding=found.tell(),
                 clients=found.clients,
                 example=found.example,
                 more=len(self._verdicts) - 1,
-                to_do="mend the model's configuration or the log's format, then `detector dead-letters replay`",
+                to_do="fix the model's configuration or the log's format, then run `detector dead-letters replay`",
             )
         elif self._told and not self._verdicts:
             self._told = False
-            log.info("records are no longer refused like that", stage=self._stage)
+            log.info("no longer degraded: records are accepted again", stage=self._stage)

@@ -1,17 +1,17 @@
-"""The supervisor: runs the service as one worker in this process, or as several in processes of their own.
+"""The supervisor: it runs the service as one worker in this process, or as several worker processes.
 
-Python computes on one core per process, so a machine is filled by as many workers as it has cores; Kafka deals the partitions
-out among them. A worker that dies is started anew, later each time; what it had not committed is done again. One that cannot
-even start, three times in a row, has settings that cannot work: then everything ends, with the sentence it died with. So it
-does at once where a new start is no use: a permission is missing, or another deployment is at work.
+Python computes on one core per process, so a machine needs as many workers as it has cores; Kafka assigns the partitions to
+them. A worker that dies is restarted, with a longer pause each time; uncommitted work is repeated. A worker that fails to start
+three times in a row has settings that cannot work: the supervisor then ends with that worker's error message. It ends at once
+where a restart is no use: a permission is missing, or another deployment is at work.
 
-Each of several workers is a static member of the group, named after the group, the host and its number, so that a restart
-within the session timeout moves no partitions. That is why only one supervisor of a group may run on a host; the second finds
-the health ports taken. A single worker is a dynamic member: it is what an orchestrator runs, which gives each start another
-host name. When it ends in order its partitions are somebody else's within a second, and when it dies, after its session.
+Each of several workers is a static member of the group, named after the group, the host and its number. A restart within the
+session timeout then moves no partitions. So only one supervisor of a group may run on a host; a second one fails, since the
+health ports are taken. A single worker is a dynamic member, as orchestrators give each start another host name. Another worker
+gets its partitions within a second after an orderly end, and after the session timeout when it dies.
 
-Asked to end, a process ends within ten seconds whatever it does, waiting for a broker included; what it could not commit is
-done again by whoever has its partitions next.
+A process that is asked to end does so within ten seconds, even while it waits for a broker. The next owner of its partitions
+repeats what it could not commit.
 """
 
 import gc
@@ -48,11 +48,11 @@ from detector.service.worker import Stage, Worker
 from detector.sinks.registry import receivers
 
 GRACE_S = 8.0
-YOUNG_S = 30.0  # a worker that dies younger than this failed to start
+YOUNG_S = 30.0  # a worker that dies within this time failed to start
 MOST_FAILED_STARTS = 3
 LONGEST_PAUSE_S = 30.0
-SWITCH_S = 0.0005  # so long the threads of the Kafka clients wait for the one that computes; ten times as long by default
-NO_USE = 3  # exit status of a worker that need not be started again
+SWITCH_S = 0.0005  # for which a Kafka client's thread waits for the computing one; Python's default is ten times as long
+NO_USE = 3  # exit status of a worker that must not be restarted
 
 log = structlog.get_logger(__name__)
 
@@ -60,9 +60,9 @@ BaselineLoader: TypeAlias = Callable[[Config], Baseline | None]
 
 
 def serve(config: Config, baseline_loader: BaselineLoader, *, stage: Stage = Stage.ALL, workers: int = 1) -> None:
-    """Run the service until SIGTERM or SIGINT; return when it has ended in order. To be called from the main thread.
+    """Run the service until SIGTERM or SIGINT; return after an orderly end. Call it from the main thread.
 
-    `baseline_loader` is called in every worker, so it has to be a function of a module.
+    `baseline_loader` is called in every worker process, so it must be a module-level function.
 
     Raises `ConfigError` when the settings name nothing to do, `ServiceError` (or what the loader raises) when a worker cannot
     start.
@@ -76,17 +76,17 @@ def serve(config: Config, baseline_loader: BaselineLoader, *, stage: Stage = Sta
 
 
 def check(config: Config, stage: Stage) -> None:
-    """Raise `ConfigError` when a stage has nothing to read, or may not decide without a secret seed."""
+    """Raise `ConfigError` when a stage has nothing to read, or lacks the secret seed that decisions need."""
     kafka = config.kafka
     if not kafka.bootstrap_servers:
         raise ConfigError("[kafka] bootstrap_servers is not set: there is no broker to run on")
     if kafka.keyed and stage == Stage.INGEST:
         raise ConfigError("[kafka] keyed is true, so there is no ingest stage: run --stage detect")
     if stage in {Stage.ALL, Stage.SHIP}:
-        ready = receivers(config)  # a secret or certificate that cannot be used is told now
+        ready = receivers(config)  # so that an unusable secret or certificate is reported before the start
     if stage == Stage.SHIP:
         if not ready:
-            raise ConfigError("neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to ship to")
+            raise ConfigError("neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to deliver to")
         return
     require(config)
     if not kafka.input_topics and (kafka.keyed or stage != Stage.DETECT):
@@ -98,7 +98,7 @@ def start_logs(config: Config) -> None:
     secrets = [*config.kafka.secrets(), *config.delivery_secrets()]
     logs.configure(config.service.log_level, seed=known_seed(config) or 0, secrets=secrets)
     for name in ("elastic_transport", "elasticsearch"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails there gets its sentence from us
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we report these errors ourselves
 
 
 def member_name(group: str, number: int) -> str:
@@ -107,7 +107,7 @@ def member_name(group: str, number: int) -> str:
 
 
 def warm_up(baseline: Baseline | None, metrics: Metrics) -> None:
-    """Load the kernels, and compile those that are not cached, before the group waits for us."""
+    """Load the kernels, and compile those that are not cached, before joining the group."""
     started = time.monotonic()
     compiled = 0
 
@@ -116,12 +116,12 @@ def warm_up(baseline: Baseline | None, metrics: Metrics) -> None:
         compiled += 1
         metrics.beat()
         if compiled == 1:
-            log.info("compiling, once for this version: not ready until it is done")
+            log.info("compiling kernels, once for this version: not ready until this is done")
 
     with compiling(tell):
         rehearse(baseline.models if baseline else None)
     if compiled:
-        log.info("compiled", kernels=compiled, seconds=round(time.monotonic() - started, 1))
+        log.info("kernels compiled", kernels=compiled, seconds=round(time.monotonic() - started, 1))
 
 
 def _stop_on_signals() -> threading.Event:
@@ -140,7 +140,7 @@ def _work(
 ) -> None:
     """Run one worker in this process, with its health server."""
     ended, warm = threading.Event(), threading.Event()
-    threading.Thread(target=_see_it_end, args=(stop, ended), name="grace", daemon=True).start()
+    threading.Thread(target=_enforce_grace, args=(stop, ended), name="grace", daemon=True).start()
     try:
         metrics = Metrics()
         baseline = None if stage == Stage.SHIP else load(config)
@@ -174,98 +174,98 @@ def _work(
     log.info("worker ended")
 
 
-def _see_it_end(stop: threading.Event, ended: threading.Event) -> None:
-    """End the process when it was asked to and cannot: a broker that is away holds commits up for minutes."""
+def _enforce_grace(stop: threading.Event, ended: threading.Event) -> None:
+    """End the process when it does not end by itself: a broker that is away delays commits for minutes."""
     stop.wait()
     if not ended.wait(GRACE_S):
-        log.warning("ended without a last commit: what came after the one before will be done again", waited_seconds=GRACE_S)
+        log.warning("ended without a last commit: uncommitted work will be repeated", waited_seconds=GRACE_S)
         os._exit(1)
 
 
-def _child(config: Config, load: BaselineLoader, stage: Stage, number: int, last_words: Pipe) -> None:
-    """Be a worker process: tell the parent the sentence of an error, and end when the parent has."""
+def _child(config: Config, load: BaselineLoader, stage: Stage, number: int, messages: Pipe) -> None:
+    """Run as a worker process: send the message of an error to the parent, and end when the parent has ended."""
     stop = _stop_on_signals()
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101  # this is a child
 
-    def outlive_nobody() -> None:
+    def end_with_parent() -> None:
         wait([parent.sentinel])
         stop.set()
 
-    threading.Thread(target=outlive_nobody, name="parent", daemon=True).start()
+    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     start_logs(config)
     try:
         _work(config, load, stage, number=number, member=member_name(config.kafka.group_id, number), stop=stop)
     except DetectorError as error:
         with suppress(OSError):
-            last_words.send(str(error))
+            messages.send(str(error))
         raise SystemExit(NO_USE if isinstance(error, FatalError) else 1) from None
 
 
 @dataclass(slots=True)
-class _Post:
-    """The place of one worker: who holds it, since when, and how its holders fared."""
+class _Slot:
+    """One worker's slot: its process, when that started, and how often it failed to start."""
 
     number: int
     process: BaseProcess | None = None
-    ear: Pipe | None = None
+    receiving: Pipe | None = None
     started_s: float = 0.0
     failed_starts: int = 0
     due_s: float = field(default=0.0)
 
 
 class _Supervisor:
-    """Keeps a number of workers running."""
+    """Keeps a fixed number of worker processes running."""
 
     def __init__(self, config: Config, load: BaselineLoader, stage: Stage, workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._settings = (config, load, stage)
-        self._posts = [_Post(number) for number in range(workers)]
+        self._slots = [_Slot(number) for number in range(workers)]
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; raises `ServiceError` when a worker keeps dying at its start."""
         try:
             while not stop.is_set():
-                for post in self._posts:
-                    if post.process is None and time.monotonic() >= post.due_s:
-                        self._start(post)
+                for slot in self._slots:
+                    if slot.process is None and time.monotonic() >= slot.due_s:
+                        self._start(slot)
                 # Signals set `stop` but do not end a wait for processes, so it is short.
-                wait([post.process.sentinel for post in self._posts if post.process is not None], timeout=0.2)
-                for post in self._posts:
-                    if post.process is not None and not post.process.is_alive() and not stop.is_set():
-                        self._mourn(post)
+                wait([slot.process.sentinel for slot in self._slots if slot.process is not None], timeout=0.2)
+                for slot in self._slots:
+                    if slot.process is not None and not slot.process.is_alive() and not stop.is_set():
+                        self._handle_death(slot)
         finally:
             self._end()
 
-    def _start(self, post: _Post) -> None:
-        post.ear, mouth = self._context.Pipe(duplex=False)
-        post.process = self._context.Process(
-            target=_child, args=(*self._settings, post.number, mouth), name=f"worker-{post.number}"
+    def _start(self, slot: _Slot) -> None:
+        slot.receiving, sending = self._context.Pipe(duplex=False)
+        slot.process = self._context.Process(
+            target=_child, args=(*self._settings, slot.number, sending), name=f"worker-{slot.number}"
         )
-        post.process.start()
-        mouth.close()
-        post.started_s = time.monotonic()
-        log.info("worker process started", number=post.number, process_id=post.process.pid)
+        slot.process.start()
+        sending.close()
+        slot.started_s = time.monotonic()
+        log.info("worker process started", number=slot.number, process_id=slot.process.pid)
 
-    def _mourn(self, post: _Post) -> None:
-        assert post.process is not None  # noqa: S101  # callers looked
-        post.process.join()
-        said = _heard(post.ear)
-        young = time.monotonic() - post.started_s < YOUNG_S
-        post.failed_starts = post.failed_starts + 1 if young else 1
-        status = post.process.exitcode
-        post.process = None
-        if status == NO_USE or (young and post.failed_starts >= MOST_FAILED_STARTS):
+    def _handle_death(self, slot: _Slot) -> None:
+        assert slot.process is not None  # noqa: S101  # callers have checked
+        slot.process.join()
+        said = _message_of(slot.receiving)
+        young = time.monotonic() - slot.started_s < YOUNG_S
+        slot.failed_starts = slot.failed_starts + 1 if young else 1
+        status = slot.process.exitcode
+        slot.process = None
+        if status == NO_USE or (young and slot.failed_starts >= MOST_FAILED_STARTS):
             raise ServiceError(
-                said or f"worker {post.number} cannot start: it ended {post.failed_starts} times, status {status}"
+                said or f"worker {slot.number} cannot start: it ended {slot.failed_starts} times, status {status}"
             )
-        pause_s = min(2.0 ** (post.failed_starts - 1), LONGEST_PAUSE_S)
-        post.due_s = time.monotonic() + pause_s
-        log.warning("worker process died", number=post.number, status=status, cause=said, again_in_seconds=pause_s)
+        pause_s = min(2.0 ** (slot.failed_starts - 1), LONGEST_PAUSE_S)
+        slot.due_s = time.monotonic() + pause_s
+        log.warning("worker process died", number=slot.number, status=status, cause=said, again_in_seconds=pause_s)
 
     def _end(self) -> None:
-        """Ask every worker to end, wait as long as they have for it, and then end them."""
-        living = [post.process for post in self._posts if post.process is not None]
+        """Ask every worker to end, wait for the grace period, then kill those still running."""
+        living = [slot.process for slot in self._slots if slot.process is not None]
         for process in living:
             process.terminate()
         until = time.monotonic() + GRACE_S + 1
@@ -276,11 +276,11 @@ class _Supervisor:
                 process.join()
 
 
-def _heard(ear: Pipe | None) -> str | None:
-    if ear is None:
+def _message_of(receiving: Pipe | None) -> str | None:
+    if receiving is None:
         return None
-    with ear:
+    with receiving:
         try:
-            return str(ear.recv()) if ear.poll() else None
+            return str(receiving.recv()) if receiving.poll() else None
         except (EOFError, OSError):
             return None

@@ -1,8 +1,8 @@
-"""A worker: one process that runs one stage or both until it is told to stop.
+"""A worker: one process that runs one stage or all of them until it is asked to stop.
 
-A broker that is away is not an end: the worker says so, waits, and tries again, twice as long each time up to half a minute.
-Where nothing listens when it starts, it waits just so. Settings that cannot work (wrong password, missing topic, state of
-another baseline) end it with a sentence. While another deployment works on the same groups it stands by; see `deployment`.
+It survives a broker that is away: it logs that, waits, and tries again, with a pause that doubles up to 30 seconds. It also
+waits if nothing listens when it starts. Settings that cannot work (wrong password, missing topic, state of another baseline)
+end it with an error message. While another deployment is in force for its groups it stands by; see `deployment`.
 """
 
 import socket
@@ -32,10 +32,10 @@ from detector.service.telemetry.metrics import Metrics, StageName
 from detector.sinks.registry import receivers
 
 POLL_MS = 20
-TURN_MS = 5  # where two stages take turns; a poll returns with the first record, and one that cannot wait finds fewer
+TURN_MS = 5  # of a poll where two stages take turns; with no wait at all, polls return fewer records
 LONGEST_PAUSE_S = 30.0
 LISTEN_S = 5.0
-IDLE_S = 10.0  # after so long without a record we look whether the broker is there at all
+IDLE_S = 10.0  # without a record, after which we check that the broker is there
 AWAY = "Kafka is away, trying again"
 GONE = "a topic is missing, trying again"
 
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 class Stage(StrEnum):
-    """What a worker does."""
+    """What a worker runs; `SHIP` runs the deliveries, Elasticsearch included."""
 
     ALL = "all"
     INGEST = "ingest"
@@ -53,10 +53,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a worker is, for health checks: `ticked_s` is when its loop last came round (monotonic seconds).
+    """The status of a worker, for health checks: `ticked_s` is when its loop last made progress (monotonic seconds).
 
-    `degraded` says what does not work although the worker is ready: what waits for it is kept. `refusing` says what is refused
-    and goes unwatched.
+    `degraded` says what does not work although the worker is ready; records that wait for it are kept. `refusing` says what is
+    refused and goes unwatched.
     """
 
     ticked_s: float
@@ -69,7 +69,7 @@ class Status:
 
 
 class Worker:
-    """Runs the stages in turn, in one thread; see the module's text. `member` makes it a static member of its groups."""
+    """Runs the stages in turn, in one thread; see the module docstring. `member` makes it a static member of its groups."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ class Worker:
         self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
         self._watch: TopicMonitor | None = None
-        self._looked = time.monotonic()
+        self._checked_s = time.monotonic()
         self._ours = Peer(Deployment.of(config, baseline), clock.now_ms())
         self._standing_by: str | None = None
-        self._stood_s: float | None = None
+        self._standing_since_s: float | None = None
         self._generations: tuple[int, ...] = ()
 
     def status(self) -> Status:
-        """Return how the worker is; may be called from another thread."""
+        """Return the status; may be called from another thread."""
         detect = self._detect
         ingest = self._ingest
         started = (ingest is not None or self._stage not in {Stage.ALL, Stage.INGEST}) and (
@@ -109,7 +109,7 @@ class Worker:
         deliveries = self._deliveries
         troubles = [part.trouble for part in (self._watch, deliveries) if part is not None]
         troubles = [self._standing_by, *troubles, detect.learning.trouble if detect is not None else None]
-        if self._stage == Stage.SHIP:  # besides detection it is not waited for
+        if self._stage == Stage.SHIP:  # elsewhere readiness does not wait for deliveries
             started = deliveries is not None and deliveries.ready
         return Status(
             ticked_s=self._metrics.beat_s,
@@ -124,8 +124,8 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then commit and leave.
 
-        Raises `ServiceError` at the start when Kafka cannot be used as it is set up, and later when another process bears the
-        same member name or another deployment does not go; `SnapshotError` when the saved state cannot be used.
+        Raises `ServiceError` at the start when Kafka cannot be used with these settings, and later when another process has the
+        same member name or another deployment stays; `SnapshotError` when the saved state cannot be used.
         """
         connection = Connection(self._config.kafka, self._ours.client_id)
         partitions = self._wait_for_broker(connection, stop)
@@ -133,11 +133,11 @@ class Worker:
             self._go_on(connection, partitions, stop)
 
     def _wait_for_broker(self, connection: Connection, stop: threading.Event) -> int | None:
-        """Return over how many partitions clients are dealt, once the broker is there; None when told to stop before."""
+        """Return the number of state partitions, once the broker is there; None when stopped before."""
         pause_s = 1.0
         while not stop.is_set():
             try:
-                return self._look_around(connection)
+                return self._check_topics(connection)
             except ServiceError as error:
                 if isinstance(error, FatalError) or self._listens():
                     raise
@@ -146,14 +146,14 @@ class Worker:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return None
 
-    def _look_around(self, connection: Connection) -> int:
+    def _check_topics(self, connection: Connection) -> int:
         admin = connection.admin()
         try:
             keyed = self._config.kafka.keyed and self._stage != Stage.SHIP
             inputs = () if self._stage in {Stage.DETECT, Stage.SHIP} and not keyed else self._config.kafka.input_topics
             return topics_of.check(admin, self._topics, inputs=inputs, keyed=keyed)
         except KafkaError as error:
-            raise connection.failure(error, "the topics cannot be looked at") from error
+            raise connection.failure(error, "the topics cannot be checked") from error
         finally:
             admin.close()
 
@@ -177,11 +177,13 @@ class Worker:
                         "give each process a member name of its own"
                     ) from error
                 except (ServiceError, KafkaError) as error:
-                    failure = error if isinstance(error, FatalError) else connection.failure(error, "the service cannot go on")
+                    failure = (
+                        error if isinstance(error, FatalError) else connection.failure(error, "the service cannot continue")
+                    )
                     if isinstance(failure, FatalError):
                         self._abandon()
                         raise failure from error
-                    self._watch.check()  # without a topic the client names other causes
+                    self._watch.check()  # for a missing topic the client reports another cause
                     missing = self._watch.trouble
                     log.warning(AWAY if missing is None else GONE, cause=missing or str(error), in_seconds=pause_s)
                     self._abandon()
@@ -191,35 +193,37 @@ class Worker:
             self._close()
 
     def _stand_by(self, connection: Connection, stop: threading.Event) -> None:
-        """Wait until our settings hold for the groups, or we are told to stop.
+        """Wait until our settings are in force for the groups, or we are asked to stop.
 
-        Raises `FatalError` when another deployment has been at work all the while that we have patience.
+        Raises `FatalError` when another deployment is still in force after `deployment.PATIENCE_S`.
         """
-        if self._stage == Stage.SHIP:  # it ships what is there, whoever decided it
+        if self._stage == Stage.SHIP:  # it delivers every decision, whichever deployment made it
             return
         told_s = float("-inf")
         while not stop.is_set() and (theirs := self._in_force(connection)) is not None:
             now = time.monotonic()
-            self._stood_s = now if self._stood_s is None else self._stood_s
+            self._standing_since_s = now if self._standing_since_s is None else self._standing_since_s
             self._metrics.degraded(self._role, {"deployment": True})
             kafka = self._config.kafka
             sentence = deployment.refusal(self._ours, theirs, kafka.prefix, kafka.group_id)
-            if now > self._stood_s + deployment.PATIENCE_S:
+            if now > self._standing_since_s + deployment.PATIENCE_S:
                 raise FatalError(sentence)
             self._standing_by = f"standing by: {sentence}"
             if now > told_s + deployment.TELL_EVERY_S:
                 told_s = now
-                log.warning("standing by", cause=sentence, ends_in_seconds=round(self._stood_s + deployment.PATIENCE_S - now))
+                log.warning(
+                    "standing by", cause=sentence, ends_in_seconds=round(self._standing_since_s + deployment.PATIENCE_S - now)
+                )
             self._pause(stop, deployment.ASK_EVERY_S)
         self._metrics.degraded(self._role, {"deployment": False})
-        self._standing_by = self._stood_s = None
+        self._standing_by = self._standing_since_s = None
 
     @property
     def _role(self) -> StageName:
         return "ingest" if self._stage == Stage.INGEST else "detect"
 
     def _in_force(self, connection: Connection) -> Peer | None:
-        """Return a worker whose settings hold for our groups in place of ours, if there is one."""
+        """Return a worker whose settings are in force for our groups instead of ours, if there is one."""
         group = self._config.kafka.group_id
         groups = {Stage.INGEST: [f"{group}.ingest"], Stage.DETECT: [group]}.get(self._stage, [f"{group}.ingest", group])
         admin = connection.admin()
@@ -230,7 +234,7 @@ class Worker:
             admin.close()
 
     def _has_to_leave(self, connection: Connection) -> bool:
-        """Look who is there whenever a group has changed; leave it before anything is processed where others were first."""
+        """After each change of a group, check its members; leave before processing anything where others were first."""
         generations = tuple(stage.generation for stage in (self._ingest, self._detect) if stage is not None)
         if generations == self._generations:
             return False
@@ -248,7 +252,7 @@ class Worker:
     def _pause(self, stop: threading.Event, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not stop.is_set() and (left := until - time.monotonic()) > 0:
-            self._metrics.beat()  # waiting is not being stuck
+            self._metrics.beat()  # so that waiting does not look stuck
             stop.wait(min(left, 1.0))
 
     def _open(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
@@ -285,24 +289,24 @@ class Worker:
             detected = self._detect.step(wait_ms)
         if self._deliveries is not None:
             self._deliveries.step(POLL_MS if self._stage == Stage.SHIP else 0)
-        self._look_for_broker(idle=written + detected == 0)
+        self._check_broker(idle=written + detected == 0)
 
-    def _look_for_broker(self, *, idle: bool) -> None:
-        """Raise `ServiceError` when nothing has come for a while because the broker is away: the client would never say so."""
+    def _check_broker(self, *, idle: bool) -> None:
+        """Raise `ServiceError` when nothing has come since the broker is away: the client itself never reports that."""
         now = time.monotonic()
         if not idle:
-            self._looked = now
-        elif now > self._looked + IDLE_S:
+            self._checked_s = now
+        elif now > self._checked_s + IDLE_S:
             if not self._listens():
                 raise ServiceError("nothing listens at any of [kafka] bootstrap_servers")
-            self._looked = time.monotonic()
+            self._checked_s = time.monotonic()
 
     def _listens(self) -> bool:
-        """Tell whether anything takes connections at one of the brokers; what is no address is for others to refuse."""
+        """Return whether anything listens at one of the brokers. An invalid address counts, since the probe refuses it."""
         return any(map(_listens, self._config.kafka.bootstrap_servers))
 
     def _abandon(self) -> None:
-        """Drop the stages without committing: what they did since is done again. Deliveries see to themselves."""
+        """Drop the stages without a commit; their uncommitted work is repeated. Deliveries restart by themselves."""
         for stage in (self._ingest, self._detect):
             if stage is not None:
                 stage.abandon()
@@ -328,7 +332,7 @@ def _closed(*stages: IngestStage | DetectStage | Deliveries | None) -> None:
             try:
                 stage.close()
             except (ServiceError, KafkaError) as error:
-                log.warning("left without a last commit", cause=str(error))
+                log.warning("closed without a last commit", cause=str(error))
 
 
 def _listens(where: str) -> bool:

@@ -1,8 +1,8 @@
-"""Backfill: the results of a replay or run, out of their folder to receivers.
+"""Backfill: the results of a replay or run are delivered from their folder to the receivers.
 
-It waits for the receivers, but for none that takes nothing in several attempts. What a receiver refuses for good is in
-``dead-letters-<name>.jsonl`` of the folder afterwards, with the reason. Doing it again delivers all of it again: Elasticsearch
-has each document once all the same, other receivers get repeats with the same ids.
+It waits for the receivers, and gives up on one after five attempts in which it accepted nothing. Records that a receiver
+refuses for good are written to ``dead-letters-<name>.jsonl`` in the folder, with the reason. Running it again delivers
+everything again: Elasticsearch still has each document once, other receivers get repeats with the same ids.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +22,9 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """How a delivery ended: documents taken, documents that were there before, records refused for good, and records left.
+    """How a delivery ended: documents accepted, documents there before, records refused for good, and records left.
 
-    `trouble` is what kept the receiver from taking those that are left.
+    `trouble` is why records are left.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Delivered:
         return asdict(self)
 
     def tell(self, folder: Path) -> str:
-        """Return what is missing, in a sentence."""
-        told = [f"{self.left:,} not delivered ({self.trouble})"] if self.left else []
+        """Return what was not delivered, as a sentence."""
+        missing = [f"{self.left:,} not delivered ({self.trouble})"] if self.left else []
         if self.refused:
-            told.append(
+            missing.append(
                 f"{self.refused:,} were not taken; they are in {folder / f'dead-letters-{self.name}.jsonl'}, with the reason"
             )
-        return f"delivery {self.name!r}: {'; '.join(told)}"
+        return f"delivery {self.name!r}: {'; '.join(missing)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Backfilled:
 def deliver_folder(
     folder: Path, receivers: Sequence[Receiver], tell: Callable[[int], None] = lambda _lines: None
 ) -> Backfilled:
-    """Deliver the alerts and decisions of `folder` to every receiver; `tell` is told now and then how many lines are read.
+    """Deliver the alerts and decisions of `folder` to every receiver; `tell` gets the number of lines read, every 100 lines.
 
     Raises `SourceError` when there are none, `OutputError` when refused lines cannot be kept.
     """
@@ -110,7 +110,7 @@ def _entries(folder: Path, kinds: Sequence[Kind]) -> Iterator[Entry]:
         try:
             with path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
-                    # An empty line is no tombstone here, but a record that is none.
+                    # In a file an empty line is an invalid record, not a tombstone as in a topic.
                     record = DeliveryRecord(kind, line.rstrip(b"\r\n") or b" ")
                     yield Entry(record, str(path), number, doubtful=True)
         except OSError as error:

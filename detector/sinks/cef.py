@@ -1,12 +1,12 @@
 r"""CEF: an alert or a decision as one line of the Common Event Format, version 0.
 
-A header of seven fields between bars, then keys and values. In the header ``|`` and ``\`` are escaped, in values ``=`` and
-``\``, and line breaks become ``\n`` and ``\r``; other control characters become spaces, since a line is a record. Keys, types
-and lengths are those of the extension dictionary (ArcSight, Implementing Common Event Format, version 25); values that are too
-long are cut, and an id that is too long becomes its hash, so that it still tells alerts apart.
+A header of seven fields separated by ``|``, then keys and values. In the header ``|`` and ``\`` are escaped, in values ``=``
+and ``\``, and line breaks become ``\n`` and ``\r``; other control characters become spaces, since a line is a record. Keys,
+types and lengths are those of the extension dictionary (ArcSight, Implementing Common Event Format, version 25). Values that
+are too long are cut; an id that is too long becomes its hash, so that it still identifies the alert.
 
-An address of version 6 goes to ``c6a2``, since ``src`` is for version 4. What a decision in shadow mode would have done is
-called ``simulated block``, so that a search for ``act=block`` finds only what was done.
+An IPv6 address goes to ``c6a2``, since ``src`` is for IPv4. The action of a decision in shadow mode is ``simulated block``, so
+that a search for ``act=block`` finds only real blocks.
 """
 
 import ipaddress
@@ -49,7 +49,7 @@ LENGTHS: Final = {
     "suid": 1023,
     "suser": 1023,
 }
-"""Longest value of each text key, in bytes as they are sent."""
+"""Longest value of each text key, in bytes of the escaped form."""
 
 _SEVERITIES: Final = {"low": 3, "medium": 6, "high": 8, "critical": 10}
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
@@ -77,8 +77,8 @@ def value(text: str, most: int | None = None) -> str:
     if most is None or len(escaped.encode()) <= most:
         return escaped
     kept, size = [], 0
-    for letter in clean:
-        piece = letter.translate(_VALUE)
+    for character in clean:
+        piece = character.translate(_VALUE)
         size += len(piece.encode())
         if size > most:
             break

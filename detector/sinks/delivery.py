@@ -1,12 +1,12 @@
-"""Delivery: what every way to a receiver has in common.
+"""Delivery: the interface of every sink that sends to a receiver.
 
-A way takes a batch of messages and either returns, when the receiver has them, or raises: `RetryableError` when the same may
-work later (nobody listens, busy, wrong password), `RefusedError` when this message never will (the receiver calls it broken or
-too large). Both say how many messages of the batch are through, so that those are not sent again. A receiver that answers for
-each message by itself returns an `DeliveryOutcome` instead.
+A delivery sends a batch of messages. It returns when the receiver has them, or raises: `RetryableError` when the same may work
+later (nobody listens, busy, wrong password), `RefusedError` when this message never will (invalid or too large). Both say how
+many messages of the batch are delivered, so that those are not sent again. A receiver that answers for each message returns a
+`DeliveryOutcome` instead.
 
-What is not through is sent again until it is, so a receiver may get a message twice, when a connection broke before it could
-answer; the id of the message is the same both times.
+Undelivered messages are sent again until they are delivered. So a receiver may get a message twice, when a connection broke
+before its answer; the id of the message is the same both times.
 """
 
 import random
@@ -26,10 +26,10 @@ Refuse = Callable[[Message, str], None]
 
 @dataclass(slots=True)
 class DeliveryOutcome:
-    """What became of a batch, message by message.
+    """The outcome of a batch, message by message.
 
-    Places in the batch are `refused` for good, with the reason, or `left` to be tried again, for `fault`. `delivered` and
-    `repeated` count what was taken now, and what was there before.
+    `refused` maps places in the batch to the reason of a final refusal; `left` are places to be tried again, because of
+    `fault`. `delivered` counts messages accepted now, `repeated` those that were there before.
     """
 
     delivered: int = 0
@@ -40,24 +40,24 @@ class DeliveryOutcome:
 
 
 class Delivery(ABC):
-    """A way to a receiver; used by one thread at a time. A sink extends it and says at least how to `deliver`."""
+    """A connection to a receiver; used by one thread at a time. A sink extends it and implements at least `deliver`."""
 
     @abstractmethod
     def deliver(self, batch: Sequence[Message], /) -> DeliveryOutcome | None:
-        """Return when the receiver has all of the batch, or what became of it, else raise a `DeliveryError`.
+        """Return when the receiver has all of the batch, or the outcome by message; otherwise raise a `DeliveryError`.
 
-        It must end by itself, whatever the receiver does: with one deadline for each exchange.
+        It must end whatever the receiver does: give each request one deadline.
         """
 
-    def doubt(self) -> None:  # noqa: B027  # few can ask
-        """Take note that what comes next may have been delivered before; of use where the receiver can be asked."""
+    def doubt(self) -> None:  # noqa: B027  # optional: few receivers can be asked
+        """Note that the next messages may have been delivered before; of use where the receiver can be asked."""
 
-    def close(self) -> None:  # noqa: B027  # some hold nothing open
-        """Let go of connections and files."""
+    def close(self) -> None:  # noqa: B027  # optional: some hold nothing open
+        """Close connections and files."""
 
 
 class DeliveryBatch:
-    """Messages on their way; `left` is what is not through yet, in order, and what is through is counted.
+    """A batch being delivered: `left` are the undelivered messages, in order; delivered ones are counted.
 
     >>> class Fussy(Delivery):
     ...     def deliver(self, batch):
@@ -78,7 +78,7 @@ class DeliveryBatch:
         self._size = at_once
 
     def push(self, delivery: Delivery, refuse: Refuse) -> None:
-        """Deliver what is left; a message that is refused for good is handed to `refuse` and the rest goes on.
+        """Deliver what is left; `refuse` is called for a message that is refused for good, and the rest is delivered.
 
         Raises `RetryableError`; then `left` is what to try again.
         """
@@ -91,7 +91,7 @@ class DeliveryBatch:
                 raise
             except RefusedError as error:
                 at = error.at if len(part) - error.done > 1 else error.done
-                if at is None:  # halve until it is alone
+                if at is None:  # halve the batch until the refused message is alone
                     self._size = (len(part) - error.done) // 2
                 else:
                     refuse(self.left.pop(at), str(error))
@@ -118,9 +118,9 @@ class DeliveryBatch:
 
 
 class Backoff:
-    """How long to wait before the next attempt: twice as long each time, half of it at random, up to a minute.
+    """The pause before the next attempt: it doubles each time, up to a minute; half of it is random.
 
-    Random, so that many senders that lost the same receiver do not all come back in the same moment.
+    Random, so that many senders that lost the same receiver do not all retry at the same moment.
 
     >>> pauses = Backoff(random.Random(1))
     >>> [0.25 <= pauses.next() <= 0.5, 0.5 <= pauses.next() <= 1.0, pauses.next(after_s=90) >= 90]
@@ -142,5 +142,5 @@ class Backoff:
         return max(pause, after_s)
 
     def reset(self) -> None:
-        """Begin anew: something went through."""
+        """Start again with the shortest pause, after a success."""
         self._s = self._first_s

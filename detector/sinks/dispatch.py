@@ -1,9 +1,9 @@
-"""Dispatch: the results of a run on this machine to every receiver, each with a delivery worker of its own.
+"""Dispatch: the results of a local run are sent to every receiver, each with its own delivery worker.
 
-The run never waits for a receiver. When a worker's queue is full, or at the end some are left, the lines go to a file of the
-receiver's own, ``undelivered-<name>.jsonl``, as they would have been sent: nothing is lost, and they can be sent by hand. What
-a receiver refuses for good goes to ``dead-letters-<name>.jsonl``, with the reason. The service on Kafka needs no such files; it
-has its topics (`detector.service.deliver`).
+The run never waits for a receiver. When a worker's queue is full, or records are left at the end, their lines are written to
+``undelivered-<name>.jsonl`` in the form they would have been sent: nothing is lost, and they can be sent manually. Records that
+a receiver refuses for good go to ``dead-letters-<name>.jsonl``, with the reason. The service on Kafka needs no such files,
+since its topics keep everything (`detector.service.deliver`).
 """
 
 import time
@@ -22,7 +22,7 @@ from detector.sinks.worker import LAST_S, DeliveryWorker
 
 PATIENCE_S = 30.0
 FILES = {"alert": "alerts.jsonl", "decision": "decisions.jsonl"}
-"""Where a folder of results has the records of each kind."""
+"""The file of each kind of record in a folder of results."""
 
 
 class DeadLetterFile:
@@ -37,14 +37,14 @@ class DeadLetterFile:
         append(self._path, [to_json(dead_letter)])
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: `put` has written everything."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 def append(path: Path, lines: Iterable[bytes]) -> None:
-    """Append lines to a file that others cannot read; raises `OutputError` when that cannot be done."""
+    """Append lines to a file that only its owner can read; raises `OutputError` when it cannot be written."""
     try:
         private.make_folder(path.parent)
         with private.append(path) as file:
@@ -54,9 +54,9 @@ def append(path: Path, lines: Iterable[bytes]) -> None:
 
 
 class Dispatch:
-    """A sink that delivers; use it besides the one that keeps the results (`detector.sinks.stream.Both`).
+    """A sink that delivers; use it together with one that keeps the results (`detector.sinks.stream.Both`).
 
-    `folder` is where lines go that were not delivered.
+    `folder` gets the lines that were not delivered.
     """
 
     def __init__(self, receivers: Sequence[Receiver], folder: Path, *, capacity: int = 10_000) -> None:
@@ -70,7 +70,7 @@ class Dispatch:
         ]
 
     def _keep(self, receiver: Receiver, entries: Iterable[Entry]) -> None:
-        """Write what is not delivered."""
+        """Write undelivered entries to their file."""
         lines: list[bytes] = []
         for entry in entries:
             try:
@@ -110,15 +110,15 @@ class Dispatch:
         """Leave clients out."""
 
     def close(self, patience_s: float = PATIENCE_S) -> list[str]:
-        """Deliver what is queued, then stop; return one sentence per receiver that did not get everything.
+        """Deliver the queued entries, then stop; return one sentence per receiver that did not get everything.
 
         It returns soon after `patience_s`, whatever the receivers do.
 
         Raises `OutputError` when what was not delivered could not be kept either.
         """
-        told = []
+        sentences = []
         failed: Exception | None = None
-        until = time.monotonic() + patience_s  # for all of them: they deliver at the same time
+        until = time.monotonic() + patience_s  # one deadline for all workers, which deliver in parallel
         for receiver, worker in self._workers:
             left_s = until - time.monotonic()
             left = worker.close(max(left_s, 0.0), max(LAST_S + min(left_s, 0.0), 0.0))
@@ -127,22 +127,22 @@ class Dispatch:
             except OutputError as error:
                 failed = error
             failed = failed or worker.failure
-            told += self._told(worker)
+            sentences += self._sentences(worker)
         if failed is not None:
             raise failed
-        return told
+        return sentences
 
-    def _told(self, worker: DeliveryWorker) -> list[str]:
+    def _sentences(self, worker: DeliveryWorker) -> list[str]:
         name = worker.name
-        told = []
+        sentences = []
         if count := self._kept.get(name, 0):
             why = f" ({worker.trouble})" if worker.trouble else ""
-            told.append(
+            sentences.append(
                 f"delivery {name!r}: {count:,} not delivered{why}, kept in {self._folder / f'undelivered-{name}.jsonl'}"
             )
         if count := self._tally.count(name, "refused"):
-            told.append(
+            sentences.append(
                 f"delivery {name!r}: {count:,} refused for good, kept with the reason in "
                 f"{self._folder / f'dead-letters-{name}.jsonl'}"
             )
-        return told
+        return sentences

@@ -1,8 +1,8 @@
 """Elasticsearch: each document once, however often its record is delivered.
 
-A record becomes up to two documents, each with an id that is always the same. Data streams take only ``create``, so a document
-that is there already is answered so. That holds within the index that is written to: what may have been delivered before, by
-another worker or before a fault, is first looked for in all of them.
+A record becomes up to two documents with fixed ids. Data streams take only ``create``, so Elasticsearch reports a document that
+exists already. It checks only the index that is written to. So documents that may have been delivered before, by another worker
+or before a fault, are first searched for in all indices of the data stream.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from detector.sinks.message import Message
 from detector.sinks.receiver import DeliveryRecord, Receiver, SinkKind
 
 AT_ONCE = 1000
-_NOT_ITS_ANSWER = (KeyError, TypeError, AttributeError)  # what is missing in an answer that is JSON, and no more
+_NOT_ITS_ANSWER = (KeyError, TypeError, AttributeError)  # raised when fields are missing from a JSON response
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Filed(Message):
 
 
 class ElasticsearchSink(Delivery):
-    """Writes documents in bulk. What is left of a record counts when it is tried again, what was written does not."""
+    """Writes documents in bulk. A retry of a record writes only those of its documents that were not written before."""
 
     def __init__(self, section: ElasticsearchSection) -> None:
         self._section = section
@@ -65,14 +65,14 @@ class ElasticsearchSink(Delivery):
         self._bulk = Bulk(self._client, section)
         self._doubtful = True
         self._may_look = True
-        self._settled: set[tuple[str, str]] = set()  # documents of messages of which another one is left
+        self._settled: set[tuple[str, str]] = set()  # written documents of messages that have another document left
 
     def doubt(self) -> None:
-        """Look for what comes next before it is written."""
+        """Search for the next documents before writing them."""
         self._doubtful = True
 
     def deliver(self, batch: Sequence[Message]) -> DeliveryOutcome:
-        """Write what is not there, and say what became of each message; never raises for the server's doing."""
+        """Write missing documents and return the outcome of each message; never raises for an error of the server."""
         found: list[ElasticDocument] = []
         owners: list[int] = []
         for place, message in enumerate(batch):
@@ -97,17 +97,19 @@ class ElasticsearchSink(Delivery):
                 present = self._bulk.known(found)
             except AuthorizationException:
                 self._may_look = False
-                log.warning("may not read what was delivered: after a rollover, documents written again may be there twice")
+                log.warning(
+                    "no permission to search delivered documents: after a rollover, a repeated document may be stored twice"
+                )
             except (ApiError, TransportError, *_NOT_ITS_ANSWER) as error:
                 return BulkOutcome(left=list(range(len(found))), fault=explain(self._section, error))
         try:
             outcome = self._bulk.write(found, [place for place in range(len(found)) if place not in present])
         except _NOT_ITS_ANSWER as error:
-            # Some may be written: they are found by their ids.
+            # Some may have been written; the next attempt searches for their ids.
             self._doubtful = True
             return BulkOutcome(left=list(range(len(found))), fault=explain(self._section, error))
         outcome.repeated += len(present)
-        # Where repeats keep coming, an older stretch is delivered again.
+        # While repeats come, an older stretch is being delivered again, so keep searching.
         self._doubtful = outcome.repeated > 0 or outcome.fault is not None
         return outcome
 

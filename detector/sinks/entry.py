@@ -1,4 +1,4 @@
-"""What a delivery worker is fed with, and what it needs of whoever feeds it: entries, dead letters, figures, a manner."""
+"""The inputs of a delivery worker: entries, a place for dead letters, gauges, and its limits."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -11,9 +11,9 @@ Sent = Literal["delivered", "repeated", "refused"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """A record on its way, and where it came from: a file and a line counted from 1, or a topic, partition and offset.
+    """A record to deliver, with its origin: a file and a line counted from 1, or a topic, partition and offset.
 
-    `doubtful` says that it, and what follows, may have been delivered before.
+    `doubtful` says that this record, and those after it, may have been delivered before.
     """
 
     record: DeliveryRecord
@@ -25,20 +25,20 @@ class Entry:
 
 
 class DeadLetters(Protocol):
-    """Where records go that a receiver will never take; used by the worker's thread."""
+    """Keeps records that a receiver refuses for good; used by the worker's thread."""
 
     def put(self, entry: Entry, reason: Reason, detail: str) -> None:
-        """Keep a record; what it raises ends the worker."""
+        """Keep a record; an exception ends the worker."""
 
     def flush(self) -> None:
-        """Return when all that was put is kept; what it raises ends the worker."""
+        """Return when everything put so far is kept; an exception ends the worker."""
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
 
 
 class Gauges(Protocol):
-    """Who is told how a delivery does, by its name: `detector.service.telemetry.metrics.Metrics`, or a `Tally`."""
+    """Receives the figures of deliveries by name: `detector.service.telemetry.metrics.Metrics`, or a `Tally`."""
 
     def sent(self, sink: str, outcome: Sent, documents: int = 1) -> None:
         """Count documents."""
@@ -50,14 +50,14 @@ class Gauges(Protocol):
         """Count an attempt that failed."""
 
     def sink_current(self, sink: str) -> None:
-        """Note that the receiver was given something just now."""
+        """Note that the receiver has just accepted something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a worker works: how much it takes in, which share of the time it may compute, and when it gives up.
+    """The limits of a worker: the size of its queue, its share of the CPU, and when it gives up.
 
-    It gives up after so many `attempts` one after the other that got nothing through; None is never.
+    It gives up after `attempts` failures in a row that delivered nothing; None means never.
     """
 
     capacity: int = 10_000
@@ -67,7 +67,7 @@ class Manner:
 
 
 class Tally:
-    """Counts what deliveries did, where nobody measures them.
+    """Counts the outcomes of deliveries where there are no metrics.
 
     >>> tally = Tally()
     >>> tally.sent("siem", "delivered", 3)
@@ -87,10 +87,10 @@ class Tally:
         self._counts[sink, outcome] = self.count(sink, outcome) + documents
 
     def sink_up(self, sink: str, *, up: bool) -> None:
-        """Leave it out."""
+        """Do nothing."""
 
     def sending_again(self, sink: str) -> None:
-        """Leave it out."""
+        """Do nothing."""
 
     def sink_current(self, sink: str) -> None:
-        """Leave it out."""
+        """Do nothing."""

@@ -1,8 +1,8 @@
-"""A file of lines, made for programs that read along and rename it from time to time (logrotate, Filebeat, a forwarder).
+"""A file of lines, for programs that follow it and rotate it (logrotate, Filebeat, a forwarder).
 
-Before each batch the file is looked for under its name: when it was renamed or removed, a new one is begun, so nothing has to
-be told or restarted. A batch is on the disk when it counts as delivered, whole or not at all: what a full disk left of it is
-taken away again.
+Before each batch the sink checks the file's path. If the file was renamed or removed, it starts a new one, so a rotation needs
+no signal and no restart. A batch counts as delivered once the disk has all of it. A partial batch, as on a full disk, is
+removed.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ class FileSection(DeliverySection):
 
 
 class LinesFile(Delivery):
-    """Appends to the file at `path`; its folder is made where it is missing.
+    """Appends to the file at `path`; creates its folder if it is missing.
 
-    What reads along usually runs as another user, of the file's group: the group may read what is made here, others may not,
-    and the mask of the process can forbid the group, too.
+    Programs that follow the file usually run as another user of the file's group. So the group may read it and others may not;
+    the umask of the process can exclude the group, too.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class LinesFile(Delivery):
         """Append the batch and wait until the disk has it."""
         try:
             number = self._open()
-            fcntl.flock(number, fcntl.LOCK_EX)  # the other workers of this machine write to it, too
+            fcntl.flock(number, fcntl.LOCK_EX)  # other workers on this machine write to it, too
             before = os.fstat(number).st_size
             try:
                 _write(number, b"".join(message.body + b"\n" for message in batch))

@@ -13,7 +13,7 @@ NAMES = ("alerts.jsonl", "decisions.jsonl", "clients.jsonl", "dead-letters.jsonl
 
 
 class FolderSink:
-    """Writes into `folder`, which is made where it is missing; results of an earlier run there are replaced.
+    """Writes into `folder`, which it creates if missing; results of an earlier run there are replaced.
 
     Only the owner can read them.
 
@@ -58,7 +58,7 @@ class FolderSink:
         self._write("clients.jsonl", (json.dumps(client, separators=(",", ":")).encode() for client in clients))
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system, so that others can read it."""
+        """Flush everything to the operating system, so that others can read it."""
         try:
             for file in self._files.values():
                 file.flush()
@@ -66,7 +66,7 @@ class FolderSink:
             raise self._failure(error) from error
 
     def summary(self, summary: dict[str, Any]) -> None:
-        """Write the summary, whole or not at all: its presence says that the results are complete."""
+        """Write the summary atomically: its presence says that the results are complete."""
         target = self.folder / "summary.json"
         draft = target.with_suffix(".json.new")
         try:

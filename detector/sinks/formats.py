@@ -1,4 +1,4 @@
-"""The formats by name, and the way from a document to the line that is sent."""
+"""The formats by name, and the encoders that turn a document into one line."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
 def encoder(name: Format, envelope: Envelope | None = None) -> Callable[[Document], bytes]:
-    r"""Return what turns a document into one line of UTF-8, without its end.
+    r"""Return the encoder of a document to one line of UTF-8, without its line break.
 
-    ``native`` are the documents of the contracts; of these an alert is an ECS document already, and ``ecs`` is the same for
-    alerts, and a decision as Elasticsearch is given it. ``hec`` is the native document in the envelope of Splunk.
+    ``native`` is the document of the contract. ``ecs`` is the same for an alert, which is an ECS document already; a decision
+    is the document that Elasticsearch gets. ``hec`` is the native document in Splunk's envelope.
 
     >>> from detector.sinks.sample import sample_alert
     >>> encoder("cef")(sample_alert())[:6], encoder("native")(sample_alert())[:14]
@@ -35,7 +35,7 @@ def encoder(name: Format, envelope: Envelope | None = None) -> Callable[[Documen
 
 
 def enveloped(name: Format, envelope: Envelope) -> Callable[[Document], bytes]:
-    """Return what turns a document into an event for Splunk, with the format `name` inside of the envelope."""
+    """Return the encoder of a document to a Splunk event, with the format `name` inside the envelope."""
     if name == "cef":
         return lambda document: _json(hec.render(document, envelope, cef.render(document)))
     if name in {"ocsf", "ecs"}:
@@ -48,7 +48,7 @@ def read(kind: Kind, data: bytes) -> Document:
     """Read a document from the topic of its kind; raises `ValueError` (pydantic's `ValidationError`) for anything else."""
     try:
         return Alert.model_validate_json(data) if kind == "alert" else Decision.model_validate_json(data)
-    except (TypeError, OverflowError, RecursionError) as error:  # of a rule that a strange value reached first
+    except (TypeError, OverflowError, RecursionError) as error:  # raised by a validator that got an unexpected value
         raise ValueError(f"not a document: {error}") from error
 
 

@@ -1,7 +1,7 @@
 """HEC: an alert or a decision as an event for Splunk's HTTP Event Collector.
 
-The collector wants an envelope: the time in seconds, who sent it, and the event itself, here the document as our contract has
-it, or another rendering. ``fields`` are indexed by Splunk itself, so a search for a client or model needs no parsing.
+The collector expects an envelope: the time in seconds, the sender, and the event itself. The event is the document of our
+contract, or another format. ``fields`` are indexed by Splunk itself, so a search for a client or model needs no parsing.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from detector.sinks.message import Document, severity_of
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What the events of one receiver have in common; None leaves the choice to the collector's token."""
+    """The common fields of one receiver's events; None leaves the choice to the collector's token."""
 
     host: str | None = None
     source: str = "detector"
@@ -22,7 +22,7 @@ class Envelope:
 
 
 def render(document: Document, envelope: Envelope | None = None, event: Any = None) -> dict[str, Any]:
-    """Return the event as plain data; `event` is what is inside, instead of the document.
+    """Return the event as plain data; `event` replaces the document inside.
 
     >>> from detector.sinks.sample import sample_decision
     >>> sent = render(sample_decision(), Envelope(index="security"))

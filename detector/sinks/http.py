@@ -1,8 +1,8 @@
-"""HTTP for the deliveries that use it: their settings, one connection, no retries of its own, and what an answer means.
+"""HTTP for deliveries: settings, one connection without retries of its own, and the meaning of status codes.
 
-An exchange as a whole has a time limit, and of an answer only the beginning is read (`detector.exchange`). An answer that is
-about the set-up (wrong password, no such address) is retried like a busy receiver, since mending the set-up makes the same
-message pass; only an answer about the message itself refuses it.
+A request has one time limit, and only the beginning of the response is read (`detector.exchange`). A status about the set-up
+(wrong password, unknown address) is retried like a busy receiver, since the same message passes once the set-up is fixed. Only
+a status about the message itself refuses it.
 """
 
 import os
@@ -25,15 +25,15 @@ from detector.names import origin_of, printable
 from detector.sinks.syslog import trusting
 
 ABOUT_THE_SET_UP: Final = frozenset({401, 403, 404, 405, 407, 408, 410, 421, 423, 425, 426, 429})
-SHORTEST_SECRET_PATH: Final = 16  # letters
+SHORTEST_SECRET_PATH: Final = 16  # characters
 _LONGEST_WAIT_S: Final = 3600.0
 
 
 class PostingSection(DeliverySection):
-    """What is common to receivers that are posted to: an address, and one secret."""
+    """The common settings of receivers over HTTP: an address, and one secret."""
 
     url: str = Field(description="address to post to")
-    secret: SecretStr | None = Field(None, description="what shows that it is us: a token, or the key of the signature")
+    secret: SecretStr | None = Field(None, description="what authenticates us: a token, or the key of the signature")
     secret_file: Path | None = Field(None, description="file that holds the secret, instead of it")
     secret_env: str | None = Field(None, description="environment variable that holds the secret, instead of it")
     ca_file: Path | None = Field(None, description="certificate of the authority that signed the receiver's")
@@ -61,7 +61,7 @@ class PostingSection(DeliverySection):
     def secrets(self) -> tuple[str, ...]:
         """Return the secret, and the path of the address where it may be one."""
         path = self.url.removeprefix(origin_of(self.url))
-        # A path of a few letters is in many lines, and no secret.
+        # A short path is no secret, and masking it would damage many log lines.
         return (self.secret_text(), *([path] if len(path) >= SHORTEST_SECRET_PATH else []))
 
     def secret_text(self) -> str:
@@ -71,18 +71,18 @@ class PostingSection(DeliverySection):
         """
         if self.secret_env is not None:
             found = os.environ.get(self.secret_env)
-            told = f"environment variable {self.secret_env}"
+            what = f"environment variable {self.secret_env}"
         else:
             found = read_secret(self.secret, self.secret_file, "the secret")
-            told = "the secret" if self.secret_file is None else f"{self.secret_file}"
+            what = "the secret" if self.secret_file is None else f"{self.secret_file}"
         if not found:
-            raise ConfigError(f"delivery {self.name!r}: {told} is not set or empty")
+            raise ConfigError(f"delivery {self.name!r}: {what} is not set or empty")
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What the receiver said."""
+    """The response of a receiver."""
 
     status: int
     body: bytes
@@ -90,26 +90,26 @@ class HttpResponse:
 
     @property
     def accepted(self) -> bool:
-        """Whether it took the request."""
+        """Whether the receiver accepted the request."""
         return 200 <= self.status < 300
 
     @property
     def final(self) -> bool:
-        """Whether it will never take this request.
+        """Whether the receiver will never accept this request.
 
         >>> [HttpResponse(status, b"", 0.0).final for status in (400, 413, 401, 429, 503)]
         [True, True, False, False, False]
         """
         return 400 <= self.status < 500 and self.status not in ABOUT_THE_SET_UP
 
-    def told(self) -> str:
-        """Return status and the beginning of the text, for people."""
+    def summary(self) -> str:
+        """Return the status and the beginning of the text, for messages."""
         said = self.body[:200].decode(errors="replace")
-        return f"{self.status} {''.join(letter if letter.isprintable() else ' ' for letter in said)}".strip()
+        return f"{self.status} {''.join(character if character.isprintable() else ' ' for character in said)}".strip()
 
 
 class HttpClient:
-    """Posts to one address; one exchange takes no longer than `timeout_s`, whatever the receiver does."""
+    """Posts to one address; a request takes no longer than `timeout_s`, whatever the receiver does."""
 
     def __init__(self, url: str, *, ca_file: Path | None = None, timeout_s: float = 10.0) -> None:
         self._where = origin_of(url)
@@ -120,9 +120,9 @@ class HttpClient:
         self._exchanges = Exchanges(timeout_s=timeout_s, context=context)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
-        """Post and return the answer, whatever it is; of its text, 64 KB are kept.
+        """Post and return the response, whatever its status; the first 64 KB of its text are kept.
 
-        Raises `RetryableError` when there was none in time.
+        Raises `RetryableError` when there is none in time.
         """
         try:
             reply = self._exchanges.ask("POST", url, body, headers)

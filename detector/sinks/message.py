@@ -1,4 +1,4 @@
-"""The message: an alert or a decision in the form that one receiver wants, ready to be sent."""
+"""The message: an alert or a decision in the format of one receiver, ready to be sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Kind = Literal["alert", "decision"]
 Document = Alert | Decision
 
 SEVERITIES: Final[tuple[Severity, ...]] = tuple(SEVERITY)
-"""From mildest to gravest."""
+"""From the lowest to the highest."""
 
 _BY_CODE: Final[Mapping[int, Severity]] = {code: name for name, code in SEVERITY.items()}
 _BY_ACTION: Final[Mapping[Action, Severity]] = {
@@ -26,7 +26,7 @@ _BY_ACTION: Final[Mapping[Action, Severity]] = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent: `body` is one line of UTF-8 without its line break; `id` is the same whenever it is sent again."""
+    """A message: `body` is one line of UTF-8 without its line break; `id` is the same each time it is sent."""
 
     id: str
     kind: Kind
@@ -36,7 +36,7 @@ class Message:
 
 
 def severity_of(document: Document) -> Severity:
-    """Return how grave a document is: an alert says so, a decision is as grave as its action."""
+    """Return the severity of a document: an alert names it, a decision has that of its action."""
     return _BY_CODE[document.event.severity] if isinstance(document, Alert) else _BY_ACTION[document.action]
 
 
@@ -49,9 +49,9 @@ def message(document: Document, body: bytes) -> Message:
 
 
 def passes(document: Document, least: Severity) -> bool:
-    """Tell whether a document is grave enough to be sent.
+    """Return whether a document is severe enough to be sent.
 
-    An ``allow`` always is: it ends something that may have been sent.
+    An ``allow`` always is, since it ends a decision that may have been sent.
 
     >>> from detector.sinks.sample import sample_alert, sample_decision
     >>> passes(sample_alert(severity="medium"), "high"), passes(sample_decision(action="allow"), "critical")

@@ -1,8 +1,8 @@
 """OCSF: an alert as a Detection Finding (class 2004) of the Open Cybersecurity Schema Framework, version 1.7.0.
 
-An alert creates a finding; a decision updates the finding of the alert it came from, or stands for itself where no alert is
-named, as a person's may. What is done about the client is told by the profile ``security_control``: `action_id` and
-`disposition_id`. In shadow mode nothing is done, so both say observed and logged, whatever the action would have been.
+An alert creates a finding; a decision updates the finding of its alert. A decision without an alert, as a person may make, is a
+finding of its own. The profile ``security_control`` says what is done about the client, in `action_id` and `disposition_id`. In
+shadow mode nothing is done, so both say observed and logged, whatever the action would have been.
 
 Figures that the schema has no attribute for stand under ``unmapped``. The schema: https://schema.ocsf.io/1.7.0.
 """
@@ -227,10 +227,10 @@ def _anomaly(evidence: Evidence, queries: int) -> dict[str, Any]:
 
 def _usual(evidence: Evidence) -> dict[str, Any]:
     """Return what benign clients show; the values stand in the order that the pattern names."""
-    told = {name: value for name, value in evidence.baseline.model_dump().items() if value is not None}
+    known = {name: value for name, value in evidence.baseline.model_dump().items() if value is not None}
     return {
         "observation_parameter": evidence.name,
         "observation_type": evidence.kind,
-        "observed_pattern": "benign clients: " + ", ".join(told),
-        "observations": [{"value": f"{value:g}"} for value in told.values()],
+        "observed_pattern": "benign clients: " + ", ".join(known),
+        "observations": [{"value": f"{value:g}"} for value in known.values()],
     }

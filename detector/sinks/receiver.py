@@ -1,4 +1,4 @@
-"""A receiver of the configuration, made ready: what it is sent, how that is written for it, and the way to it.
+"""A receiver of the configuration, ready to use: which records it gets, in which format, and how to connect to it.
 
 A new sink is one file beside this one: a section with its settings, which extends `detector.config.DeliverySection`, a
 `Delivery`, and a `SinkKind` of both; and one line in `detector.sinks.registry`.
@@ -17,7 +17,7 @@ from detector.sinks.message import Document, Kind, Message, message, passes
 
 
 class DeliveryRecord:
-    """An alert or a decision: `data` are its bytes as its topic or file has them, `document` is read from them once needed."""
+    """An alert or a decision: `data` are its bytes in the topic or file, `document` is parsed from them on demand."""
 
     __slots__ = ("_document", "data", "kind")
 
@@ -44,9 +44,9 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where documents go: `open` makes a way there, which the one thread that uses it has to close.
+    """A destination of documents: `open` connects to it; the one thread that uses the connection must close it.
 
-    `write` makes the message that this receiver is sent of a record; one attempt carries `at_once` of them.
+    `write` makes this receiver's message of a record; one attempt sends up to `at_once` messages.
     """
 
     section: DeliverySection
@@ -56,17 +56,17 @@ class Receiver:
 
     @property
     def name(self) -> str:
-        """What it is called in the configuration."""
+        """Its name in the configuration."""
         return self.section.name
 
     def wants(self, kind: Kind) -> bool:
-        """Tell whether it is sent records of a kind."""
+        """Return whether it gets records of a kind."""
         return f"{kind}s" in self.section.send
 
     def message(self, record: DeliveryRecord) -> Message | None:
-        """Return what it is sent, or None where it is not meant to have the record.
+        """Return its message of a record, or None where it does not get the record.
 
-        Raises `NoDocumentError` where the record is not what its kind says.
+        Raises `NoDocumentError` where the record is not of its kind.
         """
         if not self.wants(record.kind):
             return None
@@ -78,7 +78,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class SinkKind:
-    """A sink as the registry knows it: the section of its settings, and what makes a receiver ready.
+    """A kind of sink in the registry: the section of its settings, and the function that builds a receiver.
 
     `build` connects to nothing yet; it raises `ConfigError` when a secret or a certificate cannot be read.
     """
@@ -88,5 +88,5 @@ class SinkKind:
 
 
 def rendered(encode: Callable[[Document], bytes]) -> Callable[[DeliveryRecord], Message]:
-    """Return what makes the message of a record where a receiver wants it rendered as one line."""
+    """Return the function that makes a receiver's message of a record, in an encoding of one line."""
     return lambda record: message(record.document, encode(record.document))

@@ -23,16 +23,16 @@ SECTIONS: Final[Mapping[str, type[DeliverySection]]] = {kind: sink.section for k
 
 
 def receiver(table: DeliveryTable) -> Receiver:
-    """Make a receiver ready; nothing is connected yet.
+    """Build a receiver; nothing is connected yet.
 
-    Raises `ConfigError` when a secret or a certificate cannot be read, and for a table that its kind has not checked yet and
-    does not take.
+    Raises `ConfigError` when a secret or a certificate cannot be read, or the table is not valid for its kind.
 
-    >>> from detector.sinks.receiver import Record
+    >>> from detector.sinks.receiver import DeliveryRecord
     >>> from detector.sinks.sample import sample_alert
     >>> settings = {"name": "lines", "kind": "file", "path": "alerts.log", "format": "cef", "min_severity": "critical"}
     >>> quiet = receiver(DeliveryTable.model_validate(settings))
-    >>> quiet.message(Record.of(sample_alert(severity="high"))), quiet.message(Record.of(sample_alert())).severity
+    >>> high, critical = (DeliveryRecord.of(sample_alert(severity=severity)) for severity in ("high", "critical"))
+    >>> quiet.message(high), quiet.message(critical).severity
     (None, 'critical')
     """
     kind = KINDS.get(table.kind)
@@ -40,7 +40,7 @@ def receiver(table: DeliveryTable) -> Receiver:
         raise ConfigError(f"delivery {table.name!r}: there is no kind {table.kind!r}; known: {', '.join(sorted(KINDS))}")
     try:
         section = table if isinstance(table, kind.section) else kind.section.model_validate(table.given)
-    except ValidationError as error:  # its own text repeats what was given, secrets too
+    except ValidationError as error:  # pydantic's text repeats the values, secrets included
         wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ConfigError(f"delivery {table.name!r}: {'; '.join(wrong)}") from None
     try:
@@ -51,6 +51,6 @@ def receiver(table: DeliveryTable) -> Receiver:
 
 
 def receivers(config: Config) -> list[Receiver]:
-    """Make every receiver of a configuration ready: ``[elasticsearch]`` where it has hosts, and all ``[[deliveries]]``."""
+    """Build every receiver of a configuration: ``[elasticsearch]`` where it has hosts, and all ``[[deliveries]]``."""
     searched = [elasticsearch.of_table(config.elasticsearch)] if config.elasticsearch.hosts else []
     return [receiver(section) for section in (*searched, *config.deliveries)]

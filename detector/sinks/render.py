@@ -1,4 +1,4 @@
-"""Rendering: findings and orders of the engine as the documents of the contracts."""
+"""Rendering: findings and pending decisions of the engine as the documents of the contracts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium"
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What every document says of the set-up that it came from."""
+    """The fields of every document that describe the set-up."""
 
     baseline_version: str
     config_version: str
@@ -88,8 +88,8 @@ def _level(risk: float) -> Level:
 
 
 def decision(pending: PendingDecision, stamp: Stamp) -> Decision:
-    """Render an order as a decision."""
-    told = {
+    """Render a pending decision."""
+    sentences = {
         THROTTLE: "Request rate limited.",
         PERTURB: "Answers are given with less detail.",
         BLOCK: "Access suspended.",
@@ -106,7 +106,7 @@ def decision(pending: PendingDecision, stamp: Stamp) -> Decision:
         reason=Reason(
             code=f"extraction.{pending.evidence}",
             admin=pending.text,
-            user=f"{told[pending.action]} Contact support with reference {pending.decision_id[:8]}.",
+            user=f"{sentences[pending.action]} Contact support with reference {pending.decision_id[:8]}.",
         ),
         risk=Risk(score=pending.risk, level=_level(pending.risk)),
         origin="detector",

@@ -1,4 +1,4 @@
-"""An alert and a decision to try a receiver, or a test of one, with; nothing in them is real."""
+"""A made-up alert and decision, to try out a receiver or to test one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a sink is: the taker of all that is found in a log."""
+"""The protocol of sinks, which receive everything that is found in a log."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ from detector.contracts import Alert, DeadLetter, Decision
 
 
 class Sink(Protocol):
-    """Takes the documents; see `detector.sinks`."""
+    """Receives documents; see `detector.sinks`."""
 
     def alerts(self, alerts: Iterable[Alert]) -> None:
         """Take alerts."""
@@ -19,4 +19,4 @@ class Sink(Protocol):
         """Take dead letters."""
 
     def clients(self, clients: Iterable[dict[str, Any]]) -> None:
-        """Take clients as they stand at the end, or as they were when they were forgotten."""
+        """Take clients, in their state at the end or when they were forgotten."""

@@ -1,11 +1,11 @@
 """Splunk's HTTP Event Collector: events in batches, with a token, and with acknowledgement where the token asks for it.
 
-The collector answers when it has read a batch, which is not yet when it has indexed it. A token with indexer acknowledgement
-tells that as well: the answer bears a number that is asked for until the collector says that it is through. What is not
+The collector responds when it has read a batch, before it has indexed it. With indexer acknowledgement on the token, the
+response contains a number, and the sink polls that number until the collector reports the batch as indexed. A batch that is not
 acknowledged in time is sent again.
 
-An answer of 400 names what is wrong by a code. Codes about the token, its channel or the index are mended in Splunk, so the
-batch waits; the rest are about an event, and where the collector tells which, only that one is refused.
+A response with status 400 has an error code. Errors of the token, its channel or the index are fixed in Splunk, so the batch
+waits. Other codes are about an event; where the collector names the event, only that one is refused.
 """
 
 import json
@@ -29,7 +29,7 @@ from detector.sinks.receiver import Receiver, SinkKind, rendered
 
 EVENT_PATH: Final = "/services/collector/event"
 ACK_PATH: Final = "/services/collector/ack"
-LARGEST_BATCH: Final = 800_000  # bytes; collectors take 1 MB unless told otherwise
+LARGEST_BATCH: Final = 800_000  # bytes; a collector's default limit is 1 MB
 _ABOUT_AN_EVENT: Final = frozenset({5, 6, 12, 13, 15})
 
 
@@ -100,7 +100,7 @@ class SplunkCollector(Delivery):
                 error.done = done
                 raise
             if not answer.accepted:
-                raise RetryableError(f"acknowledgement: {answer.told()}", done=done, after_s=answer.after_s)
+                raise RetryableError(f"acknowledgement: {answer.summary()}", done=done, after_s=answer.after_s)
             acks = _decoded(answer).get("acks")
             if isinstance(acks, dict) and acks.get(str(number)) is True:
                 return
@@ -122,15 +122,15 @@ def _decoded(answer: HttpResponse) -> dict[str, Any]:
 
 
 def _failure(answer: HttpResponse, sent: int, done: int) -> RetryableError | RefusedError:
-    """Return what an answer means: which event is refused, if any is."""
+    """Return the error of a response: retryable, or the refused event."""
     said = _decoded(answer)
     code = said.get("code")
     if not answer.final or (answer.status == 400 and code is not None and code not in _ABOUT_AN_EVENT):
-        return RetryableError(answer.told(), done=done, after_s=answer.after_s)
+        return RetryableError(answer.summary(), done=done, after_s=answer.after_s)
     number = said.get("invalid-event-number")  # counted from 0
     at = done + number if isinstance(number, int) and 0 <= number < sent else None
-    # What comes before it may be in already or not, so that is sent again.
-    return RefusedError(answer.told(), done=done, at=at)
+    # Events before it may be stored or not, so they are sent again.
+    return RefusedError(answer.summary(), done=done, at=at)
 
 
 def _build(section: SplunkSection) -> Receiver:
@@ -139,7 +139,7 @@ def _build(section: SplunkSection) -> Receiver:
     def way() -> Delivery:
         return SplunkCollector(url, token, ack=section.ack, ca_file=section.ca_file, timeout_s=patience_s)
 
-    way().close()  # a secret or certificate that cannot be used shows now
+    way().close()  # so that an unusable secret or certificate is reported now
     envelope = Envelope(host=socket.gethostname(), index=section.index)
     return Receiver(section, rendered(enveloped(section.format, envelope)), way)
 

@@ -1,4 +1,4 @@
-"""Results as JSON Lines on a stream, as they are made: alerts and decisions; and two sinks used as one."""
+"""Alerts and decisions as JSON Lines on a stream, as they are made; and a sink that feeds two sinks."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -10,17 +10,17 @@ from detector.sinks.sink import Sink
 
 
 class Stream(Protocol):
-    """What lines are written to."""
+    """The target of the lines."""
 
     def write(self, data: bytes, /) -> int:
         """Write bytes."""
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Flush what was written."""
 
 
 class StreamSink:
-    """Writes each alert and decision as one line and flushes; clients and dead letters are left to others.
+    """Writes each alert and decision as one line and flushes; ignores clients and dead letters.
 
     Raises `OutputError` when the stream cannot be written.
     """
@@ -54,7 +54,7 @@ class StreamSink:
 
 
 class Both:
-    """Gives everything to two sinks."""
+    """Passes everything to two sinks."""
 
     def __init__(self, first: Sink, second: Sink) -> None:
         self._sinks = (first, second)

@@ -1,12 +1,12 @@
 r"""Syslog (RFC 5424) over UDP (RFC 5426), TCP (RFC 6587, octets counted) and TLS (RFC 5425).
 
-None of them answers, so what a receiver's machine took may still be lost within it. What can be done is done: over TCP and TLS
-a batch counts as delivered when the receiver's machine has acknowledged every byte, and after a connection that was reset,
-which is what happens when bytes were left unread, the last ones sent over it are sent again (some may arrive twice). UDP tells
-nothing but that nobody listens; use it where losing a message is no harm.
+Syslog has no responses, so a message that reached the receiver's machine may still be lost there. Over TCP and TLS a batch
+counts as delivered when that machine has acknowledged every byte. A connection that is reset had unread bytes, so the last
+messages sent over it are sent again; some may arrive twice. UDP reports only that nobody listens; use it where losing a message
+does no harm.
 
-The message is sent as it is, without the byte order mark that RFC 5424 wants before UTF-8: receivers of JSON and CEF take it
-for part of the text.
+The message is sent without the byte order mark that RFC 5424 requires before UTF-8, since receivers of JSON and CEF take the
+mark for part of the text.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver, SinkKind, rendered
 
 LARGEST_DATAGRAM: Final = 65_507
-RESENT_BYTES: Final = 1_048_576  # what a receiver's machine may hold unread
+RESENT_BYTES: Final = 1_048_576  # that a receiver's machine may have received and not read
 AT_ONCE: Final = 200
-_MOST_READ: Final = 65_536  # bytes at a time of what a receiver says, which is nothing to us
+_MOST_READ: Final = 65_536  # bytes per check of what a receiver sends, which is discarded
 _SEVERITIES: Final[Mapping[Severity, int]] = {"low": 5, "medium": 4, "high": 3, "critical": 2}
 
 
@@ -59,7 +59,7 @@ def frame(message: Message, *, facility: int, host: str) -> bytes:
     b'<107>1 2026-05-04T10:31:07.412Z siem1 detector - alert - CEF:0|...'
     """
     priority = 8 * facility + _SEVERITIES[message.severity]
-    name = "".join(letter for letter in host if "!" <= letter <= "~")[:255] or "-"
+    name = "".join(character for character in host if "!" <= character <= "~")[:255] or "-"
     front = f"<{priority}>1 {rfc3339(message.time_ms)} {name} detector - {message.kind} - "
     return front.encode("ascii") + message.body
 
@@ -88,10 +88,10 @@ class UdpSyslog(Delivery):
                         raise
                     raise RefusedError(f"{len(data):,} bytes are too long for UDP", done=place, at=place) from error
             if fault := connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(fault, os.strerror(fault))  # noqa: TRY301  # told like the others
+                raise OSError(fault, os.strerror(fault))  # noqa: TRY301  # handled like the others below
         except OSError as error:
             self.close()
-            raise RetryableError(f"syslog at {_told(self._where)} by UDP: {error}") from error
+            raise RetryableError(f"syslog at {_address(self._where)} by UDP: {error}") from error
 
     def _connect(self) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(*self._where, type=socket.SOCK_DGRAM)[0]
@@ -114,7 +114,7 @@ class UdpSyslog(Delivery):
 class StreamSyslog(Delivery):
     """Sends over one connection, by TCP or, with a `context`, by TLS; reconnects when it was lost.
 
-    An attempt takes no longer than `timeout_s`, whatever pace the receiver reads at.
+    An attempt takes no longer than `timeout_s`, however slowly the receiver reads.
     """
 
     def __init__(
@@ -147,13 +147,13 @@ class StreamSyslog(Delivery):
             connection = self._ready(until)
             send_all(connection, b"".join(frames), until)
             self._settle(connection, until)
-        except OSError as error:  # as are faults of TLS
+        except OSError as error:  # includes TLS errors
             self._lost(error)
-            raise RetryableError(f"syslog at {_told(self._where)}: {self._why(error)}") from error
+            raise RetryableError(f"syslog at {_address(self._where)}: {self._why(error)}") from error
         self._remember(frames)
 
     def _ready(self, until: float) -> socket.socket:
-        """Return a connection that the other end has not closed, over which everything earlier was sent."""
+        """Return an open connection; a new one gets the last messages of the lost one first."""
         if self._connection is not None:
             try:
                 ended = _ended(self._connection)
@@ -175,7 +175,7 @@ class StreamSyslog(Delivery):
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             made = plain
             if self._context is not None:
-                # An end without TLS's own farewell may hide bytes that nobody read: it must not pass for one in order.
+                # An end without a TLS close message may hide unread bytes, so it must count as a lost connection.
                 made = self._context.wrap_socket(plain, server_hostname=self._where[0], suppress_ragged_eofs=False)
         except OSError:
             plain.close()
@@ -188,8 +188,8 @@ class StreamSyslog(Delivery):
         while True:
             acknowledged = not unsent(connection)
             if _ended(connection):
-                # Nobody can tell whether it was closed before or after these bytes were read.
-                raise BrokenPipeError(errno.EPIPE, "closed while it was sent to")
+                # It may have been closed before or after these bytes were read.
+                raise BrokenPipeError(errno.EPIPE, "the receiver closed the connection during sending")
             if acknowledged:
                 return
             time.sleep(min(left_s(until), 0.001))
@@ -259,11 +259,11 @@ def unsent(connection: socket.socket) -> int:
 
 
 def _ended(connection: socket.socket) -> bool:
-    """Tell whether the other end has closed in order; raises OSError when it was reset. Some of what it says is read away."""
+    """Return whether the other end has closed; raises OSError after a reset. Discards what the receiver sends."""
     before = connection.gettimeout()
     connection.settimeout(0.0)
     try:
-        for _ in range(_MOST_READ // 4096):  # one that talks without end is not listened to
+        for _ in range(_MOST_READ // 4096):  # bounded, since a receiver may send without end
             if not connection.recv(4096):
                 return True
     except (BlockingIOError, ssl.SSLWantReadError):
@@ -273,7 +273,7 @@ def _ended(connection: socket.socket) -> bool:
     return False
 
 
-def _told(where: tuple[str, int]) -> str:
+def _address(where: tuple[str, int]) -> str:
     return f"{where[0]}:{where[1]}"
 
 

@@ -1,9 +1,9 @@
-"""Webhooks: one signed request per message, as https://www.standardwebhooks.com has it, so receivers find libraries for it.
+"""Webhooks: one signed request per message, as https://www.standardwebhooks.com has it, so libraries exist for receivers.
 
-A request has three headers: ``webhook-id``, the same whenever a message is sent again, so that a receiver can leave out what
-it has; ``webhook-timestamp``, when it was sent, in seconds since 1970; and ``webhook-signature``, ``v1,`` and the base64 of
-HMAC-SHA256 over id, timestamp and body, joined by dots. A receiver that checks the signature knows who sent the request and
-that nobody changed it, and by the time that nobody sends an old one again. `verify` is what a receiver does.
+A request has three headers: ``webhook-id``, the same each time a message is sent, so that a receiver can skip
+repeats; ``webhook-timestamp``, when it was sent, in seconds since 1970; and ``webhook-signature``, ``v1,`` and the base64 of
+HMAC-SHA256 over id, timestamp and body, joined by dots. The signature proves the sender and that the request was
+not changed; the timestamp prevents replays of old requests. `verify` is the receiver's check.
 """
 
 import base64
@@ -26,7 +26,7 @@ from detector.sinks.receiver import Receiver, SinkKind, rendered
 PREFIX: Final = "whsec_"
 TOLERANCE_S: Final = 300
 LONGEST_TIME: Final = 20  # digits
-AT_ONCE: Final = 20  # messages of an attempt, which has an exchange for each
+AT_ONCE: Final = 20  # messages per attempt, each of which is one request
 
 
 class WebhookSection(PostingSection):
@@ -85,7 +85,7 @@ def verify(key: bytes, headers: Mapping[str, str], body: bytes, now_s: float) ->
         raise ValueError("the time is missing or too far from now")
     message_id = headers.get("webhook-id", "")
     expected = sign(key, message_id, int(given), body).encode()
-    # Several, separated by blanks, while a secret is being changed. Bytes, since texts beyond ASCII cannot be compared.
+    # Several signatures, separated by spaces, while a secret is changed. Bytes, since compare_digest takes only ASCII text.
     signatures = headers.get("webhook-signature", "").encode(errors="surrogatepass").split(b" ")
     if not any(hmac.compare_digest(expected, one) for one in signatures):
         raise ValueError("the signature does not fit")
@@ -133,9 +133,9 @@ class Webhook(Delivery):
                 error.done = done
                 raise
             if answer.final:
-                raise RefusedError(answer.told(), done=done, at=done)
+                raise RefusedError(answer.summary(), done=done, at=done)
             if not answer.accepted:
-                raise RetryableError(answer.told(), done=done, after_s=answer.after_s)
+                raise RetryableError(answer.summary(), done=done, after_s=answer.after_s)
 
     def close(self) -> None:
         """Close the connections."""
@@ -149,7 +149,7 @@ def _build(section: WebhookSection) -> Receiver:
     def way() -> Delivery:
         return Webhook(url, secret, content_type=content_type, ca_file=section.ca_file, timeout_s=patience_s)
 
-    way().close()  # a secret or certificate that cannot be used shows now
+    way().close()  # so that an unusable secret or certificate is reported now
     return Receiver(section, rendered(encoder(section.format)), way, AT_ONCE)
 
 

@@ -1,9 +1,9 @@
-"""The delivery worker: a thread that delivers records to one receiver, from a queue, for as long as that takes.
+"""The delivery worker: a thread that delivers records from a queue to one receiver, and retries until they are delivered.
 
-Whoever feeds it (`detector.service.deliver` from Kafka, `detector.sinks.dispatch` from a run, `detector.sinks.backfill` from a
-folder of results) never waits for the receiver, and each receiver has a worker of its own, so one that fails or is slow holds
-nobody else up. What the receiver will never take becomes a dead-letter record with the reason; everything else is tried again,
-later each time, until it passes or the worker is closed.
+It is fed from Kafka (`detector.service.deliver`), a run (`detector.sinks.dispatch`) or a folder of results
+(`detector.sinks.backfill`). Each receiver has its own worker, so one that fails or is slow delays nothing else. A record that
+the receiver refuses for good becomes a dead-letter record with the reason. Everything else is retried, with growing pauses,
+until it is delivered or the worker is closed.
 """
 
 import threading
@@ -20,19 +20,19 @@ from detector.sinks.entry import DeadLetters, Entry, Gauges, Manner
 from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver
 
-LAST_S = 5.0  # for an attempt that is under way when patience ends
-REMIND_S = 300.0
+LAST_S = 5.0  # that a running attempt may take after `close` has waited for the queue
+REMIND_S = 300.0  # between log lines about the same failure
 LARGEST_BATCH = 4 * 1024 * 1024  # bytes of records
-LONGEST_DETAIL = 500  # letters
+LONGEST_DETAIL = 500  # characters
 
 log = structlog.get_logger(__name__)
 
 
 class DeliveryWorker:
-    """Delivers entries in the order in which they are put; `put` while there is room, and take `finished` ones back.
+    """Delivers entries in the order in which they are put; `put` them while there is room, and collect the `finished` ones.
 
-    `trouble` is the sentence about what keeps it from delivering, None while all is well. `failure` is what ended it: a fault
-    of the dead letters, never of the receiver's.
+    `trouble` says why it cannot deliver, None while it can. `failure` is the exception that ended it: an error in keeping dead
+    letters, never one of the receiver.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class DeliveryWorker:
 
     @property
     def ended(self) -> bool:
-        """Whether it has given up, failed or been closed, and takes nothing more."""
+        """Whether it has given up, failed or been closed, and accepts nothing more."""
         return self._closing
 
     def put(self, entry: Entry, *, wait: bool = False) -> bool:
-        """Queue an entry, with `wait` when there is room; False when it is not taken."""
+        """Queue an entry; with `wait`, wait for room. Returns False when it is not queued."""
         with self._changed:
             if wait:
                 self._changed.wait_for(lambda: self._closing or not self._full())
@@ -85,11 +85,11 @@ class DeliveryWorker:
         return len(self._queue) >= self._manner.capacity or self._bytes >= self._manner.capacity_bytes
 
     def finished(self) -> list[Entry]:
-        """Return the entries that the receiver, or the dead letters, have since the last time."""
+        """Return the entries delivered, or kept as dead letters, since the last call."""
         return [self._finished.popleft() for _ in range(len(self._finished))]
 
     def drop(self, gone: Callable[[Entry], bool]) -> None:
-        """Leave out entries that are somebody else's now; those of an attempt under way when it has failed."""
+        """Drop entries that another worker delivers now; those in a running attempt are dropped if it fails."""
         with self._changed:
             self._gone.append(gone)
             self._queue = deque(entry for entry in self._queue if not gone(entry))
@@ -98,8 +98,8 @@ class DeliveryWorker:
     def close(self, patience_s: float | None = 0.0, last_s: float = LAST_S) -> list[Entry]:
         """Deliver what is queued for up to `patience_s` (None: until it gives up), then stop; return what is not finished.
 
-        An attempt that is under way then has `last_s` to end. One that does not is left alone: whatever the receiver does, this
-        returns, and what the attempt carries counts as not delivered although the receiver may yet get it.
+        A running attempt then has `last_s` to end. After that this returns whatever the receiver does: the messages of the
+        attempt count as not delivered, although the receiver may still get them.
         """
         with self._changed:
             self._closing = True
@@ -119,7 +119,7 @@ class DeliveryWorker:
                 if not self._deliver(delivery, entries):
                     break
                 self._rest(time.thread_time() - begun_s)
-        except Exception as error:  # noqa: BLE001  # raised again by who feeds it
+        except Exception as error:  # noqa: BLE001  # its feeder raises it
             self.failure = error
         finally:
             with self._changed:
@@ -147,7 +147,7 @@ class DeliveryWorker:
             return taken
 
     def _deliver(self, delivery: Delivery, entries: Sequence[Entry]) -> bool:
-        """Deliver entries; False when it was told to stop, or gave up, before that was done."""
+        """Deliver entries; returns False when stopped, or given up, before all were delivered."""
         owners: dict[int, Entry] = {}
         messages: list[Message] = []
         for entry in entries:
@@ -174,7 +174,7 @@ class DeliveryWorker:
             self._leave_out(batch, owners)
 
     def _message(self, entry: Entry) -> Message | None:
-        if not entry.record.data:  # a tombstone: the decision ran out long ago
+        if not entry.record.data:  # a tombstone: the decision expired long ago
             return None
         try:
             return self._receiver.message(entry.record)
@@ -183,13 +183,13 @@ class DeliveryWorker:
         except MemoryError:
             raise
         except Exception as error:
-            # One record must not hold up all that come after it.
+            # One record must not block all that come after it.
             log.exception("a record cannot be written for a receiver", delivery=self.name, source=entry.source, at=entry.number)
             self._refuse(entry, "failed", f"cannot be written for delivery {self.name}: {error!r}")
         return None
 
     def _attempt(self, delivery: Delivery, batch: DeliveryBatch, owners: dict[int, Entry]) -> RetryableError | None:
-        """Deliver what can be; return what kept the rest."""
+        """Deliver what can be delivered; return the error that stopped the rest."""
         delivered, repeated = batch.delivered, batch.repeated
         refused: list[tuple[Message, str]] = []
         fault: RetryableError | None = None
@@ -200,8 +200,8 @@ class DeliveryWorker:
         except MemoryError:
             raise
         except Exception as error:
-            log.exception("delivering failed in an unforeseen way, trying again", delivery=self.name)
-            fault = RetryableError(f"an unforeseen fault: {error!r}")
+            log.exception("delivering failed unexpectedly, trying again", delivery=self.name)
+            fault = RetryableError(f"unexpected error: {error!r}")
         self._gauges.sent(self.name, "delivered", batch.delivered - delivered)
         self._gauges.sent(self.name, "repeated", batch.repeated - repeated)
         for message, why in refused:
@@ -212,7 +212,7 @@ class DeliveryWorker:
         self._dead_letters.put(entry, reason, detail[:LONGEST_DETAIL])
         self._gauges.sent(self.name, "refused")
         log.warning(
-            "refused for good, see the dead letters",
+            "refused for good: see the dead letters",
             delivery=self.name,
             cause=detail[:LONGEST_DETAIL],
             source=entry.source,
@@ -220,7 +220,7 @@ class DeliveryWorker:
         )
 
     def _settle(self, left: list[Entry]) -> None:
-        """Give back what is not left, once its dead letters are kept."""
+        """Mark entries that are not left as finished, once their dead letters are kept."""
         self._dead_letters.flush()
         still = set(left)
         with self._changed:
@@ -235,7 +235,7 @@ class DeliveryWorker:
                 self._under_way = [owners[id(each)] for each in batch.left]
 
     def _tell(self, fault: RetryableError | None) -> None:
-        """Count, and say what changed."""
+        """Set the gauges, and log a change."""
         before, self.trouble = self.trouble, None if fault is None else str(fault)
         self._gauges.sink_up(self.name, up=fault is None)
         if fault is None:
@@ -249,13 +249,13 @@ class DeliveryWorker:
         if self.trouble != before or time.monotonic() > self._told_s + REMIND_S:
             self._told_s = time.monotonic()
             log.warning(
-                "not delivered, trying again until it passes",
+                "not delivered: trying again until it is",
                 delivery=self.name,
                 cause=self.trouble,
                 waiting=len(self._under_way) + len(self._queue),
             )
 
     def _rest(self, used_s: float) -> None:
-        """Leave the rest of the time to the others in this process, of whom only one can compute at a time."""
+        """Pause so that this thread stays within its share of the CPU, since only one thread computes at a time."""
         if self._manner.share < 1.0:
             self._giving_up.wait(used_s * (1.0 / self._manner.share - 1.0))

@@ -45,5 +45,5 @@ def section(command: Any, context: Any) -> Iterator[str]:
 
 
 def row(names: str, said: str) -> str:
-    """Return a row of the table; a bar outside of code would end its cell."""
+    """Return a row of the table; a vertical line outside of code would end its cell."""
     return f"| `{names}` | {said.replace('|', chr(92) + '|')} |"

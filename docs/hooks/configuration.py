@@ -52,15 +52,25 @@ def table(heading: str, section: type[BaseModel], variable: str | None, known: C
         if key in known:
             continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            nested.append((key, field.annotation))
+            nested.append((key, key, field.annotation))
+            continue
+        if (inner := by_name(field.annotation)) is not None:
+            nested.append((f'{key}."NAME"', f"{key}__NAME", inner))
             continue
         said = field.description or ""
         name = f"`{key}`" if variable is None else f"`{key}`<br>`DETECTOR_{variable}{key.upper()}`"
         yield f"| {name} | {kind(field.annotation)}{bounds(field)} | {default(field)} | {said} |"
     yield ""
-    for key, annotation in nested:
-        inner = None if variable is None else f"{variable}{key}__".upper()
-        yield from table(f"{heading[:-1]}.{key}]", annotation, inner)
+    for key, known_as, annotation in nested:
+        begins = None if variable is None else f"{variable}{known_as}__".upper()
+        yield from table(f"{heading[:-1]}.{key}]", annotation, begins)
+
+
+def by_name(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a table holds under each name; None where it holds something else."""
+    inside = get_args(annotation)
+    found = get_origin(annotation) is dict and isinstance(inside[1], type) and issubclass(inside[1], BaseModel)
+    return inside[1] if found else None
 
 
 def kind(annotation: Any) -> str:

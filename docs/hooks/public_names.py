@@ -1,7 +1,6 @@
 """The names of docs/pages/reference/api.md: those of `detector.__all__`, each from the module that defines it."""
 
 from collections.abc import Iterator
-from types import ModuleType
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
@@ -24,7 +23,5 @@ def lines() -> Iterator[str]:
         public = getattr(detector, name)
         if isinstance(public, str):  # the version
             continue
-        if isinstance(public, ModuleType):  # one that can be called
-            public = type(public).__call__
         yield f"::: {public.__module__}.{public.__qualname__}"
         yield from ("    options:", f"      heading: detector.{name}", f"      toc_label: {name}", "")

@@ -115,21 +115,23 @@ def without_trees(norms: Norms) -> Novelty:
 def test_nobody_becomes_more_novel(digits_baseline: Baseline, taught: Baseline) -> None:
     """Ranges and combination only widen: whatever the features, the score is at most what it was."""
     rng = np.random.default_rng(1)
-    looks = digits_baseline.models["digits"].looks
-    rows = np.concatenate([looks.rows, looks.rows + rng.normal(size=looks.rows.shape) * rng.choice([0.1, 1, 10])])
-    queries = np.tile(looks.queries, 2)
+    evaluations = digits_baseline.models["digits"].evaluations
+    rows = np.concatenate(
+        [evaluations.rows, evaluations.rows + rng.normal(size=evaluations.rows.shape) * rng.choice([0.1, 1, 10])]
+    )
+    queries = np.tile(evaluations.queries, 2)
     before = without_trees(digits_baseline.models["digits"].norms).score(rows, queries)
     after = without_trees(taught.models["digits"].norms).score(rows, queries)
     assert (after <= before + 1e-12).all()
 
 
 def test_scores_and_looks_join_the_calibration(digits_baseline: Baseline, taught: Baseline) -> None:
-    """There are four calibration clients more, in the scores, in the looks and in the notes, with who, when and why."""
+    """There are four calibration clients more, in the scores, in the evaluations and in the notes, with who, when and why."""
     before, after = digits_baseline.models["digits"], taught.models["digits"]
     assert len(after.channel_scores) == len(before.channel_scores) + 4
     assert len(after.norms.session_scores) == len(before.norms.session_scores) + 4
     assert (np.diff(after.norms.session_scores) <= 0).all()
-    assert len(np.unique(after.looks.client)) == len(np.unique(before.looks.client)) + 4
+    assert len(np.unique(after.evaluations.client)) == len(np.unique(before.evaluations.client)) + 4
     notes = taught.notes["digits"]
     assert notes["calibration_clients"] == digits_baseline.notes["digits"]["calibration_clients"] + 4
     assert [entry["client"] for entry in notes["accepted"]] == SCANNERS
@@ -160,7 +162,7 @@ def test_many_of_a_kind_are_scored_by_the_others(digits_baseline: Baseline) -> N
 
 
 def test_the_bar_of_foreign_rises_above_what_was_accepted(digits_baseline: Baseline) -> None:
-    """Noise gathers evidence with every query; accepted, it raises the channel's bar for everybody."""
+    """Noise gathers evidence with every query; accepted, it raises the channel's threshold for all clients."""
     rng = np.random.default_rng(3)
     events = Events("digits", step_ms=700)
     noise = batches([events.line("noise", rng.integers(0, 17, 64), 1) for _ in range(40)])

@@ -34,7 +34,7 @@ def test_the_log_may_come_in_any_pieces(digits_batches: list[Batch], digits_base
 
 
 def test_early_clients_teach_and_later_ones_calibrate(digits_baseline: Baseline) -> None:
-    """With thirty clients ten teach the reference, and twenty others say how often an innocent passes a bar."""
+    """With thirty clients ten teach the reference, and twenty others say how often an innocent client passes a threshold."""
     notes = digits_baseline.notes["digits"]
     assert (notes["teaching_clients"], notes["calibration_clients"], notes["split"]) == (10, 20, True)
     assert digits_baseline.models["digits"].channel_scores.shape == (20, len(CHANNELS))
@@ -49,7 +49,7 @@ def test_few_clients_serve_both_ends() -> None:
 
 
 def test_a_thief_among_the_benign_is_listed_first() -> None:
-    """Whoever reads the notes sees the client whose evidence raised the bars."""
+    """Whoever reads the notes sees the client whose evidence raised the thresholds."""
     found = fit_baseline(lambda: batches(traffic(innocents=11, thieves=1, queries=60)), EngineSettings())
     assert next(iter(found.notes["model"]["clients_with_most_evidence"])) == "thief-0"
 

@@ -97,7 +97,7 @@ def test_what_accepting_needs_is_asked_for(folder: str, tmp_path: Path, monkeypa
         "0" * 12, {**known.models, "beta": known.models["alpha"]}, {**known.notes, "beta": known.notes["alpha"]}, known.seed
     )
     monkeypatch.setattr("detector.offline.replay.load_baseline", lambda config: both if config.baseline.path else None)
-    with pytest.raises(ConfigError, match="must say something"):
+    with pytest.raises(ConfigError, match="must not be empty"):
         run(*common, "--baseline", folder, "--actor", "a.person", "--reason", " ")
     with pytest.raises(ConfigError, match="no baseline to accept clients into"):
         run(*common, *REVIEWED)

@@ -120,7 +120,7 @@ UNITS = {"seconds": 1000.0, "milliseconds": 1.0, "microseconds": 1e-3, "nanoseco
 
 @given(st.integers(FIRST_EVENT_MS, 99_999_999_999_000), st.integers(0, 999_999))
 def test_every_unit_reads_as_the_same_moment(ms: int, below: int) -> None:
-    """Whole seconds, milliseconds, microseconds and nanoseconds of one moment are told apart by their size."""
+    """Whole seconds, milliseconds, microseconds and nanoseconds of one moment are distinguished by their size."""
     assert event_ms(ms // 1000) == ms // 1000 * 1000
     assert event_ms(ms) == event_ms(ms * 1000 + below // 1000) == event_ms(ms * 1_000_000 + below) == ms
 

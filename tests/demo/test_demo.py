@@ -39,7 +39,7 @@ def test_every_thief_is_acted_on_in_time(ran: tuple[Path, DemoOutcome, str]) -> 
     assert all(theft.reached for theft in thefts.values())
 
 
-def test_copies_grow_with_what_was_told(ran: tuple[Path, DemoOutcome, str]) -> None:
+def test_copies_grow_with_the_responses(ran: tuple[Path, DemoOutcome, str]) -> None:
     """A copy trained on the whole budget beats the one at the moment of the decision.
 
     Not so JbDA's: its seeds teach most, and the steps that follow raise the confidence of what is known already.
@@ -67,7 +67,7 @@ def test_a_replay_of_its_log_finds_the_same(ran: tuple[Path, DemoOutcome, str], 
 
 
 def test_it_leaves_what_it_says(ran: tuple[Path, DemoOutcome, str]) -> None:
-    """Decisions are meant, broken lines are dead letters, picture and tables are there, and progress was told."""
+    """Decisions are meant, broken lines are dead-letter records, picture and tables are there, and progress was shown."""
     folder, outcome, heard = ran
     summary = json.loads((folder / "summary.json").read_bytes())
     assert summary["shadow"] is False

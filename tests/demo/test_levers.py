@@ -117,7 +117,7 @@ def test_files_of_two_replicas_are_one_log(played: tuple[Baseline, list[Record]]
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
 
 
-def test_a_log_that_is_newest_first_is_told(played: tuple[Baseline, list[Record]], tmp_path: Path) -> None:
+def test_a_log_that_is_newest_first_is_reported(played: tuple[Baseline, list[Record]], tmp_path: Path) -> None:
     """Nothing is concluded from it; the problem says what to do."""
     baseline, records = played
     log = write(tmp_path / "log.jsonl", reversed(records))

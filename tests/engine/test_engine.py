@@ -97,7 +97,7 @@ def eager_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("eager_trees")
 @pytest.mark.parametrize("known", [False, True])
 def test_lessons_fall_on_the_same_events(make_log: Lines, drive: Drive, generated_baseline: Baseline, known: bool) -> None:
-    """The trees learn in stream order, and every look is scored by what was learned before it."""
+    """The trees learn in stream order, and every evaluation is scored by what was learned before it."""
     lines = make_log(
         8,
         events=1200,

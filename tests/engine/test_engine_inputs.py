@@ -130,13 +130,13 @@ def test_one_input_with_two_answers_convicts_nobody(generated_baseline: Baseline
 
 @pytest.mark.parametrize("known", [False, True])
 def test_another_dimension_is_refused(generated_baseline: Baseline, known: bool) -> None:
-    """With a baseline, while learning and after it: an input of another length is a dead letter and counts for nothing."""
+    """With a baseline, while learning and after it, an input of another length becomes a dead-letter record."""
     events = Events("alpha")
     rng = np.random.default_rng(1)
     lines = [events.line("c", rng.random(9 if i % 7 else 10), 0) for i in range(1, 100)]
     wrong = [number for number in range(1, 100) if number % 7 == 0]
     seen = watch(lines, LEARNING, generated_baseline if known else None, chunk=30)
-    assert [(letter.line, letter.reason) for letter in seen.dead] == [(number, "dimension") for number in wrong]
+    assert [(record.line, record.reason) for record in seen.dead] == [(number, "dimension") for number in wrong]
     assert seen.reported[0]["queries"] == 99 - len(wrong)
 
 

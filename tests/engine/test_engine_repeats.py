@@ -52,7 +52,7 @@ def test_a_log_delivered_twice_counts_once() -> None:
     lines = traffic(queries=150)
     once, twice = watch(lines), watch(lines + lines)
     assert twice.written() == once.written()
-    assert {letter.reason for letter in twice.dead} <= {"late"}
+    assert {record.reason for record in twice.dead} <= {"late"}
 
 
 @settings(max_examples=3)

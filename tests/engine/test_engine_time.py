@@ -119,13 +119,13 @@ def test_the_clock_only_says_what_is_in_the_future(make_log: Lines) -> None:
     assert today.written() == watch(lines, clock=HeldClock(LATER_MS + 31_536_000_000)).written()
     assert not today.dead
     early = watch(lines, clock=HeldClock(START_MS - 300_000))
-    assert {letter.reason for letter in early.dead} == {"future"}
+    assert {record.reason for record in early.dead} == {"future"}
 
 
 @settings(max_examples=10)
 @given(st.integers(0, 10_000), st.sampled_from([1, 30, 90]))
 def test_disorder_within_the_lateness_is_counted(make_log: Lines, seed: int, minutes: int) -> None:
-    """Events behind their client by at most the lateness count; others are dead letters with their bytes."""
+    """Events behind their client by at most the lateness count; others become dead-letter records with their bytes."""
     lines = make_log(seed, repeats=0.0, disorder=0.4, clients=3, events=120)
     config = Config.model_validate({"engine": {"lateness_minutes": minutes, "learning_events": 32}})
     clocks: dict[str, Clock] = {}
@@ -137,8 +137,8 @@ def test_disorder_within_the_lateness_is_counted(make_log: Lines, seed: int, min
         if not clock.accepts(event["time"]):
             late.append((number, line))
     seen = watch(lines, config, chunk=17)
-    assert sorted((letter.line, base64.b64decode(letter.record)) for letter in seen.dead) == late
-    assert {letter.reason for letter in seen.dead} <= {"late"}
+    assert sorted((record.line, base64.b64decode(record.record)) for record in seen.dead) == late
+    assert {record.reason for record in seen.dead} <= {"late"}
     assert sum(client["queries"] for client in seen.reported) == len(lines) - len(late)
     for client in seen.reported:
         assert np.isfinite(list(client["features"].values())).all()
@@ -170,12 +170,12 @@ def test_late_events_change_nothing(make_log: Lines, drive: Drive, generated_bas
 
 
 def test_a_record_that_waited_is_still_at_hand_when_it_is_refused() -> None:
-    """A late event among those that wait for their model to be learned becomes a dead letter with its own bytes and line."""
+    """A late event among those that wait for their model becomes a dead-letter record with its own bytes and line."""
     events = Events()
     rng = np.random.default_rng(1)
     lines = [events.line("c", rng.random(4), 0) for _ in range(40)]
     lines[20] = events.line("c", rng.random(4), 0, time=START_MS - 7 * 86_400_000)
     config = Config.model_validate({"engine": {"learning_events": 32}})
     for chunk in (1, 9, 100):
-        (letter,) = watch(lines, config, chunk=chunk).dead
-        assert (letter.line, letter.reason, base64.b64decode(letter.record)) == (21, "late", lines[20])
+        (record,) = watch(lines, config, chunk=chunk).dead
+        assert (record.line, record.reason, base64.b64decode(record.record)) == (21, "late", lines[20])

@@ -56,7 +56,7 @@ def test_a_thief_is_alerted_perturbed_and_blocked_once_each(generated_baseline: 
 
 
 def test_a_finding_says_why(generated_baseline: Baseline) -> None:
-    """The channel in words with its bar, and the latest queries that carried the evidence, the convicting one last."""
+    """The channel in words with its threshold, and the latest queries that carried the evidence, the convicting one last."""
     findings, _ = construction(judged(theft(60), generated_baseline))
     for finding in findings:
         (reason,) = finding.reasons
@@ -69,7 +69,7 @@ def test_a_finding_says_why(generated_baseline: Baseline) -> None:
 
 
 def test_a_young_client_has_no_features_yet(generated_baseline: Baseline) -> None:
-    """Before its first look nothing is known but the evidence; after it, all figures are there and none is NaN."""
+    """Before its first evaluation nothing is known but the evidence; after it, all figures are there and none is NaN."""
     findings, _ = construction(judged(theft(60), generated_baseline))
     assert findings[0].queries < 8
     assert findings[0].features == {}

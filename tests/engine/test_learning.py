@@ -39,7 +39,7 @@ def test_the_first_events_of_a_model_decide_nothing(first: int) -> None:
     early = changed(traffic(innocents=1, thieves=0, queries=first), lambda r: longer(r) | {"client": {"id": "early"}})
     seen = watch([line.replace(b'"model-', b'"early-') for line in early] + lines)
     assert len(seen.dead) == first
-    assert {letter.reason for letter in seen.dead} == {"dimension"}
+    assert {record.reason for record in seen.dead} == {"dimension"}
     assert [decision.subject.id for decision in seen.decided][:1] == ["thief-0"]
 
 
@@ -52,7 +52,7 @@ def test_one_loud_client_does_not_outvote_the_others() -> None:
         mixed += [other.replace(b'"model-', b'"loud-') for other in loud[4 * number : 4 * number + 4]]
         mixed.append(line)
     seen = watch(mixed)
-    assert {letter.reason for letter in seen.dead} == {"dimension"}
+    assert {record.reason for record in seen.dead} == {"dimension"}
     assert len(seen.dead) == len(mixed) - len(lines)
     assert "thief-0" in {decision.subject.id for decision in seen.decided}
 

@@ -1,4 +1,4 @@
-"""Bars keep budgets, and actions keep to the ladder."""
+"""Thresholds keep budgets, and actions keep to their order."""
 
 import math
 from typing import get_args
@@ -41,13 +41,13 @@ def test_the_two_ladders_are_one() -> None:
 
 @given(scores, rates, rates)
 def test_a_stricter_budget_never_lowers_a_bar(calibration: list[float], one: float, other: float) -> None:
-    """The bar falls, or stays, as the allowed rate grows."""
+    """The threshold falls, or stays, as the allowed rate grows."""
     assert threshold(calibration, min(one, other), TAIL) >= threshold(calibration, max(one, other), TAIL)
 
 
 @given(scores, rates)
 def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: list[float], rate: float) -> None:
-    """Above the bar lie fewer than a share `rate` of the clients, and the bar is no higher than that needs."""
+    """Fewer than a share `rate` of the clients pass the threshold, and it is no higher than that needs."""
     found = threshold(calibration, rate, TAIL)
     above = sum(score > found for score in calibration)
     assert above <= rate * (len(calibration) + 1)
@@ -57,7 +57,7 @@ def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: li
 
 @given(scores, rates, st.floats(0, 1000))
 def test_a_worse_calibration_client_never_lowers_a_bar(calibration: list[float], rate: float, worse: float) -> None:
-    """Raising one score moves the bar up or leaves it."""
+    """Raising one score raises the threshold or leaves it."""
     raised = [max(calibration[0], worse), *calibration[1:]]
     assert threshold(raised, rate, TAIL) >= threshold(calibration, rate, TAIL)
 
@@ -79,7 +79,7 @@ def test_a_budget_finer_than_the_calibration_raises_the_bar_beyond_it() -> None:
 
 
 def test_floors_hold_whatever_the_calibration_says() -> None:
-    """Quiet calibration clients do not lower construction below its floors, nor novelty below its least bar."""
+    """Quiet calibration clients do not lower construction below its floors, nor novelty below its least threshold."""
     none = np.zeros((50, len(CHANNELS)))
     thresholds = thresholds_for(PolicySettings(), np.zeros(50), none)
     assert thresholds.stop == tuple(FLOORS)
@@ -95,14 +95,17 @@ def test_without_a_baseline_novelty_only_alerts() -> None:
     thresholds = thresholds_for(PolicySettings(), None, None)
     assert thresholds.stop == tuple(FLOORS)
     assert math.isinf(thresholds.throttle)
-    assert {novelty_action(score, looks, thresholds) for score in (0.0, 1.2, 1e9) for looks in (0, 1, 2, 255)} == {ALLOW, ALERT}
+    assert {novelty_action(score, in_a_row, thresholds) for score in (0.0, 1.2, 1e9) for in_a_row in (0, 1, 2, 255)} == {
+        ALLOW,
+        ALERT,
+    }
 
 
 @given(st.floats(0, 10.0), st.integers(0, 255), st.floats(1.2, 5.0))
-def test_novelty_never_stops(score: float, looks: int, alert: float) -> None:
+def test_novelty_never_stops(score: float, in_a_row: int, alert: float) -> None:
     """Whatever the score and however long it lasts, novelty throttles at most."""
     thresholds = Thresholds(alert=alert, throttle=1.25 * alert, stop=())
-    assert novelty_action(score, looks if score >= alert else 0, thresholds) <= THROTTLE
+    assert novelty_action(score, in_a_row if score >= alert else 0, thresholds) <= THROTTLE
 
 
 @given(st.floats(0, 100), st.floats(0, 100), st.floats(1, 50))

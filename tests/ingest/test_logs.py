@@ -127,7 +127,7 @@ def test_one_time_that_is_wrong_holds_nothing_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_damaged_log_ends_and_the_others_go_on(tmp_path: Path, order: tuple[int, int]) -> None:
-    """What could be unpacked is used, the record that was cut is told, and so is the log."""
+    """What could be unpacked is used, the record that was cut is reported, and so is the log."""
     whole = write(tmp_path / "whole", [line(number, "w") for number in range(1, 4000, 2)])
     cut = tmp_path / "cut.gz"
     packed = gzip.compress(b"".join(line(number, "c") + b"\n" for number in range(0, 4000, 2)))
@@ -144,7 +144,7 @@ def test_a_damaged_log_ends_and_the_others_go_on(tmp_path: Path, order: tuple[in
     assert damaged.origin(len(damaged.lines)) == Origin(str(cut), damaged.damaged.line)
 
 
-def test_a_log_that_is_missing_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_log_that_is_missing_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
     """One sentence, and everything of the other log."""
     log = write(tmp_path / "log", [line(0), line(1)])
     chunks, problems = read([str(tmp_path / "missing"), log])

@@ -33,7 +33,7 @@ def test_nothing_refused_says_nothing() -> None:
     assert refusals.verdict(100, 100) is None
 
 
-def test_the_three_commonest_reasons_are_told() -> None:
+def test_the_three_commonest_reasons_are_named() -> None:
     """Each with its count, its share and the first place; the fourth is only counted. A format that is no format is named."""
     lines = [
         *good(50),
@@ -47,7 +47,7 @@ def test_the_three_commonest_reasons_are_told() -> None:
     first, hint, *others = refusals.tell(100)
     assert first == "refused as json: 40 of 100 records (40%); the first at log:51: character 0: Expecting value"
     assert "detector schema export" in hint
-    assert [told.partition(";")[0] for told in others] == [
+    assert [sentence.partition(";")[0] for sentence in others] == [
         "refused as dimension: 5 of 100 records (5%)",
         "refused as future: 4 of 100 records (4%)",
     ]

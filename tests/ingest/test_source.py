@@ -73,7 +73,7 @@ def test_empty_lines_and_lone_carriage_returns_are_kept(tmp_path: Path) -> None:
 
 
 def test_an_oversized_line_keeps_its_beginning_only(tmp_path: Path) -> None:
-    """A line many blocks long is cut to the limit, its full size is told, and the lines around it survive."""
+    """A line many blocks long is cut to the limit, its full size is reported, and the lines around it survive."""
     size = 5_000_000
     path = _written(tmp_path, b"before\n" + b"x" * size + b"\nafter\n" + b"y" * 101)
     before, damaged, after, last = list(read_lines(path, max_record_bytes=100))

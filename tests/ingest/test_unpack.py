@@ -10,7 +10,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.ingest.unpack import Blocks, BrokenError, could_become_compressed, format_of, gunzip, unzstd
+from detector.errors import DamagedError
+from detector.ingest.unpack import Blocks, could_become_compressed, format_of, gunzip, unzstd
 
 TEXT = b"".join(b"line %d of a log that compresses neither well nor badly %d\n" % (i, i * i % 977) for i in range(6_000))
 
@@ -27,7 +28,7 @@ def _zstd(data: bytes, *, write_checksum: bool = False, write_content_size: bool
 
 def _until_broken(blocks: Blocks) -> tuple[bytes, str]:
     unpacked: list[bytes] = []
-    with pytest.raises(BrokenError) as broken:
+    with pytest.raises(DamagedError) as broken:
         unpacked.extend(blocks)
     return b"".join(unpacked), str(broken.value)
 
@@ -81,7 +82,7 @@ def test_zstd_cut_anywhere_gives_whole_blocks(data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_flipped_bits_never_escape_as_another_error(data: st.DataObject) -> None:
-    """Any flipped bit is harmless or a BrokenError, and what was unpacked before the flip is right."""
+    """Any flipped bit is harmless or a DamagedError, and what was unpacked before the flip is right."""
     unpack, packed = data.draw(st.sampled_from([(gunzip, gzip.compress(TEXT)), (unzstd, _zstd(TEXT, write_checksum=True))]))
     place = data.draw(st.integers(0, len(packed) - 1))
     damaged = bytearray(packed)
@@ -90,7 +91,7 @@ def test_flipped_bits_never_escape_as_another_error(data: st.DataObject) -> None
     try:
         for block in unpack(_reader(bytes(damaged))):
             unpacked += block
-    except BrokenError:
+    except DamagedError:
         pass
     else:
         assert unpacked == TEXT

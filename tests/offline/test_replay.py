@@ -70,7 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
-def letters(folder: Path) -> list[dict[str, str]]:
+def dead_letters(folder: Path) -> list[dict[str, str]]:
     return [json.loads(text) for text in (folder / "dead-letters.jsonl").read_bytes().splitlines()]
 
 
@@ -132,7 +132,7 @@ def mutate(text: bytes, rng: np.random.Generator) -> bytes:
 
 @pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_mutated_records_lose_nothing(tmp_path: Path, count: int) -> None:
-    """Every bad record is a dead letter with its own bytes and line; every good one is counted."""
+    """Every bad record is a dead-letter record with its own bytes and line; every good one is counted."""
     rng = np.random.default_rng(7)
     good = traffic(20, 50)
     lines = []
@@ -145,13 +145,13 @@ def test_mutated_records_lose_nothing(tmp_path: Path, count: int) -> None:
     summary = done.summary
     assert not done.problems
     assert summary["events"] + summary["invalid"] + summary["duplicates"] == count
-    found = {int(letter["line"]): letter for letter in letters(tmp_path / "out")}
+    found = {int(dead_letter["line"]): dead_letter for dead_letter in dead_letters(tmp_path / "out")}
     assert len(found) == summary["invalid"]
     assert set(bad) <= set(found)
     assert {found[number]["reason"] for number in set(found) - set(bad)} <= {"late", "dimension"}
-    for number, letter in found.items():
-        assert base64.b64decode(letter["record"]) == lines[number - 1].removesuffix(b"\r")
-        assert letter["detail"]
+    for number, dead_letter in found.items():
+        assert base64.b64decode(dead_letter["record"]) == lines[number - 1].removesuffix(b"\r")
+        assert dead_letter["detail"]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
@@ -170,15 +170,15 @@ def test_a_log_cut_off_in_the_middle_is_used_and_reported(tmp_path: Path, compre
 
 
 def test_late_events_that_waited_for_learning_keep_their_record(tmp_path: Path) -> None:
-    """An event refused only when its model is learned is a dead letter with its own bytes, not those of the last batch."""
+    """An event refused only when its model is learned is kept with its own bytes, not those of the last batch."""
     lines = traffic(12, 60)
     late = line("client-0", -7200, [0.5] * 12)
     lines.insert(200, late)
     replay([write(tmp_path / "log.jsonl", lines)], tmp_path / "out", Config(), None, batch_size=50, clock=CLOCK)
-    (letter,) = letters(tmp_path / "out")
-    assert letter["reason"] == "late"
-    assert letter["line"] == 201  # type: ignore[comparison-overlap]  # JSON numbers
-    assert base64.b64decode(letter["record"]) == late
+    (dead_letter,) = dead_letters(tmp_path / "out")
+    assert dead_letter["reason"] == "late"
+    assert dead_letter["line"] == 201  # type: ignore[comparison-overlap]  # JSON numbers
+    assert base64.b64decode(dead_letter["record"]) == late
 
 
 def test_an_empty_log_is_a_result(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def distinct(lines: list[bytes]) -> list[bytes]:
 @settings(deadline=None, max_examples=5)
 @given(st.integers(2, 4), st.integers(0, 2**32), st.sampled_from([1, 13, 1000]))
 def test_parts_of_a_log_replay_as_the_whole(tmp_path_factory: pytest.TempPathFactory, parts: int, seed: int, size: int) -> None:
-    """The logs of several replicas give what one sorted log gives, byte for byte; only dead letters name other places."""
+    """Logs of several replicas give what one sorted log gives, byte for byte; dead-letter records alone name other places."""
     folder = tmp_path_factory.mktemp("parts")
     lines = distinct(traffic(6, 40))
     lines[30] = b"{broken"
@@ -234,8 +234,8 @@ def test_parts_of_a_log_replay_as_the_whole(tmp_path_factory: pytest.TempPathFac
     done = replay(logs, folder / "merged", Config(), None, batch_size=size, clock=CLOCK)
     for name in FILES[:3]:
         assert (folder / "merged" / name).read_bytes() == (folder / "whole" / name).read_bytes()
-    (letter,) = letters(folder / "merged")
-    assert Path(letter["source"]).read_bytes().splitlines()[int(letter["line"]) - 1] == b"{broken"
+    (dead_letter,) = dead_letters(folder / "merged")
+    assert Path(dead_letter["source"]).read_bytes().splitlines()[int(dead_letter["line"]) - 1] == b"{broken"
     assert done.summary["reasons"] == {"json": 1}
     assert done.problems == ()
 

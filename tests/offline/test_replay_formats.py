@@ -66,16 +66,16 @@ def test_each_event_has_a_place_of_its_own(tmp_path: Path, records: list[Record]
     lines = [dumped(record) for record in [*records, late, wrong]]
     log = write(tmp_path / "dump.jsonl", [*lines, b"{"])
     run(log, config(format=paired_format, envelope="kcat"), tmp_path / "out")
-    letters = [json.loads(line) for line in (tmp_path / "out/dead-letters.jsonl").read_bytes().splitlines()]
+    dead_letters = [json.loads(line) for line in (tmp_path / "out/dead-letters.jsonl").read_bytes().splitlines()]
     count = len(records)
-    assert [(letter["line"], letter.get("index"), letter["reason"]) for letter in letters] == [
+    assert [(dead_letter["line"], dead_letter.get("index"), dead_letter["reason"]) for dead_letter in dead_letters] == [
         (count + 1, None, "late"),
         (count + 1, 1, "late"),
         (count + 2, None, "schema"),
         (count + 2, 1, "not_finite"),
         (count + 3, None, "json"),
     ]
-    kept = [base64.b64decode(letter["record"]) for letter in letters]
+    kept = [base64.b64decode(dead_letter["record"]) for dead_letter in dead_letters]
     assert kept == [lines[-2], b"", lines[-1], b"", b"{"]  # a record is kept once
 
 
@@ -90,7 +90,7 @@ def test_refused_events_of_one_record_count_each(tmp_path: Path, records: list[R
     assert found["refused"] == {"schema": 2}
 
 
-def test_what_a_client_was_told(tmp_path: Path, records: list[Record], paired_format: str) -> None:
+def test_responses_to_a_client(tmp_path: Path, records: list[Record], paired_format: str) -> None:
     """Responses are read again from the log by the same format."""
     log = write(tmp_path / "dump.jsonl", [dumped(record) for record in records])
     results = detector.replay(log, config(format=paired_format, envelope="kcat"))
@@ -100,7 +100,7 @@ def test_what_a_client_was_told(tmp_path: Path, records: list[Record], paired_fo
 
 
 def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
-    """It is told before the results of an earlier run are replaced."""
+    """It is an error before the results of an earlier run are replaced."""
     log = write(tmp_path / "log.jsonl", traffic(queries=1))
     run(log, config(), tmp_path / "out")
     before = (tmp_path / "out/summary.json").read_bytes()

@@ -80,8 +80,8 @@ def test_it_finds_what_a_replay_finds(replayed: dict[str, Any], cuts: list[int],
     refused += watching.refused
     assert [to_json(alert) for alerts, _ in found for alert in alerts] == replayed["alerts"]
     assert [to_json(decision) for _, decisions in found for decision in decisions] == replayed["decisions"]
-    letters = [json.loads(letter) for letter in replayed["dead-letters"]]
-    assert sorted((one.line, one.reason) for one in refused) == [(one["line"], one["reason"]) for one in letters]
+    dead_letters = [json.loads(dead_letter) for dead_letter in replayed["dead-letters"]]
+    assert sorted((one.line, one.reason) for one in refused) == [(one["line"], one["reason"]) for one in dead_letters]
 
 
 def test_a_frame_is_the_events_of_its_rows() -> None:

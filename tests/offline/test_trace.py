@@ -1,4 +1,4 @@
-"""Traces: they say what the engine saw, and rise where it raised alerts."""
+"""Traces: they say what the engine saw, and escalate where it raised alerts."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def traced() -> Trace:
     count = np.arange(1, 41)
     carried = np.zeros((40, len(CHANNELS)), np.float32)
     carried[34:, 0] = 1.0
-    looks = count[7::8]
+    evaluations = count[7::8]
     return Trace(
         client="thief",
         model="m",
@@ -41,9 +41,9 @@ def traced() -> Trace:
         z=np.zeros((40, COORDINATES), np.int16),
         ratio=1.0 + carried,
         peak=np.cumsum(5.0 * carried, axis=0, dtype=np.float32),
-        looks=looks,
-        novelty=np.full(len(looks), 2.0),
-        rows=np.zeros((len(looks), len(NAMES))),
+        evaluations=evaluations,
+        novelty=np.full(len(evaluations), 2.0),
+        rows=np.zeros((len(evaluations), len(NAMES))),
         thresholds=Thresholds(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
         escalations=(Escalation("offset", "alert", 36, 36_000, 10.0), Escalation("offset", "perturb", 38, 38_000, 20.0)),
     )
@@ -58,7 +58,7 @@ def test_evidence_is_relative_to_what_it_leads_to(traced: Trace) -> None:
     assert traced.marks == ((38, "perturb"),)
 
 
-def test_marks_only_rise(traced: Trace) -> None:
+def test_marks_only_escalate(traced: Trace) -> None:
     """A milder action after a harder one, or the same by other evidence, is no new moment; alerts are none at all."""
     escalations = tuple(
         Escalation(name, action, query, 0, 1.0)
@@ -96,9 +96,9 @@ def passed(clients: list[str], queries: list[int], first: int = 0) -> Seen:
         refused=np.zeros(n, np.uint8),
         digest=np.zeros(n, np.uint64),
     )
-    looks = np.empty(0, np.intp)
+    evaluations = np.empty(0, np.intp)
     rows, scores = np.empty((0, len(NAMES))), np.empty(0)
-    return Seen(batch, np.zeros(n, np.uint8), np.array(queries), none, none, z, looks, rows, scores, clients)
+    return Seen(batch, np.zeros(n, np.uint8), np.array(queries), none, none, z, evaluations, rows, scores, clients)
 
 
 def test_a_client_that_was_forgotten_begins_anew() -> None:
@@ -128,10 +128,10 @@ def test_the_sample_of_other_clients_is_even_and_bounded(cuts: list[int]) -> Non
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_rises_are_the_alerts_of_the_engine(
+def test_escalations_are_the_alerts_of_the_engine(
     make_log: Callable[..., list[bytes]], generated_baseline: Baseline, tmp_path: Path, *, known: bool
 ) -> None:
-    """On a log with late and repeated events and untrusted clients, the rises of the traces are the alerts that were raised."""
+    """On a log with late and repeated events and untrusted clients, the escalations of the traces are the alerts raised."""
     log = tmp_path / "log.jsonl"
     log.write_bytes(
         b"\n".join(make_log(3, events=900, strays=0.02, habits=("flat", "flat", "bisect", "again", "still", "flat")))

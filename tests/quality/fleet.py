@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detector.ingest.assemble import label_code
 from detector.ingest.batch import Batch, Sender
+from detector.ingest.packing import label_code
 from detector.redteam.conversation import AskedQuery
 from detector.redteam.play import Player
 from detector.redteam.targets import Target

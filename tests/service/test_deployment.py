@@ -79,7 +79,7 @@ def test_the_sentence_names_both_and_what_to_do() -> None:
         "configuration aa (shadow mode), baseline b1, seed mark 01",
         "ours is configuration cc, no baseline, seed mark 02",
         "stop its workers",
-        "a prefix and group_id of its own",
+        "its own prefix and group_id",
     ):
         assert words in said
 
@@ -152,7 +152,7 @@ def test_who_stands_by_for_long_ends(rig: Any, monkeypatch: pytest.MonkeyPatch) 
     with rig.thread() as first:
         rig.wait_until(lambda: len(first.status().partitions) == rig.partitions)
         rig.config = _other(rig)
-        with pytest.raises(FatalError, match=r"another deployment works .* prefix and group_id of its own"), rig.thread():
+        with pytest.raises(FatalError, match=r"another deployment works .* its own prefix and group_id"), rig.thread():
             rig.wait_failed()
         assert first.status().ready
 

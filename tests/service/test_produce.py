@@ -18,7 +18,7 @@ from detector.errors import ServiceError
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
-from detector.service.produce import Flow, Pacer, Produced, produce, told
+from detector.service.produce import Flow, Pacer, Produced, produce, summary
 from detector.testing import Events
 
 
@@ -81,7 +81,7 @@ def test_what_is_not_acknowledged_is_not_counted_as_such() -> None:
     with pytest.raises(ServiceError, match="did not take"):
         flow.drain(0.1)
     assert (produced.sent, produced.acknowledged) == (2, 1)
-    assert "1 more were on their way" in told(produced)
+    assert "1 more were not acknowledged yet" in summary(produced)
     broker.refuses = True
     with pytest.raises(ServiceError, match="did not take"):
         Flow(broker, "log", produced).send(None, b"x")

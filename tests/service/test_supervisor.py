@@ -104,13 +104,13 @@ def test_a_worker_that_compiles_is_alive_and_not_ready(tmp_path: Path) -> None:
         )
     try:
         until = time.monotonic() + 120
-        while answer(port, "/readyz")[0] == 0 or b"compiling, once" not in said.read_bytes():
+        while answer(port, "/readyz")[0] == 0 or b"compiling kernels, once" not in said.read_bytes():
             assert worker.poll() is None, said.read_text()
             assert time.monotonic() < until, said.read_text()
             time.sleep(0.2)
         assert answer(port, "/readyz") == (503, b"not ready: compiling\n")
         assert answer(port, "/livez") == (200, b"alive\n")
-        assert said.read_bytes().count(b"compiling, once") == 1
+        assert said.read_bytes().count(b"compiling kernels, once") == 1
         assert b"Kafka" not in said.read_bytes()
     finally:
         worker.kill()
@@ -137,7 +137,7 @@ def test_workers_that_keep_dying_end_everything_with_their_sentence(tmp_path: Pa
     starts: list[int] = []
     start = supervisor._Supervisor._start
 
-    def counted(self: supervisor._Supervisor, post: supervisor._Post) -> None:
+    def counted(self: supervisor._Supervisor, post: supervisor._Slot) -> None:
         starts.append(post.number)
         start(self, post)
 
@@ -155,8 +155,8 @@ def test_a_process_that_cannot_commit_ends_all_the_same(monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "_exit", ended.append)
     stop, done = threading.Event(), threading.Event()
     stop.set()
-    supervisor._see_it_end(stop, done)
+    supervisor._enforce_grace(stop, done)
     assert ended == [1]
     done.set()
-    supervisor._see_it_end(stop, done)
+    supervisor._enforce_grace(stop, done)
     assert ended == [1]

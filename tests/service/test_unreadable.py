@@ -93,5 +93,5 @@ def test_a_log_in_a_new_format_stops_nothing_and_is_told(
         produce(lines[400:])
         rig.wait_done(stage=stage)
         rig.wait_until(lambda: worker.status().refusing is None)
-    letters = {record.value for records in rig.read(rig.topics.dead_letters).values() for record in records}
-    assert letters == set(flood)
+    dead_letters = {record.value for records in rig.read(rig.topics.dead_letters).values() for record in records}
+    assert dead_letters == set(flood)

@@ -70,7 +70,7 @@ def test_expired_offset(rig: Any, stolen: list[bytes]) -> None:
     worker = rig.start()
     rig.wait_done()
     worker.end()
-    assert worker.said().count("going on at the beginning of what is left") == len(ends)
+    assert worker.said().count("continuing at the first offset left") == len(ends)
 
 
 def test_partitions_added_to_the_log(rig: Any, stolen: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,13 +96,13 @@ def test_unreadable_events(rig: Any, stolen: list[bytes]) -> None:
     producer.close(timeout=10)
     with rig.thread():
         rig.wait_done()
-    letters = {
+    dead_letters = {
         record.value: dict(record.headers) for records in rig.read(rig.topics.dead_letters).values() for record in records
     }
-    assert set(letters) == {b"{not json", b"not an event"}
-    assert letters[b"{not json"]["source_topic"].decode() == rig.log
-    assert letters[b"not an event"]["source_topic"].decode() == rig.topics.queries
-    assert letters[b"not an event"]["source_partition"] == b"3"
+    assert set(dead_letters) == {b"{not json", b"not an event"}
+    assert dead_letters[b"{not json"]["source_topic"].decode() == rig.log
+    assert dead_letters[b"not an event"]["source_topic"].decode() == rig.topics.queries
+    assert dead_letters[b"not an event"]["source_partition"] == b"3"
 
 
 def test_keyed_input(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:

@@ -136,8 +136,8 @@ class StreamReceiver:
             while True:
                 self.reading.wait()
                 digits = b""
-                while (letter := stream.read(1)) not in {b" ", b""}:
-                    digits += letter
+                while (character := stream.read(1)) not in {b" ", b""}:
+                    digits += character
                 if not digits:
                     return
                 left, text = int(digits), b""

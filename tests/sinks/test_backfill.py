@@ -74,11 +74,11 @@ def test_lines_that_are_never_taken(elastic: str, results: Path, namespace: str)
         install(client)
     # The sample of the poisonous alert is fine, and its alert is what is refused.
     assert ship(elastic, results, namespace) == (7, outcome(delivered=9, refused=2))
-    letters = [
+    dead_letters = [
         DeadLetter.model_validate_json(line)
         for line in (results / "dead-letters-elasticsearch.jsonl").read_bytes().splitlines()
     ]
-    assert {(letter.line, letter.reason, letter.original()) for letter in letters} == {
+    assert {(dead_letter.line, dead_letter.reason, dead_letter.original()) for dead_letter in dead_letters} == {
         (4, "json", b"{cut off"),
         (5, "schema", poison),
     }
@@ -166,8 +166,10 @@ def test_replay_and_run_deliver(
     server.answer = lambda *_: (400, b"no", {})
     told = runner.invoke(app, ["replay", str(log), "-c", str(config), "--out", str(out), "--deliver"])
     assert told.exit_code == 1
-    letters = [DeadLetter.model_validate_json(line) for line in (out / "dead-letters-hook.jsonl").read_bytes().splitlines()]
-    assert sorted(letter.original() for letter in letters) == sorted(found)
+    dead_letters = [
+        DeadLetter.model_validate_json(line) for line in (out / "dead-letters-hook.jsonl").read_bytes().splitlines()
+    ]
+    assert sorted(dead_letter.original() for dead_letter in dead_letters) == sorted(found)
     assert there(elastic, namespace) == Counter(names)
 
 

@@ -17,18 +17,18 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def parse(line: str) -> tuple[list[str], dict[str, str]]:
-    """Read a line as a receiver would: seven fields between bars that are not escaped, then keys and values."""
+    """Read a line as a receiver would: seven fields separated by unescaped bars (|), then keys and values."""
     fields, text, rest = [], "", iter(line.removeprefix("CEF:"))
-    for letter in rest:
-        if letter == "\\":
+    for character in rest:
+        if character == "\\":
             text += next(rest)
-        elif letter == "|":
+        elif character == "|":
             fields.append(text)
             text = ""
             if len(fields) == 7:
                 break
         else:
-            text += letter
+            text += character
     tail = "".join(rest)
     # A key is a word before an equals sign that no backslash stands before; its value goes on to the next key.
     starts = list(re.finditer(r"(?:^| )([A-Za-z0-9_]+)=", tail))

@@ -102,11 +102,11 @@ def test_what_is_not_delivered_is_kept(tmp_path: Path, deaf_port: int, web_recei
     for name in ("away", "fussy"):
         path = tmp_path / "left" / f"undelivered-{name}.jsonl"
         lines = path.read_bytes().splitlines() if path.exists() else []
-        letters = refused(tmp_path / "left", name)
-        kept = [*lines, *(letter.original() for letter in letters)]
+        dead_letters = refused(tmp_path / "left", name)
+        kept = [*lines, *(dead_letter.original() for dead_letter in dead_letters)]
         assert {json.loads(line)["event"]["id"] for line in kept} == {str(i) for i in range(60)}
         assert len(kept) == 60
-    assert {letter.detail for letter in refused(tmp_path / "left", "fussy")} == {"delivery fussy does not take it: 400 no"}
+    assert {one.detail for one in refused(tmp_path / "left", "fussy")} == {"delivery fussy does not take it: 400 no"}
     assert all(json.loads(one.original())["event"]["id"] == str(one.line - 1) for one in refused(tmp_path / "left", "fussy"))
 
 
@@ -266,7 +266,7 @@ def test_the_command_delivers(tmp_path: Path, web_receiver: Callable[..., Any]) 
     )
     alerts = [json.loads(line) for line in (results / "alerts.jsonl").read_bytes().splitlines()]
     assert server.bodies() == alerts
-    kept = [letter.original() for letter in refused(results, "fussy")]
+    kept = [dead_letter.original() for dead_letter in refused(results, "fussy")]
     assert sorted(kept) == sorted(done.stdout.splitlines())
     assert done.returncode == 1
     assert b"delivery 'fussy'" in done.stderr

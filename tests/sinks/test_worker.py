@@ -23,7 +23,7 @@ class Kept:
     """Dead letters in memory; `broken` they can be kept nowhere."""
 
     def __init__(self, *, broken: bool = False) -> None:
-        self.letters: list[tuple[int, str, str]] = []
+        self.dead_letters: list[tuple[int, str, str]] = []
         self.closed = False
         self._broken = broken
 
@@ -31,7 +31,7 @@ class Kept:
         """Keep a record."""
         if self._broken:
             raise OutputError("the disk is full")
-        self.letters.append((entry.number, reason, detail))
+        self.dead_letters.append((entry.number, reason, detail))
 
     def flush(self) -> None:
         """Nothing is kept back."""
@@ -42,7 +42,7 @@ class Kept:
 
 
 class Remembering(Delivery):
-    """Takes everything, except while `away`; fails in an unforeseen way where `bug` is set."""
+    """Takes everything, except while `away`; fails unexpectedly where `bug` is set."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
@@ -112,7 +112,7 @@ def test_one_that_fails_holds_up_no_other(web_receiver: Callable[..., Any], unti
         assert worker.close(60.0) == []
         assert tally.count(name, "delivered") == 50
         assert worker.trouble is None
-    assert kept.letters == []
+    assert kept.dead_letters == []
 
 
 def test_what_is_not_delivered_is_given_back(deaf_port: int) -> None:
@@ -144,7 +144,7 @@ def test_what_is_refused_becomes_a_dead_letter_record(web_receiver: Callable[...
         worker.put(each)
     until(lambda: tally.count("hook", "delivered") == 5)
     assert worker.close(60.0) == []
-    assert sorted(kept.letters) == [
+    assert sorted(kept.dead_letters) == [
         (3, "schema", "delivery hook does not take it: 422 no such field"),
         (6, "json", "not JSON"),
         (7, "failed", "cannot be written for delivery hook: ZeroDivisionError()"),
@@ -174,7 +174,7 @@ def test_a_fault_that_nobody_foresaw_is_tried_again(until: Callable[..., None]) 
     worker = worker_of(way)
     worker.put(entry(1))
     until(lambda: way.attempts > 2)
-    assert "unforeseen" in str(worker.trouble)
+    assert "unexpected" in str(worker.trouble)
     way.bug.clear()
     assert worker.close(60.0) == []
     assert way.taken == ["1"]
@@ -242,7 +242,7 @@ def test_a_share_of_the_time(until: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize("patience_s", [0.0, 0.2])
 def test_it_is_closed_whatever_hangs(patience_s: float) -> None:
-    """Closing returns while an attempt hangs, with what it carries and what is queued, in order."""
+    """Closing returns while an attempt hangs, with the messages of the attempt and what is queued, in order."""
     let_go, begun = threading.Event(), threading.Event()
 
     class Hung(Delivery):

@@ -1,10 +1,10 @@
 """Accumulation: from likelihood ratios per query to evidence that may be read at any time.
 
-Every fresh query brings, per channel, a likelihood ratio e: high when the query looks constructed, a little under 1 when not,
-and 1 where the channel has nothing to compare. An attacker may hide among cover traffic, so the share eps of constructed
-queries is unknown; the log of the mixture 1 - eps + eps e is summed for seven shares from all to one in a hundred, each sum
-never below zero (CUSUM; Page, 1954; with e-values, Shin, Ramdas and Rinaldo, 2023). The score is the largest of the seven, and
-what counts is its running maximum, so reading it often costs nothing. An exact repeat brings e = 1 and takes no time.
+Every fresh query has, per channel, a likelihood ratio e: high when the query looks constructed, a little under 1 when it does
+not, and 1 where the channel has nothing to compare. An attacker may hide among cover traffic, so the share eps of constructed
+queries is unknown. So log(1 - eps + eps e) is summed for seven values of eps, from 1 to 1 in 100, and no sum falls below zero
+(CUSUM; Page, 1954; with e-values, Shin, Ramdas and Rinaldo, 2023). The score is the largest of the seven sums, and its running
+maximum counts. It may therefore be read often without more false alarms. An exact repeat has e = 1 and is skipped.
 """
 
 from typing import Annotated, NamedTuple
@@ -17,16 +17,16 @@ from detector.engine.evidence.registry import REGISTRY
 from detector.engine.kernels import kernel
 
 CHANNELS = tuple(channel.name for channel in REGISTRY)
-MAY_STOP = np.array([channel.may_stop for channel in REGISTRY])  # the others are novelty, which alerts and throttles
+MAY_STOP = np.array([channel.may_stop for channel in REGISTRY])  # channels of novelty alert and throttle at most
 FLOORS = np.array([channel.floor for channel in REGISTRY])
-# Evidence above this keeps a client in memory and keeps it from teaching; innocent clients are foreign now and then.
+# A client with more evidence than this is not forgotten and does not teach. It is above 0 since innocent clients have a little.
 OPEN = np.where(MAY_STOP, FLOORS / 4, FLOORS / 2)
-WORTH_NOTING = FLOORS / 4  # a few hits of a channel that innocent clients trigger, too, are not
+WORTH_NOTING = FLOORS / 4  # above the few hits that innocent clients collect in some channels
 CONSTRUCTED = np.array([channel.ratio.constructed for channel in REGISTRY], np.float32)
 ORDINARY = np.array([channel.ratio.ordinary for channel in REGISTRY], np.float32)
 NOTHING = np.float32(1.0)
 SHARES = np.array([1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01])
-FINITE = (0.0, float(np.finfo(np.float32).max))  # a saved score that compares with nothing would pass every threshold or none
+FINITE = (0.0, float(np.finfo(np.float32).max))  # a saved NaN or infinity would pass every threshold or none
 
 
 class AccumulatedEvidence(NamedTuple):
@@ -38,7 +38,7 @@ class AccumulatedEvidence(NamedTuple):
 
 
 def counts(ratio: npt.NDArray[np.float32], peak: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Tell which queries looked constructed where the evidence is worth noting; both arguments and the result (n, channels)."""
+    """Tell which queries looked constructed and brought the evidence above `WORTH_NOTING`; all arrays are (n, channels)."""
     found: npt.NDArray[np.bool_] = (ratio > NOTHING) & (peak >= WORTH_NOTING)
     return found
 
@@ -66,7 +66,7 @@ def accumulate(state, slot, ratio, verdict, repeat, peak):
             for j in range(channels):
                 e = ratio[i, j]
                 if e == NOTHING or (e < NOTHING and state.hits[s, j] == 0):
-                    continue  # nothing to add, or all sums are zero and stay so
+                    continue  # there is nothing to add, or all sums are zero and stay zero
                 state.hits[s, j] += e > NOTHING
                 for k in range(SHARES.shape[0]):
                     gain = ordinary[j, k] if e == ORDINARY[j] else np.log(1.0 - SHARES[k] + SHARES[k] * np.float64(e))

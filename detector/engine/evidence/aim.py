@@ -1,9 +1,9 @@
 """Aim: the query is a small step from an earlier one, straight towards an earlier query with a different answer.
 
-Walks along the boundary do this: the Boundary attack (Brendel et al., ICLR 2018) contracts towards its target after every
-step, HopSkipJump (Chen et al., S&P 2020) and line search go back and forth between two examples. The place they go to was
-asked about before, and the answer there was another one; the step starts at the nearest earlier query or at the latest.
-Nature has no reason to point from one picture at the other, least of all where the model is undecided or its answer turns.
+Walks along the decision boundary do this. The Boundary attack (Brendel et al., ICLR 2018) contracts towards its target after
+every step; HopSkipJump (Chen et al., S&P 2020) and line search go back and forth between two examples. The client has asked
+about the place it heads for and got another answer there. The step starts at the nearest earlier query or at the latest one.
+Innocent traffic rarely points from one input at another, least of all where the model is undecided or its label changes.
 """
 
 import numpy as np
@@ -33,25 +33,25 @@ CHANNEL = Channel(
     ),
 )
 
-CLOSE = 0.36  # in median nearest-neighbour distances
-FAR = 0.72  # likewise, of the step from the query before, which the nearest may hide
-UNDECIDED = 0.5  # margin, as a difference of logarithms
-STRAIGHT = 0.97  # squared cosine
-FAR_OFF = 2.5  # steps, from the start to what the step points at
-MOST_ON_LINE = 3  # earlier queries on the line of the step
-APART = 3  # queries between the step and what it points at
-SMOOTH = 0.25  # von Neumann ratio of a step, up to which it follows the brightness of the picture
+CLOSE = 0.36  # longest step from the nearest retained query, in median nearest-neighbour distances
+FAR = 0.72  # longest step from the latest query, in the same unit: the nearest retained query may lie closer by accident
+UNDECIDED = 0.5  # largest margin of an undecided answer, as a difference of logarithms
+STRAIGHT = 0.97  # least squared cosine between the step and the direction of the target
+FAR_OFF = 2.5  # least distance from the start to the target, in lengths of the step
+MOST_ON_LINE = 3  # most earlier queries on the line of the step; a slider leaves more
+APART = 3  # least number of queries between the target and the step
+SMOOTH = 0.25  # largest von Neumann ratio of a step that follows the brightness of the picture
 
 
 @kernel
 def aims_at_other(query, z, squares, held, retained, label, order, stored):
-    """Tell whether the step from `retained` to the query points at an anchor with another label than that of `retained`.
+    """Tell whether the step from `retained` to the query points at a retained query with another label than `retained` has.
 
-    It must be the first thing on that way, far off compared with the step, and little else may lie on the line: a slider that
-    was set at random has been asked at other places of it.
+    That target must be the first retained query in the direction of the step, and far off compared with the step. Few others
+    may lie on the line: a slider that is set at random leaves queries all along its line.
 
-    `query` (coordinates,) and `z` (coordinates, anchors) are in one unit, `squares` (anchors,) the squared distances of the
-    query; `label` and `order` are the client's columns and `stored` how many queries it has stored.
+    `query` (coordinates,) and `z` (coordinates, retained) are in one unit. `squares` (retained,) are the squared distances of
+    the query. `label` and `order` are the client's columns, and `stored` is how many queries were ever retained.
     """
     step = np.float64(squares[retained])
     if step <= 0.0:
@@ -81,7 +81,7 @@ def aims_at_other(query, z, squares, held, retained, label, order, stored):
 def aims(asked, past, start, scales, delta):
     """Tell whether the new query is a short step from the retained query at `start`, straight at a query with another answer.
 
-    A step that follows the brightness of the picture is none, whatever it points at. `delta` (measured,) is overwritten.
+    A step that follows the brightness of the picture does not count. `delta` (measured,) is overwritten.
     """
     if not np.sqrt(past.squares[start]) * scales.unit < FAR:
         return False
@@ -93,7 +93,7 @@ def aims(asked, past, start, scales, delta):
 
 @part
 def may_aim(asked, past, step, scales):
-    """Tell whether a step is worth the search for what it points at: it is short, and the answer turned or is undecided."""
+    """Tell whether to search for the target of a step: it is short, and the label changed or the answer is undecided."""
     if scales.tolerance < TIGHT or scales.table or not step.distance < CLOSE:
         return False
     return step.changed or past.label[past.newest] != asked.label or asked.margin < UNDECIDED

@@ -2,16 +2,16 @@
 
 Every search for the decision boundary does this: Lowd and Meek (KDD 2005), line search (Tramer et al., USENIX Security
 2016), HopSkipJump (Chen et al., S&P 2020), path finding in trees. One point between two others proves nothing; a chain does.
-So each retained query carries a depth: a point between two of different labels is one deeper than the deeper of them, and
-only from the third halving on does it weigh.
+So each retained query has a depth: a point between two queries of different labels is one deeper than the deeper of them. It
+counts as evidence from the third halving on.
 
-In spaces of a few dimensions, where points lie on lines by accident, the middle must be met more exactly.
+In spaces of few dimensions, where points lie on lines by accident, the point must lie closer to the middle.
 
-In tables the columns are looked at one by one, since each has units and levels of its own: every number of the query must lie
-at the same place between those of two records, as nearly as its levels allow; what has no coordinate of its own, as codes,
-must be that of one of the two, or lie between them likewise.
-Where only one or two numbers move, as when somebody tries a field, the middle must be met. Leaves of a tree differ without
-another label; answers that differ make an interval, too, if one of them was the client's latest.
+In tables each column is compared by itself, since it has its own unit and levels. Every number of the query must lie at the
+same relative place between the numbers of two records, as nearly as its levels allow. A value without a coordinate of its own,
+such as a code, must equal that of one of the two records or lie at that place as well. Where only one or two numbers move, as
+when a person tries a field, the point must lie closer to the middle. The leaves of a tree differ without another label, so two
+different answers also make an interval if one of them was the client's latest.
 """
 
 import numpy as np
@@ -38,22 +38,22 @@ CHANNEL = Channel(
 )
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
 
-OFF_MIDDLE = 0.2  # how far from the middle a point may lie, as a share of the interval
-OFF_MIDDLE_TIGHT = 0.06  # likewise where a field or two are tried, and in spaces of a few dimensions,
-TIGHT = 0.03  # where the tolerance is below this
+OFF_MIDDLE = 0.2  # largest distance of a point from the middle, as a share of the interval
+OFF_MIDDLE_TIGHT = 0.06  # the same where one or two numbers of a record move, or the tolerance is below `TIGHT`
+TIGHT = 0.03  # tolerance below which a space has so few dimensions that points lie on lines by accident
 SMOOTH = 0.25
 DEEP = 6
-DEEPEST = 250  # depths are counted up to here: a saved depth has 8 bits
-PICTURE = 16  # values, below which there is no intensity to change
-UNSEEN = 2.5  # roundings of the sampled values, up to which they cannot tell one change from another
-GLANCE = 8  # coordinates that suffice to rule most pairs out
-ASIDE = 0.02  # how far a number may lie from its place between two others, as a share of their distance
-LEAST_LEVELS = 4.0  # of a column, by which the ends differ in the number that is halved
-MANY = 3  # numbers that move together, which no field that is tried does
-OFF_MIDDLE_WIDE = 0.3  # for them
-INSIDE = 0.5 - OFF_MIDDLE_WIDE - ASIDE  # how far, as a share of their distance, a number lies from either end at least
-NEIGHBOURHOOD = 2.5  # intervals from the middle, within which a search leaves
-MOST_AROUND = 2  # records on the line beside the two ends; a field that is tried all over leaves more
+DEEPEST = 250  # largest depth that is counted: a saved depth has 8 bits
+PICTURE = 16  # least number of values for which a change of intensity is told from other changes
+UNSEEN = 2.5  # roundings of the sampled values; in smaller changes all patterns look alike
+GLANCE = 8  # coordinates of the quick test, enough to rule most pairs out
+ASIDE = 0.02  # largest distance of a number from its place between two others, as a share of their distance
+LEAST_LEVELS = 4.0  # least difference of the two ends, in levels of the column that differs most
+MANY = 3  # numbers that move together; a person who tries fields of a form moves fewer at once
+OFF_MIDDLE_WIDE = 0.3  # largest distance from the middle, as a share of the interval, where `MANY` numbers move
+INSIDE = 0.5 - OFF_MIDDLE_WIDE - ASIDE  # least distance of a number from either end, as a share of their distance
+NEIGHBOURHOOD = 2.5  # intervals around the middle in which other records on the line are counted
+MOST_AROUND = 2  # most records there beside the two ends; a person who tries a field at many places leaves more
 
 
 @kernel
@@ -83,11 +83,11 @@ def on_line(first, second, middle, tolerance):
 
 @kernel
 def may_halve(query, z, near, squares, label, toward, tolerance):
-    """Tell whether the query may lie between two of the anchors `near` with different labels; False is certain.
+    """Tell whether the query may lie between two of the retained queries `near` with different labels; False is certain.
 
-    Between two anchors the directions to them are opposite, up to an angle that the tolerance sets. A few coordinates suffice
-    to see that they are not, which spares nearly every query the exact test. `z` (coordinates, anchors) are the client's,
-    `squares` (anchors,) the squared distances, `toward` (n, few) is scratch.
+    From a point between two retained queries the directions to them are opposite, up to an angle that the tolerance sets. A few
+    coordinates show where they are not, so nearly every query skips the exact test. `z` (coordinates, retained) are the
+    client's columns, `squares` (retained,) the squared distances, and `toward` (n, few) is scratch.
     """
     n = near.shape[0]
     few = toward.shape[1]
@@ -96,7 +96,7 @@ def may_halve(query, z, near, squares, label, toward, tolerance):
         scale = np.float32(1.0) / np.sqrt(max(squares[m], np.float32(1.0)))
         for k in range(few):
             toward[a, k] = (np.float32(z[k, m]) - query[k]) * scale
-    # Each direction is off the line by the tolerance at most, so their sum is at most twice as long.
+    # Each unit direction is off the line by at most the tolerance, so their sum is at most twice as long.
     most = np.float32(4.0 * tolerance * tolerance + 1e-3)
     for a in range(n):
         for b in range(a + 1, n):
@@ -112,10 +112,10 @@ def may_halve(query, z, near, squares, label, toward, tolerance):
 
 @kernel
 def is_unseen(largest, length, rounding, dimension):
-    """Tell whether a step is so small that the sampled values cannot tell a change of intensity from another.
+    """Tell whether a step is so small that the sampled values cannot tell a change of intensity from other changes.
 
-    `largest` is how far the sampled value moved that moved most, each being exact to `rounding`, and `length` that of the step
-    in all `dimension` values, all in value ranges.
+    `largest` is the largest move of a sampled value, `rounding` the precision of these values, and `length` the length of the
+    step in all `dimension` values. All three are in value ranges.
     """
     return largest <= UNSEEN * rounding and length <= rounding * np.sqrt(dimension)
 
@@ -124,9 +124,9 @@ def is_unseen(largest, length, rounding, dimension):
 def bisection_depth(query, near, gathered, label, order, depth, delta, retained, tolerance, unseen):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
-    `near` (n,) are places of the nearest retained queries. `gathered` (n, coordinates) are their coordinates, in the units of
-    `query`. `label`, `order` and `depth` are the client's columns. `delta` and `retained` describe the step from the nearest one,
-    which may be `unseen` (see `is_unseen`).
+    `near` (n,) are the places of the nearest retained queries. `gathered` (n, coordinates) are their coordinates, in the unit
+    of `query`. `label`, `order` and `depth` are the client's columns. `delta` is the step from the nearest retained query,
+    whose sampled values are `retained`; `unseen` tells that the step is too small for them (see `is_unseen`).
     """
     off_middle = OFF_MIDDLE_TIGHT if tolerance < TIGHT else OFF_MIDDLE
     found = 0
@@ -138,14 +138,14 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, retained,
             if label[near[a]] == label[near[b]]:
                 continue
             position = on_line(gathered[a], gathered[b], query, tolerance)
-            if not abs(position - 0.5) <= off_middle:  # NaN, off the line, fails as well
+            if not abs(position - 0.5) <= off_middle:  # NaN, for a point off the line, fails too
                 continue
             length = 0.0
             for k in range(query.shape[0]):
                 length += (np.float64(gathered[a, k]) - np.float64(gathered[b, k])) ** 2
             if length >= shortest:
                 continue
-            # A search goes on from its newest point. If a newer point lies on this line, the query did not come from here.
+            # A search continues from its newest point. With a newer point on this line, the query comes from another interval.
             newest = max(order[near[a]], order[near[b]])
             stale = False
             for m in range(near.shape[0]):
@@ -159,7 +159,7 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, retained,
             found = max(depth[one], depth[other]) + 1
     if found == 0:
         return 0, -1, -1
-    # A value that is not sampled may have moved alone; a change of intensity moves them all.
+    # A change of intensity moves all values. Here a single value outside the sample may have moved.
     if found < DEEP and retained.shape[0] >= PICTURE and (unseen or 0.0 < von_neumann_ratio(delta, retained) <= SMOOTH):
         return 0, -1, -1
     return min(found, DEEPEST), one, other
@@ -169,9 +169,9 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, retained,
 def on_record_line(query, one, other, columns, grain):
     """Return (position, levels, moved): where on the line from one record (0) to another (1) the query lies, NaN if off it.
 
-    All three (coordinates,) are in the memory's integers; the first `columns` coordinates are numbers whose levels are
-    `grain` (coordinates,) apart, 0 if they have none. `moved` is how many numbers differ between the two by some levels, and
-    `levels` by how many those do that differ most.
+    All three records (coordinates,) are in the memory's integers. The first `columns` coordinates are numbers, whose levels are
+    `grain` (coordinates,) apart, 0 where they have none. `moved` is how many numbers differ between the two ends by at least
+    one level, and `levels` is the largest such difference, in levels.
     """
     most = LEAST_LEVELS
     lead = -1
@@ -205,7 +205,10 @@ def on_record_line(query, one, other, columns, grain):
 
 @kernel
 def lies_between(query, one, other, columns, grain):
-    """Tell whether every number of the query may lie near the middle of those of two records; False is certain, and soon."""
+    """Tell whether every number of the query may lie near the middle of those of two records; False is certain.
+
+    This test is quick; `on_record_line` is the exact one.
+    """
     for k in range(columns):
         low = min(np.float64(one[k]), np.float64(other[k]))
         high = max(np.float64(one[k]), np.float64(other[k]))
@@ -219,8 +222,9 @@ def lies_between(query, one, other, columns, grain):
 def record_depth(query, near, gathered, label, margin, order, depth, stored, columns, grain):
     """Return (depth, end, end) of the shortest interval between two records that the query halves, or (0, -1, -1).
 
-    `near` (n,) are places of the nearest retained queries and `gathered` (n, coordinates) their coordinates. `label`, `margin`,
-    `order` and `depth` are the client's columns and `stored` how many queries it has retained. For the others see `on_record_line`.
+    `near` (n,) are the places of the nearest retained queries and `gathered` (n, coordinates) their coordinates. `label`,
+    `margin`, `order` and `depth` are the client's columns, and `stored` is how many queries were ever retained. For `columns`
+    and `grain` see `on_record_line`.
     """
     found = 0
     first = -1
@@ -235,9 +239,9 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
             if not lies_between(query, gathered[a], gathered[b], columns, grain):
                 continue
             position, levels, moved = on_record_line(query, gathered[a], gathered[b], columns, grain)
-            # Half a level more or less is what rounding does to a middle.
+            # Rounding to levels moves a middle by up to half a level.
             off_middle = OFF_MIDDLE_WIDE if moved >= MANY else OFF_MIDDLE_TIGHT + 0.5 / levels
-            if not abs(position - 0.5) <= off_middle:  # NaN, off the line, fails as well
+            if not abs(position - 0.5) <= off_middle:  # NaN, for a point off the line, fails too
                 continue
             length = 0.0
             for k in range(columns):
@@ -265,8 +269,8 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
 def deepest_halving(asked, past, step, alone, level, scales, gathered, toward):
     """Return (depth, end, end) of the shortest interval that the new query halves, or (0, -1, -1).
 
-    `alone` tells that a single value moved, so the step cannot be a change of intensity. `level` (coordinates,) is how far
-    apart the values of a column lie. `gathered` (n, coordinates) and `toward` (n, few) are scratch.
+    `alone` tells that a single value moved, so the step is no change of intensity. `level` (coordinates,) is the distance
+    between two levels of a column. `gathered` (n, coordinates) and `toward` (n, few) are scratch.
     """
     of_table = scales.numbers > 0
     if not of_table and not may_halve(asked.query, past.z, past.near, past.squares, past.label, toward, scales.tolerance):

@@ -1,8 +1,8 @@
-"""What a kind of evidence says of itself: its name, the words for it, and what one query is worth.
+"""The description of a kind of evidence: its name, the words for it, and what one query is worth.
 
 A channel of evidence has one file in this folder, which holds its constant `CHANNEL` beside its kernels, and one entry in
-`registry`. Tables, policy, alerts, explanations and reports read it there, and nowhere else is there a list of channels. All
-values are plain Python: no array, and nothing compiled.
+`registry`. Tables, policy, alerts, explanations and reports read the registry; there is no other list of channels. All values
+are plain Python: no arrays, and nothing compiled.
 """
 
 import math
@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 
 class Counted(NamedTuple):
-    """What a query is worth that either looks constructed or does not: the shares of queries that do.
+    """What a query is worth where the test has two results: it looks constructed, or it does not.
 
-    `attack` is the share among the queries of such an attack, `innocent` that among the queries of innocent clients. Queries
-    that the channel has nothing to compare with are left out of both.
+    `attack` is the share of queries that look constructed in such an attack, and `innocent` the share among the queries of
+    innocent clients. Queries that the channel has nothing to compare with are left out of both.
     """
 
     attack: float
@@ -32,9 +32,9 @@ class Counted(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """What a query is worth whose likelihood ratio is computed: the logarithms of its limits, `least` and `most`.
+    """What a query is worth where its likelihood ratio is computed: `least` and `most` are the logarithms of its limits.
 
-    `carriers` is what a report calls queries that are worth the most, such as "foreign queries".
+    `carriers` is what a report calls the queries with the largest ratio, such as "foreign queries".
     """
 
     most: float
@@ -53,17 +53,17 @@ class Weighed(NamedTuple):
 
     @property
     def innocent(self) -> float:
-        """The share of queries worth the most, among others worth the least, that evidence does not grow from on average."""
+        """The share of queries with the largest ratio, the others having the smallest, up to which evidence does not grow."""
         return (1.0 - self.ordinary) / (self.constructed - self.ordinary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceType:
-    """One type of evidence, as people are told of it.
+    """One type of evidence, with the words for it.
 
     `kind` says how far it may go: construction may stop a client, novelty may alert and throttle. `title` and `description` are
-    those of the rule in an alert. Reasons and explanations begin with `meaning`, what the queries are. Explanations end with
-    `lookalike`, which innocent traffic comes close; it stands behind a colon.
+    those of the rule in an alert. Reasons and explanations begin with `meaning`, which says what the queries are. Explanations
+    end with `lookalike`, which names the innocent traffic that comes close; it follows a colon.
     """
 
     name: str
@@ -78,9 +78,10 @@ class EvidenceType:
 class Channel(EvidenceType):
     """A type of evidence that single queries carry.
 
-    `floor` is the least evidence that may stop a client, or throttle it where the kind is novelty: a logarithm of nominal odds.
-    The threshold in force is never lower; calibration may raise it. `ratio` says what one query is worth. `innocent` says
-    which innocent traffic triggers the channel as well, and what keeps other such traffic out; `blind_to` what it cannot see.
+    `floor` is the least evidence, a logarithm of nominal odds, that may stop a client, or throttle it where the kind is
+    novelty. Calibration may raise the threshold in force above the floor but never lowers it. `ratio` says what one query is
+    worth. `innocent` says which innocent traffic also triggers the channel, and what keeps other innocent traffic out.
+    `blind_to` says what the channel cannot see.
     """
 
     floor: float
@@ -90,5 +91,5 @@ class Channel(EvidenceType):
 
     @property
     def may_stop(self) -> bool:
-        """Whether its evidence may have a client's queries perturbed or blocked."""
+        """Whether its evidence may lead to perturbing or blocking a client."""
         return self.kind == "construction"

@@ -1,18 +1,18 @@
 """Cooccur: values of a record that do not belong together, in more of its columns than one wrong value would explain.
 
-A thief without the victim's data makes records up: column by column from a guess of each, or by exchanging halves of records
-that he has. Every value is usual, their combination is not. A married child is one *clash*: two values that the population
-shows together less than a fifth as often as independence would. What is counted per query is how many disjoint pairs of
-columns clash, so a wrong value makes one pair at most, however many others it contradicts.
+A thief without the victim's data makes records up: a guess for each column, or the halves of two records joined. Each value is
+usual; the combination is not. A *clash* is a pair of values, such as a married child, that the population shows together less
+than a fifth as often as independence would. Each query is scored by how many disjoint pairs of columns clash. So one wrong
+value makes at most one pair, however many other values it contradicts.
 
-What a count is worth comes from the baseline: how often benign records that the pair tables have not seen show it, against
-records whose columns are drawn from the population independently or half of them from another record.
+The baseline says what a count is worth. It compares how often the count occurs in benign records that the pair tables have not
+seen, and in records with independent columns or with half of the columns from another record.
 
-Not scored: a record that differs from an earlier one of the client in a few columns only is that one, edited; a clash in a
-record whose values all come from two earlier ones is an explainer's coalition (Lundberg and Lee, NeurIPS 2017). Columns whose
-values have left the population's are left out, up to a third of them, for a client with other units, filled-in gaps or another
-market is no thief; if half of the columns have left, nothing is excused. So is the one column that nearly all clashes of a
-client are due to: it is filled in badly, or swapped for anonymity.
+Not scored are edited records, which differ from an earlier one of the client in few columns, and mixed records, whose values
+all come from two earlier ones, as an explainer's coalitions do (Lundberg and Lee, NeurIPS 2017). A column has *drifted* when a
+client's values in it no longer follow the population: other units, filled-in gaps, another market. Drifted columns are ignored,
+at most a third of all; if half or more drifted, none is ignored. A single column with a part in nearly all clashes of a client
+is ignored as well: it is filled in badly, or swapped for anonymity.
 """
 
 from typing import Annotated, NamedTuple
@@ -48,22 +48,22 @@ CHANNEL = Channel(
 
 COLUMNS = 16
 BINS = 12
-COUNTS = 5  # 0 to 3 clashes, and more
-CLASH = -1.5  # logarithm of how often two values are seen together, relative to independence
-KEPT = 22  # earlier records of a client
-LEFT = 0.12  # distance in total variation from the population, beyond chance, at which a column has left it
-EVERY = 8  # records between two checks of which columns have left, after the first 16
-LEAST_BLAME = 6  # clashes, before one column can be to blame for them
-ODD = 0.05  # share of the clashes beyond that of the first column in made-up records, and beyond chance
-LOWEST = np.uint64(0x1111111111111111)  # bit of each column of a word
+COUNTS = 5  # classes of a count of clashes: 0, 1, 2, 3, and 4 or more
+CLASH = -1.5  # largest logarithm of how often two clashing values occur together, relative to independence
+KEPT = 22  # earlier records that are kept of a client
+LEFT = 0.12  # total variation distance from the population, beyond chance, from which a column counts as drifted
+EVERY = 8  # records between two checks for drifted columns, after the first 16
+LEAST_BLAME = 6  # least number of clashes before a single column can be to blame for them
+ODD = 0.05  # excess share of clashes of the column to blame, over the most frequent one in made-up records and over chance
+LOWEST = np.uint64(0x1111111111111111)  # the lowest of the four bits of each column of a word
 
 
 class Together(NamedTuple):
-    """Per client: earlier records, one word each, and what there is to say about its columns.
+    """Per client: earlier records, one word each, and the statistics of its columns.
 
-    A word holds four bits a column: the code of a category, or a hash of a number. `stored` counts the records; `seen` is how
-    often each bin of a column came, `blame` how many clashes each column had a part in; `left` and `spared` are masks of the
-    columns that left the population and of the one that is to blame.
+    A word holds four bits a column: the code of a category, or a hash of a number. `stored` counts the records. `seen` is how
+    often each bin of a column occurred, and `blame` how many clashes each column had a part in. `left` is the mask of the
+    drifted columns, `spared` that of the one column to blame.
     """
 
     word: Annotated[npt.NDArray[np.uint64], Column(KEPT)]
@@ -79,7 +79,7 @@ def bin_record(record, columns, coded, edges, bins):
     """Write the bin of each of the chosen `columns` of a record into `bins`, and return the record's word.
 
     `edges` (columns, BINS - 1) are the codes of a categorical column, commonest first, or the ascending bounds of a numeric
-    one; both padded with infinity. A code that is not known is in the last bin.
+    one, both padded with infinity. Unknown codes fall into the last bin.
     """
     word = np.uint64(0)
     for j in range(columns.shape[0]):
@@ -110,9 +110,10 @@ def differing(one, other):
 
 @kernel
 def is_edited(words, held, word, edited, apart):
-    """Tell whether a record is one of `held` earlier ones, edited: up to `edited` columns differ; never where that is -1.
+    """Tell whether a record is an edited copy of one of `held` earlier ones: at most `edited` columns differ.
 
-    `apart` (held,) is filled as far as the search goes: in which columns the record differs from each.
+    Always False where `edited` is -1. `apart` (held,) receives the columns in which the record differs from each earlier one,
+    as far as the search goes.
     """
     for m in range(held):
         apart[m] = differing(words[m], word)
@@ -140,8 +141,8 @@ def is_mixed(apart, held):
 def count_clashes(bins, pairs, table, excused, level, blamed):
     """Return how many disjoint pairs of columns clash, the worst pair first, and count their columns in `blamed`.
 
-    `pairs` (p, 2) are places in `bins`, `table` (p, BINS, BINS) logarithms of how often two bins are seen together, relative to
-    independence; columns in the mask `excused` are left out; `level` (p,) is scratch.
+    `pairs` (p, 2) are places in `bins`. `table` (p, BINS, BINS) are the logarithms of how often two bins occur together,
+    relative to independence. Columns in the mask `excused` are ignored. `level` (p,) is scratch.
     """
     found = 0
     for p in range(pairs.shape[0]):
@@ -168,9 +169,9 @@ def count_clashes(bins, pairs, table, excused, level, blamed):
 
 @kernel
 def departed(seen, share, distance):
-    """Return the mask of columns that have left the population: a third of all at most, none where half of them have.
+    """Return the mask of the drifted columns to ignore: at most a third of all, and none if half or more drifted.
 
-    `seen` (columns, BINS) are a client's counts and `share` (columns, BINS) the population's; `distance` is scratch.
+    `seen` (columns, BINS) are a client's counts and `share` (columns, BINS) the population's shares; `distance` is scratch.
     """
     columns = share.shape[0]
     gone = 0
@@ -187,7 +188,7 @@ def departed(seen, share, distance):
             p = np.float64(share[j, b])
             apart += abs(seen[j, b] / n - p)
             chance += np.sqrt(p * (1.0 - p))
-        # A sample of n is so far from its own population on average, by the normal approximation.
+        # The mean distance of a sample of n from its own population, by the normal approximation.
         distance[j] = 0.5 * apart - 0.4 * chance / np.sqrt(n)
         gone += distance[j] > LEFT
     mask = 0
@@ -205,9 +206,9 @@ def departed(seen, share, distance):
 
 @kernel
 def to_blame(blame, usual):
-    """Return the mask of the one column that a client's clashes are due to, or 0 if they are due to several.
+    """Return the mask of the one column with a part in nearly all of a client's clashes, or 0 if there is none.
 
-    `blame` (columns,) counts the clashes of each; `usual` is the share that the first of them has in made-up records.
+    `blame` (columns,) counts the clashes of each column. `usual` is the share of the most frequent one in made-up records.
     """
     total = np.int64(0)
     first = 0
@@ -223,7 +224,7 @@ def to_blame(blame, usual):
 
 @kernel
 def keep(state, s, word, bins, columns):
-    """Store a record of the client at row `s`: in a free place, or in one that the record itself decides."""
+    """Store a record of the client at row `s`: in a free place, or else in a place that the record's hash chooses."""
     n = np.int64(state.stored[s])
     at = n
     if n >= KEPT:
@@ -242,9 +243,9 @@ def keep(state, s, word, bins, columns):
 def update_together(
     state, slot, vector, verdict, repeat, columns, coded, edges, share, pairs, table, worth, edited, mixes, usual, ratio
 ):
-    """Write the likelihood ratio of each event into `ratio` (events,), in stream order; what is not scored is left alone.
+    """Write the likelihood ratio of each event into `ratio` (events,), in stream order; unscored events keep their value.
 
-    From `columns` to `usual` the arguments are those of a model's co-occurrence: `engine.models.cooccurrence` says what.
+    The arguments from `columns` to `usual` are those of a model's co-occurrence (see `engine.models.cooccurrence`).
     """
     width = columns.shape[0]
     bins = np.zeros(COLUMNS, np.int64)

@@ -1,6 +1,6 @@
 """Dwell: the client stays where two labels meet, and the label flips between neighbours.
 
-Decision-based attacks (HopSkipJump, Boundary, SignOPT) and line searches end up within a hair of the boundary and ask there
+Decision-based attacks (HopSkipJump, Boundary, SignOPT) and line searches end up very close to the boundary and ask there
 again and again, on both sides (after Quiring et al., EuroS&P 2018, who watch the boundary of trees).
 """
 
@@ -23,20 +23,20 @@ CHANNEL = Channel(
     blind_to="Logs without probabilities.",
 )
 
-CLOSE = 0.18  # in median nearest-neighbour distances
-UNDECIDED = 0.25  # margin, as a difference of logarithms
+CLOSE = 0.18  # largest distance of near neighbours, in median nearest-neighbour distances
+UNDECIDED = 0.25  # largest margin of an undecided answer, as a difference of logarithms
 MOST_PER_CROWD = 6
 
 
 @kernel
 def dwells(distance, margin, flipped, crowd):
-    """Tell whether the query flips its near neighbour's label where the model is undecided; `crowd` counts earlier ones."""
+    """Tell whether the query flips its near neighbour's label where the model is undecided; `crowd` is `times_dwelt` so far."""
     return flipped and distance < CLOSE and margin < UNDECIDED and crowd < MOST_PER_CROWD
 
 
 @part
 def times_dwelt(past, near, unit):
-    """Return how often dwelling was counted near the new query: the most of the retained queries closer than `near`."""
+    """Return how often dwelling was counted near the new query: the largest count of retained queries closer than `near`."""
     counted = 0
     for m in range(past.held):
         if past.squares[m] * unit * unit < near * near:

@@ -1,15 +1,15 @@
 """Foreign: the queries of this client differ from each other in ways that the population's queries do not.
 
-Take two unrelated queries of one client and look at how their difference spreads over the sampled input values, each in units
-of its variance in the population. Benign pictures differ where pictures of this kind vary; noise, textures and photographs
-of something else differ everywhere. A difference is blind to an offset and, relative to its own length, to gain and sign, so a
-brighter, weaker or inverted camera does not show.
+The channel takes two unrelated queries of one client. It measures how their difference spreads over the sampled input values,
+each in units of its variance in the population. Benign pictures differ where pictures of this kind vary; noise, textures and
+photographs of something else differ everywhere. A difference does not depend on an offset. Relative to its own length it does
+not depend on gain and sign either, so a brighter, weaker or inverted camera does not count as foreign.
 
-In tables the sampled values include categories, and the difference is taken along the population's principal directions as
-well: records put together from independent columns break what belongs together.
+In tables the sampled values include categories. There the difference is also taken along the population's principal
+directions: records put together from independent columns break correlations between columns.
 
-The usual value and its spread come from the clients that taught the baseline. A crowd of neighbours counts twice at most, or a
-video would convict itself.
+The usual value and its spread come from the clients that taught the baseline. A cluster of near neighbours counts at most
+twice; otherwise a video would collect evidence with every frame.
 """
 
 import numpy as np
@@ -35,18 +35,19 @@ CHANNEL = Channel(
     ),
 )
 
-APART = 1.6  # median nearest-neighbour distances between two queries that are unrelated
-CROWD = 1.3  # likewise, below which one belongs to the crowd of the other
+APART = 1.6  # least distance between two unrelated queries, in median nearest-neighbour distances
+CROWD = 1.3  # queries closer than this form one cluster, in median nearest-neighbour distances
 MOST_PER_CROWD = 2
 PAIRS = 4
-EDITED = 4  # sampled values; a record that differs from an earlier one in so few is that one, edited, and says nothing
+EDITED = 4  # sampled values: a record that differs from an earlier one in at most so many is an edited copy and is not scored
 
 
 @kernel
 def spread_of_difference(one, other, variance, total):
-    """Return how the difference of two rows of sampled values spreads: 1 as in the population, more where it varies little.
+    """Return how the difference of two rows of sampled values spreads: 1 as in the population, more where that varies little.
 
-    `variance` (samples,) is the population's, 0 where there is no sample, `total` its sum, both in squared units of the rows.
+    `variance` (samples,) is the population's variance, 0 where there is no sample, and `total` its sum, both in squared units
+    of the rows.
     """
     scaled = 0.0
     length = 0.0
@@ -62,15 +63,15 @@ def spread_of_difference(one, other, variance, total):
 
 @kernel
 def foreign_ratio(structure, usual, spread):
-    """Return the likelihood ratio of a query whose differences spread like `structure`, a logarithm."""
+    """Return the likelihood ratio of a query for which the logarithm of the spread of its differences is `structure`."""
     return np.float32(np.exp(min(max((structure - usual) / spread, LEAST), MOST)))
 
 
 @part
 def times_counted(asked, past, step, scales):
-    """Return how often foreignness was counted for queries like the new one: the most of its cluster.
+    """Return how often the cluster of the new query was counted as foreign.
 
-    An edited record says nothing, so it counts as if its cluster had been counted as often as it may be.
+    An edited record gets the largest count, since it must not be scored.
     """
     if scales.table:
         edited = 0

@@ -1,10 +1,10 @@
 """Offset: the query is an earlier query plus a flat step.
 
 Jacobian-based augmentation and its relatives (JbDA: Papernot et al., AsiaCCS 2017; T-RND: Juuti et al., EuroS&P 2019) move
-every input value of a seed by the same amount, up or down. Nature does not: the difference between two frames of a camera,
-or between two records, is uneven. So a query counts when its step from the nearest retained query moves several values by one
-size, in both directions, and is neither tiny nor huge. Where a thief adds noise, or draws the sizes, their kurtosis is still
-lower than that of noise in nature: near 1, where a sensor's is 3.
+every input value of a seed by the same amount, up or down. Innocent traffic does not: the difference between two frames of a
+camera, or between two records, is uneven. So a query counts when its step from the nearest retained query moves several values
+by one size, in both directions, and is neither tiny nor huge. A thief may add noise to the steps or draw their sizes. Their
+kurtosis is then still near 1, while that of a sensor's noise is 3.
 """
 
 import numpy as np
@@ -35,25 +35,25 @@ CHANNEL = Channel(
     ),
 )
 
-MOVED = 1e-3  # of the value range
-LARGEST = 0.4  # of the value range
-CLOSEST = 0.144  # in median nearest-neighbour distances
-GRAINS = 1.5  # a flat step of one level is what rounding does
-EVEN = 16  # values with room to move either way, below which they come out about even by accident
-FLATTEST = 1.28  # kurtosis: 1 for steps of one size up and down, 1.8 for sizes drawn evenly, 3 for the noise of a sensor;
-FLATTEST_MORE = 0.00375  # a little more for each value, as chance evens out
-UNCLIPPED_EQUAL = 0.65  # share of the steps that no end of the range cut short; a fade moves greys by uneven amounts
-KNOWN = 0.8  # share of the steps that end on a value which the anchor has elsewhere
-ROUNDINGS = 4.5  # likewise of the memory's own rounding, which turns small noise into steps of few sizes,
-ROUNDINGS_FEW = 10.0  # and more so where fewer than EVEN values moved: a few are soon alike
+MOVED = 1e-3  # least move of a value that counts as moved, in value ranges
+LARGEST = 0.4  # largest flat step, in value ranges
+CLOSEST = 0.144  # least length of the step, in median nearest-neighbour distances
+GRAINS = 1.5  # least flat step in levels of the population's values: rounding alone makes flat steps of one level
+EVEN = 16  # minimum number of unclipped values for the kurtosis test; fewer have similar sizes by accident
+FLATTEST = 1.28  # largest kurtosis of a flat step: steps of one size have 1, uniformly drawn sizes 1.8, a sensor's noise 3
+FLATTEST_MORE = 0.00375  # added to it for each value, since chance varies less among many values
+UNCLIPPED_EQUAL = 0.65  # least share of equal steps among those not clipped by the range; a fade moves greys by uneven amounts
+KNOWN = 0.8  # largest share of the steps that end on a value which the retained query has elsewhere
+ROUNDINGS = 4.5  # least flat step in roundings of the memory, which turn small noise into steps of few sizes
+ROUNDINGS_FEW = 10.0  # the same where fewer than `EVEN` values moved, since few values agree sooner by accident
 
 
 @kernel
 def von_neumann_ratio(delta, retained):
-    """Return the von Neumann ratio of `delta` once its entries are sorted by the anchor's value.
+    """Return the von Neumann ratio of `delta` once its entries are sorted by the retained query's values.
 
-    Sum of squared successive differences over twice the sum of squares: near 1 for a step without relation to the picture,
-    near 0 where the step is a smooth function of brightness.
+    It is the sum of squared successive differences over twice the sum of squares: near 1 for a step without relation to the
+    picture, and near 0 where the step is a smooth function of brightness.
     """
     n = delta.shape[0]
     if n == 0:
@@ -77,9 +77,10 @@ def von_neumann_ratio(delta, retained):
 def is_flat_offset(delta, retained, distance, rounding, grain, lowest, highest):
     """Tell whether the sampled values moved by one size.
 
-    `delta` (samples,) is query minus nearest anchor in units of the value range, each exact to `rounding`; `retained` are the
-    anchor's values in units of `rounding`, whose range is `lowest` to `highest`; `distance` is that of the two in median
-    nearest-neighbour distances; `grain` is the size of one level of the population's values, 0 where they are continuous.
+    `delta` (samples,) is the query minus the nearest retained query, in value ranges, exact to `rounding`. `retained` are the
+    values of the retained query in units of `rounding`, from `lowest` to `highest`. `distance` is the distance of the two in
+    median nearest-neighbour distances. `grain` is the size of one level of the population's values in value ranges, 0 where
+    they are continuous.
     """
     if distance < CLOSEST:
         return False

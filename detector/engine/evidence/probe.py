@@ -1,13 +1,14 @@
 """Probe: the query is an earlier one with one value moved, by as much as another probe moved it.
 
 This is how a gradient is estimated from answers: zeroth-order optimisation (Chen et al., AISec 2017) on pictures, finite
-differences on tables. A probe leaves nearly all values as they are, it is short, and it has a twin: its mirror image about
-the same query, or, in pictures, probes of other values of the same size. And it has siblings, probes of other values, since one
-value's derivative is no gradient.
+differences on tables. A probe leaves nearly all values as they are, and it is short. It has a *twin*: its mirror image about
+the same query or, in pictures, probes of other values of the same size. And it has *siblings*, probes of other values from the
+same query, since a gradient needs the derivatives of many values.
 
 Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
 
-Where the memory samples only some of the values, a change of a single one is known exactly, and judged in `memory.single`.
+Where the memory samples only some of the values, the checksums tell a change of a single one exactly; `memory.single` judges
+it.
 """
 
 import numpy as np
@@ -35,23 +36,23 @@ CHANNEL = Channel(
     ),
 )
 
-CLOSE = 0.17  # in median nearest-neighbour distances
-MOST_MOVED = 2  # of the sampled values
-SAME = 0.03  # of the length
-SIBLINGS = 2  # other steps from the same query, in other directions
-MIRRORED = 0.06  # likewise, for the sum of a probe and its mirror image
-COLLINEAR = 0.97  # squared cosine
-LEAST_STEPS = 8.0  # of the memory's integers, below which a direction is not known
-LEAST_RECORD_STEPS = 3.0  # likewise in tables, where nothing but the column itself is in the way
-LEAST_ROUNDINGS = 1.5  # of the sampled values, below which two sizes cannot be told apart
-EVEN_ROUNDED = 1.2  # likewise, by which equal sizes may differ
-GRAINS = 1.5  # likewise, where values have fine levels: single ones flicker
-SIZES = 16  # sparse steps that are remembered,
-SERIES = 4  # of which so many moved other values as far, one each, when somebody steps from one value to the next
-MOST_SAME = 2  # and no more this one: parts of a picture that an explainer switches on and off return
-ALONE = 1.6  # times the largest move that the whole step may be long, a projection's length being off by as much
-COARSE = 1 / 64  # levels of values above this size make twins by themselves
-TABLE_STEP = 0.2  # of a column's standard deviation
+CLOSE = 0.17  # largest length of a probe, in median nearest-neighbour distances
+MOST_MOVED = 2  # most sampled values that a probe moves
+SAME = 0.03  # largest difference between the lengths of two equal steps, as a share of the length
+SIBLINGS = 2  # least number of other steps from the same query, in other directions
+MIRRORED = 0.06  # largest length of the sum of a probe and its mirror image, as a share of the probe's length
+COLLINEAR = 0.97  # squared cosine from which two directions count as one
+LEAST_STEPS = 8.0  # least length of a step in the memory's integers; shorter ones have no reliable direction
+LEAST_RECORD_STEPS = 3.0  # least move of a column of a table in the memory's integers, where no projection blurs it
+LEAST_ROUNDINGS = 1.5  # least move in roundings of the sampled values; below it sizes cannot be told apart
+EVEN_ROUNDED = 1.2  # largest difference of two equal sizes, in roundings of the sampled values
+GRAINS = 1.5  # least move in levels of the population's values where these are fine: a sensor flickers by one level
+SIZES = 16  # the latest sparse steps that are remembered
+SERIES = 4  # minimum number of other values, among the last 16 sparse steps, moved by the same amount
+MOST_SAME = 2  # most steps of that size that moved this value; an explainer switches the same parts on and off more often
+ALONE = 1.6  # largest ratio of the step's length to its largest single move; a projection's length is off by as much
+COARSE = 1 / 64  # size of a level in value ranges, above which steps of one level are ignored
+TABLE_STEP = 0.2  # largest move of a table's column, in standard deviations of the column
 
 
 @kernel
@@ -65,7 +66,7 @@ def moved_values(delta, resolution):
 
 @kernel
 def largest_move(delta):
-    """Return which sampled value moved most, and how far; of a table of codes, none is sampled."""
+    """Return which sampled value moved most, and how far; a table that holds codes alone has no sampled values."""
     if delta.shape[0] == 0:
         return 0, np.float32(0.0)
     largest = 0
@@ -77,17 +78,18 @@ def largest_move(delta):
 
 @kernel
 def is_one_level(largest, grain):
-    """Tell whether the largest step is one level of the population's values, where these are coarse, as in nature."""
+    """Tell whether the largest move is one level of the population's values and these are coarse; innocent traffic does so."""
     return grain > COARSE and 0.85 * grain < largest < 1.15 * grain
 
 
 @kernel
 def in_series(value, size, length, values, sizes, rounding, grain):
-    """Tell whether a sparse step is as large as the client's steps of several other values, and no level of nature's.
+    """Tell whether a sparse step is as large as the client's steps of several other values, and not one level of the values.
 
-    `value` is the sampled value that moved most and `size` how far, exact to `rounding`; `length` is that of the whole step,
-    both in value ranges like `grain`, the size of one level of the population's values. `values` (SIZES,) and `sizes` (SIZES,)
-    are those of the last sparse steps, values counted from 1 and sizes in units of `rounding`, 0 where there was none.
+    `value` is the sampled value that moved most, and `size` how far it moved, exact to `rounding`. `length` is the length of
+    the whole step. `grain` is the size of one level of the population's values. All but `value` are in value ranges. `values`
+    (SIZES,) and `sizes` (SIZES,) belong to the last sparse steps: values count from 1, 0 for none, and sizes are in units of
+    `rounding`.
     """
     least = max(LEAST_ROUNDINGS * rounding, GRAINS * grain if grain <= COARSE else 0.0)
     if size <= least or length > ALONE * size:
@@ -109,10 +111,10 @@ def in_series(value, size, length, values, sizes, rounding, grain):
 
 @kernel
 def is_probe(query, z, squares, near, retained, alike):
-    """Tell whether a sparse step from `retained` has a twin, or is `alike` the client's last ones, and has siblings.
+    """Tell whether a sparse step from the place `retained` has siblings, and a twin or the size of the last ones (`alike`).
 
-    `query` (coordinates,), `z` (coordinates, anchors) and `squares` (anchors,) are in the memory's integers; `near` are the
-    places of the nearest anchors.
+    `query` (coordinates,), `z` (coordinates, retained) and `squares` (retained,) are in the memory's integers. `near` are the
+    places of the nearest retained queries.
     """
     reach = np.sqrt(np.float64(squares[retained]))
     if reach < LEAST_STEPS:
@@ -132,7 +134,7 @@ def is_probe(query, z, squares, near, retained, alike):
             along += step * other
             way += other * other
             rest += (step + other) ** 2
-        # Rounding alone gives each coordinate of the sum a variance of one half.
+        # Rounding alone gives each coordinate of the sum a variance of 1/2.
         if rest < (MIRRORED * reach) ** 2 + 0.75 * query.shape[0]:
             mirrored = True
         elif way < (10.0 * reach) ** 2:
@@ -146,7 +148,7 @@ def is_probe(query, z, squares, near, retained, alike):
 
 @kernel
 def only_move(query, z, retained, columns):
-    """Return the one number in which a record differs from `retained`, or -1 if there is none, are several, or codes differ."""
+    """Return the one number in which a record differs from `retained`; -1 if none or several differ, or a code does."""
     moved = -1
     for k in range(query.shape[0]):
         if abs(np.float64(query[k]) - np.float64(z[k, retained])) > 1.0:
@@ -158,10 +160,10 @@ def only_move(query, z, retained, columns):
 
 @kernel
 def is_record_probe(query, z, held, retained, columns, grain, variance):
-    """Tell whether a record is `retained` with one number moved a little, and its mirror image and siblings were asked about.
+    """Tell whether a record is `retained` with one number moved a little, and its mirror image and siblings are retained.
 
-    `query` (coordinates,) and `z` (coordinates, anchors) are in the memory's integers, of which the first `columns` coordinates
-    are numbers; `grain` and `variance` (coordinates,) are the size of a column's level, 0 if none, and its variance.
+    `query` (coordinates,) and `z` (coordinates, retained) are in the memory's integers. The first `columns` coordinates are
+    numbers. `grain` and `variance` (coordinates,) are the size of a column's level, 0 if it has none, and its variance.
     """
     moved = only_move(query, z, retained, columns)
     if moved < 0:
@@ -190,7 +192,7 @@ def is_record_probe(query, z, held, retained, columns, grain, variance):
 
 @part
 def is_sparse(step, scales):
-    """Tell whether a step is short and moved so few of the sampled values that somebody may probe a single one."""
+    """Tell whether a step is short and moved so few of the sampled values that it may probe a single one."""
     if not step.distance < CLOSE or moved_values(step.delta, 0.5 * scales.c_unit) > MOST_MOVED:
         return False
     return not is_one_level(largest_move(step.delta)[1], scales.grain)

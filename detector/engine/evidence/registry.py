@@ -1,7 +1,7 @@
 """The registry: every type of evidence, in the order in which arrays, tables and files have them.
 
-To add a channel, write its file, then add its constant here and the name of its index. The order is that of saved baselines and
-clients, which are refused when it changes: append, and never reorder.
+To add a channel, write its file, then add its constant and the name of its index here. Saved baselines and clients use this
+order and are refused when it changes: append, never reorder.
 """
 
 from collections.abc import Mapping

@@ -1,18 +1,19 @@
-"""Select: each query is about as far from all earlier ones as the next will be, far from all, and rarely the nearer one.
+"""Select: queries were chosen to be far from all earlier ones, each at nearly the same, slowly shrinking distance.
 
 Greedy k-center (Gonzalez, 1985; core-set selection, Sener and Savarese, ICLR 2018; a strategy of ActiveThief, Pal et al., AAAI
-2020) makes no query, it chooses: always the example that lies farthest from everything asked so far. Whatever it asks later was
-there to be chosen and was nearer, but only just, for the radius shrinks by a fraction of a percent per query.
+2020) chooses from a pool of examples: always the one farthest from everything asked so far. Every later query was in the pool
+as well and was a little nearer, since the radius shrinks by a fraction of a percent per query.
 
-So take a query and the seven after it, and their distances to what had been asked before these eight. Of a selection the first
-is the farthest, or nearly, and none is much nearer. Innocent queries in no particular order have neither: the first of them
-comes anywhere in the order, each place as likely as the others, and their distances spread. Both are asked for, because a
-picture that scrolls keeps its distances, too, but not the order. Neighbours say nothing: all must be far from what was there.
-Where a population spreads over so many directions alike that its queries look selected in any order, the channel is silent.
+The channel takes a query and the seven after it, and their distances to what was asked before these eight. In a selection the
+first of the eight is the farthest, or nearly so, and none is much nearer. For innocent queries in no particular order neither
+holds: the first takes each rank with equal probability, and the distances spread. Both conditions are needed, since a scrolling
+picture also keeps its distances, but not the order. All eight must be far from the earlier queries; neighbours say nothing.
+Some populations spread over so many directions alike that their queries look selected in any order. There the channel is
+silent.
 
-Distances have to be nearly exact. The reduced query and its sampled values together tell more than each, the length of the
-query tells the rest, and a query of which more than a quarter of the squared distance stays unknown is no evidence. All
-earlier queries have to be remembered: the channel speaks while none has been displaced from the memory.
+The distances must be nearly exact. The projection and the sampled values together determine most of them, and the length of
+the query determines the rest. A query with more than a quarter of the squared distance unknown is no evidence. All earlier
+queries must be retained, so the channel works until the first of them is displaced from the memory.
 """
 
 from typing import Annotated, NamedTuple
@@ -24,7 +25,7 @@ from detector.engine.columns import Column
 from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.kernels import kernel
 
-RATE_INNOCENT = 0.12  # of innocent queries look selected
+RATE_INNOCENT = 0.12  # share of innocent queries that look selected
 CHANNEL = Channel(
     name="select",
     kind="novelty",
@@ -45,21 +46,21 @@ CHANNEL = Channel(
     ),
 )
 
-FIRST = 64  # queries of a client, the only ones looked at
-WAIT = 8  # a query and those it is compared with
-WIDER = 1.05  # times its distance, that none of the others may be at
-NARROWER = 0.85  # times its distance, that all of them must be at
-LEAST_NEARER = 4  # of the seven others
-APART = 1.2  # median nearest-neighbour distances that a selection keeps at least
-INEXACT = 0.25  # of a squared distance
+FIRST = 64  # first queries of a client, which alone are judged
+WAIT = 8  # queries in a comparison: one and the seven after it
+WIDER = 1.05  # none of the seven may be farther than this multiple of the first one's distance
+NARROWER = 0.85  # all of the seven must be farther than this multiple of the first one's distance
+LEAST_NEARER = 4  # so many of the seven must be nearer than the first one
+APART = 1.2  # least distance of a selection, in median nearest-neighbour distances
+INEXACT = 0.25  # largest unknown share of a squared distance
 
 
 class Selection(NamedTuple):
-    """Per client: its first queries, and in more detail the latest of them, each in its turn.
+    """Per client: the lengths of its first queries, and the comparisons of the latest of them.
 
-    `energy` is the squared length of each of the first. Of the latest, `gap` is the squared distance to all queries before it,
-    `widest` and `closest` the largest and the smallest such distance of those that came after it (to the same queries), and
-    `nearer` how many of them were nearer.
+    `energy` is the squared length of each of the first queries. For each of the latest, `gap` is its squared distance to the
+    nearest query before it. `widest` and `closest` are the largest and the smallest such distance of the queries after it, to
+    the same earlier queries. `nearer` is how many of them were nearer than it.
     """
 
     energy: Annotated[npt.NDArray[np.float32], Column(FIRST)]
@@ -71,9 +72,9 @@ class Selection(NamedTuple):
 
 @kernel
 def weigh(z, c, middle, kinship, weights):
-    """Write into `weights` what the product with another query gives each of its integers; return the product with itself.
+    """Write the weights of another query's integers in the scalar product with this one; return the product with itself.
 
-    `z` and `c` are the query's integers, `middle` the population's mean of `c`, `kinship` as in the reference.
+    `z` and `c` are the query's integers, `middle` the population's mean of `c`, and `kinship` is that of the reference.
     """
     coordinates = z.shape[0]
     weights[:] = 0.0
@@ -90,9 +91,9 @@ def weigh(z, c, middle, kinship, weights):
 
 @kernel
 def apart(z_of, c_of, order_of, s, held, energy_of, energy, middle, weights, rounded, products, gaps):
-    """Write into `gaps` the squared distances of a query to the client's earlier ones, in the order of asking.
+    """Write the squared distances of a query to the client's earlier ones into `gaps`, in stream order.
 
-    `weights` are the query's (see `weigh`), `energy` its squared length; `rounded` and `products` are scratch.
+    `weights` are those of the query (see `weigh`), `energy` its squared length; `rounded` and `products` are scratch.
     """
     coordinates = z_of.shape[1]
     largest = np.float32(1e-30)
@@ -101,7 +102,7 @@ def apart(z_of, c_of, order_of, s, held, energy_of, energy, middle, weights, rou
     step = largest / np.float32(32767.0)
     shift = 0.0
     for j in range(rounded.shape[0]):
-        # Whole numbers, because sums of them may be taken in any order, several at a time.
+        # Sums of whole numbers are exact in any order, so the processor may take several at a time.
         rounded[j] = np.int32(np.rint(weights[coordinates + j] / step))
         shift += np.float64(rounded[j]) * middle[j]
     products[:] = 0.0
@@ -118,18 +119,18 @@ def apart(z_of, c_of, order_of, s, held, energy_of, energy, middle, weights, rou
 
 @kernel
 def judge_selection(energy_of, gap_of, widest_of, closest_of, nearer_of, s, asked, gaps, energy, unexplained, neighbour):
-    """Take the client's next query; return 1 if the one seven before looks selected, -1 if not, 0 if there was none.
+    """Take the client's next query; return 1 if the one seven before it looks selected, -1 if not, 0 if there was none.
 
-    `asked` counts the queries before, `gaps` are the squared distances to them in their order, `unexplained` how much of the
-    query's squared length `energy` the reduction does not account for, `neighbour` the population's median nearest-neighbour
-    distance.
+    `asked` counts the queries before. `gaps` are the squared distances to them, in their order. `unexplained` is the part of
+    the query's squared length `energy` that the reduction does not account for. `neighbour` is the population's median
+    nearest-neighbour distance.
     """
     nearest = np.inf
     judged = asked - WAIT + 1
     for earlier in range(asked):
         if earlier >= judged:
             place = earlier % WAIT
-            # Nothing is nearer than nothing: a distance that is not known well enough is no evidence.
+            # A distance that is not known well enough is no evidence: with 0 here nothing counts as nearer.
             gap = np.float32(nearest if unexplained <= INEXACT * nearest else 0.0)
             widest_of[s, place] = max(widest_of[s, place], gap)
             closest_of[s, place] = min(closest_of[s, place], gap)

@@ -1,9 +1,8 @@
 """Sens: short steps away from confident answers keep costing the model far more confidence than distance explains.
 
-A step along the model's own gradient lowers the margin as fast as anything can; that is what every gradient step is for,
-whatever its shape, so this sees what the flatness test of offset does not: Euclidean steps, heavy-tailed ones, shifted ones.
-One such pair proves little: blur and drift do it as well. So it works as a rate, from pairs whose earlier answer was
-confident.
+A step along the model's own gradient lowers the margin as fast as any step of its length. That holds whatever its shape, so
+this channel sees steps that `offset` misses: Euclidean, heavy-tailed and shifted ones. One such pair proves little, since blur
+and drift lower the margin, too. So the channel counts how often it happens, over pairs whose earlier answer was confident.
 """
 
 import numpy as np
@@ -24,21 +23,21 @@ CHANNEL = Channel(
     blind_to="Augmentation that raises the label's own probability (JbDA as published), and logs without probabilities.",
 )
 
-CLOSEST = 0.144  # in median nearest-neighbour distances
+CLOSEST = 0.144  # least length of the step, in median nearest-neighbour distances
 FARTHEST = 1.0
-CONFIDENT = 1.5  # margin of the earlier answer, as a difference of logarithms
-STEEP = -6.0  # change of that margin per median nearest-neighbour distance
+CONFIDENT = 1.5  # least margin of the earlier answer, as a difference of logarithms
+STEEP = -6.0  # largest change of that margin per median nearest-neighbour distance that counts as steep
 
 
 @kernel
 def compares(distance, earlier_margin):
-    """Tell whether a pair says anything: near enough, and the earlier answer confident (False when it is not known)."""
+    """Tell whether a pair can be judged: it is near, and the earlier answer was confident (False where that is not known)."""
     return CLOSEST < distance < FARTHEST and earlier_margin > CONFIDENT
 
 
 @kernel
 def is_steep(distance, earlier_margin, margin, same_label):
-    """Tell whether the earlier label's margin fell steeply; where the label changed, it is at most minus the new one."""
+    """Tell whether the earlier label's margin fell steeply; where the label changed, it is at most minus the new margin."""
     if np.isnan(margin):
         return False
     now = margin if same_label else -margin

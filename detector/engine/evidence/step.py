@@ -1,4 +1,4 @@
-"""Step: the way from a retained query to the new one, in the units that the channels compare."""
+"""Step: the difference between a retained query and the new one, in the units that the channels compare."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from detector.engine.kernels import kernel
 class Asked(NamedTuple):
     """The new query of a client.
 
-    `query` and `z` (coordinates,) are its projection, as 32-bit floats and as the memory's integers; `c` (samples,) are its
-    sampled values. `margin` is the logarithm of its largest probability over the second largest, NaN where the log has none.
+    `query` and `z` (coordinates,) are its projection, as 32-bit floats and as the memory's integers. `c` (samples,) are its
+    sampled values. `margin` is the logarithm of the largest over the second largest probability, NaN where the log has none.
     """
 
     query: npt.NDArray[np.float32]
@@ -25,9 +25,9 @@ class Asked(NamedTuple):
 class Step(NamedTuple):
     """The step to the new query from the retained query at `place`, the nearest one.
 
-    `distance` is its length in median nearest-neighbour distances and `length` the same in value ranges; both come from the
-    projection. `delta` (measured,) is how far each sampled number moved, in value ranges, and `start` (measured,) the sampled
-    numbers of the retained query. `changed` tells whether the label is another.
+    `distance` is its length in median nearest-neighbour distances and `length` its length in value ranges; both come from the
+    projection. `delta` (measured,) is how far each sampled number moved, in value ranges. `start` (measured,) are the sampled
+    numbers of the retained query. `changed` tells whether the label changed.
     """
 
     place: int
@@ -40,9 +40,9 @@ class Step(NamedTuple):
 
 @kernel
 def step_between(start, values, c_unit, delta):
-    """Write into `delta` (measured,) the step from the sampled values of a retained query to those of the new one.
+    """Write the step from the sampled values of a retained query to those of the new one into `delta` (measured,).
 
-    The values are integers, `c_unit` is the size of one in value ranges, and so is the unit of `delta`.
+    The values are integers. `c_unit` is the size of one integer step in value ranges, and `delta` is in value ranges.
     """
     for j in range(delta.shape[0]):
         delta[j] = (np.float32(values[j]) - np.float32(start[j])) * c_unit
@@ -50,7 +50,7 @@ def step_between(start, values, c_unit, delta):
 
 @kernel
 def margin_of(confidence, runner_up):
-    """Return the logarithm of the largest probability over the second largest; NaN where the log has no probabilities."""
+    """Return the logarithm of the largest over the second largest probability; NaN where the log has no probabilities."""
     if np.isnan(confidence):
         return np.float32(np.nan)
     return np.log(max(confidence, np.float32(1e-6))) - np.log(max(runner_up, np.float32(1e-6)))

@@ -1,6 +1,6 @@
-"""Evidence about a client as a whole, which no single query carries: novelty, and how a client conducts itself.
+"""Evidence about a client as a whole, not about single queries: novelty and conduct.
 
-What is measured stands elsewhere: `engine.models.novelty` and `engine.memory.conduct`. Here are the words for it.
+This file holds the words for it. `engine.models.novelty` and `engine.memory.conduct` measure it.
 """
 
 from detector.engine.evidence.channel import EvidenceType

@@ -1,4 +1,4 @@
-"""What is computed of every client: one family of features a file; `row` holds the order of all of them in a row.
+"""The features of a client: one family per file; `row` fixes the order of all of them in a row.
 
 ============  ==============================================================================================
 `rate`        how fast, how bursty, how regular

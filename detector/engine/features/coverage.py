@@ -1,4 +1,4 @@
-"""Input-space coverage: how much of the space a client visits, and whether anybody else lives there.
+"""Input-space coverage: how much of the space a client visits, and whether the population lives there.
 
 ========================  =====================================================================================
 `cells_per_query`         occupied cells over fresh queries; cells are the sides of ten random hyperplanes through
@@ -17,7 +17,7 @@
 
 What it sees: sweeps over the space, foreign data, balanced labels (Kesarwani et al., 2018, and Mei et al., AAAI 2025, use
 coverage of the input and class space). What innocent traffic does as well: a new device, a mirrored or filtered camera and an
-explainer are just as foreign as stolen pictures, so coverage may alert and throttle but never stops a client.
+explainer look as foreign as a thief's own pictures. So coverage may alert and throttle but never stops a client.
 """
 
 from typing import Annotated, NamedTuple
@@ -42,11 +42,11 @@ NAMES = (
 PLANES = 10
 CELLS = 1 << PLANES
 WORDS = CELLS // 64
-LABELS = 13  # twelve labels by name and one place for all others
+LABELS = 13  # places of a client's table of labels: twelve labels, and one place for all others
 
 
 class Coverage(NamedTuple):
-    """Per client: the cells and labels visited, and the running distance from the population's directions."""
+    """Per client: the cells and labels visited, and running distances from the population's directions and landmarks."""
 
     cells: Annotated[npt.NDArray[np.uint64], Column(WORDS)]
     occupied: Annotated[npt.NDArray[np.uint16], Column()]
@@ -65,7 +65,7 @@ class Coverage(NamedTuple):
 
 @kernel
 def place_labels(state, slot, label, verdict, place):
-    """Give each event's label its place in the client's table; the last place is for all that no longer fit."""
+    """Give each event's label its place in the client's table; labels that no longer fit share the last place."""
     for i in range(slot.shape[0]):
         if verdict[i] != 0:
             continue
@@ -93,7 +93,7 @@ def update_coverage(
     known_cells,
     known_count,
     labels,
-    look_row,
+    evaluation,
     out,
     column,
 ):
@@ -120,7 +120,7 @@ def update_coverage(
             state.off_mean[s] += share * (off[i] - state.off_mean[s])
             state.landmark_mean[s] += share * (landmark[i] - state.landmark_mean[s])
             state.off_square[s] += share * (off[i] * off[i] - state.off_square[s])
-        row = look_row[i]
+        row = evaluation[i]
         if row < 0:
             continue
         n = max(state.cell_queries[s], 1)
@@ -137,7 +137,7 @@ def update_coverage(
                 p = state.label_count[s, j] / total
                 entropy -= p * np.log(p)
         if state.label_count[s, LABELS - 1] > 0:
-            # More labels than places: count them by the share of 64 bits still unset (linear counting).
+            # There are more labels than places: estimate their number from the share of 64 bits still unset (linear counting).
             unset = 64
             bits = state.label_bits[s]
             while bits != 0:

@@ -1,7 +1,7 @@
-"""Distances: what the minimum distances of a client's queries to its own earlier ones say at a look.
+"""Distances: features of the minimum distances of a client's queries to its own earlier ones, at a scheduled evaluation.
 
-PRADA (Juuti et al., EuroS&P 2019, section 5) tests whether these distances look normal; here its growing sets are bounded by
-the memory, and the test is one feature among several.
+PRADA (Juuti et al., EuroS&P 2019, section 5) tests whether these distances are normally distributed. Here its growing sets are
+bounded by the memory, and the test is one feature among several.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ LEAST_DISTANCES = 4
 def accept(class_count_of, class_sum_of, class_square_of, class_bar_of, s, place, distance):
     """Tell whether PRADA would add the query to the growing set of its label, and keep that set's statistics."""
     if np.isnan(distance):
-        # The first of its label enters with distance 0, in PRADA; so does one whose predecessors are all forgotten, here.
+        # In PRADA the first query of a label enters with distance 0. Here so does one whose predecessors are all forgotten.
         class_count_of[s, place] = max(class_count_of[s, place], 1)
         return True
     if not distance > class_bar_of[s, place]:

@@ -1,4 +1,4 @@
-"""How normal a window of numbers looks: the Shapiro-Wilk statistic W, compiled.
+"""Normality: the Shapiro-Wilk statistic W of a window of numbers, compiled.
 
 W compares two estimates of the spread of a sample: one from its sorted values, weighted by what a normal sample would
 have at each rank, and the usual sum of squares. It is 1 for a perfectly normal shape and falls with skew, heavy tails,
@@ -33,7 +33,7 @@ _TAIL = (
     np.array([1.63706781897, 3.54388924762, 1.0]),
 )
 
-# Below this range R94 (and scipy) takes the sample for constant.
+# Range below which R94 (and scipy) treats the sample as constant.
 _CONSTANT = 1e-19
 
 

@@ -39,7 +39,7 @@ class ResponseFeatures(NamedTuple):
 
 
 @kernel
-def update_outputs(state, slot, confidence, runner_up, near, flip, verdict, repeat, look_row, out, column):
+def update_outputs(state, slot, confidence, runner_up, near, flip, verdict, repeat, evaluation, out, column):
     for i in range(slot.shape[0]):
         if verdict[i] != 0:
             continue
@@ -55,7 +55,7 @@ def update_outputs(state, slot, confidence, runner_up, near, flip, verdict, repe
                 state.low_margin[s] += share * (np.float32(margin < LOW_MARGIN) - state.low_margin[s])
             state.near[s] += near[i]
             state.flips[s] += flip[i]
-        row = look_row[i]
+        row = evaluation[i]
         if row < 0:
             continue
         if state.answers[s] > 0:

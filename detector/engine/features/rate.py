@@ -24,7 +24,7 @@ from detector.engine.kernels import kernel
 NAMES = ("rate_10s", "rate_5m", "rate_1h", "burstiness", "regularity")
 SCALES_MS = np.array([10_000.0, 300_000.0, 3_600_000.0])
 GAP_BINS = 16
-MEMORY = 0.02  # a gap's share in the running moments: about the last 50 gaps
+MEMORY = 0.02  # weight of a new gap in the running moments, which so cover about the last 50 gaps
 
 
 class Rate(NamedTuple):
@@ -39,7 +39,7 @@ class Rate(NamedTuple):
 
 
 @kernel
-def update_rate(state, slot, time_ms, weight, verdict, position, first_ms, look_row, out, column):
+def update_rate(state, slot, time_ms, weight, verdict, position, first_ms, evaluation, out, column):
     for i in range(slot.shape[0]):
         if verdict[i] != 0:
             continue
@@ -65,12 +65,12 @@ def update_rate(state, slot, time_ms, weight, verdict, position, first_ms, look_
                 state.gap_bins[s, j] *= 1.0 - share
             state.gap_bins[s, b] += share
         state.rate_ms[s] = max(state.rate_ms[s], t)
-        row = look_row[i]
+        row = evaluation[i]
         if row < 0:
             continue
         age = max(state.rate_ms[s] - first_ms[s], 1000)
         for j in range(3):
-            # A young client has not filled the scale yet: divide by what it can have filled.
+            # A new client has not been there for the whole time scale: divide by the time that it has.
             span = SCALES_MS[j] * (1.0 - np.exp(-age / SCALES_MS[j]))
             out[row, column + j] = np.log10(state.decayed[s, j] / span * 1000.0 + 1e-6)
         mean = state.gap_mean[s]

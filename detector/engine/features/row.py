@@ -7,6 +7,6 @@ RATE = 0
 COVERAGE = RATE + len(rate.NAMES)
 MEMORY = COVERAGE + len(coverage.NAMES)
 OUTPUTS = MEMORY + len(distances.NAMES)
-CONTENT = slice(COVERAGE, len(NAMES))  # everything but timing
+CONTENT = slice(COVERAGE, len(NAMES))  # all features but those of timing
 
 __all__ = ["CONTENT", "COVERAGE", "MEMORY", "NAMES", "OUTPUTS", "RATE"]

@@ -1,15 +1,15 @@
 """Fitting co-occurrence: which values of a table's columns the population shows together.
 
-Fitted on the different records of benign clients, without those that are an earlier record of the same client, edited or mixed:
-a slider that runs through its range says what somebody tried, not what occurs. Numbers are put into bins of equal size. A pair
-of columns is kept when records with independent columns would often clash in it. The smoothed ratio of a pair of values is
-(n + 1) / (N p q + 1), so values whose pair is too rare to be missed never clash.
+It is fitted on the different records of benign clients. Edited and mixed copies of a client's earlier records are left out: a
+slider that runs through its range shows what somebody tried, not what occurs. Numbers are put into bins of equal size. A pair
+of columns is kept when records with independent columns would often clash in it. The smoothed ratio of a pair of values is (n +
+1) / (N p q + 1), so a pair that is expected hardly ever does not clash when it is absent.
 
-What a count of clashes is worth is a likelihood ratio. Its numerator are records made from the population's own columns, all
-of them independent or half of them from another record, as often one as the other. Its denominator are benign records under
-tables that have not seen them nor others of the same client (four folds of clients), since readings of one sensor tell about
-each other; and not of all clients together but, for each count, of those that go so far most often: a benign client with many
-odd records would gather evidence for ever.
+A count of clashes is worth a likelihood ratio. The numerator comes from made-up records: one half has independent columns, the
+other half has half of its columns from another record. The denominator comes from benign records under tables that have not
+seen their client (four folds of clients), since the readings of one sensor resemble each other. For each count it takes the
+share of the clients that reach it most often, not the share over all clients. Otherwise a benign client with many odd records
+would gather evidence without end.
 """
 
 from collections.abc import Sequence
@@ -42,14 +42,14 @@ CANDIDATES = 64
 NUMERIC_BINS = 8
 MOST_EDITED = 3
 PAIRS = 64
-WORTH_A_PAIR = 0.005  # share of independent records that clash in it
-MADE = 2000  # records of each kind that a thief would make up
+WORTH_A_PAIR = 0.005  # least share of independent records that clash in a pair of columns that is kept
+MADE = 2000  # made-up records of each of the two kinds
 FOLDS = 4
-BY_CHANCE = 0.1  # of independent records may look edited, and as many mixed
-SHRINK = 20.0  # records of the whole population that stand beside a client's own
+BY_CHANCE = 0.1  # largest share of independent records that may look edited, and that may look mixed
+SHRINK = 20.0  # weight of the whole population's share beside a client's own, in records
 UPPER = 0.98
-ALIKE = 0.8  # share of the clashing records among made-up ones, beyond which a benign client is no different
-LEAST_POWER = 0.05  # mean logarithm of the ratio over made-up records; below it they hardly differ from benign ones
+ALIKE = 0.8  # a benign client with more than this share of the made-up records' clashes does not differ from them
+LEAST_POWER = 0.05  # least mean logarithm of the ratio over made-up records; below it they hardly differ from benign ones
 
 Places = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -60,9 +60,8 @@ Binning = tuple[npt.NDArray[np.int32], Flags, Floats]  # raw columns, whether th
 def fit_cooccurrence(vectors: Floats, categorical: Sequence[int], clients: Sequence[str], *, seed: int) -> Cooccurrence:
     """Learn from benign records (n, dimension) which values belong together; `clients` (n,) says whose each is.
 
-    Of more than 64 columns that vary, 64 are looked at, which `seed` draws; the 16 in which made-up records clash most are
-    used. Returns `nothing_known()` for fewer than 500 different records or 3 such columns, or if made-up records would
-    hardly show.
+    Of more than 64 columns that vary, `seed` draws 64. The 16 of them in which made-up records clash most are used. Returns
+    `nothing_known()` for fewer than 500 different records or 3 such columns, or if made-up records hardly differ.
     """
     rng = np.random.default_rng(seed)
     distinct = np.unique(vectors, axis=0, return_index=True)[1]
@@ -78,7 +77,7 @@ def fit_cooccurrence(vectors: Floats, categorical: Sequence[int], clients: Seque
     edited, mixes = _exemptions(made_words[:MADE], rng.permutation(words[distinct]), width)
     owner = np.unique(np.asarray(clients), return_inverse=True)[1]
     asked = _asked(words, bins, owner, edited, mixes=mixes)
-    # Clients may ask about the same records; each counts once, or the tables would know these and no others.
+    # Clients may ask about the same records. Each counts once; otherwise frequent records would dominate the tables.
     record = np.zeros(len(asked), np.int64)
     known = np.zeros(len(asked), np.int64)
     find_records(words[asked], _closest(made_words[:MADE:10], words[asked], edited), known, record)
@@ -127,9 +126,9 @@ def find_asked(state, words, bins, edited, mixes, asked):
 
 @kernel
 def find_records(words, edited, known, record):
-    """Number the different records among `words` (n,): `record` (n,) says which each is, `known` where each is first."""
+    """Number the different records among `words` (n,): `record` (n,) are the numbers, `known` the place of each first one."""
     apart = np.empty(1, np.uint64)
-    one = np.int64(1)  # a literal would be a type of its own, for which `is_edited` is compiled again
+    one = np.int64(1)  # a literal has its own type, for which `is_edited` would be compiled again
     count = 0
     for i in range(words.shape[0]):
         record[i] = -1
@@ -163,7 +162,7 @@ def count_all(bins, pairs, table, counts, blamed):
 
 @kernel
 def excused_by_chance(words, others, edited, mixes):
-    """Return the share of `words` that look edited, or if `mixes` mixed, from KEPT of the unrelated `others`."""
+    """Return the share of `words` that look edited from KEPT of the unrelated `others`, or mixed from them if `mixes`."""
     apart = np.empty(KEPT, np.uint64)
     held = np.int64(KEPT)
     found = 0
@@ -174,7 +173,7 @@ def excused_by_chance(words, others, edited, mixes):
 
 
 def _binning(records: Floats, categorical: frozenset[int], rng: np.random.Generator) -> Binning:
-    """Return how the columns with two bins or more are put into bins, at most `CANDIDATES` of them."""
+    """Return the binning of the columns with two bins or more, at most `CANDIDATES` of them."""
     columns: list[int] = []
     coded: list[bool] = []
     edges: list[Floats] = []
@@ -211,7 +210,7 @@ def _most_telling(records: Floats, binning: Binning) -> Binning:
 
 
 def _binned(records: Floats, binning: Binning) -> tuple[Places, Words]:
-    """Return bins (n, columns) and words (n,); the words mean something for up to `COLUMNS` columns only."""
+    """Return bins (n, columns) and words (n,); the words are valid for up to `COLUMNS` columns only."""
     bins, words = np.zeros((len(records), len(binning[0])), np.int64), np.zeros(len(records), np.uint64)
     bin_records(records, *binning, bins, words)
     return bins, words
@@ -229,7 +228,7 @@ def _made_up(records: Floats, columns: npt.NDArray[np.int32], rng: np.random.Gen
 
 
 def _exemptions(made: Words, known: Words, width: int) -> tuple[int, bool]:
-    """Return in how many columns edited records may differ, and whether mixed ones can be told, so that chance seldom does."""
+    """Return in how many columns edited records may differ, and whether mixed records can be told from chance."""
     edited = min(MOST_EDITED, width // 4)
     while edited >= 0 and excused_by_chance(made, known, edited, mixes=False) > BY_CHANCE:
         edited -= 1
@@ -237,7 +236,7 @@ def _exemptions(made: Words, known: Words, width: int) -> tuple[int, bool]:
 
 
 def _closest(made: Words, known: Words, edited: int) -> int:
-    """Return in how many columns two of the records `known` may differ and be one, such that chance seldom makes them so."""
+    """Return in how many columns an edited record may differ, such that few made-up records look like edited `known` ones."""
     while edited >= 0 and closest_by_chance(made, known, edited) > BY_CHANCE:
         edited -= 1
     return edited
@@ -264,7 +263,7 @@ def _counts(bins: Places) -> Sums:
 
 
 def _expected(counts: Sums) -> Sums:
-    """Return how often that would be if columns were independent."""
+    """Return how often each two bins would be seen together if columns were independent."""
     single = np.diag(counts)
     return np.outer(single, single) / max(float(single[:BINS].sum()), 1.0)
 
@@ -297,18 +296,18 @@ def _tables(counts: Sums, pairs: npt.NDArray[np.int32]) -> Floats:
 
 
 def _clashes(bins: Places, pairs: npt.NDArray[np.int32], table: Floats) -> tuple[Places, Places]:
-    """Return the clashes (n,) of each record, and those that each column had a part in."""
+    """Return the clashes (n,) of each record, and how many each column had a part in."""
     counts, blamed = np.zeros(len(bins), np.int64), np.zeros(bins.shape[1], np.int64)
     count_all(bins, pairs, table, counts, blamed)
     return counts, blamed
 
 
 def _worth(made: Places, found: Places, owner: npt.NDArray[np.integer]) -> Floats | None:
-    """Return the likelihood ratio of each count, never falling with it, or None where made-up records hardly differ.
+    """Return the likelihood ratio of each count, which never falls with the count; None where made-up records hardly differ.
 
-    Nor do they where each benign client clashes with what the others ask about, as sensors do that wait in different states.
+    They also hardly differ where each benign client clashes with what the others ask, as sensors in different states do.
 
-    `made` are the counts of made-up records, `found` (n,) those of benign ones of the clients `owner` (n,).
+    `made` are the counts of made-up records, and `found` (n,) those of benign records of the clients `owner` (n,).
     """
     made, found = np.minimum(made, COUNTS - 1), np.minimum(found, COUNTS - 1)
     numerator = np.bincount(made, minlength=COUNTS) / len(made)
@@ -325,6 +324,6 @@ def _worth(made: Places, found: Places, owner: npt.NDArray[np.integer]) -> Float
     denominator = reach[:-1] - reach[1:]
     ratio = np.maximum.accumulate((numerator + 1e-3) / (denominator + 1e-3))
     worth = np.exp(np.clip(np.log(ratio), LEAST, MOST))
-    # Raised to be monotone it may be more than a likelihood ratio, whose mean over the denominator is 1 at most.
+    # A likelihood ratio has a mean of at most 1 over the denominator; raised to be monotone, these may have more.
     worth /= max(float(denominator @ worth), 1.0)
     return worth.astype(np.float32) if float(numerator @ np.log(worth)) >= LEAST_POWER else None

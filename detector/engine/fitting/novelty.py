@@ -14,8 +14,8 @@ from detector.engine.models.novelty import (
     LEAST_CLIENTS,
     LESSONS,
     STAGES,
+    Evaluations,
     Floats,
-    Looks,
     Norms,
     Trees,
     center_and_scale,
@@ -30,28 +30,28 @@ LEAST_MEMBERS = 8
 LEAST_VARIANCE = 0.05
 
 
-def fit_norms(looks: Looks) -> Norms:
-    """Learn the norms from the looks of benign clients.
+def fit_norms(evaluations: Evaluations) -> Norms:
+    """Learn the norms from the scheduled evaluations of benign clients.
 
-    Raises `BaselineError` when fewer than 8 clients reached a first look.
+    Raises `BaselineError` when fewer than 8 clients reached their first evaluation.
     """
-    clients = np.unique(looks.client)
+    clients = np.unique(evaluations.client)
     if len(clients) < LEAST_CLIENTS:
         raise BaselineError(
             f"only {len(clients)} clients have {STAGES[0]} queries or more; at least {LEAST_CLIENTS} such clients are "
             "needed to say what is usual"
         )
-    stage = np.array([stage_of(q) for q in looks.queries])
-    profile = _profiles(looks, clients)
+    stage = np.array([stage_of(q) for q in evaluations.queries])
+    profile = _profiles(evaluations, clients)
     folds = np.arange(len(clients)) % 2
-    client_row = np.searchsorted(clients, looks.client)
+    client_row = np.searchsorted(clients, evaluations.client)
     excess, distance, oddness = np.empty((3, len(stage)))
     for fold in (0, 1):
         held_out = folds[client_row] == fold
-        model = _fit(looks, stage, profile[client_row], ~held_out)
-        excess[held_out], distance[held_out] = _compare(model, looks.rows[held_out], stage[held_out])
-        oddness[held_out] = Trees(_lessons(looks, ~held_out)).oddness(looks.rows[held_out])
-    full = _fit(looks, stage, profile[client_row], np.ones(len(stage), bool))
+        model = _fit(evaluations, stage, profile[client_row], ~held_out)
+        excess[held_out], distance[held_out] = _compare(model, evaluations.rows[held_out], stage[held_out])
+        oddness[held_out] = Trees(_lessons(evaluations, ~held_out)).oddness(evaluations.rows[held_out])
+    full = _fit(evaluations, stage, profile[client_row], np.ones(len(stage), bool))
     usual = np.array([_usual(distance[_at_stage(stage, s)]) for s in range(len(STAGES))])
     score = combine(excess, distance, usual[stage], oddness)
     sessions = np.array([score[client_row == i].max() for i in range(len(clients))])
@@ -62,9 +62,9 @@ def fit_norms(looks: Looks) -> Norms:
         means=full.means,
         whiten=full.whiten,
         usual=usual,
-        lessons=_lessons(looks, np.ones(len(stage), bool)),
+        lessons=_lessons(evaluations, np.ones(len(stage), bool)),
         session_scores=np.sort(sessions)[::-1],
-        reach=int(np.sort([looks.queries[client_row == i].max() for i in range(len(clients))])[-LEAST_CLIENTS]),
+        reach=int(np.sort([evaluations.queries[client_row == i].max() for i in range(len(clients))])[-LEAST_CLIENTS]),
     )
 
 
@@ -89,12 +89,12 @@ def _usual(distances: Floats) -> float:
     return max(float(np.quantile(distances, 0.95)), 1e-6) if len(distances) else 1.0
 
 
-def _profiles(looks: Looks, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return a profile number per client, from where its features stand at all its looks."""
-    quantiles = _quantiles(looks.rows, (0.05, 0.5, 0.95)).T
+def _profiles(evaluations: Evaluations, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return a profile number per client, from its mean features over all its evaluations."""
+    quantiles = _quantiles(evaluations.rows, (0.05, 0.5, 0.95)).T
     center, scale = center_and_scale(quantiles)
-    x = np.clip(np.nan_to_num((looks.rows[:, CONTENT] - center) / scale), -4, 4)
-    means = np.array([x[looks.client == client].mean(axis=0) for client in clients])
+    x = np.clip(np.nan_to_num((evaluations.rows[:, CONTENT] - center) / scale), -4, 4)
+    means = np.array([x[evaluations.client == client].mean(axis=0) for client in clients])
     best = np.zeros(len(clients), np.int64)
     best_score = 0.0
     for count in range(2, min(MOST_PROFILES, len(clients) // LEAST_MEMBERS, len(np.unique(means, axis=0))) + 1):
@@ -107,7 +107,9 @@ def _profiles(looks: Looks, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.in
     return best
 
 
-def _fit(looks: Looks, stage: npt.NDArray[np.int64], profile: npt.NDArray[np.int64], use: npt.NDArray[np.bool_]) -> _Fit:
+def _fit(
+    evaluations: Evaluations, stage: npt.NDArray[np.int64], profile: npt.NDArray[np.int64], use: npt.NDArray[np.bool_]
+) -> _Fit:
     f = len(NAMES) - CONTENT.start
     profiles = np.unique(profile)
     quantiles = np.zeros((len(STAGES), len(NAMES), 3))
@@ -119,7 +121,7 @@ def _fit(looks: Looks, stage: npt.NDArray[np.int64], profile: npt.NDArray[np.int
         here = _at_stage(np.where(use, stage, -1), s)
         if not here.any():
             here = use
-        rows = looks.rows[here]
+        rows = evaluations.rows[here]
         quantiles[s] = _quantiles(rows, (0.05, 0.5, 0.95)).T
         center, scale = center_and_scale(quantiles[s])
         x = np.clip(np.nan_to_num((rows[:, CONTENT] - center) / scale), -FARTHEST, FARTHEST)
@@ -132,13 +134,13 @@ def _fit(looks: Looks, stage: npt.NDArray[np.int64], profile: npt.NDArray[np.int
             residual[own] = x[own] - means[s, p]
             low[s, p], high[s, p] = _quantiles(rows[own][:, CONTENT], (0.02, 0.98))
         covariance = LedoitWolf(assume_centered=True).fit(residual).covariance_
-        # A floor on the variance, so that a feature constant within every profile is not infinitely telling.
+        # A floor on the variance: otherwise a feature that is constant within every profile would have infinite weight.
         whiten[s] = np.linalg.inv(np.linalg.cholesky(covariance + LEAST_VARIANCE * np.eye(f)))
     return _Fit(quantiles, low, high, means, whiten)
 
 
 def _quantiles(rows: Floats, shares: tuple[float, ...]) -> Floats:
-    """Return quantiles (shares, features) of the values that are there; of a feature without any, 0."""
+    """Return quantiles (shares, features) of the values that are not missing; 0 for a feature without any."""
     found = np.zeros((len(shares), rows.shape[1]))
     known = ~np.isnan(rows).all(axis=0)
     found[:, known] = np.nanquantile(rows[:, known], shares, axis=0)
@@ -163,7 +165,7 @@ def _compare(model: _Fit, rows: Floats, stage: npt.NDArray[np.int64]) -> tuple[F
     return excess, distance
 
 
-def _lessons(looks: Looks, use: npt.NDArray[np.bool_]) -> Floats:
-    """Return rows to learn from: of each client a bounded number, spread over its looks."""
-    lessons: Floats = looks.rows[use & np.isin(looks.queries, sorted(LESSONS))]
+def _lessons(evaluations: Evaluations, use: npt.NDArray[np.bool_]) -> Floats:
+    """Return rows to learn from: a bounded number per client, spread over its evaluations."""
+    lessons: Floats = evaluations.rows[use & np.isin(evaluations.queries, sorted(LESSONS))]
     return lessons

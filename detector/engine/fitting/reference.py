@@ -29,8 +29,8 @@ from detector.errors import BaselineError
 PRINCIPAL = 16
 LEAST_ROWS = 32
 MISSING_BELOW = 0.25
-RAREST = 1e-4  # variance of the indicator of a category that is worth keeping
-MOST_NUMBERS = 16  # of a table, that keep a coordinate each
+RAREST = 1e-4  # least variance of the indicator of a category that is sampled
+MOST_NUMBERS = 16  # most numeric columns of a table that have a coordinate each
 
 
 def fit_reference(
@@ -44,10 +44,11 @@ def fit_reference(
 ) -> Reference:
     """Fit a reference on benign queries of shape (n, dimension).
 
-    `labels` is how many different labels the population was given; `seed` is the operator's secret; `common_scale` forces
-    one scale for all columns (True) or one for each (False), and by default is judged from the ranges. Columns of different
-    scales make a table, and so do up to 48 of one scale, unless it was forced: tables are often standardised before they reach
-    the model. `clients` (n,) says whose each query is; without it the channels `foreign` and `cooccur` stay silent.
+    `labels` is how many different labels the population was given; `seed` is the operator's secret. `common_scale` forces one
+    scale for all columns (True) or one for each (False); None decides it from the ranges. Columns of different scales make a
+    table. Up to 48 columns of one scale make a table, too, unless the scale was forced, since tables are often standardised
+    before they reach the model. `clients` (n,) says whose each query is; without it the channels `foreign` and `cooccur` stay
+    silent.
 
     Raises `BaselineError` for fewer than 32 queries, or when no column varies.
     """
@@ -86,7 +87,7 @@ def fit_reference(
     projection, principal = _directions(centered, kept, rng)
     reduced = centered @ projection
     quantum = float(2.0 * max(np.abs(reduced).max(), 1e-6) / 32767.0)
-    # In whole steps, as they are remembered: equal queries may differ in the last bit of a product of matrices.
+    # In whole steps, as the memory keeps them: equal queries may differ in the last bit of a matrix product.
     steps = np.rint(reduced / quantum)
     nearest = quantum * median_nearest(steps, rng)
     spectrum = np.sort(reduced.var(axis=0))[::-1]
@@ -143,9 +144,9 @@ def fit_reference(
 
 
 def missing_values(vectors: Floats) -> Floats:
-    """Return what stands for a missing value in each column of (n, dimension): a quarter of the range below the lowest value.
+    """Return the number for a missing value in each column of (n, dimension): a quarter of the range below the lowest value.
 
-    So far away that no other value is taken for it, and near enough to leave distances what they are.
+    No other value lies so low, and the number is near enough not to distort distances.
 
     >>> missing_values(np.array([[0.0, 5.0], [4.0, np.nan], [2.0, 5.0]], np.float32)).tolist()
     [-1.0, 3.75]
@@ -159,22 +160,22 @@ def missing_values(vectors: Floats) -> Floats:
 
 
 def _is_table(offset: Floats, scale: Floats, codes: npt.NDArray[np.int32], common_scale: bool | None) -> bool:
-    """Tell whether columns with these ranges make a table; few columns do, whatever their ranges, unless one was forced."""
+    """Tell whether columns with these ranges make a table; few columns always do, unless one common scale was forced."""
     few = common_scale is None and len(offset) <= SAMPLED
     return few or len(codes) > 0 or bool(np.any(scale != scale[0]))
 
 
 def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool | None) -> tuple[Floats, Floats]:
-    """Return what to subtract from and multiply each raw column by."""
+    """Return the number to subtract from each raw column, and the number to multiply it by then."""
     dimension = vectors.shape[1]
-    vectors = np.clip(vectors, -1e38, 1e38)  # or differences would overflow
+    vectors = np.clip(vectors, -1e38, 1e38)  # so that differences do not overflow
     low, middle, high = np.quantile(vectors, [0.005, 0.5, 0.995], axis=0)
     spread = high - low
     offset = np.zeros(dimension)
     scale = np.ones(dimension)
     varying = numeric[spread[numeric] > 0]
     if len(varying) == 0:
-        # Quantiles of a nearly constant column coincide; its rare values still span a range.
+        # The quantiles of a nearly constant column coincide; its rare values still span a range.
         spread = np.ptp(vectors, axis=0)
         varying = numeric[spread[numeric] > 0]
     if len(varying) == 0:
@@ -201,7 +202,7 @@ def _kept_numbers(variance: npt.NDArray[np.float64], numeric: npt.NDArray[np.int
 def _directions(centered: Floats, kept: npt.NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, int]:
     """Return the projection (encoded, COORDINATES) and how many of its columns are principal directions.
 
-    The columns `kept` have the first coordinates to themselves; the others share what remains.
+    Each of the columns `kept` has one of the first coordinates to itself; all other columns share the remaining coordinates.
     """
     width = centered.shape[1]
     projection = np.zeros((width, COORDINATES))
@@ -217,7 +218,7 @@ def _directions(centered: Floats, kept: npt.NDArray[np.intp], rng: np.random.Gen
     solver = "full" if len(shared) <= 512 else "randomized"
     seed = int(rng.integers(2**31))
     axes = np.zeros((0, len(shared)))
-    if principal > 0:  # what never varied has no directions of its own
+    if principal > 0:  # constant columns have no principal directions
         axes = PCA(n_components=principal, svd_solver=solver, random_state=seed).fit(rest).components_
     sketch = rng.standard_normal((len(shared), room - principal)) / np.sqrt(room - principal)
     projection[shared, own : own + principal] = axes.T

@@ -1,4 +1,4 @@
-"""Yardsticks: what of a population the channels of evidence compare a client with, measured when a reference is fitted."""
+"""Yardsticks: the figures of a population that channels compare a client with, measured when a reference is fitted."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ LESSONS_PER_CLIENT = 64
 SHUFFLES = 16
 LEAST_LESSONS = 4
 LEAST_SPREAD = 0.05
-LEVELLED = 4  # times each value of a column occurs, on average, where it has levels
-UNFORESEEN = 0.03  # of the mean variance of a column, which every direction has at least
-LEAST_LEVELLED = 0.05  # share of the values that lie on few levels, where the population has them
+LEVELLED = 4  # a column has levels if each of its values occurs at least so many times on average
+UNFORESEEN = 0.03  # least variance of every direction, as a share of the mean variance of a column
+LEAST_LEVELLED = 0.05  # the population has levels if at least this share of the values lies on few of them
 
 
 def sampled_variance(values: Floats) -> Floats:
@@ -35,8 +35,9 @@ def sampled_variance(values: Floats) -> Floats:
 def kinship_of(centered: Floats, projection: Floats, sampled: npt.NDArray[np.int32], quantum: float) -> Floats:
     """Return the matrix that turns the integers of two queries into the product of their encoded inputs.
 
-    What the integers leave open of an input is guessed from them by the population's covariance (the best linear prediction),
-    to which a little of every direction is added, or a foreign query would be guessed wildly.
+    The part of an input that the integers do not determine is predicted from them with the population's covariance (the best
+    linear prediction). A little variance in every direction is added; otherwise predictions for foreign queries would be far
+    off.
     """
     rows = centered.astype(np.float64)
     measured = np.zeros((COORDINATES + SAMPLED, rows.shape[1]))
@@ -50,9 +51,9 @@ def kinship_of(centered: Floats, projection: Floats, sampled: npt.NDArray[np.int
 
 
 def looks_selected(reference: Reference, rows: Reduced, seed: int) -> bool:
-    """Tell whether the population's distances are so even that the channel `select` would see selections in any order.
+    """Tell whether the population's distances are so even that its queries look selected in any order (channel `select`).
 
-    So they are where inputs are spread over many directions alike.
+    That is so where inputs spread over many directions alike.
     """
     rng = np.random.default_rng(seed)
     weights, products = np.empty(COORDINATES + SAMPLED, np.float32), np.empty(FIRST, np.float32)
@@ -71,15 +72,15 @@ def looks_selected(reference: Reference, rows: Reduced, seed: int) -> bool:
 
 
 def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
-    """Return what the differences between a client's own queries are like: for nearly all clients, and how much that varies.
+    """Return the usual spread of the differences between a client's own queries, and how much that varies.
 
-    Of each client at most `LESSONS_PER_CLIENT` queries are compared, each with up to four others that are no neighbours.
+    At most `LESSONS_PER_CLIENT` queries per client are compared, each with up to four others that are no neighbours.
     """
     means = []
     variances = []
     owner = np.asarray(clients)
     total = float(reference.c_variance.sum())
-    columns = np.ascontiguousarray(rows.z.T)  # as the memory lays them out: the kernel is compiled for one layout
+    columns = np.ascontiguousarray(rows.z.T)  # the memory's layout, for which the kernel is compiled
     for client in sorted(set(clients)):
         own = np.flatnonzero(owner == client)[:LESSONS_PER_CLIENT]
         found = []
@@ -104,7 +105,7 @@ def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str])
 
 
 def levels_of(values: Floats, quantum: float) -> Floats:
-    """Return how far apart the values of each column (n, columns) lie at least, in steps, 0 where nearly each is another."""
+    """Return the least distance between two values of each column (n, columns), in steps; 0 where hardly any repeats."""
     found = np.zeros(COORDINATES, np.float32)
     for k in range(values.shape[1]):
         levels = np.unique(values[:, k])
@@ -114,7 +115,7 @@ def levels_of(values: Floats, quantum: float) -> Floats:
 
 
 def landmarks_of(points: Floats, seed: int) -> Floats:
-    """Return the centres (COORDINATES, LANDMARKS) of the population; fewer different points are repeated."""
+    """Return the centres (COORDINATES, LANDMARKS) of the population; fewer different points than centres are repeated."""
     points = np.unique(points, axis=0)
     if len(points) <= LANDMARKS:
         return np.ascontiguousarray(np.resize(points, (LANDMARKS, points.shape[1])).T, np.float32)
@@ -126,8 +127,8 @@ def landmarks_of(points: Floats, seed: int) -> Floats:
 def grain_of(values: Floats) -> float:
     """Return the size of one level of the values, or 0 when they look continuous.
 
-    Values are levels when, leaving aside the two ends where clipping piles them up, a few of them make up a good part of the
-    data; clients whose values have no levels are often more.
+    There are levels when a few values make up at least `LEAST_LEVELLED` of the data. The two ends do not count, since clipping
+    accumulates values there. The share is small, since most clients may have continuous values.
     """
     if values.size == 0:
         return 0.0
@@ -139,7 +140,7 @@ def grain_of(values: Floats) -> float:
     covered = np.cumsum(counts[popular])
     if len(popular) < 3 or covered[-1] < LEAST_LEVELLED * len(inner):
         return 0.0
-    # A client that repeats a few values of its own must not pass for levels, so the rarest fifth is left out.
+    # The rarest fifth is left out, so that a client that repeats a few values of its own does not make levels.
     common = popular[: max(int(np.searchsorted(covered, 0.8 * covered[-1])), 3)]
     return float(np.median(np.diff(np.sort(levels[common]))))
 
@@ -155,7 +156,7 @@ def median_nearest(reduced: Floats, rng: np.random.Generator) -> float:
 
 
 def known_cells(rows: Reduced) -> dict[str, Any]:
-    """Return in which cells the population lives, and how many they are, as fields of a reference."""
+    """Return the cells where the population lives and their number, as fields of a reference."""
     cells = np.unique(rows.cell)
     known = np.zeros(WORDS, np.uint64)
     for cell in cells:

@@ -1,1 +1,1 @@
-"""What is kept of a client: which events count, the retained queries, checksums of changes, and the pass over a batch."""
+"""What is kept of a client: admission of events, the retained queries, their checksums, and the pass over a batch."""

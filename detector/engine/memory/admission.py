@@ -1,18 +1,18 @@
 """Admission: which events count, and when a client is evaluated.
 
-A repeated delivery must change nothing, and events may come out of order. So the ids of recent events are kept in a ledger,
-for as long as a repeat of them could be accepted: until the client is past their event time by the allowed lateness, or by
-more than 3,072 of its own queries. An event from before that horizon cannot be told from a repeat and is refused as late; any
-other counts once. Memory is bounded by what arrives within the lateness.
+A repeated delivery must change nothing, and events may come out of order. So a ledger keeps the ids of recent events for as
+long as a repeat of them could be accepted: until the client is past their event time by the allowed lateness, or by more than
+3,072 of its own queries. An event from before that horizon cannot be told from a repeat and is refused as late. Any other event
+counts once. Memory is bounded by what arrives within the lateness.
 
-Callers often choose the ids, so an id alone does not make a repeat: the content must be the same, too. One id with other
-content is another query; it counts, and it is reported as reused.
+Callers often choose the ids, so an equal id alone does not make a repeat: the content must be equal, too. One id with different
+content is a new query; it counts, and it is reported as reused.
 
-A client's time is moved by two successive events, not by one: a single event far ahead of the others says nothing, or one
-wrong clock would make everything after it late.
+It takes two successive events to move a client's time far ahead. A single one is ignored, since otherwise one wrong clock would
+make every later event late.
 
-Scheduled evaluations (looks), at which the models are paid for, come at 8, 16, 24, 32, 48 and 64 queries, and then whenever the
-count has grown by a tenth.
+Scheduled evaluations come at 8, 16, 24, 32, 48 and 64 queries, and then whenever the count has grown by a tenth. Only there the
+models score the client, since that costs far more than a query.
 """
 
 from typing import Annotated, NamedTuple
@@ -36,8 +36,8 @@ HORIZONS = (-LAST_MS, LAST_MS)  # a horizon lies before the first event
 class Admission(NamedTuple):
     """Per client: how many queries, the event time reached, and the horizon before which nothing is accepted.
 
-    `ahead_ms` is the time of the last event if that lay beyond the lateness after `latest_ms`, 0 otherwise. `block_ms` are the
-    event times reached when each of the latest blocks of 1,024 queries began.
+    `ahead_ms` is the time of the last event if it is later than `latest_ms` by more than the lateness, 0 otherwise. `block_ms`
+    are the event times reached when each of the latest blocks of 1,024 queries began.
     """
 
     queries: Annotated[npt.NDArray[np.uint32], Column()]
@@ -53,8 +53,8 @@ class Admission(NamedTuple):
 class Arrivals(NamedTuple):
     """Events as admission sees them, n of each, in stream order.
 
-    `key` is the hash of the event's id, `content` that of what was asked and answered, or of the record where the query was
-    refused, which `refused` says. `time_ms` is 0 where the time of a refused query is not known.
+    `key` is the hash of the event's id. `content` is the hash of input and answer, or of the record where the query was
+    refused. `refused` tells which queries were refused. `time_ms` is 0 where the time of a refused query is not known.
     """
 
     slot: npt.NDArray[np.int64]
@@ -66,10 +66,10 @@ class Arrivals(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What was decided of each of n events; `evaluation` and `reused` are filled for fresh ones.
+    """The decision on each of n events; `evaluation` and `reused` are filled for fresh ones.
 
-    `position` is the client's count of queries, of fresh and refused ones. `evaluation` tells whether models score the client
-    now, `reused` whether the id had another content before.
+    `position` is the client's count of queries, of fresh and refused ones. `evaluation` tells whether the models score the
+    client now, and `reused` whether the id came with other content before.
     """
 
     verdict: npt.NDArray[np.uint8]
@@ -79,7 +79,7 @@ class Admitted(NamedTuple):
 
 
 def unadmitted(events: int) -> Admitted:
-    """Return room for what is decided of so many events."""
+    """Return arrays, all zero, for the decisions on so many events."""
     return Admitted(
         np.empty(events, np.uint8), np.zeros(events, np.int64), np.zeros(events, np.bool_), np.zeros(events, np.bool_)
     )
@@ -87,7 +87,7 @@ def unadmitted(events: int) -> Admitted:
 
 @kernel
 def evaluation_after(queries):
-    """Return the first look that comes after `queries` queries.
+    """Return the number of queries at the first scheduled evaluation after `queries` queries.
 
     >>> [evaluation_after(n) for n in (0, 8, 31, 64, 100)]
     [8, 16, 32, 71, 110]
@@ -99,22 +99,22 @@ def evaluation_after(queries):
 
 
 def evaluations_by(queries: int) -> int:
-    """Return how many looks a client with so many queries has had.
+    """Return how many scheduled evaluations a client with so many queries has had.
 
-    >>> looks_by(7), looks_by(8), evaluations_by(100)
+    >>> evaluations_by(7), evaluations_by(8), evaluations_by(100)
     (0, 1, 10)
     """
-    looks = 0
+    evaluations = 0
     reached = int(evaluation_after(0))
     while reached <= queries:
-        looks += 1
+        evaluations += 1
         reached = int(evaluation_after(reached))
-    return looks
+    return evaluations
 
 
 @kernel
 def advance(state, s, t, lateness_ms):
-    """Move a client's time; an event beyond the lateness moves it only when the one after it lies there as well."""
+    """Move a client's time; an event ahead by more than the lateness moves it only if the next event is ahead as well."""
     if t > state.latest_ms[s] + lateness_ms:
         ahead = state.ahead_ms[s]
         if ahead == 0 or t < ahead - lateness_ms:
@@ -130,7 +130,7 @@ def advance(state, s, t, lateness_ms):
 
 @kernel
 def begin(state, s, t, lateness_ms):
-    """Set a new client's clock."""
+    """Set the time of a new client."""
     state.first_ms[s] = t
     state.latest_ms[s] = t
     state.horizon_ms[s] = t - lateness_ms
@@ -139,9 +139,9 @@ def begin(state, s, t, lateness_ms):
 
 @kernel
 def admit_refused(state, entries, arrivals, i, lateness_ms):
-    """Return whether a refused query is one of which no record came before, and how many entries that made.
+    """Return whether no record of this refused query came before, and how many entries were made for it.
 
-    Its clock starts with the first time that is known. What is too old to be told from a repeat counts.
+    A client's time starts with the first known event time. A refused query that is too old to be told from a repeat counts.
     """
     s = arrivals.slot[i]
     t = arrivals.time_ms[i]
@@ -164,9 +164,9 @@ def admit_refused(state, entries, arrivals, i, lateness_ms):
 
 @kernel
 def admit(state, entries, arrivals, lateness_ms, admitted):
-    """Decide for each event, in stream order, whether it is fresh, a repeat, late or refused; return how many ids were entered.
+    """Decide in stream order whether each event is fresh, a repeat, late or refused; return how many ids were entered.
 
-    Fills `admitted`, which is zero before. The table must have room for all events.
+    Fills `admitted`, which must be zero before. The table must have room for all events.
     """
     entered = 0
     for i in range(arrivals.slot.shape[0]):
@@ -189,12 +189,12 @@ def admit(state, entries, arrivals, lateness_ms, admitted):
         key = arrivals.key[i]
         content = np.uint16(arrivals.content[i] >> np.uint64(48))
         at = find(entries, key)
-        # What lies before the horizon counts as forgotten, whether or not the table was swept since.
+        # Ids from before the horizon count as forgotten, whether or not the table was swept since.
         if entries.key[at] != 0 and entries.time_ms[at] >= state.horizon_ms[s]:
             if entries.content[at] == content:
                 admitted.verdict[i] = REPEATED
                 continue
-            # The first content stands for the id: it is kept for as long as any other that came under it.
+            # The id is entered with its first content, which is kept for as long as any other content of this id.
             entries.time_ms[at] = max(entries.time_ms[at], t)
             key = mixed(key, arrivals.content[i])
             at = find(entries, key)

@@ -1,8 +1,8 @@
-"""Borrowed arrays: views of them cost nothing.
+"""Borrowed arrays: views of them need no reference counting.
 
-Compiled code counts a reference for each view of an array, up and down, because the view might outlast the array. The memory
-takes dozens of views per query, and to count them takes longer than most tests of the query. The arrays that a kernel is called
-with are held by the caller until the kernel returns, so there is nothing to count.
+Compiled code counts a reference up and down for each view of an array, because the view might outlast the array. The memory
+takes dozens of views per query, and counting them takes longer than most tests of the query. The caller of a kernel holds its
+arrays until the kernel returns, so the counting is not needed.
 """
 
 from numba.core import cgutils, types
@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 def borrowed(_, group):
     """Return a tuple of arrays and numbers whose arrays have no owner, so that no references to them are counted.
 
-    Only for tuples that a kernel is called with: an array that the kernel itself made would be gone while it is used.
+    Only for tuples that the kernel was called with: an array that the kernel made itself would be freed while in use.
     """
 
     def generate(context, builder, signature, arguments):  # noqa: ANN202  # of numba

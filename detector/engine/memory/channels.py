@@ -1,9 +1,9 @@
-"""Channels: what each channel of evidence says of one query that is compared with the client's retained queries.
+"""Channels: the likelihood ratio of one query in each channel, from its comparison with the client's retained queries.
 
-Each function here belongs to one channel. It asks the channel's own tests and writes the likelihood ratio into `ratio`
-(channels,). Where the query looks constructed, the retained queries that it was made from are marked, and so stay longer.
+Each function here belongs to one channel. It calls the channel's own tests and writes the likelihood ratio into `ratio`
+(channels,). Where the query looks constructed, it marks the retained queries that the query was made from; these stay longer.
 
-Arguments mean the same everywhere: `asked` is the new query, `past` are the client's retained queries, `step` is the way from
+Arguments mean the same everywhere: `asked` is the new query, `past` are the client's retained queries, `step` is the step from
 the nearest of them (see `evidence.step`), `scales` and `population` are the model's yardsticks.
 """
 
@@ -24,12 +24,12 @@ from detector.engine.memory.checksums import Sums, remember_change
 from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED
 from detector.engine.memory.single import find_single
 
-NEAR = 0.3  # median nearest-neighbour distances, below which a query is a near duplicate
+NEAR = 0.3  # distance below which a query is a near duplicate, in median nearest-neighbour distances
 
 
 @part
 def presume(ratio, margin, scales):
-    """Write what every query that is no repeat begins with: ordinary in the channels that could see it, nothing in others."""
+    """Write the ratios that a query starts with: ordinary in the channels that can judge it, 1 in the others."""
     ratio[:] = NOTHING
     ratio[OFFSET] = ORDINARY[OFFSET]
     ratio[BISECT] = ORDINARY[BISECT]
@@ -42,7 +42,7 @@ def presume(ratio, margin, scales):
 
 @part
 def convict(channel, place, past, ratio):
-    """Note that the new query looks constructed, from the retained query at `place`."""
+    """Note that the new query looks constructed from the retained query at `place`."""
     ratio[channel] = CONSTRUCTED[channel]
     past.mark[place] |= USED
 
@@ -56,7 +56,7 @@ def judge_offset(past, step, scales, ratio):
 
 @part
 def judge_foreign(asked, past, step, structure, scales, ratio):
-    """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with it."""
+    """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with the query."""
     counted = times_counted(asked, past, step, scales)
     if counted < MOST_PER_CROWD and not np.isnan(scales.usual) and not np.isnan(structure):
         ratio[FOREIGN] = foreign_ratio(structure, scales.usual, scales.spread)
@@ -68,7 +68,7 @@ def judge_foreign(asked, past, step, structure, scales, ratio):
 
 @part
 def judge_single(asked, past, checksums, s, query_sums, keys, grain, ratio):
-    """Channel `probe`, where the checksums of client `s` tell the change of a single value; return that change.
+    """Channel `probe`, from changes of a single value that the checksums of client `s` show; return that change.
 
     `query_sums` (2,) are the checksums of the new query; for `keys` and `grain` see `find_single`.
     """
@@ -92,7 +92,7 @@ def judge_single(asked, past, checksums, s, query_sums, keys, grain, ratio):
 def judge_bisect(asked, past, step, single, level, scales, gathered, toward, ratio):
     """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none.
 
-    The query may halve an interval in all values or in the `single` one that moved; the deeper interval counts. For `level`,
+    The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. For `level`,
     `gathered` and `toward` see `deepest_halving`.
     """
     depth, one, other = deepest_halving(asked, past, step, single.place >= 0, level, scales, gathered, toward)
@@ -126,7 +126,7 @@ def judge_record_probe(asked, past, step, population, scales, ratio):
 
 @part
 def judge_sparse_probe(asked, past, step, memory, s, scales, ratio):
-    """Channel `probe`, where the sampled values tell that few values moved; the step of client `s` is remembered."""
+    """Channel `probe`, from steps that move few of the sampled values; the step of client `s` is remembered."""
     if not is_sparse(step, scales):
         return
     values, sizes = memory.values[s], memory.sizes[s]
@@ -142,7 +142,7 @@ def judge_sparse_probe(asked, past, step, memory, s, scales, ratio):
 
 @part
 def judge_sens(asked, past, step, ratio):
-    """Channel `sens`: silent where either answer has no probabilities."""
+    """Channel `sens`; silent where either answer has no probabilities."""
     if past.margin[step.place] == NO_MARGIN or np.isnan(asked.margin):
         return
     earlier = np.float32(past.margin[step.place]) / MARGIN_LEVELS
@@ -153,7 +153,7 @@ def judge_sens(asked, past, step, ratio):
 
 @part
 def judge_dwell(asked, past, step, scales, ratio):
-    """Channel `dwell`; return how often the query's cluster was counted so far, to be retained with it."""
+    """Channel `dwell`; return how often the query's cluster was counted so far, to be retained with the query."""
     if not (step.changed and step.distance < NEAR and asked.margin < UNDECIDED):
         return 0
     counted = times_dwelt(past, NEAR, scales.unit)

@@ -1,17 +1,17 @@
-"""Checksums: two sums over all values of a query, from which a change of a single value is read off, sampled or not.
+"""Checksums: two sums over all values of a query that show which single value changed, sampled or not.
 
-Of a query in many dimensions the memory keeps a projection and a sample of the values; a value outside the sample that moves
-alone is invisible in one and blurred in the other. So each retained query has two sums of its values in whole steps: `total`
-counts each value once and `weighed` each with a weight of its own. If one value moved by d steps, the totals differ by d and
-the weighed sums by d times its weight, which says how far and which. Both sums are kept modulo 2^32 and no rounding enters: a
-value that did not move adds nothing to the difference. (Weighted sums that find an error are checksums in the sense of Huang
-and Abraham, IEEE Transactions on Computers, 1984; here they find the one value that is not as before.)
+The memory keeps a projection and a sample of a query with many values. If a value outside the sample moves alone, the sample
+does not show it and the projection blurs it. So each retained query has two sums of its values in whole steps: `total` adds the
+values, and `weighed` adds each value times its own weight. If one value moved by d steps, the totals differ by d and the
+weighed sums by d times its weight. That shows how far it moved and which value it is. Both sums are kept modulo 2^32 without
+rounding, so a value that did not move adds nothing to the difference. (Huang and Abraham, IEEE Transactions on Computers, 1984,
+find an error with such weighted checksums; here they find the value that changed.)
 
-Division by d is division by an odd number, which has an inverse modulo 2^32, and by a power of two, which leaves only the low
-bits of the weight known. So the weights are numbers whose bits, read backwards, are in order: low bits that are known are a
-range of them, found by halving. Two values that moved pass for one about as often as there are weights among 2^32 numbers.
+Finding the weight means dividing by d. The odd part of d has an inverse modulo 2^32. The power of two in d leaves only the low
+bits of the weight known. So the weights are sorted by their bits read backwards: known low bits then select a range, which
+bisection finds. A change of two values passes for one in about (number of weights) / 2^32 of the cases.
 
-Only where not all values are sampled, and not in tables, whose numbers have coordinates of their own.
+Checksums are kept only where not all values are sampled, and not in tables, whose numbers have coordinates of their own.
 
 Blind to: steps below LEAST (0.000016 of the value range), values more than 1,000 value ranges off, several values at once.
 """
@@ -27,9 +27,9 @@ from detector.engine.evidence.probe import SIZES
 from detector.engine.kernels import kernel, part
 from detector.engine.memory.reservoir import mix
 
-STEPS = 1_000_003  # of a value range; odd, so that round sizes of a step have few factors of two
-LEAST = 16  # steps, below which a change may be rounding; the float32 of a value within its range is exact to less
-FARTHEST = 1000.0  # value ranges
+STEPS = 1_000_003  # steps in a value range; odd, so that round sizes of a change have few factors of two
+LEAST = 16  # least change in steps; below it a change may be rounding, since a float32 within the range is exact to less
+FARTHEST = 1000.0  # value ranges beyond which a value counts as this far
 MASK = 0xFFFFFFFF
 HALF = 1 << 31
 
@@ -37,9 +37,9 @@ HALF = 1 << 31
 class Checksums(NamedTuple):
     """Per client: the two sums of each retained query, and the client's last single changes.
 
-    `run` is of how many single changes in a row a retained query is the end. `value` (changes,) are the values that moved,
-    counted from 1 (0: none yet), and `size` how far, up or down, in steps. Of `singles` changes so far, the latest lies at the
-    place before `singles` modulo their number. There are no rows where checksums are not needed.
+    `run` is how many single changes in a row led to a retained query. `value` (changes,) are the values that moved, counted
+    from 1 (0: none yet), and `size` is how far each moved, in steps with sign. `singles` counts all single changes; the latest
+    is at the place before `singles` modulo the number of places. There are no rows where checksums are not needed.
     """
 
     total: Annotated[npt.NDArray[np.uint32], Column(RETAINED)]
@@ -117,10 +117,10 @@ def add_up(encoded, weights, sums):
 
 @kernel
 def single_change(total, weighed, earlier_total, earlier_weighed, keys):
-    """Return which value alone moved between an earlier query and this one and by how many steps; (-1, 0) if that is not so.
+    """Return the single value that moved between an earlier query and this one, and its steps; (-1, 0) if there is none.
 
-    The first four are the sums of the two queries, `keys` (dimension,) the weights' bits read backwards. Costs about as much
-    as a dozen divisions.
+    The first four arguments are the sums of the two queries. `keys` (dimension,) are the weights' bits read backwards. The cost
+    is about that of a dozen divisions.
     """
     moved = (np.int64(total) - np.int64(earlier_total)) & MASK
     across = (np.int64(weighed) - np.int64(earlier_weighed)) & MASK
@@ -133,7 +133,7 @@ def single_change(total, weighed, earlier_total, earlier_weighed, keys):
         twos += 1
     if across & ((1 << twos) - 1) != 0:
         return -1, 0
-    # Newton's iteration doubles the number of bits that are right; an odd number is its own inverse in the lowest three.
+    # Newton's iteration doubles the number of correct bits. It starts with three: an odd number is its own inverse modulo 8.
     inverse = moved
     for _ in range(4):
         inverse = (inverse * (2 - moved * inverse)) & MASK
@@ -165,7 +165,7 @@ def agree(checksums, s, m, sums, i):
 
 @part
 def retain_sums(checksums, s, at, to, sums, run):
-    """Write the checksums of a new query to place `at`; what lies there moves to place `to` before, unless that is -1."""
+    """Write the checksums of a new query to place `at`; the old ones move to place `to` before, unless that is -1."""
     if to >= 0:
         checksums.total[s, to] = checksums.total[s, at]
         checksums.weighed[s, to] = checksums.weighed[s, at]

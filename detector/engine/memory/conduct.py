@@ -1,17 +1,18 @@
 """Conduct: how many of a client's queries could not be used, and how often it gives one id to different queries.
 
-Neither says what was asked, so neither may stop anybody. But a client whose queries cannot be read is not watched, and one who
-names all queries alike looks like a shipper that repeats itself; both are told to the operator when a client is out of line
-with the population.
+Neither count says what was asked, so neither may stop a client. But a client whose queries cannot be read is not watched, and a
+client that gives all queries one id may pass new queries off as repeats. The operator is alerted when a client's count is far
+above the population's.
 
-Each client's counts are compared, at evaluations that become rarer as it asks more, with the usual share: twice what an average
-client of the latest evaluations shows, and at least what honest servers show. The evidence is the logarithm of an e-value, the
-likelihood of the client's counts under any share (Jeffreys' mixture) over that under the usual one. Whoever keeps to the usual
-share ever reaches ln(1 / p) with a probability of at most p, however often one looks (Ville's inequality; Ramdas et al., 2023).
+Evaluations become rarer as a client asks more. Each compares the client's counts with the usual share: twice the share of an
+average client in the latest evaluations, and at least what honest servers show. The evidence is the logarithm of an e-value:
+the likelihood of the client's counts under any share (Jeffreys' mixture) over that under the usual share. A client that keeps
+to the usual share ever reaches ln(1 / p) with a probability of at most p, however often it is evaluated (Ville's inequality;
+Ramdas et al., 2023).
 
 Late events are not counted: they may be repeats, and a repeat must change nothing.
 
-Blind to: a population whose every client does the same, which is for the state of the whole service to tell.
+Blind to: a population in which every client does the same. The metrics of the whole service show that.
 Innocent triggers: a client with a wrong schema, a load test that sends one request id.
 """
 
@@ -27,14 +28,14 @@ from detector.engine.evidence import whole
 from detector.engine.kernels import kernel
 from detector.engine.memory.admission import FRESH, REFUSED
 
-WORSE = 2.0  # times the average client's share: clients differ, and only who is beyond them is out of line
-LEAST_CLIENTS = 4  # others that must have been met before they say what is usual
-USUAL_ALONE = 0.5  # before that: whoever has most of its queries refused is not watched, whatever others do
-MEMORY = 256  # evaluations that the average is taken over
+WORSE = 2.0  # usual share as a multiple of the average client's share, since clients differ
+LEAST_CLIENTS = 4  # least number of other clients whose average says what is usual
+USUAL_ALONE = 0.5  # usual share with fewer others: a client with more than half of its queries refused is not watched
+MEMORY = 256  # latest evaluations that the average is taken over
 USUAL_REFUSED = 0.02
 USUAL_REUSED = 0.01
 FIRST = 8  # records of a client at its first evaluation
-MOST = 65_535  # refused queries that are counted for each reason
+MOST = 65_535  # largest count of refused queries per reason, and of reused ids
 QUESTIONS = (whole.REFUSED.name, whole.REUSED.name)
 
 
@@ -46,13 +47,13 @@ class Conduct(NamedTuple):
 
 
 def nobody() -> npt.NDArray[np.float64]:
-    """Return the population (4,) before anybody was met: clients, evaluations, mean shares refused and reused."""
+    """Return the population (4,) before the first client: clients, evaluations, mean shares refused and reused."""
     return np.zeros(4)
 
 
 @kernel
 def is_due(records):
-    """Tell whether a client with so many records, refused ones included, is evaluated: at 8, and at every eighth more or so.
+    """Tell whether a client is evaluated at so many records, refused ones included: at 8, then after about an eighth more.
 
     >>> [n for n in range(200) if is_due(n)][:12], is_due(1024), is_due(1025)
     ([8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96], True, False)
@@ -65,7 +66,7 @@ def is_due(records):
 
 @kernel
 def evidence(hits, records, usual):
-    """Return the logarithm of the e-value that `hits` of `records` speak against the share `usual`, 0 where they are fewer.
+    """Return the logarithm of the e-value of `hits` in `records` against the share `usual`; 0 where the hits are below it.
 
     >>> round(evidence(16, 16, 0.02), 1), evidence(1, 100, 0.02)
     (60.6, 0.0)
@@ -79,7 +80,7 @@ def evidence(hits, records, usual):
 
 @kernel
 def usual_share(population, question):
-    """Return the share that a client may show: `question` 0 is of refused queries, 1 of ids used again."""
+    """Return the usual share of refused queries (`question` 0) or of reused ids (`question` 1)."""
     return max(WORSE * population[2 + question], USUAL_REUSED if question else USUAL_REFUSED)
 
 
@@ -87,8 +88,8 @@ def usual_share(population, question):
 def update_conduct(state, population, slot, admitted, refused, found):
     """Count each event for its client, in stream order.
 
-    Fills `found` (n, 2, 4) where a client is evaluated and out of line: per question its evidence, the count and the records
-    that speak for it, and the usual share.
+    Fills `found` (n, 2, 4) where a client is evaluated and above the usual share: per question the evidence, the hits, the
+    records they are counted in, and the usual share.
     """
     for i in range(slot.shape[0]):
         verdict = admitted.verdict[i]

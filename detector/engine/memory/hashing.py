@@ -1,7 +1,7 @@
-"""Hashing: by what 64 bits an id and a content are known.
+"""Hashing: the 64 bits that stand for an id or a content.
 
-An id is hashed under its client, a content with keys from the operator's secret, so that nobody can choose ids or contents that
-collide.
+An id is hashed together with its client, and a content with keys from the operator's secret. So nobody can choose ids or
+contents that collide.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from detector.engine.kernels import kernel
 
 @kernel
 def digest(text, ends, owner, keys):
-    """Hash each id, a stretch of `text` up to its end in `ends`, with 64 bits that belong to its owner (FNV-1a, mixed)."""
+    """Hash each id, a stretch of `text` up to its end in `ends`, with the 64 bits of its owner (FNV-1a, mixed)."""
     start = 0
     for i in range(ends.shape[0]):
         h = np.uint64(0xCBF29CE484222325) ^ owner[i]
@@ -43,8 +43,8 @@ def keys_of(ids: Sequence[str], owner: npt.NDArray[np.uint64]) -> npt.NDArray[np
 def hash_contents(words, keys, label, confidence, runner_up, contents):
     """Hash input and answer of each event with secret keys (multilinear hashing: Lemire and Kaser, 2014, section 2).
 
-    `words` (n, d) are the 32 bits of each input value, `keys` (d + 4,) secret odd 64-bit numbers. Two contents chosen without
-    the keys agree in the upper 32 bits, which are those that count, with a probability of 2^-32.
+    `words` (n, d) are the 32 bits of each input value, `keys` (d + 4,) are secret odd 64-bit numbers. The upper 32 bits count:
+    those of two contents that were chosen without the keys agree with a probability of 2^-32.
     """
     width = words.shape[1]
     for i in range(words.shape[0]):
@@ -58,10 +58,10 @@ def hash_contents(words, keys, label, confidence, runner_up, contents):
 
 
 class Contents:
-    """Hashes what is asked and answered, with keys from a secret, for inputs of one length."""
+    """Hashes inputs of one length together with their answers, with keys from a secret."""
 
     def __init__(self, secret: int, dimension: int) -> None:
-        # A generator whose stream is part of numpy's promise, so that every worker hashes alike.
+        # numpy guarantees the stream of this generator, so every worker gets the same hashes.
         drawn = np.random.Generator(np.random.PCG64(secret)).integers(0, 2**64, dimension + 4, np.uint64)
         self._keys = drawn | np.uint64(1)
 

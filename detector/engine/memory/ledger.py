@@ -1,8 +1,8 @@
 """Ledger: the ids of recent queries, of all clients of a model, in one hash table.
 
-An id is kept for as long as a repeat of it could be accepted; `admission` says how long that is. The table is open-addressed,
-and it grows with what arrives within the lateness. An id from before its client's horizon counts as forgotten, whether or not
-the table was swept since.
+An id is kept for as long as a repeat of it could be accepted (see `admission`). The table is open-addressed, and it grows with
+the number of events within the lateness. An id from before its client's horizon counts as forgotten, whether or not the table
+was swept since.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ SMALLEST_LEDGER = 1024
 class Entries(NamedTuple):
     """The ledger's table (open addressing): `key` 0 marks a free place; `slot` is the client's row.
 
-    `content` are the upper 16 bits of the hash of what was asked and answered under the id: once in 65,536 times another
-    content is taken for the same.
+    `content` are the upper 16 bits of the hash of input and answer under the id. So 1 in 65,536 different contents is taken for
+    the same.
     """
 
     key: npt.NDArray[np.uint64]
@@ -48,7 +48,7 @@ def find(entries, key):
 
 @kernel
 def move(old, new, horizon_ms, keep_slot):
-    """Enter into `new` what is still needed of `old`; return how many entries that is."""
+    """Copy the entries of `old` that are still needed into `new`; return how many they are."""
     kept = 0
     for at in range(old.key.shape[0]):
         s = old.slot[at]
@@ -75,7 +75,7 @@ def write(entries, at, key, time_ms, slot, content):
 
 @kernel
 def tally(entries, horizon_ms, wanted, counts):
-    """Count, one place behind each wanted slot, its ids that count."""
+    """Count the ids in force of each wanted slot, at the place after the slot in `counts`."""
     for at in range(entries.key.shape[0]):
         s = entries.slot[at]
         if entries.key[at] != 0 and wanted[s] and entries.time_ms[at] >= horizon_ms[s]:
@@ -84,7 +84,7 @@ def tally(entries, horizon_ms, wanted, counts):
 
 @kernel
 def collect(entries, horizon_ms, wanted, starts, ids):
-    """Fill `ids` (ids, 2), those of a slot from its place in `starts` on, by key: keys, and times with contents below them."""
+    """Fill `ids` (ids, 2), those of a slot from its place in `starts` on: keys, and times with contents in their low bits."""
     filled = starts.copy()
     for at in range(entries.key.shape[0]):
         s = entries.slot[at]
@@ -100,7 +100,7 @@ def collect(entries, horizon_ms, wanted, starts, ids):
 
 @kernel
 def enter(entries, slot, ids):
-    """Enter `ids` (ids, 2) as `collect` gives them, of which some may be there already; return how many are new."""
+    """Enter `ids` (ids, 2) as `collect` gives them; return how many were not there yet."""
     entered = 0
     for i in range(ids.shape[0]):
         at = find(entries, ids[i, 0])
@@ -110,10 +110,10 @@ def enter(entries, slot, ids):
 
 
 class Ledger:
-    """The ids that a repeat could still bring, of all clients of a model.
+    """The ids of all clients of a model for which a repeat could still be accepted.
 
-    `horizon_ms` (slots,) is the event time of each client before which nothing is accepted any more: an id from before it can
-    be forgotten. `keep_slot` (slots,) is False where a slot has no client now, whose ids are forgotten as well.
+    `horizon_ms` (slots,) is the event time of each client before which no event is accepted; ids from before it can be
+    forgotten. `keep_slot` (slots,) is False where a slot has no client now; its ids are forgotten as well.
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Ledger:
         return sum(column.nbytes for column in self.entries)
 
     def reserve(self, events: int, horizon_ms: npt.NDArray[np.int64], keep_slot: npt.NDArray[np.bool_]) -> None:
-        """Make sure that `events` more ids fit: sweep out what is no longer needed, and grow if that is not enough."""
+        """Make room for `events` more ids: sweep out those no longer needed, and grow if that is not enough."""
         if 2 * (self._used + events) <= len(self.entries.key):
             return
         self.sweep(horizon_ms, keep_slot, room=events)
@@ -146,9 +146,9 @@ class Ledger:
         self._used += count
 
     def of(self, horizon_ms: npt.NDArray[np.int64], wanted: npt.NDArray[np.bool_]) -> dict[int, npt.NDArray[np.uint64]]:
-        """Return what counts of the `wanted` slots, by slot, as `collect` fills it in (ids, 2).
+        """Return the ids in force of the `wanted` slots, by slot, as `collect` fills them in (ids, 2).
 
-        Sorted by key, so that equal states give equal bytes. One pass over the table, and a sort of what is wanted.
+        They are sorted by key, so that equal states give equal bytes. The cost is one pass over the table and one sort.
         """
         ends = np.zeros(len(wanted) + 1, np.int64)
         tally(self.entries, horizon_ms, wanted, ends)

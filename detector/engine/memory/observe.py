@@ -1,13 +1,13 @@
-"""Memory: a bounded sample of a client's earlier queries, and what the newest query is to them.
+"""Memory: a bounded sample of a client's earlier queries, and the comparison of each new query with them.
 
-Distances, near duplicates and the evidence of construction all ask the same question: how does this query stand to what the
-client sent before? So there is one memory. It retains the latest fresh queries in a ring and a uniform sample of those before
-(see `reservoir`). An exact repeat is neither retained nor scored, otherwise a client that retries would convict itself.
+Distances, near duplicates and the evidence of construction all compare a query with the client's earlier ones, so they share
+one memory. It retains the latest fresh queries in a ring and a uniform sample of those before (see `reservoir`). An exact
+repeat is neither retained nor scored; otherwise a client that retries would collect evidence against itself.
 
-A retained query has two views of its input: `z`, 16-bit coordinates after projection (distances survive), and `c`, raw
-coordinates in 8 bits sampled by a secret seed (flatness of a step does not survive projection). Integers make every distance
-the same on every machine, and a difference of near duplicates is exact, where the usual trick with norms in 32-bit floats loses
-it. Where the sample leaves values out, two checksums of all of them say which value moved alone (see `checksums`).
+A retained query has two views of its input. `z` are 16-bit coordinates after projection, which keeps distances. `c` are raw
+values in 8 bits, sampled by a secret seed, since projection does not keep the flatness of a step. With integers every distance
+is the same on every machine, and the difference of near duplicates is exact; computed from norms in 32-bit floats it would be
+lost. Where the sample leaves values out, two checksums over all values show which value moved alone (see `checksums`).
 
 Features, all distances in units of the population's median nearest-neighbour distance:
 
@@ -24,8 +24,8 @@ Features, all distances in units of the population's median nearest-neighbour di
                           `foreign`); near 0 for the population, whatever the offset, gain or sign
 ========================  =====================================================================================
 
-What they see: queries made from earlier ones, sweeps, synthetic neighbours. What innocent traffic does as well: video is
-nothing but near duplicates and a retrying client has the lowest W of all, so none of them stops a client.
+What they see: queries made from earlier ones, sweeps, synthetic neighbours. What innocent traffic does as well: video consists
+of near duplicates, and a retrying client has the lowest W of all. So none of these features stops a client.
 """
 
 from typing import NamedTuple
@@ -73,12 +73,12 @@ from detector.engine.memory.structure import compare_structure, variances_of
 
 
 class Queries(NamedTuple):
-    """The queries of a batch as the memory sees them, n of each in stream order, but for `seed`.
+    """The queries of a batch as the memory sees them, in stream order; all but `seed` have n entries.
 
-    `slot` is the client's row, `seed` (clients,) what is drawn of each client. `z` (n, coordinates), `c` (n, samples), `sums`
-    (n, 2) and `energy` are the reduced input: its projection, sampled values, checksums and squared length; `sums` has no rows
-    where none are kept. `place` is the label's place in the client's table. `evaluation` is the row of features that a
-    scheduled evaluation fills, -1 where there is none.
+    `slot` is the client's row, and `seed` (clients,) the random number of each client. The reduced input is `z` (n,
+    coordinates), its projection, `c` (n, samples), its sampled values, `sums` (n, 2), its checksums, and `energy`, its squared
+    length. `sums` has no rows where none are kept. `place` is the label's place in the client's table of labels. `evaluation`
+    is the row of features that a scheduled evaluation fills, -1 where there is none.
     """
 
     slot: npt.NDArray[np.int64]
@@ -96,11 +96,11 @@ class Queries(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What `observe` writes, n of each.
+    """What `observe` writes, n entries each, but for `rows`.
 
-    `repeat` tells exact repeats, `near` near duplicates, `flip` those with another label. `distance` is that to the nearest
-    accepted query of the same label, NaN for the first of a label. `ratio` (n, channels) are the likelihood ratios of
-    construction. `rows` (looks, features) get the features of this family from `column` on.
+    `repeat` marks exact repeats, `near` near duplicates, and `flip` near duplicates with another label. `distance` is the
+    distance to the nearest accepted query of the same label, NaN for the first of a label. `ratio` (n, channels) are the
+    likelihood ratios of construction. `rows` (evaluations, features) get the features of this family from `column` on.
     """
 
     repeat: npt.NDArray[np.bool_]
@@ -113,7 +113,7 @@ class Written(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for what is worked out of one query at a time; nothing in it outlasts the query."""
+    """Scratch arrays for one query at a time; nothing in them outlasts the query."""
 
     query: npt.NDArray[np.float32]
     squares: npt.NDArray[np.float32]
@@ -133,7 +133,7 @@ class Scratch(NamedTuple):
 
 
 def scratch_for(memory: Memory, measured: int) -> Scratch:
-    """Return room for the queries of this memory, of which `measured` sampled values are numbers."""
+    """Return scratch arrays for this memory, where `measured` of the sampled values are numbers."""
     _, coordinates, capacity = memory.z.shape
     sampled, window = memory.c.shape[2], memory.window.shape[1]
     return Scratch(
@@ -157,9 +157,9 @@ def scratch_for(memory: Memory, measured: int) -> Scratch:
 
 @part
 def is_repeat(memory, checksums, s, queries, i, squares):
-    """Tell whether query `i` of client `s` repeats a retained one: the same input, as far as it is known, and label.
+    """Tell whether query `i` of client `s` repeats a retained one: the same label, and the same input as far as retained.
 
-    A model that wavers gives one input several labels; the query repeats whichever retained query was given the same.
+    A model may give one input several labels. The query is a repeat if any retained query with that input has its label.
     """
     for m in range(memory.held[s]):
         if squares[m] == 0.0 and memory.label[s, m] == queries.label[i]:
@@ -173,7 +173,7 @@ def is_repeat(memory, checksums, s, queries, i, squares):
 
 @part
 def measure_step(asked, past, scales, delta):
-    """Return the step from the nearest retained query, whose sampled values `delta` is filled with."""
+    """Return the step from the nearest retained query; `delta` is filled with its moves of the sampled values."""
     place = past.near[0]
     reach = np.sqrt(past.squares[place])
     step_between(past.c[place], asked.c, scales.c_unit, delta)
@@ -189,7 +189,7 @@ def measure_step(asked, past, scales, delta):
 
 @part
 def follow(memory, s, past, structure, unit):
-    """Move the client's running means on: of the distance to its query before, and of `structure`, NaN where not known."""
+    """Update the client's running means: of the distance to its previous query, and of `structure` unless that is NaN."""
     length = max(np.sqrt(past.squares[past.newest]) * unit, 1e-3)
     memory.step_mean[s] += max(0.02, 1.0 / past.stored) * (np.log(length) - memory.step_mean[s])
     if not np.isnan(structure):
@@ -211,8 +211,8 @@ def note_distance(memory, s, place, distance):
 def observe(memory, selection, checksums, queries, scales, population, scratch, written):
     """Compare each fresh query with the client's retained queries, in stream order, then retain it.
 
-    Fills `written`, and moves the clients' columns on: `memory`, `selection` (channel `select`) and `checksums`, the last two
-    without rows where they are not kept.
+    Fills `written` and updates the clients' columns `memory`, `selection` (channel `select`) and `checksums`. The last two have
+    no rows where they are not kept.
     """
     memory, selection, checksums = borrowed(memory), borrowed(selection), borrowed(checksums)
     queries, population, written = borrowed(queries), borrowed(population), borrowed(written)

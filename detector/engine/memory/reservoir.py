@@ -1,8 +1,8 @@
-"""Reservoir: which earlier queries of a client are retained and what of them, and which are nearest to a new one.
+"""Reservoir: which earlier queries of a client are retained, and which of them are nearest to a new one.
 
-The latest fresh queries lie in a ring. Of those that the ring displaced, a uniform sample is kept (reservoir sampling, Vitter,
-1985), where retained queries that were used to construct a later one go before others: a thief under cover traffic returns to
-them. Chance comes from a seed and a counter, so that the same stream always keeps the same queries.
+The latest fresh queries lie in a ring. Of the queries that the ring displaced, a uniform sample is kept (reservoir sampling,
+Vitter, 1985). Queries that were used to construct a later one take precedence, since a thief under cover traffic returns to
+them. The random choice depends on a seed and a counter alone, so the same stream always retains the same queries.
 """
 
 from typing import Annotated, NamedTuple
@@ -19,30 +19,31 @@ from detector.engine.kernels import kernel, part
 
 COORDINATES = 24
 SAMPLED = 48
-CAPACITY = 64  # retained queries of a client: the ring, and the sample of those before
+CAPACITY = 64  # retained queries of a client: the ring and the sample together
 RING = 24
 LENGTHS: Lengths = {RETAINED: CAPACITY, DISTANCES: WINDOW}
 NEIGHBOURS = 8
-GROUPS = 8  # of retained queries, while the nearest are chosen
+GROUPS = 8  # groups that the retained queries are searched in for the nearest ones
 TAKEN = 1 << 62
 ACCEPTED, USED = 1, 2  # bits of `mark`
-MARGIN_LEVELS = 256.0  # of a retained margin, per unit; none is NO_MARGIN
+MARGIN_LEVELS = 256.0  # integer levels per unit of a retained margin; NO_MARGIN stands for no margin
 NO_MARGIN = -32768
 
 
 class Memory(NamedTuple):
     """Per client: its retained queries, and the distances found so far.
 
-    Of each retained query: `z` and `c` are its integers, projected and sampled; `label` its answer; `order` how many queries
-    were stored before it; `depth` how often an interval was halved on the way to it (see `bisect`); `mark` says whether it was
-    `ACCEPTED` by PRADA and `USED` to construct another; `margin` is the answer's, in `MARGIN_LEVELS`; `crowd` and `shown` are
-    how often its cluster was counted by the channels `dwell` and `foreign`.
+    Of each retained query: `z` and `c` are its projected and its sampled integers, and `label` is its answer. `order` is how
+    many queries were retained before it. `depth` is how often an interval was halved on the way to it (see `bisect`). `mark`
+    says whether PRADA accepted it (`ACCEPTED`), and whether a later query was constructed from it (`USED`). `margin` is the
+    margin of its answer, in `MARGIN_LEVELS`. `crowd` and `shown` are how often its cluster was counted by the channels `dwell`
+    and `foreign`.
 
-    Of the client: `held` queries are retained of the `stored` ones, the latest at `newest`. `values` and `sizes` are its last
-    sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count` their number.
-    `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a label: how many
-    distances its members were accepted with, their sum and sum of squares, and the threshold that a distance must pass to be
-    accepted (its published name is T, and it never falls).
+    Of the client: `stored` queries were ever retained, `held` of them still are, and the latest is at `newest`. `values` and
+    `sizes` are its last sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count`
+    their number. `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a
+    label: the number of accepted distances, their sum and sum of squares, and the threshold that a distance must pass to be
+    accepted (published as T; it never falls).
     """
 
     z: Annotated[npt.NDArray[np.int16], Column(COORDINATES, RETAINED)]
@@ -74,11 +75,11 @@ class Memory(NamedTuple):
 
 
 class Past(NamedTuple):
-    """One client's retained queries, and how the new query lies to them.
+    """One client's retained queries, and the distances of the new query to them.
 
     The first fields are the client's rows of the columns of `Memory` that have a place for each retained query. `held` of the
-    places are filled, `stored` queries were stored so far, the latest lies at `newest`. `squares` (places,) are the squared
-    distances of the new query in the memory's integers, `near` (n,) the places of the nearest ones, nearest first.
+    places are filled, `stored` queries were ever retained, and the latest is at `newest`. `squares` (places,) are the squared
+    distances of the new query in the memory's integers. `near` (n,) are the places of the nearest ones, nearest first.
     """
 
     z: npt.NDArray[np.int16]
@@ -113,10 +114,10 @@ def mix(seed, counter):
 
 @kernel
 def choose_place(mark, stored, seed, ring):
-    """Return (at, to): where the next query is retained, and where the one that lies there moves to.
+    """Return (at, to): the place for the next query, and the place to which the query at `at` moves.
 
-    `to` is -1 where nothing lies there, or what does is forgotten. `mark` (places,) is the client's; `stored` queries came
-    before, the latest `ring` of which are in the ring.
+    `to` is -1 where `at` is free or its query is forgotten. `mark` (places,) is the client's column. `stored` queries were
+    retained before, and the latest `ring` of them are in the ring.
     """
     at = stored % ring
     if stored < ring:
@@ -171,7 +172,8 @@ def retain(past, at, asked, depth, crowd, shown, accepted):
 def squared_distances(z, held, reduced, query, squares):
     """Write the squared distances of a query to the retained ones into `squares`, and its coordinates into `query`.
 
-    `z` (coordinates, places) are the retained queries, of which `held` count, and `reduced` (coordinates,) is the new one.
+    `z` (coordinates, places) are the retained queries, whose first `held` places are filled; `reduced` (coordinates,) is the
+    new query.
     """
     squares[:] = 0.0
     for k in range(reduced.shape[0]):
@@ -184,7 +186,7 @@ def squared_distances(z, held, reduced, query, squares):
 
 @part
 def nearest_accepted(past, label, unit):
-    """Return the distance to the nearest retained query of a label that PRADA accepted; NaN where there is none.
+    """Return the distance to the nearest retained query of this label that PRADA accepted; NaN where there is none.
 
     `unit` is one step of the memory's integers in median nearest-neighbour distances.
     """
@@ -200,9 +202,10 @@ def nearest_accepted(past, label, unit):
 def choose_nearest(bits, held, keys, lowest, best):
     """Write the places of the nearest retained queries into `best`, nearest first, ties by place; return how many there are.
 
-    `bits` are the squared distances read as integers, whose order is the same because none is negative; with its place below
-    it each becomes one key. Every eighth key makes a group, whose least is in `lowest`, so that the next nearest is found
-    among eight and its group searched again, without a branch that depends on the data.
+    `bits` are the bits of the squared distances read as integers; the order is the same, because no distance is negative. A key
+    is made of a distance and, in the lowest bits, its place. Every eighth key belongs to one group, and `lowest` holds the
+    least key of each of the eight groups. So the next nearest is the least of eight, and then only its group is searched again.
+    No branch depends on the data.
     """
     for m in range(held):
         keys[m] = np.int64(bits[m]) << 16 | m

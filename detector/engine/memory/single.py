@@ -1,17 +1,17 @@
-"""Single: the query is an earlier one with a single value moved, whichever it is; evidence of the channel `probe`.
+"""Single: the query is an earlier one with one value moved, sampled or not; evidence of the channel `probe`.
 
-In pictures and other inputs of many values the memory samples only some, and what `probe` sees of the others is a blur. The
-checksums say exactly which value moved and by how much, and then three things are no accident:
+Of pictures and other inputs of many values the memory samples only some, and the projection blurs the others. The checksums
+show exactly which value moved and by how much. Three patterns of such changes do not happen by accident:
 
-- *Twins.* The mirror image of another probe of the same value about the same query, which has probes of other values, too.
-- *A series.* Steps of one small size in several values: two-sided differences from queries that were never asked themselves
-  (ZOO; Chen et al., AISec 2017), and one-sided ones.
-- *A walk.* One value after the other is moved, some up and some down, all over the input, each on top of those before and none
-  for the second time: so Lowd and Meek (KDD 2005) look for the value that turns the answer.
+- *Twins.* The change mirrors another probe of the same value about the same query, and that query has probes of other values.
+- *A series.* Several values are moved by one small size: two-sided differences from queries that were never asked themselves
+  (ZOO; Chen et al., AISec 2017), and one-sided differences.
+- *A walk.* One value after the other is moved, some up and some down, all over the input. Each change builds on those before,
+  and no value moves twice. Lowd and Meek (KDD 2005) search in this way for the value that changes the answer.
 
-What innocent traffic also triggers it: somebody who makes a picture of another one dot by dot, in no order. Guards keep others
-out: a value that blinks moves again and again, lamps return to how they were, a pen and a progress bar go on next to where they
-were, a drawing has one ink, a scan goes one way, patches and impulses are large, a sensor flickers by one level.
+Innocent trigger: a person who turns one picture into another dot by dot, in no order. Guards keep out other innocent traffic:
+toggling pixels (the same value moves again or returns), strokes and progress bars (the next change is adjacent), single-colour
+drawings (one size), scans (one direction), patches and impulses (large changes), and sensors that flicker by one level.
 
 Blind to: series of one-level steps, walks in order or after the client moved one value to and fro, two values at a time.
 """
@@ -25,26 +25,26 @@ from detector.engine.evidence.probe import MOST_MOVED, SIBLINGS
 from detector.engine.kernels import kernel, part
 from detector.engine.memory.checksums import STEPS, single_change
 
-LARGEST = 0.1  # of the value range, that a probe may be
-EVEN = 4  # steps of the checksums, by which equal sizes may differ at least
-SERIES = 2  # values that were moved as far before
-MOST_SAME = 2  # times a value may have been moved as far, there and back
-SHARE = 1 / 3  # of the latest single changes, that are as large
-SHORT = 2  # changes in a row that a probe takes; who draws or retouches goes on from the last
-WALK = 6  # changes in a row
-ASIDE = 0.2  # of the input's length, beyond which the next value is elsewhere; who draws goes on nearby
-SCATTERED = 0.4  # of the time at least
-ABOUT = 0.15  # of a level, by which a step of one level may miss it
-FEW = 3  # levels, that a sensor flickers by,
-EXACT = 0.02  # of a level, by which a step of so many may miss them
+LARGEST = 0.1  # largest probe, in value ranges
+EVEN = 4  # difference of two equal sizes that is always allowed, in steps of the checksums
+SERIES = 2  # least number of other values that were moved as far before
+MOST_SAME = 2  # most times that this value was moved as far: there and back
+SHARE = 1 / 3  # least share of changes of this size among the latest single changes
+SHORT = 2  # longest run of single changes that counts as a probe; drawing and retouching make longer runs
+WALK = 6  # least run of single changes that counts as a walk
+ASIDE = 0.2  # distance to the next value, as a share of the input's length, from which it is elsewhere; strokes stay nearer
+SCATTERED = 0.4  # least share of the changes of a walk that go elsewhere
+ABOUT = 0.15  # tolerance of a change of one level, in levels
+FEW = 3  # largest flicker of a sensor, in levels
+EXACT = 0.02  # tolerance of a change of two levels or more, in levels
 
 
 class Single(NamedTuple):
-    """The change of a single value that leads from the retained query at `place` to the new one; `place` is -1 if none does.
+    """The change of a single value from the retained query at `place` to the new one; `place` is -1 if there is none.
 
-    `value` is which one moved and `size` by how many steps, with its sign. `run` is how many single changes in a row lead here.
-    It `flickers` by few levels of the population's values, or it `probes` (see the module), or neither. `depth` and `end` are
-    those of `halved`.
+    `value` is the value that moved and `size` the number of steps, with its sign. `run` is how many single changes in a row
+    lead to the new query. A change `flickers` if it is a few levels of the population's values. It `probes` if it belongs to
+    one of the patterns of this module. `depth` and `end` are the results of `halved`.
     """
 
     place: int
@@ -59,9 +59,10 @@ class Single(NamedTuple):
 
 @kernel
 def resembles(c, values, near, newest):
-    """Tell whether few of the sampled `values` (samples,) differ from those of the retained queries `near` or of the `newest`.
+    """Tell whether few of the sampled `values` (samples,) differ from those of one of the retained queries `near` or `newest`.
 
-    It spares nearly every query the search for the one that it was made from, which may be none of these.
+    With this quick test nearly every query skips the search for the retained query that it was made from, which need not be one
+    of these.
     """
     for turn in range(near.shape[0] + 1):
         m = newest if turn == near.shape[0] else near[turn]
@@ -77,10 +78,10 @@ def resembles(c, values, near, newest):
 
 @kernel
 def nearest_single(total, weighed, run, held, sums, keys):
-    """Return (place, value, size, run) of the least single change that leads to the query, -1 and zeros if there is none.
+    """Return (place, value, size, run) of the smallest single change that leads to the query, -1 and zeros without any.
 
-    `total`, `weighed` and `run` (places,) are the client's, `sums` (2,) those of the query. `size` is in steps, with its sign;
-    `run` how many single changes in a row lead here by the shortest way.
+    `total`, `weighed` and `run` (places,) are the client's columns, and `sums` (2,) are the sums of the query. `size` is in
+    steps, with its sign. The `run` returned is the least number of single changes in a row that lead to the query.
     """
     place = -1
     value = 0
@@ -99,22 +100,22 @@ def nearest_single(total, weighed, run, held, sums, keys):
 
 @kernel
 def are_even(size, other):
-    """Tell whether two sizes, in steps, are equal but for rounding."""
+    """Tell whether two sizes, in steps, are equal up to rounding."""
     return abs(abs(size) - abs(other)) <= max(EVEN, 0.01 * abs(size))
 
 
 @kernel
 def are_alike(size, other):
-    """Tell whether two sizes, in steps, are equal, or one is twice the other, as the way from one twin to the other is."""
+    """Tell whether two sizes, in steps, are equal, or one is twice the other, as from one twin to the other."""
     return are_even(size, other) or are_even(2 * size, other) or are_even(size, 2 * other)
 
 
 @kernel
 def has_twin(total, weighed, held, place, value, size, keys):
-    """Return (mirrored, tried): whether the change has its mirror image and siblings, and whether it is a slider's.
+    """Return (mirrored, tried): whether the change has a mirror image and siblings, and whether it comes from a slider.
 
-    The change leads from the retained query at `place` and moves `value` by `size` steps. A sibling is another single change
-    from there, of another value. A third place of the same value is a slider's.
+    The change starts at the retained query at `place` and moves `value` by `size` steps. A sibling is a single change of
+    another value from the same query. If the value has a third position, somebody moves a slider.
     """
     mirrored = False
     tried = False
@@ -136,7 +137,7 @@ def has_twin(total, weighed, held, place, value, size, keys):
 
 @kernel
 def in_even_series(value, size, values, sizes, singles):
-    """Tell whether changes of several other values were as large, and this value is no lamp, which returns after others.
+    """Tell whether changes of several other values were as large, and this value is no lamp, which toggles back later.
 
     `values` (changes,) counted from 1 and `sizes` (changes,) in steps are the client's latest, of `singles` in all.
     """
@@ -167,7 +168,7 @@ def in_even_series(value, size, values, sizes, singles):
 
 @kernel
 def most_alike(sizes):
-    """Return how many of the `sizes`, in steps, are the same, with their signs: those of an ink on an empty ground."""
+    """Return how many of the `sizes`, in steps with signs, are the same, as in a drawing of one colour on an empty ground."""
     most = 0
     for size in sizes:
         same = 0
@@ -179,7 +180,7 @@ def most_alike(sizes):
 
 @kernel
 def in_walk(value, size, run, values, sizes, singles, dimension):
-    """Tell whether the latest changes went from value to value, up and down, all over the input, and never returned.
+    """Tell whether the latest changes are a walk: up and down, all over the input, and no value twice.
 
     `values` (changes,) counted from 1 and `sizes` (changes,) in steps are the client's latest, of `singles` in all.
     """
@@ -215,10 +216,10 @@ def in_walk(value, size, run, values, sizes, singles, dimension):
 
 @part
 def is_single_probe(sums, held, place, value, size, run, keys):
-    """Tell whether a change of a single value is one of a probing client: see the module.
+    """Tell whether a change of a single value belongs to one of the patterns of this module.
 
-    `sums` are the client's rows of the checksums, of which `held` places count. The change leads from the retained query at
-    `place`, moves `value` by `size` steps, and is the last of `run` single changes in a row.
+    `sums` are the client's rows of the checksums, whose first `held` places are filled. The change starts at the retained query
+    at `place`, moves `value` by `size` steps, and is the last of `run` single changes in a row.
     """
     if in_walk(value, size, run, sums.value, sums.size, sums.singles, keys.shape[0]):
         return True
@@ -230,9 +231,9 @@ def is_single_probe(sums, held, place, value, size, run, keys):
 
 @kernel
 def halved(total, weighed, label, depth, held, sums, place, value, size, keys):
-    """Return (depth, end): how deep the query halves, in this value alone, an interval of two labels; (0, -1) if it does not.
+    """Return (depth, end) of the interval between two labels that the query halves in this value alone; (0, -1) without any.
 
-    The interval goes from the retained query at `place`, the nearer end or as near, to the one at `end`.
+    The interval goes from the retained query at `place`, which is not the farther end, to the one at `end`.
     """
     end = -1
     rest = 0
@@ -248,7 +249,7 @@ def halved(total, weighed, label, depth, held, sums, place, value, size, keys):
 
 @kernel
 def is_level(size, grain):
-    """Tell whether a change, in steps, is a few levels of the population's values: `grain` value ranges, 0 if it has none."""
+    """Tell whether a change, in steps, is a few levels of the population's values; a level is `grain` value ranges, 0: none."""
     if grain <= 0.0:
         return False
     levels = abs(size) / STEPS / grain
@@ -257,13 +258,13 @@ def is_level(size, grain):
 
 @part
 def no_single():
-    """Return what stands for no single change."""
+    """Return the `Single` that stands for no change."""
     return Single(-1, 0, 0, 0, False, False, 0, -1)
 
 
 @part
 def find_single(asked, past, sums, query_sums, keys, grain):
-    """Return the least change of a single value that leads to the new query; `no_single` where there is none.
+    """Return the smallest change of a single value that leads to the new query; `no_single` where there is none.
 
     `sums` are the client's rows of the checksums, `query_sums` (2,) those of the new query. `grain` is the size of one level of
     the population's values, in value ranges.

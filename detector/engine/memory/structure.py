@@ -1,4 +1,7 @@
-"""Structure: how differences between a client's queries spread over the input, against the population's; see `foreign`."""
+"""Structure: how the differences between a client's queries spread over the input, relative to the population's.
+
+The channel `foreign` uses it.
+"""
 
 from typing import NamedTuple
 
@@ -33,9 +36,9 @@ def variances_of(population):
 
 @part
 def compare_structure(asked, past, seed, variances, scales):
-    """Return the logarithm of how the differences from up to four unrelated retained queries spread; NaN without any.
+    """Return the logarithm of the spread of the differences from up to four unrelated retained queries; NaN without any.
 
-    Which ones are compared is drawn from the client's `seed`. In tables the spread in the projection counts as well.
+    The client's `seed` decides which ones are compared. In tables the spread in the projection counts as well.
     """
     sampled = 0.0
     projected = 0.0

@@ -1,4 +1,4 @@
-"""Yardsticks: what of a model's population the memory and the channels compare a query with."""
+"""Yardsticks: the figures of a model's population that the memory and the channels compare a query with."""
 
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ class Scales(NamedTuple):
     `c_unit` is one step of the sampled integers in value ranges; in such steps the value range begins at `c_lowest` and ends at
     `c_highest`. The first `measured` sampled values are numbers, the others indicators of categories. `dimension` is the number
     of input values. `grain` is the size of one level of the population's values in value ranges, 0 where they are continuous.
-    `tolerance` is how far off a line a point may lie, as a share of its distances. `table` tells that each column means
-    something of its own; the first `numbers` coordinates are then numeric columns. `usual` and `spread` are the population's
-    mean and deviation of `structure`, NaN where they are not known. `neighbour` is the median nearest-neighbour distance in
-    value ranges. `ring` is how many of the latest queries are retained for certain.
+    `tolerance` is how far off a line a point may lie, as a share of its distances. `table` is True for tables, whose first
+    `numbers` coordinates are numeric columns. `usual` and `spread` are the population's mean and deviation of `structure`, NaN
+    where they are not known. `neighbour` is the median nearest-neighbour distance in value ranges. `ring` is the number of
+    places in the ring, which retains the latest queries.
     """
 
     unit: float
@@ -39,10 +39,10 @@ class Scales(NamedTuple):
 class Population(NamedTuple):
     """The arrays among the yardsticks.
 
-    `variance` (coordinates,) and `c_variance` (samples,) are the population's in the projected and in the sampled integers.
-    `level` (coordinates,) is how far apart the values of a numeric column lie, 0 where they are continuous. `kinship` (Gram
-    matrix) and `middle` (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the checksums'
-    weights with their bits read backwards; there are none where no checksums are kept. `coefficients` (window + 1, half) are
+    `variance` (coordinates,) and `c_variance` (samples,) are the population's variances of the projected and the sampled
+    integers. `level` (coordinates,) is the distance between two values of a numeric column, 0 where they are continuous.
+    `kinship` (Gram matrix) and `middle` (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the
+    checksums' weights with their bits read backwards, empty where no checksums are kept. `coefficients` (window + 1, half) are
     those of the Shapiro-Wilk statistic.
     """
 

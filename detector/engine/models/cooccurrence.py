@@ -1,6 +1,6 @@
 """Co-occurrence: which values of a table's columns the population shows together, for the channel `cooccur`.
 
-How it is learned, and what a count of clashes is worth, says `fitting.cooccurrence`.
+`fitting.cooccurrence` describes how it is learned and what a count of clashes is worth.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Cooccurrence:
-    """Which values belong together; k columns and p pairs of them, none where the channel is silent.
+    """Which values belong together: k columns and p pairs of them, none where the channel is silent.
 
-    `columns` (k,) are raw columns, `coded` (k,) whether they hold codes, `edges` (k, BINS - 1) their codes or the bounds of
-    their bins and `share` (k, BINS) how common each bin is; `pairs` (p, 2) are places in `columns` and `table` (p, BINS, BINS)
-    the logarithms of how often two bins are seen together, relative to independence; `worth` (COUNTS,) is the likelihood ratio
-    of each count of clashes. Records that differ in up to `edited` columns are one record; -1 where chance does the same.
-    `mixes` says whether records made of two others can be told from chance, `usual` how large a share of the clashes of
-    made-up records one column has a part in.
+    `columns` (k,) are raw columns. `coded` (k,) tells which hold codes. `edges` (k, BINS - 1) are their codes or the bounds of
+    their bins, and `share` (k, BINS) is how common each bin is. `pairs` (p, 2) are places in `columns`. `table` (p, BINS, BINS)
+    are the logarithms of how often two bins occur together, relative to independence. `worth` (COUNTS,) is the likelihood ratio
+    of each count of clashes. Records that differ in up to `edited` columns count as edited copies; it is -1 where chance makes
+    unrelated records so similar. `mixes` tells whether records made of two others can be told from chance. `usual` is the share
+    of the made-up records' clashes in which the most frequent column has a part.
     """
 
     columns: npt.NDArray[np.int32]
@@ -41,12 +41,12 @@ class Cooccurrence:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing can be told from it."""
+        """Whether there is nothing to score with."""
         return len(self.pairs) == 0
 
 
 def nothing_known() -> Cooccurrence:
-    """Return the co-occurrence of pictures, or of a table of which too little is known."""
+    """Return the co-occurrence of pictures, or of a table with too little data."""
     return Cooccurrence(
         columns=np.zeros(0, np.int32),
         coded=np.zeros(0, np.bool_),

@@ -1,24 +1,24 @@
 """Drift: whether the clients that come now are still like those that the baseline was calibrated on.
 
-Bars keep a budget of false alarms only for clients like the calibration clients. If newcomers ranked among the calibration
-clients by chance alone, every place in that ranking would be as likely as any other (conformal prediction; Vovk, Gammerman
-and Shafer, Algorithmic Learning in a Random World, 2005), the next one only a little likelier where others have gone before:
-a Pólya urn (Blackwell and MacQueen, 1973), which starts with one ball in each of the m + 1 places. So the probability of all
-places taken so far is known exactly, whatever the features are distributed like. The evidence of drift is how much better a
-second urn foretells them that starts with `OWN` balls in the same proportions and soon follows the newcomers alone. This
-ratio is a martingale as long as nothing has changed: a test of exchangeability that may be read at any time (Vovk, 2003,
-Testing exchangeability on-line), wrong by more than a factor k once in k cases at most (Ville, 1939). A constant calibration
-set cannot be outgrown this way: few calibration clients make little evidence, however long the stream.
+Thresholds keep a budget of false alarms only for clients like the calibration clients. Suppose that newcomers rank among the m
+calibration clients by chance alone. Then every place in that ranking is equally likely for the first newcomer (conformal
+prediction; Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005). The next places follow a Pólya urn
+(Blackwell and MacQueen, 1973), which starts with one ball in each of the m + 1 places. So the probability of all places so far
+is known exactly, whatever the distribution of the features. A second urn starts with `OWN` balls in the same proportions and
+soon follows the newcomers alone. The evidence of drift is how much better the second urn predicts the places. As long as
+nothing has changed, this ratio is a martingale: a test of exchangeability that may be read at any time (Vovk, 2003, Testing
+exchangeability on-line). It exceeds k in at most 1 of k cases (Ville, 1939). Few calibration clients give little evidence,
+however long the stream is.
 
-A client is compared when its count of queries reaches a *rung* (8, 16, 32, 64, then the first look at or above each power of
-two), with the calibration clients at the same rung, feature by feature; places are kept in `BINS` groups. The evidence is the
-mean over rungs and features, which is as valid as each of them, however much they depend on each other. Ties are broken by
-a hash of the client. Of each rung the last 512 to 1,024 clients count: what began later is not diluted, and what was taught
-meanwhile is forgotten. The guarantee holds for each such stretch.
+A client is compared when its count of queries reaches a *rung* (8, 16, 32, 64, then the first scheduled evaluation at or above
+each power of two). It is compared with the calibration clients at the same rung, feature by feature; places are counted in
+`BINS` groups. The evidence is the mean over rungs and features, which is as valid as each of them, however much they depend on
+each other. Ties are broken by a hash of the client. Of each rung the last 512 to 1,024 clients count. So older clients do not
+dilute a later change, and clients from before an acceptance are forgotten. The guarantee holds for each such stretch.
 
 Blind to: timing, clients that have had more queries than 8 calibration clients ever had, and drift of the same clients
-between two rungs. It cannot tell new customers from many new thieves that no channel of construction has seen: look at the
-alerts before accepting anybody.
+between two rungs. It cannot tell new customers from many new thieves that no channel of construction has seen: check the
+alerts before accepting any client.
 """
 
 import hashlib
@@ -32,16 +32,16 @@ from scipy.special import gammaln, logsumexp
 
 from detector.engine.evidence.accumulate import MAY_STOP, WORTH_NOTING
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.models.novelty import LEAST_CLIENTS, LESSONS, STAGES, Looks
+from detector.engine.models.novelty import LEAST_CLIENTS, LESSONS, STAGES, Evaluations
 from detector.engine.observer import Observer, Seen
 from detector.errors import SnapshotError
 
-RUNGS = np.array([STAGES[0], *sorted(LESSONS)[:11]])  # 8 to the first look from 16,384 on
-MOST_COMPARED = 512  # calibration clients per rung
+RUNGS = np.array([STAGES[0], *sorted(LESSONS)[:11]])  # from 8 to the first evaluation at or above 16,384 queries
+MOST_COMPARED = 512  # most calibration clients per rung
 BINS = 10
-STRETCH = 512  # clients of a rung after which those of the stretch before are forgotten
+STRETCH = 512  # clients of a rung, after which those of the previous stretch are forgotten
 OWN = 2.0
-ALARM = 3.0  # decimal logarithm: chance alone leads so far in one stretch of 1,000
+ALARM = 3.0  # evidence, as a decimal logarithm, that chance alone reaches in at most 1 of 1,000 stretches
 SHOWN = 5
 _FEATURES = NAMES[CONTENT]
 TIE_SEED = 1_939
@@ -51,9 +51,9 @@ TIE_SEED = 1_939
 class Shift:
     """How one feature of newcomers differs from the calibration clients' at the rung of `queries`.
 
-    `distance` is the largest difference between the two distributions, 0 to 1 (Kolmogorov and Smirnov, on `BINS` groups), for
-    n clients seldom below 1 / sqrt(n) by chance; `to` says whether values are higher, lower or spread differently; `evidence`
-    is a decimal logarithm.
+    `distance` is the largest difference between the two distributions, 0 to 1 (Kolmogorov and Smirnov, on `BINS` groups); with
+    n clients chance alone seldom keeps it below 1 / sqrt(n). `to` says whether values are higher, lower or spread differently.
+    `evidence` is a decimal logarithm.
     """
 
     feature: str
@@ -66,9 +66,9 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How well newcomers fit the calibration: `evidence` against it (decimal logarithm), and the features that say most.
+    """How well newcomers fit the calibration: `evidence` against it (decimal logarithm), and the features with most evidence.
 
-    `clients` is how many were compared at the rung with most of them, `distance` that of the feature with most evidence.
+    `clients` is how many were compared at the rung with most of them. `distance` is that of the feature with most evidence.
     """
 
     evidence: float
@@ -99,28 +99,28 @@ class Drift:
 
 
 class DriftMonitor:
-    """Counts where clients rank among the calibration clients; bounded, and the same however a stream is cut.
+    """Counts where clients rank among the calibration clients; it is bounded, and the same however a stream is cut.
 
-    `looks` are the calibration clients', from `fitting.drift.compared`; `then`, where given, observes as well.
+    `evaluations` are those of the calibration clients, from `fitting.drift.compared`. `then`, where given, observes as well.
     """
 
-    def __init__(self, looks: Looks, then: Observer | None = None) -> None:
+    def __init__(self, evaluations: Evaluations, then: Observer | None = None) -> None:
         self._then = then
         digest = hashlib.sha256()
         self._rungs: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None] = []
-        self.places = np.zeros((len(RUNGS), BINS))  # how many places of the ranking each group has
+        self.places = np.zeros((len(RUNGS), BINS))  # number of places of the ranking in each group
         for r, rung in enumerate(RUNGS):
-            rows = _comparable(looks.rows[looks.queries == rung])
+            rows = _comparable(evaluations.rows[evaluations.queries == rung])
             known = len(rows) >= LEAST_CLIENTS
             self._rungs.append((rows, np.random.default_rng((TIE_SEED, r)).random(len(rows))) if known else None)
             if known:
                 self.places[r] = np.bincount(_group(np.arange(len(rows) + 1), len(rows)), minlength=BINS)
                 digest.update(rows.tobytes())
         self.key = digest.hexdigest()[:16]
-        self.counts = np.zeros((2, len(RUNGS), len(_FEATURES), BINS), np.uint16)  # the stretch before, and this one
+        self.counts = np.zeros((2, len(RUNGS), len(_FEATURES), BINS), np.uint16)  # the previous stretch and this one
 
     def observed(self, seen: Seen) -> None:
-        """Take in the looks of a pass; clients with evidence of construction are left out."""
+        """Count the evaluations of a pass; clients with evidence of construction are left out."""
         if self._then is not None:
             self._then.observed(seen)
         if len(seen.look_event) == 0:
@@ -161,9 +161,9 @@ class DriftMonitor:
 
 
 def assess(monitors: Iterable[DriftMonitor]) -> Drift:
-    """Return what monitors of one model's calibration have counted together; at least one is needed.
+    """Return the drift that monitors of one model's calibration have counted together; at least one is needed.
 
-    Costs about a millisecond, so it is for reports, not for every query.
+    It takes about a millisecond, so it is for reports, not for every query.
     """
     some = list(monitors)
     places = some[0].places
@@ -211,13 +211,13 @@ def _comparable(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _group(place: npt.NDArray[np.integer], clients: int) -> npt.NDArray[np.integer]:
-    """Return the group of each place, 0 to the number of calibration clients, in the ranking."""
+    """Return the group of each place in the ranking; places go from 0 to the number of calibration clients."""
     groups: npt.NDArray[np.integer] = place * BINS // (clients + 1)
     return groups
 
 
 def _log_urn(counts: npt.NDArray[np.int64], balls: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the log probability (f,) that an urn of `balls` (groups,) gives draws in one order with `counts` (f, groups)."""
+    """Return the log probability (f,) of draws with `counts` (f, groups) in a given order from an urn of `balls` (groups,)."""
     usable = balls > 0
     n, a = counts[:, usable], balls[usable]
     drawn: npt.NDArray[np.float64] = (

@@ -1,19 +1,19 @@
 """Novelty: how unlike every known benign client this one is.
 
-Benign clients are not one crowd but several: a camera that sends video differs from a nightly batch in almost everything. So
-calibration clients are sorted into profiles (k-means, as many as the silhouette favours), and a client is compared, at the
-same number of queries (a stage), with the profile it fits best. Three opinions make one score:
+Benign clients form several groups: a camera that sends video differs from a nightly batch in almost every feature. So
+calibration clients are clustered into profiles (k-means, as many as the silhouette favours). A client is compared with the
+profile that fits it best, at the same number of queries (a stage). The score has three parts:
 
-- *ranges*: how far each feature lies outside the profile's range, in widths of that range. Inside it counts nothing, and no
-  feature counts for more than `MOST`, so one odd figure alone does not make a stranger;
+- *ranges*: how far each feature lies outside the profile's range, in widths of that range. A feature inside the range adds
+  nothing, and no feature adds more than `MOST`, so one odd feature alone does not make a client novel;
 - *combination*: how far the Mahalanobis distance (covariance within profiles, shrunk; Ledoit and Wolf, 2004) exceeds what
-  1 held-out client in 20 reaches: features that are usual alone and odd together;
-- *stream*: how far the score of half-space trees, which go on learning from innocent clients, exceeds what is usual. Only they
-  see timing.
+  1 held-out client in 20 reaches. It finds features that are usual alone and odd together;
+- *stream*: how far the score of half-space trees, which continue to learn from innocent clients, exceeds what is usual. Only
+  this part sees timing.
 
-The score is the root of the summed squares: 0 for a client that nothing distinguishes, 1 for one feature a whole range off.
-Novelty cannot tell a thief from a new device. It may alert and throttle and never stops a client. Without a baseline only the
-trees speak, and only once they have learned two windows.
+The score is the root of the sum of their squares: 0 for a client like all others, 1 for one feature a whole range off. Novelty
+cannot tell a thief from a new device, so it may alert and throttle but never stops a client. Without a baseline the trees alone
+make the score, once they have learned two windows.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ from detector.engine.models.trees import WINDOW, OnlineTrees
 from detector.errors import BaselineError
 
 STAGES = np.array([8, 16, 24, 32, 48, 64, 96, 160, 256, 512, 1024, 4096])
-# Features that go on changing with the number of queries, even of the steadiest client; the distances until memory is full.
+# Features that change with the number of queries even for the steadiest client; the distances do so until memory is full.
 CUMULATIVE = np.array(
     [
         NAMES.index(name)
@@ -47,11 +47,11 @@ CUMULATIVE = np.array(
 FILLING = np.array(
     [NAMES.index(name) for name in ("distance_mean", "distance_low", "distance_mid", "distance_high", "normality")]
 )
-FULL_AT = 256  # queries by which window and memory have settled
-LEAST_SCALE = 0.06  # a feature that never varied in calibration may vary this much before it counts as one deviation
-LEAST_WIDTH = 0.2  # likewise for the width of a profile's range
+FULL_AT = 256  # queries after which the window of distances and the memory are full
+LEAST_SCALE = 0.06  # least standard deviation of a feature, for features that never varied in calibration
+LEAST_WIDTH = 0.2  # least width of a profile's range of a feature, for features that never varied within the profile
 FARTHEST = 12.0
-# A client can only be too far from the population, not too close to it: +1 counts above the usual, -1 below, 0 both.
+# Which side of the usual range counts: +1 above, -1 below, 0 both. A client can be too far from the population, not too near.
 SIDES = np.array(
     [{"off_manifold": 1, "landmark_distance": 1, "population_share": -1}.get(name, 0) for name in NAMES[CONTENT]], np.int64
 )
@@ -63,7 +63,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def stage_of(queries: int) -> int:
-    """Return the stage of a look: the last of `STAGES` not above its number of queries.
+    """Return the stage of a scheduled evaluation: the last of `STAGES` not above its number of queries.
 
     >>> stage_of(8), stage_of(40), stage_of(10**6)
     (0, 3, 11)
@@ -71,26 +71,29 @@ def stage_of(queries: int) -> int:
     return max(int(np.searchsorted(STAGES, queries, side="right")) - 1, 0)
 
 
-def _lesson_looks() -> frozenset[int]:
-    """Return the looks that may teach the trees: the first at or above each power of two, from 16 on."""
-    looks = set()
+def _lesson_evaluations() -> frozenset[int]:
+    """Return the evaluations that may teach the trees: the first at or above each power of two, from 16 on."""
+    evaluations = set()
     queries = 0
     power = 16
     while queries < 2**31:
         queries = evaluation_after(queries)
         if queries >= power:
-            looks.add(queries)
+            evaluations.add(queries)
             while power <= queries:
                 power *= 2
-    return frozenset(looks)
+    return frozenset(evaluations)
 
 
-LESSONS = _lesson_looks()
+LESSONS = _lesson_evaluations()
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
-    """Features of benign clients at their looks: `client` (n,) numbers them, `queries` (n,), `rows` (n, features)."""
+class Evaluations:
+    """Features of benign clients at n scheduled evaluations: `rows` (n, features).
+
+    `client` (n,) are the numbers of the clients, and `queries` (n,) are their counts of queries.
+    """
 
     client: npt.NDArray[np.int64]
     queries: npt.NDArray[np.int64]
@@ -101,11 +104,11 @@ class Looks:
 class Norms:
     """What benign clients look like, stage by stage; f counts the content features.
 
-    `quantiles` (stages, features, 3) are the 5%, 50% and 95% of each feature; `low` and `high` (stages, profiles, f) the
-    range of each profile; `means` (stages, profiles, f) and `whiten` (stages, f, f) give the Mahalanobis distance and `usual`
-    (stages,) what 1 held-out look in 20 passes of it; `lessons` (n, features) are the rows the online trees start from;
-    `session_scores` (clients,) the highest score of each calibration client, given by norms that had not seen it.
-    `reach` is the number of queries that enough calibration clients had: beyond it, features that depend on the count are left
+    `quantiles` (stages, features, 3) are the 5%, 50% and 95% of each feature. `low` and `high` (stages, profiles, f) are the
+    range of each profile. `means` (stages, profiles, f) and `whiten` (stages, f, f) give the Mahalanobis distance, and `usual`
+    (stages,) is the distance that 1 held-out evaluation in 20 passes. The online trees start from the rows `lessons` (n,
+    features). `session_scores` (clients,) are the highest scores of each calibration client, under norms that had not seen it.
+    `reach` is the number of queries that enough calibration clients had; beyond it, features that depend on the count are left
     out.
     """
 
@@ -124,8 +127,8 @@ class Norms:
 def compare(rows, stage, low, high, center, scale, means, whiten, excess, distance):
     """Compare each row with the profiles of its stage; features that are missing (NaN) count as usual.
 
-    `excess[i]` becomes the sum of squared excesses over the ranges of the best fitting profile, `distance[i]` the Mahalanobis
-    distance to the nearest one.
+    `excess[i]` becomes the sum of squared excesses over the ranges of the best fitting profile, and `distance[i]` the
+    Mahalanobis distance to the nearest profile.
     """
     n, f = rows.shape
     x = np.empty(f)
@@ -159,14 +162,14 @@ def compare(rows, stage, low, high, center, scale, means, whiten, excess, distan
 
 
 def combine(excess: Floats, distance: Floats, usual: Floats, oddness: Floats) -> Floats:
-    """Return the score from the three opinions; all arguments have one entry per look."""
+    """Return the score from its three parts; all arguments have one entry per scheduled evaluation."""
     combination = np.clip(distance / usual - 1.0, 0.0, MOST)
     stream = np.clip((oddness - 1.0) / 2.0, 0.0, MOST)
     return np.sqrt(excess + np.square(combination) + np.square(stream))
 
 
 def within_reach(rows: Floats, queries: npt.NDArray[np.int64], reach: int) -> Floats:
-    """Return the rows with what cannot be compared left out (NaN): a session longer than any in calibration has no equals."""
+    """Return the rows with NaN for features that cannot be compared, since no calibration client had so many queries."""
     beyond = queries > reach
     if not beyond.any():
         return rows
@@ -184,25 +187,25 @@ def center_and_scale(quantiles: Floats) -> tuple[Floats, Floats]:
 
 
 class Trees:
-    """The online trees with a running notion of which of their scores are usual."""
+    """The online trees, with running statistics of which of their scores are usual."""
 
     def __init__(self, lessons: Floats) -> None:
         self._trees = OnlineTrees(len(NAMES), TREE_SEED)
         self._recent: deque[float] = deque(maxlen=2 * WINDOW)
         self._median = 0.0
         self._usual = 0.0
-        # Few calibration clients teach more than once, so that the trees can speak from the first query on.
+        # Few calibration clients teach several times, so that the trees can score from the first query on.
         for _ in range(-(-2 * WINDOW // len(lessons)) if len(lessons) else 0):
             for row in lessons:
                 self.learn(row)
 
     @property
     def ready(self) -> bool:
-        """Whether the trees know what is usual: two windows learned."""
+        """Whether the trees know what is usual: they have learned two windows."""
         return self._usual > 0.0
 
     def learn(self, row: Floats) -> bool:
-        """Learn the look of an innocent client; True when scores changed."""
+        """Learn the row of an innocent client's evaluation; True when scores changed."""
         if self._trees.ready:
             self._recent.append(float(self._trees.score(row[None])[0]))
         windows = self._trees.windows
@@ -213,7 +216,7 @@ class Trees:
         return changed
 
     def oddness(self, rows: Floats) -> Floats:
-        """Return 0 for the usual and 1 for what 1 innocent look in 20 passes; never negative, at most 4."""
+        """Return a number from 0 to 4: 0 is usual, and 1 innocent evaluation in 20 passes 1."""
         if not self.ready:
             return np.zeros(len(rows))
         return np.clip((self._trees.score(rows) - self._median) / self._usual, 0.0, 4.0)
@@ -231,7 +234,7 @@ class Trees:
 
 
 class Novelty:
-    """The combined score of one model's clients; learns from innocent looks as the stream goes on."""
+    """The combined score of one model's clients; it learns from innocent evaluations as the stream goes on."""
 
     def __init__(self, norms: Norms | None) -> None:
         self.norms = norms
@@ -240,7 +243,7 @@ class Novelty:
             self._center, self._scale = center_and_scale(norms.quantiles)
 
     def score(self, rows: Floats, queries: npt.NDArray[np.int64]) -> Floats:
-        """Return the score of each look; `rows` (n, features), `queries` (n,)."""
+        """Return the score of each of n evaluations, from `rows` (n, features) and `queries` (n,)."""
         if self.norms is not None:
             rows = within_reach(rows, queries, self.norms.reach)
         oddness = self.trees.oddness(rows)
@@ -264,7 +267,7 @@ class Novelty:
         return combine(excess, distance, norms.usual[stage], oddness)
 
     def deviations(self, row: Floats, queries: int) -> list[tuple[str, float, tuple[float, float, float], float]]:
-        """Return (feature, value, its 5/50/95% among the benign, deviations from the median), the largest first."""
+        """Return (feature, value, its 5%, 50% and 95% among benign clients, deviations from the median), the largest first."""
         if self.norms is None:
             return []
         row = within_reach(row[None], np.array([queries]), self.norms.reach)[0]

@@ -2,15 +2,16 @@
 
 Fitted once per model on benign queries (or, without a baseline, on the first queries of the stream), by `fitting.reference`:
 
-1. *Scale.* Where all columns share one range, as pixels do, one scale serves all, or a flat step would look uneven. Columns of
+1. *Scale.* Where all columns share one range, as pixels do, they share one scale, so that a flat step stays flat. Columns of
    different units are scaled each by its own range. Categorical columns become indicators.
-2. *Project.* Sixteen principal directions and eight random directions of what they leave over (Johnson and Lindenstrauss,
-   1984), so that distances survive also for queries that are foreign to the population. Inputs of up to 24 columns are kept
-   as they are.
+2. *Project* to sixteen principal directions and to eight random directions of the remainder (Johnson and Lindenstrauss, 1984).
+   The random ones keep distances also for queries that are foreign to the population. Inputs of up to 24 columns are not
+   projected.
 3. *Sample.* A secret seed picks raw columns, among those that vary, whose values are kept beside the projection.
-4. *Round* to 16-bit integers with twofold headroom, sampled columns to 8 bits with a tenth; larger values saturate.
+4. *Round* the projection to 16-bit integers with twofold headroom, and sampled columns to 8 bits with a headroom of a tenth.
+   Larger values saturate.
 
-The sums run in a fixed order, row by row, so a query gets the same integers in a batch of one and in a batch of a thousand.
+Sums run in a fixed order, row by row, so a query gets the same integers in a batch of 1 and in a batch of 1,000.
 """
 
 import hashlib
@@ -28,13 +29,13 @@ from detector.engine.models import cooccurrence
 from detector.engine.models.cooccurrence import Cooccurrence
 from detector.errors import BaselineError
 
-C_LEVELS = 212.0  # of sampled values within the value range; what remains of 256 is headroom on both sides
+C_LEVELS = 212.0  # levels of a sampled value within the value range; the rest of the 256 is headroom on both sides
 C_LOWEST = 21.0
 C_HIGHEST = C_LOWEST + C_LEVELS
 C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 MOST_CATEGORIES = 32
-TOGETHER = "cooccurrence"  # the one field that is no array
+TOGETHER = "cooccurrence"  # the only field that is not an array
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,21 +44,25 @@ Floats = npt.NDArray[np.float32]
 class Reference:
     """How one model's inputs are reduced, and the population's yardsticks.
 
-    `offset` and `scale` (dimension,) bring raw columns to value ranges; `missing` (dimension,) stands for missing values,
-    which are values of their own in tables; `categories` (columns, MOST_CATEGORIES) are the known codes of the columns
-    `categorical`, NaN-padded; `sampled` are the encoded columns whose values are kept, the first `measured` of them numeric
-    and the others indicators; `center` and `projection` (encoded, COORDINATES) reduce; `quantum` is the size of one integer
-    step, `unit` that of one step in median nearest-neighbour distances. `tolerance` is how far off a line a point may lie
-    for the evidence of bisecting; `grain` the size of one level of the values where they have levels, in value ranges, else
-    0. `known_cells` marks the cells where the population lives, `landmarks` (COORDINATES, landmarks) are centres of it and
-    `variance` (COORDINATES,) its variance, all in integer steps; `c_variance` (SAMPLED,) is that of the sampled values in
-    theirs. `kinship` (COORDINATES + SAMPLED, the same) turns the integers of two queries into the product of their encoded
-    inputs, as far as it is determined; `neighbour` is the median nearest-neighbour distance, in value ranges, or infinite
-    where queries of the population look selected in any order. `usual_structure` and `structure_spread` say what the
-    channel `foreign` may expect of benign clients, NaN where it is not known whose the queries are. In tables the first
-    `numbers` coordinates are numeric columns, and `level` (COORDINATES,) is how far apart their values lie at least, in
-    integer steps, 0 where they are continuous; `cooccurrence` is what the channel `cooccur` knows, nothing where `foreign`
-    knows nothing.
+    `offset` and `scale` (dimension,) bring raw columns to value ranges. `missing` (dimension,) stands for missing values, which
+    tables treat as values of their own. `categories` (columns, MOST_CATEGORIES) are the known codes of the columns
+    `categorical`, NaN-padded. `sampled` are the encoded columns whose values are kept: the first `measured` are numeric, the
+    others indicators.
+
+    `center` and `projection` (encoded, COORDINATES) project. `quantum` is the size of one integer step in value ranges, `unit`
+    the size in median nearest-neighbour distances. `kinship` (COORDINATES + SAMPLED, the same) turns the integers of two
+    queries into the product of their encoded inputs, as far as the integers determine it.
+
+    `tolerance` is how far off a line a point may lie for the channel `bisect`. `grain` is the size of one level of the values,
+    in value ranges, 0 where they have none. `known_cells` marks the cells where the population lives. `landmarks` (COORDINATES,
+    landmarks) are centres of the population and `variance` (COORDINATES,) is its variance, both in integer steps; `c_variance`
+    (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
+    value ranges, infinite where queries of the population look selected in any order. `usual_structure` and `structure_spread`
+    are what the channel `foreign` expects of benign clients, NaN where it is not known whose the queries are.
+
+    In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
+    their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
+    empty where the expectations of `foreign` are not known.
     """
 
     offset: Floats
@@ -98,12 +103,12 @@ class Reference:
 
     @property
     def table(self) -> bool:
-        """Whether each column means something of its own, as in a table, rather than a place among others, as a pixel does."""
+        """Whether each column has its own meaning, as in a table, and is not one of many like values, as a pixel is."""
         return self.numbers > 0 or len(self.categorical) > 0
 
     @property
     def summed(self) -> bool:
-        """Whether queries are remembered with checksums, since not all of their values are sampled."""
+        """Whether queries are retained with checksums, because not all of their values are sampled."""
         return not self.table and self.dimension > len(self.sampled)
 
     @property
@@ -115,7 +120,7 @@ class Reference:
 
     @property
     def fingerprint(self) -> str:
-        """Eight bytes, in hex, that differ when anything that gives the integers their meaning differs."""
+        """Eight bytes, in hex, that change with anything that the meaning of the integers depends on."""
         digest = hashlib.sha256()
         for array in to_arrays(self).values():
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -158,8 +163,8 @@ class Reference:
 class Reduced:
     """Reduced queries: `z` and `c` for the memory, `cell`, `off` and `landmark` for coverage; n entries each.
 
-    `energy` is the squared distance from the population's center, before anything was left out; `sums` (n, 2) are the
-    checksums, without rows where none are kept.
+    `energy` is the squared distance of the whole input from the population's center. `sums` (n, 2) are the checksums, without
+    rows where none are kept.
     """
 
     z: npt.NDArray[np.int16]
@@ -172,10 +177,10 @@ class Reduced:
 
 
 def encode(vectors: Floats, offset: Floats, scale: Floats, categorical: npt.NDArray[np.int32], categories: Floats) -> Floats:
-    """Scale the columns and replace categorical ones by indicators; unknown categories have none set."""
+    """Scale the columns and replace categorical ones by indicators; an unknown category sets no indicator."""
     with np.errstate(over="ignore"):
         scaled = (vectors - offset) * scale
-    # Far beyond any range the exact value says nothing, and squares of it would overflow.
+    # Values far beyond any range are clipped, so that their squares do not overflow.
     np.clip(scaled, -1e6, 1e6, out=scaled)
     if len(categorical) == 0:
         return scaled

@@ -1,11 +1,11 @@
 """Half-space trees that learn online, from river, scored over flat arrays.
 
 river's `HalfSpaceTrees` (Tan, Ting and Liu, IJCAI 2011) builds the trees and learns; its scores change only when a window of
-observations is complete. So the trees are copied into arrays once, the masses at the end of each window, and scoring a row
-costs a microsecond instead of tens. The scores equal river's own.
+observations is complete. So the trees are copied into arrays once, and their masses at the end of each window. Scoring a row
+then takes a microsecond instead of tens. The scores equal river's own.
 
-It works when strangers are spread out; a crowd of equal strangers looks normal to it, which is one reason why only innocent
-clients teach it, each of them a few times in its life.
+The trees find outliers that are spread out; many equal outliers look normal to them. That is one reason why only innocent
+clients teach them, each only a few times.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ NODES = 2 ** (HEIGHT + 1) - 1
 
 @kernel
 def scale(row, low, high, scaled):
-    """Write the features of a row, scaled to [0, 1] by what was seen so far, into `scaled`; one half where nothing is known."""
+    """Write the features of a row, scaled to [0, 1] by the range seen so far, into `scaled`; 0.5 where none was seen."""
     for j in range(row.shape[0]):
         width = high[j] - low[j]
         value = (row[j] - low[j]) / width if width > 0.0 else 0.5
@@ -55,11 +55,11 @@ def score_rows(rows, low, high, feature, threshold, mass, limit):
 
 
 class OnlineTrees:
-    """A forest for `features` inputs, scaled to [0, 1] by the ranges that the innocent have shown so far."""
+    """A forest for `features` inputs, scaled to [0, 1] by the ranges that innocent clients have shown so far."""
 
     def __init__(self, features: int, seed: int) -> None:
         self._seed = seed
-        self._model: Any = None  # river's, which grows with the first lesson
+        self._model: Any = None  # river's model, made with the first lesson
         self._nodes: list[list[Any]] = []
         self._low = np.full(features, np.inf)
         self._high = np.full(features, -np.inf)
@@ -70,11 +70,11 @@ class OnlineTrees:
 
     def _grow(self) -> None:
         """Give the trees their shape, which depends on the seed alone."""
-        # Only here: river takes a second to load, and a model without lessons, as at the start of a stream, goes without it.
+        # Imported here: river takes a second to load, and a model that has learned nothing yet does not need it.
         from river.anomaly import HalfSpaceTrees  # noqa: PLC0415
 
         self._model = HalfSpaceTrees(n_trees=TREES, height=HEIGHT, window_size=WINDOW, seed=self._seed)
-        # The trees take shape at the first observation, whatever it is; it is then forgotten.
+        # river builds the trees at the first observation, whatever it is; that observation is then forgotten.
         self._model.learn_one(dict.fromkeys(range(len(self._low)), 0.5))
         self._model.counter = 0
         self._nodes = [_heap_order(tree) for tree in self._model.trees]
@@ -88,11 +88,11 @@ class OnlineTrees:
 
     @property
     def ready(self) -> bool:
-        """Whether a first window is complete; before that every score is 0."""
+        """Whether the first window is complete; before that every score is 0."""
         return self.windows > 0
 
     def learn(self, row: npt.NDArray[np.float64]) -> bool:
-        """Learn one feature row (missing values as NaN); True when scores changed: a wider range, or a complete window."""
+        """Learn one feature row (missing values as NaN); True when scores changed by a wider range or a complete window."""
         if self._model is None:
             self._grow()
         wider = bool(((row < self._low) | (row > self._high)).any())
@@ -108,7 +108,7 @@ class OnlineTrees:
         return True
 
     def score(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return a score in [0, 1] per row of shape (n, features); higher is stranger, 0 until `ready`."""
+        """Return a score in [0, 1] per row of shape (n, features); higher is more unusual, and 0 until `ready`."""
         if not self.ready or len(rows) == 0:
             return np.zeros(len(rows))
         scores: npt.NDArray[np.float64] = score_rows(

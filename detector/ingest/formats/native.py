@@ -134,7 +134,7 @@ class NativeDecoder(Decoder):
         """
         try:
             if not record.isascii():
-                record.decode()  # the decoder does not look into the text of unknown fields
+                record.decode()  # the decoder does not check the text of unknown fields
             try:
                 event = self._usual(record)
             except msgspec.ValidationError:
@@ -146,7 +146,7 @@ class NativeDecoder(Decoder):
                 event.time = event_ms(time)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             if isinstance(error, msgspec.ValidationError) and len(record) > LONG:
-                return _told_by_decoder(error)
+                return _refusal_of(error)
             return self.read_slowly(record)
         query, answer = event.input, event.output
         packed = query.vector_b64
@@ -289,7 +289,7 @@ class _NotANumber(NamedTuple):
     token: str
 
 
-def _told_by_decoder(error: msgspec.ValidationError) -> Refusal:
+def _refusal_of(error: msgspec.ValidationError) -> Refusal:
     what, _, place = str(error).partition(" - at `$")
     return refuse("schema", f"{place.strip('.`') or 'record'}: {what}")
 

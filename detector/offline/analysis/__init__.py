@@ -6,11 +6,11 @@
     from detector.offline import analysis
 
     results = detector.replay("log.jsonl", "detector.toml")
-    analysis.bars(results.baseline, results.config)
+    analysis.thresholds(results.baseline, results.config)
 
 - `tables`: documents and traces as data frames
-- `budget`: bars, labels, and how detections and false alarms move with the budget
-- `responses`: what a client was told, and how good a copy that makes
+- `budget`: thresholds, labels, and how detections and false alarms move with the budget
+- `responses`: the responses that a client received, and how good a copy they make
 - `files`: pictures by name, and the tuned part of a configuration as TOML
 - `simulation`: logs with thieves in them, to try it all on
 
@@ -20,7 +20,7 @@ All of it needs pandas.
 from detector.distribution import install
 
 try:
-    import pandas as pd  # noqa: F401  # asked for here, so that whoever lacks it is told what to do
+    import pandas as pd  # noqa: F401  # imported here, so that the message says what to install
 except ImportError as error:
     raise ImportError(f"tables need pandas, which is not installed: {install('notebooks')}") from error
 

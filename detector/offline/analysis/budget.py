@@ -1,8 +1,8 @@
-"""The budget: the bars that keep it, and what moving it would change.
+"""The budget: the thresholds that keep it, and what moving it would change.
 
-Evidence does not depend on the budget, only the bars do. So a log is replayed once, and the bars are moved over what was kept
-of it. One thing is left out: the online trees learn from clients without open evidence, and who these are depends on the bars
-a little. Novelty scores are those of the run; replay again under the budget that is chosen.
+Evidence does not depend on the budget, only the thresholds do. So a log is replayed once, and the thresholds are applied to the
+evidence that was kept. One thing is left out: the online trees learn from clients without open evidence, and who these are
+depends on the thresholds a little. Novelty scores are those of the run; replay again under the budget that is chosen.
 """
 
 import csv
@@ -24,7 +24,7 @@ from detector.errors import ConfigError, SourceError
 from detector.offline.trace import NOVELTY, Trace
 
 LADDER = ACTIONS[ALERT:]
-BARS = ("model", "evidence", "kind", "highest_benign", *LADDER)
+THRESHOLDS = ("model", "evidence", "kind", "highest_benign", *LADDER)
 REACHED = ("client", "model", "queries", "level", "evidence", *LADDER)
 STOPPED = ACTIONS[PERTURB]
 TRUE, FALSE = {"1", "true", "yes", "t", "y"}, {"0", "false", "no", "f", "n", ""}
@@ -48,7 +48,7 @@ def with_budget(
 
 
 def thresholds(baseline: Baseline, config: Config) -> pd.DataFrame:
-    """Return the bars that keep the configured budget: one row for each model and kind of evidence.
+    """Return the thresholds that keep the configured budget: one row for each model and kind of evidence.
 
     `highest_benign` is the highest score of a calibration client; ``alert``, ``throttle``, ``perturb`` and ``block`` are the
     scores that call for each, NaN where that evidence may not lead there.
@@ -64,7 +64,7 @@ def thresholds(baseline: Baseline, config: Config) -> pd.DataFrame:
         heights = {ACTIONS[ALERT]: found.alert, ACTIONS[THROTTLE]: found.throttle}
         rows.append((model, NOVELTY, "novelty", float(known.norms.session_scores.max()), heights))
     return pd.DataFrame(
-        [[*row, *(heights.get(action, np.nan) for action in LADDER)] for *row, heights in rows], columns=list(BARS)
+        [[*row, *(heights.get(action, np.nan) for action in LADDER)] for *row, heights in rows], columns=list(THRESHOLDS)
     )
 
 

@@ -1,4 +1,4 @@
-"""What a client was told, read again from the log, and how good a copy of the model that makes.
+"""The responses that a client received, read again from the log, and how good a copy of the model they make.
 
 Copies are judged by what the model answered to other clients, so that no access to the model is needed: the log is enough.
 """
@@ -28,20 +28,20 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Responses:
-    """What one client asked a model and was told: n queries, in the order in which they counted.
+    """One client's queries to a model and the responses: n queries, in the order in which they counted.
 
-    `inputs` is (n, dimension); `answers` (n, classes) are probabilities, or one-hot where the log holds labels only.
-    `fresh_inputs` (m, dimension) and `fresh_answers` (m, classes) are a sample of what clients who raised no alert asked and
-    were told.
+    `inputs` is (n, dimension); `outputs` (n, classes) are probabilities, or one-hot where the log holds labels only.
+    `fresh_inputs` (m, dimension) and `fresh_outputs` (m, classes) are a sample of the queries of clients who
+    raised no alert, and of the responses.
     """
 
     client: str
     model: str
     event_ids: tuple[str, ...]
     inputs: Floats
-    answers: Floats
+    outputs: Floats
     fresh_inputs: Floats
-    fresh_answers: Floats
+    fresh_outputs: Floats
 
     def copies(self, moments: Sequence[int] | None = None) -> pd.DataFrame:
         """Return the fidelity of the best copy that could be trained after so many queries: ``queries``, ``fidelity``.
@@ -68,7 +68,7 @@ class Responses:
         def best(encode: Callable[[Floats], Floats]) -> dict[int, float]:
             moments = [*wanted, asked]
             return best_fidelity_at(
-                moments, self.inputs, self.answers, self.fresh_inputs, lambda _: self.fresh_answers, 0, encode
+                moments, self.inputs, self.outputs, self.fresh_inputs, lambda _: self.fresh_outputs, 0, encode
             )
 
         # Pixels are better left as they are, columns of a table are not; on a busy machine threads only wait for each other.
@@ -78,11 +78,11 @@ class Responses:
 
 
 def read_responses(logs: Sequence[str], trace: Trace, innocent: Collection[str], config: Config) -> Responses:
-    """Read what the traced client was told, and a sample of what the clients in `innocent` were told by the same model.
+    """Read the traced client's queries and responses, and a sample of those of the clients in `innocent` on the same model.
 
     `config` says how records are read. A damaged log is used as far as it can be read.
 
-    Raises `SourceError` when events of the client are no longer there, or the answers have no common form.
+    Raises `SourceError` when events of the client are no longer there, or the responses have no common form.
     """
     wanted = set(trace.event_ids)
     own: dict[str, DecodedEvent] = {}
@@ -107,15 +107,15 @@ def read_responses(logs: Sequence[str], trace: Trace, innocent: Collection[str],
     asked = [own[event_id] for event_id in trace.event_ids]
     dimension = len(asked[0].input.values())
     fresh = [event for event in fresh if len(event.input.values()) == dimension]
-    answers = _answers([*asked, *fresh])
+    outputs = _outputs([*asked, *fresh])
     return Responses(
         client=trace.client,
         model=trace.model,
         event_ids=trace.event_ids,
         inputs=_inputs(asked, dimension),
-        answers=answers[: len(asked)],
+        outputs=outputs[: len(asked)],
         fresh_inputs=_inputs(fresh, dimension),
-        fresh_answers=answers[len(asked) :],
+        fresh_outputs=outputs[len(asked) :],
     )
 
 
@@ -139,12 +139,12 @@ def _inputs(events: Sequence[DecodedEvent], dimension: int) -> Floats:
     return np.array([event.input.values() for event in events], np.float64).reshape(len(events), dimension)
 
 
-def _answers(events: Sequence[DecodedEvent]) -> Floats:
+def _outputs(events: Sequence[DecodedEvent]) -> Floats:
     responses = [event.output.probabilities for event in events]
     if all(responses) and len({len(probabilities or ()) for probabilities in responses}) == 1:
         return np.array(responses, np.float64)
     labels = [event.output.label for event in events]
     if None in labels:
-        raise SourceError("some answers are probabilities without a label, so they cannot be compared with the others")
+        raise SourceError("some responses are probabilities without a label, so they cannot be compared with the others")
     classes = {label: k for k, label in enumerate(sorted(set(labels), key=repr))}
     return np.eye(len(classes))[[classes[label] for label in labels]]

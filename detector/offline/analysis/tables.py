@@ -45,7 +45,7 @@ DECISIONS = (
 CLIENTS = ("client", "model", "queries", "level", *CHANNELS, NOVELTY)
 DEAD_LETTERS = ("source", "line", "reason", "detail")
 PER_QUERY = ("client", "model", "event_id", "time", "queries", *CHANNELS, NOVELTY)
-PER_LOOK = ("client", "model", "time", "queries", NOVELTY, *NAMES)
+PER_EVALUATION = ("client", "model", "time", "queries", NOVELTY, *NAMES)
 
 Documents = Iterable[Mapping[str, Any]]
 
@@ -132,12 +132,12 @@ def queries(traces: Sequence[Trace]) -> pd.DataFrame:
     """Return one row a query that counted, client by client.
 
     `queries` is how many the client had sent by then, this one included; each channel's column is the client's evidence so
-    far, `novelty` the score where the query led to a look, else NaN.
+    far, `novelty` the score where the query led to a scheduled evaluation, else NaN.
     """
     parts = []
     for trace in traces:
         novelty = np.full(len(trace.queries), np.nan)
-        novelty[np.searchsorted(trace.queries, trace.looks)] = trace.novelty
+        novelty[np.searchsorted(trace.queries, trace.evaluations)] = trace.novelty
         parts.append(
             {
                 "event_id": np.array(trace.event_ids, object),
@@ -150,15 +150,15 @@ def queries(traces: Sequence[Trace]) -> pd.DataFrame:
     return _stacked(traces, PER_QUERY, parts)
 
 
-def looks(traces: Sequence[Trace]) -> pd.DataFrame:
-    """Return one row a look, client by client: the novelty score and the features it was given for."""
+def evaluations(traces: Sequence[Trace]) -> pd.DataFrame:
+    """Return one row a scheduled evaluation, client by client: the novelty score and the features it was given for."""
     parts = [
         {
-            "time": trace.time_ms[np.searchsorted(trace.queries, trace.looks)],
-            "queries": trace.looks,
+            "time": trace.time_ms[np.searchsorted(trace.queries, trace.evaluations)],
+            "queries": trace.evaluations,
             NOVELTY: trace.novelty,
             **{name: trace.rows[:, j] for j, name in enumerate(NAMES)},
         }
         for trace in traces
     ]
-    return _stacked(traces, PER_LOOK, parts)
+    return _stacked(traces, PER_EVALUATION, parts)

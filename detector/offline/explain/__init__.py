@@ -1,7 +1,7 @@
 """Explaining: why a client was alerted on, throttled or stopped, or why not, in words and numbers.
 
 A folder of results says what was found, not everything that was seen. So the logs that its summary names are run through the
-engine once more, under the same configuration and baseline, with an observer that traces the one client. Every figure told here
+engine once more, under the same configuration and baseline, with an observer that traces the one client. Every figure here
 is the engine's own. Where the folder and the second run differ, because a log, the configuration or the baseline has changed,
 the explanation says so.
 

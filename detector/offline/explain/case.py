@@ -1,4 +1,4 @@
-"""The case: how far each kind of evidence went against its bars, and the features against those of benign clients."""
+"""The case: how far each kind of evidence went against its thresholds, and the features against those of benign clients."""
 
 import math
 
@@ -83,10 +83,10 @@ def _example(trace: Trace, i: int) -> ExampleQuery:
 
 
 def feature_figures(trace: Trace, known: ModelBaseline | None) -> tuple[FeatureFigure, ...]:
-    """Return the features at the last look, the most unusual first and timing behind all others."""
-    if not len(trace.looks):
+    """Return the features at the last scheduled evaluation, the most unusual first and timing behind all others."""
+    if not len(trace.evaluations):
         return ()
-    quantiles = None if known is None else known.norms.quantiles[stage_of(int(trace.looks[-1]))]
+    quantiles = None if known is None else known.norms.quantiles[stage_of(int(trace.evaluations[-1]))]
     found = []
     for j, (name, value) in enumerate(zip(NAMES, trace.rows[-1].tolist(), strict=True)):
         if math.isnan(value):

@@ -1,4 +1,4 @@
-"""The explanation: everything told about one client on one model, as data."""
+"""The explanation: everything known about one client on one model, as data."""
 
 import json
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class FeatureFigure:
-    """A feature at the last look against benign clients with as many queries.
+    """A feature at the last scheduled evaluation against benign clients with as many queries.
 
     `low`, `median` and `high` are their 5%, 50% and 95% quantiles, None without a baseline; `away` counts robust standard
     deviations from the median; `side` is ``below``, ``within``, ``above`` or ``unknown``. Timing is not `judged`: it does not
@@ -91,11 +91,11 @@ class DecisionTaken:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """Everything told about one client on one model; `trace`, `population` and `unit` are for the picture.
+    """Everything known about one client on one model; `trace`, `population` and `unit` are for the picture.
 
     `population` (m, COORDINATES) are centres of the population, or without a baseline queries of the log's other clients;
     `unit` turns them into median nearest-neighbour distances, None where that is unknown. `stage` is the number of queries at
-    which benign clients were described for `features`, `look` the query count of the last look (0: none yet).
+    which benign clients were described for `features`, `look` the query count of the last scheduled evaluation (0: none yet).
     """
 
     client: str
@@ -123,17 +123,17 @@ class Explanation:
 def to_dict(explanation: Explanation) -> dict[str, Any]:
     """Return plain data for JSON: all that `tell` says and more, without what only the picture needs.
 
-    `course` is how novelty and each channel stood at every look.
+    `course` is the score of novelty and of each channel at every scheduled evaluation.
     """
     trace = explanation.trace
-    at = np.searchsorted(trace.queries, trace.looks)
+    at = np.searchsorted(trace.queries, trace.evaluations)
     course = [
         {
             "queries": int(query),
             "novelty": tidy(float(novelty)),
             **{name: tidy(float(trace.peak[i, j])) for j, name in enumerate(CHANNELS)},
         }
-        for query, novelty, i in zip(trace.looks, trace.novelty, at, strict=True)
+        for query, novelty, i in zip(trace.evaluations, trace.novelty, at, strict=True)
     ]
     e = explanation
     plain = {
@@ -160,5 +160,5 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
 
 
 def tidy(value: float) -> float:
-    """Return a figure with six digits, as many as are told."""
+    """Return a figure with six digits, as many as are shown."""
     return float(f"{value:.6g}")

@@ -19,7 +19,7 @@ def headline_of(cases: tuple[Case, ...], level: str, queries: int) -> str:
         if nearest.share < 0.005:
             return f"Nothing stands out: no evidence of any kind in {count(queries, 'query')}."
         return (
-            f"Nothing stands out: no evidence reached a bar in {count(queries, 'query')}; "
+            f"Nothing stands out: no evidence reached a threshold in {count(queries, 'query')}; "
             f"{nearest.name} came nearest, {100 * nearest.share:.0f}% of the way to an alert."
         )
     reached = [(step.query, step, case) for step, case in steps if step.action == level]
@@ -35,7 +35,7 @@ def advice_for(trace: Trace, config: Config) -> Iterator[str]:
         return
     if config.policy.shadow:
         yield "Shadow mode is on: decisions were simulated and the client was served as ever ([policy] shadow)."
-    yield "Look at the example queries side by side, and ask the client's owner what the software does."
+    yield "Compare the example queries, and ask the client's owner what the software does."
     if trace.client in config.policy.never_block:
         yield "The client is on [policy] never_block: it is throttled at most, whatever it does."
     else:

@@ -55,23 +55,25 @@ def _indented(text: str, depth: int = 4) -> Padding:
 def _tell_case(case: Case, explanation: Explanation) -> Iterator[RenderableType]:
     thresholds = ", ".join(f"{action} at {height:.4g}" for action, height in case.thresholds.items())
     if not case.steps:
-        yield _indented(f"{case.name}: {case.score:.4g}, {100 * case.share:.0f}% of the way to its first bar ({thresholds})", 2)
+        yield _indented(
+            f"{case.name}: {case.score:.4g}, {100 * case.share:.0f}% of the way to its first threshold ({thresholds})", 2
+        )
         if case.name == NOVELTY and explanation.look == 0:
             yield _indented(f"it is first measured at {evaluation_after(0)} queries")
         elif case.score:
             yield _indented(f"it would mean: {case.meaning}")
         return
     yield Padding(Text.assemble((case.name, "bold"), f": {case.meaning}"), (0, 0, 0, 2), expand=False)
-    latest = "" if case.now == case.score else f", {case.now:.4g} at the latest look"
+    latest = "" if case.now == case.score else f", {case.now:.4g} at the latest evaluation"
     yield _indented(f"score {case.score:.4g}{latest}; {thresholds}")
     for step in case.steps:
         yield _indented(f"{step.action} called for at query {step.query:,}, {_clock(step.time)}, score {step.score:.4g}")
     if case.kind == "novelty":
-        total = len(explanation.trace.looks)
-        again = f"; {PATIENCE} looks in a row beyond it throttle as well" if "throttle" in case.thresholds else ""
-        yield _indented(f"{case.carried} of {count(total, 'look')} lay beyond the alert bar{again}")
+        total = len(explanation.trace.evaluations)
+        again = f"; {PATIENCE} evaluations in a row beyond it throttle as well" if "throttle" in case.thresholds else ""
+        yield _indented(f"{case.carried} of {count(total, 'evaluation')} lay beyond the alert threshold{again}")
         if explanation.stage is not None and not any(f.judged and f.side != "within" for f in explanation.features):
-            yield _indented("no feature alone is outside its benign range at the latest look: their combination is")
+            yield _indented("no feature alone is outside its benign range at the latest evaluation: their combination is")
     else:
         yield _indented(f"carried by {case.carried:,} of {count(explanation.queries, 'query')}; the latest of them:")
     for example in case.examples:
@@ -98,13 +100,15 @@ def _tell_decisions(explanation: Explanation) -> Iterator[RenderableType]:
 def _tell_features(explanation: Explanation) -> Iterator[RenderableType]:
     e = explanation
     if not e.look:
-        yield _indented(f"none yet: the first look comes at {evaluation_after(0)} queries", 2)
+        yield _indented(f"none yet: the first evaluation comes at {evaluation_after(0)} queries", 2)
         return
     if e.stage is None:
-        yield _indented(f"at the look after {e.look:,} queries; without a baseline there is nothing to compare them with", 2)
+        yield _indented(
+            f"at the evaluation after {e.look:,} queries; without a baseline there is nothing to compare them with", 2
+        )
     else:
         yield _indented(
-            f"at the look after {e.look:,} queries, against benign clients after {e.stage:,} (5%, median, 95%); "
+            f"at the evaluation after {e.look:,} queries, against benign clients after {e.stage:,} (5%, median, 95%); "
             "the most unusual first, away in standard deviations",
             2,
         )

@@ -41,8 +41,8 @@ def listed(names: list[str]) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> count(1, "look"), count(1200, "query")
-    ('1 look', '1,200 queries')
+    >>> count(1, "evaluation"), count(1200, "query")
+    ('1 evaluation', '1,200 queries')
     """
     plural = noun.removesuffix("y") + "ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"

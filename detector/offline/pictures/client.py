@@ -1,4 +1,4 @@
-"""The picture of one client: its queries over the population, and its evidence against the bars."""
+"""The picture of one client: its queries over the population, and its evidence against the thresholds."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ MOST_POINTS, MOST_RINGS = 4000, 400
 
 
 def client_picture(explanation: Explanation, path: Path) -> None:
-    """Draw one client, 1400 by 800 pixels: its queries over the population, and its evidence against the bars.
+    """Draw one client, 1400 by 800 pixels: its queries over the population, and its evidence against the thresholds.
 
     Of very long sessions an even sample of the queries is drawn. Two directions out of many show what is foreign only if it is
     foreign along them: queries that lie among the population here may be far from it elsewhere.
@@ -177,7 +177,7 @@ def _draw_channels(axes: Any, trace: Trace) -> None:
         _threshold_line(axes, height, action)
     axes.set_ylim(0, TOP)
     axes.set_yticks([0, ALERT_SHARE, 1, BLOCK_SHARE, TOP], ["0", f"{ALERT_SHARE:g}", "1", f"{BLOCK_SHARE:g}", f"≥ {TOP:g}"])
-    axes.set_ylabel("evidence ÷ bar that stops")
+    axes.set_ylabel("evidence ÷ threshold that stops")
     axes.set_title("Evidence per query, the four strongest channels")
     axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.14), frameon=True, framealpha=0.9, edgecolor="none")
 
@@ -189,14 +189,21 @@ def _draw_novelty(axes: Any, trace: Trace) -> None:
         * 1.08
     )
     axes.plot(
-        trace.looks, trace.novelty, color=NOVELTY_COLOUR, linewidth=2.0, marker="o", markersize=4.5, clip_on=False, zorder=3
+        trace.evaluations,
+        trace.novelty,
+        color=NOVELTY_COLOUR,
+        linewidth=2.0,
+        marker="o",
+        markersize=4.5,
+        clip_on=False,
+        zorder=3,
     )
     _threshold_line(axes, thresholds.alert, f"alert at {thresholds.alert:.2f}", below=True)
     if np.isfinite(thresholds.throttle):
         _threshold_line(axes, thresholds.throttle, f"throttle at {thresholds.throttle:.2f}")
     axes.set_ylim(0, top)
     axes.set_ylabel("novelty score")
-    if len(trace.looks):
-        axes.set_title("Novelty at each look: unlike benign clients")
+    if len(trace.evaluations):
+        axes.set_title("Novelty at each evaluation: unlike benign clients")
     else:
-        axes.set_title("Novelty: too few queries for a look")
+        axes.set_title("Novelty: too few queries for an evaluation")

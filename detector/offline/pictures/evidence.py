@@ -56,7 +56,7 @@ def evidence_picture(traces: Sequence[Trace], path: Path) -> None:
         figure.text(
             0.012,
             0.922,
-            "Evidence relative to the bar at which the client is acted upon; beyond twice the bar it is drawn at the edge.",
+            "Evidence relative to the threshold at which the client is acted upon; beyond twice that it is drawn at the edge.",
             fontsize=12,
         )
         for place, group in enumerate(groups):
@@ -82,8 +82,8 @@ def evidence_picture(traces: Sequence[Trace], path: Path) -> None:
 
 def _legend() -> list[Line2D]:
     lines = [
-        Line2D([], [], color=CONSTRUCTION_COLOUR, linewidth=2.2, label="construction, bar: stop"),
-        Line2D([], [], color=NOVELTY_COLOUR, linewidth=1.6, linestyle=(0, (4, 2)), label="novelty, bar: throttle"),
+        Line2D([], [], color=CONSTRUCTION_COLOUR, linewidth=2.2, label="construction, threshold: stop"),
+        Line2D([], [], color=NOVELTY_COLOUR, linewidth=1.6, linestyle=(0, (4, 2)), label="novelty, threshold: throttle"),
         Line2D([], [], color=GREY, linewidth=1.2, label="benign clients, either"),
     ]
     marks = [
@@ -96,9 +96,9 @@ def _legend() -> list[Line2D]:
 def _evidence_axis(axes: Any, last: int, *, labelled: bool) -> None:
     axes.axhline(1.0, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=1)
     axes.set_ylim(0, TOP * 1.04)
-    axes.set_yticks([0, 1, TOP], ["0", "bar: 1", f"≥ {TOP:g}"] if labelled else [""] * 3)
+    axes.set_yticks([0, 1, TOP], ["0", "1", f"≥ {TOP:g}"] if labelled else [""] * 3)
     if labelled:
-        axes.set_ylabel("evidence ÷ bar")
+        axes.set_ylabel("evidence ÷ threshold")
     query_axis(axes, last)
 
 
@@ -110,7 +110,9 @@ def _draw_group(axes: Any, group: str, traces: Sequence[Trace], last: int) -> No
         axes.plot(
             trace.queries, construction, color=CONSTRUCTION_COLOUR, linewidth=2.2, alpha=faint, drawstyle="steps-post", zorder=3
         )
-        axes.plot(trace.looks, strangeness, color=NOVELTY_COLOUR, linewidth=1.6, linestyle=(0, (4, 2)), alpha=faint, zorder=2)
+        axes.plot(
+            trace.evaluations, strangeness, color=NOVELTY_COLOUR, linewidth=1.6, linestyle=(0, (4, 2)), alpha=faint, zorder=2
+        )
     labelled: set[str] = set()
     for query, action, height in sorted(mark for trace in traces for mark in _placed(trace)):
         colour, marker = ACTION_MARKS[action]
@@ -139,7 +141,7 @@ def _draw_group(axes: Any, group: str, traces: Sequence[Trace], last: int) -> No
 def _placed(trace: Trace) -> Iterator[tuple[int, str, float]]:
     """Yield (query, action, height) of each mark, on the line that led to it."""
     height_of = {name: (trace.queries, trace.peak[:, j] / trace.thresholds.stop[j]) for j, name in enumerate(CHANNELS)}
-    height_of[NOVELTY] = (trace.looks, trace.strangeness)
+    height_of[NOVELTY] = (trace.evaluations, trace.strangeness)
     for query, action in trace.marks:
         name = next(
             escalation.name for escalation in trace.escalations if (escalation.query, escalation.action) == (query, action)
@@ -169,13 +171,15 @@ def _outcome(traces: Sequence[Trace]) -> str:
 def _draw_benign(axes: Any, traces: Sequence[Trace]) -> None:
     for trace in traces:
         axes.plot(trace.queries, np.minimum(trace.construction, TOP), color=GREY, linewidth=1.2, drawstyle="steps-post")
-        axes.plot(trace.looks, np.minimum(trace.strangeness, TOP), color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), alpha=0.8)
+        axes.plot(
+            trace.evaluations, np.minimum(trace.strangeness, TOP), color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), alpha=0.8
+        )
         for query, action, height in _placed(trace):
             colour, marker = ACTION_MARKS[action]
             axes.plot([query], [height], color=colour, marker=marker, markersize=9, markeredgecolor="white", zorder=5)
     highest = max(max(trace.construction.max(), trace.strangeness.max(initial=0.0)) for trace in traces)
     _two_titles(
-        axes, f"Benign: {len(traces)} clients", f"{_outcome(traces)}; the highest came to {100 * highest:.0f}% of its bar"
+        axes, f"Benign: {len(traces)} clients", f"{_outcome(traces)}; the highest came to {100 * highest:.0f}% of its threshold"
     )
 
 

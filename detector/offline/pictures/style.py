@@ -16,8 +16,8 @@ from detector.errors import OutputError
 from detector.names import printable
 
 DOTS_PER_INCH = 100
-TOP = 2.0  # evidence beyond twice its bar is drawn at the edge: what matters is when it crossed
-# Okabe and Ito's colours, told apart by people with any kind of colour vision.
+TOP = 2.0  # evidence beyond twice its threshold is drawn at the edge: what matters is when it crossed
+# Okabe and Ito's colours, which people can tell apart with any kind of colour vision.
 INK, GREY, PALE = "#333333", "#8c8c8c", "#d9d9d9"
 RING = "#D55E00"
 CONSTRUCTION_COLOUR, NOVELTY_COLOUR = "#0072B2", "#009E73"

@@ -1,1 +1,1 @@
-"""Dead-letter records on Kafka: listed, and sent back once their cause is mended."""
+"""Dead-letter records on Kafka: listed, and sent back once their cause is fixed."""

@@ -1,7 +1,7 @@
-"""Dead letters as they lie in their topic: a look at the latest, and all in the order in which they were written.
+"""Dead-letter records in their topic: the latest of them, or all in the order in which they were written.
 
-A dead letter keeps its record's own bytes; headers say why it is there and whence it came, and keep the record's key (the
-header is missing where there was none).
+A dead-letter record holds the bytes of the refused record. Its headers hold the reason, the origin and the key of that record;
+the key's header is missing where the record had no key.
 """
 
 from collections import deque
@@ -28,12 +28,12 @@ REASONS: tuple[str, ...] = get_args(Reason)
 LONGEST_NUMBER = 19  # digits, of an offset
 POLL_MS = 500
 PATIENCE_POLLS = 60
-AHEAD = 200  # letters of a partition that are read before those of the others are
+AHEAD = 200  # records per poll, so at most as many of each partition are in memory
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A dead letter as it lies in its topic; `origin` is None where the headers do not tell it."""
+    """A dead-letter record in its topic; `origin` is None where the headers do not name it."""
 
     time_ms: int
     reason: str
@@ -53,11 +53,11 @@ class StoredDeadLetter:
 
     @property
     def moment(self) -> tuple[int, int, int]:
-        """What letters are ordered by: when they were written, and within a millisecond where they lie."""
+        """The sort key: the time of writing, then partition and offset for records of the same millisecond."""
         return (self.time_ms, self.at.partition, self.at.offset)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the contract's fields, and where and when it was written; the line is the source's offset plus one."""
+        """Return the contract's fields, and where and when it was written; `line` is the source's offset plus one."""
         line, index = (1, 0) if self.origin is None else (self.origin.offset + 1, self.origin.index)
         reason: Any = self.reason if self.reason in REASONS else "schema"
         return {
@@ -105,7 +105,7 @@ def table(dead_letters: Sequence[StoredDeadLetter]) -> Table:
 
 @contextmanager
 def reading(config: Config, connection: Connection, group: str | None = None) -> Iterator[tuple[Any, list[TopicPartition]]]:
-    """Open a consumer of the dead letters that are assigned all their partitions; with `group` it may commit there.
+    """Open a consumer that is assigned all partitions of the dead letters; with `group` it may commit offsets there.
 
     Raises `ServiceError` when the topic does not exist or cannot be read.
     """
@@ -132,10 +132,10 @@ def reading(config: Config, connection: Connection, group: str | None = None) ->
 def dead_letters_between(
     consumer: Any, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> Iterator[StoredDeadLetter]:
-    """Yield the letters from `starts` up to `ends`, in the order of the time they were written.
+    """Yield the dead letters from `starts` up to `ends`, ordered by the time they were written.
 
-    No more than `AHEAD` letters of a partition are held: one that is ahead of the others is paused. Raises `ServiceError` when
-    the broker stays silent.
+    Only partitions with nothing left in memory are fetched, so memory holds at most `AHEAD` records a partition. Raises
+    `ServiceError` when the broker stays silent.
     """
     for partition, start in starts.items():
         consumer.seek(partition, start)
@@ -154,7 +154,7 @@ def dead_letters_between(
         polled = consumer.poll(timeout_ms=POLL_MS)
         silent = 0 if polled else silent + 1
         if silent > PATIENCE_POLLS:
-            raise ServiceError("the dead letters cannot be read to their end: the broker is silent")
+            raise ServiceError("the dead letters cannot be read to their end: the broker does not answer")
         for place, records in polled.items():
             waiting[place].extend(_dead_letter(place, record) for record in records if record.offset < ends[place])
 
@@ -165,7 +165,7 @@ def _dead_letter(partition: TopicPartition, record: Any) -> StoredDeadLetter:
     place = [headers.get(f"source_{name}", "") for name in ("topic", "partition", "offset")]
     whole = bool(place[0]) and all(number.isdecimal() and len(number) <= LONGEST_NUMBER for number in place[1:])
     return StoredDeadLetter(
-        time_ms=min(max(record.timestamp, 0), LAST_MS),  # whoever writes a record chooses it
+        time_ms=min(max(record.timestamp, 0), LAST_MS),  # the writer of a record chooses its timestamp, so it may be anything
         reason=headers.get("reason", "unknown"),
         detail=headers.get("detail", ""),
         key=(raw[SOURCE_KEY] or b"") if SOURCE_KEY in raw else None,
@@ -188,7 +188,7 @@ def _index(headers: Mapping[str, str]) -> int:
 
 
 def by_origin(dead_letters: Sequence[StoredDeadLetter]) -> list[StoredDeadLetter]:
-    """Return letters in the order that their records had where they came from."""
+    """Return dead letters in the order of the records they were made of."""
 
     def place(dead_letter: StoredDeadLetter) -> tuple[str, int, int, int]:
         origin = dead_letter.origin or dead_letter.at

@@ -1,13 +1,13 @@
-"""Dead letters on Kafka: sending them back once their cause is mended.
+"""Replay of dead letters on Kafka: the records are sent back once the cause of the refusal is fixed.
 
-Sending back writes a record's bytes, with its former key and headers, to the topic and partition it came from, as a new record:
-so it is for records that were wrongly refused (a wrong dimension in the configuration, an older version of this service), not
-for late ones. What is refused again comes back as a new dead letter.
+A replay writes a record's bytes, with its former key and headers, to the topic and partition it came from, as a new record.
+Use it for records that were wrongly refused (a wrong dimension in the configuration, an older version of this service). It is
+of no use for late records, which are refused again. A record that is refused again becomes a new dead letter.
 
-How far it came is kept in the consumer group ``<group_id>.dead-letters``, so that a second run goes on where the first ended.
-Each reason has a progress of its own: after all letters of one reason were sent, a run over everything leaves those out. The
-offset that the group has committed is the one up to which all letters were dealt with; its metadata hold how much further
-single reasons are. It moves only when what was sent is acknowledged: after a crash some letters are sent twice, none is lost.
+The consumer group ``<group_id>.dead-letters`` keeps the progress, so a second run continues where the first ended. Each reason
+has its own progress: once all dead letters of one reason were sent, a run over everything leaves those out. The committed
+offset says up to where every dead letter was handled; its metadata say how much further single reasons are. The group commits
+only after the broker has acknowledged what was sent: a crash may send some records twice and loses none.
 """
 
 import json
@@ -31,9 +31,9 @@ from detector.service.kafka.connection import Connection
 from detector.service.kafka.producer import StageProducer
 from detector.service.kafka.topics import Topics, partitions_of
 
-MOST_LETTERS = 500  # between two commits
-MOST_BYTES = 8 * 1024 * 1024  # likewise
-MOST_MARKS = 100_000  # letters among which the same record is sent once
+MOST_RECORDS = 500  # sent between two commits: as many may be sent twice after a crash
+MOST_BYTES = 8 * 1024 * 1024  # of records sent between two commits, which are held in memory
+MOST_MARKS = 100_000  # hashes of records sent: a repeat within so many is left out
 COMMIT_MS = 30_000
 
 Progress = Callable[[Position, str], None]
@@ -41,7 +41,7 @@ Progress = Callable[[Position, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How far a partition of the dead letters was dealt with: all of them, and single reasons further than that.
+    """How far a partition of the dead letters was handled: for every reason up to `offset`, for single reasons further.
 
     >>> before = Reached(10, {"json": 25})
     >>> [before.open(offset, "json") for offset in (9, 20, 25)], before.open(20, "late")
@@ -56,7 +56,7 @@ class Reached:
     ahead: dict[str, int] = field(default_factory=dict)
 
     def open(self, offset: int, reason: str) -> bool:
-        """Whether a letter is still to be dealt with."""
+        """Whether a dead letter is still to be handled."""
         return offset >= max(self.offset, self.ahead.get(reason, 0))
 
     def start(self, asked: str | None) -> int:
@@ -64,7 +64,7 @@ class Reached:
         return self.offset if asked is None else max(self.offset, self.ahead.get(asked, 0))
 
     def moved(self, offset: int, asked: str | None) -> "Reached":
-        """Return how far it is after such a run came to `offset`; never less far than before."""
+        """Return the progress after a run over `asked` reached `offset`; it never moves back."""
         if asked is None:
             base = max(self.offset, offset)
             return Reached(base, {reason: place for reason, place in self.ahead.items() if place > base})
@@ -96,7 +96,7 @@ class Reached:
 
 @dataclass(slots=True)
 class ResentRecords:
-    """What a replay sent (or would send), by source and reason, and why it left others out."""
+    """What a replay sent (or would send), by topic and reason, and how many it left out for which cause."""
 
     sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     repeated: int = 0
@@ -121,13 +121,13 @@ def replay(
 ) -> ResentRecords:
     """Send the records of dead letters, or of those with `reason`, back to where they came from.
 
-    Those that an earlier run sent are left out, unless `again`; with `dry_run` it only counts. Ctrl-C ends it after the batch
-    at hand, with `interrupted`; the next run goes on there. What arrives meanwhile is left for the next run.
+    Records that an earlier run sent are left out, unless `again`; with `dry_run` it only counts. Ctrl-C ends it after the
+    current batch, with `interrupted`; the next run continues there. What arrives meanwhile is left for the next run.
 
-    Raises `ConfigError` for a reason that there is none of, `ServiceError` when Kafka cannot be read or does not take a record.
+    Raises `ConfigError` for an unknown reason, `ServiceError` when Kafka cannot be read or does not take a record.
     """
     if reason is not None and reason not in REASONS:
-        raise ConfigError(f"there is no reason {reason!r}; there are {', '.join(REASONS)}")
+        raise ConfigError(f"there is no reason {reason!r}; known: {', '.join(REASONS)}")
     connection = Connection(config.kafka)
     group = f"{config.kafka.group_id}.dead-letters"
     with reading(config, connection, group) as (consumer, partitions), _Sender(config, connection, dry_run=dry_run) as sender:
@@ -163,7 +163,7 @@ def replay(
 
 
 class _Sender:
-    """Sends batches of letters back and counts; knows which records it sent of late, and which topics are there."""
+    """Sends batches of records back and counts them; remembers what it sent last, and which topics exist."""
 
     def __init__(self, config: Config, connection: Connection, *, dry_run: bool) -> None:
         self.done = ResentRecords()
@@ -172,26 +172,26 @@ class _Sender:
         self._dry_run = dry_run
         self._sizes: dict[str, int] = {}
         self._known: OrderedDict[bytes, None] = OrderedDict()
-        self._outbox: StageProducer | None = None
+        self._producer: StageProducer | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._admin = self._connection.admin()
             opened.callback(self._admin.close)
             if not self._dry_run:
-                self._outbox = StageProducer(self._connection, self._topics)
+                self._producer = StageProducer(self._connection, self._topics)
             self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        if self._outbox is not None:
-            (self._outbox.close if kind is None else self._outbox.abandon)()
+        if self._producer is not None:
+            (self._producer.close if kind is None else self._producer.abandon)()
         self._opened.close()
 
     def send(self, dead_letters: Sequence[StoredDeadLetter]) -> None:
-        """Send letters in the order that their records had; return when all are acknowledged."""
+        """Send records in their original order; return when all are acknowledged."""
         for dead_letter in by_origin(dead_letters):
             origin = dead_letter.origin
             if origin is None or origin.partition >= self._size(origin.topic):
@@ -201,12 +201,12 @@ class _Sender:
             elif self._seen(dead_letter, origin.topic):
                 self.done.repeated += 1
             else:
-                if self._outbox is not None:
+                if self._producer is not None:
                     headers = list(dead_letter.headers)
-                    self._outbox.send(origin.topic, dead_letter.key, dead_letter.record, headers, partition=origin.partition)
+                    self._producer.send(origin.topic, dead_letter.key, dead_letter.record, headers, partition=origin.partition)
                 self.done.sent[origin.topic, dead_letter.reason] += 1
-        if self._outbox is not None:
-            self._outbox.flush()
+        if self._producer is not None:
+            self._producer.flush()
 
     def _size(self, topic: str) -> int:
         if topic not in self._sizes:
@@ -235,7 +235,7 @@ def _batches(dead_letters: Iterable[StoredDeadLetter]) -> Iterator[list[StoredDe
     for dead_letter in dead_letters:
         batch.append(dead_letter)
         size += len(dead_letter.record)
-        if len(batch) >= MOST_LETTERS or size >= MOST_BYTES:
+        if len(batch) >= MOST_RECORDS or size >= MOST_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -244,7 +244,7 @@ def _batches(dead_letters: Iterable[StoredDeadLetter]) -> Iterator[list[StoredDe
 
 @contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C ask for an end in order; the second interrupts as always."""
+    """Let the first Ctrl-C set the event for an orderly end; the second interrupts as usual."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -262,18 +262,18 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def told(done: ResentRecords, *, dry_run: bool) -> list[str]:
-    """Say what a replay did, line by line."""
+def summary(done: ResentRecords, *, dry_run: bool) -> list[str]:
+    """Return what a replay did, as lines of text."""
     verb = "would send" if dry_run else "sent"
     lines = [f"{verb} {count:,} ({reason}) to {topic}" for (topic, reason), count in sorted(done.sent.items())]
     if done.repeated:
         lines.append(f"left out {done.repeated:,}: the same record as another dead letter")
     if done.homeless:
         lines.append(
-            f"left out {done.homeless:,}: the topic or partition they came from is not there; `--all` sends them once it is"
+            f"left out {done.homeless:,}: the topic or partition they came from does not exist; `--all` sends them once it does"
         )
     if done.cut:
-        lines.append(f"left out {done.cut:,}: only their beginning was kept, or the packed batch they lay in")
+        lines.append(f"left out {done.cut:,}: the dead letter holds only their beginning, or the compressed batch they were in")
     if done.interrupted:
-        lines.append("interrupted: the next run goes on from here")
+        lines.append("interrupted: the next run continues from here")
     return lines or ["there is nothing to send"]

@@ -1,4 +1,4 @@
-"""What deliveries work with: Kafka, the figures, and the topic of dead letters."""
+"""The dependencies of deliveries: Kafka, the metrics, and the topic of dead letters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from detector.sinks.message import Kind
 
 
 def group_of(group: str, delivery: str) -> str:
-    """Return the consumer group of a delivery; that of ``[elasticsearch]`` has a shorter name, which deployments know it by.
+    """Return the consumer group of a delivery; ``[elasticsearch]`` has a shorter one, which existing deployments use.
 
     >>> group_of("detector", "splunk"), group_of("detector", "elasticsearch")
     ('detector-ship-splunk', 'detector.ship')
@@ -24,7 +24,7 @@ def group_of(group: str, delivery: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What deliveries work with; `member` makes each a static member of its group, `share` is its share of the time."""
+    """What deliveries work with; `member` makes each a static member of its group, `share` is the most CPU it may take."""
 
     connection: Connection
     topics: Topics
@@ -40,25 +40,25 @@ class Dependencies:
 
 
 class DeadLetterTopic:
-    """Sends what a receiver refuses for good to the topic of dead letters; connects with the first of them."""
+    """Sends records that a receiver refuses for good to the topic of dead letters; connects when the first one comes."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
-        self._outbox: StageProducer | None = None
+        self._producer: StageProducer | None = None
 
     def put(self, entry: Entry, reason: Reason, detail: str) -> None:
         """Send a record, with its origin and key."""
-        if self._outbox is None:
-            self._outbox = StageProducer(self._dependencies.connection, self._dependencies.topics, self._dependencies.metrics)
+        if self._producer is None:
+            self._producer = StageProducer(self._dependencies.connection, self._dependencies.topics, self._dependencies.metrics)
         origin = RecordOrigin(entry.source, entry.partition, entry.number)
-        self._outbox.dead_letter(reason, detail, entry.record.data, origin, entry.key)
+        self._producer.dead_letter(reason, detail, entry.record.data, origin, entry.key)
 
     def flush(self) -> None:
         """Wait until Kafka has all of them; raises `ServiceError` when it does not take one."""
-        if self._outbox is not None:
-            self._outbox.flush()
+        if self._producer is not None:
+            self._producer.flush()
 
     def close(self) -> None:
-        """Let the producer go."""
-        if self._outbox is not None:
-            self._outbox.close()
+        """Close the producer."""
+        if self._producer is not None:
+            self._producer.close()

@@ -1,4 +1,4 @@
-"""Reading for one receiver: a member of its consumer group, which polls whatever happens and commits behind the receiver."""
+"""Reading for one receiver: a member of its consumer group, which keeps polling and commits what the receiver has."""
 
 import time
 from collections import deque
@@ -20,7 +20,7 @@ from detector.sinks.worker import DeliveryWorker
 POLL_MS = 50
 COMMIT_MS = 10_000
 CLOSE_MS = 5_000
-LAST_S = 3.0  # for the attempt that is under way at the end
+LAST_S = 3.0  # that the last attempt may take once the end is asked for
 WAITING_BATCHES = 2
 WAITING_BYTES = 8 * 1024 * 1024
 
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Watch(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
-    """Hears of partitions, in the client's own thread."""
+    """Records which partitions come and go; called from the client's own thread."""
 
     def __init__(self) -> None:
         self.fresh: set[TopicPartition] = set()
@@ -45,7 +45,7 @@ class _Watch(ConsumerRebalanceListener):  # type: ignore[misc]  # the client shi
 
 
 class DeliveryProgress:
-    """How far a receiver has what was read: by partition, the offset before which everything is through.
+    """The progress of a receiver: by partition, the offset before which everything is delivered.
 
     >>> progress, place = DeliveryProgress(), TopicPartition("alerts", 0)
     >>> first, second = (Entry(DeliveryRecord("alert", b"{}"), "alerts", number) for number in (7, 9))
@@ -66,9 +66,9 @@ class DeliveryProgress:
         self._open.setdefault(place, {}).update((entry.number, entry) for entry in entries)
 
     def finish(self, entries: Iterable[Entry]) -> dict[TopicPartition, int]:
-        """Note what the receiver has; return how far the partitions are where that has changed.
+        """Note what the receiver has; return the new offsets of the partitions whose progress changed.
 
-        Entries of partitions that were forgotten meanwhile change nothing, though they be read again.
+        Entries of partitions that were forgotten meanwhile change nothing.
         """
         touched: set[TopicPartition] = set()
         for entry in entries:
@@ -82,7 +82,7 @@ class DeliveryProgress:
         return news
 
     def forget(self, places: Iterable[TopicPartition]) -> None:
-        """Leave partitions to others."""
+        """Forget partitions that are another member's now."""
         for place in places:
             self.reached.pop(place, None)
             self._read.pop(place, None)
@@ -90,10 +90,10 @@ class DeliveryProgress:
 
 
 class DeliveryReader:
-    """One member of a receiver's group: polls whatever happens, feeds the delivery worker, commits behind it."""
+    """One member of a receiver's group: keeps polling, feeds the delivery worker, commits what it has delivered."""
 
     def __init__(self, receiver: Receiver, dependencies: Dependencies, stack: ExitStack) -> None:
-        """Join; what has to be ended is left to `stack`."""
+        """Join the group; `stack` closes the consumer and the worker."""
         self.joined = False
         self._name = receiver.name
         self._metrics = dependencies.metrics
@@ -118,13 +118,13 @@ class DeliveryReader:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the receiver from having it all."""
+        """Why the receiver does not have everything; None while nothing is wrong."""
         return self._worker.trouble
 
     def step(self, timeout_ms: int) -> None:
-        """Take in what has arrived, hand it on, and commit what is done.
+        """Read what has arrived, pass it to the worker, and commit what is delivered.
 
-        Raises what the worker ended with, which is a fault of Kafka's.
+        Raises the error that ended the worker, which comes from Kafka: its dead letters could not be written.
         """
         if self._worker.failure is not None:
             raise self._worker.failure
@@ -157,7 +157,7 @@ class DeliveryReader:
         ]
 
     def _forget_lost(self) -> None:
-        """Leave what is somebody else's now to them."""
+        """Drop the records of partitions that are another member's now."""
         lost, self._watch.lost = self._watch.lost, set()
         if lost:
             self._progress.forget(lost)
@@ -165,7 +165,7 @@ class DeliveryReader:
             self._worker.drop(lambda entry: _place(entry) in lost)
 
     def _pause(self, *, pause: bool) -> None:
-        """Take nothing more in; a partition that is assigned meanwhile is paused, too, at the next turn."""
+        """Fetch no more, or fetch again; a partition assigned while paused is paused at the next step."""
         if pause:
             self._consumer.pause(*self._consumer.assignment())
         elif self._paused:
@@ -183,7 +183,7 @@ class DeliveryReader:
         except FencedInstanceIdError:
             raise
         except KafkaError as error:
-            # The receiver has them; whoever reads these records again delivers them again, with the same ids.
+            # The receiver has them. The next member to read these records delivers them again, with the same ids.
             log.warning("offsets not committed", delivery=self._name, cause=str(error))
 
     def _measure(self) -> None:
@@ -199,12 +199,12 @@ class DeliveryReader:
             self._metrics.sink_current(self._name)
 
     def _end(self) -> None:
-        """End the worker after the attempt that is under way, and commit what is done."""
+        """End the worker after its current attempt, and commit what is delivered."""
         self._worker.close(0.0, LAST_S)
         try:
             self._commit(self._worker.finished())
         except KafkaError as error:
-            log.warning("left without a last commit", delivery=self._name, cause=str(error))
+            log.warning("closed without a last commit", delivery=self._name, cause=str(error))
 
 
 def _place(entry: Entry) -> TopicPartition:

@@ -1,4 +1,4 @@
-"""The deliveries as a stage of a worker: a thread for each receiver, which begins again after a fault of Kafka's."""
+"""The deliveries as a stage of a worker: one thread per receiver, which restarts after an error of Kafka's."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ from detector.sinks.delivery import Backoff
 from detector.sinks.receiver import Receiver
 
 END_S = 5.0
-SHARE = 0.2  # of the time, for all deliveries together, where they compute besides the detection
+SHARE = 0.2  # most CPU for all deliveries together when they share the process with detection
 
 log = structlog.get_logger(__name__)
 
 
 class Deliveries:
-    """The stage: one thread per receiver; `step` only looks whether one of them has failed."""
+    """The stage: one thread per receiver; `step` only checks whether a thread has failed."""
 
     def __init__(self, receivers: Sequence[Receiver], dependencies: Dependencies) -> None:
         self._stop = threading.Event()
@@ -31,19 +31,19 @@ class Deliveries:
 
     @property
     def ready(self) -> bool:
-        """Whether every receiver's thread has joined its group; whether the receiver takes anything is not asked."""
+        """Whether every receiver's thread has joined its group; it does not say that the receivers accept anything."""
         return all(thread.joined for thread in self._threads)
 
     @property
     def trouble(self) -> str | None:
-        """What keeps any of them from delivering; None while all is well."""
+        """Why a receiver does not have everything; None while nothing is wrong."""
         found = [
             f"delivery {thread.receiver}: {trouble}" for thread in self._threads if (trouble := thread.trouble) is not None
         ]
         return "; ".join(found) or None
 
     def step(self, timeout_ms: int) -> int:
-        """Wait a little; raises what a thread ended with, such as `FatalError` where a permission is missing."""
+        """Wait a little; raises the error that ended a thread, such as `FatalError` where a permission is missing."""
         if timeout_ms > 0:
             self._stop.wait(timeout_ms / 1000)
         for thread in self._threads:
@@ -52,7 +52,7 @@ class Deliveries:
         return 0
 
     def close(self, patience_s: float = END_S) -> None:
-        """End after the attempts that are under way, or without those that take long: they are made again."""
+        """End after the current attempts. One that takes longer than `patience_s` is left: the next start delivers again."""
         self._stop.set()
         until = time.monotonic() + patience_s
         for thread in self._threads:
@@ -62,7 +62,7 @@ class Deliveries:
 
 
 class DeliveryThread(threading.Thread):
-    """Keeps one receiver fed until `stop` is set; begins again from the last commit after a fault of Kafka's."""
+    """Feeds one receiver until `stop` is set; starts again from the last commit after an error of Kafka's."""
 
     def __init__(self, receiver: Receiver, dependencies: Dependencies, stop: threading.Event) -> None:
         super().__init__(name=f"reading for {receiver.name}", daemon=True)
@@ -76,17 +76,17 @@ class DeliveryThread(threading.Thread):
 
     @property
     def joined(self) -> bool:
-        """Whether it is in its group; while the receiver is away it is, for the topics hold what waits."""
+        """Whether it is in its group. It stays there while the receiver is away, since the topics hold what waits."""
         return self._reading is not None and self._reading.joined
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the receiver from having it all, in a sentence; None while all is well."""
+        """Why the receiver does not have everything, in a sentence; None while nothing is wrong."""
         reading = self._reading
         return self._away if reading is None or not reading.joined else reading.trouble
 
     def run(self) -> None:
-        """Work; a broker that is away is waited for."""
+        """Read and deliver; wait for a broker that is away."""
         pauses = Backoff(first_s=1.0, longest_s=30.0)
         while not self._stop_asked.is_set():
             try:
@@ -104,8 +104,8 @@ class DeliveryThread(threading.Thread):
                 self._away = str(error)
                 log.warning("delivering starts again from its last commit", delivery=self.receiver, cause=str(error))
             except Exception as error:
-                # Detection must not end for it.
-                self._away = f"an unforeseen fault: {error}"
+                # A bug in a delivery must not end the detection.
+                self._away = f"unexpected error: {error}"
                 log.exception("delivering starts again from its last commit", delivery=self.receiver)
             self._reading = None
             self._stop_asked.wait(pauses.next())

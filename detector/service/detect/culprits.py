@@ -1,12 +1,12 @@
-"""Culprits: records that make the processing fail, found by halving, so that one of them does not stop the stream.
+"""Culprits: records that make the processing fail. They are found by bisection, so that one record does not stop the stream.
 
-When a stretch of records fails, the state of its partition may be half changed. So the partition is restored from its last
-checkpoint and read again from there; the stretch is then tried in halves, each behind a checkpoint of its own, until a single
-record is left that fails. It is left out and goes to the dead letters, and everything else is processed as if it had never
-been there. A new owner of the partition does not know of it and finds it again, in the same way. To find one among n records
-takes up to log2(n) restores: 11 of the 2,000 that are taken at once.
+When a range of records fails, the state of its partition may be half changed. So the partition is restored from its last
+checkpoint and read again from there. The range is then tried in halves, each after its own checkpoint, until a single failing
+record is left. That record becomes a dead letter; everything else is processed as if it had never been there. A new owner of
+the partition does not know the culprit and finds it again in the same way. Finding one among n records takes up to log2(n)
+restores: 11 for the 2,000 records that are taken at once.
 
-Blind to: a fault that kills the process, and one that gives wrong results without failing.
+Blind to: a fault that kills the process, and one that gives wrong results without an error.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +17,16 @@ from kafka import TopicPartition
 
 from detector.errors import FatalError
 
-# A fault of ours that every record hits would empty the stream into the dead letters, at a restore each. It shows after a
-# start, when no record passes. Later, records of others pass between those that fail; a row of them with nothing in between is
-# more than anybody sends by accident, and takes minutes. A lower number would let one client stop a quiet service.
+# A bug that every record hits would turn the whole stream into dead letters, at one restore each. It shows right after a start,
+# when no record passes: 8 failures in a row are enough. Later, good records pass between those that fail. 64 in a row with
+# none in between take minutes and do not happen by accident; a lower number would let one client stop a quiet service.
 MOST_AT_FIRST = 8
 MOST_IN_A_ROW = 64
 DETAIL_CHARACTERS = 200
 
 
 class SuspectStretch(NamedTuple):
-    """Consecutive records; `tried` says that they are part of a stretch that failed, `culprit` why a single one did."""
+    """Consecutive records; `tried` says that they are part of a range that failed, `culprit` why a single record failed."""
 
     records: Sequence[Any]
     tried: bool
@@ -39,7 +39,7 @@ class _Range(NamedTuple):
 
 
 class Culprits:
-    """What is known of the partitions of one stage; it is forgotten with the process."""
+    """The failing ranges and culprits of one stage's partitions; kept in memory only."""
 
     def __init__(self) -> None:
         self._ranges: dict[TopicPartition, list[_Range]] = {}
@@ -48,7 +48,7 @@ class Culprits:
         self._any_passed = False
 
     def stretches(self, partition: TopicPartition, records: Sequence[Any]) -> Iterator[SuspectStretch]:
-        """Cut records, in the order of their offsets, into what is to be processed at once."""
+        """Cut records, ordered by offset, into the stretches to be processed one at a time."""
         ranges, known = self._ranges.get(partition), self._known.get(partition, {})
         if not ranges and not known:
             yield SuspectStretch(records, tried=False, culprit=None)
@@ -64,7 +64,7 @@ class Culprits:
             yield SuspectStretch(list(some), tried=place >= 0, culprit=known[place] if bad else None)
 
     def failed(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> str | None:
-        """Note that a stretch failed; return what is wrong with the record if it is a single one.
+        """Note that a stretch failed; return the reason if it is a single record.
 
         Raises `FatalError` when too many records in a row have failed alone.
         """
@@ -81,8 +81,8 @@ class Culprits:
         if len(self._row) >= (MOST_IN_A_ROW if self._any_passed else MOST_AT_FIRST):
             raise FatalError(
                 f"{len(self._row)} records in a row failed, the last one at offset {begin} of partition {partition.partition} "
-                f"of {partition.topic!r}: {detail}. That is hardly the records' fault. The service has stopped, and nothing is "
-                "lost: what it has not written on is read again at the next start. Run another version, and report the fault"
+                f"of {partition.topic!r}: {detail}. The records are hardly the cause. The service has stopped, and nothing is "
+                "lost: what it has not committed is read again at the next start. Run another version, and report the error"
             ) from error
         return detail
 
@@ -96,7 +96,7 @@ class Culprits:
             self._ranges[partition] = [_Range(*found) for found in _outside(ranges, begin, end)]
 
     def restored(self, partition: TopicPartition, position: int) -> None:
-        """Forget what lies before the offset at which a partition goes on."""
+        """Forget culprits and ranges before the offset at which a partition continues."""
         known: Mapping[int, str] = self._known.get(partition, {})
         self._known[partition] = {offset: detail for offset, detail in known.items() if offset >= position}
         self._ranges[partition] = [found for found in self._ranges.get(partition, []) if found.end > position]

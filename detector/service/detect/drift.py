@@ -1,4 +1,4 @@
-"""Whether the baseline still fits, as a worker tells it: gauges now and then, and a line of the log when that changes."""
+"""Whether the baseline still fits: gauges every 30 seconds, and a log line when the verdict changes."""
 
 import time
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ class DriftReporter:
     """Compares the clients of a worker's partitions with the calibration of their models."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Begin in half a minute."""
+        """Start; the first comparison is due in `EVERY_S`."""
         self._metrics = metrics
         self._due = time.monotonic() + EVERY_S
         self._misfits: set[str] = set()  # models whose calibration no longer fits
 
     def check(self, shards: Iterable[Shard]) -> None:
-        """Compare, if it is time, and say when a calibration no longer fits, or fits again."""
+        """Compare, if it is time; log when a calibration no longer fits, or fits again."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + EVERY_S

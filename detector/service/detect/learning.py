@@ -1,4 +1,4 @@
-"""Which models are being learned, as a worker tells it: until then none of their clients is watched."""
+"""Which models are still being learned. None of their clients is watched until then, so a worker reports them."""
 
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -9,7 +9,7 @@ from detector.engine.shard import Shard
 from detector.service.telemetry.metrics import Metrics
 
 TELL_EVERY_S = 30.0
-MOST_NAMED = 5  # models in a line: who can name models to a gateway could fill the log
+MOST_NAMED = 5  # models in a log line: model names come from callers, who could fill the log with them
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +18,7 @@ class LearningReporter:
     """Follows the models without a baseline through the shards of a worker; `monotonic` is for tests."""
 
     def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Begin with none."""
+        """Start with no models."""
         self._metrics = metrics
         self._monotonic = monotonic
         self._shards: dict[Shard, frozenset[str]] = {}
@@ -29,15 +29,15 @@ class LearningReporter:
 
     @property
     def trouble(self) -> str | None:
-        """What is not watched yet, in a sentence; None where everything is. May be asked from another thread."""
+        """How many models are not watched yet, in a sentence; None where all are. Safe to read from another thread."""
         count = len(self._models)
         return f"{count} {'model is' if count == 1 else 'models are'} being learned and not watched yet" if count else None
 
     def check(self, shards: Collection[Shard]) -> None:
-        """Set the gauge, and say which models have begun to be learned and which are watched now."""
+        """Set the gauge, and log which models began to be learned and which are watched now."""
         now_learning = {shard: frozenset(shard.learning) for shard in shards}
         models = {model for learning in now_learning.values() for model in learning}
-        # What is not learned any more by a shard that is still ours; others have the rest.
+        # Only shards that are still ours count: a shard that left takes its models to another worker.
         done = {model for shard, before in self._shards.items() for model in before - now_learning.get(shard, before)}
         self._begun = (self._begun | (models - self._models)) & models
         self._learned = (self._learned | done) - models

@@ -1,14 +1,15 @@
 """The detect stage: normalised events in, alerts and decisions out, state and offsets in one transaction.
 
-Each partition of the queries topic has a shard of its own. Alerts and decisions leave at once; repeating them is harmless by
-their ids. Every few seconds a checkpoint writes the clients that changed to the state topic and the offsets reached to the
-group, in one transaction beside the stream: either both hold or neither. A new owner goes on where the state ends; an event
-that the state has already seen is known by its id.
+Each partition of the queries topic has its own shard. Alerts and decisions leave at once; a repeat is harmless, since it has
+the same id. Every few seconds a checkpoint writes the changed clients to the state topic and the offsets to the group, in one
+transaction: both hold or neither does. A new owner of a partition continues where the state ends; an event that the state has
+already seen is recognised by its id.
 
-A worker that has lost its partitions without noticing (a zombie) cannot commit: the transaction carries its generation of the
-group, and the broker refuses it. It then forgets everything and starts from what was committed.
+A worker that has lost its partitions without noticing (a zombie) cannot commit: the transaction contains its generation of the
+group, and the broker refuses an old one. The worker then forgets everything and restarts from the last commit.
 
-While more is on its way to the broker than it takes, the partitions are paused; polling goes on, and with it the membership.
+While the broker takes results more slowly than they are made, the partitions are paused. Polling goes on, so the worker stays a
+member of its group.
 
 A record that makes the processing fail is found and left out; see `culprits`.
 """
@@ -64,7 +65,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """What came of records before anything is sent: the events, what was refused, and what was found.
+    """The outcome of processing records, before anything is sent: events, refusals and findings.
 
     `unreadable` records were refused before the engine saw them, `refused` ones by it.
     """
@@ -79,7 +80,7 @@ class Understood:
 class DetectStage:
     """Reads the queries topic as one member of the detect group.
 
-    Clients are dealt over `partitions`; what lies in others is nobody's. `stop` ends a restore that is under way.
+    Clients are spread over `partitions`; partitions beyond those are not read. `stop` ends a restore that is running.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class DetectStage:
         self._metrics = metrics or Metrics()
         self.refusals = RefusalMonitor("detect", config.kafka.dead_letter_ratio, self._metrics)
         self._measured = 0.0
-        self._fit = DriftReporter(self._metrics)
+        self._drift = DriftReporter(self._metrics)
         self.learning = LearningReporter(self._metrics)
         self._joined = False
         self._partitions = partitions
@@ -123,12 +124,12 @@ class DetectStage:
             group=config.kafka.group_id, member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
         )
         try:
-            self._outbox = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
+            self._producer = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
-        self._checkpoints = Checkpoints(store, self._outbox, self._consumer.group_metadata, config.kafka, self._metrics)
-        self._takeover = Restorer(
+        self._checkpoints = Checkpoints(store, self._producer, self._consumer.group_metadata, config.kafka, self._metrics)
+        self._restorer = Restorer(
             self._consumer,
             store,
             topics,
@@ -138,7 +139,7 @@ class DetectStage:
             self._metrics.beat,
             self._stop.is_set,
             deployment,
-            self._strangers,
+            self._report_foreign,
         )
         names = list(config.kafka.input_topics) if self._keyed else [topics.queries]
         self._consumer.subscribe(names, listener=RebalanceListener(self))
@@ -150,12 +151,12 @@ class DetectStage:
 
     @property
     def generation(self) -> int:
-        """The generation of the group that we know of; it grows when somebody joins or leaves."""
+        """The group generation that we know of; it grows whenever a member joins or leaves."""
         return int(self._consumer.group_metadata().generation_id)
 
     @property
     def ready(self) -> bool:
-        """Whether we are in the group and every partition that is ours has its state back."""
+        """Whether we are in the group and the state of all our partitions is restored."""
         return self._joined and not self._fresh
 
     @property
@@ -172,7 +173,7 @@ class DetectStage:
                 self._misfit = next(iter(set(partitions) - ours), self._misfit)
 
     def giving_up(self, partitions: Iterable[TopicPartition]) -> None:
-        """Hand partitions over: their state is committed before anybody else may have them."""
+        """Give partitions up: commit their state before another member gets them."""
         with self._lock:
             leaving = set(partitions)
             try:
@@ -183,7 +184,7 @@ class DetectStage:
             self.lost(leaving)
 
     def lost(self, partitions: Iterable[TopicPartition]) -> None:
-        """Forget partitions that somebody else has already."""
+        """Forget partitions that another member has already."""
         with self._lock:
             for partition in partitions:
                 if (owned := self._owned.pop(partition, None)) is not None:
@@ -191,7 +192,7 @@ class DetectStage:
                 self._fresh.discard(partition)
 
     def step(self, timeout_ms: int) -> int:
-        """Take what has arrived; return how many records that were. Checkpoints are made beside that; see `checkpoints`."""
+        """Process what has arrived; return the number of records. Also advances the checkpoint; see `checkpoints`."""
         self._restore_one()
         self._hold_up()
         self._polled = time.monotonic()
@@ -219,16 +220,16 @@ class DetectStage:
         return count
 
     def _hold_up(self) -> None:
-        """Pause what cannot be taken in: partitions without their state, and all while too much is on its way out."""
+        """Pause partitions without their state, and all of them while too many bytes are in flight."""
         try:
-            held_up = self._outbox.full or self._checkpoints.refused
+            held_up = self._producer.full or self._checkpoints.refused
         except ServiceError as error:
             log.warning("starting again from the last commit", cause=str(error))
             with self._lock:
                 self._forget()
             held_up = False
         if held_up != self._held_up:
-            log.info("Kafka takes the results slowly: partitions paused" if held_up else "partitions go on")
+            log.info("Kafka takes the results slowly: partitions paused" if held_up else "partitions resumed")
         assigned = self._consumer.assignment()
         with self._lock:
             paused = set(assigned) if held_up else assigned - self._owned.keys()
@@ -250,17 +251,17 @@ class DetectStage:
             self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
-            self._fit.check(owned.shard for owned in self._owned.values())
+            self._drift.check(owned.shard for owned in self._owned.values())
             self.learning.check([owned.shard for owned in self._owned.values()])
 
     def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
-        """Process records, up to one that makes it fail: then the partition is restored first."""
+        """Process records. Where that fails, stop there: the partition is restored first."""
         self._metrics.consumed(partition.topic, len(records))
         for stretch in self._culprits.stretches(partition, records):
             if stretch.culprit is not None:
                 self._refuse(partition, stretch.records, [Refused(stretch.records[0].offset, "failed", stretch.culprit)])
             else:
-                if stretch.tried:  # where it fails, nothing else has to be done again
+                if stretch.tried:  # so that a failure repeats no other work
                     self.checkpoint()
                     self._polled = time.monotonic()  # the group has just taken our commit
                 try:
@@ -275,7 +276,7 @@ class DetectStage:
             owned.position = stretch.records[-1].offset + 1
 
     def _understood(self, partition: TopicPartition, shard: Shard, records: Sequence[Any]) -> Understood:
-        """Process records and render what was found; whatever this raises, nothing has been sent."""
+        """Process records and render the findings. Nothing has been sent when this raises."""
         values = [record.value or b"" for record in records]
         offsets = [record.offset for record in records]
         batches: list[Batch]
@@ -302,11 +303,13 @@ class DetectStage:
     def _send(self, partition: TopicPartition, records: Sequence[Any], understood: Understood) -> None:
         if time.monotonic() - self._polled > self._session_s:
             # Stopped for so long, the partitions are somebody else's by now, whose decisions ours must not follow.
-            raise ServiceError(f"this process stood still for more than {self._session_s:g} seconds")
+            raise ServiceError(
+                f"this process was stopped for more than {self._session_s:g} seconds, so its partitions may be another member's"
+            )
         good = usable(understood.batches)
         self.refusals.note(good, understood.unreadable, understood.refused, lambda _: partition)
         self._refuse(partition, records, [*understood.unreadable, *understood.refused])
-        self._outbox.publish(understood.results)
+        self._producer.publish(understood.results)
         self._metrics.published(understood.outputs, self._clock.now_ms())
 
     def _refuse(self, partition: TopicPartition, records: Sequence[Any], refused: Sequence[Refused]) -> None:
@@ -316,16 +319,16 @@ class DetectStage:
             record = by_offset.get(offset)
             value, key, headers = (None, None, ()) if record is None else (record.value, record.key, record.headers or ())
             origin = RecordOrigin(partition.topic, partition.partition, offset)
-            self._outbox.dead_letter(reason, detail, value, origin, key, headers if self._keyed else ())
+            self._producer.dead_letter(reason, detail, value, origin, key, headers if self._keyed else ())
 
     def _suspect(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> None:
-        """Go back to the last commit of a partition, and nearer to the record that made its processing fail.
+        """Go back to the last commit of a partition, and narrow down the record that made its processing fail.
 
         Raises `FatalError` when too many records fail, and as `checkpoint` does.
         """
         culprit = self._culprits.failed(partition, records, error)
         log.error(
-            "processing failed, looking for the record" if culprit is None else "processing a record failed: it is left out",
+            "processing failed: searching for the record" if culprit is None else "processing a record failed: it is left out",
             topic=partition.topic,
             partition=partition.partition,
             offset=records[0].offset,
@@ -336,26 +339,26 @@ class DetectStage:
         self._metrics.set_back("detect")
         self._fresh.add(partition)
         del self._owned[partition]
-        self.checkpoint()  # of the others, and so that no commit is under way when this one is restored
+        self.checkpoint()  # of the other partitions; and no commit may be running when this one is restored
 
-    def _strangers(self, partition: int, state: State) -> None:
-        """Report records of the state topic that are not ours."""
+    def _report_foreign(self, partition: int, state: State) -> None:
+        """Report records of the state topic that this service did not write."""
         log.error(
-            "records in the state topic were written by somebody else, and are left out: nobody but the service should have "
-            "write access to it",
+            "records in the state topic were not written by this service, and are left out: only the service should have write "
+            "access to it",
             topic=self._topics.state,
             partition=partition,
-            records=state.strangers,
-            first=state.strange[0].whose[:200],
-            offset=state.strange[0].offset,
+            records=state.foreign_count,
+            first=state.foreign[0].whose[:200],
+            offset=state.foreign[0].offset,
             models_lost=list(state.lost)[:5],
         )
-        self._metrics.unsealed(state.strangers)
+        self._metrics.unsealed(state.foreign_count)
         with self._lock:
-            for record in state.strange:
+            for record in state.foreign:
                 detail = f"a record of {record.whose} without the seal of this service"[:200]
                 origin = RecordOrigin(self._topics.state, partition, record.offset)
-                self._outbox.dead_letter("schema", detail, record.value, origin, record.key)
+                self._producer.dead_letter("schema", detail, record.value, origin, record.key)
 
     def checkpoint(self) -> None:
         """Commit all that was done, and wait for it.
@@ -365,20 +368,20 @@ class DetectStage:
         self._checkpoints.finish(self._owned)
 
     def _forget(self) -> None:
-        """Start again from what is committed: the changes since then were marked as saved and are not."""
+        """Start again from the last commit: the shards marked later changes as saved, and they are not."""
         self._checkpoints.drop()
         self._metrics.set_back("detect")
         self._fresh.update(self._owned)
         self._owned.clear()
 
     def _restore_one(self) -> None:
-        """Restore one partition that waits for it, so that the others go on in between."""
+        """Restore one waiting partition; one at a time, so that the others are processed in between."""
         with self._lock:
             partition = min(self._fresh, default=None)
         if partition is None:
             return
         started = time.perf_counter()
-        owned = self._takeover.restore(partition)
+        owned = self._restorer.restore(partition)
         with self._lock:
             if owned is None or partition not in self._fresh:
                 return
@@ -386,7 +389,7 @@ class DetectStage:
             try:
                 self._consumer.seek(partition, owned.position)
                 self._culprits.restored(partition, owned.position)
-            except (IllegalStateError, KeyError, ValueError):  # it was taken away meanwhile
+            except (IllegalStateError, KeyError, ValueError):  # the group took it away meanwhile
                 return
             self._owned[partition] = owned
         seconds = time.perf_counter() - started
@@ -402,13 +405,13 @@ class DetectStage:
                 self._forget()
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
         self._checkpoints.close()
-        self._outbox.close()
+        self._producer.close()
 
     def abandon(self) -> None:
         """Drop everything at once, without a commit."""
         with self._lock:
             self._owned.clear()
             self._fresh.clear()
-        self._outbox.abandon()
+        self._producer.abandon()
         self._checkpoints.close()
         self._consumer.close(autocommit=False, timeout_ms=1000)

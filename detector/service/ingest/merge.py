@@ -1,13 +1,13 @@
-"""Merging partitions by time, so that catching up does not turn the log upside down.
+"""Merging partitions by time, so that a backlog is not written out of order.
 
-After a pause every partition of a log holds hours of records, and the broker hands them out partition by partition. Written on
-in that order, most of a client's events would come long after later ones and be refused as late. So records wait until no
-partition can still bring earlier ones: those that are behind hold the others back, those that are read to their end do not.
-One that is behind and brings nothing at all, since its broker is away, holds the others back for a while only.
+After a pause every partition of a log holds hours of records, and the broker delivers them partition by partition. In that
+order, most of a client's events would follow later ones and be refused as late. So a record waits until no partition can still
+bring an earlier one. A partition that is behind holds the others back; one that is read to its end does not. A partition that
+is behind and brings nothing, since its broker is away, holds the others back for `PATIENCE_S` only.
 
-A backfill, or a shipper that is hours late, holds the others back for as short a while: where the records that come stay older
-than what has already come out by more than the lateness allowed, waiting would keep the new ones from detection and save none
-of the old ones. A partition that another worker gave away in the middle of a backlog is so old, too, but catches up in time.
+The same limit holds for a backfill, or a log shipper that is hours late. Its records stay older than what was already written
+by more than the allowed lateness, so waiting would delay the new records and save none of the old ones. A partition that
+another worker gave up in the middle of a backlog is as old at first, but catches up within the limit.
 """
 
 import time
@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from kafka import TopicPartition
 
 ENOUGH = 4000  # records of a partition that wait before it is paused
-ENOUGH_BYTES = 16 * 1024 * 1024  # likewise
-PATIENCE_S = 30.0  # with a partition that brings nothing
+ENOUGH_BYTES = 16 * 1024 * 1024  # of a partition's waiting records before it is paused
+PATIENCE_S = 30.0  # that a partition holds the others back while it brings nothing, or only records too old to use
 
 
 class PausableConsumer(Protocol):
@@ -32,20 +32,20 @@ class PausableConsumer(Protocol):
         """Offset behind the last record, as far as is known."""
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Fetch no more of these."""
+        """Stop fetching these partitions."""
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Fetch these again."""
+        """Fetch these partitions again."""
 
 
 class Merger:
-    """Holds polled records back until their turn; `lateness_ms` is how old a record may be and still be of use."""
+    """Holds polled records back until they are due; a record older than `lateness_ms` is of no use to detection."""
 
     def __init__(self, lateness_ms: float = float("inf"), monotonic: Callable[[], float] = time.monotonic) -> None:
         self._lateness_ms = lateness_ms
         self._monotonic = monotonic
         self._reached = float("-inf")
-        self._old: dict[TopicPartition, float] = {}  # partitions whose latest records are of no use, since when
+        self._old: dict[TopicPartition, float] = {}  # partitions whose latest records are too old to use, and since when
         self._waiting: dict[TopicPartition, deque[Any]] = {}
         self._bytes: dict[TopicPartition, int] = {}
         self._latest: dict[TopicPartition, float] = {}
@@ -56,11 +56,11 @@ class Merger:
         return sum(map(len, self._waiting.values()))
 
     def heads(self) -> dict[TopicPartition, Any]:
-        """Return the record of each partition that is the next to come out, where one waits."""
+        """Return the next record to come out of each partition, where one waits."""
         return {partition: waiting[0] for partition, waiting in self._waiting.items() if waiting}
 
     def add(self, polled: dict[TopicPartition, list[Any]], assigned: Collection[TopicPartition]) -> None:
-        """Take polled records in, and forget those of partitions that are no longer ours."""
+        """Add polled records, and forget those of partitions that are no longer ours."""
         for partition in [known for known in self._waiting if known not in assigned]:
             for figures in (self._waiting, self._bytes, self._latest, self._brought):
                 figures.pop(partition)
@@ -71,7 +71,7 @@ class Merger:
             records = polled.get(partition, ())
             if records or partition not in self._brought:
                 self._brought[partition] = now
-            # Times within a partition are not quite in order. It has come as far as the latest that waits.
+            # Times within a partition are only roughly ordered, so the latest waiting record says how far it has come.
             known = self._latest.get(partition, float("-inf")) if waiting else float("-inf")
             waiting.extend(records)
             self._bytes[partition] = self._bytes.get(partition, 0) + sum(map(_size, records))
@@ -83,7 +83,7 @@ class Merger:
                 self._old.pop(partition, None)
 
     def due(self, consumer: PausableConsumer, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
-        """Yield the records whose turn it is, by time, none later than `until`, and steer which partitions are fetched."""
+        """Yield the records that are due, by time, none later than `until`; pause and resume partitions."""
         bound = until
         now = self._monotonic()
         for partition, waiting in self._waiting.items():

@@ -1,14 +1,14 @@
-"""Keeping in step with the other ingest workers, so that catching up does not turn the log upside down.
+"""Pacing the ingest workers against each other, so that a backlog is not written out of order.
 
-Merging by time works within one worker. After a pause several of them work through the backlog, each its own partitions, and
-one that runs ahead would write a client's late events before the early ones of a slower worker, which detection would then
-refuse as late. So each worker publishes, with the offset it commits for a partition, the time of the record it has reached
-there, and none writes records that are more than a slack later than the one furthest behind.
+Merging by time works within one worker. After a pause several workers read the backlog, each its own partitions. A worker that
+runs ahead would write a client's later events before the earlier ones of a slower worker, which detection would then refuse as
+late. So each worker publishes, with the offset that it commits for a partition, the time of the record reached there. No worker
+writes records that are more than `slack_ms` later than the partition furthest behind.
 
-A partition that is read to its end holds nobody back, and one whose worker does not get on is waited for only as long as it
-takes until the partition is somebody else's. Nor is a backfill waited for any longer: a partition whose next records stay older
-than what has already been written by more than twice the slack, which is the lateness that detection allows. One that was given
-away in the middle of a backlog is so old, too, but catches up in time.
+A partition that is read to its end holds nobody back. A partition whose worker makes no progress is waited for until the group
+gives it to another one. A backfill is waited for no longer than that. It is recognised by its next records: they stay older
+than what was already written by more than twice the slack, which is the lateness that detection allows. A partition that was
+given up in the middle of a backlog is as old at first, but catches up within that time.
 """
 
 import time
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of another worker's partition: its offset, since when that stands, and the end when it was last asked."""
+    """Another worker's partition: its committed offset, since when it is the same, and the end as of the last request."""
 
     offset: int
     since_s: float
@@ -38,7 +38,7 @@ class _Seen:
 
 
 class Pace:
-    """Tells one ingest worker up to which time (Kafka's, ms) it may write; `patience_s` is for workers that do not get on."""
+    """Up to which record time (ms) one ingest worker may write; it waits `patience_s` for workers without progress."""
 
     def __init__(
         self,
@@ -55,23 +55,23 @@ class Pace:
         self._monotonic = monotonic
         self._asked = float("-inf")
         self._seen: dict[TopicPartition, _Seen] = {}
-        self._old: dict[TopicPartition, float] = {}  # partitions whose next records are of no use, since when
+        self._old: dict[TopicPartition, float] = {}  # partitions whose next records are too old to use, and since when
         self._bound = NO_BOUND
         self._assigned: set[TopicPartition] = set()
 
     def bound(self, assigned: set[TopicPartition]) -> float:
         """Return the time up to which records may be written; `assigned` are the partitions that are ours."""
         now = self._monotonic()
-        if assigned != self._assigned:  # what was nobody's backlog may be somebody's now: nothing more until we know
+        if assigned != self._assigned:  # another worker may have a backlog now: write nothing until we know
             self._assigned = set(assigned)
             self._bound = -NO_BOUND
         elif now < self._asked + EVERY_S:
             return self._bound
-        cluster = self._consumer._cluster  # noqa: SLF001  # the public way waits for topics that it does not know
+        cluster = self._consumer._cluster  # noqa: SLF001  # the public method waits for unknown topics
         everything = {
             TopicPartition(topic, number) for topic in self._topics for number in cluster.partitions_for_topic(topic) or ()
         }
-        if not assigned <= everything:  # who has just joined may know its own partitions before the topic
+        if not assigned <= everything:  # a new member may know its own partitions before the topic
             self._bound = -NO_BOUND
             return self._bound
         self._asked = now
@@ -86,7 +86,7 @@ class Pace:
 
     def _ask(self, others: Collection[TopicPartition], assigned: Collection[TopicPartition], now: float) -> float:
         places = sorted(others)
-        coordinator = self._consumer._coordinator  # noqa: SLF001  # the public way asks for one partition at a time
+        coordinator = self._consumer._coordinator  # noqa: SLF001  # the public method asks for one partition at a time
         committed = coordinator.fetch_committed_offsets(sorted({*others, *assigned}), timeout_ms=ASK_MS)
         written = max((moment for found in committed.values() if (moment := _moment(found)) is not None), default=-NO_BOUND)
         oldest = written - 2 * self._slack_ms
@@ -113,7 +113,7 @@ class Pace:
             earliest = self._consumer.offsets_for_times(dict.fromkeys(unknown, 0), timeout_ms=ASK_MS)
             slow |= {place: first.timestamp for place, first in earliest.items() if first is not None}
         if doubtful := [place for place, moment in slow.items() if moment < oldest]:
-            # A partition that had been quiet brings new records next, a backfill does not.
+            # A partition that was idle continues with new records; a backfill does not.
             of_use = self._consumer.offsets_for_times(dict.fromkeys(doubtful, int(oldest)), timeout_ms=ASK_MS)
             fresh = {
                 place: new.timestamp
@@ -133,7 +133,7 @@ def reached(offsets: Mapping[TopicPartition, tuple[int, float]]) -> dict[TopicPa
 
 
 def _moment(found: OffsetAndMetadata | None) -> float | None:
-    """Return the time that a worker has published with an offset; None where it has not."""
+    """Return the record time that a worker published with an offset; None where there is none."""
     try:
         return None if found is None else float(found.metadata)
     except (TypeError, ValueError):

@@ -1,12 +1,12 @@
 """The ingest stage: prediction logs in, normalised events keyed by client out.
 
-No serving stack keys its log by client, and a client's state must live in one place; so events are validated and written anew
-under their client. What cannot be used goes to the dead letters with its original bytes. Offsets are committed only when both
-are acknowledged, a few times a second, so after a crash some records are written twice; the engine knows them by their ids.
-Neither acknowledgements nor commits are waited for, since what is read next does not depend on them.
+No serving stack keys its log by client, and a client's state must be in one place. So events are validated and written again,
+keyed by their client. A record that cannot be used becomes a dead letter with its original bytes. Offsets are committed up to
+10 times a second, and only for records whose results are acknowledged. After a crash some records are written twice; the engine
+recognises them by their ids. The stage waits for neither acknowledgements nor commits, since reading on does not need them.
 
-A client's partition is computed here, from the number of partitions that the state has: partitions that somebody adds to the
-queries topic take no client away from its state. Partitions added to an input topic are read from their beginning.
+The stage computes a client's partition from the number of partitions that the state has. So partitions added to the queries
+topic do not separate a client from its state. Partitions added to an input topic are read from their beginning.
 """
 
 import time
@@ -43,12 +43,12 @@ from detector.service.telemetry.metrics import Metrics, records_waiting
 MOST_RECORDS = 2000
 CLOSE_MS = 3000
 LAST_S = 2.0  # for the last commit
-METADATA_MS = 60_000  # until partitions that were added to a topic are read
+METADATA_MS = 60_000  # at most, before partitions that were added to a topic are read
 PLACES_KNOWN = 100_000  # clients whose partition is remembered
 COMMIT_EVERY_S = 0.1
 LINGER_MS = 2
-AGAIN_S = 0.5  # until a commit that failed is tried again
-TELL_EVERY_S = 1.0  # while we wait for other workers, how often they hear how far we are
+AGAIN_S = 0.5  # before a failed commit is tried again
+TELL_EVERY_S = 1.0  # between commits that tell other workers our progress while we wait for them
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ Places = dict[TopicPartition, tuple[int, float]]  # the next offset of partition
 
 
 class IngestStage:
-    """Reads the input topics as one member of the ingest group; clients are dealt over `partitions`."""
+    """Reads the input topics as one member of the ingest group; clients are spread over `partitions`."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class IngestStage:
         self._committing = False
         self._measured = 0.0
         try:
-            self._outbox = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
+            self._producer = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             raise
@@ -114,11 +114,11 @@ class IngestStage:
 
     @property
     def generation(self) -> int:
-        """The generation of the group that we know of; it grows when somebody joins or leaves."""
+        """The group generation that we know of; it grows whenever a member joins or leaves."""
         return int(self._consumer.group_metadata().generation_id)
 
     def step(self, timeout_ms: int) -> int:
-        """Take what has arrived, write on what is due and commit what was; return how many records were written on.
+        """Read what has arrived, write what is due and commit what was written; return the number of records written.
 
         Raises `ServiceError` when something written was not acknowledged; a new stage then starts from the last commit.
         """
@@ -136,31 +136,32 @@ class IngestStage:
             for piece in _pieces(due):
                 self._take(piece)
             places = {partition: (record.offset + 1, record.timestamp) for partition, record in due}
-            self._on_its_way.append((self._outbox.sent, places))
+            self._on_its_way.append((self._producer.sent, places))
         self._note_arrivals(assigned)
-        self._hold_up(held_up=self._outbox.full)
+        self._hold_up(held_up=self._producer.full)
         self._commit()
         self.read += len(due)
         return len(due)
 
     def _hold_up(self, *, held_up: bool) -> None:
-        """Take nothing more in while what was written is on its way; polling goes on, so that we stay a member."""
+        """Stop fetching while too many bytes are in flight. Polling goes on, so that we stay a member."""
         if held_up != self._held_up:
-            log.info("Kafka takes the events slowly: partitions paused" if held_up else "partitions go on")
+            log.info("Kafka takes the events slowly: partitions paused" if held_up else "partitions resumed")
         self._held_up = held_up  # the merger resumes them
         self._metrics.held_up("ingest", held_up)
 
     def _note_arrivals(self, assigned: Collection[TopicPartition]) -> None:
-        """Find out what was written on and may be committed, of the partitions that are still ours."""
-        arrived = self._outbox.arrived
+        """Find what was acknowledged and may be committed, for the partitions that are still ours."""
+        arrived = self._producer.arrived
         while self._on_its_way and self._on_its_way[0][0] <= arrived:
             self._written |= self._on_its_way.popleft()[1]
         self._written = {partition: place for partition, place in self._written.items() if partition in assigned}
 
     def _commit(self) -> None:
-        """Begin to commit what was written, with the time that each partition has reached; without anything new, now and then.
+        """Start to commit what was written, with the record time reached in each partition.
 
-        What cannot be committed, during a rebalance for instance, is tried again, as long as the partition is ours.
+        With nothing new, it commits once a second while records wait, so that other workers see our progress. A commit that
+        fails, for instance during a rebalance, is tried again as long as the partition is ours.
         """
         now = time.monotonic()
         if self._committing or now < self._again:
@@ -172,7 +173,7 @@ class IngestStage:
             self._consumer.commit_async(reached(places), partial(self._committed, dict(self._written)))
 
     def _committable(self) -> Places:
-        """Return how far all is written; where nothing is on its way that is as far as the next record that waits."""
+        """Return up to where everything is written: for a partition with nothing in flight, the next waiting record."""
         flying = {partition for _, places in self._on_its_way for partition in places}
         heads = self._merger.heads().items()
         waiting = {partition: (record.offset, record.timestamp) for partition, record in heads if partition not in flying}
@@ -181,7 +182,7 @@ class IngestStage:
     def _committed(self, written: Places, _offsets: Any, outcome: Any) -> None:
         self._committing = False
         if isinstance(outcome, Exception):
-            # What was written is written; whoever reads these records again writes repeats, which the engine knows.
+            # The events are written. The next owner writes them again, and the engine recognises the repeats.
             log.warning("offsets not committed", cause=str(outcome))
             self._again = time.monotonic() + AGAIN_S
             return
@@ -222,7 +223,7 @@ class IngestStage:
             partition, record = due[at]
             origin = RecordOrigin(partition.topic, partition.partition, record.offset, index)
             source = RecordSource(origin, record.key, record.value, record.headers or ())
-            self._outbox.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
+            self._producer.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
         for topic, records in Counter(partition.topic for partition, _ in due).items():
             self._metrics.consumed(topic, records)
         kept = -1
@@ -232,25 +233,25 @@ class IngestStage:
             origin = RecordOrigin(partition.topic, partition.partition, record.offset, index)
             reason, detail = rejection.reason, rejection.detail
             if at == kept:
-                self._outbox.dead_letter(reason, detail, Beside(), origin)
+                self._producer.dead_letter(reason, detail, Beside(), origin)
             else:
-                self._outbox.dead_letter(reason, detail, record.value, origin, record.key, record.headers or ())
+                self._producer.dead_letter(reason, detail, record.value, origin, record.key, record.headers or ())
             kept = at
         self.invalid += len(rejections)
 
     def close(self) -> None:
         """Commit what was written and leave the group."""
         with suppress(KafkaError, ServiceError):  # whoever reads these records again writes repeats
-            self._outbox.settled(LAST_S)
+            self._producer.settled(LAST_S)
             self._note_arrivals(self._consumer.assignment())
             if self._written:
                 self._consumer.commit(reached(self._written), timeout_ms=int(LAST_S * 1000))
-        self._outbox.close()
+        self._producer.close()
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 
     def abandon(self) -> None:
         """Drop everything at once."""
-        self._outbox.abandon()
+        self._producer.abandon()
         self._consumer.close(autocommit=False, timeout_ms=1000)
 
 

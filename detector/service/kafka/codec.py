@@ -1,10 +1,10 @@
-"""The normalised event as it lies in `detector.queries`: MessagePack, vectors as 32-bit floats.
+"""The codec of normalised events in `detector.queries`: MessagePack, vectors as 32-bit floats.
 
-It holds what the engine needs and nothing else. A native event, which is JSON, is no normalised event and is refused: a log
-that is keyed by client already is read with ``[kafka] keyed``.
+An event holds what the engine needs and nothing else. A native event, which is JSON, is not a normalised event and is refused;
+a log that is already keyed by client is read with ``[kafka] keyed``.
 
-Whoever may write to the topic can write anything, and so can a faulty version of the ingest stage. So every field has the range
-that the native format gives it, and a record outside of it is refused like one that cannot be decoded.
+A program with write access to the topic, or a faulty version of the ingest stage, can write anything. So every field has the
+range of the native format, and a record outside of it is refused like one that cannot be decoded.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT
 from detector.contracts.moment import LAST_MS
 from detector.ingest.batch import Batch, Sender
 
-WIRE_VERSION = 2  # 2: refused queries, and clients of whom it is not said whether they are vouched for
+WIRE_VERSION = 2  # 2: adds refused queries, and clients whose trust is unknown
 DETAIL_CHARACTERS = 200
 
 _Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS)]
@@ -41,7 +41,7 @@ class WireSender(NamedTuple):
 
 
 class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One event on the wire; see `Batch` for what the fields mean."""
+    """One encoded event, `wire` being the version of this format; see `Batch` for the other fields."""
 
     wire: int
     event_id: Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS)]
@@ -61,7 +61,7 @@ class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A record that is no normalised event: its place among the records, and why."""
+    """A record that is not a normalised event: its place among the records, and the reason."""
 
     place: int
     detail: str
@@ -114,8 +114,8 @@ def _described(sender: Sender) -> WireSender:
 def decode(records: Sequence[bytes], sequences: Sequence[int]) -> tuple[list[Batch], list[Unreadable]]:
     """Return the events of `records` as batches, one per model and dimension, and what could not be read.
 
-    `sequences` are the records' positions in the stream. Nothing that a record may hold raises. A number that is missing in a
-    vector is NaN and passes; infinity does not.
+    `sequences` are the records' positions in the stream. No content of a record raises. A missing number in a vector is NaN
+    and accepted; an infinity is refused.
     """
     groups: dict[tuple[str, int], list[tuple[int, WireEvent]]] = {}
     refused: dict[int, str] = {}
@@ -145,7 +145,7 @@ def decode(records: Sequence[bytes], sequences: Sequence[int]) -> tuple[list[Bat
 
 
 def _broken_rule(event: WireEvent) -> str | None:
-    """Return the rule that a decoded event breaks, beyond those that its types say."""
+    """Return the rule that a decoded event breaks, beyond those that the types check."""
     if event.wire != WIRE_VERSION:
         return _of_version(event.wire)
     if bool(event.vector) == bool(event.refused):
@@ -161,7 +161,7 @@ def _broken_rule(event: WireEvent) -> str | None:
 
 
 def _why_not(record: bytes, error: Exception) -> str:
-    """Say why a record cannot be decoded: its version comes first, since another one may have other fields."""
+    """Return why a record cannot be decoded. The version is checked first: other versions may have other fields."""
     try:
         version = msgspec.msgpack.decode(record, type=list[msgspec.Raw])[0]
         found = msgspec.msgpack.decode(version, type=int)

@@ -1,21 +1,20 @@
-"""Reading with librdkafka (confluent-kafka) in place of kafka-python: a fifth of the processor time per record.
+"""Reading with librdkafka (confluent-kafka) instead of kafka-python: it takes a fifth of the CPU time per record.
 
-An adapter with the methods of kafka-python's consumer that the detect stage and the restoring of state use, with the same
-meaning and the same errors, so that nothing else has to know which client reads. Everything is written with kafka-python as
-before; the transaction of a checkpoint takes the member's generation from here, so that a worker that has lost its partitions
-is refused.
+The adapter offers the methods of kafka-python's consumer that the detect stage and the restore use, with the same meaning and
+the same errors. No other module needs to know which client reads. All writing stays with kafka-python. The transaction of a
+checkpoint takes the member's generation from here, so the broker refuses a worker that has lost its partitions.
 
-Where the clients differ, and what is done:
+Differences between the clients, and what the adapter does:
 
-- librdkafka's `consume` waits until it has as many records as it was asked for: it is asked for what is there, and only when
-  that is nothing for the first to come;
-- its position stays in front of what is no record (the marks of transactions): the end of a partition tells it;
-- it can seek only where it fetches already, which a new partition does a moment after it was assigned: tried again;
-- a batch that it cannot unpack it asks for again and again: what lies there is read with kafka-python, within the bounds of
-  `unpacking`, and it goes on behind that;
-- its group metadata is opaque but holds what kafka-python's does, in the form that librdkafka writes it.
+- librdkafka's `consume` waits for the full number of records: the adapter asks for those that are there, and waits for a first
+  one only if there are none;
+- its position stops before transaction markers, which are no records: the end-of-partition event moves it on;
+- it can seek only in a partition that it already fetches, which starts a moment after the assignment: the adapter retries;
+- it requests a batch that it cannot decompress again and again: the adapter reads that batch with kafka-python, within the
+  bounds of `unpacking`, and continues after it;
+- its group metadata is opaque: the adapter reads the fields that it needs from librdkafka's binary form.
 
-All members of a group have to read with the same client: the sticky assignment of one does not know the notes of the other.
+All members of a group must use the same client: the sticky assignments of the two do not understand each other.
 """
 
 import struct
@@ -41,11 +40,11 @@ except ImportError:  # it is an extra
     confluent_kafka = None
 
 T = TypeVar("T")
-Past = Callable[[TopicPartition, int], list[Any]]  # what lies at an offset of a partition, read in another way
+Past = Callable[[TopicPartition, int], list[Any]]  # reads what is at an offset of a partition with another client
 SEEK_S = 10.0
 PAUSE_S = 0.01
 ASK_MS = 30_000
-METADATA = b"CGMDv2:"  # how librdkafka begins what it writes of a group's member
+METADATA = b"CGMDv2:"  # first bytes of librdkafka's group metadata
 FETCH_BYTES = 1024 * 1024
 QUEUE_KB = 4 * 1024  # fetched ahead, of all partitions
 
@@ -108,10 +107,10 @@ def settings(section: KafkaSection, group: str | None, member: str | None, fetch
 
 
 class ConfluentReader:
-    """A consumer of librdkafka's with the face of kafka-python's; for one thread. Callbacks come from within `poll`."""
+    """A librdkafka consumer with the interface of kafka-python's; for one thread. Callbacks run inside `poll`."""
 
     def __init__(self, options: Mapping[str, Any], max_poll_records: int, past: Past) -> None:
-        """Make a consumer with `settings`; `past` reads what this client cannot."""
+        """Make a consumer with `settings`; `past` reads the batches that this client cannot."""
         self._past = past
         self._consumer = confluent_kafka.Consumer(dict(options))
         self._most = max_poll_records
@@ -149,7 +148,7 @@ class ConfluentReader:
         """Read these, from their beginning, in no group."""
         self._assigned = set(partitions)
         begin = confluent_kafka.OFFSET_BEGINNING
-        _told(lambda: self._consumer.assign([_theirs(partition, begin) for partition in self._assigned]))
+        _call(lambda: self._consumer.assign([_theirs(partition, begin) for partition in self._assigned]))
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Do nothing: `assign` begins there."""
@@ -160,14 +159,14 @@ class ConfluentReader:
 
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[ConfluentRecord]]:
         """Return what has arrived, waiting for the first record."""
-        messages = _told(lambda: self._consumer.consume(self._most, 0))
-        if not messages and timeout_ms > 0 and (first := _told(lambda: self._consumer.poll(timeout_ms / 1000))) is not None:
-            messages = [first, *_told(lambda: self._consumer.consume(self._most - 1, 0))]
+        messages = _call(lambda: self._consumer.consume(self._most, 0))
+        if not messages and timeout_ms > 0 and (first := _call(lambda: self._consumer.poll(timeout_ms / 1000))) is not None:
+            messages = [first, *_call(lambda: self._consumer.consume(self._most - 1, 0))]
         found: dict[tuple[str, int], list[ConfluentRecord]] = {}
         for message in messages:
             place = message.topic(), message.partition()
             if message.error() is not None:
-                if rescued := self._look_at(message, found.get(place, ())):
+                if rescued := self._handle_error(message, found.get(place, ())):
                     found.setdefault(place, []).extend(rescued)
                 continue
             record = ConfluentRecord(
@@ -182,8 +181,8 @@ class ConfluentReader:
             self._positions[partition] = records[-1].offset + 1
         return {partition: records for partition, records in polled.items() if partition in self._assigned}
 
-    def _look_at(self, message: Any, before: Sequence[ConfluentRecord]) -> list[ConfluentRecord]:
-        """See what an error means; return what was read in another way. `before` are the partition's records just read."""
+    def _handle_error(self, message: Any, before: Sequence[ConfluentRecord]) -> list[ConfluentRecord]:
+        """Handle an error event; return records that `past` read instead. `before` are the partition's records just read."""
         error = message.error()
         own = confluent_kafka.KafkaError
         if error.code() in {own._BAD_COMPRESSION, own._BAD_MSG}:  # noqa: SLF001  # their public names
@@ -197,28 +196,28 @@ class ConfluentReader:
             self._positions[TopicPartition(message.topic(), message.partition())] = message.offset()
         elif error.fatal() or error.code() > 0:
             raise _known(error)
-        else:  # a broker is away, or slow: it goes on by itself
+        else:  # a broker is away or slow: librdkafka recovers by itself
             log.debug("Kafka client", cause=error.str())
         return []
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Fetch no more of these."""
+        """Stop fetching these partitions."""
         if partitions:
             self._paused.update(partitions)
-            _told(lambda: self._consumer.pause([_theirs(partition) for partition in partitions]))
+            _call(lambda: self._consumer.pause([_theirs(partition) for partition in partitions]))
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Fetch these again."""
+        """Fetch these partitions again."""
         if partitions:
             self._paused.difference_update(partitions)
-            _told(lambda: self._consumer.resume([_theirs(partition) for partition in partitions]))
+            _call(lambda: self._consumer.resume([_theirs(partition) for partition in partitions]))
 
     def paused(self) -> set[TopicPartition]:
         """Return the partitions that are paused."""
         return set(self._paused)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Go on at an offset; raises `ValueError` when the partition is not ours."""
+        """Continue at an offset; raises `ValueError` when the partition is not ours."""
         until = time.monotonic() + SEEK_S
         while True:
             if partition not in self._assigned:
@@ -235,7 +234,7 @@ class ConfluentReader:
                 return
 
     def position(self, partition: TopicPartition, timeout_ms: int = 0) -> int | None:  # noqa: ARG002  # never waits
-        """Return the offset of what comes next, as far as is known."""
+        """Return the offset of the next record, if known."""
         return self._positions.get(partition)
 
     def highwater(self, partition: TopicPartition) -> int | None:
@@ -255,7 +254,7 @@ class ConfluentReader:
         return {partition: self._ends(partition, timeout_ms)[1] for partition in partitions}
 
     def _ends(self, partition: TopicPartition, timeout_ms: int) -> tuple[int, int]:
-        ends: tuple[int, int] | None = _told(
+        ends: tuple[int, int] | None = _call(
             lambda: self._consumer.get_watermark_offsets(_theirs(partition), timeout=timeout_ms / 1000)
         )
         if ends is None:
@@ -264,13 +263,13 @@ class ConfluentReader:
 
     def committed(self, partition: TopicPartition, timeout_ms: int = ASK_MS) -> int | None:
         """Return the offset that the group has committed; raises `KafkaTimeoutError` without an answer in time."""
-        (found,) = _told(lambda: self._consumer.committed([_theirs(partition)], timeout=timeout_ms / 1000))
+        (found,) = _call(lambda: self._consumer.committed([_theirs(partition)], timeout=timeout_ms / 1000))
         if found.error is not None:
             raise _known(found.error)
         return int(found.offset) if found.offset >= 0 else None
 
     def group_metadata(self) -> ConsumerGroupMetadata:
-        """Return what the transaction of a checkpoint needs to know of the member."""
+        """Return what the transaction of a checkpoint needs to know about this member."""
         return member_of(bytes(self._consumer.consumer_group_metadata()))
 
     def close(self, *, autocommit: bool = False, timeout_ms: int = 0) -> None:
@@ -280,9 +279,9 @@ class ConfluentReader:
 
 
 def member_of(packed: bytes) -> ConsumerGroupMetadata:
-    r"""Read what librdkafka writes of a group's member.
+    r"""Read librdkafka's binary form of a group member.
 
-    Raises `ServiceError` when it is of another form.
+    Raises `ServiceError` when the form is another one.
 
     >>> member_of(b"CGMDv2:\x05\x00\x00\x00detect\x00m-1\x00\x01")[:4]
     ('detect', 5, 'm-1', None)
@@ -300,8 +299,8 @@ def member_of(packed: bytes) -> ConsumerGroupMetadata:
         raise ServiceError(f"this version of confluent-kafka describes members in an unknown form: {error}") from error
 
 
-def _told(ask: Callable[[], T]) -> T:
-    """Do what librdkafka is asked to; raises kafka-python's error for its own."""
+def _call(ask: Callable[[], T]) -> T:
+    """Call librdkafka; raises kafka-python's error in place of its own."""
     try:
         return ask()
     except confluent_kafka.KafkaException as error:
@@ -311,7 +310,7 @@ def _told(ask: Callable[[], T]) -> T:
 
 
 def _known(error: Any) -> kafka_errors.KafkaError:
-    """Return kafka-python's error for one of librdkafka's, whose codes below zero are its own."""
+    """Return kafka-python's error for one of librdkafka's. Codes below zero are librdkafka's own."""
     own = confluent_kafka.KafkaError
     if error.code() in {own._TIMED_OUT, own._WAIT_COORD, own._TRANSPORT, own._ALL_BROKERS_DOWN}:  # noqa: SLF001
         return kafka_errors.KafkaTimeoutError(error.str())

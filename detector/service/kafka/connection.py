@@ -1,4 +1,4 @@
-"""Connections to Kafka: one place that turns settings into clients, and failures into sentences."""
+"""Connections to Kafka: settings become clients here, and errors become messages."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,13 +19,13 @@ from detector.service.kafka.topics import LARGEST_RECORD
 T = TypeVar("T")
 CONNECT_MS = 10_000
 PAST_MS = 5_000
-FETCH_BYTES = 1024 * 1024  # of a partition at a time; a larger record comes alone, larger fetches cost twice the time
-FETCHES_BYTES = LARGEST_RECORD  # of all partitions of a broker, as they lie there; unpacked see `unpacking`
-HEARTBEAT_MS = 1000  # the other members hear of a newcomer with their next heartbeat
+FETCH_BYTES = 1024 * 1024  # per partition and fetch; a larger record still comes, alone. Larger fetches take twice the time
+FETCHES_BYTES = LARGEST_RECORD  # per broker and fetch, compressed; for the decompressed size see `unpacking`
+HEARTBEAT_MS = 1000  # a rebalance starts with the members' next heartbeat, so it should be short
 
 
 class Connection:
-    """Makes the clients of one process, all with the same settings; `client_id` is how the members of a group know it."""
+    """Makes the clients of one process, all with the same settings; `client_id` identifies it to the group."""
 
     def __init__(self, section: KafkaSection, client_id: str | None = None) -> None:
         self._section = section
@@ -88,7 +88,7 @@ class Connection:
         return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"], self._read_past))
 
     def _read_past(self, partition: TopicPartition, offset: int) -> list[Any]:
-        """Return what lies at an offset, or behind it, as few records as possible; nothing where that takes too long."""
+        """Return the next record at an offset or after it; nothing where that takes more than `PAST_MS`."""
         consumer = self.consumer(max_poll_records=1, fetch_max_wait_ms=50)
         try:
             consumer.assign([partition])
@@ -115,50 +115,50 @@ class Connection:
 
     @staticmethod
     def drop(producer: KafkaProducer) -> None:
-        """Close a producer at once; what it has not sent is never sent.
+        """Close a producer at once; unsent records are dropped.
 
-        The client's own `close` raises while something is on its way, and its thread would go on sending.
+        The client's own `close` raises while records are in flight, and its thread would go on sending.
         """
         producer._sender.force_close()  # noqa: SLF001  # there is no public way
         with suppress(kafka_errors.KafkaError):
             producer.close(timeout=1)
 
     def _made(self, make: Callable[[], T]) -> T:
-        # A client that cannot be made tries for long, hides the cause and leaves a thread behind: so we look first.
-        self._look()
+        # A client that cannot connect retries for long, hides the cause and leaves a thread behind: so we probe first.
+        self._probe()
         try:
             return make()
         except (kafka_errors.KafkaError, OSError, ValueError, AssertionError) as error:
             where = ", ".join(self._section.bootstrap_servers)
-            raise ServiceError(f"Kafka at {where} knows us, but the connection fails nevertheless: {error}") from error
+            raise ServiceError(f"Kafka at {where} accepts our login, but the client cannot connect: {error}") from error
 
-    def _look(self) -> None:
-        """Raise `ServiceError` unless one of the servers can be used; the cause is that of one that answers, if any does."""
-        told: Fault | None = None
+    def _probe(self) -> None:
+        """Raise `ServiceError` unless one of the servers can be used; the fault of one that answers comes first."""
+        worst: Fault | None = None
         for where in self._section.bootstrap_servers:
             found = fault(self._section, where, self._login)
             if found is None:
                 return
-            told = found if told is None or (found.answers and not told.answers) else told
-        if told is not None:
-            raise ServiceError(told.sentence)
+            worst = found if worst is None or (found.answers and not worst.answers) else worst
+        if worst is not None:
+            raise ServiceError(worst.sentence)
 
     def failure(self, error: BaseException, what: str) -> ServiceError:
-        """Return what to raise for an error of the client that came up while doing `what`.
+        """Return the error to raise for a client error; `what` begins its message.
 
-        Where a permission is missing that is a `FatalError`, which says what to grant and to whom.
+        For a missing permission that is a `FatalError`, which says what to grant and to whom.
         """
         denied = _denial(error)
         if denied is None:
             return ServiceError(f"{what}: {error}")
         section = self._section
         who = "the owner of our token" if section.sasl_mechanism == "OAUTHBEARER" else f"user {section.username!r}"
-        who = who if section.security_protocol.startswith("SASL") else "us, who have not logged in,"
+        who = who if section.security_protocol.startswith("SASL") else "this service, which has not logged in,"
         return FatalError(f"{what}: Kafka denies {who} {_needed(denied, section.group_id)}")
 
 
 def _denial(error: BaseException | None) -> kafka_errors.KafkaError | None:
-    """Return the missing permission among an error and its causes."""
+    """Return the permission error among an error and its causes; None where there is none."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         if isinstance(error, kafka_errors.AuthorizationError):
@@ -171,7 +171,7 @@ def _denial(error: BaseException | None) -> kafka_errors.KafkaError | None:
 
 
 def _needed(denied: kafka_errors.KafkaError, group: str) -> str:
-    """Say what is denied, what to grant, and which setting leads elsewhere."""
+    """Return what is denied, what to grant, and which setting may be wrong instead."""
     given = denied.args[0] if denied.args and denied.args[0] else ()
     names = ", ".join(repr(name) for name in ([given] if isinstance(given, str) else sorted(given)))
     match denied:
@@ -197,11 +197,11 @@ def _needed(denied: kafka_errors.KafkaError, group: str) -> str:
 
 
 def _fetch_again(consumer: KafkaConsumer) -> None:
-    """Let a partition go on that was paused while what was fetched of it was half read.
+    """Let a partition resume that was paused while its last fetch was half read.
 
-    kafka-python 3.0.12 puts the rest aside, and takes it up again only while no other partition has been read in between: else
-    never, and it fetches nothing more of the partition either. It asks whether the place for the current fetch is None, where
-    a fetch that is used up stays; so that is cleared.
+    kafka-python 3.0.12 sets the rest of that fetch aside, and returns to it only if no other partition was read in between.
+    Otherwise the partition stops for ever. The cause: it tests whether the current fetch is None, but keeps a used-up fetch
+    there. So a used-up fetch is cleared.
     """
     fetcher = consumer._fetcher  # noqa: SLF001  # there is no public way
     fetched = fetcher.fetched_records
@@ -215,7 +215,7 @@ def _fetch_again(consumer: KafkaConsumer) -> None:
 
 
 def _ask_once(consumer: KafkaConsumer) -> None:
-    """Let a poll not ask the client's own thread who coordinates the group where that is known: it costs as much as a fetch."""
+    """Skip the lookup of the group coordinator in each poll while it is known: it costs as much as a fetch."""
     coordinator = consumer._coordinator  # noqa: SLF001  # there is no public way
     ensure = coordinator.ensure_coordinator_ready
 
@@ -226,11 +226,11 @@ def _ask_once(consumer: KafkaConsumer) -> None:
 
 
 def _keep_joins(consumer: KafkaConsumer) -> None:
-    """Let a consumer use a join to its group that completes between two polls, as most do when polls are short.
+    """Keep a group join that completes between two polls, as most do when polls are short.
 
-    kafka-python 3.0.12 throws that away and joins again; then the others have to join again, too, and a group hardly settles.
-    So what came of a join is kept until the client has taken it, which its state tells. And a leader that joins because the
-    topics changed forgets that it joins, and keeps its former partitions for ever: so it is reminded.
+    kafka-python 3.0.12 drops such a join and joins again. The other members then have to join again, too, and the group hardly
+    settles. So the result of a join is kept until the client has used it, which its state shows. A second bug: a leader that
+    joins because the topics changed forgets its join and keeps its old partitions for ever. So the join is requested again.
     """
     coordinator = consumer._coordinator  # noqa: SLF001  # there is no public way
     join = coordinator._do_join_and_sync_async  # noqa: SLF001

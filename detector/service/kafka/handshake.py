@@ -1,7 +1,7 @@
-"""Asking a broker, a step at a time, why it cannot be used: the Kafka client itself hides the cause.
+"""Probing a broker step by step, to find out why it cannot be used: the Kafka client itself hides the cause.
 
-The steps are those of any client (a connection, TLS, the choice of a SASL mechanism, the login, a first question), and each
-that fails has a sentence of its own, which names the setting to change.
+The steps are those of any client: connection, TLS, choice of a SASL mechanism, login, a first request. Each step has its own
+error message, which names the setting to change.
 """
 
 import socket
@@ -20,7 +20,7 @@ from kafka.protocol.sasl import (
 )
 
 from detector.config import KafkaSection
-from detector.errors import ServiceError
+from detector.errors import NotKafkaError, ServiceError
 
 CONNECT_S = 5.0
 STEP_S = 10.0
@@ -28,19 +28,15 @@ LONGEST_ANSWER = 1 << 24
 TLS_ALERT = b"\x15\x03"
 
 
-class StrangerError(Exception):
-    """What answers does not speak Kafka."""
-
-
 class Fault(NamedTuple):
-    """Why a broker cannot be used, and whether something answers there at all."""
+    """Why a broker cannot be used, and whether anything answers at its address."""
 
     sentence: str
     answers: bool
 
 
 def fault(section: KafkaSection, where: str, login: dict[str, Any]) -> Fault | None:
-    """Say why the broker at `where` cannot be used, or return None where it can; `login` is what the SASL mechanism needs."""
+    """Return why the broker at `where` cannot be used, None where it can; `login` are the SASL mechanism's arguments."""
     host, _, port = where.rpartition(":")
     host = host.strip("[]")
     if not port.isdigit() or not host:
@@ -58,7 +54,7 @@ def fault(section: KafkaSection, where: str, login: dict[str, Any]) -> Fault | N
         return Fault(_unreachable(where, host, error), answers=False)
     with line:
         line.settimeout(STEP_S)
-        said = _beyond_the_line(section, where, line, login, context if section.security_protocol.endswith("SSL") else None)
+        said = _talk(section, where, line, login, context if section.security_protocol.endswith("SSL") else None)
     return None if said is None else Fault(said, answers=True)
 
 
@@ -71,18 +67,16 @@ def _unreachable(where: str, host: str, error: Exception) -> str:
     return f"Kafka at {where} cannot be reached ({error}): check [kafka] bootstrap_servers"
 
 
-def _beyond_the_line(
+def _talk(
     section: KafkaSection, where: str, line: socket.socket, login: dict[str, Any], context: ssl.SSLContext | None
 ) -> str | None:
-    """Cover the line and log in, if that is wanted, and ask something."""
+    """Encrypt the connection and log in, as configured, and send a first request."""
     host = where.rpartition(":")[0].strip("[]")
     try:
         with line if context is None else context.wrap_socket(line, server_hostname=host) as covered:
             if section.security_protocol.startswith("SASL") and (refused := _login(section, where, covered, login)):
                 return refused
             _ask(covered, MetadataRequest(topics=[]), MetadataResponse, version=4)
-    except ServiceError as error:  # there is no token to log in with
-        return str(error)
     except ssl.SSLCertVerificationError as error:
         return (
             f"Kafka at {where}: its certificate is not trusted ({error.verify_message}): set [kafka] ca_file to the "
@@ -93,8 +87,10 @@ def _beyond_the_line(
             f"Kafka at {where} does not speak TLS on this port ({error.reason}): check the port in [kafka] bootstrap_servers "
             "and security_protocol"
         )
-    except (StrangerError, struct.error, ValueError) as error:
+    except (NotKafkaError, struct.error, ValueError) as error:
         return f"what listens at {where} is no Kafka broker ({error}): check the port in [kafka] bootstrap_servers"
+    except ServiceError as error:  # there is no token to log in with
+        return str(error)
     except TimeoutError:
         return f"what listens at {where} does not answer: check the port in [kafka] bootstrap_servers"
     except (OSError, EOFError):
@@ -102,7 +98,7 @@ def _beyond_the_line(
         if section.security_protocol == "SSL":
             wants = "want a login, too (SASL_SSL)"
         return (
-            f"Kafka at {where} hangs up on {section.security_protocol}: does this port {wants}? "
+            f"Kafka at {where} closes the connection on {section.security_protocol}: does this port {wants}? "
             "See [kafka] security_protocol, and the port in bootstrap_servers"
         )
     return None
@@ -114,7 +110,7 @@ def _login(section: KafkaSection, where: str, line: socket.socket, login: dict[s
     if answer.error_code:
         offered = ", ".join(answer.mechanisms)
         if not offered:
-            raise EOFError  # as one that hangs up: this port knows of no login
+            raise EOFError  # like a closed connection: this port has no login
         return f"Kafka at {where} does not know {name}: set [kafka] sasl_mechanism to one of {offered}"
     mechanism = get_sasl_mechanism(name)(host=where, **login)
     try:
@@ -127,7 +123,7 @@ def _login(section: KafkaSection, where: str, line: socket.socket, login: dict[s
     except (KafkaError, ValueError) as error:  # the broker did not prove that it knows the password
         return _refused(section, where, str(error))
     except (EOFError, ConnectionError):
-        return _refused(section, where, "it hangs up")
+        return _refused(section, where, "it closes the connection")
     return None
 
 
@@ -142,7 +138,7 @@ def _refused(section: KafkaSection, where: str, said: str) -> str:
 
 
 def _ask(line: socket.socket, request: Any, answer: Any, *, version: int) -> Any:
-    """Send a request and return the answer; raises `EOFError` where there is none, `StrangerError` where it is not Kafka's."""
+    """Send a request and return the answer; raises `EOFError` where there is none, `NotKafkaError` where it is not Kafka's."""
     request.API_VERSION = version
     request.with_header(correlation_id=1, client_id="detector")
     line.sendall(request.encode(version=version, header=True, framed=True))
@@ -151,7 +147,7 @@ def _ask(line: socket.socket, request: Any, answer: Any, *, version: int) -> Any
         raise EOFError
     size = int.from_bytes(head, "big")
     if size > LONGEST_ANSWER:
-        raise StrangerError("its answer makes no sense")
+        raise NotKafkaError("its answer is longer than any of Kafka's")
     return answer.decode(_read(line, size), version=version, header=True)
 
 

@@ -1,9 +1,9 @@
-"""Tokens for SASL OAUTHBEARER: from a file that somebody else renews, or from an identity provider.
+"""Tokens for SASL OAUTHBEARER: from a file that another program renews, or from an identity provider.
 
-A file (as Kubernetes mounts one) is read again for each login, so a renewed token is taken up by itself. The identity provider
-is asked by the client credentials grant (RFC 6749, section 4.4) with the client's secret in the Authorization header (section
-2.3.1); its token is kept until most of its life is over. The broker ends a session with its token, and the Kafka client logs in
-anew a little earlier, at 85 to 95 % of that life: so a token is renewed before that.
+A file (as Kubernetes mounts one) is read again for each login, so a renewed token is used without a restart. The identity
+provider is asked by the client credentials grant (RFC 6749, section 4.4) with the client's secret in the Authorization header
+(section 2.3.1). Its token is kept for 80 % of its lifetime: the broker ends a session with its token, and the Kafka client logs
+in again at 85 to 95 % of the lifetime, so the new token must be there before.
 """
 
 import base64
@@ -27,27 +27,27 @@ from detector.errors import ServiceError
 from detector.exchange import Exchanges, cause_of
 from detector.names import printable
 
-PATIENCE_S = 10.0  # for a whole exchange; the Kafka client's heartbeats wait for it, too
-USUAL_LIFE_S = 60.0  # of a token that does not say how long it lives
-LONGEST_LIFE_S = 86_400.0  # what an identity provider claims beyond that is not believed
-WORN = 0.8
+PATIENCE_S = 10.0  # for one request; the Kafka client's heartbeats wait for it, too
+USUAL_LIFE_S = 60.0  # assumed lifetime of a token that names none
+LONGEST_LIFE_S = 86_400.0  # one day: a longer claimed lifetime is cut to it
+WORN = 0.8  # of a token's lifetime, after which it is renewed
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and its life, in seconds of the caller's clock."""
+    """A token and its lifetime, in seconds of the caller's clock."""
 
     text: str
     since_s: float
     until_s: float
 
     def worn(self, now_s: float) -> bool:
-        """Whether it is time for a new one."""
+        """Whether it is time to renew it."""
         return now_s >= self.since_s + WORN * (self.until_s - self.since_s)
 
 
 class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client ships without types
-    """Gives the Kafka client its tokens; one for all clients of a process, whose threads may ask at once."""
+    """Gives the Kafka client its tokens; shared by all clients of a process, thread-safe."""
 
     def __init__(self, section: OAuthSection, clock_s: Callable[[], float] = time.time) -> None:
         """Read the client's secret; raises `ConfigError` when its file cannot be read."""
@@ -56,25 +56,25 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client ships w
         self._secret = section.secret() or ""
         self._clock_s = clock_s
         self._lock = threading.Lock()
-        self._held: Token | None = None
+        self._token: Token | None = None
 
     def token(self) -> str:
-        """Return a token that is still good.
+        """Return a valid token.
 
-        While the identity provider is away, a token that is worn but alive is given once more. Raises `ServiceError`, without
-        any secret in its text, when there is none to be had.
+        While the identity provider is away, a token that is due for renewal but still valid is returned. Raises `ServiceError`,
+        without any secret in its text, when there is none.
         """
         if self._section.token_file is not None:
             return read_token(self._section.token_file)
         with self._lock:
             now_s = self._clock_s()
-            if self._held is None or self._held.worn(now_s):
+            if self._token is None or self._token.worn(now_s):
                 try:
-                    self._held = self._fetched(now_s)
+                    self._token = self._fetched(now_s)
                 except ServiceError:
-                    if self._held is None or now_s >= self._held.until_s:
+                    if self._token is None or now_s >= self._token.until_s:
                         raise
-            return self._held.text
+            return self._token.text
 
     def extensions(self) -> dict[str, str]:
         """Return the SASL extensions to be sent with a token."""
@@ -118,9 +118,9 @@ def read_token(file: Path) -> str:
 
 
 def expiry_s(token: str) -> float | None:
-    """Return when a JSON Web Token expires, in seconds since 1970; None where the token does not tell.
+    """Return when a JSON Web Token expires, in seconds since 1970; None where the token does not say.
 
-    It is read for planning only: whether a token is genuine is for the broker to say.
+    It is used for planning only: the broker checks whether a token is genuine.
 
     >>> expiry_s("e30." + base64.urlsafe_b64encode(b'{"exp": 1700000000}').decode().rstrip("=") + ".")
     1700000000.0
@@ -154,7 +154,7 @@ def _token(url: str, body: bytes, now_s: float) -> Token:
 
 
 def _said(body: bytes) -> str:
-    """Return the error that RFC 6749, section 5.2, has in an answer."""
+    """Return the error fields of RFC 6749, section 5.2, from a response."""
     try:
         content = json.loads(body)
         found = ": ".join(str(content[name]) for name in ("error", "error_description") if content.get(name))
@@ -170,7 +170,7 @@ def _refused(url: str, status: int, said: str) -> str:
             "check [kafka.oauth] client_id, client_secret and scope"
         )
     if 300 <= status < 400:
-        return f"the identity provider at {url} sends us elsewhere (status {status}): set [kafka.oauth] token_url to where"
+        return f"the identity provider at {url} redirects (status {status}): set [kafka.oauth] token_url to the new address"
     hint = "check [kafka.oauth] token_url" if status in {404, 405} else "it may be out of order"
     return f"the identity provider at {url} answers with status {status}{said}: {hint}"
 

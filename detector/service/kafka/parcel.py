@@ -1,7 +1,7 @@
-"""A record on its way to Kafka, and the smaller forms of it that may have to be sent instead.
+"""A record to be sent to Kafka, and the smaller forms that may be sent instead.
 
-A topic takes records up to a size (``max.message.bytes``), which an operator may lower. A record beyond it is refused each time
-it is sent, and the client's idempotent producer is of no use any more after that. So the sizes are asked for beforehand.
+A topic accepts records up to a size (``max.message.bytes``), which an operator may lower. A larger record is refused every
+time, and the client's idempotent producer cannot be used after that. So the limits are requested beforehand.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
 
 Header = tuple[str, bytes]
-USUAL_LIMIT = 1_048_588  # Kafka's own, where a topic has no other
-SURROUNDINGS = 512  # bytes of a batch and a record beside key, value and headers; generous
+USUAL_LIMIT = 1_048_588  # bytes; Kafka's default max.message.bytes
+SURROUNDINGS = 512  # bytes of a batch and a record besides key, value and headers; an upper bound
 
 log = structlog.get_logger(__name__)
 
 
 class Form(NamedTuple):
-    """What to send, and where to; without `partition` the key decides on it."""
+    """A record and its topic; without `partition` the key selects the partition."""
 
     topic: str
     key: bytes | None
@@ -38,18 +38,18 @@ class Form(NamedTuple):
 
     @property
     def whole_size(self) -> int:
-        """Bytes that a topic must take at least, so that this passes even if it cannot be compressed."""
+        """The max.message.bytes that this record needs if it cannot be compressed."""
         headers = sum(len(name) + len(text) for name, text in self.headers)
         return self.size + len(self.key or b"") + headers + SURROUNDINGS
 
 
 def is_too_large(error: BaseException | None) -> bool:
-    """Tell whether a record failed for its size."""
+    """Whether a record was refused for its size."""
     return isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError)
 
 
 def limits_of(connection: Connection, topics: Topics) -> dict[str, int]:
-    """Return how large a record each topic takes; where that may not be asked, what it takes as we set it up."""
+    """Return the largest record of each topic; without permission to ask, the limit that `topics create` sets."""
     limits = {name: int(settings.get("max.message.bytes", USUAL_LIMIT)) for name, settings in topics.policies().items()}
     try:
         admin = connection.admin()
@@ -60,5 +60,5 @@ def limits_of(connection: Connection, topics: Topics) -> dict[str, int]:
         finally:
             admin.close()
     except (KafkaError, ServiceError, KeyError, TypeError, ValueError) as error:
-        log.debug("how large records may be is not known", cause=str(error))
+        log.debug("the topics' max.message.bytes are not known", cause=str(error))
         return limits

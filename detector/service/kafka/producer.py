@@ -1,11 +1,12 @@
-"""What a stage writes: records, alerts, decisions and dead letters, with the bytes in flight bounded.
+"""The producer of a stage: it sends records, alerts, decisions and dead letters, with the bytes in flight bounded.
 
-The client would take any number of bytes while the broker is slow or away. So a stage asks `full` before it takes more in, and
-pauses its partitions until what is on its way has arrived; it goes on polling meanwhile, or it would lose them. One batch can
-go beyond the bound; where it goes far beyond, `send` itself waits. Nobody else need wait: `arrived` tells how far it has come.
+The client would buffer any number of bytes while the broker is slow or away. So a stage checks `full` before it reads more, and
+pauses its partitions until the broker has acknowledged enough. It goes on polling meanwhile, or it would lose its partitions.
+One batch may exceed the bound; beyond four times the bound `send` itself waits. Nothing else waits: `arrived` counts what is
+acknowledged.
 
-What is too large for its topic is sent in a smaller form, and in the end as a dead letter that says so: to try the
-same again would never end.
+A record that is too large for its topic is sent in a smaller form, and in the end as a dead letter that says so: sending the
+same record again would fail for ever.
 """
 
 import time
@@ -31,16 +32,16 @@ from detector.service.telemetry.metrics import Metrics
 __all__ = ["MOST_IN_FLIGHT", "Beside", "RecordOrigin", "RecordSource", "StageProducer", "is_too_large", "settle"]
 
 MOST_IN_FLIGHT = 16 * 1024 * 1024  # bytes; the client itself would take any number
-FAR_BEYOND = 4  # so many times as much, and `send` waits
+FAR_BEYOND = 4  # times `MOST_IN_FLIGHT`, beyond which `send` waits
 PATIENCE_S = 120.0
 CLOSE_S = 5.0
 SLICE_S = 1.0
-MARGIN = 64 * 1024  # of the largest record: what surrounds its value
+MARGIN = 64 * 1024  # bytes of the largest record that are left for everything besides its value
 NOT_TAKEN = "Kafka did not take a record"
 SOURCE_KEY = "source_key"  # header of a dead letter whose record had a key
 SOURCE_HEADER = "source_header:"  # before the name of each header that the record of a dead letter had
 CUT_FROM = "cut_from_bytes"  # header of a dead letter whose record was cut
-LITTLE = 16 * 1024  # bytes of a record that are kept where the topic of dead letters takes no large ones
+LITTLE = 16 * 1024  # bytes kept of a record where the topic of dead letters takes no large ones
 
 log = structlog.get_logger(__name__)
 
@@ -56,14 +57,14 @@ class RecordOrigin:
 
 
 class Beside(bytes):
-    """In place of a record that another dead letter holds: of a record's refused events, only the first brings its bytes.
+    """Stands for a record whose bytes another dead letter holds: only the first refused event of a record stores them.
 
-    Otherwise a request of a thousand wrong rows would be kept a thousand times.
+    Otherwise a request with a thousand wrong rows would be stored a thousand times.
     """
 
 
 class RecordSource(NamedTuple):
-    """A record that could not be used, or that something was made of; `origin` is None for what we made ourselves."""
+    """A record that was refused, or that an event was made of; `origin` is None for what this service made."""
 
     origin: RecordOrigin | None
     key: bytes | None
@@ -87,9 +88,9 @@ class StageProducer:
 
     @property
     def in_flight(self) -> int:
-        """How many bytes are on their way, at most.
+        """An upper bound of the bytes not acknowledged yet.
 
-        Raises `ServiceError` when a record was not taken.
+        Raises `ServiceError` when a record was refused.
         """
         while self._pending and self._pending[0][0].is_done:
             future, size = self._pending.popleft()
@@ -100,16 +101,16 @@ class StageProducer:
 
     @property
     def arrived(self) -> int:
-        """How many of the records `sent` so far are acknowledged, as are all before them; raises as `in_flight` does."""
+        """How many of the `sent` records are acknowledged without a gap; raises as `in_flight` does."""
         return self.sent - (len(self._pending) if self.in_flight or self._pending else 0)
 
     def pending(self) -> list[Any]:
-        """Return the futures of what was sent and may not have arrived yet; raises as `in_flight` does."""
+        """Return the futures of records that may not be acknowledged yet; raises as `in_flight` does."""
         return [future for future, _ in self._pending] if self.in_flight or self._pending else []
 
     @property
     def full(self) -> bool:
-        """Whether so much is on its way that no more should be taken in; raises as `in_flight` does."""
+        """Whether too many bytes are in flight to read more; raises as `in_flight` does."""
         return self.in_flight > MOST_IN_FLIGHT
 
     def send(
@@ -122,19 +123,19 @@ class StageProducer:
         partition: int | None = None,
         source: RecordSource | None = None,
     ) -> None:
-        """Hand one record over; waits when far too many bytes are on their way. Without `partition` the key decides on it.
+        """Send one record; waits when far too many bytes are in flight. Without `partition` the key selects the partition.
 
-        Where it is too large, the record that it was made of becomes a dead letter, which is the `source`, or else itself.
+        If the record is too large, its `source` becomes a dead letter; without a `source` the record itself does.
         """
         form = Form(topic, key, value, headers or (), partition)
-        self._hand_over(chain([form], self._instead(form, source)))
+        self._send_fitting(chain([form], self._instead(form, source)))
 
     def publish(self, results: Iterable[Result]) -> None:
-        """Send what was found, in the order it is given."""
+        """Send decisions and alerts, in the given order."""
         for result in results:
-            self._hand_over(chain(result.forms(), self._instead(result.whole, None)))
+            self._send_fitting(chain(result.forms(), self._instead(result.whole, None)))
 
-    def dead_letter(  # what a record is, and why it is here
+    def dead_letter(
         self,
         reason: str,
         detail: str,
@@ -143,39 +144,43 @@ class StageProducer:
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> None:
-        """Send a record that could not be used: its own bytes, and in headers why and whence, its key and its headers.
+        """Send a dead-letter record: the record's bytes, and in headers the reason, the origin, its key and its headers.
 
-        One that is larger than the topic takes is cut, and a header says how long it was. A batch that was not unpacked is one
-        letter, with the offset of its first record.
+        A record that is larger than the topic takes is cut, and a header holds its full size. A batch that was not decompressed
+        is one dead letter, with the offset of its first record.
         """
         if isinstance(record, Packed):
             reason, detail, origin, key = record.reason, record.detail, replace(origin, offset=record.first), None
-        self._hand_over(_letters(self._topics.dead_letters, reason, detail, RecordSource(origin, key, record, headers)))
+        self._send_fitting(
+            _dead_letter_forms(self._topics.dead_letters, reason, detail, RecordSource(origin, key, record, headers))
+        )
         self._metrics.invalid(reason)
 
     def _instead(self, form: Form, source: RecordSource | None) -> Iterator[Form]:
-        """Yield what is sent where a result is too large, which then counts as a record that could not be used."""
+        """Yield the dead letter that replaces a record too large for its topic, and count it."""
         self._metrics.invalid("oversized")
         detail = f"topic {form.topic!r} takes no record of {form.size} bytes: see its max.message.bytes"
-        yield from _letters(self._topics.dead_letters, "oversized", detail, source or RecordSource(None, form.key, form.value))
+        yield from _dead_letter_forms(
+            self._topics.dead_letters, "oversized", detail, source or RecordSource(None, form.key, form.value)
+        )
 
-    def _hand_over(self, forms: Iterable[Form]) -> None:
-        """Send the first of the forms that its topic takes."""
+    def _send_fitting(self, forms: Iterable[Form]) -> None:
+        """Send the first of the forms that is small enough for its topic."""
         refused: Form | None = None
         for form in forms:
             if refused is not None:
                 self._tell(refused, f"{form.size} bytes to {form.topic}")
             try:
                 if form.whole_size <= self._limits.get(form.topic, LARGEST_RECORD):
-                    self._hand(form)
+                    self._submit(form)
                     return
-            except MessageSizeTooLargeError:  # for the client itself
+            except MessageSizeTooLargeError:  # the client's own limit
                 pass
             refused = form
         if refused is not None:
             self._tell(refused, "nothing")
 
-    def _hand(self, form: Form) -> None:
+    def _submit(self, form: Form) -> None:
         topic, key, value, headers, partition = form
         try:
             future = self._producer.send(topic, key=key, value=value, headers=list(headers), partition=partition)
@@ -190,7 +195,7 @@ class StageProducer:
     def _tell(self, form: Form, instead: str) -> None:
         self._metrics.too_large(form.topic)
         log.warning(
-            "a record is larger than its topic takes: see max.message.bytes",
+            "a record is larger than its topic accepts: see max.message.bytes",
             topic=form.topic,
             bytes=form.whole_size,
             most=self._limits.get(form.topic, LARGEST_RECORD),
@@ -198,8 +203,8 @@ class StageProducer:
         )
 
     def _refused(self, error: Exception) -> ServiceError:
-        """Return what to raise for a record that was not taken; after one that was too large, the client has to be another."""
-        if is_too_large(error):  # a limit was lowered since we asked
+        """Return the error for a refused record. After one that was too large, the client must be replaced."""
+        if is_too_large(error):  # the limit was lowered since it was requested
             Connection.drop(self._producer)
             self._pending.clear()
             self._bytes = 0
@@ -221,7 +226,7 @@ class StageProducer:
             raise self._refused(error) from error
 
     def arrive(self, pending: Sequence[Any], beat: Callable[[], None]) -> None:
-        """Wait, in whatever thread, until all of `pending` have arrived; what is sent meanwhile is not hurried.
+        """Wait, in any thread, until all of `pending` are acknowledged; records sent meanwhile are not flushed.
 
         Raises as `flush` does.
         """
@@ -231,15 +236,15 @@ class StageProducer:
                 beat()
                 if time.monotonic() > until:
                     raise ServiceError(f"{NOT_TAKEN} within {PATIENCE_S:g} seconds")
-                with suppress(KafkaError):  # told below
+                with suppress(KafkaError):  # reported below
                     future.get(timeout=SLICE_S)
             if future.failed():
                 raise self._connection.failure(future.exception, NOT_TAKEN) from future.exception
 
     def settled(self, patience_s: float = SLICE_S) -> bool:
-        """Wait a little; tell whether everything is acknowledged.
+        """Wait up to `patience_s`; return whether everything is acknowledged.
 
-        Raises `ServiceError` when something was not taken.
+        Raises `ServiceError` when a record was refused.
         """
         if self.in_flight or self._pending:
             with suppress(KafkaTimeoutError):
@@ -247,7 +252,7 @@ class StageProducer:
         return self.in_flight == 0 and not self._pending
 
     def close(self) -> None:
-        """Send what is left and close; what the broker does not take in a few seconds is dropped."""
+        """Send what is left and close; what the broker does not acknowledge within `CLOSE_S` is dropped."""
         try:
             self._producer.close(timeout=CLOSE_S)
         except KafkaError:
@@ -259,10 +264,10 @@ class StageProducer:
 
 
 def settle(producer: Any, pending: list[Any], beat: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
-    """Wait until everything has arrived or failed, with a `beat` now and then: waiting for a broker is not being stuck.
+    """Wait until every record is acknowledged or failed; `beat` is called each second, so that waiting does not look stuck.
 
-    Empties `pending`, the client's futures. Raises the client's own error for the first record that was not taken,
-    `KafkaTimeoutError` after `patience_s`.
+    Empties `pending`, the client's futures. Raises the client's own error for the first refused record, `KafkaTimeoutError`
+    after `patience_s`.
     """
     until = time.monotonic() + patience_s
     while True:
@@ -279,18 +284,18 @@ def settle(producer: Any, pending: list[Any], beat: Callable[[], None], patience
     pending.clear()
 
 
-def _letters(topic: str, reason: str, detail: str, source: RecordSource) -> Iterator[Form]:
-    """Yield a dead letter, first whole as far as a topic set up as ours takes it, then little of it, then nothing but words."""
-    told = [("reason", reason.encode()), ("detail", detail.encode(errors="replace"))]
+def _dead_letter_forms(topic: str, reason: str, detail: str, source: RecordSource) -> Iterator[Form]:
+    """Yield a dead-letter record: whole up to the largest record, then with its first bytes only, then with headers only."""
+    known = [("reason", reason.encode()), ("detail", detail.encode(errors="replace"))]
     if (origin := source.origin) is not None:
-        told += [
+        known += [
             ("source_topic", origin.topic.encode()),
             ("source_partition", str(origin.partition).encode()),
             ("source_offset", str(origin.offset).encode()),
         ]
         if origin.index:
-            told.append(("source_index", str(origin.index).encode()))
-    told.append(("detector_version", VERSION.encode()))
+            known.append(("source_index", str(origin.index).encode()))
+    known.append(("detector_version", VERSION.encode()))
     key = source.key
     # A record without key and value cannot be sent: a missing value becomes an empty one.
     whole = b"" if source.record is None else source.record
@@ -299,11 +304,11 @@ def _letters(topic: str, reason: str, detail: str, source: RecordSource) -> Iter
     for kept in (LARGEST_RECORD - MARGIN, LITTLE, 0):
         keyed = key is not None and len(key) <= kept
         room = kept - len(key or b"") if keyed else kept
-        headers = [*told, (SOURCE_KEY, key or b"")] if keyed else [*told]
+        headers = [*known, (SOURCE_KEY, key or b"")] if keyed else [*known]
         if size <= room:
             headers += own
             room -= size
-        # A batch that was not unpacked is not the record as it was either, so it is never sent back.
+        # A batch that was not decompressed is not the original record, so it is marked as cut and never replayed.
         if (
             len(whole) > room
             or (own and own[-1] not in headers)

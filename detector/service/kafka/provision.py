@@ -1,4 +1,4 @@
-"""Making the topics, and checking them all, from the command line."""
+"""Creating and checking the topics, for the command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ USUAL_COPIES = 3
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """What was created, and how many partitions the queries have."""
+    """The names of created topics, and the number of partitions of the queries."""
 
     created: tuple[str, ...]
     partitions: int
 
 
 def set_up(connection: Connection, topics: Topics, inputs: Sequence[str], partitions: int, replication: int | None) -> SetUp:
-    """Create what is missing of `topics` and `inputs`, then check all.
+    """Create the missing ones of `topics` and `inputs`, then check all.
 
-    Where one of queries and state is there already, the other gets as many partitions. `replication` None means three copies,
-    or one per broker where there are fewer.
+    Where one of queries and state exists, the other gets the same number of partitions. `replication` None means three copies,
+    or one per broker where there are fewer brokers.
 
     Raises `ServiceError` when the broker refuses, or what exists does not fit.
     """
@@ -50,7 +50,7 @@ def set_up(connection: Connection, topics: Topics, inputs: Sequence[str], partit
 def check_all(connection: Connection, topics: Topics, inputs: Sequence[str]) -> int:
     """Check the service's topics and that the input topics exist; return the number of partitions of the queries.
 
-    Raises `ServiceError` with one line per fault and how to mend it.
+    Raises `ServiceError` with one line per fault and how to fix it.
     """
     admin = connection.admin()
     try:
@@ -62,7 +62,7 @@ def check_all(connection: Connection, topics: Topics, inputs: Sequence[str]) -> 
             faults.append(str(error))
         faults += absent(admin, inputs)
     except KafkaError as error:
-        raise connection.failure(error, "the topics cannot be looked at") from error
+        raise connection.failure(error, "the topics cannot be checked") from error
     finally:
         admin.close()
     if faults:
@@ -71,8 +71,10 @@ def check_all(connection: Connection, topics: Topics, inputs: Sequence[str]) -> 
 
 
 def absent(admin: KafkaAdminClient, inputs: Sequence[str]) -> list[str]:
-    """Return a sentence for each input topic that does not exist."""
+    """Return an error message for each input topic that does not exist."""
     found = partitions_of(admin, list(inputs))
     return [
-        f"input topic {name!r} does not exist: is it spelt as the serving stack does?" for name in inputs if name not in found
+        f"input topic {name!r} does not exist: check its spelling against the serving stack's configuration"
+        for name in inputs
+        if name not in found
     ]

@@ -1,4 +1,4 @@
-"""A record of Kafka as formats of logs take it."""
+"""Conversion of a Kafka record to the record that log formats decode."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from detector.ingest.formats.decoder import Record
 
 
 def whole(topic: str, record: Any) -> Record:
-    """Return a record that one of the clients read from `topic`, with key, headers and time."""
+    """Return a client's record, read from `topic`, with its key, headers and time."""
     return Record(record.value or b"", record.key, record.headers or (), topic, record.timestamp)

@@ -1,6 +1,6 @@
-"""What the engine found as records for Kafka, each with the smaller forms that it may have to be sent in.
+"""The engine's findings as records for Kafka, each with smaller forms in case it is too large for its topic.
 
-Everything is rendered before anything is sent, so that what cannot be rendered is known while nothing has left yet.
+Everything is rendered before anything is sent, so an error in rendering comes while nothing has left yet.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ class Result:
     alert: Alert | None = None
 
     def forms(self) -> Iterator[Form]:
-        """Yield it whole, and of an alert what is left without its figures, and then without what the log said of the client.
+        """Yield the whole record; for an alert then the form without figures, and the one without texts from the log.
 
-        A decision has no smaller form: all that it holds is bounded.
+        A decision has no smaller form: all its fields are bounded.
         """
         yield self.whole
         if self.alert is not None:
@@ -32,13 +32,13 @@ class Result:
 
 
 def results(outputs: Outputs, stamp: render.Stamp, topics: Topics) -> list[Result]:
-    """Return decisions, keyed by subject, which a gateway waits for, and then alerts, keyed by client.
+    """Return decisions, keyed by subject, and then alerts, keyed by client: gateways wait for decisions.
 
     Raises whatever rendering raises.
     """
     found = []
-    for order in outputs.pending_decisions:
-        decision = render.decision(order, stamp)
+    for pending in outputs.pending_decisions:
+        decision = render.decision(pending, stamp)
         found.append(Result(Form(topics.decisions, decision.key.encode(), to_json(decision))))
     for finding in outputs.findings:
         alert = render.alert(finding, stamp)

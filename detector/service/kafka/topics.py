@@ -1,4 +1,4 @@
-"""The topics of the service: names, how each must be set up, and a check that existing ones fit."""
+"""The topics of the service: names, required settings, and a check of existing topics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from kafka.errors import InvalidTopicError, TopicAuthorizationFailedError, Unkno
 
 from detector.errors import ServiceError
 
-LARGEST_RECORD = 16 * 1024 * 1024  # a model's own state while it is learned holds some hundred inputs
+LARGEST_RECORD = 16 * 1024 * 1024  # bytes; the state of a model that is being learned holds hundreds of inputs
 DAY_MS = 86_400_000
 ABSENT = {UnknownTopicOrPartitionError.errno, InvalidTopicError.errno}
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names, all under one prefix."""
+    """The topic names, all with one prefix."""
 
     queries: str
     state: str
@@ -48,7 +48,7 @@ class Topics:
 def create(admin: KafkaAdminClient, topics: Topics, *, partitions: int, replication: int) -> list[str]:
     """Create the topics that are missing and return their names; existing ones are left as they are.
 
-    `queries` and `state` get the same number of partitions: the state of a partition lies in the partition of that number.
+    `queries` and `state` get the same number of partitions: a partition's state is in the state partition of that number.
     """
     existing = set(admin.list_topics())
     missing = [name for name in topics.policies() if name not in existing]
@@ -67,7 +67,7 @@ def create(admin: KafkaAdminClient, topics: Topics, *, partitions: int, replicat
 def partitions_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, int]:
     """Return how many partitions each of the topics has; those that do not exist are left out.
 
-    Raises the client's `TopicAuthorizationFailedError` for topics that we may not see, whether they exist or not.
+    Raises the client's `TopicAuthorizationFailedError` for topics that we may not describe, whether they exist or not.
     """
     described = admin.describe_topics(names) if names else []
     denied = {topic["name"] for topic in described if topic["error_code"] == TopicAuthorizationFailedError.errno}
@@ -77,13 +77,13 @@ def partitions_of(admin: KafkaAdminClient, names: list[str]) -> dict[str, int]:
 
 
 def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = (), keyed: bool = False) -> int:
-    """Check that the topics exist and fit, and return over how many partitions clients are dealt: those of the state.
+    """Check that the topics exist and fit; return the number of state partitions, over which clients are spread.
 
-    The queries may have more, which stay empty: partitions that somebody adds move no client. Where detection reads a log that
-    others key by client, partitions added there do move clients, away from their state: that is refused.
+    The queries topic may have more partitions; those stay empty, since added partitions move no client. Where detection reads a
+    log that is keyed by client elsewhere, added partitions move clients away from their state, so that is refused.
 
-    `inputs` are prediction logs that have to exist, too; `keyed` says that detection reads them itself, instead of `queries`.
-    Raises `ServiceError` with one line per fault and how to mend it.
+    `inputs` are prediction logs that must exist, too; `keyed` says that detection reads them directly, instead of `queries`.
+    Raises `ServiceError` with one line per fault and how to fix it.
     """
     found = partitions_of(admin, [*topics.policies(), *inputs])
     faults = [
@@ -95,15 +95,17 @@ def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = ()
         f"input topic {name!r} does not exist: check [kafka] input_topics, or create it" for name in inputs if name not in found
     ]
     if keyed and len(inputs) != 1:
-        faults.append(f"[kafka] keyed takes one input topic, since state lies by partition number; there are {len(inputs)}")
+        faults.append(
+            f"[kafka] keyed takes one input topic, since state is stored by partition number; there are {len(inputs)}"
+        )
     source = inputs[0] if keyed and len(inputs) == 1 else topics.queries
     if not faults and keyed and found[source] > found[topics.state]:
         faults.append(grown(source, topics.state, found[topics.state]))
     elif not faults and found[source] < found[topics.state]:
         faults.append(
             f"topic {topics.state!r} has {found[topics.state]} partitions and {source!r} has only {found[source]}: each "
-            "partition's state lies in the partition of the same number; add partitions if no state was ever saved, else use "
-            "another [kafka] prefix and group_id, with topics of equal size"
+            "partition's state is in the partition of the same number. If no state was saved, add partitions; otherwise use "
+            "another [kafka] prefix and group_id, with the same number of partitions in both topics"
         )
     if not faults:
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in (topics.state, topics.decisions)]
@@ -111,18 +113,16 @@ def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = ()
         for name in (topics.state, topics.decisions):
             policy = described[name]["cleanup.policy"]["value"]
             if "compact" not in policy:
-                faults.append(
-                    f"topic {name!r} has cleanup.policy={policy}, it must be compact, or what it holds is lost in time"
-                )
+                faults.append(f"topic {name!r} has cleanup.policy={policy}, it must be compact, or its records expire")
     if faults:
         raise ServiceError("\n".join(faults))
     return found[topics.state]
 
 
 def grown(source: str, state: str, partitions: int) -> str:
-    """Say that a log keyed by client has more partitions than its state, and what to do."""
+    """Return the error message for a log keyed by client that has more partitions than the state."""
     return (
-        f"topic {source!r} has more partitions than {state!r}, which has {partitions}: the clients' state lies by partition "
-        "number, and most would be looked for in the wrong one; use another [kafka] prefix and group_id, with topics of the "
-        "new size, whose state begins empty"
+        f"topic {source!r} has more partitions than {state!r}, which has {partitions}: client state is stored by "
+        "partition number, so most clients would not be found. Use another [kafka] prefix and group_id, with topics of the new "
+        "number of partitions; its state begins empty"
     )

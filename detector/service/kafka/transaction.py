@@ -1,9 +1,9 @@
-"""Transactions that wait with an end, and the end of transactions that others have left open.
+"""Transactions: bounded waits, and aborting transactions that dead owners left open.
 
-The client waits for the broker without limit when offsets are sent and when a transaction is committed; here each wait beats,
-so that health checks can tell waiting from hanging, and has an end. A worker that died between the two leaves its transaction
-open, and with it the offsets and the state it had begun to commit unreadable, until it times out after a minute. Whoever
-takes a partition over therefore ends it: to start a producer under the dead one's name ends what that had begun.
+The client waits for the broker without limit when it sends offsets and when it commits a transaction. Here each wait has a
+limit, and calls `beat` so that health checks can tell waiting from hanging. A worker that dies between the two steps leaves its
+transaction open. Offsets and state in it stay unreadable until it times out after a minute. So the new owner of a partition
+aborts it, by starting a producer under the transactional id of the dead owner.
 """
 
 import time
@@ -18,16 +18,16 @@ from detector.errors import ServiceError
 from detector.service.kafka.connection import Connection
 
 TRANSACTION_MS = 60_000
-COMMIT_PATIENCE_S = 45.0  # less than a transaction has, so that we give up before the broker does
+COMMIT_PATIENCE_S = 45.0  # less than `TRANSACTION_MS`, so that we give up before the broker does
 SLICE_MS = 1000
-BATCH_BYTES = 256 * 1024  # a client's state fills the usual batch alone, and each batch costs as much as ten records
+BATCH_BYTES = 256 * 1024  # one client's state fills the default of 16 KiB, and a batch costs as much as ten records
 LINGER_MS = 20
 
 log = structlog.get_logger(__name__)
 
 
 def transactional(connection: Connection, name: str, beat: Callable[[], None]) -> KafkaProducer:
-    """Return a producer that is ready for transactions under `name`; one that another has begun under it is ended.
+    """Return a producer that is ready for transactions under `name`; an open transaction under that name is aborted.
 
     Raises `ServiceError` or the client's own error, `KafkaTimeoutError` after `COMMIT_PATIENCE_S`.
     """
@@ -57,11 +57,11 @@ def transactional(connection: Connection, name: str, beat: Callable[[], None]) -
 
 
 def commit(producer: KafkaProducer, offsets: Mapping[TopicPartition, int], member: Any, beat: Callable[[], None]) -> None:
-    """Commit the open transaction with the offsets reached, as a member of the group.
+    """Commit the open transaction with these offsets, as a member of the group.
 
     Raises the client's own error, `KafkaTimeoutError` after `COMMIT_PATIENCE_S`; whether it was committed is then unknown.
     """
-    manager, sender = producer._transaction_manager, producer._sender  # noqa: SLF001  # its own waits have no end
+    manager, sender = producer._transaction_manager, producer._sender  # noqa: SLF001  # the public methods wait without limit
     reached = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
     until = time.monotonic() + COMMIT_PATIENCE_S
     for ask in (lambda: manager.send_offsets_to_transaction(reached, member), manager.begin_commit):
@@ -74,21 +74,21 @@ def commit(producer: KafkaProducer, offsets: Mapping[TopicPartition, int], membe
 
 
 def release(connection: Connection, prefix: str, partition: TopicPartition, beat: Callable[[], None]) -> None:
-    """End the transactions open on `partition` that producers whose names begin with `prefix` have left.
+    """Abort the open transactions on `partition` whose transactional ids begin with `prefix`.
 
-    Where the broker does not allow that, they end by themselves, when they time out.
+    Where the broker does not allow that, they end when they time out, after `TRANSACTION_MS`.
     """
     try:
         held = _open_on(connection, prefix, partition)
     except (KafkaError, ServiceError) as error:
-        log.warning("cannot look for open transactions, waiting for their end", cause=str(error))
+        log.warning("cannot list open transactions: waiting for their timeout", cause=str(error))
         return
     for name in held:
-        log.info("ending the transaction of a former owner", partition=partition.partition, transaction=name)
+        log.info("aborting the transaction of a former owner", partition=partition.partition, transaction=name)
         try:
             Connection.drop(transactional(connection, name, beat))
         except (KafkaError, ServiceError) as error:
-            log.warning("cannot end it, waiting for its end", cause=str(error))
+            log.warning("cannot abort the transaction: waiting for its timeout", cause=str(error))
 
 
 def _open_on(connection: Connection, prefix: str, partition: TopicPartition) -> list[str]:

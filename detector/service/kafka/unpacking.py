@@ -1,10 +1,10 @@
-"""Unpacking what Kafka delivers, within bounds: a compressed batch may be a thousand times as large as what was sent.
+"""Bounded decompression of what Kafka delivers: a batch may grow a thousandfold when it is decompressed.
 
-The client unpacks a batch whole, whatever comes out: 300 KB on the wire become a record of 300 MB, and 1 MB a gigabyte. So
-batches are unpacked here, up to `LARGEST_BATCH`, and what one poll returns is bounded as well, since a fetch may hold thousands
-of batches. A batch that goes beyond, or that cannot be read, comes out as one record, at the offset of its last one, whose
-value is `Packed`: the batch as it lies in the topic, with what is known of it. It is no JSON and no record of ours, so it ends
-among the dead letters, and reading goes on behind it.
+The client decompresses a whole batch of any size: 300 KB become a record of 300 MB, and 1 MB a gigabyte. So batches are
+decompressed here, up to `LARGEST_BATCH`. The size of one poll is bounded as well, since a fetch may hold thousands of batches.
+A batch that is too large, or cannot be read, comes out as one record at its last offset. The value of that record is `Packed`:
+the compressed batch with its description. It is neither JSON nor a record of ours, so it becomes a dead letter, and reading
+continues after it.
 """
 
 import zlib
@@ -19,51 +19,48 @@ from kafka.errors import CorruptRecordError, UnsupportedCodecError
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 from kafka.record.legacy_records import LegacyRecord, LegacyRecordBatch
 
+from detector.errors import BatchTooLargeError
 from detector.service.kafka.topics import LARGEST_RECORD
 
-LARGEST_BATCH: Final = 4 * LARGEST_RECORD  # bytes unpacked; a topic of ours takes a quarter of it, and producers stay far below
-ENOUGH_BYTES: Final = LARGEST_RECORD  # of values that one poll returns; the record that goes beyond it is the last
+LARGEST_BATCH: Final = 4 * LARGEST_RECORD  # bytes decompressed; our topics accept a quarter of it, compressed
+ENOUGH_BYTES: Final = LARGEST_RECORD  # of keys and values per poll; the record that exceeds it is the last
 _CHUNK: Final = 1024 * 1024
-_LAYOUT: Final = ()  # fields besides the client's own: none, so that a batch of the client's can become one of ours
-_GZIP: Final = 31  # zlib: expect the head and the tail of gzip
+_LAYOUT: Final = ()  # no fields of our own, so that the class of the client's batch can be changed to ours
+_GZIP: Final = 31  # zlib's window bits for a gzip header and trailer
 
 
 class Packed(bytes):
-    """A batch that was not unpacked, as it lies in the topic: `first` is the offset it begins at, `detail` says why."""
+    """A batch that was not decompressed, as it is in the topic: `first` is its first offset, `detail` says why."""
 
     first: int
     reason: Literal["oversized", "encoding"]
     detail: str
 
 
-class TooLargeError(CorruptRecordError):  # type: ignore[misc]  # the client ships without types
-    """A batch is larger, unpacked, than is taken."""
-
-
 def unpacked(codec: int, data: bytes, most: int = LARGEST_BATCH) -> bytearray:
-    """Return what a batch's records are unpacked.
+    """Return the records of a batch, decompressed.
 
-    Raises `TooLargeError` when that is more than `most` bytes, of which no more are held; `CorruptRecordError` for what cannot
-    be unpacked; `UnsupportedCodecError` where the library for it is not installed.
+    Raises `BatchTooLargeError` beyond `most` bytes, without keeping more in memory; `CorruptRecordError` for damaged data;
+    `UnsupportedCodecError` where the library for the codec is not installed.
 
     >>> import gzip
     >>> unpacked(1, gzip.compress(b"abc"), most=3)
     bytearray(b'abc')
     >>> unpacked(1, gzip.compress(b"abcd"), most=3)
     Traceback (most recent call last):
-    detector.service.kafka.unpacking.TooLargeError: [Error 2] TooLargeError: it unpacks to more than 3 bytes
+    detector.errors.BatchTooLargeError: it unpacks to more than 3 bytes
     """
     out = bytearray()
     try:
         for piece in _pieces(codec, data, most):
             out += piece
             if len(out) > most:
-                raise TooLargeError(f"it unpacks to more than {most:,} bytes")  # noqa: TRY301
-    except (CorruptRecordError, UnsupportedCodecError):
+                raise BatchTooLargeError(f"it unpacks to more than {most:,} bytes")  # noqa: TRY301
+    except (BatchTooLargeError, CorruptRecordError, UnsupportedCodecError):
         raise
     except zstandard.ZstdError as error:
-        if "too much memory" in str(error):  # its window, which is as large as its content where that is known
-            raise TooLargeError(f"it unpacks to more than {most:,} bytes") from error
+        if "too much memory" in str(error):  # zstd's window is as large as the content, where its size is known
+            raise BatchTooLargeError(f"it unpacks to more than {most:,} bytes") from error
         raise CorruptRecordError(f"it cannot be unpacked: {error}") from error
     except Exception as error:  # each library has errors of its own
         raise CorruptRecordError(f"it cannot be unpacked: {error}") from error
@@ -74,7 +71,7 @@ def _pieces(codec: int, data: bytes, most: int) -> Iterator[bytes]:
     if codec == DefaultRecordBatch.CODEC_GZIP:
         yield from _gunzipped(data)
     elif codec == DefaultRecordBatch.CODEC_ZSTD:
-        # A window larger than what is taken would be memory for nothing.
+        # A larger window would need more memory than the limit allows.
         reader = zstandard.ZstdDecompressor(max_window_size=most + _CHUNK)
         with reader.stream_reader(data, read_across_frames=True) as stream:
             while piece := stream.read(_CHUNK):
@@ -87,7 +84,7 @@ def _pieces(codec: int, data: bytes, most: int) -> Iterator[bytes]:
             piece = b"" if decompressor.eof else decompressor.decompress(b"", max_length=_CHUNK)
     elif codec == DefaultRecordBatch.CODEC_SNAPPY and codecs.has_snappy():
         if _snappy_length(data) > most:
-            raise TooLargeError(f"it unpacks to more than {most:,} bytes")
+            raise BatchTooLargeError(f"it unpacks to more than {most:,} bytes")
         yield codecs.snappy_decode(data)
     else:
         names = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
@@ -98,7 +95,7 @@ def _pieces(codec: int, data: bytes, most: int) -> Iterator[bytes]:
 
 
 def _gunzipped(data: bytes) -> Iterator[bytes]:
-    """Yield what gzip holds, member by member."""
+    """Yield the content of gzip data, member by member."""
     while data:
         member = zlib.decompressobj(_GZIP)
         while not member.eof:
@@ -111,7 +108,7 @@ def _gunzipped(data: bytes) -> Iterator[bytes]:
 
 
 def _snappy_length(data: bytes) -> int:
-    """Return how long snappy says its content is, which it is held to: of one block, or of all blocks of the xerial form."""
+    """Return the size that snappy declares for its content, of one block or of all blocks of the xerial format."""
     if not codecs._detect_xerial_stream(data):  # noqa: SLF001  # there is no public way
         return _varint(data)
     total, at = 0, 16
@@ -134,7 +131,7 @@ def _varint(data: bytes) -> int:
 
 
 class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # the client ships without types
-    """A batch that gives its records out, or itself where it is too large or cannot be read."""
+    """A batch that yields its records, or itself where it is too large or cannot be read."""
 
     __slots__ = _LAYOUT
     _buffer: Any
@@ -155,14 +152,14 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # the client ships with
                 yield record
             if self._pos != len(self._buffer):
                 raise CorruptRecordError(f"{len(self._buffer) - self._pos} bytes are left after the last record")  # noqa: TRY301
-        except (CorruptRecordError, UnsupportedCodecError, ValueError, IndexError) as error:
+        except (BatchTooLargeError, CorruptRecordError, UnsupportedCodecError, ValueError, IndexError) as error:
             packed = _packed(whole, error, self.base_offset, self.last_offset, self.records_count, done)
             if done < self.last_offset:
                 yield DefaultRecord(len(packed), self.last_offset, self.max_timestamp, self.timestamp_type, None, packed, [])
 
 
-class _LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # likewise
-    """The same for the message formats before Kafka 0.11, of which logs may hold some still."""
+class _LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # the client ships without types
+    """The same for the message formats before Kafka 0.11, which old logs may still hold."""
 
     __slots__ = ()
 
@@ -173,9 +170,16 @@ class _LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # likewise
             for record in super().__iter__():
                 done = record.offset
                 yield record
-        except (CorruptRecordError, UnsupportedCodecError, ValueError, IndexError, AssertionError) as error:
+        except (
+            BatchTooLargeError,
+            CorruptRecordError,
+            UnsupportedCodecError,
+            ValueError,
+            IndexError,
+            AssertionError,
+        ) as error:
             packed = _packed(whole, error, self._offset, self._offset, 0, done)
-            if done < self._offset:  # that of the last one
+            if done < self._offset:  # the offset of the last record
                 yield LegacyRecord(
                     self._magic, self._offset, self._timestamp, self.timestamp_type, None, packed, 0, memoryview(b"")
                 )
@@ -194,21 +198,21 @@ class _LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # likewise
 def _packed(whole: Any, error: Exception, first: int, last: int, count: int, done: int) -> Packed:
     packed = Packed(whole)
     packed.first = max(first, done + 1)
-    packed.reason = "oversized" if isinstance(error, TooLargeError) else "encoding"
+    packed.reason = "oversized" if isinstance(error, BatchTooLargeError) else "encoding"
     why = error.args[0] if error.args else type(error).__name__
     packed.detail = f"a batch of {count:,} records up to offset {last}, {len(packed):,} bytes as it lies: {why}"
     return packed
 
 
 class _Batches:
-    """The batches of a fetch, each as one that keeps to the bounds."""
+    """The batches of a fetch, each changed to a bounded one."""
 
     def __init__(self, records: Any) -> None:
         self._records = records
 
     def next_batch(self) -> Any:
         batch = self._records.next_batch()
-        # The layout is the same: only what iterating does is another.
+        # The memory layout is the same; only iteration differs.
         if isinstance(batch, DefaultRecordBatch):
             if not batch.is_control_batch:
                 batch.__class__ = _Batch
@@ -218,18 +222,18 @@ class _Batches:
 
 
 class _EnoughError(Exception):
-    """The poll at hand has its fill."""
+    """The current poll has returned `ENOUGH_BYTES`."""
 
 
-class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]  # likewise
-    """What was fetched of a partition, given out by number and by size."""
+class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]  # the client ships without types
+    """The fetched records of a partition, returned up to a number and a size."""
 
     def __init__(self, room: list[int], fetch_offset: int, partition: Any, records: Any, **options: Any) -> None:
         super().__init__(fetch_offset, partition, _Batches(records), **options)
         self._room = room
 
     def take(self, n: int | None = None) -> list[Any]:
-        """Return the next records, at most `n`, and no more once what the poll has room for is used up."""
+        """Return the next records: at most `n`, and no more than the poll has room for."""
         if self._room[0] <= 0:
             raise _EnoughError
         self._maybe_raise_next_inline_exception()
@@ -250,7 +254,7 @@ class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]  # likewise
 
 
 def bound(consumer: KafkaConsumer) -> None:
-    """Let a consumer unpack batches within bounds, and return no more from one poll than `ENOUGH_BYTES` and a record."""
+    """Make a consumer decompress batches within bounds, and return at most `ENOUGH_BYTES` plus one record per poll."""
     fetcher = consumer._fetcher  # noqa: SLF001  # there is no public way
     room = [ENOUGH_BYTES]
     fetched = fetcher.fetched_records

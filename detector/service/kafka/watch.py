@@ -1,7 +1,7 @@
-"""A watch over the topics: one that is deleted under a running service is named.
+"""Monitoring of the topics: a topic that is deleted while the service runs is reported by name.
 
-The clients would wait for a deleted topic for ever, or say something else. So a thread asks the broker every half a minute
-which of the topics are there; that costs one small request, and holds nobody up.
+The Kafka clients would wait for a deleted topic for ever, or report another cause. So a thread asks the broker every 30 seconds
+which topics exist. That costs one small request and blocks nothing else.
 """
 
 import threading
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class TopicMonitor:
-    """Looks after topics by their names, from its making until `close`."""
+    """Checks that topics exist, from its creation until `close`."""
 
     def __init__(self, connection: Connection, names: Collection[str], every_s: float = EVERY_S) -> None:
         self._connection = connection
@@ -37,7 +37,7 @@ class TopicMonitor:
 
     @property
     def trouble(self) -> str | None:
-        """Which topics are missing, in a sentence; None while all are there, or as far as is known."""
+        """Which topics are missing, in a sentence; None while all exist, or before the first answer."""
         missing = self._missing
         if not missing:
             return None
@@ -48,37 +48,37 @@ class TopicMonitor:
         )
 
     def check(self) -> None:
-        """Ask the broker; without an answer what was known stands."""
+        """Ask the broker; without an answer the last result stays."""
         try:
             if self._admin is None:
                 self._admin = self._connection.admin()
             found = partitions_of(self._admin, self._names)
-        except (KafkaError, ServiceError, OSError):  # who is away, or denies it, is told elsewhere
-            self._let_go()
+        except (KafkaError, ServiceError, OSError):  # an unreachable broker or a missing permission is reported elsewhere
+            self._drop_admin()
             return
         before = self._missing
         self._missing = tuple(name for name in self._names if name not in found)
         if self._missing != before and (trouble := self.trouble) is not None:
             log.error("topics are missing", cause=trouble)
         elif self._missing != before:
-            log.info("all topics are there again")
+            log.info("all topics exist again")
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
                 self.check()
-            except Exception:  # the watch must not end for it
-                self._let_go()
-                log.exception("the topics could not be looked at")
-        self._let_go()
+            except Exception:  # a bug here must not end the monitor
+                self._drop_admin()
+                log.exception("the topics could not be checked")
+        self._drop_admin()
 
-    def _let_go(self) -> None:
+    def _drop_admin(self) -> None:
         admin, self._admin = self._admin, None
         if admin is not None:
             with suppress(Exception):
                 admin.close()
 
     def close(self) -> None:
-        """End; a question that is under way is left alone."""
+        """Stop, without waiting for a request that is running."""
         self._stop.set()
         self._thread.join(END_S)

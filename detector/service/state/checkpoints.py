@@ -1,13 +1,13 @@
-"""Checkpoints beside the stream: what the partitions have reached is copied at once and committed while they go on.
+"""Asynchronous checkpoints: the state of a partition is copied in the loop, and committed by a thread meanwhile.
 
-A copy of the clients that changed takes milliseconds, to write them in a transaction takes most of a second. So the loop
-copies, one partition at a time between two polls, and a thread writes and commits. It takes its time, or it would take the
-processor's from the stream, unless somebody waits for it.
+A copy of the changed clients takes milliseconds; writing them in a transaction takes most of a second. So the loop copies one
+partition at a time, between two polls, and a thread writes and commits. The thread rests for twice its working time, since it
+shares the CPU with the stream. It does not rest while the loop waits for it.
 
-A partition's copy and its offset belong together, whatever is processed meanwhile. What was published before a copy has
-arrived before the copy is committed. The transaction carries the generation of the group from after the last copy: where the
-group has moved on since, the broker refuses it, and the same copies are committed under the new generation, provided that
-their partitions have been ours all along. There is one commit at a time, so they hold in their order.
+A partition's copy and its offset belong together, whatever is processed meanwhile. All that was published before a copy is
+acknowledged before the copy is committed. The transaction contains the group generation as of the last copy. If the group has
+rebalanced since, the broker refuses it. Then the same copies are committed under the new generation, for the partitions that
+stayed ours without interruption. Only one commit runs at a time, so commits take effect in their order.
 """
 
 import threading
@@ -28,10 +28,10 @@ from detector.service.state.restore import Owned
 from detector.service.state.store import Checkpoint, StateStore
 from detector.service.telemetry.metrics import Metrics
 
-SPELL_S = 0.004  # of work between two rests
-REST = 2.0  # so many times as long
-LONGEST_REST_S = 0.1  # after a wait for the broker
-LONGEST_RESTS_S = 5.0  # of one commit: a transaction has an end
+SPELL_S = 0.004  # of work before a rest
+REST = 2.0  # times the working time
+LONGEST_REST_S = 0.1  # of one rest, since the working time may include a wait for the broker
+LONGEST_RESTS_S = 5.0  # of all rests in one commit, since a transaction times out
 SLICE_S = 0.5
 END_S = 5.0
 
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What a partition had to have saved at a moment, and whose it is."""
+    """A partition's checkpoint, and the `Owned` it was copied from."""
 
     owned: Owned
     checkpoint: Checkpoint
@@ -48,7 +48,7 @@ class Copy:
 
 @dataclass(slots=True)
 class Commit:
-    """A commit under way, of copies made by `begun_s` (seconds since 1970); `error` is what came of it."""
+    """A running commit of copies made before `begun_s` (seconds since 1970); `error` is set if it failed."""
 
     copies: Mapping[TopicPartition, Copy]
     member: Any
@@ -58,9 +58,9 @@ class Commit:
 
 
 class Rhythm:
-    """Work and rest of the thread that writes: called while it works, sleeps now and then; `rests_s` is how long in all.
+    """Throttles the writing thread, which calls it often: it sleeps when it is time, for `rests_s` seconds in total.
 
-    Raises `ServiceError` when the work was `given_up`.
+    Raises `ServiceError` once `given_up` is set.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Rhythm:
     def __call__(self) -> None:
         """Rest, if it is time."""
         if self._given_up.is_set():
-            raise ServiceError("given up")
+            raise ServiceError("the checkpoint was given up")
         worked = self._monotonic() - self._since
         if worked < SPELL_S:
             return
@@ -91,17 +91,16 @@ class Rhythm:
 
 
 class Checkpoints:
-    """Makes the checkpoints of one stage, every so many seconds; `member` returns what the group knows us by.
+    """Makes the checkpoints of one stage, every `checkpoint_seconds`; `member` returns our group metadata.
 
-    For one thread at a time. Where a method raises, what was copied is not saved: the caller has to `drop`, and to restore its
-    partitions.
+    Not thread-safe. When a method raises, the copies are not saved: the caller must `drop`, and restore its partitions.
     """
 
     def __init__(
-        self, store: StateStore, outbox: StageProducer, member: Callable[[], Any], section: KafkaSection, metrics: Metrics
+        self, store: StateStore, producer: StageProducer, member: Callable[[], Any], section: KafkaSection, metrics: Metrics
     ) -> None:
         self._store = store
-        self._outbox = outbox
+        self._producer = producer
         self._member = member
         self._every_s = section.checkpoint_seconds
         self._session_s = section.session_seconds
@@ -115,11 +114,11 @@ class Checkpoints:
 
     @property
     def refused(self) -> bool:
-        """Whether the group has moved on without us noticing yet: what we process now may be somebody else's already."""
+        """Whether the group has rebalanced and we have not noticed yet: our partitions may be another member's already."""
         return self._refused_s is not None
 
     def step(self, owned: Mapping[TopicPartition, Owned]) -> None:
-        """Do the next small part of what is due: copy a partition, begin a commit, or take note of one that has ended.
+        """Do the next small step: copy a partition, start a commit, or handle one that has ended.
 
         Raises `ServiceError` or the client's own error when a commit failed.
         """
@@ -130,7 +129,7 @@ class Checkpoints:
             self._begin(owned)
 
     def finish(self, owned: Mapping[TopicPartition, Owned]) -> None:
-        """Commit all that was done, and wait for it; raises as `step` does."""
+        """Commit everything processed so far, and wait for it; raises as `step` does."""
         self._hurry.set()
         try:
             self._see_through(owned)
@@ -144,7 +143,7 @@ class Checkpoints:
             self._hurry.clear()
 
     def drop(self) -> None:
-        """Wait for the end of a commit under way, whatever comes of it, and forget what was copied."""
+        """Wait for a running commit, whatever its outcome, and forget all copies."""
         self._hurry.set()
         if self._commit is not None:
             self._wait(self._commit)
@@ -153,7 +152,7 @@ class Checkpoints:
         self._copies = {}
 
     def close(self) -> None:
-        """Give up what is not committed."""
+        """Give up a running commit."""
         self._given_up.set()
         self._hurry.set()
         self._store.close()
@@ -161,7 +160,7 @@ class Checkpoints:
             self._commit.done.wait(END_S)
 
     def _copy_one(self, owned: Mapping[TopicPartition, Owned]) -> bool:
-        """Copy a partition that has got on since it was last saved, and tell whether there was one."""
+        """Copy a partition that has advanced since its last commit; return whether there was one."""
         for partition, own in owned.items():
             if own.position > own.committed and partition not in self._copies:
                 checkpoint = Checkpoint(own.shard.snapshot(changed_only=True), own.position)
@@ -180,15 +179,15 @@ class Checkpoints:
     def _start(self, copies: Mapping[TopicPartition, Copy]) -> None:
         self._commit = commit = Commit(copies, self._member(), time.time())
         rhythm = Rhythm(min(self._every_s / 2, LONGEST_RESTS_S), self._hurry, self._given_up)
-        work = partial(self._work, commit, self._outbox.pending(), rhythm)
+        work = partial(self._work, commit, self._producer.pending(), rhythm)
         threading.Thread(target=work, name="checkpoint", daemon=True).start()
 
     def _work(self, commit: Commit, published: Sequence[Any], rhythm: Rhythm) -> None:
         try:
-            self._outbox.arrive(published, rhythm)
+            self._producer.arrive(published, rhythm)
             points = {partition: copy.checkpoint for partition, copy in commit.copies.items()}
             self._store.save(points, commit.member, rhythm)
-        except Exception as error:  # noqa: BLE001  # raised again in the loop
+        except Exception as error:  # noqa: BLE001  # the loop raises it
             commit.error = error
         finally:
             commit.done.set()
@@ -198,7 +197,7 @@ class Checkpoints:
             self._metrics.beat()
 
     def _see_through(self, owned: Mapping[TopicPartition, Owned]) -> None:
-        """Wait until no commit is under way; raises as `step` does, and when one is refused where the group stands still."""
+        """Wait until no commit runs; raises as `step` does, and when one is refused although the group has not changed."""
         while (commit := self._commit) is not None:
             self._wait(commit)
             self._conclude(commit, owned)
@@ -206,7 +205,7 @@ class Checkpoints:
                 raise commit.error
 
     def _conclude(self, commit: Commit, owned: Mapping[TopicPartition, Owned]) -> None:
-        """Take note of how a commit has ended; where it was refused, make it again as soon as the group knows us anew."""
+        """Handle the end of a commit; after a refusal, commit again once we have the new generation of the group."""
         if commit.error is None:
             for copy in commit.copies.values():
                 copy.owned.committed = copy.checkpoint.offset
@@ -217,7 +216,7 @@ class Checkpoints:
         elif not (ours := _still_ours(commit.copies, owned)):
             self._commit = self._refused_s = None
         elif _known_as(self._member()) != _known_as(commit.member):
-            log.info("the group has moved on: committing again", partitions=[partition.partition for partition in ours])
+            log.info("the group has rebalanced: committing again", partitions=[partition.partition for partition in ours])
             self._refused_s = None
             self._start(ours)
         elif self._refused_s is None:
@@ -227,7 +226,7 @@ class Checkpoints:
 
 
 def _still_ours(copies: Mapping[TopicPartition, Copy], owned: Mapping[TopicPartition, Owned]) -> dict[TopicPartition, Copy]:
-    """Return the copies of partitions that nobody else can have had since."""
+    """Return the copies of partitions that no other member can have owned since."""
     return {partition: copy for partition, copy in copies.items() if owned.get(partition) is copy.owned}
 
 

@@ -1,15 +1,16 @@
-"""State as records: one per client, several where it is large, and one mark per partition that says how far the state goes.
+"""The codec of state records: one record per client, several where it is large, and one mark per partition.
 
-Kafka takes records up to a limit, and the state of a model that is being learned from wide inputs goes far beyond: 512 images
-of 224 by 224 pixels are 300 MB. Such a value is cut into parts under keys of their own. The first lies under the key itself
-and says in a header how many there are; parts that a later, shorter value leaves behind are not read, and are deleted. Since
-all records of a checkpoint are committed together, a reader never meets a mixture.
+Kafka accepts records up to a limit, and the state of a model that is being learned from wide inputs exceeds it: 512 images of
+224 by 224 pixels are 300 MB. Such a value is cut into parts with their own keys. The first part has the value's key, and a
+header with the number of parts. Parts left over from an earlier, longer value are not read, and are deleted. All records of a
+checkpoint are committed together, so a reader never sees parts of two values.
 
-The *mark* is written with every checkpoint of a partition: the offset that the state has seen, and over how many partitions
-clients were dealt. By it a new owner knows that the state is there, that it is whole, and that it belongs to these partitions.
+The *mark* is written with every checkpoint of a partition. It holds the offset that the state has reached, and the number of
+partitions over which clients were spread. From it a new owner knows that the state exists, is complete, and fits the topics.
 
-Every record is sealed (see `seal`), and of each key the latest record counts whose seal fits: one that somebody else has
-written is left out and reported, and what lay under its key before still counts, unless the topic was compacted since.
+Every record is sealed (see `seal`). For each key, the latest record with a valid seal counts. A record without one was written
+by another program: it is left out and reported. The record before it under the same key still counts, unless the topic was
+compacted since.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,10 @@ from detector.errors import SnapshotError
 from detector.service.state.seal import SEAL, Seal
 
 PART_BYTES = 4 * 1024 * 1024
-LEAST_PART_BYTES = 16 * 1024  # a topic that takes less than this is of no use
-PARTS = "parts"  # header with the number of parts, where there are several
+LEAST_PART_BYTES = 16 * 1024  # a topic that accepts only smaller records is refused
+PARTS = "parts"  # header with the number of parts, if more than one
 MOST_PARTS = 1 << 20
-MOST_STRANGE = 1000  # strange records that are kept, to be told of; more are only counted
+MOST_FOREIGN = 1000  # foreign records kept for the report; more are only counted
 MARK_VERSION = 2
 MARK = ("", "")  # no model has an empty name
 
@@ -33,9 +34,9 @@ Key = tuple[str, str]  # model and client
 
 
 class Mark(msgspec.Struct, array_like=True, frozen=True):
-    """How far the state of a partition goes: `offset` is the next to process; `partitions` is how many there were.
+    """How far the state of a partition goes: `offset` is the next to process, `partitions` the number at that time.
 
-    `deployment` says under which settings it was written, as `deployment.Deployment` is written.
+    `deployment` names the settings that it was written under, as the text of a `deployment.Deployment`.
     """
 
     version: int
@@ -45,7 +46,7 @@ class Mark(msgspec.Struct, array_like=True, frozen=True):
 
 
 class StateRecord(NamedTuple):
-    """What lies in the topic; `value` None deletes."""
+    """A record of the state topic; `value` None deletes."""
 
     key: bytes
     value: bytes | None
@@ -53,7 +54,7 @@ class StateRecord(NamedTuple):
 
 
 class ForeignRecord(NamedTuple):
-    """A record of the topic that does not bear our seal."""
+    """A record of the state topic without a valid seal."""
 
     offset: int
     key: bytes | None
@@ -74,15 +75,15 @@ class ForeignRecord(NamedTuple):
 class State(NamedTuple):
     """The state of a partition as it was read: the values by key, the mark, and how many parts the large values have.
 
-    `strange` are records without our seal, the first of `strangers` in all; `lost` are the models whose own state such records
-    have destroyed, and which therefore are missing with all their clients.
+    `foreign` are the first of `foreign_count` records without a valid seal. `lost` are the models whose own state such records
+    have destroyed; they are missing, with all their clients.
     """
 
     values: dict[Key, bytes]
     mark: Mark | None
     parts: dict[Key, int]
-    strange: Sequence[ForeignRecord] = ()
-    strangers: int = 0
+    foreign: Sequence[ForeignRecord] = ()
+    foreign_count: int = 0
     lost: Sequence[str] = ()
 
 
@@ -92,7 +93,7 @@ def mark_record(offset: int, partitions: int, deployment: str = "") -> StateReco
 
 
 def records_of(key: Key, value: bytes, before: int = 1, part_bytes: int | None = None) -> list[StateRecord]:
-    """Return the records of a value, of which `before` parts are in the topic; an empty value deletes.
+    """Return the records of a value that has `before` parts in the topic; an empty value deletes.
 
     >>> [len(record.value or b"") for record in records_of(("m", "c"), bytes(9_000_000))]
     [4194304, 4194304, 611392]
@@ -110,13 +111,13 @@ def records_of(key: Key, value: bytes, before: int = 1, part_bytes: int | None =
 
 
 def sealed(record: StateRecord, seal: Seal, partition: int) -> StateRecord:
-    """Return the record with the seal that it has to bear in this partition."""
+    """Return the record with its seal for this partition."""
     own = seal.of(partition, record.key, record.value, _count(record.headers))
     return record._replace(headers=[*record.headers, (SEAL, own)])
 
 
 class StateReader:
-    """Puts a partition's state together from its records, in the order they lie in the topic; nothing that they hold raises."""
+    """Assembles a partition's state from its records, taken in the order of the topic; no content of a record raises."""
 
     def __init__(self, seal: Seal, partition: int) -> None:
         """Start with nothing."""
@@ -124,20 +125,20 @@ class StateReader:
         self._partition = partition
         self._held: dict[tuple[str, str, int], bytes] = {}
         self._counts: dict[Key, int] = {}
-        self._strange: list[ForeignRecord] = []
-        self._strangers = 0
+        self._foreign: list[ForeignRecord] = []
+        self._foreign_count = 0
 
     def take(
         self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]], offset: int = -1
     ) -> None:
-        """Take the next record, which lies at `offset`; one without our seal is put aside."""
+        """Take the next record, which is at `offset`; one without a valid seal is set aside."""
         headers = list(headers)
         place = _place(key)
         count = _count(headers)
         if key is None or place is None or not self._seal.fits(headers, self._partition, key, value, count):
-            self._strangers += 1
-            if len(self._strange) < MOST_STRANGE:
-                self._strange.append(ForeignRecord(offset, key, value))
+            self._foreign_count += 1
+            if len(self._foreign) < MOST_FOREIGN:
+                self._foreign.append(ForeignRecord(offset, key, value))
             return
         model, client, number = place
         if value is None:
@@ -148,23 +149,23 @@ class StateReader:
             self._counts[model, client] = count
 
     def done(self) -> State:
-        """Return the state. A client that somebody else has destroyed is missing in it.
+        """Return the state. A client whose records another program has overwritten is missing in it.
 
-        Raises `SnapshotError` when a part is missing although every record bears our seal, or the mark is of another version.
+        Raises `SnapshotError` when a part is missing although every seal is valid, or the mark is of another version.
         """
         firsts = {(model, client): value for (model, client, number), value in self._held.items() if number == 0}
         parts = {key: count for key in firsts if (count := self._counts[key]) > 1}
-        if self._strangers:
+        if self._foreign_count:
             broken = {key for key, count in parts.items() if not self._whole(key, count)}
             firsts = {key: value for key, value in firsts.items() if key not in broken}
             parts = {key: count for key, count in parts.items() if key not in broken}
         values = firsts | {key: b"".join(self._pieces(key, count)) for key, count in parts.items()}
         packed = values.pop(MARK, None)
         clients = {model for model, client in values if client not in {SHARD_KEY, VERSIONS_KEY}}
-        lost = sorted(model for model in clients if (model, SHARD_KEY) not in values) if self._strangers else []
+        lost = sorted(model for model in clients if (model, SHARD_KEY) not in values) if self._foreign_count else []
         values = {key: value for key, value in values.items() if key[0] not in lost or key[1] == VERSIONS_KEY}
         mark = None if packed is None else _mark(packed)
-        return State(values, mark, parts, tuple(self._strange), self._strangers, lost)
+        return State(values, mark, parts, tuple(self._foreign), self._foreign_count, lost)
 
     def _whole(self, key: Key, count: int) -> bool:
         return all((*key, number) in self._held for number in range(count))
@@ -190,7 +191,7 @@ def _place(key: bytes | None) -> tuple[str, str, int] | None:
 
 
 def _count(headers: Iterable[tuple[str, bytes | None]]) -> int:
-    """Return how many parts headers speak of; 0, which no value has, where they say nothing sensible."""
+    """Return the number of parts that the headers declare; 0 where the header is invalid."""
     texts = [text or b"" for name, text in headers if name == PARTS]
     if not texts:
         return 1

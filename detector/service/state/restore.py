@@ -1,19 +1,19 @@
-"""Taking a partition over: how far its former owner came, its state, and where to go on.
+"""Restoring a partition from its former owner: the committed offset, the state, and where to continue.
 
-The state bears a mark of the offset it has seen, which is where to go on; what the group has committed is for lag tools, and
-the evidence that there ought to be state. The offset is asked for first, which waits for a commit that is under way; one that
-a dead owner has left open is ended.
+The mark in the state holds the offset to continue at. The group's committed offset serves lag tools, and shows that there
+should be state. It is requested first, since the broker answers only after a running commit; a commit that a dead owner left
+open is aborted.
 
-What may be wrong, and what is done then:
+What may be wrong, and what the restore does:
 
-- the offset is no longer in the topic (retention): on from the beginning of what is left, with a warning;
-- the group's offsets have expired, or were moved: on from the mark, with a warning where the two differ;
-- there are offsets and no state (the topic was deleted, emptied or truncated): refused, unless the settings say to rebuild;
-- clients were dealt over another number of partitions: refused, since they would be looked for in the wrong one;
-- records do not bear our seal: left out, reported and sent to the dead letters, since one record that somebody has forged must
-  not stop the service; where the mark itself is gone, on at the offset of the group, which was committed with it;
-- there are offsets, and nothing bears our seal (another seed, or an older version): refused like state that is lost;
-- the state is of another version, baseline or layout, or damaged: refused.
+- the offset is no longer in the topic (retention): continue at the first offset left, with a warning;
+- the group's offsets have expired or were moved: continue at the mark, with a warning where the two differ;
+- there are offsets and no state (the topic was deleted, emptied or truncated): refuse, unless the settings say to rebuild;
+- clients were spread over another number of partitions: refuse, since most clients would not be found;
+- records have no valid seal: leave them out, report them and keep them as dead letters, since one forged record must not stop
+  the service. Where the mark itself was overwritten, continue at the group's offset, which was committed with it;
+- there are offsets, and no record has a valid seal (another seed, or an older version): refuse, as for lost state;
+- the state is of another version, baseline or layout, or damaged: refuse.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from detector.service.state.store import StateStore
 
 QUICK_MS = 2000
 PATIENT_MS = 10_000
-ASKS = 6  # a transaction that cannot be ended times out by then
+ASKS = 6  # requests; a transaction that cannot be aborted has timed out by the last
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +49,9 @@ class Owned:
 
 
 class Restorer:
-    """Restores partitions for one stage; `stopping` tells that it need not be finished.
+    """Restores partitions for one stage; it ends early once `stopping` returns true.
 
-    `strangers` is told of a partition whose state holds records that are not ours.
+    `report_foreign` is called for a partition whose state holds records without a valid seal.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Restorer:
         beat: Callable[[], None],
         stopping: Callable[[], bool],
         deployment: Deployment,
-        strangers: Callable[[int, State], None],
+        report_foreign: Callable[[int, State], None],
     ) -> None:
         self._consumer = consumer
         self._store = store
@@ -76,10 +76,10 @@ class Restorer:
         self._beat = beat
         self._stopping = stopping
         self._deployment = deployment
-        self._strangers = strangers
+        self._report_foreign = report_foreign
 
     def restore(self, partition: TopicPartition) -> Owned | None:
-        """Return the partition with its state; None when it was told to stop meanwhile.
+        """Return the partition with its state; None when it was stopped meanwhile.
 
         Raises `SnapshotError` when the state cannot be used, `ServiceError` or the client's own error when Kafka cannot.
         """
@@ -88,10 +88,10 @@ class Restorer:
         if state is None:
             return None
         self._check(partition, committed, state)
-        if state.strangers:
-            self._strangers(partition.partition, state)
+        if state.foreign_count:
+            self._report_foreign(partition.partition, state)
         if state.mark is not None and (said := inherited(state.mark.deployment, self._deployment)) is not None:
-            log.warning("the state goes on", **_where(partition), finding=said)
+            log.warning("the state is kept", **_where(partition), finding=said)
         shard = self._fresh_shard()
         try:
             shard.restore(state.values)
@@ -106,7 +106,7 @@ class Restorer:
         if reached is None or not begin <= reached <= end:
             if reached is not None:
                 log.warning(
-                    "the topic no longer holds the offset reached: going on at the beginning of what is left",
+                    "the topic no longer holds the offset reached: continuing at the first offset left",
                     **_where(partition),
                     reached=reached,
                     begins=begin,
@@ -115,7 +115,7 @@ class Restorer:
             return Owned(shard, begin, -1)
         if committed != reached:
             log.warning(
-                "going on where the state ends, not at the offset of the group",
+                "continuing where the state ends, not at the offset of the group",
                 **_where(partition),
                 state_ends=reached,
                 group_offset=committed,
@@ -126,14 +126,14 @@ class Restorer:
         mark = state.mark
         if mark is None and state.values and committed is None:
             raise SnapshotError(
-                f"{self._place(partition)}: the mark was overwritten by somebody else, and group {self._section.group_id!r} "
-                "has no offset to go on at: use another [kafka] prefix and group_id, whose state begins empty, and let nobody "
-                "else write to the topic"
+                f"{self._place(partition)}: another program has overwritten the mark, and group {self._section.group_id!r} "
+                "has no offset to continue at: use another [kafka] prefix and group_id, whose state begins empty, and let no "
+                "other program write to the topic"
             )
-        if mark is None and not state.values and state.strangers and committed is not None and not self._rebuilds:
+        if mark is None and not state.values and state.foreign_count and committed is not None and not self._rebuilds:
             raise SnapshotError(
-                f"{self._place(partition)}: none of {state.strangers:,} records bears the seal of our seed: they were written "
-                "under another seed, by an older version, or by somebody else. Set [engine] seed to what it was, or, to build "
+                f"{self._place(partition)}: none of {state.foreign_count:,} records has a valid seal: they were written under "
+                "another seed, by an older version, or by another program. Set [engine] seed to what it was, or, to build "
                 "the state anew from the events that are left, [kafka] lost_state (DETECTOR_KAFKA__LOST_STATE) to rebuild"
             )
         if mark is None and not state.values and committed is not None and not self._rebuilds:
@@ -144,9 +144,9 @@ class Restorer:
             )
         if mark is not None and mark.partitions != self._partitions:
             raise SnapshotError(
-                f"{self._place(partition)}: the state was saved when clients were dealt over {mark.partitions} partitions, now "
-                f"there are {self._partitions}, and most clients would be looked for in the wrong one: use another [kafka] "
-                "prefix and group_id, with topics of the new size, whose state begins empty"
+                f"{self._place(partition)}: the state was saved when there were {mark.partitions} partitions; now there are "
+                f"{self._partitions}, and most clients would not be found. Use another [kafka] prefix and group_id, with "
+                "topics of the new number of partitions; its state begins empty"
             )
 
     @property
@@ -157,7 +157,7 @@ class Restorer:
         return f"topic {self._topics.state!r}, partition {partition.partition}"
 
     def _committed(self, partition: TopicPartition) -> int | None:
-        """Return the offset of the group; an unfinished commit of a former owner is ended first."""
+        """Return the offset of the group; an unfinished commit of a former owner is aborted first."""
         try:
             return self._offset(partition, QUICK_MS)
         except KafkaTimeoutError:

@@ -1,18 +1,18 @@
-"""The seal: what tells records of the state that this service wrote from those that somebody else put into its topic.
+"""The seal: it distinguishes state records of this service from those that another program wrote to the topic.
 
-A record bears a keyed hash (BLAKE2b, 16 bytes) over its partition, its key, its value and the number of its parts. The key is
-derived from the secret seed, so a record cannot be made, changed, or moved to another client or partition without the seed. A
-changed seed makes all saved state worthless, and that is told.
+The seal is a keyed hash (BLAKE2b, 16 bytes) over a record's partition, key, value and number of parts. The key of the hash is
+derived from the secret seed. Without the seed a record cannot be made, changed, or moved to another client or partition. After
+a change of the seed no saved state can be used; the service then refuses to start and says so.
 
-Blind to: an old record of the same key that is written again, and one that is deleted or overwritten and then compacted away.
-Nobody but the service should have write access to the topic.
+Blind to: an old record that is written again under the same key, and a record that was deleted, or overwritten and then
+compacted away. Only the service should have write access to the topic.
 """
 
 from collections.abc import Iterable
 from hashlib import blake2b
 from hmac import compare_digest
 
-SEAL = "seal"  # header of a record
+SEAL = "seal"  # name of the header
 SEAL_BYTES = 16
 
 
@@ -44,6 +44,6 @@ class Seal:
         value: bytes | None,
         parts: int,
     ) -> bool:
-        """Tell whether a record with these headers bears the seal that belongs to it."""
+        """Return whether these headers hold the valid seal of the record."""
         found = [given or b"" for name, given in headers if name == SEAL]
         return len(found) == 1 and compare_digest(found[0], self.of(partition, key, value, parts))

@@ -1,9 +1,9 @@
-"""The saved state of the shards in the state topic: written in transactions, read back only when it is whole.
+"""The state store: the shards' state in the state topic, written in transactions and read back only as a whole.
 
-A transaction covers the changed clients, the mark of each partition, and the offsets reached. When it is committed, the broker
-marks one partition after the other, so a reader that sees the offsets may not see the state yet: the state is read to the end
-that the partition has for writers, not to the last one that is settled. A worker that died in the middle of a transaction
-would hold that end open until its transaction times out, so the new owner of the partition ends it.
+A transaction covers the changed clients, the mark of each partition, and the offsets. On a commit the broker marks one
+partition after the other, so a reader that sees the offsets may not see the state yet. The state is therefore read up to the
+high watermark, not up to the last stable offset. A worker that died in a transaction would block that read until the
+transaction times out, so the new owner of the partition aborts it.
 """
 
 import time
@@ -34,7 +34,7 @@ from detector.service.state.codec import (
 )
 from detector.service.state.seal import Seal
 
-QUICK_S = 2.0  # a commit that is only slow is through by then
+QUICK_S = 2.0  # a slow commit has ended by then; a transaction still open has a dead owner
 READ_PATIENCE_S = 2 * TRANSACTION_MS / 1000
 TELL_S = 5.0
 POLL_MS = 100
@@ -44,17 +44,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a partition has to have saved: the clients that changed, and the offset reached."""
+    """What is saved of a partition: the clients that changed, and the offset reached."""
 
     snapshot: Mapping[Key, bytes]
     offset: int
 
 
 class StateStore:
-    """Writes and reads the state of partitions; made for one process, which hears a `beat` while it waits for what it reads.
+    """Writes and reads the state of partitions; one per process. It calls `beat` while a read waits.
 
-    `partitions` is over how many clients are dealt, `deployment` under which settings; what is written bears the `seal`, and
-    what does not bear it is not read.
+    `partitions` is the number over which clients are spread, `deployment` names the settings. Every record is written with the
+    `seal`, and records without a valid one are not read.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class StateStore:
         self._part_bytes = PART_BYTES
 
     def save(self, checkpoints: Mapping[TopicPartition, Checkpoint], member: Any, beat: Callable[[], None]) -> None:
-        """Commit the checkpoints of partitions, as a member of the group, in one transaction; `beat` ends it by raising.
+        """Commit the checkpoints of partitions, as a member of the group, in one transaction; `beat` may raise to end it.
 
-        May run beside everything else but another `save`. Raises `ServiceError` or the client's own error; then nothing was
-        committed, unless the answer of the broker was lost.
+        May run in parallel with everything but another `save`. Raises `ServiceError` or the client's own error; then nothing
+        was committed, unless the broker's response was lost.
         """
         producer = self._producer or self._open(beat)
         try:
@@ -95,13 +95,13 @@ class StateStore:
         except (KafkaError, ServiceError) as error:
             self._drop()
             if not self._closed:
-                self._open(beat)  # which ends the transaction that is open
+                self._open(beat)  # which aborts the open transaction
             if is_too_large(error):
                 raise self._cut_smaller() from error
             raise
 
     def _cut_smaller(self) -> ServiceError:
-        """Write smaller parts from now on, since the topic does not take the present ones; return what to raise meanwhile."""
+        """Quarter the size of parts, since the topic refused the present one; return the error to raise."""
         if self._part_bytes <= LEAST_PART_BYTES:
             return FatalError(
                 f"topic {self._topic!r} does not take records of {self._part_bytes} bytes: set its max.message.bytes to "
@@ -109,7 +109,7 @@ class StateStore:
             )
         self._part_bytes //= 4
         return ServiceError(
-            f"topic {self._topic!r} does not take records of {4 * self._part_bytes} bytes, going on with parts of "
+            f"topic {self._topic!r} does not take records of {4 * self._part_bytes} bytes, continuing with parts of "
             f"{self._part_bytes}: its max.message.bytes should be {LARGEST_RECORD}"
         )
 
@@ -117,7 +117,7 @@ class StateStore:
         producer = self._producer = transactional(self._connection, self._id, beat)
         if self._closed:
             self._drop()
-            raise ServiceError("closed while it was being opened")
+            raise ServiceError("the state store was closed while its producer was opened")
         return producer
 
     def _send(self, producer: KafkaProducer, number: int, checkpoint: Checkpoint, beat: Callable[[], None]) -> None:
@@ -142,13 +142,13 @@ class StateStore:
             yield from records
 
     def release(self, number: int) -> None:
-        """End the transactions that former owners of the partition, dead or unaware, have left open there."""
+        """Abort the transactions that former owners of the partition left open there."""
         release(self._connection, self._prefix, TopicPartition(self._topic, number), self._beat)
 
     def read(self, number: int, stopping: Callable[[], bool]) -> State | None:
-        """Return the state of a partition: of each key the latest committed value. None when it was told to stop meanwhile.
+        """Return the state of a partition: the latest committed value of each key. None when it was stopped meanwhile.
 
-        Raises `ServiceError` when it cannot be read to its end, `SnapshotError` when what is there is not a state.
+        Raises `ServiceError` when it cannot be read to its end, `SnapshotError` when the records are not a valid state.
         """
         partition = TopicPartition(self._topic, number)
         reader = self._connection.reader(max_poll_records=5000, fetch_max_wait_ms=50)
@@ -158,7 +158,7 @@ class StateStore:
             reader.assign([partition])
             reader.seek_to_beginning(partition)
             end: int | None = None
-            moved = told = time.monotonic()
+            moved = logged = time.monotonic()
             released = False
             while end is None or (reader.position(partition, timeout_ms=POLL_MS) or 0) < end:
                 if stopping():
@@ -170,8 +170,8 @@ class StateStore:
                     reading.take(record.key, record.value, record.headers, record.offset)
                 count += len(records)
                 now = time.monotonic()
-                if now - told > TELL_S:
-                    told = now
+                if now - logged > TELL_S:
+                    logged = now
                     at = records[-1].offset + 1 if records else None
                     log.info("restoring state", partition=number, records=count, at=at, end=end)
                 if records:
@@ -190,7 +190,7 @@ class StateStore:
         return state
 
     def close(self) -> None:
-        """Drop what is not committed, from whatever thread, and save nothing any more."""
+        """Drop what is not committed and save nothing any more; may be called from any thread."""
         self._closed = True
         self._drop()
 

@@ -1,1 +1,1 @@
-"""What a worker tells about itself: metrics, health over HTTP, logs."""
+"""Telemetry of a worker: metrics, health over HTTP, logs."""

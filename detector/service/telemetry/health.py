@@ -1,10 +1,10 @@
-"""Health over HTTP, for orchestrators and Prometheus: is it alive, is it ready, how does it do.
+"""Health over HTTP, for orchestrators and Prometheus: liveness, readiness and metrics.
 
-``/livez`` fails when the loop has not come round for half a minute: the process hangs and should be started anew. ``/readyz``
-fails while kernels are being compiled or the state of its partitions is being restored: a rollout that waits for it blinds
-nobody. It also fails while so
-much is refused that something goes unwatched, see `refusals`; everything else is watched all the while. Neither fails because
-the broker is away, which no restart would mend. ``/metrics`` is for Prometheus. Everything else is not found.
+``/livez`` fails when the loop has made no progress for 30 seconds: the process hangs and should be restarted. ``/readyz`` fails
+while kernels are compiled or the state of partitions is restored, so a rollout that waits for it leaves no client unwatched. It
+also fails while so much is refused that something goes unwatched (see `refusals`); everything else is watched meanwhile.
+Neither fails because the broker is away, since a restart would not help. ``/metrics`` is for Prometheus. Other paths are not
+found.
 """
 
 import socket
@@ -26,7 +26,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class HealthResponse:
-    """What a path is answered with."""
+    """The response to a request."""
 
     status: HTTPStatus
     body: bytes
@@ -34,10 +34,10 @@ class HealthResponse:
 
 
 class HealthServer:
-    """Answers in threads of its own, from ``with`` until its end; `ready` is asked at each request for /readyz.
+    """Answers in its own threads, inside its ``with`` block; `ready` is called for each request of /readyz.
 
-    Raises `ServiceError` on entering when the address cannot be had. Whoever reaches the port may read the figures: there is
-    no login, so by default it listens on this machine only.
+    Raises `ServiceError` on entering when the address cannot be used. There is no login: anyone who reaches the port can read
+    the metrics, so by default it listens on this machine only.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class HealthServer:
         refusing: Callable[[], str | None] = lambda: None,
         starting: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Describe a server; `offset` is added to the configured port, for the several workers of one machine.
+        """Prepare a server; `offset` is added to the configured port, since one machine may run several workers.
 
-        `degraded` says what does not work although the worker is ready; `refusing` what is refused and goes unwatched;
-        `starting` what is done before the loop begins, during which nobody waits for its beat.
+        Each callback returns a sentence, or None: `degraded` says what does not work although the worker is ready, `refusing`
+        what is refused and goes unwatched, `starting` what is done before the loop begins and needs no heartbeat.
         """
         self._host = section.host
         self._wanted = section.port + offset if section.port > 0 else section.port
@@ -71,7 +71,7 @@ class HealthServer:
         return None if self._server is None else int(self._server.server_address[1])
 
     def __enter__(self) -> Self:
-        """Listen, unless the configuration says not to."""
+        """Listen, unless the port is -1."""
         if self._wanted >= 0:
             try:
                 self._server = _Server((self._host, self._wanted), _handler(self.answer))
@@ -100,7 +100,7 @@ class HealthServer:
                 still_s = self._metrics.still_s()
                 if still_s < STUCK_S or self._starting() is not None:
                     return HealthResponse(HTTPStatus.OK, b"alive\n")
-                return HealthResponse(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck: the loop last came round %d s ago\n" % still_s)
+                return HealthResponse(HTTPStatus.SERVICE_UNAVAILABLE, b"stuck: the loop made no progress for %d s\n" % still_s)
             case "/readyz":
                 if (start := self._starting()) is not None:
                     return HealthResponse(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {start}\n".encode())
@@ -120,17 +120,17 @@ class HealthServer:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # a scrape that hangs must not hold the process
+    daemon_threads = True  # a scrape that hangs must not keep the process alive
 
     def server_bind(self) -> None:
-        # As the parent does, but without asking the name service who we are, which may take long.
+        # As the parent does, but without a name lookup of this host, which may take long.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: somebody hung up."""
+        """Log nothing: a client has closed its connection."""
 
 
 def _handler(answer: Callable[[str], HealthResponse]) -> type[BaseHTTPRequestHandler]:
@@ -156,6 +156,6 @@ def _handler(answer: Callable[[str], HealthResponse]) -> type[BaseHTTPRequestHan
                 self.wfile.write(found.body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the parent's name
-            """Say nothing: probes come every few seconds."""
+            """Log nothing: probes come every few seconds."""
 
     return Handler

@@ -1,9 +1,9 @@
-"""Logs of the service: one JSON object a line, or readable lines on a terminal; on standard error either way.
+"""Logs of the service: one JSON object per line, or readable lines on a terminal; on standard error either way.
 
-A client's id is personal data in many places, so what is logged under ``client`` is a keyed digest of it, except at level
-debug: the same client has the same digest in every line, and who has the operator's seed can compute it. Passwords are cut
-out of every line, wherever they came from, and so is whatever looks like a JSON Web Token, since tokens come and go; the Kafka
-client's own warnings go the same way as ours.
+A client's id is often personal data, so ``client`` is logged as a keyed digest, except at level debug. The same client has the
+same digest in every line, and the operator's seed is needed to compute it. Passwords are removed from every line, whatever
+their source. So is anything of the form of a JSON Web Token, since tokens change at run time. Warnings of the Kafka client take
+the same path.
 """
 
 import json
@@ -27,7 +27,7 @@ Event = MutableMapping[str, Any]
 MASK = "***"
 CLIENT_LIBRARY = "kafka"
 OTHER_LIBRARIES = ("elastic_transport", "elasticsearch", "urllib3")
-# It warns of each turn of its loop that takes more than 0.1 s, which on a busy machine is most of what it says.
+# It warns of each loop iteration that takes more than 0.1 s, which on a busy machine hides everything else.
 NOISE = "kafka.net.selector"
 SAME_S = 60.0
 MOST_KINDS = 1000
@@ -37,7 +37,7 @@ _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")  # base64 of '{"', claims, sig
 
 
 def digest(client: str, seed: int) -> str:
-    """Return what stands for a client in the log.
+    """Return the digest that replaces a client's id in the log.
 
     >>> digest("acme", 1) == digest("acme", 1), digest("acme", 1) == digest("acme", 2)
     (True, False)
@@ -47,7 +47,7 @@ def digest(client: str, seed: int) -> str:
 
 
 class HashClients:
-    """A processor that puts a digest in place of a client's id."""
+    """A processor that replaces a client's id with its digest."""
 
     def __init__(self, seed: int) -> None:
         """Key the digests with the operator's seed."""
@@ -61,19 +61,19 @@ class HashClients:
 
 
 class Rarely(logging.Filter):
-    """Lets one line of a kind pass a minute, and says with the next one how many it kept back.
+    """Lets one line of a kind pass per minute, and adds to the next one how many were suppressed.
 
-    A kind is what a line says without its numbers: a library that cannot do something says so at each attempt.
+    Lines that differ only in numbers are of one kind: a library reports a failure at each attempt.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Begin with nothing said."""
+        """Start with no lines seen."""
         super().__init__()
         self._monotonic = monotonic
         self._kinds: OrderedDict[tuple[str, int, str], tuple[float, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a line is to be seen."""
+        """Return whether a line passes."""
         text = record.getMessage()
         kind = record.name, record.levelno, _NUMBER.sub("#", text)
         now = self._monotonic()
@@ -86,22 +86,22 @@ class Rarely(logging.Filter):
         if len(self._kinds) > MOST_KINDS:
             self._kinds.popitem(last=False)
         if kept:
-            record.msg, record.args = f"{text} (repeated {kept:,} times since it was last said)", None
+            record.msg, record.args = f"{text} (repeated {kept:,} times since it was last logged)", None
         return True
 
 
 class CutOut:
-    """The last processor: takes secrets out of a finished line, as they are and as the renderers would escape them."""
+    """The last processor: removes secrets from a finished line, both verbatim and as the renderers escape them."""
 
     def __init__(self, secrets: Collection[str | None]) -> None:
-        """Remember what must not be seen; None and empty texts are no secrets."""
+        """Remember the secrets; None and empty texts are ignored."""
         forms = {secret for secret in secrets if secret}
         for _ in range(2):  # a message may hold the representation of a dictionary, and is then escaped itself
             forms |= {escaped for form in forms for escaped in _escaped(form)}
         self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, _logger: Any, _method: str, line: str) -> str:
-        """Return the line without them."""
+        """Return the line with every secret masked."""
         for form in self._forms:
             line = line.replace(form, MASK)
         return _TOKEN.sub(MASK, line)
@@ -141,14 +141,14 @@ def configure(
     for name in (CLIENT_LIBRARY, *OTHER_LIBRARIES):
         library = logging.getLogger(name)
         library.handlers = [handler]
-        # What fails in an exchange over HTTP gets its sentence from us.
+        # We report errors of HTTP requests ourselves.
         library.setLevel(max(logging.WARNING, number) if name == CLIENT_LIBRARY else logging.CRITICAL)
         library.propagate = False
     logging.getLogger(NOISE).setLevel(logging.ERROR)
 
 
 def _harmless_values(_logger: Any, _method: str, event: Event) -> Event:
-    """Let nothing that comes from outside act on a terminal; ends of lines stay, for tracebacks."""
+    """Remove terminal control characters from values that come from outside; line breaks stay, for tracebacks."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = harmless(value)

@@ -1,10 +1,10 @@
-"""How a worker does: counters and gauges for Prometheus, and the pulse that tells a busy loop from a stuck one.
+"""Metrics of a worker for Prometheus, and the heartbeat that distinguishes a busy loop from a stuck one.
 
-Every worker has one `Metrics` with a registry of its own, so several can live in one process. Labels have few values each: a
-topic, a reason, an action; never a client, since there may be millions of them and their ids are nobody's business.
+Every worker has one `Metrics` with its own registry, so several can exist in one process. Labels have few values each: a topic,
+a reason, an action. A client is never a label, since there may be millions and their ids are private.
 
-Counters start at 0 with the process and count work done: what is computed again after a fault is counted again. Rates are
-what they are for; exact numbers are in the topics.
+Counters start at 0 with the process and count work: what is processed again after a fault counts again. Use them for rates;
+exact numbers are in the topics.
 """
 
 import time
@@ -26,7 +26,7 @@ Place = tuple[str, int]
 
 
 class LaggingConsumer(Protocol):
-    """What measuring needs of the client."""
+    """The part of a Kafka consumer that measuring needs."""
 
     def highwater(self, partition: Any) -> int | None:
         """Offset behind the last record, as far as is known."""
@@ -38,7 +38,7 @@ _BATCH = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
 
 class Metrics:
-    """The figures of one worker; methods are called by the stages, `text` by the health server in its own thread.
+    """The metrics of one worker; the stages call its methods, the health server calls `text` in its own thread.
 
     >>> metrics = Metrics()
     >>> metrics.consumed("prediction-log", 3)
@@ -47,7 +47,7 @@ class Metrics:
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Start with every figure at zero and the pulse felt now."""
+        """Start with every metric at zero and a heartbeat now."""
         own = self.registry = CollectorRegistry()
         self._monotonic = monotonic
         self._beat_s = monotonic()
@@ -89,14 +89,14 @@ class Metrics:
         )
         self._lag = Gauge(
             "detector_consumer_lag_messages",
-            "Records of a partition that wait to be processed, as far as its broker has told",
+            "Records of a partition that wait to be processed, as of the last answer of its broker",
             ["topic", "partition"],
             registry=own,
         )
-        self._tracked = Gauge("detector_clients_tracked", "Clients held, once per model", registry=own)
+        self._tracked = Gauge("detector_clients_tracked", "Clients held in memory, once per model", registry=own)
         self._parked = Gauge(
             "detector_clients_parked",
-            "Clients with evidence that made room and are kept outside memory until they ask again",
+            "Clients with evidence that were moved to disk to make room, until their next query",
             registry=own,
         )
         self._evicted = Counter(
@@ -118,35 +118,38 @@ class Metrics:
             "detector_setbacks_total", "Times that a stage went back to its last commit after a fault", ["stage"], registry=own
         )
         self._held_up = Gauge(
-            "detector_held_up", "1 while a stage takes nothing in, as Kafka takes its results slowly", ["stage"], registry=own
+            "detector_held_up",
+            "1 while a stage has paused its partitions, since Kafka takes its results slowly",
+            ["stage"],
+            registry=own,
         )
         self._sink_documents = Counter(
             "detector_sink_documents_total",
-            "Documents by receiver, and whether it has them, had them before, or refused them for good",
+            "Documents by receiver and outcome: delivered, there before (repeated), or refused for good",
             ["sink", "outcome"],
             registry=own,
         )
         self._sink_up = Gauge(
-            "detector_sink_up", "1 while a receiver takes what it is given, 0 while it does not", ["sink"], registry=own
+            "detector_sink_up", "1 while a receiver accepts documents, 0 while it does not", ["sink"], registry=own
         )
         self._sink_retries = Counter(
-            "detector_sink_retries_total", "Attempts to deliver that failed and are made again", ["sink"], registry=own
+            "detector_sink_retries_total", "Attempts to deliver that failed and are repeated", ["sink"], registry=own
         )
         self._sink_lag = Gauge(
             "detector_sink_lag_messages",
-            "Records of the alerts and decisions that a receiver waits for",
+            "Alerts and decisions that wait to be delivered to a receiver",
             ["sink"],
             registry=own,
         )
         self._sink_current = Gauge(
             "detector_sink_last_delivery_timestamp_seconds",
-            "When a receiver was last given something, or last had everything, in seconds since 1970",
+            "When a receiver last accepted a document, or last had all of them, in seconds since 1970",
             ["sink"],
             registry=own,
         )
         self._drift = Gauge(
             "detector_baseline_drift",
-            "Evidence that clients are no longer like those the baseline was calibrated on, a decimal logarithm; 3 is telling",
+            "Evidence that clients differ from those the baseline was calibrated on, as a decimal logarithm; 3 is strong",
             ["model"],
             registry=own,
         )
@@ -171,16 +174,16 @@ class Metrics:
         ProcessCollector(registry=own)
 
     def beat(self) -> None:
-        """Note that the loop came round, or that a long step got on."""
+        """Note that the loop, or a long step in it, has made progress."""
         self._beat_s = self._monotonic()
 
     @property
     def beat_s(self) -> float:
-        """When the loop last got on, in monotonic seconds."""
+        """When the loop last made progress, in monotonic seconds."""
         return self._beat_s
 
     def still_s(self) -> float:
-        """Seconds since the loop last got on."""
+        """Seconds since the loop last made progress."""
         return self._monotonic() - self._beat_s
 
     def consumed(self, topic: str, records: int) -> None:
@@ -192,29 +195,29 @@ class Metrics:
         self._invalid.labels(reason).inc()
 
     def too_large(self, topic: str) -> None:
-        """Count a record that its topic did not take for its size."""
+        """Count a record that was too large for its topic."""
         self._too_large.labels(topic).inc()
 
     def unsealed(self, records: int) -> None:
-        """Count records of the state topic that are not ours."""
+        """Count records of the state topic without a valid seal."""
         self._unsealed.inc(records)
 
     def published(self, outputs: Outputs, now_ms: int) -> None:
-        """Count what the engine found and what was sent of it; `now_ms` is the wall clock's time."""
+        """Count alerts, decisions, repeats and evictions of one batch; `now_ms` is the wall clock's time."""
         self._repeated.inc(outputs.repeated)
         self._evicted.labels("capacity").inc(len(outputs.departed))
         for finding in outputs.findings:
             self._alerts.labels(finding.evidence, SEVERITIES[finding.action]).inc()
-        for order in outputs.pending_decisions:
-            self._decisions.labels(action_name(order.action), "detector").inc()
-            self._delay.observe(max(now_ms - order.issued_ms, 0) / 1000)
+        for pending in outputs.pending_decisions:
+            self._decisions.labels(action_name(pending.action), "detector").inc()
+            self._delay.observe(max(now_ms - pending.issued_ms, 0) / 1000)
 
     def scored(self, seconds: float) -> None:
         """Note how long the engine took for a batch."""
         self._score.observe(seconds)
 
     def lag(self, stage: StageName, waiting: Mapping[Place, int]) -> None:
-        """Set the records that wait, by topic and partition; partitions that are no longer the stage's vanish."""
+        """Set the waiting records by topic and partition; partitions that the stage has lost are removed."""
         for topic, partition in self._lagging.get(stage, set()) - waiting.keys():
             self._lag.remove(topic, str(partition))
         for (topic, partition), records in waiting.items():
@@ -222,11 +225,11 @@ class Metrics:
         self._lagging[stage] = set(waiting)
 
     def held_up(self, stage: StageName, held_up: bool) -> None:
-        """Note whether a stage waits for its results to be taken."""
+        """Set whether a stage is paused until Kafka has taken its results."""
         self._held_up.labels(stage).set(held_up)
 
     def degraded(self, stage: StageName, reasons: Mapping[str, bool]) -> None:
-        """Set for each of the fixed `reasons` whether a stage is degraded for it."""
+        """Set for each of the fixed `reasons` whether it makes a stage degraded."""
         for reason, holds in reasons.items():
             self._degraded.labels(stage, reason).set(holds)
 
@@ -257,15 +260,15 @@ class Metrics:
         self._restore.observe(seconds)
 
     def set_back(self, stage: StageName) -> None:
-        """Count that a stage starts again from its last commit."""
+        """Count a restart of a stage from its last commit."""
         self._setbacks.labels(stage).inc()
 
     def sent(self, sink: str, outcome: Sent, documents: int = 1) -> None:
-        """Count documents that a receiver has taken or refused for good."""
+        """Count documents that a receiver has accepted or refused for good."""
         self._sink_documents.labels(sink, outcome).inc(documents)
 
     def sink_up(self, sink: str, *, up: bool) -> None:
-        """Note whether a receiver took what it was given last."""
+        """Set whether the last attempt to deliver went through."""
         self._sink_up.labels(sink).set(up)
 
     def sending_again(self, sink: str) -> None:
@@ -273,11 +276,11 @@ class Metrics:
         self._sink_retries.labels(sink).inc()
 
     def sink_waiting(self, sink: str, records: int) -> None:
-        """Set how many records a receiver has not been given yet."""
+        """Set how many records wait for a receiver."""
         self._sink_lag.labels(sink).set(records)
 
     def sink_current(self, sink: str) -> None:
-        """Note that a receiver was given something, or has everything."""
+        """Note that a receiver accepted a document, or has all of them."""
         self._sink_current.labels(sink).set(time.time())
 
     def text(self) -> bytes:
@@ -286,7 +289,7 @@ class Metrics:
 
 
 def records_waiting(consumer: LaggingConsumer, positions: Mapping[Any, int]) -> dict[Place, int]:
-    """Return how many records wait, by topic and partition, given which offset is next in each; unknown ends are left out."""
+    """Return the waiting records by topic and partition, given the next offset of each; unknown ends are left out."""
     ends = {partition: consumer.highwater(partition) for partition in positions}
     return {
         (partition.topic, partition.partition): max(end - positions[partition], 0)

@@ -1,8 +1,8 @@
-"""Bulk writing, once: what was written, what was there already, what will never be taken, and what to try again.
+"""One bulk request: which documents were written, which existed already, which are refused for good, and which to retry.
 
-Data streams take only ``create``. With an id that a record always has, a second ``create`` is answered 409: it is there
-already. That holds within the index that is written to; after a rollover an older document's id would pass again, so `known`
-asks for ids before something is written that may have been written before.
+Data streams take only ``create``. Since ids are fixed, a second ``create`` gets status 409: the document exists already. That
+holds only in the index that is written to; after a rollover the id of an older document would be accepted again. So `known`
+searches for ids before documents are written that may have been written before.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,12 +21,12 @@ from detector.sinks.elastic.faults import explain, explain_item
 CHUNK = 500
 CHUNK_BYTES: Final = 5 * 1024 * 1024
 _OVERSIZED = 413
-_NO_PIPELINE = "pipeline with id"  # a fault of the template, which every document would be blamed for
+_NO_PIPELINE = "pipeline with id"  # an error of the template, not of the document
 
 
 @dataclass(slots=True)
 class BulkOutcome:
-    """What became of documents, by their places: `refused` will never be taken, `left` have to be tried again, for `fault`."""
+    """The outcome by place of the document: `refused` for good, or `left` to be tried again because of `fault`."""
 
     written: int = 0
     repeated: int = 0
@@ -43,7 +43,7 @@ class Bulk:
         self._client = client
 
     def write(self, documents: Sequence[ElasticDocument], places: Iterable[int] | None = None) -> BulkOutcome:
-        """Write the documents at `places` (all, without) and say what became of each; never raises for the server's doing."""
+        """Write the documents at `places` (None: all) and return the outcome; never raises for an error of the server."""
         outcome = BulkOutcome()
         todo = list(range(len(documents)) if places is None else places)
         self._write(documents, todo, outcome)
@@ -71,7 +71,7 @@ class Bulk:
             self._fail(todo[done:], explain(self.section, error), outcome)
 
     def _bulk(self, actions: Iterable[tuple[dict[str, Any], bytes]]) -> Iterable[tuple[bool, dict[str, Any]]]:
-        # Trying again is the caller's: the helper would sleep where nobody can wake it.
+        # The caller retries: the helper would sleep without a way to wake it.
         return streaming_bulk(
             self._client,
             actions,  # type: ignore[arg-type]  # as the callback takes them
@@ -93,8 +93,10 @@ class Bulk:
         elif status == 409:
             outcome.repeated += 1
         elif status in {201, 400} and _NO_PIPELINE not in str(fault.get("reason")):
-            told = f"{fault.get('type')}: {fault.get('reason')}" if fault else "it went to the failure store of the data stream"
-            outcome.refused[place] = told[:500]
+            reason = (
+                f"{fault.get('type')}: {fault.get('reason')}" if fault else "it went to the failure store of the data stream"
+            )
+            outcome.refused[place] = reason[:500]
         else:
             self._fail([place], explain_item(self.section, status, fault), outcome)
 
@@ -104,7 +106,7 @@ class Bulk:
         outcome.fault = outcome.fault or fault
 
     def known(self, documents: Sequence[ElasticDocument]) -> set[int]:
-        """Return the places of those that their data stream holds already, in whichever of its indices.
+        """Return the places of documents that exist already, in any index of their data stream.
 
         What was written a moment ago may be missing; `write` finds it. Raises what the client raises.
         """
@@ -122,7 +124,7 @@ class Bulk:
                     source=False,
                     size=len(part),
                     ignore_unavailable=True,
-                    # An index that cannot be asked, as after a restart, must not look as if it held nothing.
+                    # An index that cannot be searched, as after a restart, must not count as empty.
                     allow_partial_search_results=False,
                 )
                 for hit in answer["hits"]["hits"]:
@@ -135,7 +137,7 @@ def _create(document: ElasticDocument) -> dict[str, Any]:
 
 
 def _concerns_a_document(error: ApiError) -> bool:
-    """Whether a request failed as a whole for what one document is, not for how it was sent."""
+    """Whether a whole request failed because of one of its documents."""
     body = error.body
     kind = body["error"].get("type") if isinstance(body, dict) and isinstance(body.get("error"), dict) else None
     return error.status_code == _OVERSIZED or (error.status_code == 400 and kind == "action_request_validation_exception")

@@ -1,7 +1,7 @@
-"""The connection to Elasticsearch: one place that turns settings into a client.
+"""The connection to Elasticsearch: settings become a client here.
 
-The client's own time limit is per read, and it takes answers of any size: so its connections are those of `detector.exchange`,
-with one deadline for a request and a limit for the answer.
+The client's own timeout applies to each read, and it accepts responses of any size. So its connections come from
+`detector.exchange`, with one deadline per request and a size limit for the response.
 """
 
 import ssl
@@ -17,7 +17,7 @@ from detector.errors import ConfigError
 from detector.exchange import PlainConnection, TlsConnection
 from detector.sinks.elastic.faults import explain
 
-LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; to 500 documents, each refused at length, comes less than 2 MB
+LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a response that refuses 500 documents at length is below 2 MB
 
 
 class _Plain(PlainConnection):
@@ -37,7 +37,7 @@ class _Node(Urllib3HttpNode):
 
 
 def connect(section: ElasticsearchSection) -> Elasticsearch:
-    """Return a client; nothing is sent yet. It tries everything once: who uses it knows better when to try again.
+    """Return a client; nothing is sent yet. It never retries, since its caller decides when to try again.
 
     Raises `ConfigError` when there is no address, or a secret or certificate cannot be read.
     """
@@ -61,9 +61,9 @@ def connect(section: ElasticsearchSection) -> Elasticsearch:
 
 
 def trusting(section: ElasticsearchSection) -> ssl.SSLContext:
-    """Return what decides whose certificates are trusted.
+    """Return the TLS settings that decide which certificates are trusted.
 
-    Raises `ConfigError` when the file of the authority cannot be read.
+    Raises `ConfigError` when the CA file cannot be read.
     """
     try:
         return ssl.create_default_context(cafile=section.ca_file)
@@ -75,7 +75,7 @@ def trusting(section: ElasticsearchSection) -> ssl.SSLContext:
 
 @contextmanager
 def explained(section: ElasticsearchSection) -> Iterator[None]:
-    """Turn what the client raises into an `ElasticError`."""
+    """Turn errors of the client into an `ElasticError`."""
     try:
         yield
     except (ApiError, TransportError) as error:

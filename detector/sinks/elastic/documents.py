@@ -1,11 +1,11 @@
-"""From what lies in the topics to documents for Elasticsearch.
+"""Documents for Elasticsearch, made of the records in the topics.
 
 An alert is an ECS document already; it gets the configured namespace and ``event.ingested``, by which Elastic's own rules find
 alerts that arrive late. A decision stays as it is under ``detector.decision`` and gets the ECS fields to find it by. The
 client's figures come from its alerts: one sample for each, with numbers where the alert has one opaque object. Clients that
 raise no alert leave no samples.
 
-Little is checked here: what a later version adds passes, and what the mapping cannot take Elasticsearch refuses.
+Little is checked here: fields of later versions pass, and Elasticsearch refuses what the mapping cannot hold.
 """
 
 from collections.abc import Callable, Mapping
@@ -60,7 +60,7 @@ def documents(kind: Kind, record: bytes, namespace: str, ingested: str) -> list[
     except NoDocumentError:
         raise
     except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        # What was decoded need not be writable: a number of thousands of digits, nesting at the limit, half a surrogate pair.
+        # Not everything that decodes can be encoded: numbers of thousands of digits, deep nesting, half a surrogate pair.
         raise NoDocumentError("schema", f"cannot be written again: {error}"[:DETAIL_CHARACTERS]) from error
 
 
@@ -149,7 +149,7 @@ def _who(kind: Any, name: str) -> dict[str, Any]:
         return {"source": {"address": name}}
     if kind == "organization":
         return {"organization": {"id": name}}
-    if kind in ("client", "user", "api_key"):  # it need not be a text, nor anything that a set could look for
+    if kind in ("client", "user", "api_key"):  # a tuple, not a set: the value may be unhashable
         return {"user": {"id": name, "name": name}, "related": {"user": [name]}}
     return {}
 

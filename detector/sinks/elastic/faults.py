@@ -1,6 +1,6 @@
-"""What goes wrong with Elasticsearch, in sentences that say what to do about it.
+"""Error messages for Elasticsearch, which say what to do.
 
-Everything here is tried again by the delivery worker, so nothing is lost while somebody acts on the sentence.
+The delivery worker retries after each of these errors, so nothing is lost until an operator has acted on the message.
 """
 
 import json
@@ -25,18 +25,18 @@ _OTHER_NAME = ("Hostname mismatch", "IP address mismatch", "doesn't match")
 
 
 def explain(section: ElasticsearchSection, error: Exception) -> ElasticError:
-    """Return the sentence for what the client raised."""
+    """Return the error for an exception of the client."""
     where = _where(section)
     if isinstance(error, UnsupportedProductError):
         return ElasticError(f"{where}: what answers there is not Elasticsearch: check host and port", "setup")
     if isinstance(error, ApiError):
         return _answered(section, error.status_code, *_fault(error.body))
     if isinstance(error, TlsError):
-        return ElasticError(f"{where} {_about_tls(section, _told(error))}", "tls")
+        return ElasticError(f"{where} {_about_tls(section, _causes(error))}", "tls")
     if isinstance(error, ConnectionTimeout):
         return ElasticError(f"{where} did not answer within {section.timeout_seconds:g} s", "timeout")
     if isinstance(error, TransportConnectionError):
-        return ElasticError(f"{where}{_about_line(_told(error))}", "unreachable")
+        return ElasticError(f"{where}{_about_line(_causes(error))}", "unreachable")
     if isinstance(error, SerializationError):
         return ElasticError(f"{where} gives an answer that is not JSON: does a proxy stand in between?", "setup")
     if isinstance(error, (KeyError, TypeError, AttributeError)):
@@ -45,12 +45,12 @@ def explain(section: ElasticsearchSection, error: Exception) -> ElasticError:
 
 
 def explain_item(section: ElasticsearchSection, status: int, fault: Mapping[str, Any]) -> ElasticError:
-    """Return the sentence for one document that was not taken, which a request as a whole does not tell."""
+    """Return the error for one document of a bulk request."""
     return _answered(section, status, str(fault.get("type")), str(fault.get("reason")))
 
 
-def _told(error: BaseException) -> str:
-    """Return what the client says and what it hides: its own text names no cause."""
+def _causes(error: BaseException) -> str:
+    """Return the texts of an error and its causes: the client's own text names no cause."""
     causes = [error.__cause__, *getattr(error, "errors", ())]
     return "; ".join(dict.fromkeys(str(cause) for cause in (*causes, error) if cause is not None))
 
@@ -60,7 +60,7 @@ def _where(section: ElasticsearchSection) -> str:
 
 
 def _fault(body: Any) -> tuple[str, str]:
-    """Return type and reason of an error as Elasticsearch (or something in front of it) tells it."""
+    """Return type and reason of an error response, of Elasticsearch or of a proxy before it."""
     found = body.get("error") if isinstance(body, Mapping) else None
     if isinstance(found, Mapping):
         return str(found.get("type")), str(found.get("reason"))
@@ -82,7 +82,7 @@ def _about_answer(section: ElasticsearchSection, status: int, kind: str, reason:
     if status == 401:
         return f"refuses {who} (401): check [elasticsearch] username and password", "login"
     if status == 403:
-        return f"does not let {who} do this (403): shipping needs {_RIGHTS}; it says: {reason}", "permission"
+        return f"does not let {who} do this (403): the delivery needs {_RIGHTS}; it says: {reason}", "permission"
     if kind == "media_type_header_exception" or status == 406:
         client = "the one that speaks to both, pip install 'elasticsearch>=8.19,<9'"
         return f"is of an older major version than the installed client: install {client} (it says: {reason})", "version"
@@ -94,8 +94,8 @@ def _about_answer(section: ElasticsearchSection, status: int, kind: str, reason:
         return f"is busy (429): {reason}", "busy"
     if status == 400 and "HTTPS" in reason:
         return f"wants TLS: write https:// in {_HOSTS}", "tls"
-    told = f"answers {status}{f' {kind}' if kind else ''}: {reason}"
-    return (told, "server") if status >= 500 else (told, "setup")
+    text = f"answers {status}{f' {kind}' if kind else ''}: {reason}"
+    return (text, "server") if status >= 500 else (text, "setup")
 
 
 def _about_tls(section: ElasticsearchSection, text: str) -> str:
@@ -105,14 +105,14 @@ def _about_tls(section: ElasticsearchSection, text: str) -> str:
         return f"has a certificate for another name: write the name that it bears in {_HOSTS}"
     if "verify failed" in text:
         why = re.search(r"verify failed: ([^(]+)", text)
-        told = why[1].strip() if why else "unknown authority"
+        cause = why[1].strip() if why else "unknown authority"
         if section.ca_file is None:
             return (
-                f"has a certificate that is not trusted ({told}): set [elasticsearch] ca_file to the certificate of the "
+                f"has a certificate that is not trusted ({cause}): set [elasticsearch] ca_file to the certificate of the "
                 "authority that signed it"
             )
-        return f"has a certificate that {section.ca_file} did not sign ({told}): set [elasticsearch] ca_file to the right one"
-    return f"cannot be spoken to by TLS: {text[:300]}"
+        return f"has a certificate that {section.ca_file} did not sign ({cause}): set [elasticsearch] ca_file to the right one"
+    return f"cannot be used over TLS: {text[:300]}"
 
 
 def _about_line(text: str) -> str:
@@ -125,5 +125,5 @@ def _about_line(text: str) -> str:
     if any(words in text for words in _UNKNOWN):
         return ": the host name is unknown"
     if any(words in text for words in _HUNG_UP):
-        return ": something listens there and hangs up: does this port want https://, or is it another program's?"
+        return ": the server closes the connection: does this port want https://, or is it another program's?"
     return f" cannot be reached: {text[:300]}"

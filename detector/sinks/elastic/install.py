@@ -1,7 +1,7 @@
-"""Putting index and component templates in place, and saying what that changes.
+"""Installing index and component templates, and reporting what that changes.
 
-The assets are files, written so that the server gives them back as they are. Nothing is touched that is as it should be, so
-installing may be done again at any time; what a user adds in a ``@custom`` template is never touched.
+The assets are files in the form in which the server returns them. A template that is up to date is not written, so installing
+may be repeated at any time. A user's ``@custom`` templates are never changed.
 """
 
 import json
@@ -18,7 +18,7 @@ ASSETS = files("detector.sinks.elastic") / "assets"
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One template: where it belongs, its name, and what it says."""
+    """One template: its kind, its name, and its content."""
 
     kind: Literal["component template", "index template"]
     name: str
@@ -27,14 +27,14 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class InstallStep:
-    """One thing to do, or one that is done already."""
+    """One object to install, and its state before."""
 
     what: str
     state: State
 
 
 def assets() -> list[Asset]:
-    """Return the templates in the order in which they are put in place.
+    """Return the templates in the order of installation.
 
     >>> [asset.name for asset in assets() if asset.kind == "index template"]
     ['logs-detector.alert', 'logs-detector.decision', 'metrics-detector.client']
@@ -48,7 +48,7 @@ def _read(kind: Literal["component template", "index template"], folder: str) ->
 
 
 def install(client: Elasticsearch, *, dry_run: bool = False) -> list[InstallStep]:
-    """Put the templates in place, or with `dry_run` only say what that would change. Raises what the client raises."""
+    """Install the templates; with `dry_run` only report what would change. Raises the client's own errors."""
     return [_put(client, asset, dry_run=dry_run) for asset in assets()]
 
 
@@ -78,7 +78,7 @@ def _found(client: Elasticsearch, asset: Asset) -> Any:
 
 
 def says(found: Any, wanted: Any) -> bool:
-    """Whether `found` says all that `wanted` does; it may say more, such as defaults that the server fills in.
+    """Whether `found` contains all of `wanted`; it may contain more, such as defaults that the server adds.
 
     >>> says({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}), says({"a": [1, 2]}, {"a": [1]})
     (True, False)
@@ -89,6 +89,6 @@ def says(found: Any, wanted: Any) -> bool:
 
 
 def streams_to_roll(client: Elasticsearch) -> list[str]:
-    """Return our data streams that exist: they take a changed mapping only with their next index."""
+    """Return our existing data streams, which use a changed mapping only from their next index on."""
     resolved = client.indices.resolve_index(name="logs-detector.*,metrics-detector.*", expand_wildcards="open")
     return sorted(stream["name"] for stream in resolved["data_streams"])

@@ -48,8 +48,8 @@ class Search:
             away = [float(np.linalg.norm(point - other)) for other in self.points]
             nearest = np.argsort(away, kind="stable")[:8]
             gathered = np.array([self.points[i] for i in nearest], np.float32)
-            anchor = np.arange(self.smooth or SAMPLED, dtype=np.float64)
-            step = anchor if self.smooth else np.random.default_rng(n).normal(size=SAMPLED)
+            earlier = np.arange(self.smooth or SAMPLED, dtype=np.float64)
+            step = earlier if self.smooth else np.random.default_rng(n).normal(size=SAMPLED)
             labels, order, depths = (
                 np.array(self.labels, np.int32),
                 np.arange(n).astype(np.uint32),
@@ -63,7 +63,7 @@ class Search:
                     query, places, gathered, labels, margins, order, depths, np.uint32(n), NUMBERS, levels
                 )
             else:
-                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, step, anchor, 0.05, False)
+                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, step, earlier, 0.05, False)
             assert (depth == 0) == (one < 0) == (other < 0)
         self.points.append(point)
         self.labels.append(label)

@@ -13,7 +13,7 @@ from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 Vector = npt.NDArray[np.float64]
 
 
-def anchor(seed: int = 0, n: int = SAMPLED) -> Vector:
+def earlier(seed: int = 0, n: int = SAMPLED) -> Vector:
     """Return sampled values of a query, from 0 to 1."""
     return np.random.default_rng(seed).random(n)
 
@@ -33,14 +33,14 @@ def fires(delta: Vector, values: Vector, *, distance: float = 1.0, grain: float 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_signed_step_is_seen(size: float, seed: int) -> None:
     """Every value up or down by one size, from a fortieth of the range on: Jacobian-based augmentation."""
-    assert fires(size * signs(seed), anchor(seed))
+    assert fires(size * signs(seed), earlier(seed))
 
 
 def test_a_step_of_some_values_is_seen() -> None:
     """Values at the ends of the range are clipped and stay; those that move still move by one size."""
     step = 0.1 * signs()
     step[:20] = 0.0
-    assert fires(step, anchor())
+    assert fires(step, earlier())
 
 
 def test_a_step_under_noise_is_seen() -> None:
@@ -48,7 +48,7 @@ def test_a_step_under_noise_is_seen() -> None:
     rng = np.random.default_rng(9)
     noisy = uneven = 0
     for seed in range(400):
-        values, step = 0.3 + 0.4 * anchor(seed), 0.05 * signs(seed + 1000)
+        values, step = 0.3 + 0.4 * earlier(seed), 0.05 * signs(seed + 1000)
         noisy += fires(step * (1.0 + 0.4 * rng.normal(size=SAMPLED)), values)
         uneven += fires(step * rng.uniform(0.2, 1.8, SAMPLED), values)
     assert noisy > 60
@@ -66,7 +66,8 @@ def test_noise_of_nature_is_not(shape: str) -> None:
     }
     noise = draw[shape]
     assert (
-        sum(fires(0.05 * noise(SAMPLED), 0.3 + 0.4 * anchor(seed)) for seed in range(2000)) <= 5 * CHANNEL.ratio.innocent * 2000
+        sum(fires(0.05 * noise(SAMPLED), 0.3 + 0.4 * earlier(seed)) for seed in range(2000))
+        <= 5 * CHANNEL.ratio.innocent * 2000
     )
 
 
@@ -111,7 +112,7 @@ def test_changes_of_intensity_are_not(change: object) -> None:
     """A step that is a function of the value itself is what cameras and editors make."""
     assert callable(change)
     for seed in range(20):
-        values = anchor(seed)
+        values = earlier(seed)
         assert not fires(change(values) - values, values)
 
 
@@ -124,24 +125,24 @@ def test_flicker_of_one_level_is_not(levels: int) -> None:
         values = np.rint(rng.random(SAMPLED) * levels) / levels
         flicker = grain * rng.choice([-1.0, 0.0, 1.0], SAMPLED)
         assert not fires(flicker, values, grain=grain)
-    assert fires(2 * GRAINS * grain * signs(), anchor(), grain=grain)
+    assert fires(2 * GRAINS * grain * signs(), earlier(), grain=grain)
 
 
 def test_tiny_and_huge_steps_are_not() -> None:
     """Steps near the rounding, from 0.4 of the range on, and between nearly equal queries prove nothing."""
-    assert not fires(np.zeros(SAMPLED), anchor())
-    assert not fires(0.001 * signs(), anchor())
-    assert not fires((LARGEST + 0.01) * signs(), anchor())
-    assert not fires(0.1 * signs(), anchor(), distance=CLOSEST - 0.001)
-    assert fires(0.1 * signs(), anchor(), distance=CLOSEST)
+    assert not fires(np.zeros(SAMPLED), earlier())
+    assert not fires(0.001 * signs(), earlier())
+    assert not fires((LARGEST + 0.01) * signs(), earlier())
+    assert not fires(0.1 * signs(), earlier(), distance=CLOSEST - 0.001)
+    assert fires(0.1 * signs(), earlier(), distance=CLOSEST)
 
 
 def test_one_direction_is_not() -> None:
     """A shift of the whole query goes one way; a flat step goes both."""
     step = np.full(SAMPLED, 0.1)
-    assert not fires(step, anchor())
+    assert not fires(step, earlier())
     step[0] = -0.1
-    assert not fires(step, anchor())
+    assert not fires(step, earlier())
 
 
 @pytest.mark.parametrize("moved", range(SAMPLED))
@@ -149,7 +150,7 @@ def test_few_moved_values_prove_nothing(moved: int) -> None:
     """Fewer than six values that moved are no evidence, whatever their sizes."""
     step = np.zeros(SAMPLED)
     step[:moved] = 0.1 * np.resize([1.0, -1.0], moved)
-    fired = fires(step, anchor())
+    fired = fires(step, earlier())
     if moved < 6:
         assert not fired
     if moved >= 16:
@@ -157,7 +158,7 @@ def test_few_moved_values_prove_nothing(moved: int) -> None:
 
 
 def test_von_neumann_ratio_is_one_for_noise_and_zero_for_functions() -> None:
-    """The ratio is near 1 without relation to the anchor, near 0 for a smooth function of it, 0 for no step."""
+    """The ratio is near 1 without relation to the retained query, near 0 for a smooth function of it, 0 for no step."""
     rng = np.random.default_rng(7)
     values = rng.random(2000)
     assert von_neumann_ratio(rng.normal(size=2000), values) == pytest.approx(1.0, abs=0.1)

@@ -20,12 +20,12 @@ NUMBERS = 12  # of a record, the other coordinates being codes
 SPREAD = 500.0
 
 
-def probes(query: np.ndarray, anchors: np.ndarray, *, alike: bool = False) -> bool:
-    """Ask about a query made from the first anchor, when two other values have been moved before."""
-    anchors = np.vstack([anchors, moved(20, 30), moved(21, -30)])
-    squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
+def probes(query: np.ndarray, earlier: np.ndarray, *, alike: bool = False) -> bool:
+    """Ask about a query made from the first retained query, when two other values have been moved before."""
+    earlier = np.vstack([earlier, moved(20, 30), moved(21, -30)])
+    squares = np.square(earlier - query).sum(axis=1).astype(np.float32)
     near = np.argsort(squares, kind="stable")
-    z = np.ascontiguousarray(anchors.T.astype(np.int16))
+    z = np.ascontiguousarray(earlier.T.astype(np.int16))
     return bool(is_probe(query.astype(np.float32), z, squares, near, 0, alike))
 
 
@@ -39,16 +39,16 @@ def series(
     return bool(in_series(40, size, size if length is None else length, moved_before, sizes, 0.01, grain))
 
 
-def record_probes(query: np.ndarray, anchors: np.ndarray, *, level: float = 0.0, siblings: bool = True) -> bool:
-    """Ask about a record made from the first anchor, when another number has been moved before."""
-    known = np.vstack([anchors, moved(7, 30)]) if siblings else anchors
+def record_probes(query: np.ndarray, earlier: np.ndarray, *, level: float = 0.0, siblings: bool = True) -> bool:
+    """Ask about a record made from the first retained query, when another number has been moved before."""
+    known = np.vstack([earlier, moved(7, 30)]) if siblings else earlier
     z = np.ascontiguousarray(known.T.astype(np.int16))
     levels, variance = np.full(DIMENSION, level, np.float32), np.full(DIMENSION, SPREAD**2, np.float32)
     return bool(is_record_probe(query.astype(np.float32), z, len(known), 0, NUMBERS, levels, variance))
 
 
 def moved(column: int, step: float) -> np.ndarray:
-    """Return the first anchor with one value moved."""
+    """Return the first retained query with one value moved."""
     query = np.zeros(DIMENSION)
     query[column] = step
     return query
@@ -56,27 +56,27 @@ def moved(column: int, step: float) -> np.ndarray:
 
 def test_the_mirror_image_of_an_earlier_probe_is_a_probe() -> None:
     """There and back about the same query, by the same length."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, 20)])
-    assert probes(moved(4, -20), anchors)
-    assert not probes(moved(4, -30), anchors)
+    earlier = np.array([np.zeros(DIMENSION), moved(4, 20)])
+    assert probes(moved(4, -20), earlier)
+    assert not probes(moved(4, -30), earlier)
 
 
 def test_in_records_one_number_moves_there_and_back() -> None:
     """The mirror image must be one: neither another length, nor another number, nor a code."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, 20)])
-    assert record_probes(moved(4, -20), anchors)
-    assert not record_probes(moved(4, -30), anchors)
-    assert not record_probes(moved(5, -20), anchors)
+    earlier = np.array([np.zeros(DIMENSION), moved(4, 20)])
+    assert record_probes(moved(4, -20), earlier)
+    assert not record_probes(moved(4, -30), earlier)
+    assert not record_probes(moved(5, -20), earlier)
     assert not record_probes(moved(15, -20), np.array([np.zeros(DIMENSION), moved(15, 20)]))
-    assert not record_probes(moved(4, -20) + moved(5, 20), anchors)
+    assert not record_probes(moved(4, -20) + moved(5, 20), earlier)
 
 
 def test_a_series_of_one_size_is_probing_in_pictures_only() -> None:
     """In a table, other columns moved by equal steps are what people do to forms."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, 80)])
-    assert probes(moved(9, 80), anchors, alike=True)
-    assert not probes(moved(9, 80), anchors)
-    assert not record_probes(moved(9, 80), anchors)
+    earlier = np.array([np.zeros(DIMENSION), moved(4, 80)])
+    assert probes(moved(9, 80), earlier, alike=True)
+    assert not probes(moved(9, 80), earlier)
+    assert not record_probes(moved(9, 80), earlier)
 
 
 def test_a_series_needs_several_equal_sizes() -> None:
@@ -103,22 +103,22 @@ def test_a_series_of_single_levels_is_none() -> None:
 
 def test_a_slider_is_no_probe() -> None:
     """The next step of one value along the same line, even of the very length of the one before."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, -20)])
-    assert not probes(moved(4, -40), anchors, alike=True)
+    earlier = np.array([np.zeros(DIMENSION), moved(4, -20)])
+    assert not probes(moved(4, -40), earlier, alike=True)
 
 
 def test_a_field_that_is_tried_further_is_no_probe() -> None:
     """A record with a third value of the same number beside the two mirror images: somebody tries a field."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, 20), moved(4, 40)])
-    assert not record_probes(moved(4, -20), anchors)
+    earlier = np.array([np.zeros(DIMENSION), moved(4, 20), moved(4, 40)])
+    assert not record_probes(moved(4, -20), earlier)
 
 
 def test_large_steps_in_tables_and_tiny_ones_anywhere_say_nothing() -> None:
     """Beyond a share of the column's spread, unless it is a single level, or below what the memory resolves."""
     far = np.ceil(1.01 * TABLE_STEP * SPREAD)
-    anchors = np.array([np.zeros(DIMENSION), moved(4, far)])
-    assert not record_probes(moved(4, -far), anchors)
-    assert record_probes(moved(4, -far), anchors, level=far)
+    earlier = np.array([np.zeros(DIMENSION), moved(4, far)])
+    assert not record_probes(moved(4, -far), earlier)
+    assert record_probes(moved(4, -far), earlier, level=far)
     assert not record_probes(moved(4, -2), np.array([np.zeros(DIMENSION), moved(4, 2)]))
     tiny = LEAST_STEPS - 1
     assert not probes(moved(4, -tiny), np.array([np.zeros(DIMENSION), moved(4, tiny)]))
@@ -126,12 +126,12 @@ def test_large_steps_in_tables_and_tiny_ones_anywhere_say_nothing() -> None:
 
 def test_one_value_tried_up_and_down_is_no_gradient() -> None:
     """Without probes of other values about the same query, a twin is a second reading."""
-    anchors = np.array([np.zeros(DIMENSION), moved(4, 60)])
+    earlier = np.array([np.zeros(DIMENSION), moved(4, 60)])
     query = moved(4, -60)
-    squares = np.square(anchors - query).sum(axis=1).astype(np.float32)
-    z = np.ascontiguousarray(anchors.T.astype(np.int16))
+    squares = np.square(earlier - query).sum(axis=1).astype(np.float32)
+    z = np.ascontiguousarray(earlier.T.astype(np.int16))
     assert not is_probe(query.astype(np.float32), z, squares, np.array([0, 1]), 0, True)
-    assert not record_probes(query, anchors, siblings=False)
+    assert not record_probes(query, earlier, siblings=False)
 
 
 def test_values_below_the_resolution_have_not_moved() -> None:

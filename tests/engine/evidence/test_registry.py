@@ -213,7 +213,7 @@ def test_an_explanation_tells_of_it(channel: Channel) -> None:
         z=np.zeros((1, COORDINATES), np.int16),
         ratio=CONSTRUCTED[None],
         peak=FLOORS[None].astype(np.float32),
-        looks=np.zeros(0, np.int64),
+        evaluations=np.zeros(0, np.int64),
         novelty=np.zeros(0),
         rows=np.zeros((0, len(NAMES))),
         thresholds=thresholds_for(PolicySettings(), None, None),

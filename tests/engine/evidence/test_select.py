@@ -150,7 +150,7 @@ def scores(reference: Reference, clients: dict[str, Points]) -> dict[str, float]
 
 
 def test_a_thief_who_selects_is_told_from_clients_who_do_not(reference: Reference) -> None:
-    """Twenty examples to begin with and forty selected are past the bar; the same without an order are nowhere near it."""
+    """Twenty examples to begin with and forty selected pass the threshold; the same in another order come nowhere near it."""
     rng = np.random.default_rng(7)
     pool = pictures()[400:].astype(np.float64)
     told: dict[str, Points] = {}

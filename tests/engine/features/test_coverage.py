@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.engine.columns import allocate
 from detector.engine.features.coverage import CELLS, LABELS, NAMES, WORDS, Coverage, place_labels, update_coverage
-from detector.ingest.assemble import label_code
+from detector.ingest.packing import label_code
 
 Vector = npt.NDArray[np.float64]
 

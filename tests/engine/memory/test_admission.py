@@ -50,7 +50,7 @@ class Door:
         contents: Sequence[int] | None = None,
         refused: Sequence[int] | None = None,
     ) -> tuple[list[int], list[int], list[bool]]:
-        """Return verdicts, positions and looks; `self.reused` then tells whose id had another content before."""
+        """Return verdicts, positions and evaluations; `self.reused` then tells whose id had another content before."""
         n = len(ids)
         slot = np.array(slots, np.int64)
         self.ledger.reserve(n, self.state.horizon_ms, self.kept)
@@ -277,13 +277,13 @@ def test_a_saved_ledger_goes_on_as_it_was() -> None:
 def test_looks_come_as_documented() -> None:
     """At 8, 16, 24, 32, 48, 64 queries, then whenever the count has grown by a tenth, rounded up."""
     n = 20_000
-    verdict, position, look = Door().offer([0] * n, [f"e{i}" for i in range(n)], START + 10 * np.arange(n))
+    verdict, position, evaluated = Door().offer([0] * n, [f"e{i}" for i in range(n)], START + 10 * np.arange(n))
     assert set(verdict) == {FRESH}
     assert position == list(range(1, n + 1))
     wanted = [8, 16, 24, 32, 48, 64]
     while (following := math.ceil(round(wanted[-1] * 1.1, 6))) <= n:
         wanted.append(following)
-    assert [count for count, looked in zip(position, look, strict=True) if looked] == wanted
+    assert [count for count, looked in zip(position, evaluated, strict=True) if looked] == wanted
     assert len(wanted) < 13 + 10 * math.log(n)
     assert [int(evaluation_after(queries)) for queries in (0, 7, 8, 63, 64)] == [8, 8, 16, 64, 71]
 
@@ -293,6 +293,6 @@ def test_repeats_and_late_events_bring_no_look() -> None:
     door = Door()
     ids = [f"e{i}" for i in range(7)]
     door.offer([0] * 7, ids, [START] * 7)
-    verdict, position, look = door.offer([0] * 3, ["e6", "e6", "z"], [START, START, START - 2 * LATENESS])
-    assert (verdict, position, look) == ([REPEATED, REPEATED, LATE], [0, 0, 0], [False] * 3)
+    verdict, position, evaluated = door.offer([0] * 3, ["e6", "e6", "z"], [START, START, START - 2 * LATENESS])
+    assert (verdict, position, evaluated) == ([REPEATED, REPEATED, LATE], [0, 0, 0], [False] * 3)
     assert door.offer([0], ["e7"], [START])[2] == [True]

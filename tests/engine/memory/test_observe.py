@@ -67,7 +67,7 @@ def shown(
     table: bool = False,
     seed: int = 1,
 ) -> Seen:
-    """Show one client's queries, z (n, COORDINATES), to an empty memory, with a look at each of them."""
+    """Show one client's queries, z (n, COORDINATES), to an empty memory, with an evaluation at each of them."""
     n = len(z)
     state = allocate(Memory, 1, LENGTHS)
     repeat, near, flip = np.zeros((3, n), np.bool_)
@@ -162,8 +162,8 @@ class History:
             joins = min(members) > self.thresholds[label]
             if joins:
                 self.entered[label].append(min(members))
-                bar = float(np.mean(self.entered[label]) - np.std(self.entered[label]))
-                self.thresholds[label] = max(self.thresholds[label], bar)
+                threshold = float(np.mean(self.entered[label]) - np.std(self.entered[label]))
+                self.thresholds[label] = max(self.thresholds[label], threshold)
         self.points.append(z)
         self.labels.append(label)
         self.accepted.append(joins)
@@ -329,8 +329,8 @@ def test_arrays_do_not_grow_with_history() -> None:
 def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) -> None:
     """With room for everything, distances, acceptance and W are those of the published detector.
 
-    PRADA tests at the 1st, 11th, 21st query once more than 100 distances are left, and here W is computed at looks: the 191st
-    and the 211th query are both. PRADA leaves labels with fewer than ten distances out, so both labels are given many.
+    PRADA tests at the 1st, 11th, 21st query once more than 100 distances are left, and here W is computed at evaluations: the
+    191st and the 211th query are both. PRADA leaves labels with fewer than ten distances out, so both labels are given many.
     """
     n = 320
     rng = np.random.default_rng(seed)

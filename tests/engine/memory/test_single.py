@@ -76,22 +76,22 @@ def walks(places: list[int], run: int | None = None, *, sizes: tuple[float, ...]
 
 def test_the_least_change_leads_back() -> None:
     """To the picture and not to the probe on its other side; the run goes by the shortest way."""
-    anchors = sums_of(moved(), moved((700, STEP)), moved((3, 0.5), (9, 0.5)))
+    earlier = sums_of(moved(), moved((700, STEP)), moved((3, 0.5), (9, 0.5)))
     (query,) = sums_of(moved((700, -STEP)))
     run = np.array([4, 1, 0], np.uint8)
-    anchor, value, size, shortest = nearest_single(anchors[:, 0], anchors[:, 1], run, 3, query, KEYS)
-    assert (anchor, value, shortest) == (0, 700, 2)
+    place, value, size, shortest = nearest_single(earlier[:, 0], earlier[:, 1], run, 3, query, KEYS)
+    assert (place, value, shortest) == (0, 700, 2)
     assert abs(size + SIZE) <= 1
     (query,) = sums_of(moved((700, -STEP), (3, 0.1)))
-    assert nearest_single(anchors[:, 0], anchors[:, 1], run, 3, query, KEYS)[0] == -1
+    assert nearest_single(earlier[:, 0], earlier[:, 1], run, 3, query, KEYS)[0] == -1
 
 
 def test_a_twin_needs_siblings_and_no_third_value() -> None:
     """The mirror image among probes of other values; one value tried up and down, or further, is none."""
 
     def twin(*others: Vector) -> tuple[bool, bool]:
-        anchors = sums_of(moved(), *others)
-        mirrored, tried = has_twin(anchors[:, 0], anchors[:, 1], len(anchors), 0, 700, -SIZE, KEYS)
+        earlier = sums_of(moved(), *others)
+        mirrored, tried = has_twin(earlier[:, 0], earlier[:, 1], len(earlier), 0, 700, -SIZE, KEYS)
         return bool(mirrored), bool(tried)
 
     siblings = moved((3, STEP)), moved((9, -STEP))
@@ -164,16 +164,16 @@ def test_a_query_resembles_an_anchor_or_the_newest() -> None:
 def test_an_interval_of_one_value_is_halved() -> None:
     """Between answers that differ and near its middle, one deeper than its deeper end, however short it is."""
     for reach in (0.8, 2e-4):
-        anchors = sums_of(moved(), moved((700, reach)), moved((700, 2 * reach)))
+        earlier = sums_of(moved(), moved((700, reach)), moved((700, 2 * reach)))
         label, depth = np.array([1, 2, 2], np.int32), np.array([3, 5, 9], np.uint8)
         for share, expected in ((0.45, (6, 1)), (0.1, (0, -1))):
             (query,) = sums_of(moved((700, share * reach)))
             size = round(share * reach * STEPS)
-            found = halved(anchors[:, 0], anchors[:, 1], label, depth, 3, query, 0, 700, size, KEYS)
+            found = halved(earlier[:, 0], earlier[:, 1], label, depth, 3, query, 0, 700, size, KEYS)
             assert found == expected
         (query,) = sums_of(moved((700, 1.45 * reach)))
         size = round(0.45 * reach * STEPS)
-        assert halved(anchors[:, 0], anchors[:, 1], label, depth, 3, query, 1, 700, size, KEYS) == (0, -1)
+        assert halved(earlier[:, 0], earlier[:, 1], label, depth, 3, query, 1, 700, size, KEYS) == (0, -1)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from detector.baseline.store import Baseline
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.models.drift import ALARM, BINS, RUNGS, STRETCH, DriftMonitor, _log_urn, assess
-from detector.engine.models.novelty import Looks
+from detector.engine.models.novelty import Evaluations
 from detector.engine.shard import EngineSettings, Shard, drifts
 from detector.errors import SnapshotError
 from detector.testing import batches, traffic
@@ -30,9 +30,9 @@ def rows(count: int, rng: np.random.Generator) -> Floats:
     return found
 
 
-def calibration(clients: int, rng: np.random.Generator, rungs: int = 2) -> Looks:
+def calibration(clients: int, rng: np.random.Generator, rungs: int = 2) -> Evaluations:
     known = [rows(clients, rng) for _ in range(rungs)]
-    return Looks(np.tile(np.arange(clients), rungs), np.repeat(RUNGS[:rungs], clients), np.concatenate(known))
+    return Evaluations(np.tile(np.arange(clients), rungs), np.repeat(RUNGS[:rungs], clients), np.concatenate(known))
 
 
 def test_an_urn_is_a_probability() -> None:
@@ -108,8 +108,8 @@ def test_what_is_over_is_forgotten() -> None:
 def test_monitors_add_up() -> None:
     """Clients that are dealt over two monitors say what they say to one; unknown rungs and small calibrations say nothing."""
     rng = np.random.default_rng(9)
-    looks = calibration(30, rng)
-    one, *two = (DriftMonitor(looks) for _ in range(3))
+    evaluations = calibration(30, rng)
+    one, *two = (DriftMonitor(evaluations) for _ in range(3))
     for i, row in enumerate(rows(60, rng)):
         for monitor in (one, two[i % 2]):
             monitor.note(0, row + 1.0, f"new-{i}")
@@ -153,7 +153,7 @@ def test_thieves_are_not_counted(known: Baseline) -> None:
 
 def test_state_of_another_form_is_refused(known: Baseline) -> None:
     """Counts of another shape or type are not taken over."""
-    monitor = DriftMonitor(known.models["model"].looks)
+    monitor = DriftMonitor(known.models["model"].evaluations)
     for counts in (monitor.counts[:, :2], monitor.counts.astype(np.float32)):
         with pytest.raises(SnapshotError, match="another form"):
             monitor.restore({"counts": counts})

@@ -21,7 +21,7 @@ from detector.engine.models.novelty import (
 )
 from detector.engine.models.trees import WINDOW
 from detector.errors import BaselineError
-from tests.engine.looks import FIRST, looks
+from tests.engine.evaluations import FIRST, evaluations
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,13 +29,13 @@ Floats = npt.NDArray[np.float64]
 @pytest.fixture(scope="module")
 def norms() -> Norms:
     """Learn forty clients in two crowds."""
-    return fit_norms(looks(40, crowds=2))
+    return fit_norms(evaluations(40, crowds=2))
 
 
 def test_the_usual_scores_low_and_each_strange_feature_counts_up_to_its_limit(norms: Norms) -> None:
     """A calibration client scores near 0, a foreign one high; a single odd figure moves the ranges by at most `MOST`."""
     novelty = Novelty(norms)
-    rows, queries = looks(40, crowds=2).rows, np.tile(FIRST, 40)
+    rows, queries = evaluations(40, crowds=2).rows, np.tile(FIRST, 40)
     usual = novelty.score(rows, queries)
     assert np.median(usual) < 0.7
     foreign = novelty.score(rows + 1.5, queries)
@@ -58,7 +58,7 @@ def test_timing_never_enters_the_comparison(norms: Norms) -> None:
     """A client that differs in its rates alone is not stranger to the ranges and to the combination."""
     novelty = Novelty(norms)
     novelty.trees = Trees(np.empty((0, len(NAMES))))
-    rows, queries = looks(40, crowds=2).rows, np.tile(FIRST, 40)
+    rows, queries = evaluations(40, crowds=2).rows, np.tile(FIRST, 40)
     faster = rows.copy()
     faster[:, : CONTENT.start] += 100.0
     np.testing.assert_array_equal(novelty.score(rows, queries), novelty.score(faster, queries))
@@ -71,7 +71,7 @@ def test_missing_features_count_neither_way(norms: Norms) -> None:
     scores = novelty.score(blank, STAGES)
     assert np.isfinite(scores).all()
     assert (scores < 3.0).all()
-    thin = fit_norms(looks(20, missing=0.4))
+    thin = fit_norms(evaluations(20, missing=0.4))
     for array in to_arrays(thin).values():
         if array is not thin.lessons:
             assert np.isfinite(array).all()
@@ -79,15 +79,15 @@ def test_missing_features_count_neither_way(norms: Norms) -> None:
 
 @pytest.mark.parametrize("value", [1e300, -1e300, 3e38, 1e-320, 0.0])
 def test_extreme_features_make_finite_scores(norms: Norms, value: float) -> None:
-    """Whatever a feature says, the score is finite, at most that of everything strange."""
+    """Whatever a feature says, the score is finite, at most that of a client outside every range."""
     scores = Novelty(norms).score(np.full((3, len(NAMES)), value), np.array([8, 64, 10**9]))
     assert np.isfinite(scores).all()
     assert (scores <= MOST * np.sqrt(len(NAMES) + 2)).all()
 
 
 def test_scores_do_not_depend_on_the_batch(norms: Norms) -> None:
-    """A look is scored alike alone and among others."""
-    rows, queries = looks(40, crowds=2, seed=5).rows, np.tile(FIRST, 40)
+    """An evaluation is scored alike alone and among others."""
+    rows, queries = evaluations(40, crowds=2, seed=5).rows, np.tile(FIRST, 40)
     novelty = Novelty(norms)
     whole = novelty.score(rows, queries)
     for i in (0, 100, 319):
@@ -102,7 +102,7 @@ def test_combine_is_the_root_of_the_summed_squares() -> None:
 
 
 def test_stages_and_lessons_follow_the_looks() -> None:
-    """A look belongs to the last stage it reached; lessons are few, and all of them looks."""
+    """An evaluation belongs to the last stage it reached; lessons are few, and all of them are evaluations."""
     assert [stage_of(count) for count in (1, 8, 15, 16, 4095, 4096)] == [0, 0, 0, 1, 10, 11]
     counted, schedule = 0, set()
     while counted < 10**6:
@@ -115,7 +115,7 @@ def test_stages_and_lessons_follow_the_looks() -> None:
 
 def test_deviations_name_what_stands_out(norms: Norms) -> None:
     """The feature that was moved comes first, with its quantiles; missing ones are left out; no norms, no deviations."""
-    row = np.nanmedian(looks(40).rows, axis=0)
+    row = np.nanmedian(evaluations(40).rows, axis=0)
     row[CONTENT.start + 2] += 50.0
     row[CONTENT.start + 4] = np.nan
     found = Novelty(norms).deviations(row, 64)
@@ -145,7 +145,7 @@ def test_trees_speak_after_two_windows_and_remember_over_a_restart() -> None:
 def test_arrays_and_back(norms: Norms) -> None:
     """What is kept in a file scores like the original; a missing array is named."""
     arrays = to_arrays(norms)
-    rows, queries = looks(5).rows, np.tile(FIRST, 5)
+    rows, queries = evaluations(5).rows, np.tile(FIRST, 5)
     np.testing.assert_array_equal(Novelty(from_arrays(arrays)).score(rows, queries), Novelty(norms).score(rows, queries))
     del arrays["whiten"]
     with pytest.raises(BaselineError, match="whiten"):

@@ -1,4 +1,4 @@
-"""The budget: bars that keep it, labels, and detections against false alarms without a second replay."""
+"""The budget: thresholds that keep it, labels, and detections against false alarms without a second replay."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from detector.offline import analysis
 from detector.offline.analysis.budget import LADDER, trade_off
 
 if TYPE_CHECKING:
-    from tests.offline.analysis.conftest import Day
+    from tests.offline.conftest import Day
 
 LABELS = {"thief-0": True, "thief-1": True, **{f"client-{i}": False for i in range(6)}}
 
@@ -43,8 +43,8 @@ def test_a_budget_out_of_range_is_refused() -> None:
         analysis.with_budget(detector.load_config(), false_blocks_per_10000=0)
 
 
-def test_bars_are_those_of_policy(day: "Day") -> None:
-    """Every kind of evidence has a row; construction stops at its bar, novelty throttles and never stops."""
+def test_thresholds_are_those_of_policy(day: "Day") -> None:
+    """Every kind of evidence has a row; construction stops at its threshold, novelty throttles and never stops."""
     table = analysis.thresholds(day.baseline, day.config).set_index("evidence")
     known = day.baseline.models["model"]
     found = thresholds_for(PolicySettings(), known.norms.session_scores, known.channel_scores)
@@ -60,7 +60,7 @@ def test_bars_are_those_of_policy(day: "Day") -> None:
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3))
-def test_a_larger_budget_never_raises_a_bar(day: "Day", one: float, other: float) -> None:
+def test_a_larger_budget_never_raises_a_threshold(day: "Day", one: float, other: float) -> None:
     """Whatever evidence it is for."""
     small, large = sorted((one, other))
     strict, lenient = (analysis.thresholds(day.baseline, _under(day.config, budget)) for budget in (small, large))
@@ -84,7 +84,7 @@ def test_the_way_of_a_client_is_that_of_its_alerts(day: "Day") -> None:
 
 @pytest.mark.parametrize("budget", [1e-4, 0.5, 50.0, 900.0])
 def test_a_moved_budget_finds_what_a_replay_would(day: "Day", budget: float) -> None:
-    """The bars are moved over what was kept, and a second replay under that budget goes the same way."""
+    """The thresholds are applied to the evidence that was kept, and a second replay under that budget goes the same way."""
     config = _under(day.config, budget)
     again = detector.replay(day.log, config, baseline=day.baseline)
     pd.testing.assert_frame_equal(day.results.reached(config), again.reached())

@@ -1,4 +1,4 @@
-"""What a client was told: read from the log again, and the copy that it makes."""
+"""Responses: read from the log again, and the copy that they make."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from detector.offline.analysis.responses import Responses
 from detector.testing import Events
 
 if TYPE_CHECKING:
-    from tests.offline.analysis.conftest import Day
+    from tests.offline.conftest import Day
 
 
 def _halves(queries: int, fresh: int, rng: np.random.Generator) -> Responses:
@@ -27,7 +27,7 @@ def _halves(queries: int, fresh: int, rng: np.random.Generator) -> Responses:
     )
 
 
-def test_a_copy_gets_better_with_what_was_told() -> None:
+def test_a_copy_gets_better_with_the_responses() -> None:
     """From little better than guessing to nearly the model, on columns of any scale; moments beyond the end are left out."""
     copies = _halves(200, 300, np.random.default_rng(3)).copies([4, 0, 900])
     assert list(copies.columns) == ["queries", "fidelity"]
@@ -53,7 +53,7 @@ def _replayed(lines: list[bytes], folder: Path) -> detector.Results:
     return detector.replay(log)
 
 
-def test_probabilities_are_told_as_they_are(tmp_path: Path) -> None:
+def test_probabilities_are_read_as_they_are(tmp_path: Path) -> None:
     """Where all answers have them; repeats, broken lines and other models' events are left out."""
     events, other = Events("m"), Events("n")
     lines = [
@@ -66,20 +66,20 @@ def test_probabilities_are_told_as_they_are(tmp_path: Path) -> None:
     results = _replayed([*lines, lines[0]], tmp_path)
     responses = results.responses("acme", "m")
     assert responses.event_ids == ("m-0", "m-1")
-    assert responses.answers.tolist() == [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]]
+    assert responses.outputs.tolist() == [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]]
     assert responses.fresh_inputs.round(4).tolist() == [[0.5, 0.6]]
     with pytest.raises(SourceError, match="uses several models"):
         results.responses("acme")
 
 
 def test_labels_stand_in_for_probabilities(tmp_path: Path) -> None:
-    """One column for each label that anybody was told, also where some answers had probabilities as well."""
+    """One column for each label in any response, also where some answers had probabilities as well."""
     events = Events("m")
     lines = [events.line("acme", [0.1], "cat"), events.line("acme", [0.2], "dog"), events.line("bob", [0.3], "emu")]
     lines += [events.line("bob", [0.4], "cat", probabilities=[0.9, 0.1])]
     responses = _replayed(lines, tmp_path).responses("acme")
-    assert responses.answers.tolist() == [[1, 0, 0], [0, 1, 0]]
-    assert responses.fresh_answers.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert responses.outputs.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert responses.fresh_outputs.tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
 def test_answers_without_a_common_form_are_refused(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_answers_without_a_common_form_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_log_that_has_changed_is_noticed(tmp_path: Path) -> None:
-    """Rather than told about half of the queries, or none."""
+    """Rather than read for half of the queries, or none."""
     events = Events("m")
     lines = [events.line("acme", [0.1 * i], i % 2) for i in range(3)]
     results = _replayed(lines, tmp_path)
@@ -104,7 +104,7 @@ def test_a_log_that_has_changed_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_thief_knows_more_after_more_queries(day: "Day") -> None:
-    """Over a whole log: the best copy of a thief's, judged by what the readers were told."""
+    """Over a whole log: the best copy of a thief's, judged by the readers' responses."""
     copies = day.results.responses("thief-0").copies([8])
     assert copies["queries"].tolist() == [8, 48]
     assert ((copies["fidelity"] > 0) & (copies["fidelity"] <= 1)).all()

@@ -35,7 +35,7 @@ def test_examples_are_queries_that_carried_evidence(day: "Day") -> None:
 
 
 def test_without_alerts_every_share_is_below_one(day: "Day") -> None:
-    """No step was taken, and each kind of evidence has its share of the way to the first bar."""
+    """No step was taken, and each kind of evidence has its share of the way to the first threshold."""
     found = day.explain("reader-0")
     assert not found.decisions
     for case in found.cases:

@@ -38,7 +38,7 @@ def test_each_of_several_models_has_its_own_explanation(day: "Day") -> None:
 
 
 def test_another_configuration_or_baseline_is_warned_about(day: "Day") -> None:
-    """The warning names both versions; what is told follows the configuration of now."""
+    """The warning names both versions; the explanation follows the configuration of now."""
     policy = PolicySection(never_block=("thief",))
     changed = day.config.model_copy(update={"policy": policy})
     found = explain("thief", None, day.folder, changed, day.baseline)

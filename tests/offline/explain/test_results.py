@@ -19,7 +19,7 @@ def test_an_unknown_client_is_answered_with_the_nearest_ids(day: "Day") -> None:
         find_client("raeder-1", None, day.folder)
 
 
-def test_several_models_have_to_be_told_apart(day: "Day") -> None:
+def test_several_models_have_to_be_distinguished(day: "Day") -> None:
     """Without a model the models are listed; with one its own line is found; a wrong one is refused."""
     with pytest.raises(SourceError, match="--model: digits, other"):
         find_client("twofold", None, day.folder)

@@ -17,8 +17,8 @@ def words(explanation: Explanation, width: int = 140) -> str:
     return stream.getvalue()
 
 
-def test_a_thief_is_told_in_the_figures_of_its_alerts(day: "Day") -> None:
-    """The words hold the query and score of each alert, and the bar."""
+def test_a_thief_is_explained_by_the_figures_of_its_alerts(day: "Day") -> None:
+    """The words hold the query and score of each alert, and the threshold."""
     found = day.explain("thief")
     text = words(found)
     alerts = [alert for alert in day.records("alerts.jsonl") if alert["user"] == {"id": "thief", "name": "thief"}]
@@ -32,16 +32,16 @@ def test_a_thief_is_told_in_the_figures_of_its_alerts(day: "Day") -> None:
     assert f"perturb at {bisect.thresholds['perturb']:.4g}" in text
 
 
-def test_a_client_without_alerts_is_told_how_far_it_is_from_every_bar(day: "Day") -> None:
+def test_a_client_without_alerts_is_shown_with_its_distance_to_every_threshold(day: "Day") -> None:
     """Each kind of evidence has its share of the way, and there is nothing to be done."""
     found = day.explain("reader-0")
     text = words(found)
     assert "Nothing needs to be done." in text
     for case in found.cases:
-        assert f"{case.name}: {case.score:.4g}, {100 * case.share:.0f}% of the way to its first bar" in text
+        assert f"{case.name}: {case.score:.4g}, {100 * case.share:.0f}% of the way to its first threshold" in text
 
 
-def test_unusual_features_are_told_and_a_missing_baseline_is(day: "Day") -> None:
+def test_unusual_features_are_named_and_a_missing_baseline_is(day: "Day") -> None:
     """A stranger's most unusual feature is in the words; without a baseline they say that there is no comparison."""
     stranger = day.explain("stranger")
     assert stranger.features[0].name in words(stranger)
@@ -55,5 +55,5 @@ def test_control_characters_of_an_id_do_not_reach_the_terminal(day: "Day") -> No
         text = words(found, width)
         assert "\x1b" not in text
         assert r"key\x1b[31m$x$\n on model digits" in text
-    assert "the first look comes at 8 queries" in text
+    assert "the first evaluation comes at 8 queries" in text
     assert to_dict(found)["client"] == day.odd

@@ -1,4 +1,4 @@
-"""What the pictures are drawn of: explained clients, made-up traces; and a look into the header of a PNG."""
+"""What the pictures are drawn of: explained clients, made-up traces; and the reader of the header of a PNG."""
 
 import struct
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def _trace(client: str, group: str, *, queries: int = 40, hits: int = 0, novelty
     count = np.arange(1, queries + 1)
     carried = np.zeros((queries, len(CHANNELS)), np.float32)
     carried[queries - hits :, 0] = 1.0
-    looks = count[7::8]
+    evaluations = count[7::8]
     escalations = [
         Escalation("offset", action, int(queries - hits + need), 1_000 * int(queries - hits + need), 5.0 * need)
         for action, need in (("alert", 2), ("perturb", 4), ("block", 5))
@@ -47,9 +47,9 @@ def _trace(client: str, group: str, *, queries: int = 40, hits: int = 0, novelty
         z=rng.integers(-900, 900, (queries, COORDINATES)).astype(np.int16),
         ratio=1.0 + carried,
         peak=np.cumsum(5.0 * carried, axis=0, dtype=np.float32),
-        looks=looks,
-        novelty=np.full(len(looks), novelty),
-        rows=np.zeros((len(looks), len(NAMES))),
+        evaluations=evaluations,
+        novelty=np.full(len(evaluations), novelty),
+        rows=np.zeros((len(evaluations), len(NAMES))),
         thresholds=Thresholds(alert=2.0, throttle=2.5, stop=(16.0,) * len(CHANNELS)),
         escalations=tuple(escalations),
     )

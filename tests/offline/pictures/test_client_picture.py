@@ -43,14 +43,14 @@ def test_any_id_can_be_drawn(
 def test_a_single_query_can_be_drawn(
     explained: Callable[[str], Explanation], size_of: Callable[[Path], tuple[int, int]], tmp_path: Path
 ) -> None:
-    """No look, no population, one dot."""
+    """No evaluation, no population, one dot."""
     found = explained("client-4")
     short = dataclasses.replace(
         found.trace,
         escalations=(),
         event_ids=found.trace.event_ids[:1],
         **{name: getattr(found.trace, name)[:1] for name in ("queries", "time_ms", "z", "ratio", "peak")},
-        **{name: getattr(found.trace, name)[:0] for name in ("looks", "novelty", "rows")},
+        **{name: getattr(found.trace, name)[:0] for name in ("evaluations", "novelty", "rows")},
     )
     client_picture(dataclasses.replace(found, trace=short, population=np.empty((0, COORDINATES))), tmp_path / "short.png")
     assert size_of(tmp_path / "short.png") == (1400, 800)

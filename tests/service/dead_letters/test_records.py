@@ -28,18 +28,18 @@ class World:
         self.topics = Topics.under(prefix)
         self.connection = Connection(self.config.kafka)
         set_up(self.connection, self.topics, [], 3, 1)
-        self.outbox = StageProducer(self.connection, self.topics)
+        self.producer = StageProducer(self.connection, self.topics)
 
     def refuse(self, reason: str, record: bytes, partition: int, offset: int) -> None:
-        self.outbox.dead_letter(reason, f"because {reason}", record, RecordOrigin(self.log, partition, offset))
-        self.outbox.flush()
-        time.sleep(0.003)  # letters of one millisecond have no order
+        self.producer.dead_letter(reason, f"because {reason}", record, RecordOrigin(self.log, partition, offset))
+        self.producer.flush()
+        time.sleep(0.003)  # dead letters of one millisecond have no order
 
 
 @pytest.fixture
 def world(broker: str, fresh_topic: Callable[[str], str]) -> Iterator[World]:
     made = World(broker, fresh_topic("d") + ".")
-    with contextlib.closing(made.outbox):
+    with contextlib.closing(made.producer):
         yield made
 
 
@@ -64,14 +64,14 @@ def test_the_latest_are_listed_with_reason_and_origin(world: World) -> None:
 
 @pytest.mark.broker
 def test_few_are_held_at_a_time_and_order_is_that_of_writing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few letters of a partition are read ahead, all come, and in the order of their times."""
+    """However few dead letters of a partition are read ahead, all come, and in the order of their times."""
     monkeypatch.setattr(dead_letters, "AHEAD", 5)
     for i in range(60):
-        world.outbox.send(world.topics.dead_letters, None, b"r%d" % i, [("reason", b"json")], partition=i // 10 % 3)
+        world.producer.send(world.topics.dead_letters, None, b"r%d" % i, [("reason", b"json")], partition=i // 10 % 3)
         if i % 7 == 0:
-            world.outbox.flush()
+            world.producer.flush()
             time.sleep(0.002)
-    world.outbox.flush()
+    world.producer.flush()
     with dead_letters.reading(world.config, world.connection) as (consumer, partitions):
         ends = consumer.end_offsets(partitions)
         found = list(dead_letters.dead_letters_between(consumer, dict.fromkeys(partitions, 0), ends))

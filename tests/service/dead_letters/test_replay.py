@@ -14,7 +14,7 @@ from kafka import TopicPartition
 from detector.config import Config, KafkaSection
 from detector.errors import ConfigError
 from detector.ingest.source import Position
-from detector.service.dead_letters import records as letters
+from detector.service.dead_letters import records as stored
 from detector.service.dead_letters import replay as dead_letters
 from detector.service.dead_letters.replay import Reached
 from detector.service.kafka.connection import Connection
@@ -34,14 +34,14 @@ class World:
         self.topics = Topics.under(prefix)
         self.connection = Connection(self.config.kafka)
         set_up(self.connection, self.topics, [log], 3, 1)
-        self.outbox = StageProducer(self.connection, self.topics)
+        self.producer = StageProducer(self.connection, self.topics)
 
     def refuse(
         self, reason: str, record: bytes, partition: int, offset: int, topic: str | None = None, key: bytes | None = None
     ) -> None:
-        self.outbox.dead_letter(reason, f"because {reason}", record, RecordOrigin(topic or self.log, partition, offset), key)
-        self.outbox.flush()
-        time.sleep(0.003)  # letters of one millisecond have no order
+        self.producer.dead_letter(reason, f"because {reason}", record, RecordOrigin(topic or self.log, partition, offset), key)
+        self.producer.flush()
+        time.sleep(0.003)  # dead letters of one millisecond have no order
 
     def arrived(self) -> list[Any]:
         consumer = self.connection.consumer()
@@ -63,7 +63,7 @@ class World:
 def world(broker: str, fresh_topic: Callable[[str], str]) -> Iterator[World]:
     made = World(broker, fresh_topic("d") + ".", fresh_topic("log"))
     yield made
-    made.outbox.close()
+    made.producer.close()
 
 
 @pytest.mark.broker
@@ -78,7 +78,7 @@ def test_records_go_back_where_they_came_from_once(world: World) -> None:
     assert done.repeated == 1
     assert [(r.partition, r.value) for r in world.arrived() if r.partition == 2] == [(2, b"first"), (2, b"second")]
     assert [(r.partition, r.value) for r in world.arrived() if r.partition == 0] == [(0, BROKEN)]
-    assert f"sent 2 (dimension) to {world.log}" in dead_letters.told(done, dry_run=False)
+    assert f"sent 2 (dimension) to {world.log}" in dead_letters.summary(done, dry_run=False)
 
 
 @pytest.mark.broker
@@ -87,7 +87,7 @@ def test_keys_go_back_as_they_were(world: World) -> None:
     keys = [None, b"", b"client-7", b"\xff\x00,=", "ü".encode()]
     for offset, key in enumerate(keys):
         world.refuse("dimension", b"r%d" % offset, 1, offset, key=key)
-    assert [letter.key for letter in letters.latest(world.config, 9)] == keys
+    assert [record.key for record in stored.latest(world.config, 9)] == keys
     dead_letters.replay(world.config)
     assert [(r.partition, r.key, r.value) for r in world.arrived()] == [(1, key, b"r%d" % i) for i, key in enumerate(keys)]
 
@@ -111,7 +111,7 @@ def test_a_second_run_goes_on_where_the_first_ended(world: World) -> None:
 @pytest.mark.broker
 def test_ctrl_c_ends_after_a_batch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent is told, and the next run sends the rest and no more; a progress bar hears how far it is."""
-    monkeypatch.setattr(dead_letters, "MOST_LETTERS", 4)
+    monkeypatch.setattr(dead_letters, "MOST_RECORDS", 4)
     for i in range(10):
         world.refuse("json", b"r%d" % i, i % 3, i)
     heard: list[tuple[int, int | None]] = []
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_after_a_batch(world: World, monkeypatch: pytest.MonkeyPatch
     before = signal.getsignal(signal.SIGINT)
     done = dead_letters.replay(world.config, progress=interrupt)
     assert (done.interrupted, sum(done.sent.values()), heard) == (True, 4, [(4, 10)])
-    assert dead_letters.told(done, dry_run=False)[-1].startswith("interrupted")
+    assert dead_letters.summary(done, dry_run=False)[-1].startswith("interrupted")
     assert signal.getsignal(signal.SIGINT) is before
     assert sum(dead_letters.replay(world.config).sent.values()) == 6
     assert sorted(record.value for record in world.arrived()) == [b"r%d" % i for i in range(10)]
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_after_a_batch(world: World, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.broker
 def test_a_run_that_dies_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ends a run in its middle, the next one goes on after the last batch that was acknowledged."""
-    monkeypatch.setattr(dead_letters, "MOST_LETTERS", 3)
+    monkeypatch.setattr(dead_letters, "MOST_RECORDS", 3)
     for i in range(8):
         world.refuse("json", b"r%d" % i, 0, i)
 
@@ -150,8 +150,8 @@ def test_a_run_that_dies_loses_nothing(world: World, monkeypatch: pytest.MonkeyP
 def test_a_record_that_was_cut_is_left_out(world: World) -> None:
     """Only its beginning is there, so it would be refused again."""
     place = [("source_topic", world.log.encode()), ("source_partition", b"0"), ("source_offset", b"1")]
-    world.outbox.send(world.topics.dead_letters, None, b"a", [*place, ("cut_from_bytes", b"99")])
-    world.outbox.flush()
+    world.producer.send(world.topics.dead_letters, None, b"a", [*place, ("cut_from_bytes", b"99")])
+    world.producer.flush()
     done = dead_letters.replay(world.config)
     assert (done.cut, sum(done.sent.values())) == (1, 0)
 
@@ -196,8 +196,8 @@ def test_what_has_no_home_is_left_out(world: World) -> None:
     """Records of topics and partitions that are gone, or whose origin nobody knows, are counted, not sent."""
     world.refuse("json", b"a", 0, 1, topic="gone")
     world.refuse("json", b"b", 3, 1)
-    world.outbox.send(world.topics.dead_letters, None, b"c")
-    world.outbox.flush()
+    world.producer.send(world.topics.dead_letters, None, b"c")
+    world.producer.flush()
     done = dead_letters.replay(world.config)
     assert (done.homeless, sum(done.sent.values())) == (3, 0)
     assert world.arrived() == []

@@ -126,7 +126,7 @@ def shipping(rig: Any, metrics: Metrics | None = None) -> Iterator[Any]:
         yield worker
 
 
-def letters(rig: Any) -> list[Any]:
+def dead_letters(rig: Any) -> list[Any]:
     """Return the dead letters."""
     return [record for records in rig.read(rig.topics.dead_letters).values() for record in records]
 
@@ -167,7 +167,7 @@ def test_alerts_decisions_and_samples(rig: Any, place: Place, elastic: str) -> N
     assert place.ids() == Counter(names)
     assert place.ids("metrics-detector.client") == Counter(names)
     assert place.ids("logs-detector.decision") == Counter(f"{d.decision_id}.{d.revision}" for d in decisions)
-    assert letters(rig) == []
+    assert dead_letters(rig) == []
     text = metrics.text().decode()
     assert 'detector_sink_documents_total{outcome="delivered",sink="elasticsearch"} 8.0' in text
     assert 'detector_sink_documents_total{outcome="repeated",sink="elasticsearch"} 4.0' in text
@@ -188,14 +188,14 @@ def test_what_will_never_be_taken(rig: Any, place: Place, elastic: str) -> None:
     send(rig, rig.topics.alerts, [*good[:10], *bad, *good[10:]], partition=0)
     with shipping(rig):
         until(lambda: len(place.ids()) == 20)
-        until(lambda: len(letters(rig)) == len(bad))
-    found = letters(rig)
+        until(lambda: len(dead_letters(rig)) == len(bad))
+    found = dead_letters(rig)
     assert {record.value: dict(record.headers)["reason"] for record in found} == bad
     origins = {(dict(record.headers)["source_topic"], dict(record.headers)["source_offset"]) for record in found}
     assert origins == {(rig.topics.alerts.encode(), str(10 + i).encode()) for i in range(len(bad))}
     with shipping(rig) as worker:
         until(lambda: worker.status().ready)
-    assert len(letters(rig)) == len(bad)
+    assert len(dead_letters(rig)) == len(bad)
 
 
 @pytest.mark.limit(900)
@@ -223,7 +223,7 @@ def test_away_for_long(rig: Any, place: Place, stolen: list[bytes], faulty_proxy
         until(lambda: set(place.ids()) == raised)
         until(lambda: worker.status().degraded is None)
     assert place.ids() == Counter(raised)
-    assert letters(rig) == []
+    assert dead_letters(rig) == []
 
 
 @pytest.mark.limit(900)
@@ -280,9 +280,9 @@ def test_killed_busy_and_poisoned(rig: Any, local_elastic: Callable[..., Any], f
         until(lambda: proxy.refused > refused or proxy.passed)
         node.start()
         until(lambda: len(place.ids()) >= number)
-        until(lambda: len(letters(rig)) >= 1)
+        until(lambda: len(dead_letters(rig)) >= 1)
     assert place.ids() == Counter(f"alert-{i}" for i in range(number))
-    assert [record.value for record in letters(rig)] == [poison]
+    assert [record.value for record in dead_letters(rig)] == [poison]
     assert proxy.refused > 0
     place.client.close()
 
@@ -308,14 +308,14 @@ def test_only_who_may(rig: Any, local_elastic: Callable[..., Any], tmp_path: Pat
     trusting = {"ca_file": node.ca_file}
     wrong = [
         (node.url, {}, "certificate that is not trusted .*: set .*ca_file"),
-        (node.url.replace("https", "http"), {}, "hangs up: does this port want https"),
+        (node.url.replace("https", "http"), {}, "closes the connection: does this port want https"),
         (node.url, trusting, r"wants a login \(401\): set .* username and password, or api_key"),
         (node.url, trusting | login("ship", "secret-2"), r"refuses user 'ship' \(401\): check"),
         (node.url, trusting | {"api_key": "bm90OmE="}, r"refuses the API key \(401\): check"),
         (
             node.url,
             trusting | login("nobody", "secret-2"),
-            r"does not let user 'nobody' do this \(403\): shipping needs create_doc",
+            r"does not let user 'nobody' do this \(403\): the delivery needs create_doc",
         ),
     ]
     for url, settings, words in wrong:
@@ -331,7 +331,7 @@ def test_only_who_may(rig: Any, local_elastic: Callable[..., Any], tmp_path: Pat
         until(lambda: len(place.ids()) == 40)
         until(lambda: worker.status().ready and worker.status().degraded is None)
     assert place.ids() == Counter(f"alert-{i}" for i in range(40))
-    assert letters(rig) == []
+    assert dead_letters(rig) == []
     place.client.close()
 
 

@@ -160,11 +160,11 @@ def test_what_is_refused_goes_to_the_dead_letters(rig: Any) -> None:
         wait_for(lambda: len(endpoint.taken) == len(ids) - 1)
         wait_for(lambda: committed(rig, "siem") == len(ids) + 2)
     assert sorted(endpoint.taken) == sorted(ids - {"alert-3"})
-    letters: dict[Any, dict[Any, bytes]] = {value: headers for value, headers in dead_letters(rig) if b'"not"' in value}
-    letters |= {json.loads(value)["event"]["id"]: headers for value, headers in dead_letters(rig) if b'"event"' in value}
-    assert set(letters) == {"alert-3", b'{"not": "an alert"}'}
-    assert letters["alert-3"]["detail"] == b"delivery siem does not take it: 400 no such field"
-    for headers in letters.values():
+    refused: dict[Any, dict[Any, bytes]] = {value: headers for value, headers in dead_letters(rig) if b'"not"' in value}
+    refused |= {json.loads(value)["event"]["id"]: headers for value, headers in dead_letters(rig) if b'"event"' in value}
+    assert set(refused) == {"alert-3", b'{"not": "an alert"}'}
+    assert refused["alert-3"]["detail"] == b"delivery siem does not take it: 400 no such field"
+    for headers in refused.values():
         assert (headers["reason"], headers["source_topic"].decode()) == (b"schema", rig.topics.alerts)
 
 

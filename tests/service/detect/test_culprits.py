@@ -107,8 +107,8 @@ def test_the_stream_goes_on_without_a_record_that_fails(
         rig.wait_done()
     monkeypatch.undo()
     assert len(state_touched) > 1
-    letters = [record for records in rig.read(rig.topics.dead_letters).values() for record in records]
-    assert {dict(letter.headers)["reason"] for letter in letters} == {b"failed"}
-    places = {(int(dict(x.headers)["source_partition"]), int(dict(x.headers)["source_offset"])) for x in letters}
+    dead_letters = [record for records in rig.read(rig.topics.dead_letters).values() for record in records]
+    assert {dict(dead_letter.headers)["reason"] for dead_letter in dead_letters} == {b"failed"}
+    places = {(int(dict(x.headers)["source_partition"]), int(dict(x.headers)["source_offset"])) for x in dead_letters}
     assert len(places) == 1
     rig.verify(repeats=True, without=places)

@@ -24,7 +24,7 @@ class World:
         self.learning = LearningReporter(self.metrics, lambda: self.now_s)
 
     def check(self, *shards: Shard) -> list[tuple[str, list[str]]]:
-        """Look a while later, and return what was said: the first two words, and the models."""
+        """Check a while later, and return what was logged: the first two words, and the models."""
         self.now_s += TELL_EVERY_S
         with capture_logs() as said:
             self.learning.check(shards)

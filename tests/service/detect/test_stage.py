@@ -11,7 +11,7 @@ import pytest
 from detector.baseline.settings import engine_settings
 from detector.engine.shard import VERSIONS_KEY
 from detector.service.detect import stage as detect
-from detector.service.kafka import producer as outbox
+from detector.service.kafka import producer
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import LARGEST_RECORD
 from detector.service.state.codec import StateReader
@@ -40,8 +40,8 @@ def test_slow_results_pause_the_partitions(
     rig_at: Callable[..., Any], broker: str, stolen: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While results are on their way nothing more is taken in; then it goes on, and nothing is lost or doubled."""
-    monkeypatch.setattr(outbox, "MOST_IN_FLIGHT", 1)
-    monkeypatch.setattr(outbox, "FAR_BEYOND", 10**9)
+    monkeypatch.setattr(producer, "MOST_IN_FLIGHT", 1)
+    monkeypatch.setattr(producer, "FAR_BEYOND", 10**9)
     monkeypatch.setattr(detect, "MOST_RECORDS", 50)
     prompt = Connection.producer
     monkeypatch.setattr(Connection, "producer", lambda self, **settings: prompt(self, **settings | {"linger_ms": 1000}))

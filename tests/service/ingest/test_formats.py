@@ -10,7 +10,7 @@ from kafka import KafkaProducer, TopicPartition
 
 from detector.clock import SystemClock
 from detector.config import Config, IngestSection, KafkaSection, TopicSection
-from detector.service.dead_letters import records as letters
+from detector.service.dead_letters import records as stored
 from detector.service.dead_letters import replay as dead_letters
 from detector.service.ingest.stage import IngestStage
 from detector.service.kafka.codec import decode
@@ -78,12 +78,16 @@ def test_each_topic_has_its_format(broker: str, fresh_topic: Callable[[str], str
     ]
     assert len([entry for entry in found if entry[0] != special]) == len(lines)
     assert {record.key for record in records} >= {b"acme"}
-    found_letters = letters.by_origin(letters.latest(config, 10))
-    first = found_letters[0]
-    assert {letter.reason for letter in found_letters} == {"schema"}
+    kept = stored.by_origin(stored.latest(config, 10))
+    first = kept[0]
+    assert {one.reason for one in kept} == {"schema"}
     assert [
-        (letter.origin and (letter.origin.offset, letter.origin.index), bool(letter.record), letter.cut)
-        for letter in found_letters
+        (
+            one.origin and (one.origin.offset, one.origin.index),
+            bool(one.record),
+            one.cut,
+        )
+        for one in kept
     ] == [((1, 1), True, False), ((2, 0), True, False), ((3, 0), True, False), ((3, 1), False, True), ((3, 2), False, True)]
     assert first.headers == (("X-Consumer-Id", b"acme"), ("other", b"\xff"))
     assert (first.to_dict()["line"], first.to_dict()["index"]) == (2, 1)

@@ -114,9 +114,17 @@ def test_no_tls_on_this_port(guarded: LocalBroker) -> None:
 @pytest.mark.parametrize(
     ("protocol", "secure", "words"),
     [
-        ("PLAINTEXT", True, "hangs up on PLAINTEXT: does this port want TLS or SASL? See [kafka] security_protocol"),
-        ("SSL", True, "hangs up on SSL: does this port want a login, too (SASL_SSL)? See [kafka] security_protocol"),
-        ("SASL_PLAINTEXT", False, "hangs up on SASL_PLAINTEXT: does this port want neither TLS nor SASL?"),
+        (
+            "PLAINTEXT",
+            True,
+            "closes the connection on PLAINTEXT: does this port want TLS or SASL? See [kafka] security_protocol",
+        ),
+        (
+            "SSL",
+            True,
+            "closes the connection on SSL: does this port want a login, too (SASL_SSL)? See [kafka] security_protocol",
+        ),
+        ("SASL_PLAINTEXT", False, "closes the connection on SASL_PLAINTEXT: does this port want neither TLS nor SASL?"),
     ],
 )
 def test_wrong_protocol(guarded: LocalBroker, protocol: str, secure: bool, words: str) -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from detector.config import Config, KafkaSection
 from detector.errors import FatalError
-from detector.service.dead_letters import records as letters
+from detector.service.dead_letters import records as stored
 from detector.service.dead_letters import replay as dead_letters
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.producer import RecordOrigin, StageProducer
@@ -78,9 +78,9 @@ def world(strict: LocalBroker) -> World:
     return World(strict)
 
 
-def _refuse(outbox: StageProducer, world: World) -> None:
-    outbox.dead_letter("json", "broken", b"x", RecordOrigin(world.log, 0, 1))
-    outbox.flush()
+def _refuse(producer: StageProducer, world: World) -> None:
+    producer.dead_letter("json", "broken", b"x", RecordOrigin(world.log, 0, 1))
+    producer.flush()
 
 
 def test_a_topic_that_may_not_be_seen_is_no_missing_topic(world: World) -> None:
@@ -104,16 +104,16 @@ def test_a_topic_that_may_not_be_written(world: World) -> None:
     """A dead letter, or any other record, that is not taken for lack of a right says so at the flush."""
     world.grant(TOPIC, world.section.prefix, DESCRIBE, READ)
     with (
-        contextlib.closing(StageProducer(Connection(world.section), world.topics)) as outbox,
+        contextlib.closing(StageProducer(Connection(world.section), world.topics)) as producer,
         pytest.raises(FatalError) as denied,
     ):
-        _refuse(outbox, world)
+        _refuse(producer, world)
     assert "Kafka did not take a record: Kafka denies user 'detector'" in str(denied.value)
     assert "grant" in str(denied.value)
 
 
 def test_a_log_that_may_not_be_produced_to(world: World, tmp_path: Any) -> None:
-    """Likewise for the command that streams a log."""
+    """The command that streams a log says so, too."""
     (tmp_path / "log").write_bytes(b"{}\n" * 10)
     world.grant(TOPIC, world.log, DESCRIBE)
     with pytest.raises(FatalError, match=r"Kafka denies user 'detector'.*grant"):
@@ -123,12 +123,12 @@ def test_a_log_that_may_not_be_produced_to(world: World, tmp_path: Any) -> None:
 def test_dead_letters_that_may_not_be_read(world: World) -> None:
     """Without Read on the topic, and without Read on the group that keeps the progress."""
     world.grant(TOPIC, world.section.prefix, DESCRIBE)
-    with contextlib.closing(StageProducer(Connection(world.free), world.topics)) as outbox:
-        _refuse(outbox, world)
+    with contextlib.closing(StageProducer(Connection(world.free), world.topics)) as producer:
+        _refuse(producer, world)
     with pytest.raises(FatalError, match=rf"denies user 'detector' the topic '{world.topics.dead_letters}'"):
-        letters.latest(world.config, 5)
+        stored.latest(world.config, 5)
     world.grant(TOPIC, world.section.prefix, READ)
-    assert len(letters.latest(world.config, 5)) == 1
+    assert len(stored.latest(world.config, 5)) == 1
     with pytest.raises(FatalError, match=rf"the group .*grant Read on the groups that begin with '{world.section.group_id}'"):
         dead_letters.replay(world.config)
 
@@ -168,7 +168,7 @@ def test_only_a_missing_permission_is_fatal(strict: LocalBroker) -> None:
     made = Connection(KafkaSection(bootstrap_servers=(strict.bootstrap,)))
     denied = made.failure(GroupAuthorizationFailedError("g"), "it fails")
     assert isinstance(denied, FatalError)
-    assert "Kafka denies us, who have not logged in, the group 'g'" in str(denied)
+    assert "Kafka denies this service, which has not logged in, the group 'g'" in str(denied)
     passing = made.failure(KafkaTimeoutError("slow"), "it fails")
     assert not isinstance(passing, FatalError)
     assert str(passing) == "it fails: KafkaTimeoutError: slow"

@@ -160,7 +160,7 @@ def test_the_secret_is_sent_to_no_other_address(provider: Provider) -> None:
     """A redirect is not followed."""
     other = Provider()
     provider.status, provider.elsewhere = 302, other.url
-    with pytest.raises(ServiceError, match=r"sends us elsewhere \(status 302\): set \[kafka.oauth\] token_url"):
+    with pytest.raises(ServiceError, match=r"redirects \(status 302\): set \[kafka.oauth\] token_url"):
         Tokens(provider.section()).token()
     other.server.shutdown()
     other.server.server_close()

@@ -35,7 +35,7 @@ def test_smaller_forms_are_alerts() -> None:
 
 
 class World:
-    """An outbox on topics that take little, and what came of it."""
+    """A producer on topics that take little, and what came of it."""
 
     def __init__(self, broker: str, prefix: str) -> None:
         self.connection = Connection(KafkaSection(bootstrap_servers=(broker,), prefix=prefix))
@@ -46,7 +46,7 @@ class World:
             names = tuple(self.topics.policies())
             made = [NewTopic(name, num_partitions=1, replication_factor=1, topic_configs=limits) for name in names]
             admin.create_topics(made, wait_for_metadata=True)
-        self.outbox = StageProducer(self.connection, self.topics, self.metrics)
+        self.producer = StageProducer(self.connection, self.topics, self.metrics)
 
     def count(self, topic: str) -> float:
         registry: CollectorRegistry = self.metrics.registry
@@ -58,7 +58,7 @@ def world(broker: str, fresh_topic: Callable[[str], str]) -> Iterator[World]:
     """Return a world of the test's own."""
     made = World(broker, fresh_topic("small") + ".")
     yield made
-    made.outbox.close()
+    made.producer.close()
 
 
 def _read(world: World, topic: str) -> list[Any]:
@@ -86,12 +86,12 @@ def test_an_alert_loses_what_makes_it_large(world: World) -> None:
     )
     texts = many.model_copy(update={"service": many.service.model_copy(update={"version": "v" * 30_000})})
     hopeless = usual.model_copy(update={"message": "m" * 30_000})
-    world.outbox.publish([_alert(world, alert) for alert in (many, texts, hopeless, usual)])
-    world.outbox.flush()
+    world.producer.publish([_alert(world, alert) for alert in (many, texts, hopeless, usual)])
+    world.producer.flush()
     raised = [record.value for record in _read(world, world.topics.alerts)]
     assert sorted(raised) == sorted(map(to_json, (without_figures(many), without_texts(texts), usual)))
-    (letter,) = _read(world, world.topics.dead_letters)
-    headers = dict(letter.headers)
+    (dead_letter,) = _read(world, world.topics.dead_letters)
+    headers = dict(dead_letter.headers)
     assert headers["reason"] == b"oversized"
     assert b"takes no record of" in headers["detail"]
     assert world.count(world.topics.alerts) == 1 + 2 + 3
@@ -102,28 +102,28 @@ def test_an_alert_loses_what_makes_it_large(world: World) -> None:
 def test_anything_else_becomes_a_dead_letter(world: World, size: int) -> None:
     """A record that the broker or the client itself would refuse is kept as far as possible, with its source if it has one."""
     origin = RecordOrigin("log", 3, 7)
-    world.outbox.send(world.topics.decisions, b"key", bytes(size))
-    world.outbox.send(world.topics.queries, b"key", bytes(size), source=RecordSource(origin, b"own", b"the record"))
-    world.outbox.send(world.topics.decisions, b"key", b"small")
-    assert world.outbox.sent == 3
-    pending = world.outbox.pending()
-    world.outbox.arrive(pending, lambda: None)
-    assert world.outbox.arrived == 3
+    world.producer.send(world.topics.decisions, b"key", bytes(size))
+    world.producer.send(world.topics.queries, b"key", bytes(size), source=RecordSource(origin, b"own", b"the record"))
+    world.producer.send(world.topics.decisions, b"key", b"small")
+    assert world.producer.sent == 3
+    pending = world.producer.pending()
+    world.producer.arrive(pending, lambda: None)
+    assert world.producer.arrived == 3
     assert [record.value for record in _read(world, world.topics.decisions)] == [b"small"]
     one, two = _read(world, world.topics.dead_letters)
-    letters = {"source_topic" in dict(record.headers): record for record in (one, two)}
-    assert letters[True].value == b"the record"
-    assert dict(letters[True].headers)["source_offset"] == b"7"
-    assert dict(letters[False].headers)[CUT_FROM] == str(size).encode()
+    dead_letters = {"source_topic" in dict(record.headers): record for record in (one, two)}
+    assert dead_letters[True].value == b"the record"
+    assert dict(dead_letters[True].headers)["source_offset"] == b"7"
+    assert dict(dead_letters[False].headers)[CUT_FROM] == str(size).encode()
     assert {dict(record.headers)["reason"] for record in (one, two)} == {b"oversized"}
 
 
 @pytest.mark.broker
 def test_a_dead_letter_is_cut_until_it_fits(world: World) -> None:
     """Also where its topic takes less than ours does, or its key alone is too large."""
-    world.outbox.dead_letter("json", "broken", bytes(600_000), RecordOrigin("log", 0, 0), b"key")
-    world.outbox.dead_letter("json", "broken", b"record", RecordOrigin("log", 0, 1), bytes(LARGEST_RECORD + 1))
-    world.outbox.flush()
+    world.producer.dead_letter("json", "broken", bytes(600_000), RecordOrigin("log", 0, 0), b"key")
+    world.producer.dead_letter("json", "broken", b"record", RecordOrigin("log", 0, 1), bytes(LARGEST_RECORD + 1))
+    world.producer.flush()
     first, second = _read(world, world.topics.dead_letters)
     assert (len(first.value), dict(first.headers)[CUT_FROM]) == (16 * 1024 - 3, b"600000")
     assert dict(second.headers)[CUT_FROM] == b"6"
@@ -135,12 +135,12 @@ def test_a_limit_that_is_lowered_meanwhile(world: World) -> None:
     """The record is not taken, which is told once; sent again, as after every fault, it is cut."""
     with contextlib.closing(world.connection.admin()) as admin:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, world.topics.decisions, {"max.message.bytes": "5000"})])
-    world.outbox.send(world.topics.decisions, b"key", bytes(10_000))
+    world.producer.send(world.topics.decisions, b"key", bytes(10_000))
     with pytest.raises(ServiceError, match="did not take a record"):
-        world.outbox.flush()
-    world.outbox.send(world.topics.decisions, b"key", bytes(10_000))
-    world.outbox.send(world.topics.decisions, b"key", b"small")
-    world.outbox.flush()
+        world.producer.flush()
+    world.producer.send(world.topics.decisions, b"key", bytes(10_000))
+    world.producer.send(world.topics.decisions, b"key", b"small")
+    world.producer.flush()
     assert [record.value for record in _read(world, world.topics.decisions)] == [b"small"]
-    (letter,) = _read(world, world.topics.dead_letters)
-    assert letter.value == bytes(10_000)
+    (dead_letter,) = _read(world, world.topics.dead_letters)
+    assert dead_letter.value == bytes(10_000)

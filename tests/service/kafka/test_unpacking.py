@@ -18,14 +18,15 @@ from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchB
 
 from detector.clock import SystemClock
 from detector.config import Config, KafkaSection
-from detector.service.dead_letters import records as letters
+from detector.errors import BatchTooLargeError
+from detector.service.dead_letters import records as stored
 from detector.service.ingest.stage import IngestStage
 from detector.service.kafka import unpacking
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
-from detector.service.kafka.unpacking import LARGEST_BATCH, Packed, TooLargeError, unpacked
+from detector.service.kafka.unpacking import LARGEST_BATCH, Packed, unpacked
 from detector.testing import traffic
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -45,7 +46,7 @@ def test_what_is_within_the_bounds_comes_out_whole(codec: int, parts: list[bytes
     whole = b"".join(parts)
     assert unpacked(codec, packed_by(codec, parts), most=len(whole) + room) == whole
     if whole:
-        with pytest.raises(TooLargeError):
+        with pytest.raises(BatchTooLargeError):
             unpacked(codec, packed_by(codec, parts), most=len(whole) - 1)
 
 
@@ -55,7 +56,7 @@ def test_whatever_does_not_unpack_is_told_in_one_way(codec: int, noise: bytes, b
     front = {GZIP: gzip.compress(b"x")[:-4], ZSTD: zstandard.compress(b"x" * 50)[:-2]}.get(codec, b"")
     try:
         assert len(unpacked(codec, front + noise if begins else noise, most=1000)) <= 1000
-    except (CorruptRecordError, UnsupportedCodecError):
+    except (BatchTooLargeError, CorruptRecordError, UnsupportedCodecError):
         return
 
 
@@ -64,7 +65,7 @@ def test_a_bomb_takes_no_memory(codec: int) -> None:
     """What lies beyond the bound is never unpacked."""
     bomb = packed_by(codec, [b"\0" * BOMB])
     tracemalloc.start()
-    with pytest.raises(TooLargeError, match="unpacks to more than 1,000,000 bytes"):
+    with pytest.raises(BatchTooLargeError, match="unpacks to more than 1,000,000 bytes"):
         unpacked(codec, bomb, most=1_000_000)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -80,9 +81,9 @@ def test_a_bomb_takes_no_memory(codec: int) -> None:
     ],
 )
 def test_snappy_is_believed_no_length(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its length is looked at before anything is unpacked."""
+    """The declared length is checked before anything is decompressed."""
     monkeypatch.setattr(codec_module, "snappy", SimpleNamespace(decompress=lambda _: pytest.fail("it is unpacked")))
-    with pytest.raises(CorruptRecordError):
+    with pytest.raises((BatchTooLargeError, CorruptRecordError)):
         unpacked(SNAPPY, data)
 
 
@@ -200,10 +201,10 @@ def test_a_bomb_in_a_log(broker: str, fresh_topic: Callable[[str], str], compres
     stage.close()
     assert read == len(lines) + 1
     assert peak < MEMORY
-    (letter,) = letters.latest(config, 10)
-    assert (letter.reason, letter.origin, letter.cut) == ("oversized", RecordOrigin(log, 0, 3), True)
-    assert "a batch of 1 records up to offset 3" in letter.detail
-    assert len(letter.record) < MIB
+    (dead_letter,) = stored.latest(config, 10)
+    assert (dead_letter.reason, dead_letter.origin, dead_letter.cut) == ("oversized", RecordOrigin(log, 0, 3), True)
+    assert "a batch of 1 records up to offset 3" in dead_letter.detail
+    assert len(dead_letter.record) < MIB
     reader = connection.consumer()
     place = TopicPartition(topics.queries, 0)
     assert reader.end_offsets([place])[place] >= len(lines)
@@ -243,13 +244,18 @@ def test_letters_of_a_batch(broker: str, fresh_topic: Callable[[str], str]) -> N
     set_up(connection, topics, [], 1, 1)
     packed = Packed(b"batch")
     packed.first, packed.reason, packed.detail = 7, "encoding", "no"
-    outbox = StageProducer(connection, topics)
-    outbox.dead_letter("json", "broken", packed, RecordOrigin("log", 0, 9), b"key")
-    outbox.flush()
-    outbox.close()
-    (letter,) = letters.latest(config, 10)
-    assert (letter.reason, letter.detail, letter.origin, letter.key) == ("encoding", "no", RecordOrigin("log", 0, 7), None)
-    assert (letter.record, letter.cut) == (b"batch", True)
+    producer = StageProducer(connection, topics)
+    producer.dead_letter("json", "broken", packed, RecordOrigin("log", 0, 9), b"key")
+    producer.flush()
+    producer.close()
+    (dead_letter,) = stored.latest(config, 10)
+    assert (dead_letter.reason, dead_letter.detail, dead_letter.origin, dead_letter.key) == (
+        "encoding",
+        "no",
+        RecordOrigin("log", 0, 7),
+        None,
+    )
+    assert (dead_letter.record, dead_letter.cut) == (b"batch", True)
 
 
 @pytest.mark.broker

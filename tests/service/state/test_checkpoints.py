@@ -49,7 +49,7 @@ class Broker:
         return ()
 
     def arrive(self, pending: Sequence[Any], beat: Callable[[], None]) -> None:
-        """Be an outbox from which everything has arrived."""
+        """Be a producer from which everything has arrived."""
 
 
 def _made(broker: Any, **settings: float) -> Checkpoints:

@@ -117,7 +117,7 @@ def test_a_forged_record_changes_nothing(place: int, how: str) -> None:
     clean = _read(written)
     state = _read([*written, _forged(written[place], how)])
     assert (state.values, state.mark, state.parts) == (clean.values, clean.mark, clean.parts)
-    assert (state.strangers, [strange.offset for strange in state.strange]) == (1, [4])
+    assert (state.foreign_count, [record.offset for record in state.foreign]) == (1, [4])
 
 
 def test_a_record_cannot_be_moved() -> None:
@@ -128,13 +128,13 @@ def test_a_record_cannot_be_moved() -> None:
         ("m", "one"): b"first",
     }
     moved = _read(_state(), place=PLACE + 1)
-    assert (moved.values, moved.mark, moved.strangers) == ({}, None, 4)
+    assert (moved.values, moved.mark, moved.foreign_count) == ({}, None, 4)
 
 
 def test_another_seed_reads_nothing() -> None:
-    """All records are strange under another seed, and so they are counted."""
+    """Under another seed no record has a valid seal, and all are counted."""
     state = _read(_state(), seal=Seal(8))
-    assert (state.values, state.mark, state.strangers) == ({}, None, 4)
+    assert (state.values, state.mark, state.foreign_count) == ({}, None, 4)
 
 
 def test_a_client_destroyed_by_compaction_is_missing() -> None:
@@ -143,7 +143,7 @@ def test_a_client_destroyed_by_compaction_is_missing() -> None:
     state = _read([*written, _forged(written[2], "no seal")], compacted=True)
     assert state.values == {("m", ""): b"model", ("m", "two"): b"second"}
     assert state.mark is not None
-    assert [strange.whose for strange in state.strange] == ["client 'one' of model 'm'"]
+    assert [record.whose for record in state.foreign] == ["client 'one' of model 'm'"]
 
 
 def test_a_model_destroyed_by_compaction_is_missing_with_its_clients() -> None:
@@ -172,14 +172,14 @@ def test_garbage_is_left_out(garbage: list[tuple[bytes | None, bytes | None, byt
         reading.take(key, value, [(parts.PARTS, text), (SEAL, text), (SEAL, None)])
     state = reading.done()
     assert state.values == _read(_state()).values
-    assert state.strangers == len(garbage)
-    assert all(strange.whose for strange in state.strange)
+    assert state.foreign_count == len(garbage)
+    assert all(record.whose for record in state.foreign)
 
 
 def test_only_the_first_strange_records_are_kept() -> None:
     """A flood of them is counted."""
     reading = StateReader(OURS, PLACE)
-    for offset in range(parts.MOST_STRANGE + 5):
+    for offset in range(parts.MOST_FOREIGN + 5):
         reading.take(b"key", b"value", [], offset)
     state = reading.done()
-    assert (state.strangers, len(state.strange)) == (parts.MOST_STRANGE + 5, parts.MOST_STRANGE)
+    assert (state.foreign_count, len(state.foreign)) == (parts.MOST_FOREIGN + 5, parts.MOST_FOREIGN)

@@ -76,7 +76,7 @@ def test_lost_offsets_are_found_in_the_state(rig: Any, stolen: list[bytes]) -> N
     worker = rig.start()
     rig.wait_done()
     worker.end()
-    assert "going on where the state ends, not at the offset of the group" in worker.said()
+    assert "continuing where the state ends, not at the offset of the group" in worker.said()
     rig.verify(repeats=False)
 
 
@@ -88,9 +88,7 @@ def test_state_of_another_seed_is_refused(rig: Any, stolen: list[bytes], monkeyp
     engine = rig.config.engine.model_copy(update={"seed": 99})
     monkeypatch.setattr(rig, "config", rig.config.model_copy(update={"engine": engine}))
     with (
-        pytest.raises(
-            SnapshotError, match=r"none of .* records bears the seal of our seed: .* under another seed.* to rebuild"
-        ),
+        pytest.raises(SnapshotError, match=r"none of .* records has a valid seal: .* under another seed.* to rebuild"),
         rig.thread(),
     ):
         rig.wait_failed()
@@ -114,10 +112,10 @@ def test_forged_state_stops_nothing(rig: Any, stolen: list[bytes]) -> None:
     worker = rig.start()
     rig.wait_done()
     worker.end()
-    assert "were written by somebody else" in worker.said()
-    letters = [record for records in rig.read(rig.topics.dead_letters).values() for record in records]
-    assert len(letters) == forged
-    assert {dict(letter.headers)["source_topic"].decode() for letter in letters} == {rig.topics.state}
+    assert "were not written by this service" in worker.said()
+    dead_letters = [record for records in rig.read(rig.topics.dead_letters).values() for record in records]
+    assert len(dead_letters) == forged
+    assert {dict(dead_letter.headers)["source_topic"].decode() for dead_letter in dead_letters} == {rig.topics.state}
     rig.verify(repeats=True)
 
 
@@ -129,7 +127,7 @@ def test_state_of_another_number_of_partitions(rig: Any, stolen: list[bytes]) ->
     with rig.admin() as admin:
         admin.create_partitions({rig.topics.queries: rig.partitions + 2, rig.topics.state: rig.partitions + 2})
     with (
-        pytest.raises(SnapshotError, match=r"dealt over 6 partitions, now there are 8.* use another \[kafka\] prefix"),
+        pytest.raises(SnapshotError, match=r"there were 6 partitions; now there are 8.* use another \[kafka\] prefix"),
         rig.thread(),
     ):
         rig.wait_failed()

@@ -146,7 +146,8 @@ def test_a_library_that_repeats_itself_is_heard_once_a_minute() -> None:
     assert said("kafka.a", "Topic other-1 is gone (0xff)") == "Topic other-1 is gone (0xff)"
     now[0] += logs.SAME_S
     assert (
-        said("kafka.a", "Topic log-2 is gone (0x1)") == "Topic log-2 is gone (0x1) (repeated 400 times since it was last said)"
+        said("kafka.a", "Topic log-2 is gone (0x1)")
+        == "Topic log-2 is gone (0x1) (repeated 400 times since it was last logged)"
     )
     now[0] += logs.SAME_S
     assert said("kafka.a", "Topic log-2 is gone (0x1)") == "Topic log-2 is gone (0x1)"

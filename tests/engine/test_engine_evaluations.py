@@ -1,4 +1,4 @@
-"""Models are paid for at looks, and looks come on a schedule."""
+"""Models score a client at its scheduled evaluations only."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -22,14 +22,14 @@ Lines = Callable[..., list[bytes]]
 
 def schedule(most: int) -> list[int]:
     """8, 16, 24, 32, 48, 64, then every tenth more."""
-    looks = [8, 16, 24, 32, 48, 64]
-    while looks[-1] < most:
-        looks.append(-(-looks[-1] * 11 // 10))
-    return [look for look in looks if look <= most]
+    evaluations = [8, 16, 24, 32, 48, 64]
+    while evaluations[-1] < most:
+        evaluations.append(-(-evaluations[-1] * 11 // 10))
+    return [evaluation for evaluation in evaluations if evaluation <= most]
 
 
 class Watcher:
-    """Notes at which counts clients were looked at, and how many looks each pass scored."""
+    """Notes at which counts of queries clients were evaluated, and how many evaluations each pass scored."""
 
     def __init__(self) -> None:
         self.looked: dict[str, list[int]] = {}
@@ -65,7 +65,7 @@ def test_every_client_is_looked_at_on_schedule(make_log: Lines, benign: Callable
 def test_models_are_scored_at_looks_only(
     make_log: Lines, generated_baseline: Baseline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the models are asked about is the looks, each of them, and nothing else."""
+    """The models score each scheduled evaluation and nothing else."""
     asked: list[int] = []
     score = Novelty.score
 
@@ -79,15 +79,15 @@ def test_models_are_scored_at_looks_only(
     lines = make_log(3, events=500, clients=3)
     for start in range(0, len(lines), 10):
         shard.process(*batches(lines[start : start + 10], first_sequence=start))
-    looks = sorted(look for client in watcher.looked.values() for look in client)
-    # A look is scored again when the trees have learned within its batch.
-    assert set(asked) == set(looks)
-    assert len(looks) <= len(asked) <= 2 * len(looks)
+    evaluations = sorted(evaluation for client in watcher.looked.values() for evaluation in client)
+    # An evaluation is scored again when the trees have learned within its batch.
+    assert set(asked) == set(evaluations)
+    assert len(evaluations) <= len(asked) <= 2 * len(evaluations)
     assert len(asked) < 0.2 * len(lines)
 
 
 def test_a_look_sees_the_features_up_to_its_own_query(make_log: Lines, generated_baseline: Baseline) -> None:
-    """The report after a look shows that look's features, not later ones."""
+    """The report after an evaluation shows the features at that evaluation, not later ones."""
     lines = make_log(6, events=300, clients=2)
     rows: dict[str, npt.NDArray[np.float64]] = {}
 
@@ -106,7 +106,7 @@ def test_a_look_sees_the_features_up_to_its_own_query(make_log: Lines, generated
 
 
 def test_evidence_is_judged_between_looks(generated_baseline: Baseline, make_log: Lines) -> None:
-    """Construction does not wait for a look: a thief is found at the query that convicts it."""
+    """Construction does not wait for an evaluation: a thief is found at the query that passes the threshold."""
     lines = make_log(1, events=80, clients=1, habits=("flat",), repeats=0.0, disorder=0.0, pauses=0.0)
     findings = Shard(EngineSettings(), generated_baseline.models).process(*batches(lines)).findings
     assert {finding.queries for finding in findings if finding.evidence == "offset"} - set(schedule(80))

@@ -14,16 +14,16 @@ from detector.engine.evidence.accumulate import CHANNELS
 from detector.errors import SourceError
 from detector.offline import analysis
 from detector.offline.analysis import tables
-from detector.offline.analysis.tables import ALERTS, CLIENTS, DECISIONS, PER_LOOK, PER_QUERY
+from detector.offline.analysis.tables import ALERTS, CLIENTS, DECISIONS, PER_EVALUATION, PER_QUERY
 from detector.offline.explain import explain, to_dict
 from detector.testing import watch
 
 if TYPE_CHECKING:
-    from tests.offline.analysis.conftest import Day
+    from tests.offline.conftest import Day
 
 
 def test_tables_say_what_the_pipeline_found(day: "Day") -> None:
-    """Alerts, decisions and clients are those of the pipeline, in its order, and the broken line is a dead letter."""
+    """Alerts, decisions and clients are those of the pipeline, in its order, and the broken line is a dead-letter record."""
     seen = watch(day.lines, day.config, day.baseline)
     found = day.results
     assert found.alerts["alert_id"].tolist() == [alert.event.id for alert in seen.raised]
@@ -46,7 +46,7 @@ def test_decisions_carry_the_count_of_their_alert(day: "Day") -> None:
 
 
 def test_queries_tell_how_evidence_grew(day: "Day") -> None:
-    """One row a query; evidence never falls and ends at what the client's row says; novelty stands at looks alone."""
+    """One row a query; evidence never falls and ends at what the client's row says; novelty is at evaluations alone."""
     queries, clients = day.results.queries, day.results.clients.set_index("client")
     assert tuple(queries.columns) == PER_QUERY
     assert len(queries) == len(day.lines)
@@ -55,16 +55,16 @@ def test_queries_tell_how_evidence_grew(day: "Day") -> None:
         for name in CHANNELS:
             assert own[name].is_monotonic_increasing
             assert own[name].iloc[-1] == pytest.approx(clients.loc[str(client), name], abs=1e-4)
-        looks = day.results.looks[day.results.looks["client"] == client]
-        at_looks = own[own["novelty"].notna()]
-        assert at_looks["queries"].tolist() == looks["queries"].tolist()
-        assert at_looks["novelty"].tolist() == looks["novelty"].tolist()
-        assert at_looks["time"].tolist() == looks["time"].tolist()
+        evaluations = day.results.evaluations[day.results.evaluations["client"] == client]
+        at_evaluations = own[own["novelty"].notna()]
+        assert at_evaluations["queries"].tolist() == evaluations["queries"].tolist()
+        assert at_evaluations["novelty"].tolist() == evaluations["novelty"].tolist()
+        assert at_evaluations["time"].tolist() == evaluations["time"].tolist()
 
 
 def test_features_at_the_last_look_are_those_of_the_client(day: "Day") -> None:
-    """The table of looks ends with the features that the list of clients has."""
-    last = day.results.looks.groupby("client").tail(1).set_index("client")
+    """The table of evaluations ends with the features that the list of clients has."""
+    last = day.results.evaluations.groupby("client").tail(1).set_index("client")
     for line in (day.results.folder / "clients.jsonl").read_bytes().splitlines():
         client = json.loads(line)
         for name, value in client["features"].items():
@@ -78,7 +78,7 @@ def test_tables_without_rows_have_their_columns() -> None:
     assert tuple(tables.decisions([], quiet).columns) == DECISIONS
     assert tuple(tables.clients([]).columns) == CLIENTS
     assert tuple(tables.queries([]).columns) == PER_QUERY
-    assert tuple(tables.looks([]).columns) == PER_LOOK
+    assert tuple(tables.evaluations([]).columns) == PER_EVALUATION
     assert str(quiet["time"].dtype).endswith("UTC]")
 
 
@@ -147,12 +147,12 @@ def test_a_log_that_cannot_be_read_twice_is_refused(log: str, said: str) -> None
         detector.fit_baseline([log])
 
 
-def test_the_log_is_told_again(day: "Day") -> None:
+def test_the_log_is_read_again(day: "Day") -> None:
     """Inputs and answers of a client come in the order in which they counted."""
     responses = day.results.responses("thief-1")
     own = [json.loads(line) for line in day.lines if json.loads(line)["client"]["id"] == "thief-1"]
     assert list(responses.event_ids) == [event["event_id"] for event in own]
     assert np.allclose(responses.inputs, [event["input"]["vector"] for event in own])
-    assert responses.answers.argmax(axis=1).tolist() == [event["output"]["label"] for event in own]
+    assert responses.outputs.argmax(axis=1).tolist() == [event["output"]["label"] for event in own]
     unsuspected = set(day.results.clients.query("level == 'allow'")["client"])
-    assert len(responses.fresh_inputs) == len(responses.fresh_answers) == 48 * len(unsuspected) > 0
+    assert len(responses.fresh_inputs) == len(responses.fresh_outputs) == 48 * len(unsuspected) > 0

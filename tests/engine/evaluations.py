@@ -1,15 +1,15 @@
-"""Looks of made-up clients, for tests of novelty and of its fitting."""
+"""Scheduled evaluations of made-up clients, for tests of novelty and of its fitting."""
 
 import numpy as np
 
 from detector.engine.features.row import NAMES
-from detector.engine.models.novelty import Looks
+from detector.engine.models.novelty import Evaluations
 
 FIRST = [8, 16, 24, 32, 48, 64, 71, 79]
 
 
-def looks(clients: int, *, crowds: int = 1, seed: int = 0, missing: float = 0.0) -> Looks:
-    """Return looks of clients in `crowds` crowds that have little in common."""
+def evaluations(clients: int, *, crowds: int = 1, seed: int = 0, missing: float = 0.0) -> Evaluations:
+    """Return evaluations of clients in `crowds` groups that have little in common."""
     rng = np.random.default_rng(seed)
     client, queries, rows = [], [], []
     for i in range(clients):
@@ -20,4 +20,4 @@ def looks(clients: int, *, crowds: int = 1, seed: int = 0, missing: float = 0.0)
             client.append(i)
             queries.append(count)
             rows.append(row)
-    return Looks(np.array(client), np.array(queries), np.array(rows))
+    return Evaluations(np.array(client), np.array(queries), np.array(rows))
