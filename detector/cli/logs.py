@@ -32,6 +32,7 @@ from detector.errors import ConfigError, DeliveryError, SourceError
 
 if TYPE_CHECKING:
     from detector.config import Config
+    from detector.sinks.dispatch import Dispatch
     from detector.sinks.receiver import Receiver
 
 
@@ -155,6 +156,17 @@ def run(
     _run_logs(logs or ["-"], settings, out, follow=follow)
 
 
+def _close(dispatch: "Dispatch") -> list[str]:
+    """Deliver what is queued; once interrupted, keep it instead."""
+    try:
+        return dispatch.close()
+    except KeyboardInterrupt:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # what is left takes seconds, and must not be lost
+        errors.print("not waiting for deliveries any longer")
+        return dispatch.close(0.0)
+
+
 def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follow: bool) -> None:
     from detector.clock import SystemClock
     from detector.ingest.source import Position
@@ -166,9 +178,12 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
 
     if follow and (len(sources) != 1 or sources == ["-"]):
         raise ConfigError("--follow takes exactly one file")
+    ready = _receivers(settings)
     known = load_baseline(settings)
+    if not follow:
+        require_logs([source for source in sources if source != "-"])
     tell_set_up(settings, known.version if known else None)
-    folder = FolderSink(out) if out is not None else None
+    folder = FolderSink(out) if out is not None else None  # only now: it replaces the results of an earlier run
     printer = StreamSink(JsonTerminal(sys.stdout.buffer))
     stopping = False
 
@@ -182,7 +197,6 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    ready = _receivers(settings)
     if ready:
         start_delivery_log(settings)
     kept = Both(printer, folder) if folder else printer
@@ -207,7 +221,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
         if folder is not None:
             folder.summary(summarise(pipeline.counts, time.perf_counter() - started, sources, 1, settings, known))
     finally:
-        undelivered = dispatch.close()
+        undelivered = _close(dispatch)
         if folder is not None:
             folder.close()
     counts = pipeline.counts

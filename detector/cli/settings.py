@@ -33,6 +33,10 @@ def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
 
     settings = load_config(config)
     decoder_for(settings)
+    if settings.deliveries or settings.elasticsearch.hosts:
+        from detector.sinks.registry import receivers
+
+        receivers(settings)  # which connects to nothing: secrets and certificates are there
     content = settings.shown()
     if as_json:
         print_json(content)

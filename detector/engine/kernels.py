@@ -8,6 +8,7 @@ never runs. The digest ignores comments and docstrings. After an edit of those, 
 
 import hashlib
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -37,11 +39,11 @@ def cache_folder() -> Path | None:
     """
     name = f"kernels-{_digest(Path(__file__).parent)}"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detector" / name
-    if not folder.is_dir():
-        try:
+    try:
+        if not folder.is_dir():
             _begin(folder, Path(sys.prefix) / "share" / "detector" / name)
-        except OSError:
-            return None
+    except OSError:
+        return None
     return folder if os.access(folder, os.W_OK) else None
 
 
@@ -94,9 +96,29 @@ def kernel(function: F) -> F:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:
-        return cast("F", numba.njit(cache=True, error_model="numpy")(function))
+        compiled = numba.njit(cache=True, error_model="numpy")(function)
+        compiled._cache = _KernelCache(function)  # noqa: SLF001  # numba offers no way to choose the class
+        return cast("F", compiled)
     finally:
         numba.config.CACHE_DIR = before
+
+
+class _KernelCache(FunctionCache):  # type: ignore[misc]  # numba has no types
+    """numba's cache, but no file in it can stop the engine: what is damaged is compiled anew, a full disk keeps nothing."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the machine code of a signature, None where there is none that can be used."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001  # whatever unpickling a damaged file leads to
+            with suppress(Exception):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the machine code of a signature where that is possible."""
+        with suppress(OSError, EOFError, pickle.PickleError):
+            super().save_overload(sig, data)
 
 
 def part(function: F) -> F:

@@ -95,9 +95,9 @@ class Detector:
         Raises TypeError or ValueError for what is no event in any of these forms, `SourceError` after `finish`. Then nothing
         was observed.
         """
-        lines = list(_lines(events))
         if self._ended:
             raise SourceError("the stream has ended: make a new Detector")
+        lines = list(_lines(events))
         self._found.begin()
         for piece in cut(Chunk(SOURCE, self._line, lines), BATCH_SIZE):
             self._pipeline.feed(piece)
@@ -147,7 +147,10 @@ def _lines(events: Events) -> Iterator[bytes]:
         if isinstance(entry, str | bytes):
             yield _encoded(entry).removesuffix(b"\n")
         elif isinstance(entry, Mapping):
-            yield to_line(entry)
+            try:
+                yield to_line(entry)
+            except RecursionError:
+                raise ValueError("an event is nested too deeply") from None
         else:
             raise TypeError(f"an event is a mapping or a line of JSON, not {type(entry).__name__}")
 

@@ -44,9 +44,9 @@ def converse(conversation: Conversation, predict: Predict, budget: int) -> tuple
     synthetic (n,); without any query the first two have shape (0, 0).
 
     >>> def client():
-    ...     answer = yield Query(np.zeros(2))
+    ...     answer = yield AskedQuery(np.zeros(2))
     ...     while True:
-    ...         answer = yield Query(answer, synthetic=True)
+    ...         answer = yield AskedQuery(answer, synthetic=True)
     >>> vectors, answers, synthetic = converse(client(), lambda X: X + 1.0, budget=3)
     >>> vectors.tolist(), synthetic.tolist()
     ([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]], [False, True, True])
@@ -75,7 +75,7 @@ def found_by(part: Generator[AskedQuery, Answer, Found], predict: Predict) -> tu
     """Play a part of a client that ends by itself: what it found, and how many queries it took.
 
     >>> def client():
-    ...     answer = yield Query(np.zeros(2))
+    ...     answer = yield AskedQuery(np.zeros(2))
     ...     return float(answer.sum())
     >>> found_by(client(), lambda X: X + 1.0)
     (2.0, 1)

@@ -62,6 +62,7 @@ class Dispatch:
     def __init__(self, receivers: Sequence[Receiver], folder: Path, *, capacity: int = 10_000) -> None:
         self._folder = folder
         self._kept: dict[str, int] = {}
+        self._closed: set[str] = set()
         self._tally = Tally()
         self._numbers = {"alert": 0, "decision": 0}
         self._workers = [
@@ -112,7 +113,7 @@ class Dispatch:
     def close(self, patience_s: float = PATIENCE_S) -> list[str]:
         """Deliver the queued entries, then stop; return one sentence per receiver that did not get everything.
 
-        It returns soon after `patience_s`, whatever the receivers do.
+        It returns soon after `patience_s`, whatever the receivers do. Where it is interrupted, it can be called again.
 
         Raises `OutputError` when what was not delivered could not be kept either.
         """
@@ -122,10 +123,12 @@ class Dispatch:
         for receiver, worker in self._workers:
             left_s = until - time.monotonic()
             left = worker.close(max(left_s, 0.0), max(LAST_S + min(left_s, 0.0), 0.0))
-            try:
-                self._keep(receiver, left)
-            except OutputError as error:
-                failed = error
+            if receiver.name not in self._closed:
+                self._closed.add(receiver.name)
+                try:
+                    self._keep(receiver, left)
+                except OutputError as error:
+                    failed = error
             failed = failed or worker.failure
             sentences += self._sentences(worker)
         if failed is not None:

@@ -32,7 +32,7 @@ _LONGEST_WAIT_S: Final = 3600.0
 class PostingSection(DeliverySection):
     """The common settings of receivers over HTTP: an address, and one secret."""
 
-    url: str = Field(description="address to post to")
+    url: str = Field(description="address to post to", repr=False)
     secret: SecretStr | None = Field(None, description="what authenticates us: a token, or the key of the signature")
     secret_file: Path | None = Field(None, description="file that holds the secret, instead of it")
     secret_env: str | None = Field(None, description="environment variable that holds the secret, instead of it")

@@ -21,6 +21,7 @@ from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver
 
 LAST_S = 5.0  # that a running attempt may take after `close` has waited for the queue
+LONGEST_PAUSE_S = 60.0  # between attempts of a worker that gives up after some, whatever the receiver asks for
 REMIND_S = 300.0  # between log lines about the same failure
 LARGEST_BATCH = 4 * 1024 * 1024  # bytes of records
 LONGEST_DETAIL = 500  # characters
@@ -47,6 +48,7 @@ class DeliveryWorker:
         self.trouble: str | None = None
         self.failure: Exception | None = None
         self._receiver = receiver
+        self._secrets = receiver.section.secrets()
         self._dead_letters = dead_letters
         self._gauges = gauges
         self._manner = manner or Manner()
@@ -169,9 +171,14 @@ class DeliveryWorker:
                 self._failed = 0
                 self._backoff.reset()
             self._failed += 1
-            if self._failed == self._manner.attempts or self._giving_up.wait(self._backoff.next(fault.after_s)):
+            if self._failed == self._manner.attempts or self._giving_up.wait(self._pause_s(fault)):
                 return False
             self._leave_out(batch, owners)
+
+    def _pause_s(self, fault: RetryableError) -> float:
+        """Return how long to wait before the next attempt; a worker that gives up some time does not wait for an hour each."""
+        pause_s = self._backoff.next(fault.after_s)
+        return pause_s if self._manner.attempts is None else min(pause_s, LONGEST_PAUSE_S)
 
     def _message(self, entry: Entry) -> Message | None:
         if not entry.record.data:  # a tombstone: the decision expired long ago
@@ -208,7 +215,14 @@ class DeliveryWorker:
             self._refuse(owners[id(message)], "schema", f"delivery {self.name} does not take it: {why}")
         return fault
 
+    def _masked(self, text: str) -> str:
+        """Return a text without our secrets, which a receiver may repeat in its response."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
     def _refuse(self, entry: Entry, reason: Reason, detail: str) -> None:
+        detail = self._masked(detail)
         self._dead_letters.put(entry, reason, detail[:LONGEST_DETAIL])
         self._gauges.sent(self.name, "refused")
         log.warning(
@@ -236,7 +250,7 @@ class DeliveryWorker:
 
     def _tell(self, fault: RetryableError | None) -> None:
         """Set the gauges, and log a change."""
-        before, self.trouble = self.trouble, None if fault is None else str(fault)
+        before, self.trouble = self.trouble, None if fault is None else self._masked(str(fault))
         self._gauges.sink_up(self.name, up=fault is None)
         if fault is None:
             self._failed = 0

@@ -187,7 +187,7 @@ def test_who_cannot_be_accepted_is_named(digits_baseline: Baseline) -> None:
         accept(digits_baseline, "letters", SCANNERS, scans(SCANNERS), SETTINGS, REVIEW)
     with pytest.raises(BaselineError, match=r"'nobody' asked model 'digits' 0 times"):
         accept(digits_baseline, "digits", ["nobody"], scans(SCANNERS), SETTINGS, REVIEW)
-    with pytest.raises(BaselineError, match=r"'scanner-0' asked model 'digits' 7 times.*takes 8"):
+    with pytest.raises(BaselineError, match=r"'scanner-0' asked model 'digits' 7 times.*at least 8"):
         accept(digits_baseline, "digits", SCANNERS, scans(SCANNERS, queries=7), SETTINGS, REVIEW)
 
 

@@ -129,6 +129,38 @@ def test_what_is_compiled_is_told_by_name(tmp_path: Path) -> None:
         assert done.stdout.split() == said
 
 
+PROGRAM = "from detector.engine.memory.admission import evaluation_after; print(evaluation_after(8))"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04garbage"], ids=["empty", "garbage"])
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
+def test_a_damaged_file_is_compiled_anew(tmp_path: Path, kind: str, content: bytes) -> None:
+    """A crash or a bad disk leaves any file in any state; the next start compiles it again and keeps it."""
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(Path(kernels.__file__).parents[2])}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "16\n"
+        damaged = [*tmp_path.rglob(kind)]
+        assert all(file.read_bytes() != content for file in damaged)
+        for file in damaged:
+            file.write_bytes(content)
+        assert damaged
+
+
+def test_a_full_disk_keeps_nothing(tmp_path: Path) -> None:
+    """Where files cannot grow, each process compiles for itself."""
+    full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16)); {PROGRAM}"
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(Path(kernels.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-B", "-c", full], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "16\n"), done.stderr
+
+
+def test_a_folder_that_cannot_be_looked_into_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is too long for the file system, for instance, costs every process its own compilation, no more."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/tmp/" + "x" * 300)
+    assert folder() is None
+
+
 def test_the_folder_lies_in_the_cache_of_the_user(package: Path, tmp_path: Path) -> None:
     """Under XDG_CACHE_HOME, nowhere near the sources."""
     found = folder()
@@ -167,7 +199,7 @@ def test_kernels_divide_like_numpy_and_leave_the_setting_of_others() -> None:
 
 def test_machine_code_is_taken_from_the_folder(tmp_path: Path) -> None:
     """A second process compiles nothing: the files in the folder stay as they are."""
-    program = "from detector.engine.memory.admission import look_after; print(look_after(8))"
+    program = "from detector.engine.memory.admission import evaluation_after; print(evaluation_after(8))"
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(Path(kernels.__file__).parents[2])}
 
     def run() -> dict[Path, int]:

@@ -1,5 +1,6 @@
 """The detector over a stream: what a replay of the same log finds, in whatever form and however many calls it comes."""
 
+import copy
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -102,6 +103,30 @@ def test_a_frame_is_the_events_of_its_rows() -> None:
     assert results[0] == results[1] == results[2]
 
 
+def test_integers_stay_integers_where_other_rows_have_none() -> None:
+    """Pandas makes floats of them; and nothing that the caller owns is changed."""
+    lines = [json.loads(line) for line in traffic(queries=20)]
+    for event in lines[::2]:
+        event["status"] = 200
+    lines[1]["output"]["label"] = None
+    lines[1]["output"]["probabilities"] = [0.5, 0.5]
+    watching = detector.Detector(config=CONFIG)
+    watching.observe(pd.json_normalize(lines))
+    assert not watching.refused
+    frame = pd.json_normalize(lines)
+    frame = frame.drop(columns=[name for name in frame.columns if name.startswith("client.")])
+    frame["client"] = pd.Series([{"id": "acme"} for _ in lines])
+    frame["client.organization"] = "Acme"
+    before = copy.deepcopy(frame["client"].tolist())
+
+    class Frame(pd.DataFrame):
+        """As other libraries extend it."""
+
+    watching.observe(Frame(frame))
+    assert frame["client"].tolist() == before
+    assert not watching.refused
+
+
 def test_what_is_missing_and_what_is_infinite() -> None:
     """NaN is a missing value; an infinity is refused, and so is an input of which nothing is there."""
     watching = detector.Detector(config=CONFIG)
@@ -129,6 +154,14 @@ def test_what_is_no_event_at_all() -> None:
         watching.observe(pd.DataFrame({"input.vector.1": [1.0]}))
     with pytest.raises(ValueError, match="name the same field"):
         watching.observe(pd.DataFrame({"client": ["acme"], "client.id": ["acme"]}))
+    for columns in ({"event_id": ["e1"], 5: ["x"]}, {"client.id": ["acme"], "client": [{"type": "user"}]}):
+        with pytest.raises(ValueError, match="columns"):
+            watching.observe(pd.DataFrame(columns))
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"x": deep}
+    with pytest.raises(ValueError, match="too deeply"):
+        watching.observe(deep)
     watching.observe(b"{")
     assert [refused.line for refused in watching.refused] == [1]
 

@@ -64,7 +64,7 @@ def test_the_guard_ends_what_a_killed_parent_leaves(tmp_path: Path) -> None:
     parent = f"""
         import subprocess, sys, time
         from pathlib import Path
-        from detector.local.process import Guard
+        from tests.servers.process import Guard
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "--guarded"])
         guard = Guard(child.pid, Path({str(folder)!r}))
         print(child.pid, flush=True)

@@ -236,7 +236,7 @@ def test_workers_are_replaced_and_ended(service: Service, asked: signal.Signals)
 def test_ctrl_c_says_how_far_it_came(service: Service, tmp_path: Path) -> None:
     """Producing at a rate can be interrupted: the lines that are in Kafka are told, and status 130."""
     service.run("topics", "create", "--partitions", "1", "--inputs")
-    log = write(tmp_path / "log.jsonl", traffic(queries=20))
+    log = write(tmp_path / "log.jsonl", traffic(queries=200))
     with subprocess.Popen(
         [sys.executable, "-m", "detector", "produce", str(log), "--topic", service.log, "--rate", "1", "-c", str(service.file)],
         stdout=subprocess.PIPE,

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -108,6 +110,21 @@ def test_what_is_not_delivered_is_kept(tmp_path: Path, deaf_port: int, web_recei
         assert len(kept) == 60
     assert {one.detail for one in refused(tmp_path / "left", "fussy")} == {"delivery fussy does not take it: 400 no"}
     assert all(json.loads(one.original())["event"]["id"] == str(one.line - 1) for one in refused(tmp_path / "left", "fussy"))
+
+
+def test_an_end_that_is_interrupted_keeps_all(tmp_path: Path, deaf_port: int) -> None:
+    """Ctrl-C while the rest is being delivered: called again, it keeps each message once."""
+    away = section(name="away", kind="webhook", url=f"http://127.0.0.1:{deaf_port}", secret=SECRET)
+    dispatch = Dispatch([receiver(away)], tmp_path)
+    dispatch.alerts([sample_alert(alert_id=str(i)) for i in range(9)])
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        dispatch.close(60.0)
+    timer.join()
+    assert "9 not delivered" in dispatch.close(0.0)[0]
+    dispatch.close(0.0)
+    assert len((tmp_path / "undelivered-away.jsonl").read_bytes().splitlines()) == 9
 
 
 def refused(folder: Path, name: str) -> list[DeadLetter]:
@@ -283,7 +300,7 @@ def test_the_documented_configuration_works(tmp_path: Path, ca_file: Path, monke
     example = example.replace("/etc/detector/siem-ca.pem", str(ca_file)).replace("/run/secrets/splunk-token", str(token))
     file = tmp_path / "detector.toml"
     file.write_text(example, encoding="utf-8")
-    receivers = [receiver(entry) for entry in load(file, SECTIONS).deliveries]
-    assert [one.name for one in receivers] == ["arcsight", "splunk", "on-call", "lines"]
-    assert {entry.kind for entry in load(file, SECTIONS).deliveries} | {"elasticsearch"} == set(KINDS)
+    deliveries = load(file, SECTIONS).deliveries
+    assert [receiver(entry).name for entry in deliveries] == [entry.name for entry in deliveries]
+    assert {entry.kind for entry in deliveries} | {"elasticsearch"} == set(KINDS)
     assert [name for name in FORMATS if f"| `{name}` |" not in text] == []

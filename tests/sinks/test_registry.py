@@ -1,4 +1,8 @@
-"""What every sink of the registry must do, whatever its kind: a new one needs a line here for its table, and no more."""
+"""What every sink of the registry must do, whatever its kind.
+
+A new one needs a line in `tables` here. One that writes to this machine is named in `LOCAL`, one that no answer is due to in
+`SILENT`.
+"""
 
 import json
 import socket
@@ -11,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from detector import sinks
 from detector.config import Config, DeliverySection, DeliveryTable, ElasticsearchSection, load
 from detector.errors import ConfigError, DeliveryError, RefusedError, RetryableError
 from detector.sinks.delivery import Delivery, DeliveryBatch
@@ -22,6 +27,9 @@ from detector.sinks.sample import sample_alert, sample_decision
 SECRET = "hush-hush-hush-hush"
 LIMIT_S = 0.5
 PATIENCE_S = 60.0
+
+LOCAL = {"file": "lines"}  # what of the folder cannot be written once it is a folder itself
+SILENT = {"file", "syslog"}  # neither waits for an answer
 
 Tables = Mapping[str, dict[str, Any]]
 
@@ -88,6 +96,13 @@ def test_every_kind_is_tried(tmp_path: Path) -> None:
     assert set(tables(1, tmp_path)) == set(KINDS)
     assert {kind: section.model_fields["kind"].default for kind, section in SECTIONS.items()} == {kind: kind for kind in KINDS}
     assert all(issubclass(section, DeliverySection) for section in SECTIONS.values())
+
+
+def test_every_module_is_registered() -> None:
+    """A sink that lies in the folder and is not in the registry would not be checked, nor found."""
+    folder = Path(str(sinks.__file__)).parent
+    written = {file.stem for file in folder.glob("*.py") if "\nSINK = SinkKind(" in file.read_text(encoding="utf-8")}
+    assert written == set(KINDS)
 
 
 @kinds
@@ -196,14 +211,14 @@ def fault_of(way: Delivery, messages: list[Message]) -> RetryableError:
 @kinds
 def test_one_that_is_away_is_tried_again(tmp_path: Path, deaf_port: int, kind: str) -> None:
     """Nobody listens: everything is left, the sentence says where, and closing and beginning again is no harm."""
-    if kind == "file":
-        (tmp_path / "lines").mkdir()
+    if kind in LOCAL:
+        (tmp_path / LOCAL[kind]).mkdir()
     made = ready(kind, deaf_port, tmp_path)
     for _ in range(2):
         way = made.open()
         way.doubt()
         told = str(fault_of(way, batch(made)))
-        assert (str(tmp_path / "lines") if kind == "file" else f"127.0.0.1:{deaf_port}") in told
+        assert (str(tmp_path / LOCAL[kind]) if kind in LOCAL else f"127.0.0.1:{deaf_port}") in told
         assert SECRET not in told
         way.close()
         way.close()
@@ -215,7 +230,7 @@ def test_an_attempt_ends(tmp_path: Path, mute: Mute, kind: str) -> None:
     made = ready(kind, mute.port, tmp_path, timeout_seconds=LIMIT_S)
     way = made.open()
     began = time.monotonic()
-    if kind in {"file", "syslog"}:  # neither waits for an answer
+    if kind in SILENT:
         assert way.deliver(batch(made)) is None
     else:
         fault_of(way, batch(made))

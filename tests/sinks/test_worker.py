@@ -154,6 +154,27 @@ def test_what_is_refused_becomes_a_dead_letter_record(web_receiver: Callable[...
     assert kept.closed
 
 
+def test_a_secret_that_comes_back_is_masked(web_receiver: Callable[..., Any]) -> None:
+    """Servers repeat what they were asked; neither a dead-letter record nor the reason of a failure shows what is secret."""
+    server = web_receiver()
+    server.answer = lambda path, *_: (400 if "bad" in path else 503, f"Cannot POST {path}".encode(), {})
+
+    class Hidden(DeliverySection):
+        def secrets(self) -> tuple[str, ...]:
+            return ("/services/T0/B0/token",)
+
+    for ending, shown in (("/bad", "schema"), ("", None)):
+        way = Webhook(f"{server.url}/services/T0/B0/token{ending}", SECRET)
+        kept = Kept()
+        receiver = Receiver(Hidden(name="hook", kind="any"), write, lambda way=way: way, 20)  # type: ignore[misc]
+        worker = DeliveryWorker(receiver, kept, Tally(), Manner(attempts=1))
+        worker.put(entry(1))
+        worker.close(60.0)
+        said = kept.dead_letters[0][2] if shown else worker.trouble
+        assert "Cannot POST ***" in str(said)
+        assert "token" not in str(said)
+
+
 def test_what_can_be_kept_nowhere_is_not_finished(web_receiver: Callable[..., Any], until: Callable[..., None]) -> None:
     """Where a refused record cannot be kept the worker ends with the fault, and gives back what is not through."""
     server = web_receiver()

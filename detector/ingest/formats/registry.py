@@ -29,5 +29,5 @@ def format_named(name: str) -> Format:
     """
     found = FORMATS.get(name)
     if found is None:
-        raise ConfigError(f"there is no log format {name!r}; there are {', '.join(sorted(FORMATS))}")
+        raise ConfigError(f"[ingest] format: there is no log format {name!r}; known: {', '.join(sorted(FORMATS))}")
     return found

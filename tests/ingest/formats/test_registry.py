@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from detector.contracts.dead_letter import REASONS
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
 from detector.errors import ConfigError
+from detector.ingest import formats
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings, several
 from detector.ingest.formats.event import DETAIL_CHARACTERS, DecodedEvent, Refusal
 from detector.ingest.formats.registry import FORMATS, MODULES, format_named
 from tests.ingest.formats import paired
 
 SAMPLES = Path(__file__).parent / "samples"
+FOLDER = Path(str(formats.__file__)).parent
 NAMES = [*FORMATS, paired.FORMAT.name]
 WRONG: list[Any] = [None, True, -1, 1e300, 10**400, "", "x", "\ud800", "9" * 5000, [], {}, [[]], float("nan"), float("inf")]
 DEEP = 100_000
@@ -43,8 +45,9 @@ def samples(name: str) -> list[tuple[Record, list[dict[str, Any]]]]:
         sample = json.loads(line)
         raw = sample["record"]
         flat = raw.get("headers", [])
+        key = None if raw.get("key") is None else raw["key"].encode()
         headers = [(name, value.encode()) for name, value in zip(flat[::2], flat[1::2], strict=True)]
-        record = Record(raw["payload"].encode(), None, headers, raw.get("topic", ""), raw.get("ts"))
+        record = Record(raw["payload"].encode(), key, headers, raw.get("topic", ""), raw.get("ts"))
         found.append((record, sample["outcomes"]))
     return found
 
@@ -118,6 +121,21 @@ def test_samples_are_decoded(name: str) -> None:
                     "label": outcome.output.label,
                     "probabilities": outcome.output.probabilities,
                 }
+
+
+@each_format
+def test_files_are_merged_by_the_time_of_the_first_event(name: str) -> None:
+    """A format that does not say when a record's queries were asked would leave events of several files refused as late."""
+    reader = decoder(name)
+    for record, expected in samples(name):
+        if expected and "time" in expected[0]:
+            assert reader.time_of(record) == expected[0]["time"]
+
+
+def test_every_module_is_registered() -> None:
+    """A format that lies in the folder and is not named would not be checked, nor found."""
+    written = {file.stem for file in FOLDER.glob("*.py") if "\nFORMAT = Format(" in file.read_text(encoding="utf-8")}
+    assert written == set(MODULES)
 
 
 @each_format
@@ -207,5 +225,5 @@ def test_names() -> None:
     for name in NAMES:
         assert format_named(name).name == name
         assert format_named(name).description
-    with pytest.raises(ConfigError, match=r"no log format 'csv'; there are native"):
+    with pytest.raises(ConfigError, match=r"no log format 'csv'; known: native"):
         format_named("csv")

@@ -43,7 +43,7 @@ def test_added_partitions(rig_at: Any, broker: str) -> None:
         assert topics_of.check(admin, rig.topics) == 2
     said = _refused(rig, inputs=[rig.log], keyed=True)
     assert f"topic {rig.log!r} has more partitions than {rig.topics.state!r}, which has 2" in said
-    assert "use another [kafka] prefix and group_id" in said
+    assert "Use another [kafka] prefix and group_id" in said
     assert "keyed takes one input topic" in _refused(rig, inputs=[rig.log, rig.topics.alerts], keyed=True)
 
 
@@ -55,7 +55,7 @@ def test_state_without_queries(rig_at: Any, broker: str) -> None:
         admin.create_partitions({rig.topics.state: 3})
     said = _refused(rig)
     assert f"topic {rig.topics.state!r} has 3 partitions and {rig.topics.queries!r} has only 2" in said
-    assert "add partitions if no state was ever saved" in said
+    assert "add partitions; otherwise use another [kafka] prefix" in said
 
 
 def test_state_that_would_expire(rig_at: Any, broker: str) -> None:

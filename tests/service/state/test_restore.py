@@ -127,7 +127,7 @@ def test_state_of_another_number_of_partitions(rig: Any, stolen: list[bytes]) ->
     with rig.admin() as admin:
         admin.create_partitions({rig.topics.queries: rig.partitions + 2, rig.topics.state: rig.partitions + 2})
     with (
-        pytest.raises(SnapshotError, match=r"there were 6 partitions; now there are 8.* use another \[kafka\] prefix"),
+        pytest.raises(SnapshotError, match=r"there were 6 partitions; now there are 8.* Use another \[kafka\] prefix"),
         rig.thread(),
     ):
         rig.wait_failed()
