@@ -9,7 +9,7 @@ lines through the whole pipeline: what a sink, a gateway or a dashboard would be
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,11 @@ import numpy.typing as npt
 from detector.baseline.store import Baseline
 from detector.clock import Clock, HeldClock
 from detector.config import Config
-from detector.contracts import Alert, DeadLetter, Decision, to_json
 from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
 from detector.ingest.lines import Chunk
 from detector.offline.pipeline import Pipeline
+from detector.sinks.memory import MemorySink
 
 __all__ = ["LATER_MS", "START_MS", "Events", "HeldClock", "MemorySink", "batches", "traffic", "watch"]
 
@@ -113,44 +113,6 @@ def traffic(
             x = last[i] + 0.1 * (turn % 2) * rng.permutation(np.resize([1.0, -1.0], dimension))
             lines.append(events.line(f"thief-{i}", x, int(x.sum() > dimension / 2)))
     return lines
-
-
-class MemorySink:
-    """Keeps the documents in lists, as they came.
-
-    `raised` alerts, `decided` decisions, `dead` dead-letter records, and `reported` clients (as they left, or at the end).
-    """
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.raised: list[Alert] = []
-        self.decided: list[Decision] = []
-        self.dead: list[DeadLetter] = []
-        self.reported: list[dict[str, Any]] = []
-
-    def alerts(self, alerts: Iterable[Alert]) -> None:
-        """Take alerts."""
-        self.raised += alerts
-
-    def decisions(self, decisions: Iterable[Decision]) -> None:
-        """Take decisions."""
-        self.decided += decisions
-
-    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
-        """Take dead-letter records."""
-        self.dead += dead_letters
-
-    def clients(self, clients: Iterable[dict[str, Any]]) -> None:
-        """Take clients."""
-        self.reported += clients
-
-    def written(self) -> Mapping[str, bytes]:
-        """Return alerts, decisions and clients as the bytes that files would hold; equal runs give equal bytes."""
-        return {
-            "alerts": b"\n".join(map(to_json, self.raised)),
-            "decisions": b"\n".join(map(to_json, self.decided)),
-            "clients": b"\n".join(json.dumps(client, allow_nan=False).encode() for client in self.reported),
-        }
 
 
 def watch(

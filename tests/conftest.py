@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
@@ -47,6 +48,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for outcome in ("failed", "error"):
         for report in reporter.stats.get(outcome, ()):
             reporter.write_line(f"{outcome}: {report.nodeid}")
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_logging() -> Iterator[None]:
+    """Undo what a command in a test's own process did to logging: its stream is the test's, and is closed with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

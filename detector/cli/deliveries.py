@@ -1,4 +1,4 @@
-"""Shared by the commands that deliver results: the log of deliveries, and the progress display for a folder."""
+"""Shared by the commands that deliver results: the receivers, the log of deliveries, and the progress display for a folder."""
 
 import logging
 from collections.abc import Sequence
@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from detector.config import Config
     from detector.sinks.backfill import Backfilled
     from detector.sinks.receiver import Receiver
+
+
+def receivers_of(settings: "Config") -> "list[Receiver]":
+    """Return the configured receivers, connected to nothing; raises `ConfigError` when one cannot be used."""
+    if not settings.deliveries and not settings.elasticsearch.hosts:
+        return []
+    from detector.sinks.registry import receivers  # with the client libraries, which take long to import
+
+    return receivers(settings)
 
 
 def start_delivery_log(settings: "Config") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from detector.cli.deliveries import deliver_results, start_delivery_log
+from detector.cli.deliveries import deliver_results, receivers_of, start_delivery_log
 from detector.cli.terminal import (
     EXAMPLES_OF_LOG,
     AsJson,
@@ -33,7 +33,6 @@ from detector.errors import ConfigError, DeliveryError, SourceError
 if TYPE_CHECKING:
     from detector.config import Config
     from detector.sinks.dispatch import Dispatch
-    from detector.sinks.receiver import Receiver
 
 
 class Part(StrEnum):
@@ -64,7 +63,7 @@ def replay(
     from detector.offline.replay import replay as run_replay
 
     settings = load_config(config, baseline, log_format)
-    receivers = _receivers(settings) if deliver else []
+    receivers = receivers_of(settings) if deliver else []
     if deliver and not receivers:
         raise ConfigError("--deliver: neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to deliver to")
     known = load_baseline(settings)
@@ -105,14 +104,6 @@ def replay(
         raise SourceError("\n".join([*done.problems, *undelivered]))
     if undelivered:
         raise DeliveryError("\n".join(undelivered))
-
-
-def _receivers(settings: "Config") -> "list[Receiver]":
-    if not settings.deliveries and not settings.elasticsearch.hosts:
-        return []
-    from detector.sinks.registry import receivers  # with the client libraries, which take long to import
-
-    return receivers(settings)
 
 
 def run(
@@ -178,7 +169,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
 
     if follow and (len(sources) != 1 or sources == ["-"]):
         raise ConfigError("--follow takes exactly one file")
-    ready = _receivers(settings)
+    ready = receivers_of(settings)
     known = load_baseline(settings)
     if not follow:
         require_logs([source for source in sources if source != "-"])

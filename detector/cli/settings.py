@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from detector.cli.deliveries import receivers_of
 from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json, tell_set_up
 from detector.console import say
 
@@ -33,10 +34,7 @@ def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
 
     settings = load_config(config)
     decoder_for(settings)
-    if settings.deliveries or settings.elasticsearch.hosts:
-        from detector.sinks.registry import receivers
-
-        receivers(settings)  # which connects to nothing: secrets and certificates are there
+    receivers_of(settings)  # so that an unusable secret or certificate is reported
     content = settings.shown()
     if as_json:
         print_json(content)

@@ -4,7 +4,7 @@ Messages and progress go to standard error, so that standard output can be piped
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from detector.errors import SourceError
 from detector.names import harmless_json
 
 if TYPE_CHECKING:
-    from detector.config import Config
+    from detector.config import Config, DeliverySection
     from detector.ingest.source import Position
     from detector.offline.pipeline import Counts
 
@@ -52,12 +52,12 @@ def load_config(config: Path | None, baseline: Path | None = None, log_format: s
     """Return the settings of file, environment and options; raises `ConfigError`."""
     from detector.config import load
 
-    settings = load(config)
-    if settings.deliveries:
-        from detector.sinks.registry import SECTIONS  # with the client libraries, which take long to import
+    def sections() -> "Mapping[str, type[DeliverySection]]":
+        from detector.sinks.registry import SECTIONS
 
-        settings = load(config, SECTIONS)
-    return settings.with_baseline(baseline).with_format(log_format)
+        return SECTIONS
+
+    return load(config, sections).with_baseline(baseline).with_format(log_format)
 
 
 def print_json(content: Any) -> None:

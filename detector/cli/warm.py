@@ -13,7 +13,7 @@ def warm_up(*, as_json: AsJson = False) -> None:
     from detector.engine.warm import warm_up as rehearse_all
 
     compiled: list[str] = []
-    with progress("warming up", engine=True, plainly=True), compiling(compiled.append):
+    with progress("warming up", engine=True), compiling(compiled.append):
         rehearse_all()
     folder = cache_folder()
     if as_json:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,14 +13,15 @@ from detector.config.mistakes import explain, from_environment, refuse_unknown_v
 from detector.config.whole import Config
 from detector.errors import ConfigError
 
-Kinds: TypeAlias = Mapping[str, type[DeliverySection]]
+Kinds: TypeAlias = Callable[[], Mapping[str, type[DeliverySection]]]
 
 
 def load(path: Path | None, kinds: Kinds | None = None) -> Config:
     """Read the configuration; a relative baseline path is taken from the folder of the file.
 
-    `kinds` are the sections of deliveries by kind, `detector.sinks.registry.SECTIONS`; without them a delivery's own keys are
-    not checked until it is used.
+    `kinds` returns the sections of deliveries by kind, `detector.sinks.registry.SECTIONS`. It is called where there are
+    deliveries, since importing their client libraries takes long. Without it a delivery's own keys are not checked until it is
+    used.
 
     Raises `ConfigError`, with file and line, or the name of the environment variable.
     """
@@ -47,14 +48,16 @@ def load(path: Path | None, kinds: Kinds | None = None) -> Config:
         raise ConfigError(f"environment: {error}") from error
     refuse_unknown_variables()
     if kinds is not None and config.deliveries:
-        config = config.model_copy(update={"deliveries": _of_kinds(config, kinds, path, text)})
+        config = config.model_copy(update={"deliveries": _of_kinds(config, kinds(), path, text)})
     folder = config.baseline.path
     if path is None or folder is None or folder.is_absolute() or from_environment(("baseline", "path")):
         return config
     return config.with_baseline(path.parent / folder)
 
 
-def _of_kinds(config: Config, kinds: Kinds, path: Path | None, text: str) -> tuple[DeliverySection, ...]:
+def _of_kinds(
+    config: Config, kinds: Mapping[str, type[DeliverySection]], path: Path | None, text: str
+) -> tuple[DeliverySection, ...]:
     """Return the deliveries as their kinds have them; raises `ConfigError` with all that is wrong."""
     found: list[DeliverySection] = []
     wrong: list[str] = []

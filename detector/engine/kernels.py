@@ -92,12 +92,12 @@ def kernel(function: F) -> F:
     folder = cache_folder()
     if folder is None:
         return cast("F", numba.njit(error_model="numpy")(function))
-    # numba reads the setting while it decorates, so it is put back at once and other users of numba keep their own.
+    # numba reads the setting while it makes the cache, so it is put back at once and other users of numba keep their own.
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)
     try:
-        compiled = numba.njit(cache=True, error_model="numpy")(function)
-        compiled._cache = _KernelCache(function)  # noqa: SLF001  # numba offers no way to choose the class
+        compiled = numba.njit(error_model="numpy")(function)
+        compiled._cache = _KernelCache(function)  # noqa: SLF001  # what cache=True does, but for the class
         return cast("F", compiled)
     finally:
         numba.config.CACHE_DIR = before

@@ -17,6 +17,7 @@ from detector.ingest.lines import Chunk
 from detector.offline.files import set_up
 from detector.offline.frames import is_frame, rows
 from detector.offline.pipeline import BATCH_SIZE, Pipeline, cut
+from detector.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ class Detector:
     ) -> None:
         """Begin with an empty stream."""
         settings, known = set_up(config, baseline)
-        self._found = _Found()
+        self._found = MemorySink()
         decoder = NativeDecoder(settings.engine.naive_zone)
         self._pipeline = Pipeline(settings, known, self._found, clock or SystemClock(), decoder=decoder)
         self._line = 1
@@ -74,7 +75,7 @@ class Detector:
 
         An event that waits for its model to be learned may be refused in a later call.
         """
-        return self._found.refused
+        return self._found.dead
 
     def observe(self, events: Events) -> tuple[list[Alert], list[Decision]]:
         """Process events in their order, and return what they led to.
@@ -98,43 +99,19 @@ class Detector:
         if self._ended:
             raise SourceError("the stream has ended: make a new Detector")
         lines = list(_lines(events))
-        self._found.begin()
+        self._found.forget()
         for piece in cut(Chunk(SOURCE, self._line, lines), BATCH_SIZE):
             self._pipeline.feed(piece)
         self._line += len(lines)
-        return self._found.alerts_found, self._found.decisions_found
+        return self._found.raised, self._found.decided
 
     def finish(self) -> tuple[list[Alert], list[Decision]]:
         """End the stream, and return what is found only then: of a model that was still being learned, for instance."""
-        self._found.begin()
+        self._found.forget()
         if not self._ended:
             self._ended = True
             self._pipeline.finish()
-        return self._found.alerts_found, self._found.decisions_found
-
-
-class _Found:
-    """Keeps what one call leads to."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        self.alerts_found: list[Alert] = []
-        self.decisions_found: list[Decision] = []
-        self.refused: list[DeadLetter] = []
-
-    def alerts(self, alerts: Iterable[Alert]) -> None:
-        self.alerts_found += alerts
-
-    def decisions(self, decisions: Iterable[Decision]) -> None:
-        self.decisions_found += decisions
-
-    def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
-        self.refused += dead_letters
-
-    def clients(self, clients: Iterable[dict[str, Any]]) -> None:
-        """Reports on clients that left the memory are for the files of a replay."""
+        return self._found.raised, self._found.decided
 
 
 def _lines(events: Events) -> Iterator[bytes]:

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from detector.redteam.arrivals import ARRIVALS
-from detector.redteam.play import Player, event_line, turns
+from detector.redteam.play import START_MS, Player, event_line, turns
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.victim import Pool, Victim, digits_victim
 
 MODEL = "digits"
-START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
 HISTORY_MS = START_MS - 14 * 86_400_000
 SEED = 2
 MEAN_GAP_SECONDS = 12.0

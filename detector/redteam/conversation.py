@@ -111,6 +111,20 @@ def ask(vector: Array) -> Generator[AskedQuery, Answer, int]:
     return int(np.argmax(answer))
 
 
+def ask_some(pool: Array, count: int, rng: np.random.Generator) -> Generator[AskedQuery, Answer, tuple[list[Array], list[int]]]:
+    """Ask about `count` natural pictures drawn at random, or all there are; returns them and their labels.
+
+    For ``yield from``.
+    """
+    asked: list[Array] = []
+    labels: list[int] = []
+    for index in rng.choice(len(pool), size=min(count, len(pool)), replace=False):
+        answer = yield AskedQuery(pool[index])
+        asked.append(pool[index])
+        labels.append(int(np.argmax(answer)))
+    return asked, labels
+
+
 def two_labels(pool: Array, rng: np.random.Generator) -> Generator[AskedQuery, Answer, tuple[Array, int, Array]]:
     """Ask about natural pictures until two have different labels; returns the first, its label, and the other.
 

@@ -16,6 +16,8 @@ from detector.errors import ConfigError
 from detector.redteam.accounts import Dealer
 from detector.redteam.conversation import Array, AskedQuery, Conversation, Predict
 
+START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
+
 
 def _one_account(vector: Array) -> int:
     del vector

@@ -16,13 +16,12 @@ from detector.redteam.arrivals import ARRIVALS
 from detector.redteam.conversation import Conversation
 from detector.redteam.copy import best_fidelity_at
 from detector.redteam.evasion import blinded, covered, duplicated, slow_drip
-from detector.redteam.play import Player, event_id, event_line, json_line, turns
+from detector.redteam.play import START_MS, Player, event_id, event_line, json_line, turns
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.setting import Data
 from detector.redteam.targets import Target
 from detector.redteam.texts import on_sphere
 
-START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
 STEADY: Mapping[Data, str] = MappingProxyType({"image": "steady", "tabular": "tab_steady", "text": "text_steady"})
 
 

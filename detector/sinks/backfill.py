@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.errors import OutputError, SourceError
-from detector.sinks.dispatch import FILES, DeadLetterFile
+from detector.sinks.dispatch import FILES, DeadLetterFile, dead_letter_file
 from detector.sinks.entry import Entry, Manner, Tally
 from detector.sinks.message import Kind
 from detector.sinks.receiver import DeliveryRecord, Receiver
@@ -48,7 +48,7 @@ class Delivered:
         missing = [f"{self.left:,} not delivered ({self.trouble})"] if self.left else []
         if self.refused:
             missing.append(
-                f"{self.refused:,} were not taken; they are in {folder / f'dead-letters-{self.name}.jsonl'}, with the reason"
+                f"{self.refused:,} were not taken; they are in {dead_letter_file(folder, self.name)}, with the reason"
             )
         return f"delivery {self.name!r}: {'; '.join(missing)}"
 
@@ -72,7 +72,7 @@ def deliver_folder(
     if not present:
         raise SourceError(f"{folder}: no results here: there is neither {' nor '.join(FILES.values())}")
     for receiver in receivers:
-        _begin(folder / f"dead-letters-{receiver.name}.jsonl")
+        _begin(dead_letter_file(folder, receiver.name))
     tally = Tally()
     manner = Manner(capacity=2000, capacity_bytes=16 * 1024 * 1024, attempts=ATTEMPTS)
     workers = [DeliveryWorker(each, DeadLetterFile(folder, each.name), tally, manner) for each in receivers]

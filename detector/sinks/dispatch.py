@@ -25,11 +25,20 @@ FILES = {"alert": "alerts.jsonl", "decision": "decisions.jsonl"}
 """The file of each kind of record in a folder of results."""
 
 
+def dead_letter_file(folder: Path, name: str) -> Path:
+    """Return the file of what a delivery's receiver refuses for good."""
+    return folder / f"dead-letters-{name}.jsonl"
+
+
+def _undelivered_file(folder: Path, name: str) -> Path:
+    return folder / f"undelivered-{name}.jsonl"
+
+
 class DeadLetterFile:
     """Keeps what one receiver refuses for good, as dead-letter records in ``dead-letters-<name>.jsonl``."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._path = folder / f"dead-letters-{name}.jsonl"
+        self._path = dead_letter_file(folder, name)
 
     def put(self, entry: Entry, reason: Reason, detail: str) -> None:
         """Append a record; raises `OutputError` when the file cannot be written."""
@@ -81,7 +90,7 @@ class Dispatch:
             if message is not None:
                 lines.append(message.body)
         if lines:
-            append(self._folder / f"undelivered-{receiver.name}.jsonl", lines)
+            append(_undelivered_file(self._folder, receiver.name), lines)
             self._kept[receiver.name] = self._kept.get(receiver.name, 0) + len(lines)
 
     def _send(self, documents: Iterable[Document]) -> None:
@@ -141,11 +150,10 @@ class Dispatch:
         if count := self._kept.get(name, 0):
             why = f" ({worker.trouble})" if worker.trouble else ""
             sentences.append(
-                f"delivery {name!r}: {count:,} not delivered{why}, kept in {self._folder / f'undelivered-{name}.jsonl'}"
+                f"delivery {name!r}: {count:,} not delivered{why}, kept in {_undelivered_file(self._folder, name)}"
             )
         if count := self._tally.count(name, "refused"):
             sentences.append(
-                f"delivery {name!r}: {count:,} refused for good, kept with the reason in "
-                f"{self._folder / f'dead-letters-{name}.jsonl'}"
+                f"delivery {name!r}: {count:,} refused for good, kept with the reason in {dead_letter_file(self._folder, name)}"
             )
         return sentences

@@ -199,11 +199,10 @@ def test_kernels_divide_like_numpy_and_leave_the_setting_of_others() -> None:
 
 def test_machine_code_is_taken_from_the_folder(tmp_path: Path) -> None:
     """A second process compiles nothing: the files in the folder stay as they are."""
-    program = "from detector.engine.memory.admission import evaluation_after; print(evaluation_after(8))"
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(Path(kernels.__file__).parents[2])}
 
     def run() -> dict[Path, int]:
-        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
         assert done.stdout == "16\n"
         return {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nb[ic]")}
 

@@ -370,11 +370,16 @@ class Rig:
 
     def wait_done(self, patience_s: float = 200.0, *, stage: Stage = Stage.ALL) -> None:
         """Wait until everything written so far is through both stages, or one, and committed."""
-        wait_for(lambda: self.lag(stage) == 0, patience_s, self.said)
+        wait_for(lambda: self._failed() or self.lag(stage) == 0, patience_s, self.said)
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for anything else."""
-        wait_for(condition, told=self.said)
+        wait_for(lambda: self._failed() or condition(), told=self.said)
+
+    def _failed(self) -> bool:
+        if self.failed:  # what the worker in a thread died of, at once
+            raise self.failed[0]
+        return False
 
     def said(self) -> str:
         """Return the last that each worker said."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trustme
@@ -20,8 +20,22 @@ from detector.sinks.sample import sample_alert, sample_decision
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PATIENCE_S = 60.0
+T = TypeVar("T")
 
 HOSTILE = "a|b=c\\d e=f\nnext\r\x1b[2J\x00 ü€ \u2028end"
+
+
+def made_here(kind: Callable[..., T], close: Callable[[T], None]) -> Iterator[Callable[..., T]]:
+    """Yield a maker of servers, and close at the end what it made. For ``yield from`` in a fixture."""
+    made: list[T] = []
+
+    def make(*args: Any, **named: Any) -> T:
+        made.append(kind(*args, **named))
+        return made[-1]
+
+    yield make
+    for server in made:
+        close(server)
 
 
 def wait_for(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
@@ -170,16 +184,7 @@ class StreamReceiver:
 @pytest.fixture
 def stream_receiver() -> Iterator[Callable[..., StreamReceiver]]:
     """Return a maker of syslog servers, which are closed at the end."""
-    made: list[StreamReceiver] = []
-
-    def make(*args: Any, **named: Any) -> StreamReceiver:
-        made.append(StreamReceiver(*args, **named))
-        return made[-1]
-
-    yield make
-    for receiver in made:
-        if not receiver._closing:
-            receiver.close()
+    yield from made_here(StreamReceiver, lambda receiver: None if receiver._closing else receiver.close())
 
 
 class WebReceiver:
@@ -245,15 +250,7 @@ class WebReceiver:
 @pytest.fixture
 def web_receiver() -> Iterator[Callable[..., WebReceiver]]:
     """Return a maker of HTTP servers, which are closed at the end."""
-    made: list[WebReceiver] = []
-
-    def make(*args: Any, **named: Any) -> WebReceiver:
-        made.append(WebReceiver(*args, **named))
-        return made[-1]
-
-    yield make
-    for receiver in made:
-        receiver.close()
+    yield from made_here(WebReceiver, WebReceiver.close)
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def test_mistakes_are_told(tmp_path: Path, settings: dict[str, Any], message: st
     lines = (f"{key} = {json.dumps(value)}\n" for key, value in ({"name": "siem"} | settings).items())
     file.write_text("[[deliveries]]\n" + "".join(lines), encoding="utf-8")
     with pytest.raises(ConfigError, match=rf"detector\.toml:\d+: deliveries\.0[.a-z_]*: .*{message}|{message}") as caught:
-        load(file, SECTIONS)
+        load(file, lambda: SECTIONS)
     assert "hush" not in str(caught.value)
 
 
@@ -200,10 +200,10 @@ def test_an_address_is_shown_without_what_may_be_secret(capsys: pytest.CaptureFi
         """
     )
     with pytest.raises(ConfigError, match=r"deliveries\.2.*set secret instead") as caught:
-        load(settings, SECTIONS)
+        load(settings, lambda: SECTIONS)
     assert "hush" not in str(caught.value)
     settings.write_text(settings.read_text().replace("ann:hush@", ""))
-    config = load(settings, SECTIONS)
+    config = load(settings, lambda: SECTIONS)
     shown = json.dumps(config.shown())
     assert "https://hooks.example:8443/***" in shown
     assert '"https://splunk.example:8088"' in shown
@@ -222,10 +222,10 @@ def test_a_mistake_is_named_by_its_line(tmp_path: Path) -> None:
     first = '[[deliveries]]\nname = "a"\nkind = "file"\npath = "x"\n\n'
     file.write_text(first + '[[deliveries]]\nname = "b"\nkind = "file"\npath = "x"\nsize = 3\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"detector\.toml:10: deliveries\.1\.size: there is no such key; known here: format"):
-        load(file, SECTIONS)
+        load(file, lambda: SECTIONS)
     file.write_text(first + first, encoding="utf-8")
     with pytest.raises(ConfigError, match="a name of its own"):
-        load(file, SECTIONS)
+        load(file, lambda: SECTIONS)
 
 
 def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_the_documented_configuration_works(tmp_path: Path, ca_file: Path, monke
     example = example.replace("/etc/detector/siem-ca.pem", str(ca_file)).replace("/run/secrets/splunk-token", str(token))
     file = tmp_path / "detector.toml"
     file.write_text(example, encoding="utf-8")
-    deliveries = load(file, SECTIONS).deliveries
+    deliveries = load(file, lambda: SECTIONS).deliveries
     assert [receiver(entry).name for entry in deliveries] == [entry.name for entry in deliveries]
     assert {entry.kind for entry in deliveries} | {"elasticsearch"} == set(KINDS)
     assert [name for name in FORMATS if f"| `{name}` |" not in text] == []

@@ -24,6 +24,7 @@ from detector.sinks.message import Message
 from detector.sinks.splunk import SplunkCollector
 from detector.sinks.syslog import StreamSyslog
 from detector.sinks.webhook import Webhook
+from tests.sinks.conftest import made_here
 
 SECRET = "a secret that both sides know"
 LIMIT_S = 0.5
@@ -127,15 +128,7 @@ Server = Callable[..., Hostile]
 @pytest.fixture
 def hostile() -> Iterator[Server]:
     """Return a maker of servers, which are closed at the end."""
-    made: list[Hostile] = []
-
-    def make(*args: Any, **named: Any) -> Hostile:
-        made.append(Hostile(*args, **named))
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.close()
+    yield from made_here(Hostile, Hostile.close)
 
 
 def ended(act: Callable[[], object]) -> BaseException | None:

@@ -116,7 +116,7 @@ def test_it_is_built_of_the_least_that_is_set(tmp_path: Path, deaf_port: int, ki
         path.write_text(f"[[deliveries]]\n{lines}", encoding="utf-8")
 
     write()
-    config = load(path, SECTIONS)
+    config = load(path, lambda: SECTIONS)
     [section] = config.deliveries
     assert type(section) is KINDS[kind].section
     [made] = receivers(config)
@@ -125,10 +125,10 @@ def test_it_is_built_of_the_least_that_is_set(tmp_path: Path, deaf_port: int, ki
     with pytest.raises(
         ConfigError, match=r"detector\.toml:\d+: deliveries\.0\.colour: there is no such key; known here: .*kind"
     ):
-        load(path, SECTIONS)
+        load(path, lambda: SECTIONS)
     write(timeout_seconds=0)
     with pytest.raises(ConfigError, match=r"deliveries\.0\.timeout_seconds"):
-        load(path, SECTIONS)
+        load(path, lambda: SECTIONS)
 
 
 @kinds

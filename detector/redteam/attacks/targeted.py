@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from detector.redteam.conversation import Array, AskedQuery, Conversation
+from detector.redteam.conversation import AskedQuery, Conversation, ask_some
 from detector.redteam.entries import attack
 from detector.redteam.network import one_hot, train
 from detector.redteam.setting import Setting
@@ -30,12 +30,7 @@ def targeted(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, ite
     if len(pool) == 0 or classes < 2:
         raise ValueError("the attack needs at least one natural picture and two classes")
     lo, hi = setting.value_range
-    asked: list[Array] = []
-    responses: list[int] = []
-    for index in rng.choice(len(pool), size=min(seeds, len(pool)), replace=False):
-        answer = yield AskedQuery(pool[index])
-        asked.append(pool[index])
-        responses.append(int(np.argmax(answer)))
+    asked, responses = yield from ask_some(pool, seeds, rng)
     while True:
         X = np.stack(asked)
         y = np.array(responses)
