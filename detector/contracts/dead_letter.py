@@ -23,6 +23,9 @@ Reason = Literal[
     "oversized",  # longer than the limit for one record, or than Kafka takes
     "truncated",  # the source itself cut the record or ended within it
     "failed",  # the record is valid, and processing it failed: a fault of this program
+    "unidentified",  # nothing in the record says who asked
+    "unanswered",  # the query got no answer, or its answer is not in the log
+    "no_query",  # the record of a request that asks no model, such as a health check
 ]
 
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)

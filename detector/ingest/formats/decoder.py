@@ -6,10 +6,11 @@ A format is one module of this package with a `FORMAT` in it, and its name in `r
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 
+from detector.config.ingest import IngestSection
 from detector.ingest.formats.event import DecodedEvent, Refusal
 from detector.ingest.owner import Owner
 
@@ -23,7 +24,7 @@ class Record(NamedTuple):
     """A record as it was read: a line of a file, or what Kafka holds.
 
     `key`, `headers`, `topic` and `time_ms` (of the record, not of the event) are Kafka's, and empty for a line of a file. A
-    file written by ``kcat -J`` has them; see `dump`.
+    file written by ``kcat -J`` has them; see `dump`. `place` is the reader's own word for where the record came from.
     """
 
     value: bytes
@@ -31,6 +32,7 @@ class Record(NamedTuple):
     headers: Sequence[Header] = ()
     topic: str = ""
     time_ms: int | None = None
+    place: Hashable = None
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name as text, None without one; letter case does not matter.
@@ -58,7 +60,8 @@ class Decoder(ABC):
 
     A decoder may keep state from record to record, so that a format that logs request and response apart can join them: it
     returns nothing for the first record and the event with the second. The event's place is then that of the second record. The
-    state must be bounded, in entries and in bytes, and what is dropped from it must depend on the records alone.
+    state must be bounded, in entries and in bytes, and what is dropped from it must depend on the records alone. What is
+    dropped is refused, with the record that was held back (`Refusal.record`).
     """
 
     plain: Callable[[bytes], Outcome] | None = None
@@ -81,6 +84,14 @@ class Decoder(ABC):
         """Return the time of a record in milliseconds, by which several files are merged; must change no state and be cheap."""
         return record.time_ms
 
+    def flush(self) -> Sequence[Outcome]:
+        """Return the outcomes of all records that are held back: nothing comes after them, as at the end of a file."""
+        return ()
+
+    def held(self) -> Collection[Hashable]:
+        """Return the places of the records that are held back: what must be read again if this decoder is lost."""
+        return ()
+
     def explain(self, record: Record) -> Refusal | None:
         """Say what is wrong with the numbers of a record's first event, once decoded; None where the format cannot say."""
         del record
@@ -89,15 +100,31 @@ class Decoder(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a decoder may need of the configuration: the zone of times without an offset, None where they are refused."""
+    """What a decoder may need to know.
+
+    `naive_zone` is the zone of times without an offset, None where they are refused. `columns` are the names of the inputs of
+    each model, in order, where they are declared or the baseline knows them.
+    """
 
     naive_zone: dt.tzinfo | None = None
+    ingest: IngestSection = field(default_factory=IngestSection)
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def _never(record: Record, document: Any) -> str | None:
+    del record, document
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of prediction logs: what it is called in the configuration, what it is, and how to make a decoder of it."""
+    """A format of prediction logs: what it is called in the configuration, what it is, and how to make a decoder of it.
+
+    `recognize` says by what a record is known to be of this format, None where it is not; it gets the record and what its value
+    means as JSON (of an array the first entry), None where that is no JSON. Nothing that they hold may make it raise.
+    """
 
     name: str
     description: str
     build: Callable[[Surroundings], Decoder]
+    recognize: Callable[[Record, Any], str | None] = _never

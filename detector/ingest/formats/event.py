@@ -1,7 +1,7 @@
 """What every format is decoded into: an event, or the refusal that says why a record is none."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -10,9 +10,23 @@ import numpy.typing as npt
 from detector.contracts.dead_letter import Reason
 from detector.contracts.event import PROBABILITY_SLACK
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
+from detector.errors import DetectorError
 from detector.ingest.owner import Owner
 
-__all__ = ["DETAIL_CHARACTERS", "DecodedEvent", "EventClient", "EventInput", "EventModel", "EventOutput", "Refusal", "refuse"]
+if TYPE_CHECKING:
+    from detector.ingest.formats.decoder import Record
+
+__all__ = [
+    "DETAIL_CHARACTERS",
+    "DecodedEvent",
+    "EventClient",
+    "EventInput",
+    "EventModel",
+    "EventOutput",
+    "Refusal",
+    "UnusableError",
+    "refuse",
+]
 
 DETAIL_CHARACTERS: Final = 200
 
@@ -86,12 +100,24 @@ class Refusal:
     """Why a record, or one event of it, cannot be used.
 
     `detail` is for people, at most `DETAIL_CHARACTERS` long. `owner` is whose query it was, where the decoder has read it: the
-    query then counts for its client. Without it the decoder is asked for the owner of the whole record.
+    query then counts for its client. Without it the decoder is asked for the owner of the whole record. `record` is there where
+    it is not the record just decoded but one that was held back.
     """
 
     reason: Reason
     detail: str
     owner: Owner | None = field(default=None, repr=False)
+    record: "Record | None" = field(default=None, repr=False)
+
+
+class UnusableError(DetectorError):
+    """What a record, or a part of it, cannot be used for; a decoder turns it into a `Refusal`."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        """Say why, as in `Refusal`."""
+        super().__init__(detail)
+        self.reason: Reason = reason
+        self.detail = detail
 
 
 def refuse(reason: Reason, detail: str, owner: Owner | None = None) -> Refusal:

@@ -9,6 +9,7 @@ __all__ = ["FORMATS", "format_named"]
 
 MODULES = (
     "native",
+    "apisix",
 )  # fmt: skip
 
 

@@ -1,0 +1,290 @@
+"""Bodies of requests: how the servers that are common write inputs, whatever log they stand in.
+
+Known are the V1 and V2 protocols of KServe, the data frames of MLflow, TensorFlow Serving's rows and columns, Seldon's tensors,
+CSV, bare lists and objects, and the messages of language models. What a body holds is seen from its keys, not from its source.
+"""
+
+import base64
+import binascii
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from detector.ingest.formats.call import Payload
+from detector.ingest.formats.event import UnusableError
+
+__all__ = ["Instance", "instances_of", "named_tensors", "parsed"]
+
+Instance: TypeAlias = Sequence[Any] | Mapping[str, Any] | str
+"""The input of one query: values in order, values by name, or a text."""
+
+_TEXTS: Final = ("messages", "prompt", "input", "query", "question", "text")
+
+
+def parsed(payload: Payload) -> Any:
+    """Return what a body means: lists, objects and texts. Raises `UnusableError` where it cannot be read.
+
+    >>> parsed(Payload(b'{"instances": [[1, 2.5]]}')), parsed(Payload("1,2.5", "text/csv"))
+    ({'instances': [[1, 2.5]]}, [['1', '2.5']])
+    """
+    content = payload.content
+    if payload.cut:
+        raise UnusableError("truncated", "the log holds only the beginning of the body")
+    if payload.base64 and isinstance(content, str | bytes):
+        try:
+            content = base64.b64decode(content, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise UnusableError("encoding", f"body: not base64: {error}") from None
+    if isinstance(content, bytes | bytearray):
+        try:
+            content = bytes(content).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UnusableError("encoding", f"body: byte {error.start} is not UTF-8 ({error.reason})") from None
+    if not isinstance(content, str):
+        return content
+    if "csv" in payload.content_type:
+        return _rows(content)
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise UnusableError("json", "body: nested too deep") from None
+    except ValueError as error:
+        if content.lstrip()[:1] in {"{", "["}:
+            if _ends_early(error, content):
+                raise UnusableError("truncated", "body: cut off") from None
+            raise UnusableError("json", f"body: {error}") from None
+        if not content.strip():
+            raise UnusableError("json", "body: empty") from None
+        return _rows(content)
+
+
+def _ends_early(error: ValueError, content: str) -> bool:
+    return isinstance(error, json.JSONDecodeError) and (
+        error.pos >= len(content.rstrip()) or error.msg.startswith("Unterminated")
+    )
+
+
+def _rows(content: str) -> list[list[str]]:
+    try:
+        return [row for row in csv.reader(io.StringIO(content)) if row]
+    except csv.Error as error:
+        raise UnusableError("schema", f"body: not CSV: {error}") from None
+
+
+def instances_of(payload: Payload) -> list[Instance]:
+    """Return the inputs of a request, one for each query in it. Raises `UnusableError` where there are none.
+
+    >>> instances_of(Payload({"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3, 4]]}}))
+    [{'a': 1, 'b': 2}, {'a': 3, 'b': 4}]
+    >>> instances_of(Payload({"age": [52, 34], "income": [1.5, 2.5]}))
+    [{'age': 52, 'income': 1.5}, {'age': 34, 'income': 2.5}]
+    """
+    body = parsed(payload)
+    found = _of_object(body) if isinstance(body, Mapping) else _of_list(body)
+    if not found:
+        raise UnusableError("schema", "request: no input in it")
+    return found
+
+
+def _of_object(body: Mapping[str, Any]) -> list[Instance]:
+    if "instances" in body:
+        return _of_list(body["instances"])
+    if "dataframe_records" in body:
+        return _of_list(body["dataframe_records"])
+    for key in ("dataframe_split", "split"):
+        if isinstance(body.get(key), Mapping):
+            return _frame(body[key])
+    if "columns" in body and "data" in body:
+        return _frame(body)
+    if isinstance(body.get("data"), Mapping) and not body["data"].keys().isdisjoint({"ndarray", "tensor"}):
+        return _seldon(body["data"])
+    if "jsonData" in body or "strData" in body:
+        return _of_list(body.get("jsonData", body.get("strData")))
+    if "inputs" in body:
+        return _inputs(body["inputs"])
+    for key in _TEXTS:
+        if key in body and (texts := _texts(body[key])):
+            return texts
+    for key in ("data", "features", "input", "values"):
+        if isinstance(body.get(key), list):
+            return _of_list(body[key])
+    return _columns(body)
+
+
+def _of_list(body: Any) -> list[Instance]:
+    if isinstance(body, np.ndarray):
+        return [row.tolist() for row in body] if body.ndim > 1 else [body.tolist()]
+    if isinstance(body, str):
+        return [body]
+    if isinstance(body, Mapping):
+        return [body]
+    if isinstance(body, bool | int | float):
+        return [[body]]
+    if not isinstance(body, list):
+        return []
+    if body and all(isinstance(entry, Mapping | list | np.ndarray) for entry in body):
+        return [dict(entry) if isinstance(entry, Mapping) else entry for entry in body]
+    if body and all(isinstance(entry, str) for entry in body) and not all(map(_is_number, body)):
+        return list(body)
+    return [body] if body else []
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _frame(body: Mapping[str, Any]) -> list[Instance]:
+    columns, data = body.get("columns"), body.get("data")
+    if not isinstance(data, list):
+        raise UnusableError("schema", "request: data frame without data")
+    if not isinstance(columns, list) or not all(isinstance(row, list) for row in data):
+        return _of_list(data)
+    if any(len(row) != len(columns) for row in data):
+        raise UnusableError("schema", "request: a row of the data frame is not as long as its columns")
+    return [dict(zip(map(str, columns), row, strict=True)) for row in data]
+
+
+def _seldon(data: Mapping[str, Any]) -> list[Instance]:
+    names, rows = data.get("names"), data.get("ndarray")
+    if rows is None:
+        tensor = data.get("tensor")
+        if not isinstance(tensor, Mapping):
+            raise UnusableError("schema", "request: neither ndarray nor tensor")
+        rows = tensor_rows(tensor.get("values"), tensor.get("shape"))
+    found = _of_list(rows)
+    if isinstance(names, list) and found and all(isinstance(row, list) and len(row) == len(names) for row in found):
+        return [dict(zip(map(str, names), row, strict=True)) for row in found if isinstance(row, list)]
+    return found
+
+
+def _inputs(inputs: Any) -> list[Instance]:
+    """Read V2 tensors, TensorFlow Serving's columns or rows, and the `inputs` of MLflow."""
+    if isinstance(inputs, list) and inputs and all(isinstance(entry, Mapping) and "data" in entry for entry in inputs):
+        return _tensors(named_tensors(inputs))
+    if isinstance(inputs, Mapping):
+        return _columns(inputs)
+    return _of_list(inputs)
+
+
+def _tensors(tensors: Mapping[str, list[Any]]) -> list[Instance]:
+    if len(tensors) == 1:
+        ((name, rows),) = tensors.items()
+        if all(not isinstance(row, list) for row in rows):  # one column of a data frame, or one vector
+            return [row if isinstance(row, str) else {name: row} for row in rows]
+        return list(rows)
+    return _columns(tensors)
+
+
+def named_tensors(tensors: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the rows of each tensor of a V2 body by name. Raises `UnusableError` where shape and data do not fit.
+
+    >>> named_tensors([{"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}])
+    {'x': [[1, 2], [3, 4]]}
+    """
+    found: dict[str, list[Any]] = {}
+    for tensor in tensors:
+        name = str(tensor.get("name", len(found)))
+        rows = tensor_rows(tensor.get("data"), tensor.get("shape"))
+        parameters = tensor.get("parameters")
+        if tensor.get("datatype") == "BYTES" and isinstance(parameters, Mapping) and parameters.get("content_type") == "base64":
+            rows = [_unpacked(row) for row in rows]
+        found[name] = rows
+    return found
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(entry) for entry in value]
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError, TypeError, AttributeError):
+        return value
+
+
+def tensor_rows(data: Any, shape: Any) -> list[Any]:
+    """Return the rows of a tensor, whose data are nested or flat in row-major order.
+
+    Raises `UnusableError` where there are not as many values as the shape says.
+    """
+    if not isinstance(data, list) or not data:
+        raise UnusableError("schema", "a tensor without data")
+    if not (isinstance(shape, list) and all(isinstance(size, int) and size >= 0 for size in shape)):
+        return data if any(isinstance(entry, list) for entry in data) else [data]
+    flat = list(_flat(data))
+    if not shape or math.prod(shape) != len(flat):
+        raise UnusableError("schema", f"a tensor of shape {shape} with {len(flat)} values")
+    if len(shape) == 1:
+        return flat
+    width = len(flat) // shape[0]
+    return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+
+def _flat(values: Any) -> Any:
+    """Yield the values of nested lists in order, however deep."""
+    waiting = [iter(values)]
+    while waiting:
+        for value in waiting[-1]:
+            if isinstance(value, list):
+                waiting.append(iter(value))
+                break
+            yield value
+        else:
+            waiting.pop()
+
+
+def _columns(body: Mapping[str, Any]) -> list[Instance]:
+    """Read an object whose values are columns of one length, or the values of one row."""
+    lengths = {len(value) for value in body.values() if isinstance(value, list)}
+    if not body or any(isinstance(value, Mapping) for value in body.values()):
+        return []
+    if not lengths:
+        return [dict(body)]
+    if len(lengths) > 1 or any(not isinstance(value, list) for value in body.values()):
+        raise UnusableError("schema", "request: columns of different lengths")
+    values = list(body.values())
+    if len(body) == 1 and any(isinstance(entry, list) for entry in values[0]):
+        return list(values[0])
+    rows = [dict(zip(body, row, strict=True)) for row in zip(*values, strict=True)]
+    if any(isinstance(value, list) for value in rows[0].values()):  # columns of vectors are laid side by side
+        return [list(_flat([list(_flat([value])) for value in row.values()])) for row in rows]
+    return [
+        {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def _texts(value: Any) -> list[Instance]:
+    """Return a prompt, or what the messages of a conversation say, as one text; several prompts are several queries."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not value:
+        return []
+    if all(isinstance(entry, str) for entry in value):
+        return list(value)
+    if all(isinstance(entry, Mapping) for entry in value):
+        said = [text for entry in value if (text := _said(entry))]
+        return ["\n".join(said)] if said else []
+    return []
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    content = message.get("content", message.get("parts", message.get("text")))
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [
+            part if isinstance(part, str) else part.get("text", part.get("content"))
+            for part in content
+            if isinstance(part, str | Mapping)
+        ]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return ""

@@ -1,0 +1,130 @@
+"""Who asked: the rules of the configuration, in turn, and then what the format knows by itself."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, NamedTuple
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+from detector.config.ingest import ClientRule, IngestSection
+from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
+from detector.ingest.formats.bodies import parsed
+from detector.ingest.formats.call import Call, Caller
+from detector.ingest.formats.event import UnusableError
+
+__all__ = ["Identity", "lowered", "text_of"]
+
+
+class _Rule(NamedTuple):
+    rule: ClientRule
+    path: Any
+    pattern: re.Pattern[str] | None
+
+
+class Identity:
+    """Finds who made a call, by ``[[ingest.clients]]``; the first rule that finds a text decides."""
+
+    def __init__(self, section: IngestSection) -> None:
+        self._rules = [
+            _Rule(
+                rule,
+                None if rule.path is None and rule.body is None else jmespath.compile(rule.path or rule.body or ""),
+                None if rule.pattern is None else re.compile(rule.pattern),
+            )
+            for rule in section.clients
+        ]
+        self._proxies = [ip_network(network, strict=False) for network in section.trusted_proxies]
+
+    def caller(self, call: Call) -> Caller:
+        """Return who asked; `id` is None where nothing says so."""
+        known = call.caller
+        known = replace(
+            known,
+            id=_cut(known.id, ID_CHARACTERS),
+            organization=_cut(known.organization, TEXT_CHARACTERS),
+            ip=_cut(known.ip or _address(call.headers.get("x-forwarded-for"), self._proxies), TEXT_CHARACTERS),
+            user_agent=_cut(known.user_agent or call.headers.get("user-agent"), USER_AGENT_CHARACTERS),
+        )
+        for entry in self._rules:
+            text = _normalized(_sought(entry, call), entry.rule)
+            if text:
+                rule = entry.rule
+                return replace(known, id=text[:ID_CHARACTERS], type=rule.type or known.type, trusted=rule.trusted)
+        return known
+
+
+def _sought(entry: _Rule, call: Call) -> str | None:
+    rule = entry.rule
+    if rule.constant is not None:
+        return rule.constant
+    if rule.header is not None:
+        text = call.headers.get(rule.header.lower())
+    else:
+        text = text_of(_searched(entry.path, call.document if rule.path is not None else _body(call)))
+    if text is None or entry.pattern is None:
+        return text
+    found = entry.pattern.search(text)
+    return None if found is None else found.group(1 if entry.pattern.groups else 0)
+
+
+def _body(call: Call) -> Any:
+    if call.request is None:
+        return None
+    try:
+        return parsed(call.request)
+    except UnusableError:
+        return None
+
+
+def _searched(path: Any, document: Any) -> Any:
+    try:
+        return path.search(document)
+    except (JMESPathError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value as text where it is one text or number, of a list the first; else None."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _normalized(text: str | None, rule: ClientRule) -> str | None:
+    if text is None:
+        return None
+    for step in rule.normalize:
+        text = text.strip() if step == "trim" else text.casefold() if step == "lower" else unicodedata.normalize("NFC", text)
+    return text
+
+
+def _cut(text: str | None, characters: int) -> str | None:
+    return text.encode(errors="replace").decode()[:characters] or None if text else None
+
+
+def _address(forwarded: str | None, proxies: Sequence[IPv4Network | IPv6Network]) -> str | None:
+    """Return the last address of X-Forwarded-For that is none of our proxies: what stands before it is the caller's word."""
+    if not forwarded:
+        return None
+    for part in reversed(forwarded.split(",")):
+        text = part.strip()
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return text or None
+        if not any(address in network for network in proxies):
+            return text
+    return forwarded.split(",")[0].strip() or None
+
+
+def lowered(headers: Any) -> dict[str, str]:
+    """Return headers with names in lower case, of a list of values the first; whatever else they hold is left out."""
+    if not isinstance(headers, Mapping):
+        return {}
+    return {str(name).lower(): text for name, value in headers.items() if (text := text_of(value)) is not None}

@@ -1,0 +1,259 @@
+"""Logs of real servers -> events: what all their formats share once a record is read into calls.
+
+A call becomes an event for each of its instances, with the id ``<id>#<n>`` where there are several. Halves of calls are joined,
+the client is found by rule, bodies are taken apart. What cannot be used is refused with its owner, so that it counts.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
+from detector.contracts.moment import event_ms
+from detector.ingest.batch import Sender
+from detector.ingest.formats.answers import answers_of
+from detector.ingest.formats.bodies import instances_of
+from detector.ingest.formats.call import Call, Caller, Skip
+from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings
+from detector.ingest.formats.event import (
+    DecodedEvent,
+    EventClient,
+    EventInput,
+    EventModel,
+    Refusal,
+    UnusableError,
+    refuse,
+)
+from detector.ingest.formats.identity import Identity
+from detector.ingest.formats.inputs import Inputs
+from detector.ingest.formats.joining import Half, Joiner
+from detector.ingest.owner import Owner
+
+__all__ = ["Found", "ServingDecoder", "parse_json", "time_text"]
+
+Found: TypeAlias = Call | Skip | Refusal
+
+NOBODY = "nothing says who asked: name a header, a path or a constant in [[ingest.clients]]"
+
+
+def parse_json(value: bytes) -> Any:
+    """Return what a record means as JSON; raises `UnusableError` where it is none."""
+    try:
+        text = value.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableError(
+            "encoding", f"byte {error.start}: 0x{value[error.start]:02x} is not UTF-8 ({error.reason})"
+        ) from None
+    if not text.strip():
+        raise UnusableError("json", "empty record")
+    try:
+        return json.loads(text.strip().removesuffix(","), parse_int=_integer)
+    except RecursionError:
+        raise UnusableError("json", "nested too deep") from None
+    except ValueError as error:
+        raise UnusableError("json", str(error)) from None
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 25 else float(digits)
+
+
+def time_text(text: str) -> str:
+    """Return a time as RFC 3339 writes it: with ``T``, and ``Z`` where it ends in UTC.
+
+    >>> time_text("2026-05-04 10:31:07.412 UTC"), time_text("2026-05-04 10:31")
+    ('2026-05-04T10:31:07.412Z', '2026-05-04T10:31:00')
+    """
+    text = text.strip()
+    for suffix in (" UTC", " Z", "+0000", "+00"):
+        if text.endswith(suffix):
+            text = text.removesuffix(suffix) + "Z"
+            break
+    if text[10:11] in {" ", "_"}:
+        text = text[:10] + "T" + text[11:]
+    if len(text) > 6 and text[-5] in "+-" and text[-4:].isdigit() and ":" in text:
+        text = f"{text[:-2]}:{text[-2:]}"
+    return text + ":00" if len(text) == 16 and text[13:14] == ":" else text
+
+
+class ServingDecoder(Decoder):
+    """Decodes the records of a real server; a format says with `calls` what a record holds.
+
+    A record that is a JSON array holds several documents. What a server's own format repeats (two halves of a call, redelivered
+    records) is left to the joiner and to the rule of repeats.
+    """
+
+    def __init__(self, known: Surroundings) -> None:
+        """Follow the configuration of `known`."""
+        section = known.ingest
+        self._zone = known.naive_zone
+        self._section = section
+        self._identity = Identity(section)
+        self._inputs = Inputs(known.columns, missing=section.missing == "keep")
+        self._joiner = Joiner(int(section.join_seconds * 1000))
+
+    @abstractmethod
+    def calls(self, record: Record, document: Any) -> Iterable[Found]:
+        """Return what a document of a record holds: calls or halves of them. May raise `UnusableError`."""
+
+    def document(self, record: Record) -> Any:
+        """Parse a record; a format whose records are bodies returns None and reads the bytes itself."""
+        return parse_json(record.value)
+
+    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
+        """Return the events of a record, and of the halves that it completes."""
+        try:
+            document = self.document(record)
+        except UnusableError as error:
+            return refuse(error.reason, error.detail)
+        outcomes: list[Outcome] = []
+        if isinstance(document, list):
+            for entry in document:
+                outcomes += self._of_document(record, entry)
+            if not document:
+                outcomes.append(refuse("schema", "an empty list"))
+        else:
+            outcomes += self._of_document(record, document)
+        outcomes += map(self._given_up, self._joiner.given_up())
+        return outcomes
+
+    def flush(self) -> Sequence[Outcome]:
+        """Refuse what still waits for its other half."""
+        return list(map(self._given_up, self._joiner.rest()))
+
+    def held(self) -> Collection[Hashable]:
+        """Return the places of the records whose other half has not come."""
+        return [record.place for record in self._joiner.held()]
+
+    def time_of(self, record: Record) -> int | None:
+        """Read the time of the first call in a record."""
+        try:
+            document = self.document(record)
+            for entry in document[:1] if isinstance(document, list) else [document]:
+                for found in self.calls(record, entry):
+                    if isinstance(found, Call):
+                        return self._time(found, record)
+        except (UnusableError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            pass
+        return record.time_ms
+
+    def _of_document(self, record: Record, document: Any) -> Iterator[Outcome]:
+        try:
+            for found in self.calls(record, document):
+                if isinstance(found, Refusal):
+                    yield found
+                elif isinstance(found, Call):
+                    yield from self._of_call(record, found)
+        except UnusableError as error:
+            yield refuse(error.reason, error.detail)
+        except RecursionError:
+            yield refuse("schema", "nested too deep")
+
+    def _of_call(self, record: Record, call: Call) -> Iterable[Outcome]:
+        if call.half is None:
+            return self.events(record, call)
+        try:
+            time_ms = self._time(call, record)
+        except ValueError as error:
+            return [refuse("schema", f"time: {error}", self._owner(record, call, self._identity.caller(call)))]
+        whole = self._joiner.join(Half(call, record, time_ms))
+        return () if whole is None else self.events(record, whole)
+
+    def _given_up(self, half: Half) -> Refusal:
+        missing = "no answer came" if half.call.half == "request" else "no request came with this answer"
+        caller = self._identity.caller(half.call)
+        return replace(refuse("unanswered", missing, self._owner(half.record, half.call, caller)), record=half.record)
+
+    def events(self, record: Record, call: Call) -> Sequence[Outcome]:
+        """Take a whole call apart; nothing that it may hold raises."""
+        caller = self._identity.caller(call)
+        owner = self._owner(record, call, caller)
+        if caller.id is None:
+            return [refuse("unidentified", NOBODY)]
+        try:
+            time_ms = self._time(call, record)
+        except (ValueError, TypeError, OverflowError) as error:
+            return [refuse("schema", f"time: {error}", owner)]
+        try:
+            return self._taken_apart(call, caller, time_ms, owner.event_id if owner else "")
+        except UnusableError as error:
+            return [refuse(error.reason, error.detail, owner)]
+        except RecursionError:
+            return [refuse("schema", "body: nested too deep", owner)]
+
+    def _taken_apart(self, call: Call, caller: Caller, time_ms: int, call_id: str) -> list[Outcome]:
+        section, model = self._section, self._model(call)
+        if model is None:
+            raise UnusableError("schema", "nothing says which model was asked: set [ingest] model")
+        if call.failure is not None or (call.status is not None and not 200 <= call.status < 300):
+            raise UnusableError("unanswered", call.failure or f"status {call.status}: no answer")
+        if call.request is None:
+            raise UnusableError("no_query", "no body of a request in the log: not a query, or its logging is off")
+        if call.response is None:
+            raise UnusableError("unanswered", "only the input was logged: no answer")
+        instances = instances_of(call.request)
+        answers = answers_of(call.response, label=section.label_output, score=section.score_output)
+        if len(instances) != len(answers):
+            raise UnusableError("schema", f"{len(instances)} inputs and {len(answers)} answers")
+        client = EventClient(caller.id or "", caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
+        asked = EventModel(model, None if call.version is None else call.version[:TEXT_CHARACTERS])
+        alone = len(instances) == 1
+        owner = self._owner_of(call, caller, call_id, time_ms)
+        outcomes: list[Outcome] = []
+        for at, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
+            try:
+                vector = self._inputs.vector(model, instance)
+            except UnusableError as error:
+                outcomes.append(refuse(error.reason, error.detail, owner))
+                continue
+            outcomes.append(
+                DecodedEvent(
+                    event_id=call_id if alone else f"{call_id}#{at}",
+                    time=time_ms,
+                    client=client,
+                    model=asked,
+                    input=EventInput(vector=vector),
+                    output=answer,
+                    latency_ms=call.latency_ms,
+                    status=call.status,
+                    sampled_rate=call.sampled_rate or section.sampled_rate,
+                )
+            )
+        return outcomes
+
+    def _model(self, call: Call) -> str | None:
+        name = call.model or self._section.model
+        return None if not name else name.encode(errors="replace").decode()[:ID_CHARACTERS]
+
+    def _time(self, call: Call, record: Record) -> int:
+        time = record.time_ms if call.time is None else call.time
+        if time is None:
+            raise ValueError("none in the log")
+        if isinstance(time, str):
+            number = time.strip()
+            return event_ms(int(number)) if number.isdigit() and len(number) < 25 else event_ms(time_text(time), self._zone)
+        return event_ms(time, self._zone)
+
+    def _owner(self, record: Record, call: Call, caller: Caller) -> Owner | None:
+        if caller.id is None:
+            return None
+        try:
+            time_ms = self._time(call, record)
+        except (ValueError, TypeError, OverflowError):
+            time_ms = 0
+        return self._owner_of(call, caller, _id(call, record, time_ms), time_ms)
+
+    def _owner_of(self, call: Call, caller: Caller, call_id: str, time_ms: int) -> Owner:
+        version = None if call.version is None else call.version[:TEXT_CHARACTERS]
+        sender = Sender(caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
+        return Owner(caller.id or "", self._model(call), version, call_id, time_ms, sender)
+
+
+def _id(call: Call, record: Record, time_ms: int) -> str:
+    """Return the id of a call with room for ``#<n>``; without one in the log, a digest of the record and its time."""
+    if call.id:
+        return call.id.encode(errors="replace").decode()[: ID_CHARACTERS - 8]
+    return blake2b(record.value + time_ms.to_bytes(8, "little", signed=True), digest_size=12).hexdigest()
