@@ -6,7 +6,7 @@ hold, a moment in the future, the two largest probabilities) is looked at there,
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
@@ -47,7 +47,8 @@ class Rejection:
     """A record that could not be used: what a dead-letter record is made of.
 
     `sequence` is its position in the whole stream, as in `Batch`. `record` holds the original bytes; of an oversized
-    record only the beginning. `client` and `model` are there where they could still be read.
+    record only the beginning. `client` and `model` are there where they could still be read. `held` is the record where it is
+    one that the decoder had held back, and not the one at that place of the stream.
     """
 
     sequence: int
@@ -57,6 +58,7 @@ class Rejection:
     record: bytes
     client: str | None = None
     model: str | None = None
+    held: Record | None = None
 
 
 class Assembled(NamedTuple):
@@ -113,7 +115,35 @@ class Assembler:
         damaged = chunk.damaged
         values = chunk.lines if damaged is None else [*chunk.lines, damaged.record]
         refusal = None if damaged is None else Refusal(damaged.reason, damaged.detail)
-        return self._assemble(_Stretch(values, lambda at: Record(values[at]), chunk.origin, first_sequence, refusal))
+
+        def record_at(at: int) -> Record:
+            origin = chunk.origin(at)
+            return Record(values[at], topic=origin.source, place=origin)
+
+        return self._assemble(_Stretch(values, record_at, chunk.origin, first_sequence, refusal))
+
+    def finish(self, *, first_sequence: int) -> Assembled:
+        """Return what comes of the records that the decoder holds back: no other record comes after them."""
+        outcomes = self._decoder.flush()
+        records = [
+            outcome.record if isinstance(outcome, Refusal) and outcome.record is not None else Record(b"")
+            for outcome in outcomes
+        ]
+
+        def origin(at: int) -> Origin:
+            place = records[at].place
+            return place if isinstance(place, Origin) else Origin("the end of the log", 1)
+
+        values = [record.value for record in records]
+        return self._assemble(_Stretch(values, records.__getitem__, origin, first_sequence), outcomes)
+
+    def held(self) -> Collection[Hashable]:
+        """Return the places of the records that the decoder holds back."""
+        return self._decoder.held()
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget what the decoder holds back of the places that are `gone`: somebody else reads them again."""
+        self._decoder.forget(gone)
 
     def assemble(
         self,
@@ -139,11 +169,11 @@ class Assembler:
 
         return self._assemble(_Stretch(values, record_at or (lambda at: Record(values[at])), origin, first_sequence))
 
-    def _assemble(self, stretch: "_Stretch") -> Assembled:
+    def _assemble(self, stretch: "_Stretch", flushed: Sequence[Outcome] | None = None) -> Assembled:
         refused: dict[int, Refusal] = {}
         batches = []
         latest = self._clock.now_ms() + self._max_skew_ms
-        outcomes, records = self._outcomes(stretch)
+        outcomes, records = self._outcomes(stretch) if flushed is None else (flushed, None)
         groups, length = self._rows(outcomes, refused)
         places = Places(stretch.first, length, records)
         for (model, dimension), rows in groups.items():
@@ -169,11 +199,15 @@ class Assembler:
         for place, refusal in sorted(refused.items(), key=itemgetter(0)):
             sequence = stretch.first + place
             at, index = places.find(sequence)
+            held = refusal.record
             origin, kept = stretch.origin(at), stretch.values[at][: self._max_record_bytes]
-            owner = refusal.owner or self._decoder.owner(stretch.record_at(at)._replace(value=kept))
+            if held is not None:
+                index, kept = 0, held.value[: self._max_record_bytes]
+                origin = held.place if isinstance(held.place, Origin) else origin
+            owner = refusal.owner or self._decoder.owner((held or stretch.record_at(at))._replace(value=kept))
             client, model = (None, None) if owner is None else (owner.client, owner.model)
             placed = replace(origin, index=index) if index else origin
-            rejections.append(Rejection(sequence, placed, refusal.reason, refusal.detail, kept, client, model))
+            rejections.append(Rejection(sequence, placed, refusal.reason, refusal.detail, kept, client, model, held))
             owners.append(owner)
             queries.append(Unusable(sequence, refusal.reason, kept, index))
         return Assembled(batches + self._refused.batches(queries, owners, batches, latest), rejections, places)

@@ -109,23 +109,28 @@ class Pipeline:
     def feed(self, chunk: Lines) -> None:
         """Process the lines of a chunk."""
         batches, rejections, places = self._assembler.assemble_chunk(chunk, first_sequence=self._sequence)
-        self._sequence += len(places)
+        outputs = self._process(batches, len(places))
+        self._give(outputs, rejections, _Fed(chunk, places))
+        self._hold(_Fed(chunk, places))
+
+    def finish(self) -> None:
+        """Process what still waits, and report the clients: the stream has ended."""
+        batches, rejections, places = self._assembler.finish(first_sequence=self._sequence)
+        outputs = self._process(batches, len(places))
+        for shard in self._shards:
+            outputs.add(shard.finish())
+        self._give(outputs, rejections, None)
+        self._report(report for shard in self._shards for report in shard.reports())
+
+    def _process(self, batches: list[Batch], length: int) -> Outputs:
+        self._sequence += length
         good = usable(batches)
         self.counts.events += sum(map(len, good))
         self.counts.refusals.pass_by(good)
         outputs = Outputs()
         for shard, dealt in self._deal(batches):
             outputs.add(shard.process(*dealt))
-        self._give(outputs, rejections, _Fed(chunk, places))
-        self._hold(_Fed(chunk, places))
-
-    def finish(self) -> None:
-        """Process what still waits, and report the clients: the stream has ended."""
-        outputs = Outputs()
-        for shard in self._shards:
-            outputs.add(shard.finish())
-        self._give(outputs, [], None)
-        self._report(report for shard in self._shards for report in shard.reports())
+        return outputs
 
     def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:
         if len(self._shards) == 1:

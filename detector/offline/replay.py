@@ -15,7 +15,7 @@ from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
 from detector.engine.shard import Shard, drifts
 from detector.errors import BaselineError, SourceError
-from detector.ingest.assemble import assembler_for
+from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import Batch, usable
 from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.routing import decoder_of_files
@@ -169,6 +169,14 @@ class Read:
     events: int = 0
     refusals: Refusals = field(default_factory=Refusals)
 
+    def note(self, assembled: Assembled) -> list[Batch]:
+        """Take note of a stretch; return its valid events."""
+        good = usable(assembled.batches)
+        self.events += sum(map(len, good))
+        self.refusals.note(assembled.rejections)
+        self.refusals.pass_by(good)
+        return good
+
     def tell(self) -> list[str]:
         """Say what was refused."""
         return self.refusals.tell(self.events + self.refusals.counts.total())
@@ -191,15 +199,12 @@ def read_batches(
     position = Position()
     sequence = 0
     for chunk in read(logs, config, problems, position=position):
-        batches, rejections, places = assembler.assemble_chunk(chunk, first_sequence=sequence)
-        sequence += len(places)
-        good = usable(batches)
-        tally.events += sum(map(len, good))
-        tally.refusals.note(rejections)
-        tally.refusals.pass_by(good)
-        yield from good
+        assembled = assembler.assemble_chunk(chunk, first_sequence=sequence)
+        sequence += len(assembled.places)
+        yield from tally.note(assembled)
         if progress is not None:
             progress(position)
+    yield from tally.note(assembler.finish(first_sequence=sequence))
     if (backwards := tally.refusals.newest_first()) is not None:
         problems.append(backwards)
     if problems:

@@ -105,6 +105,6 @@ def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
     run(log, config(), tmp_path / "out")
     before = (tmp_path / "out/summary.json").read_bytes()
     for wrong in (config(format="csv"), config(topics={"log": TopicSection(format="csv")})):
-        with pytest.raises(ConfigError, match="no log format 'csv'; known: native"):
+        with pytest.raises(ConfigError, match="no log format 'csv'; known: apisix"):
             run(log, wrong, tmp_path / "out")
     assert (tmp_path / "out/summary.json").read_bytes() == before

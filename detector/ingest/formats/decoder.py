@@ -92,6 +92,9 @@ class Decoder(ABC):
         """Return the places of the records that are held back: what must be read again if this decoder is lost."""
         return ()
 
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:  # noqa: B027  # most decoders hold nothing back
+        """Forget the records that are held back and whose place is `gone`."""
+
     def explain(self, record: Record) -> Refusal | None:
         """Say what is wrong with the numbers of a record's first event, once decoded; None where the format cannot say."""
         del record

@@ -3,7 +3,7 @@
 It is what a format needs whose client or model stands in a header. ``kcat`` writes text, so a value that is not UTF-8 is lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 
 import msgspec
 
@@ -57,6 +57,18 @@ class Dump(Decoder):
         within = self._within(record)
         return within if isinstance(within, Refusal) else self._inner.explain(within)
 
+    def flush(self) -> Sequence[Outcome]:
+        """Return what the records' decoder holds back."""
+        return self._inner.flush()
+
+    def held(self) -> Collection[Hashable]:
+        """Return where the records stand that are held back."""
+        return self._inner.held()
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget records that are held back."""
+        self._inner.forget(gone)
+
     def _within(self, record: Record) -> Record | Refusal:
         try:
             record.value.decode()
@@ -78,4 +90,5 @@ class Dump(Decoder):
             headers=headers,
             topic=line.topic,
             time_ms=line.ts,
+            place=record.place,
         )

@@ -1,7 +1,7 @@
 """Requests and answers that are logged apart: joined by their key, either way round, within a time limit."""
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -64,6 +64,11 @@ class Joiner:
         """Give all halves that wait, oldest first, and forget them."""
         while self._waiting:
             yield self._remove(next(iter(self._waiting)))
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget the halves whose records' places are `gone`."""
+        for number in [number for number, half in self._waiting.items() if gone(half.record.place)]:
+            self._remove(number)
 
     def held(self) -> list[Record]:
         """Return the records of all halves that wait."""

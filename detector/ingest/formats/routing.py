@@ -1,6 +1,6 @@
 """Which decoder reads which record: the format of its topic, and files that hold records as Kafka had them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
 from detector.config import Config
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings
@@ -35,6 +35,23 @@ class ByTopic(Decoder):
         """Read the time by the format of the topic."""
         return self._for(record).time_of(record)
 
+    def flush(self) -> Sequence[Outcome]:
+        """Return what any of the decoders holds back."""
+        return [outcome for decoder in self._decoders() for outcome in decoder.flush()]
+
+    def held(self) -> Collection[Hashable]:
+        """Return the places of the records that any of the decoders holds back."""
+        return [place for decoder in self._decoders() for place in decoder.held()]
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget records that are held back."""
+        for decoder in self._decoders():
+            decoder.forget(gone)
+
+    def _decoders(self) -> Iterator[Decoder]:
+        yield self._usual
+        yield from self._of_topic.values()
+
     def explain(self, record: Record) -> Refusal | None:
         """Explain by the format of the topic."""
         return self._for(record).explain(record)
@@ -45,7 +62,8 @@ def decoder_for(config: Config) -> Decoder:
 
     Raises `ConfigError` for a format that does not exist.
     """
-    ingest, known = config.ingest, Surroundings(config.engine.naive_zone)
+    ingest = config.ingest
+    known = Surroundings(config.engine.naive_zone, ingest)
     usual = format_named(ingest.format).build(known)
     others = {topic: section.format for topic, section in ingest.topics.items() if section.format != ingest.format}
     if not others:

@@ -6,7 +6,7 @@ the client is found by rule, bodies are taken apart. What cannot be used is refu
 
 import json
 from abc import abstractmethod
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -127,6 +127,10 @@ class ServingDecoder(Decoder):
     def held(self) -> Collection[Hashable]:
         """Return the places of the records whose other half has not come."""
         return [record.place for record in self._joiner.held()]
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget halves whose record is `gone`."""
+        self._joiner.forget(gone)
 
     def time_of(self, record: Record) -> int | None:
         """Read the time of the first call in a record."""

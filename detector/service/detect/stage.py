@@ -286,7 +286,7 @@ class DetectStage:
                 partition.topic,
                 first_line=1,
                 first_sequence=0,
-                record_at=lambda at: whole(partition.topic, records[at]),
+                record_at=lambda at: whole(partition, records[at]),
             )
             for batch in batches:
                 batch.sequence[:] = [offsets[places.record(place)] for place in batch.sequence.tolist()]

@@ -11,10 +11,11 @@ topic do not separate a client from its state. Partitions added to an input topi
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import structlog
 from kafka import TopicPartition
@@ -26,9 +27,11 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.engine.partition import partition_of
 from detector.errors import ServiceError
-from detector.ingest.assemble import assembler_for
+from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import usable
+from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.routing import decoder_for
+from detector.ingest.places import Places as RecordPlaces
 from detector.service.ingest.merge import Merger
 from detector.service.ingest.pace import Pace, reached
 from detector.service.kafka.codec import encode
@@ -54,6 +57,7 @@ log = structlog.get_logger(__name__)
 
 PIECE_BYTES = 1024 * 1024  # of values assembled at once: a record may hold thousands of events
 
+Due: TypeAlias = list[tuple[TopicPartition, Any]]
 Places = dict[TopicPartition, tuple[int, float]]  # the next offset of partitions, and the time of the record reached
 
 
@@ -94,6 +98,10 @@ class IngestStage:
         self._written: Places = {}
         self._committing = False
         self._measured = 0.0
+        self._halves_s = config.ingest.join_seconds
+        self._taken = time.monotonic()
+        self._held: dict[TopicPartition, int] = {}
+        self._last: Places = {}
         try:
             self._producer = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
@@ -132,9 +140,11 @@ class IngestStage:
             self._reached.setdefault(partition, records[0].offset)
         self._measure()
         due = [] if self._held_up else list(self._merger.due(self._consumer, self._pace.bound(assigned)))
+        self._join_late(assigned, quiet=not due)
         if due:
             for piece in _pieces(due):
                 self._take(piece)
+            self._note_held()
             places = {partition: (record.offset + 1, record.timestamp) for partition, record in due}
             self._on_its_way.append((self._producer.sent, places))
         self._note_arrivals(assigned)
@@ -142,6 +152,29 @@ class IngestStage:
         self._commit()
         self.read += len(due)
         return len(due)
+
+    def _join_late(self, assigned: Collection[TopicPartition], *, quiet: bool) -> None:
+        """Give up halves of calls when nothing came for as long as they may wait; forget those that other workers read."""
+        now = time.monotonic()
+        if not quiet:
+            self._taken = now
+        if not self._held:
+            return
+        lost = self._held.keys() - assigned
+        if lost:
+            self._assembler.forget(lambda place: isinstance(place, RecordOrigin) and _partition_of(place) in lost)
+        if now - self._taken > self._halves_s:
+            self._give(self._assembler.finish(first_sequence=0), [])
+            self._taken = now
+        self._note_held()
+
+    def _note_held(self) -> None:
+        """Remember the first record of each partition that is held back: it is not committed, so a restart reads it again."""
+        self._held = {}
+        for place in self._assembler.held():
+            if isinstance(place, RecordOrigin):
+                partition = _partition_of(place)
+                self._held[partition] = min(place.offset, self._held.get(partition, place.offset))
 
     def _hold_up(self, *, held_up: bool) -> None:
         """Stop fetching while too many bytes are in flight. Polling goes on, so that we stay a member."""
@@ -168,16 +201,24 @@ class IngestStage:
             return
         due = self._written or (len(self._merger) and now > self._told + TELL_EVERY_S)
         if due and (places := self._committable()):
+            self._last = places
             self._committing = True
             self._again = now + COMMIT_EVERY_S
-            self._consumer.commit_async(reached(places), partial(self._committed, dict(self._written)))
+            written = {place: reach for place, reach in self._written.items() if place not in self._held}
+            self._consumer.commit_async(reached(places), partial(self._committed, written))
 
     def _committable(self) -> Places:
         """Return up to where everything is written: for a partition with nothing in flight, the next waiting record."""
         flying = {partition for _, places in self._on_its_way for partition in places}
         heads = self._merger.heads().items()
         waiting = {partition: (record.offset, record.timestamp) for partition, record in heads if partition not in flying}
-        return self._written | waiting
+        places = self._up_to_held(self._written | waiting)
+        # While a record is held back nothing may change for long: what was committed last is not committed again.
+        return {place: reach for place, reach in places.items() if self._last.get(place) != reach} if self._held else places
+
+    def _up_to_held(self, places: Places) -> Places:
+        """Return places with no offset beyond a record that is held back."""
+        return {place: (min(offset, self._held.get(place, offset)), moment) for place, (offset, moment) in places.items()}
 
     def _committed(self, written: Places, _offsets: Any, outcome: Any) -> None:
         self._committing = False
@@ -203,40 +244,39 @@ class IngestStage:
         if not (len(self._merger) or self._written or self._on_its_way):
             self._metrics.committed("ingest")
 
-    def _take(self, due: list[tuple[TopicPartition, Any]]) -> None:
+    def _take(self, due: Due) -> None:
         values = [record.value or b"" for _, record in due]
-        batches, rejections, places = self._assembler.assemble(
+        assembled = self._assembler.assemble(
             values,
             "log",
             first_line=1,
             first_sequence=0,
-            record_at=lambda at: whole(due[at][0].topic, due[at][1]),
+            record_at=lambda at: whole(*due[at]),
         )
-        self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: due[places.record(at)][0])
+        for topic, records in Counter(partition.topic for partition, _ in due).items():
+            self._metrics.consumed(topic, records)
+        self._give(assembled, due)
+
+    def _give(self, assembled: Assembled, due: Due) -> None:
+        """Write events and dead letters; those of held records stand for themselves, the others came of `due`."""
+        batches, rejections, places = assembled
+        origins = _Origins(due, places, {entry.sequence: entry.held for entry in rejections if entry.held is not None})
+        self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: _partition_of(origins.of(at).origin))
         ordered: dict[int, tuple[str, bytes]] = {}
         for batch in batches:
             for place, client, value in zip(batch.sequence.tolist(), batch.client, encode(batch), strict=True):
                 ordered[place] = (client, value)
         for place in sorted(ordered):
             client, value = ordered[place]
-            at, index = places.find(place)
-            partition, record = due[at]
-            origin = RecordOrigin(partition.topic, partition.partition, record.offset, index)
-            source = RecordSource(origin, record.key, record.value, record.headers or ())
+            source = RecordSource(*origins.of(place))
             self._producer.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
-        for topic, records in Counter(partition.topic for partition, _ in due).items():
-            self._metrics.consumed(topic, records)
-        kept = -1
+        kept = None
         for rejection in rejections:
-            at, index = places.find(rejection.sequence)
-            partition, record = due[at]
-            origin = RecordOrigin(partition.topic, partition.partition, record.offset, index)
-            reason, detail = rejection.reason, rejection.detail
-            if at == kept:
-                self._producer.dead_letter(reason, detail, Beside(), origin)
-            else:
-                self._producer.dead_letter(reason, detail, record.value, origin, record.key, record.headers or ())
-            kept = at
+            refused = origins.of(rejection.sequence)
+            record = replace(refused.origin, index=0)
+            stored = Beside() if record == kept else refused.record
+            self._producer.dead_letter(rejection.reason, rejection.detail, stored, refused.origin, refused.key, refused.headers)
+            kept = record
         self.invalid += len(rejections)
 
     def close(self) -> None:
@@ -245,7 +285,7 @@ class IngestStage:
             self._producer.settled(LAST_S)
             self._note_arrivals(self._consumer.assignment())
             if self._written:
-                self._consumer.commit(reached(self._written), timeout_ms=int(LAST_S * 1000))
+                self._consumer.commit(reached(self._up_to_held(self._written)), timeout_ms=int(LAST_S * 1000))
         self._producer.close()
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 
@@ -253,6 +293,37 @@ class IngestStage:
         """Drop everything at once."""
         self._producer.abandon()
         self._consumer.close(autocommit=False, timeout_ms=1000)
+
+
+class _Origins:
+    """Which record each position of a stretch came from, those included that had been held back."""
+
+    def __init__(self, due: Due, places: RecordPlaces, held: Mapping[int, Record]) -> None:
+        self._due = due
+        self._places = places
+        self._held = held
+
+    def of(self, sequence: int) -> "_Source":
+        held = self._held.get(sequence)
+        if held is not None and isinstance(held.place, RecordOrigin):
+            return _Source(held.place, held.key, held.value, held.headers)
+        at, index = self._places.find(sequence)
+        partition, record = self._due[at]
+        origin = RecordOrigin(partition.topic, partition.partition, record.offset, index)
+        return _Source(origin, record.key, record.value, record.headers or ())
+
+
+class _Source(NamedTuple):
+    """A `RecordSource` that has an origin."""
+
+    origin: RecordOrigin
+    key: bytes | None
+    record: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+def _partition_of(origin: RecordOrigin) -> TopicPartition:
+    return TopicPartition(origin.topic, origin.partition)
 
 
 def _pieces(due: list[tuple[TopicPartition, Any]]) -> Iterator[list[tuple[TopicPartition, Any]]]:

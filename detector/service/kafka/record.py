@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from kafka import TopicPartition
+
 from detector.ingest.formats.decoder import Record
+from detector.service.kafka.producer import RecordOrigin
 
 
-def whole(topic: str, record: Any) -> Record:
-    """Return a client's record, read from `topic`, with its key, headers and time."""
-    return Record(record.value or b"", record.key, record.headers or (), topic, record.timestamp)
+def whole(partition: TopicPartition, record: Any) -> Record:
+    """Return a client's record, read from `partition`, with its key, headers, time and origin."""
+    origin = RecordOrigin(partition.topic, partition.partition, record.offset)
+    return Record(record.value or b"", record.key, record.headers or (), partition.topic, record.timestamp, origin)
