@@ -13,14 +13,19 @@ from typer.main import get_command
 from detector.cli import app
 from detector.config import (
     BaselineSection,
+    ClientRule,
     DeliverySection,
     ElasticsearchSection,
     EngineSection,
+    IngestSection,
+    IntakeSection,
     KafkaSection,
+    MappingSection,
     ModelSection,
     OAuthSection,
     PolicySection,
     ServiceSection,
+    TopicSection,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +40,11 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     KafkaSection,
     OAuthSection,
     ServiceSection,
+    IntakeSection,
+    IngestSection,
+    TopicSection,
+    ClientRule,
+    MappingSection,
     ElasticsearchSection,
     DeliverySection,
 )

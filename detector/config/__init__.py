@@ -7,20 +7,23 @@ default, so an empty file, or none, is a valid configuration.
 from detector.config.delivery import DeliverySection, DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import ElasticsearchSection
-from detector.config.ingest import IngestSection, TopicSection
+from detector.config.ingest import ClientRule, IngestSection, MappingSection, TopicSection
 from detector.config.loading import load
-from detector.config.service import KafkaSection, OAuthSection, ServiceSection
+from detector.config.service import IntakeSection, KafkaSection, OAuthSection, ServiceSection
 from detector.config.whole import Config
 
 __all__ = [
     "BaselineSection",
+    "ClientRule",
     "Config",
     "DeliverySection",
     "DeliveryTable",
     "ElasticsearchSection",
     "EngineSection",
     "IngestSection",
+    "IntakeSection",
     "KafkaSection",
+    "MappingSection",
     "ModelSection",
     "OAuthSection",
     "PolicySection",

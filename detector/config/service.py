@@ -116,3 +116,29 @@ class ServiceSection(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address of /livez, /readyz and /metrics; 0.0.0.0 for every one")
     port: int = Field(9477, ge=-1, le=65535, description="their port; workers after the first add 1, 2, ...; 0: any; -1: none")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug shows ids of clients")
+
+
+class IntakeSection(Section):
+    """HTTP intake for loggers that cannot write to Kafka: each request becomes a record of an input topic."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every one, which needs a key")
+    port: int = Field(-1, ge=-1, le=65535, description="its port; workers after the first add 1, 2, ...; 0: any; -1: none")
+    topic: str | None = Field(None, min_length=1, description="topic to write to; by default the first of [kafka] input_topics")
+    api_key: SecretStr | None = Field(None, description="what callers send as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+    api_key_file: Path | None = Field(None, description="file that holds the key, instead of it")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "IntakeSection":
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("give api_key or api_key_file, not both")
+        keyless = self.api_key is None and self.api_key_file is None
+        if self.port >= 0 and keyless and self.host not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError("needs an api_key: whoever reaches it could write queries in anybody's name")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the key, from the setting or the file.
+
+        Raises `ConfigError` when the file cannot be read.
+        """
+        return read_secret(self.api_key, self.api_key_file, "the key of the intake")

@@ -11,7 +11,7 @@ from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
 from detector.config.ingest import IngestSection
-from detector.config.service import KafkaSection, ServiceSection
+from detector.config.service import IntakeSection, KafkaSection, ServiceSection
 
 PREFIX = "DETECTOR_"
 
@@ -31,6 +31,7 @@ class Config(BaseSettings):
     kafka: KafkaSection = KafkaSection()
     elasticsearch: ElasticsearchSection = ElasticsearchSection()
     service: ServiceSection = ServiceSection()
+    intake: IntakeSection = IntakeSection()
     deliveries: tuple[DeliveryTable, ...] = ()
 
     @model_validator(mode="after")
@@ -74,6 +75,7 @@ class Config(BaseSettings):
                 "baseline": True,
                 "engine": {"seed", "seed_file"},
                 "ingest": True,
+                "intake": True,
                 "kafka": True,
                 "service": True,
                 "deliveries": True,

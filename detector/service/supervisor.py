@@ -41,6 +41,7 @@ from detector.config import Config
 from detector.engine.kernels import compiling
 from detector.engine.warm import rehearse
 from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
+from detector.service.intake import Intake
 from detector.service.telemetry import logs
 from detector.service.telemetry.health import HealthServer
 from detector.service.telemetry.metrics import Metrics
@@ -95,7 +96,7 @@ def check(config: Config, stage: Stage) -> None:
 
 def start_logs(config: Config) -> None:
     """Set up this process's logs as configured."""
-    secrets = [*config.kafka.secrets(), *config.delivery_secrets()]
+    secrets = [*config.kafka.secrets(), config.intake.secret(), *config.delivery_secrets()]
     logs.configure(config.service.log_level, seed=known_seed(config) or 0, secrets=secrets)
     for name in ("elastic_transport", "elasticsearch"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # we report these errors ourselves
@@ -168,7 +169,8 @@ def _work(
             metrics.beat()
             gc.freeze()  # what is loaded by now stays; the collector need not walk it again
             sys.setswitchinterval(SWITCH_S)
-            worker.run(stop)
+            with Intake(config, metrics, offset=number):
+                worker.run(stop)
     finally:
         ended.set()
     log.info("worker ended")

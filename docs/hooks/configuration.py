@@ -47,7 +47,8 @@ def table(heading: str, section: type[BaseModel], variable: str | None, known: C
     """Yield the heading, purpose and keys of a section but for the `known`; `variable` begins its environment variables."""
     yield from (f"## `{heading}`", "", " ".join((section.__doc__ or "").split()).replace("``", "`"), "")
     yield from ("| key | type | default | meaning |", "|---|---|---|---|")
-    nested = []
+    nested: list[tuple[str, str, type[BaseModel]]] = []
+    lists: list[tuple[str, type[BaseModel]]] = []
     for key, field in section.model_fields.items():
         if key in known:
             continue
@@ -57,6 +58,9 @@ def table(heading: str, section: type[BaseModel], variable: str | None, known: C
         if (inner := by_name(field.annotation)) is not None:
             nested.append((f'{key}."NAME"', f"{key}__NAME", inner))
             continue
+        if (inner := listed(field.annotation)) is not None:
+            lists.append((key, inner))
+            continue
         said = field.description or ""
         name = f"`{key}`" if variable is None else f"`{key}`<br>`DETECTOR_{variable}{key.upper()}`"
         yield f"| {name} | {kind(field.annotation)}{bounds(field)} | {default(field)} | {said} |"
@@ -64,6 +68,8 @@ def table(heading: str, section: type[BaseModel], variable: str | None, known: C
     for key, known_as, annotation in nested:
         begins = None if variable is None else f"{variable}{known_as}__".upper()
         yield from table(f"{heading[:-1]}.{key}]", annotation, begins)
+    for key, annotation in lists:
+        yield from table(f"[{heading[:-1]}.{key}]]", annotation, None)
 
 
 def by_name(annotation: Any) -> type[BaseModel] | None:
@@ -71,6 +77,13 @@ def by_name(annotation: Any) -> type[BaseModel] | None:
     inside = get_args(annotation)
     found = get_origin(annotation) is dict and isinstance(inside[1], type) and issubclass(inside[1], BaseModel)
     return inside[1] if found else None
+
+
+def listed(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a list holds; None where it holds something else."""
+    inside = get_args(annotation)
+    found = get_origin(annotation) is tuple and isinstance(inside[0], type) and issubclass(inside[0], BaseModel)
+    return inside[0] if found else None
 
 
 def kind(annotation: Any) -> str:

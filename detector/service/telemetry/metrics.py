@@ -58,6 +58,9 @@ class Metrics:
         self._invalid = Counter(
             "detector_events_invalid_total", "Records sent to the dead letters, by reason", ["reason"], registry=own
         )
+        self._taken_in = Counter(
+            "detector_intake_requests_total", "Requests of the HTTP intake, by the status sent", ["status"], registry=own
+        )
         self._too_large = Counter(
             "detector_results_too_large_total",
             "Records that Kafka called too large for their topic, and that were cut or sent to the dead letters instead",
@@ -189,6 +192,10 @@ class Metrics:
     def consumed(self, topic: str, records: int) -> None:
         """Count records read from a topic."""
         self._consumed.labels(topic).inc(records)
+
+    def taken_in(self, status: int) -> None:
+        """Count a request of the HTTP intake."""
+        self._taken_in.labels(str(int(status))).inc()
 
     def invalid(self, reason: str) -> None:
         """Count a dead letter; `reason` is one of the fixed codes."""
