@@ -24,6 +24,7 @@ from detector.config import (
     ModelSection,
     OAuthSection,
     PolicySection,
+    RegistrySection,
     ServiceSection,
     TopicSection,
 )
@@ -39,6 +40,7 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     EngineSection,
     KafkaSection,
     OAuthSection,
+    RegistrySection,
     ServiceSection,
     IntakeSection,
     IngestSection,
@@ -121,7 +123,7 @@ def test_files_that_code_points_to_are_there() -> None:
 def test_every_key_of_the_configuration_is_explained(section: type[BaseModel]) -> None:
     """The page about the configuration is made of these descriptions."""
     bare = [key for key, entry in section.model_fields.items() if not entry.description]
-    assert bare == (["oauth"] if section is KafkaSection else [])  # which is a section of its own
+    assert bare == (["oauth", "registry"] if section is KafkaSection else [])  # which are sections of their own
 
 
 def test_every_metric_is_explained() -> None:

@@ -9,7 +9,7 @@ from detector.config.detection import BaselineSection, EngineSection, ModelSecti
 from detector.config.elasticsearch import ElasticsearchSection
 from detector.config.ingest import ClientRule, IngestSection, MappingSection, TopicSection
 from detector.config.loading import load
-from detector.config.service import IntakeSection, KafkaSection, OAuthSection, ServiceSection
+from detector.config.service import IntakeSection, KafkaSection, OAuthSection, RegistrySection, ServiceSection
 from detector.config.whole import Config
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ModelSection",
     "OAuthSection",
     "PolicySection",
+    "RegistrySection",
     "ServiceSection",
     "TopicSection",
     "load",

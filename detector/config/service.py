@@ -49,6 +49,37 @@ class OAuthSection(Section):
         return read_secret(self.client_secret, self.client_secret_file, "the client's secret")
 
 
+class RegistrySection(Section):
+    """The schema registry of topics whose records are in Confluent's wire format (Avro or JSON Schema)."""
+
+    url: str | None = Field(None, description="its address, http(s)://host:port; without it such records are refused")
+    username: str | None = Field(None, description="who logs in (HTTP basic)")
+    password: SecretStr | None = Field(None, description="password of that user")
+    password_file: Path | None = Field(None, description="file that holds the password, instead of it")
+    ca_file: Path | None = Field(None, description="certificate of the authority that signed the registry's")
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://localhost")
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("write it as https://host:port, without a login")
+        return url
+
+    @model_validator(mode="after")
+    def _complete(self) -> "RegistrySection":
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the password, from the setting or the file.
+
+        Raises `ConfigError` when the file cannot be read.
+        """
+        return read_secret(self.password, self.password_file, "the password of the registry")
+
+
 class KafkaSection(Section):
     """Where the streams are; the service runs on Kafka when `bootstrap_servers` is set."""
 
@@ -70,6 +101,7 @@ class KafkaSection(Section):
     password: SecretStr | None = Field(None, description="password of that user")
     password_file: Path | None = Field(None, description="file that holds the password, instead of it")
     oauth: OAuthSection = OAuthSection()
+    registry: RegistrySection = RegistrySection()
     ca_file: Path | None = Field(None, description="certificate of the authority that signed the broker's")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "none", description="of what the service writes; snappy and lz4 need their Python packages"
@@ -107,7 +139,7 @@ class KafkaSection(Section):
 
     def secrets(self) -> tuple[str | None, ...]:
         """Return everything that must never be shown; raises `ConfigError` when a file cannot be read."""
-        return (self.secret(), self.oauth.secret())
+        return (self.secret(), self.oauth.secret(), self.registry.secret())
 
 
 class ServiceSection(Section):

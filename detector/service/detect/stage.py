@@ -34,7 +34,6 @@ from detector.engine.shard import Shard
 from detector.errors import FatalError, ServiceError
 from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import Batch, usable
-from detector.ingest.formats.routing import decoder_for
 from detector.service.deployment import Deployment
 from detector.service.detect.culprits import Culprits
 from detector.service.detect.drift import DriftReporter
@@ -44,6 +43,7 @@ from detector.service.kafka.connection import Connection
 from detector.service.kafka.membership import Membership, RebalanceListener
 from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.record import whole
+from detector.service.kafka.registry import decoder_of_topics
 from detector.service.kafka.results import Result, results
 from detector.service.kafka.topics import Topics, grown
 from detector.service.refusals import RefusalMonitor, Refused
@@ -99,7 +99,7 @@ class DetectStage:
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.policy)
         self._assembler = assembler_for(
-            config, dimensions_of(self._baselines), clock, decoder_for(config), self._settings.secret
+            config, dimensions_of(self._baselines), clock, decoder_of_topics(config), self._settings.secret
         )
         self._topics = topics
         self._session_s = config.kafka.session_seconds

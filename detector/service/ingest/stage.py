@@ -30,7 +30,6 @@ from detector.errors import ServiceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import usable
 from detector.ingest.formats.decoder import Record
-from detector.ingest.formats.routing import decoder_for
 from detector.ingest.places import Places as RecordPlaces
 from detector.service.ingest.merge import Merger
 from detector.service.ingest.pace import Pace, reached
@@ -39,6 +38,7 @@ from detector.service.kafka.connection import Connection
 from detector.service.kafka.membership import Membership
 from detector.service.kafka.producer import Beside, RecordOrigin, RecordSource, StageProducer
 from detector.service.kafka.record import whole
+from detector.service.kafka.registry import decoder_of_topics
 from detector.service.kafka.topics import Topics
 from detector.service.refusals import RefusalMonitor, Refused
 from detector.service.telemetry.metrics import Metrics, records_waiting
@@ -77,7 +77,7 @@ class IngestStage:
     ) -> None:
         known = baseline.models if baseline else {}
         self._assembler = assembler_for(
-            config, dimensions_of(known), clock, decoder_for(config), settings_of(config, baseline).secret
+            config, dimensions_of(known), clock, decoder_of_topics(config), settings_of(config, baseline).secret
         )
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))

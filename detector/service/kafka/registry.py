@@ -1,0 +1,201 @@
+"""Records of a schema registry (Confluent's wire format): a zero byte, the schema's number in four bytes, and the value.
+
+Avro is decoded with fastavro (extra ``avro``) and handed on as JSON; bytes become base64, times and decimals text. A value of a
+JSON Schema is JSON already. Protobuf is refused, since its schemas have to be compiled. A schema is asked for once and kept.
+While the registry is away the stage stands still, as it does while the broker is away: nothing is refused for that.
+
+Source: "Wire format" in Confluent's documentation of Schema Registry.
+"""
+
+import base64
+import datetime as dt
+import decimal
+import io
+import json
+import uuid
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+import urllib3
+
+from detector.config import Config, RegistrySection
+from detector.errors import ConfigError, ServiceError
+from detector.ingest.formats.decoder import Decoder, Outcome, Record
+from detector.ingest.formats.event import Refusal, UnusableError, refuse
+from detector.ingest.formats.routing import decoder_for
+from detector.ingest.owner import Owner
+
+__all__ = ["RegistryDecoder", "decoder_of_topics"]
+
+MAGIC: Final = 0
+PREFIX: Final = 5  # bytes
+PATIENCE_S: Final = 10.0
+MOST_SCHEMAS: Final = 1000
+LARGEST_SCHEMA: Final = 1 << 20  # bytes
+MOST_UNKNOWN: Final = 10_000  # numbers that the registry does not know: anyone may write them
+
+
+class _Schema(NamedTuple):
+    kind: str
+    parsed: Any
+
+
+class RegistryDecoder(Decoder):
+    """Takes the value out of each record and hands it as JSON to the decoder of its format; other records pass as they are.
+
+    Raises `ConfigError` when Avro cannot be read here for want of fastavro, and from `decode` `ServiceError` while the registry
+    is away or refuses us: the one thing that is not the record's fault.
+    """
+
+    def __init__(self, section: RegistrySection, inner: Decoder) -> None:
+        """Ask the registry of `section`."""
+        try:
+            import fastavro  # noqa: PLC0415  # an extra
+        except ImportError:
+            raise ConfigError(
+                "[kafka.registry] url is set, and fastavro is missing: pip install 'model-extraction-detector[avro]'"
+            ) from None
+        self._avro: Any = fastavro
+        self._inner = inner
+        self._url = (section.url or "").rstrip("/")
+        self._pool = urllib3.PoolManager(
+            timeout=PATIENCE_S, retries=False, ca_certs=None if section.ca_file is None else str(section.ca_file)
+        )
+        secret = section.secret()
+        self._headers = {"Accept": "application/vnd.schemaregistry.v1+json"}
+        if section.username is not None:
+            self._headers |= urllib3.make_headers(basic_auth=f"{section.username}:{secret or ''}")
+        self._schemas: dict[int, _Schema | None] = {}
+
+    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
+        """Decode the value within a record."""
+        within = self._within(record)
+        return within if isinstance(within, Refusal) else self._inner.decode(within)
+
+    def owner(self, record: Record) -> Owner | None:
+        """Read the owner of the value within a record."""
+        within = self._within(record)
+        return None if isinstance(within, Refusal) else self._inner.owner(within)
+
+    def time_of(self, record: Record) -> int | None:
+        """Read the time of the value within a record."""
+        within = self._within(record)
+        return record.time_ms if isinstance(within, Refusal) else self._inner.time_of(within)
+
+    def explain(self, record: Record) -> Refusal | None:
+        """Explain the value within a record."""
+        within = self._within(record)
+        return within if isinstance(within, Refusal) else self._inner.explain(within)
+
+    def flush(self) -> Sequence[Outcome]:
+        """Return what the format's decoder holds back."""
+        return self._inner.flush()
+
+    def held(self) -> Collection[Hashable]:
+        """Return where the records stand that are held back."""
+        return self._inner.held()
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget records that are held back."""
+        self._inner.forget(gone)
+
+    def _within(self, record: Record) -> Record | Refusal:
+        value = record.value
+        if len(value) < PREFIX or value[0] != MAGIC:
+            return record
+        try:
+            return record._replace(value=self._as_json(int.from_bytes(value[1:PREFIX], "big"), value[PREFIX:]))
+        except UnusableError as error:
+            return refuse(error.reason, error.detail)
+
+    def _as_json(self, number: int, value: bytes) -> bytes:
+        schema = self._schema(number)
+        if schema.kind == "JSON":
+            return value
+        if schema.kind != "AVRO":
+            raise UnusableError("schema", f"schema {number} is {schema.kind}: only Avro and JSON Schema are read")
+        stream = io.BytesIO(value)
+        try:
+            found = self._avro.schemaless_reader(stream, schema.parsed, None)
+            text = json.dumps(found, default=_plain)
+        except Exception as error:  # noqa: BLE001  # whatever the bytes make of the schema
+            raise UnusableError("schema", f"not a value of schema {number}: {type(error).__name__}: {error}"[:190]) from None
+        if stream.read(1):
+            raise UnusableError("schema", f"not a value of schema {number}: bytes are left over")
+        return text.encode()
+
+    def _schema(self, number: int) -> _Schema:
+        if number not in self._schemas:
+            if sum(known is not None for known in self._schemas.values()) >= MOST_SCHEMAS or len(self._schemas) >= MOST_UNKNOWN:
+                self._schemas.clear()
+            self._schemas[number] = self._fetch(number)
+        known = self._schemas[number]
+        if known is None:
+            raise UnusableError("schema", f"the registry does not know schema {number}")
+        return known
+
+    def _fetch(self, number: int) -> _Schema | None:
+        document = self._ask(f"/schemas/ids/{number}")
+        if document is None:
+            return None
+        kind, text = document.get("schemaType", "AVRO"), document.get("schema", "")
+        if kind != "AVRO":
+            return _Schema(str(kind), None)
+        try:
+            named: dict[str, Any] = {}
+            for reference in document.get("references", []):
+                self._load(reference, named, depth=8)
+            return _Schema("AVRO", self._avro.parse_schema(json.loads(text), named_schemas=named))
+        except ServiceError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever the registry holds
+            raise ServiceError(f"the registry's schema {number} cannot be used: {type(error).__name__}: {error}") from None
+
+    def _load(self, reference: Any, named: dict[str, Any], depth: int) -> None:
+        """Load a schema that another one refers to, and those that it refers to itself."""
+        subject, version = quote(str(reference["subject"]), safe=""), int(reference["version"])
+        document = self._ask(f"/subjects/{subject}/versions/{version}")
+        if document is None or depth == 0:
+            raise ServiceError(f"the registry does not have schema {reference['subject']!r}, which another one refers to")
+        for further in document.get("references", []):
+            self._load(further, named, depth - 1)
+        self._avro.parse_schema(json.loads(document["schema"]), named_schemas=named)
+
+    def _ask(self, path: str) -> dict[str, Any] | None:
+        try:
+            answer = self._pool.request("GET", self._url + path, headers=self._headers, preload_content=False)
+            body = answer.read(LARGEST_SCHEMA + 1)
+            answer.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ServiceError(f"the schema registry at {self._url} cannot be reached: {type(error).__name__}") from error
+        if answer.status == 404:  # Not Found
+            return None
+        try:
+            document = json.loads(body) if len(body) <= LARGEST_SCHEMA else None
+        except ValueError:
+            document = None
+        if answer.status != 200 or not isinstance(document, dict):  # OK
+            raise ServiceError(f"the schema registry at {self._url} answered {answer.status} to {path}")
+        return document
+
+
+def decoder_of_topics(config: Config) -> Decoder:
+    """Return the decoder of records of the input topics, behind the schema registry where one is configured.
+
+    Raises `ConfigError` for a format that does not exist, and as `RegistryDecoder` does.
+    """
+    decoder = decoder_for(config)
+    return decoder if config.kafka.registry.url is None else RegistryDecoder(config.kafka.registry, decoder)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    raise TypeError(f"a value of type {type(value).__name__} is not JSON")
