@@ -2,7 +2,8 @@
 
 Known are the V1 and V2 protocols, Seldon's tensors, TensorFlow Serving's outputs, lists and objects of predictions, CSV and
 texts. A number is a label where it is whole, a score where it lies between 0 and 1. Probabilities may be a list, an object by
-class, percents, or logits, which are taken through the softmax. Another number is a regression: two digits of it are the label.
+class, percents, or logits, which are taken through the softmax. Another number is a regression: two digits of it are the
+label.
 """
 
 import math
@@ -135,6 +136,8 @@ def answer_of(value: Any, *, label: str | None = None, score: str | None = None)
 def _of_mapping(value: Mapping[str, Any], label: str | None, score: str | None) -> EventOutput:
     if "message" in value or "text" in value or "delta" in value:
         return _of_text(value)
+    if isinstance(value.get("embedding"), list | str):
+        return EventOutput(f"vector:{crc32(repr(value['embedding']).encode()):08x}", None)
     told = value.get(label) if label else _first(value, _LABELS)
     chances = value.get(score) if score else _first(value, _SCORES)
     if told is None and chances is None:

@@ -1,7 +1,8 @@
 """Bodies of requests: how the servers that are common write inputs, whatever log they stand in.
 
-Known are the V1 and V2 protocols of KServe, the data frames of MLflow, TensorFlow Serving's rows and columns, Seldon's tensors,
-CSV, bare lists and objects, and the messages of language models. What a body holds is seen from its keys, not from its source.
+Known are the V1 and V2 protocols of KServe, the data frames of MLflow, TensorFlow Serving's rows and columns, Seldon's
+tensors, CSV, bare lists and objects, and the messages of language models. What a body holds is seen from its keys, not from
+its source.
 """
 
 import base64
@@ -254,7 +255,7 @@ def _columns(body: Mapping[str, Any]) -> list[Instance]:
     if len(body) == 1 and any(isinstance(entry, list) for entry in values[0]):
         return list(values[0])
     rows = [dict(zip(body, row, strict=True)) for row in zip(*values, strict=True)]
-    if any(isinstance(value, list) for value in rows[0].values()):  # columns of vectors are laid side by side
+    if rows and any(isinstance(value, list) for value in rows[0].values()):  # columns of vectors are laid side by side
         return [list(_flat([list(_flat([value])) for value in row.values()])) for row in rows]
     return [
         {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in row.items()}

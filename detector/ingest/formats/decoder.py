@@ -1,7 +1,7 @@
 """What a format has to do: turn records into events.
 
-A format is one module of this package with a `FORMAT` in it, and its name in `registry.MODULES`. The module holds a subclass of
-`Decoder`; `Format.build` makes one for each thread that reads.
+A format is one module of this package with a `FORMAT` in it, and its name in `registry.MODULES`. The module holds a subclass
+of `Decoder`; `Format.build` makes one for each thread that reads.
 """
 
 import datetime as dt

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -17,6 +17,14 @@ from detector.ingest.formats.call import Call, Caller
 from detector.ingest.formats.event import UnusableError
 
 __all__ = ["Identity", "lowered", "text_of"]
+
+
+GATEWAY_HEADERS: Final = ("x-consumer-username", "x-consumer-id", "x-consumer-custom-id", "x-credential-identifier")
+"""What Kong and APISIX tell the server of who asked. Whoever reaches the server past them can write these, too."""
+
+
+MOST_TRIED: Final = 100  # entries of a list that a rule's path leads to
+LONGEST: Final = 4096  # characters of a text that a pattern is sought in
 
 
 class _Rule(NamedTuple):
@@ -54,6 +62,9 @@ class Identity:
             if text:
                 rule = entry.rule
                 return replace(known, id=text[:ID_CHARACTERS], type=rule.type or known.type, trusted=rule.trusted)
+        if known.id is None:
+            header = next((call.headers[name] for name in GATEWAY_HEADERS if call.headers.get(name)), None)
+            return replace(known, id=_cut(header, ID_CHARACTERS))
         return known
 
 
@@ -62,13 +73,17 @@ def _sought(entry: _Rule, call: Call) -> str | None:
     if rule.constant is not None:
         return rule.constant
     if rule.header is not None:
-        text = call.headers.get(rule.header.lower())
+        found: Any = call.headers.get(rule.header.lower())
     else:
-        text = text_of(_searched(entry.path, call.document if rule.path is not None else _body(call)))
-    if text is None or entry.pattern is None:
-        return text
-    found = entry.pattern.search(text)
-    return None if found is None else found.group(1 if entry.pattern.groups else 0)
+        found = _searched(entry.path, call.document if rule.path is not None else _body(call))
+    for value in found[:MOST_TRIED] if isinstance(found, list) else [found]:
+        text = text_of(value)
+        if text is not None and entry.pattern is not None:
+            match = entry.pattern.search(text[:LONGEST])
+            text = None if match is None else match.group(1 if entry.pattern.groups else 0)
+        if text:
+            return text
+    return None
 
 
 def _body(call: Call) -> Any:

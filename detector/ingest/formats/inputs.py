@@ -1,7 +1,7 @@
 """Inputs -> vectors: numbers by position or by name, as the model got them, in an order that no record decides.
 
-The names of a model's inputs are those that are configured or that the baseline knows; without either, those of the first query
-of each model, in its order. A name that is not among them is left out, one that a query lacks is a missing value.
+The names of a model's inputs are those that are configured or that the baseline knows; without either, those of the first
+query of each model, in its order. A name that is not among them is left out, one that a query lacks is a missing value.
 """
 
 import math

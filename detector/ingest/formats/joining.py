@@ -10,8 +10,9 @@ from detector.ingest.formats.decoder import Record
 
 __all__ = ["Half", "Joiner"]
 
-_MOST_HALVES: Final = 100_000
-_MOST_BYTES: Final = 64 * 1024 * 1024
+_MOST_HALVES: Final = 20_000
+_MOST_BYTES: Final = 32 * 1024 * 1024
+_OVERHEAD_BYTES: Final = 4096  # of a half besides its record: what was parsed of it
 
 
 class Half(NamedTuple):
@@ -26,12 +27,14 @@ class Joiner:
     """Holds the halves of calls back until the other one comes.
 
     Several calls may have one key, since callers choose keys: the first request goes with the first answer. What waits longer
-    than the limit, by the times of the records, is given up; so is the oldest where too many or too large ones wait.
+    than the limit, by the time that the records reach meanwhile, is given up; so is the oldest where too many or too large
+    ones wait.
     """
 
     def __init__(self, limit_ms: int) -> None:
         self._limit_ms = limit_ms
         self._waiting: OrderedDict[int, Half] = OrderedDict()  # by the order in which they came
+        self._came_ms: dict[int, int] = {}  # the time that the stream had reached when each came
         self._by_key: dict[tuple[str, str], deque[int]] = {}
         self._next = 0
         self._bytes = 0
@@ -55,7 +58,7 @@ class Joiner:
         while self._waiting:
             number, oldest = next(iter(self._waiting.items()))
             crowded = len(self._waiting) > _MOST_HALVES or self._bytes > _MOST_BYTES
-            if not crowded and self._newest_ms - oldest.time_ms <= self._limit_ms:
+            if not crowded and self._newest_ms - self._came_ms[number] <= self._limit_ms:
                 return
             self._remove(number)
             yield oldest
@@ -76,18 +79,20 @@ class Joiner:
 
     def _hold(self, half: Half) -> None:
         self._waiting[self._next] = half
+        self._came_ms[self._next] = self._newest_ms
         self._by_key.setdefault((half.call.join, str(half.call.half)), deque()).append(self._next)
         self._next += 1
-        self._bytes += len(half.record.value)
+        self._bytes += len(half.record.value) + _OVERHEAD_BYTES
 
     def _remove(self, number: int) -> Half:
         half = self._waiting.pop(number)
+        del self._came_ms[number]
         key = (half.call.join, str(half.call.half))
         numbers = self._by_key[key]
         numbers.remove(number)
         if not numbers:
             del self._by_key[key]
-        self._bytes -= len(half.record.value)
+        self._bytes -= len(half.record.value) + _OVERHEAD_BYTES
         return half
 
 
@@ -96,6 +101,7 @@ def _whole(request: Half, response: Half) -> Call:
     waited = max(0, response.time_ms - request.time_ms)
     return replace(
         asked,
+        time=request.time_ms,
         response=answered.response,
         version=asked.version or answered.version,
         caller=asked.caller if asked.caller.id else answered.caller,

@@ -10,6 +10,24 @@ __all__ = ["FORMATS", "format_named"]
 MODULES = (
     "native",
     "apisix",
+    "kserve",
+    "seldon",
+    "mlserver",
+    "sagemaker",
+    "azureml",
+    "databricks",
+    "mlflow",
+    "vertex",
+    "bentoml",
+    "tfserving",
+    "triton",
+    "rayserve",
+    "kong",
+    "envoy",
+    "litellm",
+    "openai",
+    "otel",
+    "mapping",
 )  # fmt: skip
 
 

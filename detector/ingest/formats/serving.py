@@ -1,7 +1,7 @@
 """Logs of real servers -> events: what all their formats share once a record is read into calls.
 
-A call becomes an event for each of its instances, with the id ``<id>#<n>`` where there are several. Halves of calls are joined,
-the client is found by rule, bodies are taken apart. What cannot be used is refused with its owner, so that it counts.
+A call becomes an event for each of its instances, with the id ``<id>#<n>`` where there are several. Halves of calls are
+joined, the client is found by rule, bodies are taken apart. What cannot be used is refused with its owner, so that it counts.
 """
 
 import json
@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
 from detector.contracts.moment import event_ms
@@ -33,6 +33,9 @@ from detector.ingest.formats.joining import Half, Joiner
 from detector.ingest.owner import Owner
 
 __all__ = ["Found", "ServingDecoder", "parse_json", "time_text"]
+
+_SURPRISES: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What odd values lead to where no check has found them before: the record is refused, and the stream goes on."""
 
 Found: TypeAlias = Call | Skip | Refusal
 
@@ -140,7 +143,7 @@ class ServingDecoder(Decoder):
                 for found in self.calls(record, entry):
                     if isinstance(found, Call):
                         return self._time(found, record)
-        except (UnusableError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        except (UnusableError, *_SURPRISES):
             pass
         return record.time_ms
 
@@ -153,8 +156,8 @@ class ServingDecoder(Decoder):
                     yield from self._of_call(record, found)
         except UnusableError as error:
             yield refuse(error.reason, error.detail)
-        except RecursionError:
-            yield refuse("schema", "nested too deep")
+        except _SURPRISES as error:
+            yield refuse("schema", f"not as expected: {type(error).__name__}: {error}")
 
     def _of_call(self, record: Record, call: Call) -> Iterable[Outcome]:
         if call.half is None:
@@ -185,8 +188,8 @@ class ServingDecoder(Decoder):
             return self._taken_apart(call, caller, time_ms, owner.event_id if owner else "")
         except UnusableError as error:
             return [refuse(error.reason, error.detail, owner)]
-        except RecursionError:
-            return [refuse("schema", "body: nested too deep", owner)]
+        except _SURPRISES as error:
+            return [refuse("schema", f"not as expected: {type(error).__name__}: {error}", owner)]
 
     def _taken_apart(self, call: Call, caller: Caller, time_ms: int, call_id: str) -> list[Outcome]:
         section, model = self._section, self._model(call)
@@ -236,6 +239,8 @@ class ServingDecoder(Decoder):
         time = record.time_ms if call.time is None else call.time
         if time is None:
             raise ValueError("none in the log")
+        if not isinstance(time, str | int | float) or isinstance(time, bool):
+            raise ValueError("neither a text nor a number")  # noqa: TRY004  # as for a wrong text
         if isinstance(time, str):
             number = time.strip()
             return event_ms(int(number)) if number.isdigit() and len(number) < 25 else event_ms(time_text(time), self._zone)

@@ -1,0 +1,67 @@
+"""Each log of a real server gives the events, the clients and the dead letters that are expected of it."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from detector.config import IngestSection
+from detector.config.detection import zone_of
+from detector.ingest.formats.decoder import Outcome, Surroundings, several
+from detector.ingest.formats.event import DecodedEvent
+from detector.ingest.formats.registry import FORMATS, format_named
+from tests.ingest.formats.serving_logs import LOGS, ServingLog
+
+each_log = pytest.mark.parametrize("log", LOGS, ids=lambda log: log.folder)
+
+
+def outcomes(log: ServingLog) -> list[Outcome]:
+    zone = None if log.naive_zone is None else zone_of(log.naive_zone)
+    decoder = format_named(log.format).build(Surroundings(zone, IngestSection(**log.ingest)))
+    return [*(one for record in log.records() for one in several(decoder.decode(record))), *decoder.flush()]
+
+
+@each_log
+def test_events_clients_and_dead_letters(log: ServingLog) -> None:
+    """By number, client, model and dimension; every id is another one."""
+    expected = log.expected
+    found = outcomes(log)
+    events = [one for one in found if isinstance(one, DecodedEvent)]
+    assert len(events) == expected["events"]
+    assert Counter(event.client.id for event in events) == expected["clients"]
+    assert Counter(event.model.id for event in events) == expected["models"]
+    assert {len(event.input.values()) for event in events} == {expected["dimension"]}
+    assert len(found) - len(events) == len(expected["dead_letters"])
+
+
+@each_log
+def test_it_is_recognised(log: ServingLog) -> None:
+    """By its own format and by no other; a mapped log is nobody's."""
+    for record in log.records():
+        signs = {}
+        for name, entry in FORMATS.items():
+            document = (
+                None if any(header.casefold() in {"ce_type", "type"} for header, _ in record.headers) else parsed(record.value)
+            )
+            if (sign := entry.recognize(record, document)) is not None:
+                signs[name] = sign
+        assert list(signs) == ([] if log.format == "mapping" else [log.format])
+
+
+def parsed(value: bytes) -> object:
+
+    document = json.loads(value)
+    return document[0] if isinstance(document, list) else document
+
+
+def test_sampled_events_weigh_more() -> None:
+    """Half of the requests are in the table, so each counts twice."""
+    (log,) = (log for log in LOGS if log.format == "databricks")
+    assert {event.sampled_rate for event in outcomes(log) if isinstance(event, DecodedEvent)} == {2.0}
+
+
+def test_columns_in_another_order_are_put_in_order() -> None:
+    """One request of the table names its columns in another order: its values are in the places of the others'."""
+    (log,) = (log for log in LOGS if log.format == "databricks")
+    ages = [event.input.values()[1] for event in outcomes(log) if isinstance(event, DecodedEvent)]
+    assert all(18 <= age <= 100 for age in ages)
