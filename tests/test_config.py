@@ -111,7 +111,11 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         ("[engine]\n[models.'a.b']\ndimension = 0\n", 3, r"models.a\.b.dimension"),
         ('[models."m"]\n\ncategorical = [1, 1]\n', 3, "column numbers start at 0 and must differ"),
         ('[models."m"]\ncategorical = [\n  1,\n  -2,\n]\n', 2, "column numbers start at 0"),
-        ('[models.m]\ncolour = "red"\n', 2, "models.m.colour: there is no such key; known here: categorical, dimension"),
+        (
+            '[models.m]\ncolour = "red"\n',
+            2,
+            "models.m.colour: there is no such key; known here: categorical, columns, dimension",
+        ),
         ("[policy]\nfalse_blocks_per_10000 = nan\n", 2, "finite number"),
         ("[engine]\nmax_clients = 1\n", 2, "engine.max_clients"),
         ("[engine]\nseed = -1\n", 2, "engine.seed"),

@@ -120,7 +120,7 @@ def accept(
     ]
     models = {**baseline.models, model: changed}
     notes = {**baseline.notes, model: _noted(baseline.notes[model], changed, names, accepted)}
-    return Baseline(version_of(models), models, notes, baseline.seed)
+    return Baseline(version_of(models, baseline.schemas), models, notes, baseline.seed, baseline.schemas)
 
 
 def _watched(

@@ -6,7 +6,7 @@ score of each, under norms that have not seen it, shows how often an innocent cl
 clients all of them serve both purposes, which makes the thresholds optimistic; `show` says so.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from detector.engine.models.novelty import LEAST_CLIENTS, STAGES
 from detector.engine.shard import EngineSettings, ModelBaseline
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
+from detector.ingest.schema import InputSchema
 
 SAMPLE = 20_000
 SPLIT_FROM = 24
@@ -56,8 +57,10 @@ class _Sample:
                     self.clients[at] = client
 
 
-def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) -> Baseline:
-    """Fit a baseline on a log of benign traffic, which is read twice.
+def fit_baseline(
+    read: Callable[[], Iterable[Batch]], settings: EngineSettings, schemas: Mapping[str, InputSchema] | None = None
+) -> Baseline:
+    """Fit a baseline on a log of benign traffic, which is read twice; it keeps the `schemas` of the inputs.
 
     `read` starts a pass over the log and yields its batches. Every client in the log counts as benign: review the clients that
     `show` lists with the highest scores before you trust the baseline. Queries of another length than most clients' are left
@@ -104,7 +107,8 @@ def fit_baseline(read: Callable[[], Iterable[Batch]], settings: EngineSettings) 
     notes = {}
     for model, table in tables.items():
         models[model], notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model])
-    return Baseline(version_of(models), models, notes, settings.secret)
+    kept = {model: schema for model, schema in (schemas or {}).items() if model in models}
+    return Baseline(version_of(models, kept), models, notes, settings.secret, kept)
 
 
 def _split(sample: _Sample) -> tuple[frozenset[str], frozenset[str]]:

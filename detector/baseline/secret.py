@@ -6,6 +6,7 @@ file is kept elsewhere. Only in shadow mode may it be missing.
 """
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 
 from detector.baseline import store as baselines
@@ -15,6 +16,7 @@ from detector.config import Config
 from detector.config.mistakes import from_environment
 from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
+from detector.ingest.schema import InputSchema
 
 NONE = (
     "seed: none; everybody who has this program can compute which input columns are remembered. `detector baseline fit` makes "
@@ -27,7 +29,7 @@ def settings_of(config: Config, baseline: Baseline | None) -> EngineSettings:
 
     Raises `ConfigError` when the configured seed is not the baseline's, or when there is none outside shadow mode.
     """
-    settings = engine_settings(config)
+    settings = engine_settings(config, baseline.schemas if baseline is not None else None)
     if baseline is not None and settings.seed not in {None, baseline.seed}:
         raise ConfigError(
             "[engine] seed is not the one that the baseline was fitted with, which decides the columns: leave it out, since "
@@ -49,9 +51,12 @@ def require(config: Config) -> None:
         settings_of(config, None)
 
 
-def settings_for_fit(config: Config) -> EngineSettings:
-    """Return the settings to fit a baseline with: the configured seed, or a new one of 63 random bits."""
-    settings = engine_settings(config)
+def settings_for_fit(config: Config, learned: Mapping[str, InputSchema] | None = None) -> EngineSettings:
+    """Return the settings to fit a baseline with: the configured seed, or a new one of 63 random bits.
+
+    `learned` are the columns of inputs that the log told.
+    """
+    settings = engine_settings(config, learned)
     return settings if settings.seed is not None else replace(settings, seed=secrets.randbits(63))
 
 

@@ -1,12 +1,19 @@
 """The settings of the engine, from the configuration."""
 
+from collections.abc import Mapping
+
 from detector.config import Config
 from detector.engine.policy import PolicySettings
 from detector.engine.shard import EngineSettings
+from detector.ingest.formats.routing import schemas_for
+from detector.ingest.schema import InputSchema
 
 
-def engine_settings(config: Config) -> EngineSettings:
-    """Return the settings of the engine; raises `ConfigError` when the file of the seed cannot be read."""
+def engine_settings(config: Config, learned: Mapping[str, InputSchema] | None = None) -> EngineSettings:
+    """Return the settings of the engine; `learned` are the columns of inputs that the log or the baseline told.
+
+    Raises `ConfigError` when the file of the seed cannot be read.
+    """
     policy, engine = config.policy, config.engine
     return EngineSettings(
         policy=PolicySettings(
@@ -24,5 +31,8 @@ def engine_settings(config: Config) -> EngineSettings:
         lateness_ms=int(engine.lateness_minutes * 60_000),
         learning_events=engine.learning_events,
         seed=engine.secret(),
-        categorical={model: section.categorical for model, section in config.models.items() if section.categorical},
+        categorical={
+            **{model: schema.categorical for model, schema in schemas_for(config, learned).items() if schema.categorical},
+            **{model: section.categorical for model, section in config.models.items() if section.categorical},
+        },
     )

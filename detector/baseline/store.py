@@ -24,23 +24,29 @@ from detector.engine.models import novelty, reference
 from detector.engine.models.novelty import Evaluations
 from detector.engine.shard import ModelBaseline
 from detector.errors import BaselineError, ConfigError, OutputError
+from detector.ingest.schema import InputSchema
 
 # 2: keeps the evaluations of calibration clients; 3: numbers of a table have coordinates of their own; 4: sealed with its seed
 NO_BASELINE = "none"  # stands for the version where there is no baseline
 FORMAT = 4
 SEED = "seed"
 NOTES = "notes"
+SCHEMA = "schema"  # absent where inputs are plain vectors
 MOST_DIGITS = 19  # most digits of a seed
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """All models' baselines; `version` changes with any of them. `notes` are for `show`, and `seed` is secret."""
+    """All models' baselines; `version` changes with any of them. `notes` are for `show`, and `seed` is secret.
+
+    `schemas` are the columns of the inputs of models that had names or texts in them; a baseline of plain vectors has none.
+    """
 
     version: str
     models: Mapping[str, ModelBaseline]
     notes: Mapping[str, Mapping[str, Any]]
     seed: int = field(repr=False)
+    schemas: Mapping[str, InputSchema] = field(default_factory=dict)
 
 
 def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
@@ -56,13 +62,15 @@ def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def version_of(models: Mapping[str, ModelBaseline]) -> str:
-    """Return the digest of all models' baselines."""
+def version_of(models: Mapping[str, ModelBaseline], schemas: Mapping[str, InputSchema] | None = None) -> str:
+    """Return the digest of all models' baselines, and of the columns of their inputs where they are known."""
     digest = hashlib.sha256()
     for model in sorted(models):
         digest.update(model.encode())
         for name, array in sorted(_arrays(models[model]).items()):
             digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        if schemas and model in schemas:
+            digest.update(json.dumps(schemas[model].to_dict()).encode())
     return digest.hexdigest()[:12]
 
 
@@ -77,6 +85,8 @@ def save(baseline: Baseline, folder: Path) -> None:
         for number, model in enumerate(sorted(baseline.models)):
             files[model] = f"model-{number}.sealed"
             arrays = _arrays(baseline.models[model]) | {NOTES: _encoded(baseline.notes[model])}
+            if model in baseline.schemas:
+                arrays[SCHEMA] = _encoded(baseline.schemas[model].to_dict())
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **arrays)
             private.write(folder / files[model], seal(buffer.getvalue(), baseline.seed))
@@ -129,22 +139,24 @@ def _read(folder: Path, given: int | None) -> Baseline:
             "clear: fit it again"
         )
     seed = _opening(folder, about["seed"], given)
-    models, notes = {}, {}
+    models, notes, schemas = {}, {}, {}
     for model, file in about["models"].items():
         with np.load(io.BytesIO(unseal((folder / file).read_bytes(), seed)), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         if tuple(arrays["feature_names"]) != NAMES or tuple(arrays["channel_names"]) != CHANNELS:
             raise BaselineError("the baseline was fitted with other features: fit it again")
         notes[model] = json.loads(arrays[NOTES].tobytes())
+        if SCHEMA in arrays:
+            schemas[model] = InputSchema.from_dict(json.loads(arrays[SCHEMA].tobytes()))
         models[model] = ModelBaseline(
             reference.from_arrays(_part(arrays, "reference.")),
             novelty.from_arrays(_part(arrays, "norms.")),
             arrays["channel_scores"],
             _evaluations(_part(arrays, "looks.")),
         )
-    if version_of(models) != about["version"]:
+    if version_of(models, schemas) != about["version"]:
         raise BaselineError("the baseline is damaged: its files do not belong together")
-    return Baseline(about["version"], models, notes, seed)
+    return Baseline(about["version"], models, notes, seed, schemas)
 
 
 def _opening(folder: Path, mark: str, given: int | None) -> int:
@@ -167,8 +179,8 @@ def _opening(folder: Path, mark: str, given: int | None) -> int:
     return kept
 
 
-def _encoded(notes: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(json.dumps(notes).encode(), np.uint8)
+def _encoded(document: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(document).encode(), np.uint8)
 
 
 def _evaluations(arrays: Mapping[str, npt.NDArray[Any]]) -> Evaluations:

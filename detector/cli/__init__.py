@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from detector.cli.inspect import logs_app
 from detector.cli.kafka import dead_letters_app, produce, topics_app
 from detector.cli.knowledge import baseline_app, explain
 from detector.cli.logs import replay, run
@@ -39,6 +40,7 @@ app.add_typer(baseline_app, name="baseline")
 app.command()(explain)
 app.add_typer(schema_app, name="schema")
 app.add_typer(config_app, name="config")
+app.add_typer(logs_app, name="logs")
 app.add_typer(topics_app, name="topics")
 app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")

@@ -38,7 +38,7 @@ def baseline_fit(
     from detector.offline import replay as replaying
 
     if "-" in logs:
-        raise ConfigError("a baseline is fitted in two passes over the log, so it cannot come from standard input")
+        raise ConfigError("a baseline is fitted in several passes over the log, so it cannot come from standard input")
     settings = load_config(config, log_format=log_format)
     tally = replaying.Read()
     try:
@@ -121,7 +121,7 @@ def baseline_accept(
     review = Review(actor.strip(), rfc3339(SystemClock().now_ms()), reason.strip())
     tally = Read()
     with progress("accepting", engine=True) as show:
-        read = read_batches(log, settings, progress=lambda position: show(position, None), tally=tally)
+        read = read_batches(log, settings, progress=lambda position: show(position, None), tally=tally, schemas=known.schemas)
         found = accept(
             known, name, clients, read, settings_of(settings, known), review, despite_construction=despite_construction
         )

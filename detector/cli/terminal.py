@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from detector.ingest.source import Position
     from detector.offline.pipeline import Counts
 
-EXAMPLES_OF_LOG = "JSON Lines, plain, gzip or zstd; - for standard input; several are merged by time"
+EXAMPLES_OF_LOG = (
+    "files (JSON Lines, JSON, CSV, Parquet; plain or compressed), folders, patterns in quotes, URLs; - for standard input; "
+    "several are merged by time"
+)
 
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help=EXAMPLES_OF_LOG)]
 ConfigFile = Annotated[
@@ -110,9 +113,14 @@ def progress(what: str, *, engine: bool = False, plainly: bool = False) -> "Iter
 
 def require_logs(logs: Sequence[str]) -> None:
     """Raise `SourceError` unless every log can be opened. Call it before anything is written."""
+    from detector.ingest.paths import expand
+    from detector.ingest.remote import is_url, opened
+
     wrong = []
-    for log in logs:
-        if log != "-":
+    for log in expand(logs):
+        if is_url(log):
+            opened(log).close()
+        elif log != "-":
             try:
                 with Path(log).open("rb"):
                     pass

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
+from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,9 @@ from detector.config.section import Minutes, Section, read_secret
 from detector.errors import ConfigError
 
 MOST_DIGITS = 19  # of a seed
+
+
+Kind: TypeAlias = Literal["number", "category", "text", "time", "ignore"]
 
 
 class BaselineSection(Section):
@@ -24,12 +28,28 @@ class ModelSection(Section):
     categorical: tuple[int, ...] = Field((), description="input columns that hold codes, counted from 0")
     dimension: int | None = Field(None, ge=1, description="length of an input; inputs of another length become dead letters")
 
+    columns: dict[str, Kind] = Field(
+        {},
+        description="names of the inputs in order, and the kind of each: number, category, text, time or ignore; without it "
+        "`detector baseline fit` learns them",
+    )
+
     @field_validator("categorical")
     @classmethod
     def _columns(cls, columns: tuple[int, ...]) -> tuple[int, ...]:
         if any(column < 0 for column in columns) or len(set(columns)) != len(columns):
             raise ValueError("column numbers start at 0 and must differ")
         return columns
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ModelSection":
+        if self.columns and (self.categorical or self.dimension is not None):
+            raise ValueError(
+                "columns says which inputs are categories and how many there are: leave out categorical and dimension"
+            )
+        if self.columns and all(kind == "ignore" for kind in self.columns.values()):
+            raise ValueError("columns: every input is ignored")
+        return self
 
 
 class PolicySection(Section):

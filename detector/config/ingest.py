@@ -87,8 +87,10 @@ class IngestSection(Section):
     """How records are read."""
 
     format: str = Field("native", min_length=1, description="format of records; `detector config check` names those there are")
-    envelope: Literal["none", "kcat"] = Field(
-        "none", description="what a line of a file is: a record, or one as `kcat -J` writes it, with topic, key and headers"
+    envelope: Literal["auto", "none", "kcat", "docker", "cri", "beats"] = Field(
+        "auto",
+        description="what is around the record in a line of a file: nothing, what `kcat -J` writes, with topic, key and "
+        "headers, or what docker, the container runtime or Beats put there; auto: seen from the lines",
     )
     topics: dict[str, TopicSection] = Field({}, description="input topics that have a format of their own")
     clients: tuple[ClientRule, ...] = Field(

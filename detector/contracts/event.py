@@ -12,12 +12,16 @@ The rules, for a record that is already well-formed JSON (RFC 8259: UTF-8, no Na
   a header, and a caller must not be able to have its queries refused.
 - `time`: RFC 3339 text, or a number in the unit that its size tells (see `moment`); from 2000 to 9999. Text without an
   offset is valid where the reader was given the time zone (validation context ``{"zone": tzinfo}``).
-- `input`: `vector` or `vector_b64`, at least one number; `vector` is used where both are there. Every number is
-  finite *after* rounding to float32, which is to say smaller in magnitude than `FLOAT32_BOUND` before it. ``null`` in
-  `vector` and NaN in `vector_b64` are missing values; not every value may be missing.
-  `vector_b64` is padded standard base64 without line breaks.
-- `output`: `label` or `probabilities`. An integer label fits in 64 signed bits. A probability lies in [0, 1], give or
-  take `PROBABILITY_SLACK`, since servers round; they need not sum to 1, since models need not be exclusive.
+- `input`: exactly one of a vector, `columns`, `text` and `image_b64`. A vector is `vector` or `vector_b64`, at least one
+  number; `vector` is used where both are there. Every number is finite *after* rounding to float32, which is to say smaller
+  in magnitude than `FLOAT32_BOUND` before it. ``null`` in `vector` and NaN in `vector_b64` are missing values; not every
+  value may be missing. `vector_b64` is padded standard base64 without line breaks.
+- `columns` are by name: a number, a text, a truth or null. `image_b64` is a PNG or JPEG file; whether it can be read is not
+  decided here, since that takes Pillow.
+- `output`: `label`, `probabilities` or `value`, a number that was predicted, which is used where neither of the others is
+  there. It is what the client was told; `perturbed` and `original` say what was done to it, and are not used yet. An integer
+  label fits in 64 signed bits. A probability lies in [0, 1], give or take `PROBABILITY_SLACK`, since servers round; they need
+  not sum to 1, since models need not be exclusive.
 """
 
 import datetime as dt
@@ -137,9 +141,16 @@ class Query(Wire):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"required": ["vector"], "properties": {"vector": {"type": "array"}}},
-                {"required": ["vector_b64"], "properties": {"vector_b64": {"type": "string"}}},
+            "oneOf": [
+                {
+                    "anyOf": [
+                        {"required": ["vector"], "properties": {"vector": {"type": "array"}}},
+                        {"required": ["vector_b64"], "properties": {"vector_b64": {"type": "string"}}},
+                    ]
+                },
+                {"required": ["columns"], "properties": {"columns": {"type": "object"}}},
+                {"required": ["text"], "properties": {"text": {"type": "string"}}},
+                {"required": ["image_b64"], "properties": {"image_b64": {"type": "string"}}},
             ]
         }
     )
@@ -162,11 +173,36 @@ class Query(Wire):
         ),
     ] = None
 
+    columns: Annotated[
+        dict[str, float | str | bool | None] | None,
+        Field(min_length=1, description="inputs by name; null is a missing value"),
+    ] = None
+    text: Annotated[str | None, Field(description="a text, such as a prompt")] = None
+    image_b64: Annotated[str | None, Field(description="base64 of a PNG or JPEG file")] = None
+
     @model_validator(mode="after")
     def _one_of_them(self) -> "Query":
-        if self.vector is None and self.vector_b64 is None:
-            raise ValueError("neither vector nor vector_b64")
+        vector = self.vector if self.vector is not None else self.vector_b64
+        given = sum(value is not None for value in (vector, self.columns, self.text, self.image_b64))
+        if given == 0:
+            raise ValueError("neither vector nor vector_b64, nor columns, text or image_b64")
+        if given > 1:
+            raise ValueError("more than one of vector, columns, text and image_b64")
         return self
+
+
+class Perturbed(Wire):
+    """How an answer was changed before the client got it."""
+
+    mode: Label
+    key_id: Label | None = None
+
+
+class Original(Wire):
+    """What the model said where the client was told something else."""
+
+    label: Label | Annotated[int, _INT64] | None = None
+    probabilities: Annotated[list[Probability] | None, Field(min_length=1)] = None
 
 
 class Answer(Wire):
@@ -177,6 +213,7 @@ class Answer(Wire):
             "anyOf": [
                 {"required": ["label"], "properties": {"label": {"type": ["string", "integer"]}}},
                 {"required": ["probabilities"], "properties": {"probabilities": {"type": "array"}}},
+                {"required": ["value"], "properties": {"value": {"type": "number"}}},
             ]
         }
     )
@@ -185,11 +222,14 @@ class Answer(Wire):
     probabilities: Annotated[
         list[Probability] | None, Field(min_length=1, description="one per class, in an order that the model keeps")
     ] = None
+    value: Annotated[float | None, Field(description="a number that was predicted; two digits of it are used")] = None
+    perturbed: Annotated[Perturbed | None, Field(description="there where the answer was changed; not used yet")] = None
+    original: Annotated[Original | None, Field(description="what the model said before that; not used yet")] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "Answer":
-        if self.label is None and self.probabilities is None:
-            raise ValueError("neither label nor probabilities")
+        if self.label is None and self.probabilities is None and self.value is None:
+            raise ValueError("neither label nor probabilities nor value")
         return self
 
 
@@ -244,8 +284,12 @@ class PredictionEvent(Wire):
         return event_ms(self.time)
 
     def values(self) -> npt.NDArray[np.float32]:
-        """Return the input as a new float32 array of shape (d,); NaN is a missing value, no number is infinite."""
+        """Return the input as a new float32 array of shape (d,); NaN is a missing value, no number is infinite.
+
+        Raises ValueError where the input is no vector: what columns, texts and pictures become depends on the model's schema.
+        """
         if self.input.vector is not None:
             return np.array(self.input.vector, dtype=np.float64).astype(np.float32)
-        assert self.input.vector_b64 is not None  # noqa: S101 - Query's own rule
+        if self.input.vector_b64 is None:
+            raise ValueError("the input is no vector")
         return decode_vector(self.input.vector_b64)

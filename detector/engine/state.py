@@ -35,7 +35,7 @@ from detector.engine.memory.reservoir import CAPACITY, Memory
 from detector.engine.policy import BLOCK
 from detector.errors import SnapshotError
 
-SNAPSHOT_VERSION = 2  # 2: random numbers keyed by the secret seed, ids with contents, refused queries
+SNAPSHOT_VERSION = 3  # 2: numbers keyed by the secret seed, refused queries; 3: three more reasons of refusal
 ID_BYTES = 16  # bytes of a remembered id: its key, its event time and its content
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `DecisionState`
 PLACES = tuple(EVIDENCE)  # types of evidence in the order of `DecisionState.reached`

@@ -4,24 +4,26 @@ The work per line is one `bytes.split`. A line over the limit is cut to its begi
 whatever the text holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from detector.ingest.batch import Origin
 
-__all__ = ["Chunk", "Damaged", "LineCutter", "Lines"]
+__all__ = ["BYTE_ORDER_MARK", "Chunk", "Cutter", "Damaged", "LineCutter", "Lines"]
+
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A line that cannot be given whole: longer than the limit, or cut off by the end of damaged data.
+    """A record that cannot be given whole: longer than the limit, cut off by the end of the data, or broken.
 
     `record` holds its beginning, at most ``max_record_bytes`` of it.
     """
 
     line: int
-    reason: Literal["oversized", "truncated"]
+    reason: Literal["oversized", "truncated", "encoding", "json", "schema"]
     detail: str
     record: bytes
 
@@ -52,16 +54,18 @@ class Lines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive lines of one source, without their line ends.
+    """Consecutive records of one source: lines without their line ends, or objects and rows of a file of another form.
 
-    `lines` are the lines numbered `first_line`, `first_line` + 1, and so on; `damaged`, where there is one, is the
-    line after them. ``len(chunk)`` counts both, so it is what a counter of records grows by.
+    `lines` are the lines numbered `first_line`, `first_line` + 1, and so on, or where `numbers` are given, the records that
+    begin in those lines; `damaged`, where there is one, is what comes after them. ``len(chunk)`` counts both, so it is what a
+    counter of records grows by.
     """
 
     source: str
     first_line: int
     lines: list[bytes]
     damaged: Damaged | None = None
+    numbers: Sequence[int] | None = None
 
     def __len__(self) -> int:
         """Return the number of records, the damaged one included."""
@@ -69,18 +73,37 @@ class Chunk:
 
     def origin(self, at: int) -> Origin:
         """Return where record `at` came from."""
-        return Origin(self.source, self.first_line + at)
+        if self.damaged is not None and at == len(self.lines):
+            return Origin(self.source, self.damaged.line)
+        return Origin(self.source, self.first_line + at if self.numbers is None else self.numbers[at])
 
     def part(self, start: int, stop: int) -> "Chunk":
         """Return lines `start` to `stop`, and what is damaged if the last one is among them."""
-        last = stop >= len(self.lines)
-        return Chunk(self.source, self.first_line + start, self.lines[start:stop], self.damaged if last else None)
+        damaged = self.damaged if stop >= len(self.lines) else None
+        numbers = None if self.numbers is None else self.numbers[start:stop]
+        return Chunk(self.source, self.first_line + start, self.lines[start:stop], damaged, numbers)
+
+
+class Cutter(Protocol):
+    """Cuts blocks of a log into records, whatever the form of the log. How the blocks are cut does not show in the records."""
+
+    next_line: int
+
+    def cut(self, block: bytes) -> Iterator[Chunk]:
+        """Give the records that end within this block."""
+
+    def finish(self) -> Iterator[Chunk]:
+        """Give what is left at the end of the log."""
+
+    def abandon(self, detail: str) -> Iterator[Chunk]:
+        """Give what is left where the rest of the log is lost."""
 
 
 class LineCutter:
     r"""Cuts blocks into lines, numbers them, and keeps the beginning of a line whose end has not come yet.
 
-    One ``\r`` before a newline is dropped. How the text was cut into blocks shows in the chunks only, not in the lines.
+    One ``\r`` before a newline is dropped, and so is a byte order mark before the first line. How the text was cut into blocks
+    shows in the chunks only, not in the lines.
 
     >>> cutter = LineCutter("log.jsonl", max_record_bytes=4)
     >>> [chunk.lines for chunk in cutter.cut(b"one\r\ntwo\nth")], [chunk.lines for chunk in cutter.finish()]
@@ -144,6 +167,8 @@ class LineCutter:
 
     def _whole(self, lines: list[bytes]) -> Iterator[Chunk]:
         if lines:
+            if self.next_line == 1:
+                lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
             self.next_line += len(lines)
             yield Chunk(self.source, self.next_line - len(lines), lines)
 

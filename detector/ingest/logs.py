@@ -13,7 +13,7 @@ order of the logs. The order thus follows from the logs alone, not from how they
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,13 @@ from detector.errors import SourceError
 from detector.ingest.batch import Origin
 from detector.ingest.lines import Chunk, Damaged, Lines
 from detector.ingest.source import Position, read_lines
+from detector.ingest.wrappers import Wrapper, unwrapped
 
 __all__ = ["Merged", "read_logs"]
 
 _AHEAD = 6  # records after one that say whether its time can be believed
 
-TimeOf: TypeAlias = Callable[[bytes], int | None]
+TimeOf: TypeAlias = Callable[[bytes, str], int | None]
 _Integers: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -62,11 +63,14 @@ def read_logs(
     max_record_bytes: int,
     time_of: TimeOf,
     problems: list[str],
+    wrapper: Wrapper | Literal["auto", "none"] = "none",
     follow: bool = False,
     stop: Callable[[], bool] | None = None,
     position: Position | None = None,
 ) -> Iterator[Lines]:
-    """Read `logs` as `read_lines` does, several merged by the time that `time_of` gives of a record.
+    """Read `logs` as `read_lines` does, several merged by the time that `time_of` gives of a record and its log.
+
+    `wrapper` says what wrapped the lines (`unwrapped`).
 
     A log that cannot be read to its end is used as far as it can be, the others go on, and `problems` gets a sentence.
     `follow` is for one log alone. Of several logs, `position` is the sum.
@@ -76,7 +80,8 @@ def read_logs(
 
     def chunks(log: str, place: Position) -> Iterator[Chunk]:
         try:
-            yield from read_lines(log, max_record_bytes=max_record_bytes, follow=follow, stop=stop, position=place)
+            found = read_lines(log, max_record_bytes=max_record_bytes, follow=follow, stop=stop, position=place)
+            yield from found if wrapper == "none" else unwrapped(found, wrapper, max_record_bytes)
         except SourceError as error:
             problems.append(str(error))
 
@@ -99,7 +104,7 @@ class _Log:
         self.number = number
         self.name = name
         self.records: list[bytes | Damaged] = []
-        self.line = 1
+        self.lines: _Integers = np.zeros(0, np.int64)
         self.keys: _Integers = np.zeros(0, np.int64)
         self._chunks = chunks
         self._time_of = time_of
@@ -117,14 +122,14 @@ class _Log:
                 return False
             chunk, times = self._ahead.popleft()
             self.records = list(chunk.lines) if chunk.damaged is None else [*chunk.lines, chunk.damaged]
-            self.line = chunk.first_line
+            self.lines = np.array([chunk.origin(at).line for at in range(len(chunk))])
             self.keys = self._keys(times)
         return True
 
     def take(self, count: int) -> tuple[list[bytes | Damaged], _Integers, _Integers]:
         """Remove the first `count` records; return them, their lines and their keys."""
-        taken = self.records[:count], np.arange(self.line, self.line + count), self.keys[:count]
-        self.records, self.line, self.keys = self.records[count:], self.line + count, self.keys[count:]
+        taken = self.records[:count], self.lines[:count], self.keys[:count]
+        self.records, self.lines, self.keys = self.records[count:], self.lines[count:], self.keys[count:]
         return taken
 
     def rest(self) -> Iterator[Chunk]:
@@ -132,7 +137,8 @@ class _Log:
         if self.records:
             *_, last = self.records
             lines = [record for record in self.records if isinstance(record, bytes)]
-            yield Chunk(self.name, self.line, lines, None if isinstance(last, bytes) else last)
+            damaged = None if isinstance(last, bytes) else last
+            yield Chunk(self.name, int(self.lines[0]), lines, damaged, self.lines[: len(lines)].tolist())
         yield from (chunk for chunk, _ in self._ahead)
         yield from self._chunks
 
@@ -142,9 +148,9 @@ class _Log:
             self._ended = True
             return
         times = []
-        time_of, last = self._time_of, self._last
+        time_of, last, name = self._time_of, self._last, self.name
         for line in chunk.lines:
-            time = time_of(line)
+            time = time_of(line, name)
             if time is not None:
                 last = time
             times.append(last)

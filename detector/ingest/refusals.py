@@ -18,13 +18,18 @@ _FEW = 32  # steps back from which on a log can be said to run backwards
 
 _HINTS: dict[Reason, str] = {
     "encoding": "is this a text log in UTF-8?",
-    "json": "is this the configured format ([ingest] format)? native is one JSON object a line: `detector schema export`",
-    "schema": "is this the configured format ([ingest] format)? `detector schema export` shows the native one",
+    "json": "is this the configured format ([ingest] format)? `detector logs inspect LOG` says which one a log has, "
+    "`detector schema export` what the native one is",
+    "schema": "is this the configured format ([ingest] format)? `detector logs inspect LOG` says which one a log has, "
+    "`detector schema export` what the native one is",
     "dimension": 'do two models share an id, or did the model change? [models."ID"] dimension says which length is right',
     "future": "is local time marked as UTC, or is the clock of this machine behind?",
     "late": "is the log sorted by time? are several replicas' logs one behind the other in it? give them as separate files, "
     "they are merged by time",
     "oversized": "[engine] max_record_bytes is the limit",
+    "unidentified": "where does the log say who asked? [[ingest.clients]] takes a header, a path or a constant",
+    "unanswered": "are answers logged, and those that failed? such queries count for their client, without their inputs",
+    "no_query": "are these health checks, or is the logging of bodies off?",
 }
 
 

@@ -1,7 +1,7 @@
-"""Lines of a log: from a file or standard input, plain or compressed, finished or still growing.
+"""Records of a log: from a file or standard input, plain or compressed, finished or still growing.
 
-A log is read in blocks and handed on in chunks of lines, as they arrive. Whether it is compressed is seen from its
-first bytes, never from its name.
+A log is read in blocks and handed on in chunks of records, as they arrive: lines, objects of a JSON file, rows of a table.
+Its compression and its form are seen from its first bytes, never from its name.
 
 A damaged log is not a bad record. Everything before the damage is delivered first; then `SourceError` says where it is.
 """
@@ -15,11 +15,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from detector.errors import DamagedError, SourceError
-from detector.ingest.lines import Chunk, LineCutter
-from detector.ingest.unpack import Blocks, could_become_compressed, format_of, gunzip, unzstd
+from detector.ingest import parquet, remote
+from detector.ingest.containers import Form, form_of
+from detector.ingest.lines import BYTE_ORDER_MARK, Chunk, Cutter, LineCutter
+from detector.ingest.objects import ObjectCutter
+from detector.ingest.tables import RowCutter
+from detector.ingest.unpack import UNPACK, Blocks, could_become_compressed, format_of
 
 __all__ = ["STDIN", "Position", "read_lines"]
 
@@ -49,17 +53,21 @@ def read_lines(
     poll_seconds: float = 0.2,
     position: Position | None = None,
 ) -> Iterator[Chunk]:
-    r"""Read the lines of a log, in chunks as they arrive; `path` ``-`` is standard input.
+    r"""Read the records of a log, in chunks as they arrive; `path` ``-`` is standard input, and may be a URL (see `remote`).
 
-    gzip and zstd are recognised by their first bytes; several members or frames in a row are one log. A last line
-    without a newline is a line; one ``\r`` before the newline is dropped; an empty line is a line of no bytes. A line
-    of more than `max_record_bytes` comes as `Damaged`.
+    gzip, bzip2, xz and zstd are recognised by their first bytes; several members or frames in a row are one log. A last line
+    without a newline is a line; one ``\r`` before the newline is dropped; an empty line is a line of no bytes. A record
+    of more than `max_record_bytes` comes as `Damaged`. A byte order mark at the beginning is dropped.
 
-    `follow` waits for more at the end of a plain regular file. When the file is replaced (another inode under the same
-    name) or gets shorter, it is read again from its beginning, and its lines are counted from 1 again. What stands
-    without a newline then is delivered: as a line where the file was replaced, as `Damaged` where it was cut. A file
-    that is cut and grows beyond its old size within one poll cannot be distinguished from one that only grew. Pipes are streams
-    anyway and are read to their end.
+    A log that is no JSON Lines is recognised as well: one JSON array, JSON objects over several lines or without line ends
+    (`ObjectCutter`), a table with a header (`RowCutter`), a file of Parquet (`parquet`). Their records are numbered by the line
+    or row in which they begin. Of a pipe the first line alone decides, so that nothing waits for a second one.
+
+    `follow` waits for more at the end of a plain regular file, whose lines are the records. When the file is replaced (another
+    inode under the same name) or gets shorter, it is read again from its beginning, and its lines are counted from 1 again.
+    What stands without a newline then is delivered: as a line where the file was replaced, as `Damaged` where it was cut. A
+    file that is cut and grows beyond its old size within one poll cannot be distinguished from one that only grew. Pipes are
+    streams anyway and are read to their end.
 
     `stop` is asked after every block and while waiting; once it says True nothing more is delivered, and what stands
     without a newline is left behind.
@@ -79,6 +87,13 @@ def read_lines(
     if name == STDIN:
         yield from _read_once(_stdin(position, stop, poll_seconds), max_record_bytes)
         return
+    if remote.is_url(name):
+        if follow:
+            raise SourceError(f"{name}: only a file of this machine can be followed")
+        with remote.opened(name) as stream:
+            position.consumed, position.total = 0, remote.size_of(stream)
+            yield from _read_once(_Handle(name, stream.read, None, position, stop, poll_seconds, stream), max_record_bytes)
+        return
     with _open(name) as file:
         handle = _handle(name, file, position, stop, poll_seconds)
         if not follow or handle.waits_on is not None:
@@ -97,6 +112,7 @@ class _Handle:
     position: Position
     stop: _Stop | None
     poll_seconds: float
+    file: BinaryIO | io.FileIO | None = None  # where it can be read at any place
     stopped: bool = False
 
     def ended(self) -> bool:
@@ -111,6 +127,10 @@ class _Handle:
             block = b"" if self.stopped else self.take(_BLOCK) or b""
         except OSError as error:
             raise SourceError(f"{self.name}: reading failed: {error.strerror or error}") from error
+        except Exception as error:  # storage clients raise their own
+            if not remote.is_url(self.name):
+                raise
+            raise SourceError(f"{self.name}: reading failed: {error}") from error
         self.position.consumed += len(block)
         return block
 
@@ -119,7 +139,8 @@ def _handle(name: str, file: io.FileIO, position: Position, stop: _Stop | None, 
     status = os.fstat(file.fileno())
     regular = stat.S_ISREG(status.st_mode)
     position.consumed, position.total = 0, status.st_size if regular else None
-    return _Handle(name, file.read, None if regular else file.fileno(), position, stop, poll_seconds)
+    waits_on = None if regular else file.fileno()
+    return _Handle(name, file.read, waits_on, position, stop, poll_seconds, file if regular else None)
 
 
 def _stdin(position: Position, stop: _Stop | None, poll_seconds: float) -> _Handle:
@@ -153,29 +174,81 @@ def _open(name: str) -> io.FileIO:
 
 
 def _read_once(handle: _Handle, max_record_bytes: int) -> Iterator[Chunk]:
-    cutter = LineCutter(handle.name, max_record_bytes)
+    first = _first_block(handle)
+    if parquet.is_parquet(first):
+        if handle.file is None:
+            raise SourceError(f"{handle.name}: Parquet cannot be read from a pipe: name a file")
+        for share, chunk in parquet.read_rows(handle.name, handle.file, max_record_bytes, handle.ended):
+            handle.position.consumed = int((handle.position.total or 0) * share)
+            yield chunk
+        return
+    head: list[bytes] = []
+    size = 0
+    cutter: Cutter | None = None
     try:
-        for block in _blocks(handle):
+        for block in _blocks(handle, first):
             if handle.ended():
                 return
+            if cutter is None:
+                head.append(block)
+                size += len(block)
+                form = _form_of(handle, b"".join(head), max_record_bytes)
+                if form is None:
+                    continue
+                cutter = _cutter(handle, form, max_record_bytes)
+                block = _start(head, form)  # noqa: PLW2901
             yield from cutter.cut(block)
+        if not handle.stopped and cutter is None:
+            form = form_of(b"".join(head), ended=True) or Form("lines")
+            cutter = _cutter(handle, form, max_record_bytes)
+            yield from cutter.cut(_start(head, form))
     except DamagedError as error:
         if handle.stopped:
             return
+        if cutter is None:
+            cutter = LineCutter(handle.name, max_record_bytes)
+            yield from cutter.cut(b"".join(head))
         last = cutter.next_line - 1
         yield from cutter.abandon(f"the compressed data {error} within this line")
         raise SourceError(
             f"{handle.name}: the compressed data {error}, {f'after line {last}' if last else 'in the first line'}. "
             "Everything before it was read. Copy or compress the log again, or go on without the rest",
         ) from error
-    if not handle.stopped:
+    if not handle.stopped and cutter is not None:
         yield from cutter.finish()
 
 
-def _blocks(handle: _Handle) -> Blocks:
+def _form_of(handle: _Handle, head: bytes, max_record_bytes: int) -> Form | None:
+    """Return the form of a log that begins with `head`; a first line that is no end over the limit is not waited for."""
+    if parquet.is_parquet(head):
+        raise SourceError(f"{handle.name}: Parquet within compressed data: unpack it first")
+    form = form_of(head, ended=False, patient=handle.waits_on is None)
+    if form is None and len(head) > max_record_bytes:
+        return Form("array" if head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[") else "lines")
+    return form
+
+
+def _start(head: list[bytes], form: Form) -> bytes:
+    first = b"".join(head)
+    return first if form.shape == "lines" else first.removeprefix(BYTE_ORDER_MARK)
+
+
+def _cutter(handle: _Handle, form: Form, max_record_bytes: int) -> Cutter:
+    if form.shape == "lines":
+        return LineCutter(handle.name, max_record_bytes)
+    if form.shape == "table":
+        return RowCutter(handle.name, max_record_bytes, form.delimiter)
+    return ObjectCutter(handle.name, max_record_bytes, array=form.shape == "array")
+
+
+def _first_block(handle: _Handle) -> bytes:
     first = handle.read()
     while could_become_compressed(first) and (more := handle.read()):
         first += more
+    return first
+
+
+def _blocks(handle: _Handle, first: bytes) -> Blocks:
     pushed = [first]
 
     def read() -> bytes:
@@ -186,7 +259,7 @@ def _blocks(handle: _Handle) -> Blocks:
         while block := read():
             yield block
     else:
-        blocks = gunzip(read) if kind == "gzip" else unzstd(read)
+        blocks = UNPACK[kind](read)
         # Nobody waits for the next line of a regular file, so larger chunks serve it better.
         yield from blocks if handle.waits_on is not None else _gather(blocks)
 

@@ -2,14 +2,16 @@
 
 The format is seen from the first bytes, never from a name. Two promises make this more than a call of the library:
 memory stays bounded whatever a hostile file claims, and at the first damage everything before it has been handed on,
-to the byte for gzip and to the block for zstd.
+to the byte for gzip, to the block for zstd, and but for the last 64 KiB for bzip2 and xz.
 """
 
+import bz2
 import contextlib
+import lzma
 import zlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import zstandard
 
@@ -18,19 +20,24 @@ from detector.errors import DamagedError
 if TYPE_CHECKING:
     from zlib import _Decompress
 
-__all__ = ["could_become_compressed", "format_of", "gunzip", "unzstd"]
+__all__ = ["UNPACK", "Blocks", "could_become_compressed", "format_of", "gunzip", "unbz2", "unxz", "unzstd"]
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"  # after one byte 0x50-0x5f
 _STEP = 1 << 14  # unpacks to at most 16 MiB; large enough that the copy kept for an error stays cheap beside the unpacking
 _SKIP = 1 << 16
+_BZ2 = b"BZh"
+_XZ = b"\xfd7zX"
+_OUT = 1 << 16  # what one call unpacks at most: what is lost at a damage
+_XZ_MEMORY = 128 << 20  # bytes: what the largest preset asks for is 65 MiB
 
+Kind: TypeAlias = Literal["gzip", "zstd", "bzip2", "xz"]
 Blocks: TypeAlias = Generator[bytes, None, None]
 Read: TypeAlias = Callable[[], bytes]
 
 
-def format_of(first: bytes) -> Literal["gzip", "zstd"] | None:
+def format_of(first: bytes) -> Kind | None:
     r"""Tell what data beginning with these bytes (four are enough) is compressed with.
 
     >>> format_of(b"\x1f\x8b\x08\x00"), format_of(b'{"event_id"')
@@ -40,12 +47,17 @@ def format_of(first: bytes) -> Literal["gzip", "zstd"] | None:
         return "gzip"
     if first.startswith(_ZSTD) or _is_skippable(first):
         return "zstd"
+    if first.startswith(_XZ):
+        return "xz"
+    if first.startswith(_BZ2) and first[3:4].isdigit():
+        return "bzip2"
     return None
 
 
 def could_become_compressed(first: bytes) -> bool:
     """Tell whether these bytes are too few to know, because a magic number may begin with them."""
-    return len(first) < 4 and bool(first) and (_GZIP.startswith(first) or _starts_zstd(first))
+    whole = any(magic.startswith(first) for magic in (_GZIP, _XZ, _BZ2))
+    return len(first) < 4 and bool(first) and (whole or _starts_zstd(first))
 
 
 def gunzip(read: Read) -> Blocks:
@@ -85,6 +97,54 @@ def _salvage(member: "_Decompress", data: bytes) -> bytes:
         for i in range(len(data)):
             unpacked += member.decompress(data[i : i + 1])
     return bytes(unpacked)
+
+
+class _Stream(Protocol):
+    """What the decompressors of bzip2 and xz share."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+def unbz2(read: Read) -> Blocks:
+    """Unpack bzip2 streams; as `gunzip`, but of the damaged data up to 64 KiB before the damage are lost."""
+    return _streams(read, bz2.BZ2Decompressor)
+
+
+def unxz(read: Read) -> Blocks:
+    """Unpack xz streams, as `unbz2`; one that needs more than 128 MiB of memory is refused as corrupt."""
+    return _streams(read, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY))
+
+
+def _streams(read: Read, begin: Callable[[], _Stream]) -> Blocks:
+    stream: _Stream | None = None
+    while data := read():
+        while data:
+            if stream is None:
+                data = data.lstrip(b"\0")  # padding between streams
+                if not data:
+                    break
+                stream = begin()
+            try:
+                while True:
+                    yield stream.decompress(data, _OUT)
+                    data = b""
+                    if stream.eof or stream.needs_input:
+                        break
+            except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+                raise DamagedError(f"is corrupt ({_brief(error)})") from error
+            if stream.eof:
+                data, stream = stream.unused_data, None
+    if stream is not None:
+        raise DamagedError("ends early")
 
 
 def unzstd(read: Read) -> Blocks:
@@ -161,3 +221,7 @@ def _starts_zstd(first: bytes) -> bool:
 
 def _brief(error: Exception) -> str:
     return str(error).rpartition(": ")[2]
+
+
+UNPACK: Final[dict[Kind, Callable[[Read], Blocks]]] = {"gzip": gunzip, "zstd": unzstd, "bzip2": unbz2, "xz": unxz}
+"""What unpacks each kind of compressed data."""

@@ -88,7 +88,7 @@ class Pipeline:
             policy=settings.policy,
         )
         known = dict(baseline.models) if baseline else {}
-        reader = decoder or decoder_of_files(config)
+        reader = decoder or decoder_of_files(config, baseline.schemas if baseline else None)
         self._assembler = assembler_for(config, dimensions_of(known), clock, reader, settings.secret)
         self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
         self._partition: dict[str, int] = {}

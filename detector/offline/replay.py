@@ -1,7 +1,7 @@
 """Replay: recorded logs through the engine of the service, results into a folder."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ from detector.errors import BaselineError, SourceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import Batch, usable
 from detector.ingest.formats.decoder import Record
-from detector.ingest.formats.routing import decoder_of_files
+from detector.ingest.formats.routing import decoder_of_files, schemas_for
+from detector.ingest.learning import SchemaLearner
 from detector.ingest.lines import Lines
 from detector.ingest.logs import read_logs
+from detector.ingest.paths import expand
 from detector.ingest.refusals import Refusals
+from detector.ingest.remote import is_url
+from detector.ingest.schema import InputSchema
 from detector.ingest.source import Position
 from detector.offline.pipeline import BATCH_SIZE, Counts, Pipeline, cut
 from detector.sinks.folder import FolderSink
@@ -78,7 +82,7 @@ def summarise(
         "decisions": counts.decisions,
         "seconds": None if seconds is None else round(seconds, 3),
         "shadow": config.policy.shadow,
-        "logs": [log if log == "-" else str(Path(log).absolute()) for log in logs],
+        "logs": [log if log == "-" or is_url(log) else str(Path(log).absolute()) for log in logs],
         "partitions": partitions,
         "baseline": None if folder is None else str(folder.absolute()),
         "baseline_version": baseline.version if baseline else NO_BASELINE,
@@ -106,6 +110,7 @@ def replay(
     Raises `ConfigError` for a format that does not exist, `OutputError` when results cannot be written.
     """
     started = time.perf_counter()
+    logs = expand(logs)
     decoder_of_files(config)  # a format that does not exist is an error before earlier results are replaced
     sink = FolderSink(out)
     problems: list[str] = []
@@ -149,12 +154,14 @@ def read(
     stop: Callable[[], bool] | None = None,
     position: Position | None = None,
 ) -> Iterator[Lines]:
-    """Read `logs` as the configuration says, merged by time; see `read_logs`."""
+    """Read `logs` as the configuration says, merged by time; see `read_logs`. Folders and patterns are expanded (`expand`)."""
     time_of = decoder_of_files(config).time_of
+    envelope = config.ingest.envelope
     return read_logs(
-        logs,
+        expand(logs),
+        wrapper="none" if envelope == "kcat" else envelope,
         max_record_bytes=config.engine.max_record_bytes,
-        time_of=lambda line: time_of(Record(line)),
+        time_of=lambda line, log: time_of(Record(line, topic=log)),
         problems=problems,
         follow=follow,
         stop=stop,
@@ -188,12 +195,15 @@ def read_batches(
     clock: Clock | None = None,
     progress: Callable[[Position], None] | None = None,
     tally: Read | None = None,
+    schemas: Mapping[str, InputSchema] | None = None,
 ) -> Iterator[Batch]:
     """Yield the valid events of `logs`, merged by time, as batches, one model each; what is invalid is left out and in `tally`.
 
+    `schemas` are the columns of inputs that the baseline knows.
+
     Raises `SourceError` when a log cannot be read, or is newest first: after everything that could be read.
     """
-    assembler = assembler_for(config, {}, clock or SystemClock(), decoder_of_files(config))
+    assembler = assembler_for(config, {}, clock or SystemClock(), decoder_of_files(config, schemas))
     tally = Read() if tally is None else tally
     problems: list[str] = []
     position = Position()
@@ -217,19 +227,35 @@ def fit(
     progress: Callable[[Position], None] | None = None,
     tally: Read | None = None,
 ) -> Baseline:
-    """Fit a baseline on `logs`, which are read twice, so none may be standard input; under a new seed where none is configured.
+    """Fit a baseline on `logs`, under a new seed where none is configured.
 
-    `tally` tells of the first reading. Raises `BaselineError` and `SourceError`.
+    The logs are read three times, the first time for the columns of inputs and their categories: none may be standard input.
+
+    `tally` tells of one reading. Raises `BaselineError` and `SourceError`.
     """
     from detector.baseline.fit import fit_baseline  # noqa: PLC0415  # a replay goes without scikit-learn's fitters
 
-    settings = settings_for_fit(config)
+    schemas = learned_schemas(logs, config)
+    settings = settings_for_fit(config, schemas)
     tallies = iter([] if tally is None else [tally])
 
     def read_again() -> Iterable[Batch]:
-        return read_batches(logs, config, progress=progress, tally=next(tallies, None))
+        return read_batches(logs, config, progress=progress, tally=next(tallies, None), schemas=schemas)
 
-    return fit_baseline(read_again, settings)
+    return fit_baseline(read_again, settings, schemas)
+
+
+def learned_schemas(logs: Sequence[str], config: Config) -> dict[str, InputSchema]:
+    """Return the columns of the inputs of each model that has names or texts in them, as most clients in `logs` send them.
+
+    What cannot be read is left out.
+    """
+    learner = SchemaLearner(schemas_for(config))
+    decoder = decoder_of_files(config, learner=learner)
+    for chunk in read(logs, config, []):
+        for line in chunk.lines:
+            decoder.decode(Record(line))
+    return learner.schemas()
 
 
 def drift_of(
@@ -244,7 +270,7 @@ def drift_of(
     Raises `SourceError` when a log cannot be read.
     """
     shard = Shard(settings_of(config, baseline), baseline.models)
-    for batch in read_batches(logs, config, progress=progress, tally=tally):
+    for batch in read_batches(logs, config, progress=progress, tally=tally, schemas=baseline.schemas):
         if batch.model in baseline.models:
             shard.process(batch)
     return drifts([shard])

@@ -16,6 +16,7 @@ from detector.errors import ServiceError, SourceError
 from detector.ingest.formats.decoder import Record, several
 from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.routing import decoder_for
+from detector.ingest.paths import expand
 from detector.ingest.source import Position, read_lines
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import partitions_of
@@ -198,7 +199,7 @@ def _run(
     decode = keyed or pace == "realtime"
     decoder = decoder_for(config)
     pacer = Pacer(pace, time.monotonic())
-    for log in logs:
+    for log in expand(logs):
         produced.source = log
         position = Position()
         try:
@@ -210,7 +211,7 @@ def _run(
                     if pace != "fastest" and (ahead_s := pacer.due_s(time_ms) - time.monotonic()) > 0:
                         time.sleep(ahead_s)
                     flow.send(client.encode() if keyed and client is not None else None, line)
-                    produced.line = chunk.first_line + at
+                    produced.line = chunk.origin(at).line
                     if progress is not None and (pace != "fastest" or produced.sent % 100 == 0):
                         progress(position, produced)
                 if chunk.damaged is not None:

@@ -20,7 +20,8 @@ from detector.ingest.source import Position
 START_MS = 1_777_890_600_000
 
 
-def time_of(record: bytes) -> int | None:
+def time_of(record: bytes, log: str = "") -> int | None:
+    del log
     return NativeDecoder().time_of(Record(record))
 
 

@@ -1,7 +1,9 @@
-"""Unpacking of gzip and zstd, whole and damaged."""
+"""Unpacking of gzip, bzip2, xz and zstd, whole and damaged."""
 
+import bz2
 import gzip
 import io
+import lzma
 import zlib
 from collections.abc import Callable
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import DamagedError
-from detector.ingest.unpack import Blocks, could_become_compressed, format_of, gunzip, unzstd
+from detector.ingest.unpack import Blocks, could_become_compressed, format_of, gunzip, unbz2, unxz, unzstd
 
 TEXT = b"".join(b"line %d of a log that compresses neither well nor badly %d\n" % (i, i * i % 977) for i in range(6_000))
 
@@ -40,6 +42,8 @@ def _until_broken(blocks: Blocks) -> tuple[bytes, str]:
         (gunzip, gzip.compress(TEXT)),
         (gunzip, gzip.compress(TEXT[:100_000]) + gzip.compress(b"") + gzip.compress(TEXT[100_000:])),
         (gunzip, gzip.compress(TEXT[:9]) + b"\0" * 700 + gzip.compress(TEXT[9:]) + b"\0" * 512),
+        (unbz2, bz2.compress(TEXT[:99_999]) + bz2.compress(TEXT[99_999:])),
+        (unxz, lzma.compress(TEXT[:99_999]) + b"\0" * 8 + lzma.compress(TEXT[99_999:])),
         (unzstd, _zstd(TEXT)),
         (unzstd, _zstd(TEXT, write_checksum=True, write_content_size=False)),
         (unzstd, _zstd(TEXT[:200_000]) + _zstd(b"") + _zstd(TEXT[200_000:])),
@@ -132,3 +136,21 @@ def test_format_is_known_from_four_bytes() -> None:
     assert all(could_become_compressed(magic[:n]) for magic in (zstd, skippable) for n in (1, 2, 3))
     assert could_become_compressed(b"\x1f")
     assert not any(map(could_become_compressed, (b"", b'{"a', b"{", b"\n", b"Px", zstd)))
+
+
+@pytest.mark.parametrize(("unpack", "pack"), [(unbz2, bz2.compress), (unxz, lzma.compress)])
+def test_streams_of_bzip2_and_xz_that_are_damaged(unpack: Callable[..., Blocks], pack: Callable[[bytes], bytes]) -> None:
+    """Cut off, corrupt, or followed by something else: what comes before is given, and the form is known by four bytes."""
+    text = TEXT * 8
+    packed = pack(text)
+    cut, said = _until_broken(unpack(_reader(packed[: len(packed) // 2], 4096)))
+    assert text.startswith(cut)
+    assert said == "ends early"
+    corrupt = bytearray(packed)
+    corrupt[len(packed) * 3 // 4] ^= 0xFF
+    found, said = _until_broken(unpack(_reader(bytes(corrupt), 4096)))
+    assert text.startswith(found[:100_000])
+    assert "is corrupt" in said
+    assert _until_broken(unpack(_reader(packed + b"garbage")))[0] == text
+    assert format_of(packed[:4]) in {"bzip2", "xz"}
+    assert all(could_become_compressed(packed[:n]) for n in (1, 2, 3))

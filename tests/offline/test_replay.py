@@ -254,9 +254,9 @@ def test_a_log_that_is_newest_first_is_a_problem(tmp_path: Path) -> None:
 def test_a_log_of_another_format_is_a_problem(tmp_path: Path) -> None:
     """Nothing could be used, so there is no result to believe."""
     done = replay([write(tmp_path / "log.csv", [b"a,b"] * 20)], tmp_path / "out", Config(), None, clock=CLOCK)
-    assert done.problems == ("none of the 20 records could be used: 20 json",)
+    assert done.problems == ("none of the 19 records could be used: 19 schema",)
     assert any("schema export" in sentence for sentence in done.refused)
-    assert done.summary["reasons"] == {"json": 20}
+    assert done.summary["reasons"] == {"schema": 19}
 
 
 def test_fitting_tells_what_it_left_out(tmp_path: Path) -> None:

@@ -2,19 +2,18 @@
 
 Known are the V1 and V2 protocols, Seldon's tensors, TensorFlow Serving's outputs, lists and objects of predictions, CSV and
 texts. A number is a label where it is whole, a score where it lies between 0 and 1. Probabilities may be a list, an object by
-class, percents, or logits, which are taken through the softmax. Another number is a regression: two digits of it are the
-label.
+class, percents, or logits, which are taken through the softmax. Another number is a regression: two digits of it are the label.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from zlib import crc32
 
 from detector.contracts.limits import TEXT_CHARACTERS
 from detector.ingest.formats.bodies import named_tensors, parsed, tensor_rows
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import EventOutput, UnusableError
+from detector.ingest.formats.generated import digest_of, generated_of, generated_text, token_chances
 
 __all__ = ["answer_of", "answers_of"]
 
@@ -48,10 +47,11 @@ _SLACK: Final = 0.02  # rounding of probabilities that sum to 1
 _WHOLE: Final = 2**53
 
 
-def answers_of(payload: Payload, *, label: str | None = None, score: str | None = None) -> list[EventOutput]:
+def answers_of(payload: Payload, *, label: str | None = None, score: str | None = None, queries: int = 1) -> list[EventOutput]:
     """Return the answers in a response, one for each query. Raises `UnusableError` where there are none.
 
-    `label` and `score` name the outputs to use where the server gave several; else their names and shapes tell.
+    `label` and `score` name the outputs to use where the server gave several; else their names and shapes tell. Where a
+    language model gave several choices for each of so many `queries`, the first one is the answer.
 
     >>> answers_of(Payload('{"predictions": [{"score": 0.75, "predicted_label": 1}]}'))
     [EventOutput(label=1, probabilities=[0.25, 0.75])]
@@ -59,7 +59,8 @@ def answers_of(payload: Payload, *, label: str | None = None, score: str | None 
     [[0.1, 0.9], [0.8, 0.2]]
     """
     body = parsed(payload)
-    found = [answer_of(value, label=label, score=score) for value in _values(body)]
+    values = _values(body) if (generated := generated_of(body, queries)) is None else generated
+    found = [answer_of(value, label=label, score=score) for value in values]
     if not found:
         raise UnusableError("unanswered", "response: no prediction in it")
     return found
@@ -89,8 +90,6 @@ def _of_object(body: Mapping[str, Any]) -> Sequence[Any]:
         return _side_by_side(named_tensors(outputs))
     if outputs is not None:
         return _side_by_side(outputs) if isinstance(outputs, Mapping) else _rows(outputs)
-    if "choices" in body and isinstance(body["choices"], list):
-        return body["choices"][:1]
     if isinstance(body.get("data"), list) and body["data"]:
         return list(body["data"])
     if "results" in body:
@@ -134,13 +133,11 @@ def answer_of(value: Any, *, label: str | None = None, score: str | None = None)
 
 
 def _of_mapping(value: Mapping[str, Any], label: str | None, score: str | None) -> EventOutput:
-    if "message" in value or "text" in value or "delta" in value:
-        return _of_text(value)
-    if isinstance(value.get("embedding"), list | str):
-        return EventOutput(f"vector:{crc32(repr(value['embedding']).encode()):08x}", None)
     told = value.get(label) if label else _first(value, _LABELS)
     chances = value.get(score) if score else _first(value, _SCORES)
     if told is None and chances is None:
+        if (text := generated_text(value)) is not None:
+            return EventOutput(digest_of(text), token_chances(value.get("logprobs")))
         if (
             value
             and all(isinstance(number, int | float) and not isinstance(number, bool) for number in value.values())
@@ -215,29 +212,6 @@ def _probabilities(values: Sequence[Any]) -> list[float]:
     powers = [math.exp(number - largest) for number in numbers]
     total = sum(powers)
     return [power / total for power in powers]
-
-
-def _of_text(value: Mapping[str, Any]) -> EventOutput:
-    """Return a completion as the digest of its text; tokens' probabilities stand for its confidence where they are there."""
-    message = value.get("message") or value.get("delta") or value
-    text = message.get("content", message.get("text")) if isinstance(message, Mapping) else message
-    if isinstance(text, list):
-        text = "".join(str(part.get("text", "")) if isinstance(part, Mapping) else str(part) for part in text)
-    if text is None and isinstance(message, Mapping) and message.get("tool_calls"):
-        text = repr(message["tool_calls"])
-    if not isinstance(text, str):
-        raise UnusableError("unanswered", "response: no text in it")
-    return EventOutput(f"text:{crc32(text.encode(errors='replace')):08x}", _token_chances(value.get("logprobs")))
-
-
-def _token_chances(logprobs: Any) -> list[float] | None:
-    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    numbers = [entry.get("logprob") for entry in content if isinstance(entry, Mapping)] if isinstance(content, list) else []
-    known = [float(number) for number in numbers if isinstance(number, int | float) and number <= 0]
-    if not known:
-        return None
-    chance = math.exp(sum(known) / len(known))
-    return [chance, 1.0 - chance]
 
 
 def _of_detections(values: Sequence[Any]) -> EventOutput:

@@ -18,6 +18,9 @@ import numpy as np
 
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.pictures import LARGEST_ARRAY
+from detector.ingest.formats.prompts import prompts_of, said
+from detector.ingest.formats.tensors import with_binary_tensors
 
 __all__ = ["Instance", "instances_of", "named_tensors", "parsed"]
 
@@ -42,6 +45,8 @@ def parsed(payload: Payload) -> Any:
         except (binascii.Error, ValueError) as error:
             raise UnusableError("encoding", f"body: not base64: {error}") from None
     if isinstance(content, bytes | bytearray):
+        if payload.json_bytes is not None:
+            return with_binary_tensors(bytes(content), payload.json_bytes)
         try:
             content = bytes(content).decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -108,6 +113,8 @@ def _of_object(body: Mapping[str, Any]) -> list[Instance]:
         return _of_list(body.get("jsonData", body.get("strData")))
     if "inputs" in body:
         return _inputs(body["inputs"])
+    if (isinstance(body.get("messages"), list) or isinstance(body.get("instructions"), str)) and (asked := prompts_of(body)):
+        return list(asked)
     for key in _TEXTS:
         if key in body and (texts := _texts(body[key])):
             return texts
@@ -225,6 +232,9 @@ def tensor_rows(data: Any, shape: Any) -> list[Any]:
         raise UnusableError("schema", f"a tensor of shape {shape} with {len(flat)} values")
     if len(shape) == 1:
         return flat
+    if len(shape) > 2 and len(flat) > LARGEST_ARRAY * shape[0]:  # a picture, which is reduced by its rows and columns
+        rows: list[Any] = np.array(flat, object).reshape(shape).tolist()
+        return rows
     width = len(flat) // shape[0]
     return [flat[start : start + width] for start in range(0, len(flat), width)]
 
@@ -272,20 +282,6 @@ def _texts(value: Any) -> list[Instance]:
     if all(isinstance(entry, str) for entry in value):
         return list(value)
     if all(isinstance(entry, Mapping) for entry in value):
-        said = [text for entry in value if (text := _said(entry))]
-        return ["\n".join(said)] if said else []
+        texts = [text for entry in value if (text := said(entry))]
+        return ["\n".join(texts)] if texts else []
     return []
-
-
-def _said(message: Mapping[str, Any]) -> str:
-    content = message.get("content", message.get("parts", message.get("text")))
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        parts = [
-            part if isinstance(part, str) else part.get("text", part.get("content"))
-            for part in content
-            if isinstance(part, str | Mapping)
-        ]
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return ""

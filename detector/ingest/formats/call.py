@@ -18,13 +18,15 @@ class Payload:
 
     `content` is bytes or text as it was sent, or the value that it means where the log holds it parsed (lists, objects,
     arrays of numpy). `content_type` says how text is read: JSON where it does not say, and CSV where it says so or JSON fails.
-    `base64` says that the content is so encoded. `cut` says that the log kept its beginning only.
+    `base64` says that the content is so encoded. `cut` says that the log kept its beginning only. `json_bytes` is how many
+    bytes of a V2 body are JSON (header ``inference-header-content-length``) where tensors follow in binary.
     """
 
     content: Any
     content_type: str = ""
     base64: bool = False
     cut: bool = False
+    json_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ pkg/logger (blob rows).
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.identity import lowered, text_of
+from detector.ingest.formats.tensors import json_bytes_of
 
 __all__ = ["CloudEvent", "cloud_event_of", "is_in_headers"]
 
@@ -56,13 +57,15 @@ def cloud_event_of(record: Record, document: Any) -> CloudEvent:
         headers = {
             name.casefold(): value.decode(errors="replace") for name, value in reversed(record.headers) if value is not None
         }
-        return CloudEvent(_attributes(headers), Payload(record.value, headers.get("content-type", "")))
+        length = json_bytes_of(headers)
+        return CloudEvent(_attributes(headers), Payload(record.value, headers.get("content-type", ""), json_bytes=length))
     if not isinstance(document, Mapping):
         raise UnusableError("schema", "not a CloudEvent: neither headers nor an object with attributes")
     if isinstance(document.get("headers"), Mapping):
         headers = lowered(document["headers"])
         body = document.get("body", document.get("data"))
-        return CloudEvent(_attributes(headers), _data(body, headers.get("content-type", ""), base64=_in_base64(body)))
+        data = _data(body, headers.get("content-type", ""), base64=_in_base64(body))
+        return CloudEvent(_attributes(headers), replace(data, json_bytes=json_bytes_of(headers)))
     if "specversion" in document:
         return _structured(document)
     names = {str(name).lower(): value for name, value in document.items()}

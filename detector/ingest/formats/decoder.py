@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from detector.config.ingest import IngestSection
 from detector.ingest.formats.event import DecodedEvent, Refusal
+from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
+from detector.ingest.schema import InputSchema
 
 __all__ = ["Decoder", "Format", "Outcome", "Record", "Surroundings", "several"]
 
@@ -101,17 +103,24 @@ class Decoder(ABC):
         return None
 
 
+def _unheard(topic: str, name: str) -> None:
+    del topic, name
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a decoder may need to know.
 
-    `naive_zone` is the zone of times without an offset, None where they are refused. `columns` are the names of the inputs of
-    each model, in order, where they are declared or the baseline knows them.
+    `naive_zone` is the zone of times without an offset, None where they are refused. `schemas` are the columns of the inputs
+    of each model, where they are declared or the baseline knows them. `learner`, where given, is shown the inputs. `recognized`
+    is told, once for each topic, which format ``auto`` takes its records for: topic (empty for files) and format.
     """
 
     naive_zone: dt.tzinfo | None = None
     ingest: IngestSection = field(default_factory=IngestSection)
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    schemas: Mapping[str, InputSchema] = field(default_factory=dict)
+    learner: SchemaLearner | None = None
+    recognized: Callable[[str, str], None] = _unheard
 
 
 def _never(record: Record, document: Any) -> str | None:

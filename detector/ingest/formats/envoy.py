@@ -1,63 +1,85 @@
-"""Envoy's access log as JSON, with the keys of Envoy AI Gateway's documentation: no bodies.
+"""Access logs of Envoy, Envoy Gateway and Envoy AI Gateway in JSON: address, model, time and status; no bodies.
 
-It serves rate and identity. The client is there where the gateway writes it: ``consumer.id`` (verified), a claim, or a
-header's value under a key that the operator chose, see ``[[ingest.clients]]``. Source: Envoy AI Gateway, accesslogs.md.
+The operator chooses the keys; known are those of the documentation. The client is ``consumer.id``, where the gateway is told to
+log it; another key is named in ``[[ingest.clients]]``. Each query is refused, since there is nothing to detect with, and counts
+for its client.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from detector.ingest.formats.call import Call, Caller
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.fields import number, payload_of, status_of, text
-from detector.ingest.formats.rayserve import NO_PAYLOAD
+from detector.ingest.formats.identity import text_of
 from detector.ingest.formats.serving import Found, ServingDecoder
 
 __all__ = ["FORMAT"]
 
-_SIGNS: Final = frozenset({"response_code", "response_flags", "duration", "start_time", "x-envoy-origin-path"})
+_MODEL: Final = re.compile(r"/models/([^/:?]+)")
+_PATHS: Final = ("x-envoy-origin-path", "x-envoy-original-path", "path", ":path")
+_MARKS: Final = {"start_time", "response_code", "response_flags"}
 
 
 class EnvoyDecoder(ServingDecoder):
-    """Decodes access-log lines; the model is the one asked for (``gen_ai.request.model``), or the route."""
+    """Decodes lines with ``start_time`` and ``response_code``; model: what was asked for, the path's, or the route."""
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
-        """Return a call, nearly always without payloads."""
+        """Return the call of one line, which has no bodies."""
         del record
-        if not isinstance(document, Mapping) or "response_code" not in document:
+        if not isinstance(document, Mapping) or not document.keys() & {"response_code", "x-request-id"}:
             raise UnusableError("schema", "response_code: missing")
-        verified = text(document.get("consumer.id")) or text(document.get("consumer_id"))
-        address = text(document.get("downstream_remote_address"))
-        status = status_of(document.get("response_code"))
-        asked = payload_of(document.get("request_body"))
-        refused = status is not None and not 200 <= status < 300
+        known = {name: text for name, value in document.items() if (text := text_of(value)) and text != "-"}
+        status, duration = known.get("response_code", ""), known.get("duration", "")
+        headers = {name.lower(): text for name, text in known.items() if name == "user-agent" or name.startswith("x-")}
+        answered = int(status) if status.isdecimal() and len(status) == 3 else None
+        consumer = known.get("consumer.id")
+        forwarded = "x-forwarded-for" in known
         yield Call(
-            id=text(document.get("x-request-id")) or text(document.get("request_id")) or "",
-            time=document.get("start_time"),
-            model=text(document.get("gen_ai.request.model"))
-            or text(document.get("gen_ai.response.model"))
-            or text(document.get("route_name")),
-            request=asked,
-            response=payload_of(document.get("response_body")),
+            id=known.get("x-request-id", ""),
+            time=known.get("start_time"),
+            model=_model(known),
             caller=Caller(
-                id=verified,
-                trusted=True if verified else None,
-                ip=None if address is None else address.rpartition(":")[0].strip("[]") or address,
-                user_agent=text(document.get("user-agent") or document.get("user_agent")),
+                id=consumer,
+                type="api_key" if consumer else None,
+                ip=None if forwarded else _address(known.get("downstream_remote_address")),
+                user_agent=known.get("user-agent"),
             ),
-            headers={str(name).lower(): found for name, value in document.items() if (found := text(value)) is not None},
+            headers=headers,
             document=document,
-            status=status,
-            latency_ms=number(document.get("duration")),
-            failure=None if asked is not None or refused else NO_PAYLOAD,
+            status=answered,
+            latency_ms=float(duration) if duration.isdecimal() and len(duration) < 12 else None,
+            failure=f"status {status}: no answer" if status == "0" else None,
         )
+
+
+def _model(known: Mapping[str, str]) -> str | None:
+    for name in ("gen_ai.request.model", "gen_ai.response.model"):
+        if name in known:
+            return known[name]
+    for name in _PATHS:
+        if found := _MODEL.search(known.get(name, "")):
+            return found.group(1)
+    return known.get("route_name")
+
+
+def _address(text: str | None) -> str | None:
+    """Return an address without its port.
+
+    >>> _address("203.0.113.7:51820"), _address("[2001:db8::7]:51820")
+    ('203.0.113.7', '2001:db8::7')
+    """
+    if text is None:
+        return None
+    return text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    found = isinstance(document, Mapping) and "response_code" in document and len(_SIGNS & document.keys()) > 2
-    return "response_code, duration and start_time, as Envoy's access log has them" if found else None
+    if isinstance(document, Mapping) and document.keys() >= _MARKS:
+        return "start_time, response_code and response_flags, as Envoy's access log has them"
+    return None
 
 
-FORMAT = Format("envoy", "Envoy's access log, Envoy AI Gateway's included (no payloads)", EnvoyDecoder, _recognize)
+FORMAT = Format("envoy", "access log of Envoy and Envoy AI Gateway in JSON; no bodies", EnvoyDecoder, _recognize)

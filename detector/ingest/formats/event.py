@@ -22,7 +22,9 @@ __all__ = [
     "EventClient",
     "EventInput",
     "EventModel",
+    "EventOriginal",
     "EventOutput",
+    "EventPerturbed",
     "Refusal",
     "UnusableError",
     "refuse",
@@ -55,13 +57,17 @@ class EventModel(msgspec.Struct, gc=False):
 
 
 class EventInput(msgspec.Struct, gc=False):
-    """The input; of a decoded event at least one of them is there, and `vector` is the one to use where both are.
+    """The input; of a decoded event `vector` or `vector_b64` is there, and `vector` is the one to use where both are.
 
-    `vector_b64` is the decoded base64: little-endian float32. None and NaN are missing values.
+    The others become a `vector` when they are decoded. `vector_b64` is the decoded base64: little-endian float32. None
+    and NaN are missing values.
     """
 
     vector: Annotated[list[float | None], msgspec.Meta(min_length=1)] | None = None
     vector_b64: bytes | None = None
+    columns: Annotated[dict[str, float | str | bool | None], msgspec.Meta(min_length=1)] | None = None
+    text: str | None = None
+    image_b64: str | None = None
 
     def values(self) -> npt.NDArray[np.float32]:
         """Return the input as an array of shape (d,); NaN is a missing value, infinite what float32 cannot hold."""
@@ -71,11 +77,32 @@ class EventInput(msgspec.Struct, gc=False):
             return np.array(self.vector, np.float64).astype(np.float32)
 
 
-class EventOutput(msgspec.Struct, gc=False):
-    """The output; of a decoded event at least one of them is there."""
+class EventPerturbed(msgspec.Struct, gc=False):
+    """How an answer was changed before the client got it."""
+
+    mode: _Label
+    key_id: _Label | None = None
+
+
+class EventOriginal(msgspec.Struct, gc=False):
+    """What the model said where the client was told something else."""
 
     label: _Label | _Int64 | None = None
     probabilities: Annotated[list[_Probability], msgspec.Meta(min_length=1)] | None = None
+
+
+class EventOutput(msgspec.Struct, gc=False):
+    """The output; of a decoded event `label` or `probabilities` is there, which a `value` is made into."""
+
+    label: _Label | _Int64 | None = None
+    probabilities: Annotated[list[_Probability], msgspec.Meta(min_length=1)] | None = None
+    value: float | None = None
+    perturbed: EventPerturbed | None = None
+    original: EventOriginal | None = None
+
+    def __repr__(self) -> str:
+        """Show what is used of an answer."""
+        return f"EventOutput(label={self.label!r}, probabilities={self.probabilities!r})"
 
 
 class DecodedEvent(msgspec.Struct, gc=False):

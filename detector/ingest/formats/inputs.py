@@ -4,57 +4,111 @@ The names of a model's inputs are those that are configured or that the baseline
 query of each model, in its order. A name that is not among them is left out, one that a query lacks is a missing value.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from detector.config.detection import Kind
 from detector.ingest.formats.bodies import Instance
 from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.texts import text_vector
+from detector.ingest.formats.pictures import file_in, file_vector, reduced
+from detector.ingest.formats.texts import TEXT_DIMENSION, text_vector
+from detector.ingest.learning import SchemaLearner
+from detector.ingest.schema import InputSchema
+from detector.ingest.values import hashed_code, hours_of, is_missing, number_of, text_of
 
 __all__ = ["Inputs"]
 
 _MOST_MODELS: Final = 1000  # whose names are remembered where nobody declared them
 _MOST_VALUES: Final = 1_000_000
-_MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-"})
-_TRUTH: Final = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+_NO_TEXT: Final = (None,) * TEXT_DIMENSION
 
 
 class Inputs:
     """Turns instances into vectors; one for each thread.
 
-    `columns` are the names of each model's inputs in order. With `missing` False a value that is missing or no number is
-    refused.
+    `schemas` are the columns of each model's inputs. With `missing` False a value that is missing or no number is refused.
+    `learner`, where given, sees every input that has names or texts.
 
-    >>> inputs = Inputs({"fraud": ["amount", "age"]})
+    >>> inputs = Inputs({"fraud": InputSchema(("amount", "age"), ("number", "number"))})
     >>> inputs.vector("fraud", {"age": "44", "amount": 12.5, "note": "x"}), inputs.vector("fraud", [12.5, None])
     ([12.5, 44.0], [12.5, None])
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[str]], *, missing: bool = True) -> None:
-        self._declared = {model: tuple(names) for model, names in columns.items()}
+    def __init__(
+        self, schemas: Mapping[str, InputSchema], *, missing: bool = True, learner: SchemaLearner | None = None
+    ) -> None:
+        self._schemas = schemas
         self._learned: dict[str, tuple[str, ...]] = {}
         self._missing = missing
+        self._learner = learner
 
-    def vector(self, model: str, instance: Instance) -> list[float | None]:
-        """Return the numbers of an input, None where one is missing. Raises `UnusableError` where there is none at all."""
+    def vector(self, model: str, instance: Instance, client: str = "") -> list[float | None]:
+        """Return the numbers of an input, None where one is missing. Raises `UnusableError` where there is none at all.
+
+        `client` is who asked, for the learner.
+        """
+        file = file_in(instance)
+        if file is not None:
+            return list(file_vector(file))
         if isinstance(instance, str):
             return list(text_vector(instance))
         if isinstance(instance, Mapping):
-            names = self._names(model, instance)
-            vector = [self._number(name, instance.get(name)) for name in names]
-        elif isinstance(instance, np.ndarray):
-            vector = [self._number(str(at), value) for at, value in enumerate(instance.ravel().tolist())]
+            vector = self._by_name(model, instance, client)
         else:
-            vector = [self._number(str(at), value) for at, value in enumerate(_flat(instance))]
+            vector = self._by_place(model, instance, client)
         if not any(value is not None for value in vector):
             raise UnusableError("schema", "input: all values are missing")
         return vector
 
+    def _by_name(self, model: str, instance: Mapping[str, Any], client: str) -> list[float | None]:
+        if self._learner is not None:
+            self._learner.note(model, client, instance)
+        schema = self._schemas.get(model)
+        if schema is None:
+            return [self._number(name, instance.get(name)) for name in self._names(model, instance)]
+        return self._encoded(schema, [instance.get(name) for name in schema.names])
+
+    def _by_place(self, model: str, instance: Sequence[Any], client: str) -> list[float | None]:
+        picture = reduced(instance)
+        if picture is not None:
+            return list(picture)
+        values = instance.ravel().tolist() if isinstance(instance, np.ndarray) else _flat(instance)
+        if self._learner is not None and any(isinstance(value, str) for value in values):
+            self._learner.note(model, client, {str(at): value for at, value in enumerate(values)})
+        schema = self._schemas.get(model)
+        if schema is None or len(schema.names) != len(values):
+            return [self._number(str(at), value) for at, value in enumerate(values)]
+        return self._encoded(schema, values)
+
+    def _encoded(self, schema: InputSchema, values: Sequence[Any]) -> list[float | None]:
+        vector: list[float | None] = []
+        for name, kind, value in zip(schema.names, schema.kinds, values, strict=True):
+            if kind == "number":
+                vector.append(self._number(name, value, text_is_missing=True))
+            elif kind != "ignore":
+                vector += self._part(schema, name, kind, value)
+        return vector
+
+    def _part(self, schema: InputSchema, name: str, kind: Kind, value: Any) -> Sequence[float | None]:
+        """Return the numbers of a value that is a category, a text or a time."""
+        if is_missing(value):
+            self._refuse_missing(name)
+            return _NO_TEXT if kind == "text" else (None,)
+        if not isinstance(value, str | bool | int | float):
+            raise UnusableError("schema", f"input.{name}: an object or a list where a {kind} is expected")
+        if kind == "category":
+            return (schema.code(name, text_of(value)),)
+        if kind == "text":
+            return text_vector(text_of(value))
+        hours = hours_of(value)
+        if hours is None and not self._missing:
+            raise UnusableError("schema", f"input.{name}: not a time")
+        return (hours,)
+
     def _names(self, model: str, instance: Mapping[str, Any]) -> Sequence[str]:
-        names = self._declared.get(model) or self._learned.get(model)
+        names = self._learned.get(model)
         if names is None:
             if len(self._learned) >= _MOST_MODELS:
                 raise UnusableError(
@@ -63,13 +117,26 @@ class Inputs:
             names = self._learned[model] = tuple(instance)
         return names
 
-    def _number(self, name: str, value: Any) -> float | None:
-        number = _number_of(name, value)
-        if number is None and not self._missing:
-            if isinstance(value, str) and value.strip().lower() not in _MISSING:
-                raise UnusableError("schema", f"input.{name}: not a number")
+    def _number(self, name: str, value: Any, *, text_is_missing: bool = False) -> float | None:
+        """Return a value as a number; without a schema a text that is none gets a code, the same for the same text."""
+        if value is not None and not isinstance(value, str | bool | int | float):
+            raise UnusableError("schema", f"input.{name}: an object or a list where a number is expected")
+        try:
+            number = number_of(value)
+        except OverflowError:
+            raise UnusableError("not_finite", f"input.{name}: not finite in float32") from None
+        if number is not None:
+            return number
+        if is_missing(value):
+            self._refuse_missing(name)
+            return None
+        if not self._missing:
+            raise UnusableError("schema", f"input.{name}: not a number")
+        return None if text_is_missing else hashed_code(str(value))
+
+    def _refuse_missing(self, name: str) -> None:
+        if not self._missing:
             raise UnusableError("not_finite", f"input.{name}: missing")
-        return number
 
 
 def _flat(values: Any) -> list[Any]:
@@ -90,27 +157,3 @@ def _flat(values: Any) -> list[Any]:
         else:
             waiting.pop()
     return found
-
-
-def _number_of(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if text in _TRUTH:
-            return _TRUTH[text]
-        try:
-            value = float(text)
-        except ValueError:
-            return None
-    if isinstance(value, bool):
-        return float(value)
-    if isinstance(value, int | float):
-        try:
-            number = float(value)
-        except OverflowError:
-            raise UnusableError("not_finite", f"input.{name}: not finite in float32") from None
-        if math.isnan(number):
-            return None
-        return number
-    raise UnusableError("schema", f"input.{name}: an object or a list where a number is expected")

@@ -16,11 +16,11 @@ _OVERHEAD_BYTES: Final = 4096  # of a half besides its record: what was parsed o
 
 
 class Half(NamedTuple):
-    """One half of a call that waits for the other, the record that it came in, and that record's time (ms)."""
+    """One half of a call that waits for the other, the record that it came in, and its time (ms), where the log has one."""
 
     call: Call
     record: Record
-    time_ms: int
+    time_ms: int | None
 
 
 class Joiner:
@@ -28,7 +28,7 @@ class Joiner:
 
     Several calls may have one key, since callers choose keys: the first request goes with the first answer. What waits longer
     than the limit, by the time that the records reach meanwhile, is given up; so is the oldest where too many or too large
-    ones wait.
+    ones wait. A half without a time, as in the files of a batch, waits as long as there is room.
     """
 
     def __init__(self, limit_ms: int) -> None:
@@ -44,7 +44,7 @@ class Joiner:
         """Return the whole call where the other half waits; else hold this one back."""
         call = half.call
         other = "response" if call.half == "request" else "request"
-        self._newest_ms = max(self._newest_ms, half.time_ms)
+        self._newest_ms = max(self._newest_ms, half.time_ms or 0)
         numbers = self._by_key.get((call.join, other))
         if not numbers:
             self._hold(half)
@@ -58,7 +58,8 @@ class Joiner:
         while self._waiting:
             number, oldest = next(iter(self._waiting.items()))
             crowded = len(self._waiting) > _MOST_HALVES or self._bytes > _MOST_BYTES
-            if not crowded and self._newest_ms - self._came_ms[number] <= self._limit_ms:
+            timely = oldest.time_ms is None or self._newest_ms - self._came_ms[number] <= self._limit_ms
+            if timely and not crowded:
                 return
             self._remove(number)
             yield oldest
@@ -98,16 +99,17 @@ class Joiner:
 
 def _whole(request: Half, response: Half) -> Call:
     asked, answered = request.call, response.call
-    waited = max(0, response.time_ms - request.time_ms)
+    timed = request.time_ms is not None and response.time_ms is not None
+    waited = float(max(0, (response.time_ms or 0) - (request.time_ms or 0))) if timed else None
     return replace(
         asked,
-        time=request.time_ms,
+        time=answered.time if request.time_ms is None else request.time_ms,
         response=answered.response,
         version=asked.version or answered.version,
         caller=asked.caller if asked.caller.id else answered.caller,
         headers={**answered.headers, **asked.headers},
         status=answered.status,
         failure=answered.failure,
-        latency_ms=float(waited) if asked.latency_ms is None else asked.latency_ms,
+        latency_ms=waited if asked.latency_ms is None else asked.latency_ms,
         half=None,
     )

@@ -1,68 +1,81 @@
-"""Kong's log plugins (``http-log``, ``file-log``, ``tcp-log``): requests with their consumer, without bodies.
+"""Logs of Kong's ``http-log``, ``file-log``, ``tcp-log`` and ``udp-log``: who asked, when, with which status; no bodies.
 
-They serve rate, refusals and identity; for detection the bodies must come from somewhere else, such as the server behind. The
-consumer is the gateway's own word. A ``request.body`` and ``response.body`` that a plugin of your own adds are used.
-Source: kong/pdk/log.lua.
+The consumer is the gateway's own word, so it is trusted, unless it is the one for anonymous requests. Bodies are never logged:
+each query is refused and counts for its consumer. Source: kong/pdk/log.lua.
 """
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from detector.ingest.formats.call import Call, Caller
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.fields import mapping, number, payload_of, status_of, text
-from detector.ingest.formats.identity import lowered
-from detector.ingest.formats.rayserve import NO_PAYLOAD
+from detector.ingest.formats.identity import lowered, text_of
 from detector.ingest.formats.serving import Found, ServingDecoder
 
 __all__ = ["FORMAT"]
 
+_MODEL: Final = re.compile(r"/models/([^/:?]+)")
+_MARKS: Final = {"request", "latencies", "started_at"}
+
 
 class KongDecoder(ServingDecoder):
-    """Decodes entries with ``request``, ``response`` and ``latencies``; the model is the service's name, or the route's."""
+    """Decodes entries with ``request``, ``latencies`` and ``consumer``; model: the path's, or the service, or the route."""
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
-        """Return the call of one entry."""
+        """Return the call of one entry, which has no bodies."""
         del record
         if not isinstance(document, Mapping) or not isinstance(document.get("request"), Mapping):
             raise UnusableError("schema", "request: missing")
-        request, response = document["request"], mapping(document.get("response"))
-        consumer, entity = mapping(document.get("consumer")), mapping(document.get("authenticated_entity"))
-        client = (
-            text(consumer.get("username"))
-            or text(consumer.get("custom_id"))
-            or text(consumer.get("id"))
-            or text(entity.get("consumer_id"))
-        )
+        request, response, latencies = (_object(document.get(name)) for name in ("request", "response", "latencies"))
         headers = lowered(request.get("headers"))
-        status = status_of(response.get("status"))
-        asked = payload_of(request.get("body"), headers.get("content-type", ""))
-        refused = status is not None and not 200 <= status < 300
+        status, latency, started = response.get("status"), latencies.get("request"), document.get("started_at")
         yield Call(
-            id=text(request.get("id")) or headers.get("x-request-id", ""),
-            time=document.get("started_at"),
-            model=text(mapping(document.get("service")).get("name")) or text(mapping(document.get("route")).get("name")),
-            request=asked,
-            response=payload_of(response.get("body"), lowered(response.get("headers")).get("content-type", "")),
-            caller=Caller(
-                id=client,
-                type="api_key" if client else None,
-                trusted=True if client else None,
-                ip=text(document.get("client_ip")),
-            ),
+            id=text_of(request.get("id")) or headers.get("x-request-id", ""),
+            time=started if isinstance(started, int | float | str) else None,
+            model=_model(document, request),
+            caller=_caller(document, headers),
             headers=headers,
             document=document,
-            status=status,
-            latency_ms=number(mapping(document.get("latencies")).get("request")),
-            failure=None if asked is not None or refused else NO_PAYLOAD,
+            status=status if isinstance(status, int) else None,
+            latency_ms=float(latency) if isinstance(latency, int | float) and 0 <= latency < 1e12 else None,
         )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _caller(document: Mapping[str, Any], headers: Mapping[str, str]) -> Caller:
+    consumer, entity = _object(document.get("consumer")), _object(document.get("authenticated_entity"))
+    found = (
+        consumer.get("id"),
+        consumer.get("username"),
+        consumer.get("custom_id"),
+        entity.get("consumer_id"),
+        entity.get("id"),
+    )
+    name = next((text for value in found if (text := text_of(value))), None)
+    anonymous = headers.get("x-anonymous-consumer") == "true"
+    kind = "unauthenticated" if anonymous else "api_key"
+    ip = text_of(document.get("client_ip"))
+    return Caller(ip=ip) if name is None else Caller(id=name, type=kind, trusted=not anonymous, ip=ip)
+
+
+def _model(document: Mapping[str, Any], request: Mapping[str, Any]) -> str | None:
+    path = next((text for name in ("uri", "url") if (text := text_of(request.get(name)))), "")
+    if found := _MODEL.search(path):
+        return found.group(1)
+    named = [_object(document.get(name)) for name in ("service", "route")]
+    return next((text for entry in named for key in ("name", "id") if (text := text_of(entry.get(key)))), None)
 
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    found = isinstance(document, Mapping) and {"request", "response", "latencies"} <= document.keys()
-    return "request, response and latencies, as Kong's log plugins write them" if found else None
+    if isinstance(document, Mapping) and document.keys() >= _MARKS and isinstance(document["latencies"], Mapping):
+        return "request, latencies and started_at, as Kong's log plugins write them"
+    return None
 
 
-FORMAT = Format("kong", "Kong's log plugins (no payloads)", KongDecoder, _recognize)
+FORMAT = Format("kong", "entries of Kong's http-log and the other log plugins; no bodies", KongDecoder, _recognize)

@@ -8,6 +8,7 @@ have no time. The id may be the caller's (header ``Ce-Id``). Source: kserve/pkg/
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from detector.ingest.formats.call import Call, Half, Skip
@@ -16,6 +17,7 @@ from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.identity import lowered
 from detector.ingest.formats.serving import Found, ServingDecoder, parse_json
+from detector.ingest.formats.tensors import json_bytes_of
 
 __all__ = ["FORMAT", "half_of"]
 
@@ -37,14 +39,18 @@ class KserveDecoder(ServingDecoder):
             return [Skip(f"an event of type {event.get('type')}")]
         name, space = event.get("inferenceservicename"), event.get("namespace")
         status = event.get("statuscode") or ""
+        headers = _headers(event.get("metadata"))
+        data = event.data
+        if half == "request" and data.json_bytes is None:
+            data = replace(data, json_bytes=json_bytes_of(headers))
         return [
             Call(
                 id=event.get("id") or "",
                 time=event.get("time") or event.get("recordedtime"),
                 model=f"{space}/{name}" if name and space else name,
-                request=event.data if half == "request" else None,
-                response=event.data if half == "response" else None,
-                headers=_headers(event.get("metadata")),
+                request=data if half == "request" else None,
+                response=data if half == "response" else None,
+                headers=headers,
                 document={"attributes": dict(event.attributes), "metadata": _parsed(event.get("metadata"))},
                 status=int(status) if status.isdecimal() and len(status) == 3 else None,
                 half=half,

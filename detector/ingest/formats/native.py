@@ -2,9 +2,9 @@
 
 Nearly every record takes the fast path: typed decoding in a single pass. A record with a missing value or a text beyond its
 length takes a second pass with wider types, so that a client cannot make its records expensive by a header. What neither
-accepts is read again, slowly, with the reference definition of the format (`PredictionEvent`), which has the last word: it
-names what is wrong, or accepts the rare record that only the fast path refuses (a leap second, a repeated key whose first
-value has a wrong type).
+accepts, and what has columns, a text or a picture for its input, is read again, slowly, with the reference definition of the
+format (`PredictionEvent`), which has the last word: it names what is wrong, or accepts the rare record that only the fast
+path refuses (a leap second, a repeated key whose first value has a wrong type).
 """
 
 import datetime as dt
@@ -18,10 +18,11 @@ import numpy as np
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from detector.contracts.event import ALL_MISSING, FLOAT32_BOUND, PredictionEvent
+from detector.contracts.event import ALL_MISSING, FLOAT32_BOUND, Answer, PredictionEvent
 from detector.contracts.limits import TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import MILLISECOND_READINGS, event_ms
-from detector.ingest.formats.decoder import Decoder, Format, Outcome, Record
+from detector.ingest.formats.answers import answer_of
+from detector.ingest.formats.decoder import Decoder, Format, Outcome, Record, Surroundings
 from detector.ingest.formats.event import (
     DETAIL_CHARACTERS,
     DecodedEvent,
@@ -29,9 +30,14 @@ from detector.ingest.formats.event import (
     EventInput,
     EventModel,
     EventOutput,
+    EventPerturbed,
     Refusal,
+    UnusableError,
     refuse,
 )
+from detector.ingest.formats.inputs import Inputs
+from detector.ingest.formats.pictures import file_vector
+from detector.ingest.formats.texts import text_vector
 from detector.ingest.owner import Owner, read_owner
 
 __all__ = ["FORMAT", "NativeDecoder", "to_line"]
@@ -63,6 +69,9 @@ class _UsualModel(EventModel, gc=False):
 
 class _UsualQuery(EventInput, gc=False):
     vector: Annotated[list[float], msgspec.Meta(min_length=1)] | None = None  # type: ignore[assignment]  # read only
+    columns: None = None
+    text: None = None
+    image_b64: None = None
 
 
 class _UsualEvent(DecodedEvent, gc=False):
@@ -76,9 +85,13 @@ class _UsualEvent(DecodedEvent, gc=False):
 class NativeDecoder(Decoder):
     """Decodes records one by one. Keeps a small cache of the seconds it has read, so one per thread."""
 
-    def __init__(self, naive_zone: dt.tzinfo | None = None) -> None:
-        """Start with an empty cache; text without an offset is local time of `naive_zone`, and refused where that is None."""
+    def __init__(self, naive_zone: dt.tzinfo | None = None, inputs: Inputs | None = None) -> None:
+        """Start with an empty cache; text without an offset is local time of `naive_zone`, and refused where that is None.
+
+        `inputs` makes vectors of inputs that are columns, texts or pictures.
+        """
         self._zone = naive_zone
+        self._inputs = inputs or Inputs({})
         self._usual: Callable[[bytes], DecodedEvent] = msgspec.json.Decoder(_UsualEvent).decode
         self._time = msgspec.json.Decoder(_Time).decode
         self._any = msgspec.json.Decoder(DecodedEvent).decode
@@ -157,7 +170,9 @@ class NativeDecoder(Decoder):
         elif query.vector is None:
             return self.read_slowly(record)
         if answer.label is None and answer.probabilities is None:
-            return self.read_slowly(record)
+            if answer.value is None:
+                return self.read_slowly(record)
+            event.output = answer_of(answer.value)
         return event
 
     def time_of(self, record: Record) -> int | None:
@@ -182,11 +197,16 @@ class NativeDecoder(Decoder):
             return self._event(PredictionEvent.model_validate_json(record, context={"zone": self._zone}))
         except ValidationError as error:
             return _breaks_rule(error.errors(include_url=False, include_context=False))
+        except UnusableError as error:
+            return refuse(error.reason, error.detail)
 
     def _cut(self, record: bytes) -> DecodedEvent:
         """Decode a record whose texts may be too long, which are cut, and whose values may be missing, but not all."""
         event = self._any(record)
         client, model = event.client, event.model
+        query = event.input
+        if query.columns is not None or query.text is not None or query.image_b64 is not None:
+            raise ValueError("not a vector")  # the reference counts what is there
         if event.input.vector is not None and not any(number is not None for number in event.input.vector):
             raise ValueError(ALL_MISSING)
         client.type, client.organization, client.ip = map(_short, (client.type, client.organization, client.ip))
@@ -201,12 +221,22 @@ class NativeDecoder(Decoder):
             time=event_ms(event.time, self._zone),
             client=EventClient(client.id, client.type, client.trusted, client.organization, client.ip, client.user_agent),
             model=EventModel(event.model.id, event.model.version),
-            input=EventInput(vector_b64=event.values().astype("<f4").tobytes()),
-            output=EventOutput(event.output.label, event.output.probabilities),
+            input=self._input(event),
+            output=_output(event.output),
             latency_ms=event.latency_ms,
             status=event.status,
             sampled_rate=event.sampled_rate,
         )
+
+    def _input(self, event: PredictionEvent) -> EventInput:
+        query, model, client = event.input, event.model.id, event.client.id
+        if query.columns is not None:
+            return EventInput(vector=self._inputs.vector(model, query.columns, client))
+        if query.text is not None:
+            return EventInput(vector=list(text_vector(query.text)))
+        if query.image_b64 is not None:
+            return EventInput(vector=list(file_vector(query.image_b64)))
+        return EventInput(vector_b64=event.values().astype("<f4").tobytes())
 
     def _milliseconds(self, text: str) -> int:
         """Read text like `event_ms`, but each second only once."""
@@ -233,9 +263,28 @@ class NativeDecoder(Decoder):
         return time
 
 
-FORMAT = Format(
-    "native", "one JSON object an event; see `detector schema export`", lambda known: NativeDecoder(known.naive_zone)
-)
+def _native(known: Surroundings) -> NativeDecoder:
+    return NativeDecoder(known.naive_zone, Inputs(known.schemas, missing=known.ingest.missing == "keep", learner=known.learner))
+
+
+def _output(answer: Answer) -> EventOutput:
+    if answer.label is None and answer.probabilities is None:
+        return answer_of(answer.value)
+    return EventOutput(answer.label, answer.probabilities)
+
+
+_PARTS: Final = ("event_id", "client", "model", "input", "output")
+
+
+def _recognize(record: Record, document: Any) -> str | None:
+    del record
+    if not isinstance(document, Mapping) or sum(part in document for part in _PARTS) < 4:
+        return None
+    objects = [part for part in ("client", "model", "input", "output") if isinstance(document.get(part), Mapping)]
+    return "event_id, client, model, input and output, as the native format has them" if len(objects) >= 2 else None
+
+
+FORMAT = Format("native", "one JSON object an event; see `detector schema export`", _native, _recognize)
 
 
 def to_line(fields: Mapping[str, Any]) -> bytes:
@@ -342,7 +391,9 @@ def _encodable(text: str) -> bool:
 
 
 _FIELDS = frozenset(
-    name for part in (DecodedEvent, EventClient, EventModel, EventInput, EventOutput) for name in part.__struct_fields__
+    name
+    for part in (DecodedEvent, EventClient, EventModel, EventInput, EventOutput, EventPerturbed)
+    for name in part.__struct_fields__
 )
 
 

@@ -1,196 +1,158 @@
-"""OpenTelemetry's GenAI conventions in OTLP: spans and log records of calls of language models, as JSON or protocol buffers.
+"""Spans and log records of OpenTelemetry's conventions for generative models, as OTLP in JSON or protobuf.
 
-Prompts and answers are opt-in there (``gen_ai.input.messages``, ``gen_ai.output.messages``); without them a call counts for
-its client as one without an input. The client is ``enduser.id`` or ``user.id``, which instrumentation sets. Other spans share
-the file and are left out. Protocol buffers need the extra ``otel``. Source: OpenTelemetry semantic conventions for GenAI
-(development), OTLP 1.5 (JSON: ids in hex, times in nanoseconds as text).
+The texts stand in ``gen_ai.input.messages`` and ``gen_ai.output.messages``, which instrumentations leave out unless told
+otherwise. The client is ``enduser.id`` or ``user.id``, as the application set it; whether it can be trusted is for
+``[policy] trust_clients`` to say. Other spans and log records in the same export are left out.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from detector.ingest.formats.bodies import parsed
 from detector.ingest.formats.call import Call, Caller, Payload, Skip
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.fields import mapping, text
+from detector.ingest.formats.identity import text_of
+from detector.ingest.formats.otlp import Entry, entries_of, from_protobuf, hex_id
+from detector.ingest.formats.prompts import prompts_of
 from detector.ingest.formats.serving import Found, ServingDecoder, parse_json
 
 __all__ = ["FORMAT"]
 
-_OPERATIONS: Final = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
-_MOST_DEPTH: Final = 16
-_PROTOBUF: Final = "a request in protocol buffers: pip install 'model-extraction-detector[otel]'"
+_ROOTS: Final = {"resourceSpans", "resourceLogs"}
+_OPERATIONS: Final = {"chat", "text_completion", "generate_content", "embeddings"}
+_DETAILS: Final = "gen_ai.client.inference.operation.details"
+_IDENTITIES: Final = ("enduser.id", "user.id", "enduser.pseudo.id")
+_HEADER: Final = "http.request.header."
+_PRINTABLE_START: Final = re.compile(rb"[\s\xef\xbb\xbf]*[\[{]")
 
 
 class OtelDecoder(ServingDecoder):
-    """Decodes export requests of traces and of logs; the model is ``gen_ai.request.model``."""
+    """Decodes exports of spans and of log records; a call is a span or an event that asks a model."""
 
     def document(self, record: Record) -> Any:
-        """Parse JSON, or an export request in protocol buffers, whose spans or log records are turned into the same."""
-        value = record.value.lstrip()
-        kind = record.header("content-type") or ""
-        if value[:1] in {b"{", b"["} and "protobuf" not in kind:
+        """Parse JSON, or protobuf where it is none."""
+        if _PRINTABLE_START.match(record.value) or not record.value:
             return parse_json(record.value)
-        return _of_protobuf(record.value)
+        return from_protobuf(record.value)
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
-        """Return the calls among spans and log records."""
+        """Return the calls of models in an export."""
         del record
-        if not isinstance(document, Mapping):
-            raise UnusableError("schema", "not an export request of OTLP")
-        entries = list(_entries(document))
-        if not entries and document.keys().isdisjoint({"resourceSpans", "resourceLogs", "resource_spans", "resource_logs"}):
+        if not isinstance(document, Mapping) or not document.keys() & _ROOTS:
             raise UnusableError("schema", "neither resourceSpans nor resourceLogs")
-        for shared, entry in entries:
-            yield _call(shared, entry)
+        for entry in entries_of(document):
+            yield _call(entry) if _asks(entry) else Skip("asks no model")
 
 
-def _entries(document: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
-    """Yield spans and log records, each with the attributes of its resource."""
-    for kind, scope, name in (("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords")):
-        for resource in _list(document.get(kind)):
-            shared = _attributes(mapping(resource.get("resource")).get("attributes"))
-            for group in _list(resource.get(scope)):
-                for entry in _list(group.get(name)):
-                    yield shared, entry
+def _asks(entry: Entry) -> bool:
+    operation = text_of(entry.attributes.get("gen_ai.operation.name"))
+    if "startTimeUnixNano" not in entry.raw:  # a log record
+        return _DETAILS in (entry.raw.get("eventName"), entry.attributes.get("event.name")) and operation in (
+            *_OPERATIONS,
+            None,
+        )
+    return operation in _OPERATIONS if operation is not None else "gen_ai.request.model" in entry.attributes
 
 
-def _list(value: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
-
-
-def _attributes(entries: Any) -> dict[str, Any]:
-    found = {}
-    for entry in _list(entries):
-        key = text(entry.get("key"))
-        if key is not None:
-            found[key] = _value(entry.get("value"), 0)
-    return found
-
-
-def _value(value: Any, depth: int) -> Any:
-    """Return what an attribute's value means; whole numbers are texts in JSON."""
-    if not isinstance(value, Mapping) or depth > _MOST_DEPTH:
-        return None
-    for key, found in value.items():
-        if key in {"stringValue", "boolValue", "doubleValue", "bytesValue"}:
-            return found
-        if key == "intValue":
-            return int(found) if str(found).lstrip("-").isdecimal() and len(str(found)) < 25 else None
-        if key == "arrayValue":
-            values = mapping(found).get("values")
-            return [_value(entry, depth + 1) for entry in values] if isinstance(values, list) else []
-        if key == "kvlistValue":
-            values = _list(mapping(found).get("values"))
-            return {str(entry.get("key")): _value(entry.get("value"), depth + 1) for entry in values}
-    return None
-
-
-def _call(shared: Mapping[str, Any], entry: Mapping[str, Any]) -> Found:
-    own = _attributes(entry.get("attributes"))
-    body = _value(entry.get("body"), 0)
-    if isinstance(body, Mapping):
-        own = {**body, **own}
-    for event in _list(entry.get("events")):
-        own = {**_attributes(event.get("attributes")), **own}
-    known = {**shared, **own}
-    operation = text(known.get("gen_ai.operation.name"))
-    if operation not in _OPERATIONS and not (operation is None and "gen_ai.request.model" in own):
-        return Skip("no call of a model")
-    start, end = text(entry.get("startTimeUnixNano")), text(entry.get("endTimeUnixNano"))
-    failure = text(known.get("error.type"))
-    whole = start is not None and end is not None and start.isdecimal() and end.isdecimal() and max(len(start), len(end)) < 25
-    asked = known.get("gen_ai.input.messages") or known.get("gen_ai.prompt")
+def _call(entry: Entry) -> Call:
+    raw = entry.raw
+    told = _told(entry)
+    start = _nanoseconds(raw.get("startTimeUnixNano")) or _nanoseconds(raw.get("timeUnixNano"))
+    start = start or _nanoseconds(raw.get("observedTimeUnixNano"))
+    end = _nanoseconds(raw.get("endTimeUnixNano"))
+    ids = [text for name in ("traceId", "spanId") if (text := hex_id(raw.get(name)))]
+    status = told.get("http.response.status_code")
     return Call(
-        id=text(known.get("gen_ai.response.id")) or text(entry.get("spanId")) or "",
-        time=_time(start, entry.get("timeUnixNano"), entry.get("observedTimeUnixNano")),
-        model=text(known.get("gen_ai.request.model")) or text(known.get("gen_ai.response.model")),
-        version=text(known.get("gen_ai.response.model")),
-        request=_messages(asked),
-        response=_answer(known),
-        caller=Caller(
-            id=text(known.get("enduser.id")) or text(known.get("user.id")) or text(known.get("enduser.pseudo.id")),
-            type="user",
-            ip=text(known.get("client.address")),
-            user_agent=text(known.get("user_agent.original")),
-        ),
-        document={"attributes": known},
-        latency_ms=(int(end) - int(start)) / 1e6 if whole and start and end and int(end) >= int(start) else None,
-        failure=f"the call failed: {failure}" if failure else None,
+        id=text_of(told.get("gen_ai.response.id")) or "-".join(ids),
+        time=None if start is None else str(start),
+        model=text_of(told.get("gen_ai.request.model")) or text_of(told.get("gen_ai.response.model")),
+        request=_request(told),
+        response=_response(told),
+        caller=_caller(told),
+        headers={
+            name.removeprefix(_HEADER).lower(): header
+            for name, value in told.items()
+            if name.startswith(_HEADER) and (header := text_of(value))
+        },
+        document={"name": raw.get("name"), "attributes": told, "resource": entry.resource},
+        status=status if isinstance(status, int) else None,
+        latency_ms=None if start is None or end is None or end < start else (end - start) / 1e6,
+        failure=_failure(raw, told),
     )
 
 
-def _time(*nanoseconds: Any) -> int | None:
-    """Return the first time that is given; 0 means that it is missing."""
-    for value in nanoseconds:
-        found = text(value)
-        if found is not None and found.isdecimal() and len(found) < 25 and int(found) > 0:
-            return int(found)
+def _told(entry: Entry) -> dict[str, Any]:
+    """Return the attributes of a span and of the events within it that carry its texts; of a log record, of its body too."""
+    told = dict(entry.attributes)
+    for event in entries_of({"resourceLogs": [{"scopeLogs": [{"logRecords": entry.raw.get("events")}]}]}):
+        told.update({name: value for name, value in event.attributes.items() if name.startswith("gen_ai.")})
+    return told
+
+
+def _nanoseconds(value: Any) -> int | None:
+    """Return a time, which is a text in OTLP; zero stands for none."""
+    if isinstance(value, str) and value.isdecimal() and len(value) <= 20:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 64 else None
+
+
+def _messages(value: Any) -> Any:
+    """Return messages parsed; as they are where they cannot be, so that the call is refused with its owner."""
+    try:
+        return parsed(Payload(value)) if isinstance(value, str) else value
+    except (UnusableError, RecursionError):
+        return None
+
+
+def _request(told: Mapping[str, Any]) -> Payload | None:
+    given = told.get("gen_ai.input.messages", told.get("gen_ai.prompt"))
+    messages = _messages(given)
+    if isinstance(given, str) and not isinstance(messages, list):
+        return Payload(given) if given.lstrip()[:1] in ("[", "{") else Payload({"prompt": given}) if given else None
+    system = _messages(told.get("gen_ai.system_instructions"))
+    several = isinstance(messages, list) and all(isinstance(entry, str) for entry in messages)
+    key = "prompt" if several else "messages"
+    prompts = prompts_of({key: messages, "system": system})
+    return Payload({"prompt": prompts}) if prompts else None
+
+
+def _response(told: Mapping[str, Any]) -> Payload | None:
+    given = told.get("gen_ai.output.messages", told.get("gen_ai.completion"))
+    messages = _messages(given)
+    if isinstance(messages, list) and messages and isinstance(messages[0], Mapping):
+        return Payload({"choices": [{"message": message} for message in messages]})
+    if isinstance(given, str) and given:
+        return Payload(given) if given.lstrip()[:1] in ("[", "{") else Payload({"choices": [{"text": given}]})
     return None
 
 
-def _messages(messages: Any) -> Payload | None:
-    messages = _parsed(messages)
-    if isinstance(messages, str) and messages:
-        return Payload({"prompt": messages})
-    return Payload({"messages": messages}) if isinstance(messages, list) and messages else None
-
-
-def _answer(known: Mapping[str, Any]) -> Payload | None:
-    messages = _parsed(known.get("gen_ai.output.messages") or known.get("gen_ai.completion"))
-    if isinstance(messages, str) and messages:
-        return Payload({"predictions": [{"text": messages}]})
-    if not isinstance(messages, list) or not messages or not isinstance(messages[0], Mapping):
-        return None
-    parts = messages[0].get("parts", messages[0].get("content"))
-    if isinstance(parts, list):
-        said = "".join(str(part.get("content", part.get("text", ""))) for part in parts if isinstance(part, Mapping))
-        return Payload({"predictions": [{"text": said}]})
-    return Payload({"predictions": [{"text": parts}]}) if isinstance(parts, str) else None
-
-
-def _parsed(value: Any) -> Any:
-    if isinstance(value, str) and value.lstrip()[:1] in {"[", "{"}:
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
-
-
-def _of_protobuf(value: bytes) -> Any:
-    try:
-        from google.protobuf.json_format import MessageToDict  # noqa: PLC0415  # an extra
-        from google.protobuf.message import DecodeError  # noqa: PLC0415
-        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest  # noqa: PLC0415
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: PLC0415
-    except ImportError:
-        raise UnusableError("schema", _PROTOBUF) from None
-    for kind in (ExportTraceServiceRequest, ExportLogsServiceRequest):
-        try:
-            found: dict[str, Any] = MessageToDict(kind.FromString(value))
-        except (DecodeError, ValueError, RecursionError):
-            continue
-        if next(_entries(found), None) is not None and _plausible(found):
-            return found
-    raise UnusableError("schema", "neither JSON nor an export request of OTLP in protocol buffers")
-
-
-def _plausible(document: Mapping[str, Any]) -> bool:
-    """Spans and log records have the same numbers of fields: a span has a start, and a log record of another kind has none."""
-    return all(
-        "startTimeUnixNano" in entry or "timeUnixNano" in entry or "observedTimeUnixNano" in entry
-        for _, entry in _entries(document)
+def _caller(told: Mapping[str, Any]) -> Caller:
+    name = next((found for key in _IDENTITIES if (found := text_of(told.get(key)))), None)
+    return Caller(
+        id=name,
+        type="app_user" if name else None,
+        ip=text_of(told.get("client.address")),
+        user_agent=text_of(told.get("user_agent.original")),
     )
+
+
+def _failure(raw: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
+    if error := text_of(told.get("error.type")):
+        return f"the call failed: {error}"
+    status = raw.get("status")
+    failed = isinstance(status, Mapping) and status.get("code") in (2, "2", "STATUS_CODE_ERROR")
+    return "the call failed" if failed else None
 
 
 def _recognize(record: Record, document: Any) -> str | None:
-    if isinstance(document, Mapping) and not document.keys().isdisjoint({"resourceSpans", "resourceLogs"}):
-        return "resourceSpans or resourceLogs, as OTLP has them"
-    if "protobuf" in (record.header("content-type") or ""):
-        return "OTLP in protocol buffers"
+    del record
+    if isinstance(document, Mapping):
+        for entry in entries_of(document):
+            if any(name.startswith("gen_ai.") for name in entry.attributes):
+                return "resourceSpans or resourceLogs with attributes gen_ai.*"
     return None
 
 
-FORMAT = Format("otel", "OpenTelemetry GenAI in OTLP, JSON or protocol buffers", OtelDecoder, _recognize)
+FORMAT = Format("otel", "OpenTelemetry spans and logs of generative models, as OTLP JSON or protobuf", OtelDecoder, _recognize)

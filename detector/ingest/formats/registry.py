@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from detector.errors import ConfigError
+from detector.ingest.formats.auto import AUTO, auto_format
 from detector.ingest.formats.decoder import Format
 
 __all__ = ["FORMATS", "format_named"]
@@ -37,7 +38,8 @@ def _of(module: str) -> Format:
 
 
 FORMATS: dict[str, Format] = {entry.name: entry for entry in map(_of, MODULES)}
-"""All formats by the name that they have in the configuration."""
+"""All formats by the name that they have in the configuration; ``auto`` is the last and chooses among the others."""
+FORMATS[AUTO] = auto_format(FORMATS)
 
 
 def format_named(name: str) -> Format:

@@ -7,9 +7,11 @@ from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundin
 from detector.ingest.formats.dump import Dump
 from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.registry import format_named
+from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
+from detector.ingest.schema import InputSchema
 
-__all__ = ["ByTopic", "decoder_for", "decoder_of_files"]
+__all__ = ["ByTopic", "decoder_for", "decoder_of_files", "schemas_for"]
 
 
 class ByTopic(Decoder):
@@ -57,13 +59,31 @@ class ByTopic(Decoder):
         return self._for(record).explain(record)
 
 
-def decoder_for(config: Config) -> Decoder:
+def schemas_for(config: Config, learned: Mapping[str, InputSchema] | None = None) -> dict[str, InputSchema]:
+    """Return the columns of each model: those that are configured, with the categories that the baseline has `learned`.
+
+    Where the baseline was fitted with other columns than are configured now, its categories are not used.
+    """
+    schemas = dict(learned or {})
+    for model, section in config.models.items():
+        if section.columns:
+            declared = InputSchema.declared(section.columns)
+            if model not in schemas or not schemas[model].same_columns(declared):
+                schemas[model] = declared
+    return schemas
+
+
+def decoder_for(
+    config: Config, learned: Mapping[str, InputSchema] | None = None, learner: SchemaLearner | None = None
+) -> Decoder:
     """Return the decoder of records from Kafka: one for all topics, or one for each that has a format of its own.
+
+    `learned` are the columns that the baseline knows; `learner`, where given, is shown the inputs.
 
     Raises `ConfigError` for a format that does not exist.
     """
     ingest = config.ingest
-    known = Surroundings(config.engine.naive_zone, ingest)
+    known = Surroundings(config.engine.naive_zone, ingest, schemas_for(config, learned), learner)
     usual = format_named(ingest.format).build(known)
     others = {topic: section.format for topic, section in ingest.topics.items() if section.format != ingest.format}
     if not others:
@@ -71,10 +91,15 @@ def decoder_for(config: Config) -> Decoder:
     return ByTopic(usual, {topic: format_named(name).build(known) for topic, name in others.items()})
 
 
-def decoder_of_files(config: Config) -> Decoder:
+def decoder_of_files(
+    config: Config, learned: Mapping[str, InputSchema] | None = None, learner: SchemaLearner | None = None
+) -> Decoder:
     """Return the decoder of lines of files, which are records or, where ``[ingest] envelope`` says so, hold them.
+
+    See `decoder_for` for the rest.
 
     Raises `ConfigError` for a format that does not exist.
     """
-    decoder = decoder_for(config)
-    return Dump(decoder) if config.ingest.envelope == "kcat" else decoder
+    decoder = decoder_for(config, learned, learner)
+    envelope = config.ingest.envelope
+    return Dump(decoder, sure=envelope == "kcat") if envelope in {"kcat", "auto"} else decoder

@@ -100,7 +100,9 @@ def _recognize(record: Record, document: Any) -> str | None:
     if _TOPIC.match(record.topic):
         return "a topic of Seldon Core 2"
     kind = record.header("type") or record.header("ce_type") or record.header("ce-type") or ""
-    if kind.startswith(_TYPE) and record.header("ce-modelid") is None:
+    if record.header("ce-modelid") is not None:  # MLServer's answers name Seldon's types
+        return None
+    if kind.startswith(_TYPE):
         return "headers of Seldon's request logger"
     if not isinstance(document, Mapping):
         return None

@@ -40,6 +40,7 @@ _SURPRISES: Final = (ArithmeticError, AttributeError, LookupError, RecursionErro
 Found: TypeAlias = Call | Skip | Refusal
 
 NOBODY = "nothing says who asked: name a header, a path or a constant in [[ingest.clients]]"
+NO_TIME = "neither the log nor the record has one (rows of CSV and Parquet may have none)"
 
 
 def parse_json(value: bytes) -> Any:
@@ -95,7 +96,7 @@ class ServingDecoder(Decoder):
         self._zone = known.naive_zone
         self._section = section
         self._identity = Identity(section)
-        self._inputs = Inputs(known.columns, missing=section.missing == "keep")
+        self._inputs = Inputs(known.schemas, missing=section.missing == "keep", learner=known.learner)
         self._joiner = Joiner(int(section.join_seconds * 1000))
 
     @abstractmethod
@@ -162,8 +163,10 @@ class ServingDecoder(Decoder):
     def _of_call(self, record: Record, call: Call) -> Iterable[Outcome]:
         if call.half is None:
             return self.events(record, call)
+        time_ms: int | None = None
         try:
-            time_ms = self._time(call, record)
+            if call.time is not None or record.time_ms is not None:
+                time_ms = self._time(call, record)
         except ValueError as error:
             return [refuse("schema", f"time: {error}", self._owner(record, call, self._identity.caller(call)))]
         whole = self._joiner.join(Half(call, record, time_ms))
@@ -202,7 +205,7 @@ class ServingDecoder(Decoder):
         if call.response is None:
             raise UnusableError("unanswered", "only the input was logged: no answer")
         instances = instances_of(call.request)
-        answers = answers_of(call.response, label=section.label_output, score=section.score_output)
+        answers = answers_of(call.response, label=section.label_output, score=section.score_output, queries=len(instances))
         if len(instances) != len(answers):
             raise UnusableError("schema", f"{len(instances)} inputs and {len(answers)} answers")
         client = EventClient(caller.id or "", caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
@@ -212,7 +215,7 @@ class ServingDecoder(Decoder):
         outcomes: list[Outcome] = []
         for at, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
             try:
-                vector = self._inputs.vector(model, instance)
+                vector = self._inputs.vector(model, instance, client.id)
             except UnusableError as error:
                 outcomes.append(refuse(error.reason, error.detail, owner))
                 continue
@@ -238,7 +241,7 @@ class ServingDecoder(Decoder):
     def _time(self, call: Call, record: Record) -> int:
         time = record.time_ms if call.time is None else call.time
         if time is None:
-            raise ValueError("none in the log")
+            raise ValueError(NO_TIME)
         if not isinstance(time, str | int | float) or isinstance(time, bool):
             raise ValueError("neither a text nor a number")  # noqa: TRY004  # as for a wrong text
         if isinstance(time, str):

@@ -8,6 +8,7 @@ from typing import Any
 
 from detector.contracts.moment import parse_rfc3339
 from detector.errors import SourceError
+from detector.ingest.remote import is_url
 from detector.names import printable
 from detector.offline.explain.explanation import DecisionTaken
 from detector.offline.explain.words import listed
@@ -76,7 +77,7 @@ def logs_of(summary: Mapping[str, Any], folder: Path) -> list[str]:
     for log in logs:
         if log == "-":
             raise SourceError(f"{folder}: the log came from standard input and is gone: to explain clients, replay a file")
-        if not Path(log).exists():
+        if not is_url(log) and not Path(log).exists():
             raise SourceError(f"{log}: the log that {folder} was made from is gone")
     return logs
 

@@ -99,7 +99,11 @@ class DetectStage:
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.policy)
         self._assembler = assembler_for(
-            config, dimensions_of(self._baselines), clock, decoder_of_topics(config), self._settings.secret
+            config,
+            dimensions_of(self._baselines),
+            clock,
+            decoder_of_topics(config, baseline.schemas if baseline else None),
+            self._settings.secret,
         )
         self._topics = topics
         self._session_s = config.kafka.session_seconds

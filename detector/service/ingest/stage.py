@@ -76,9 +76,8 @@ class IngestStage:
         member: str | None = None,
     ) -> None:
         known = baseline.models if baseline else {}
-        self._assembler = assembler_for(
-            config, dimensions_of(known), clock, decoder_of_topics(config), settings_of(config, baseline).secret
-        )
+        decoder = decoder_of_topics(config, baseline.schemas if baseline else None)
+        self._assembler = assembler_for(config, dimensions_of(known), clock, decoder, settings_of(config, baseline).secret)
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
         self._consumer = connection.consumer(

@@ -13,7 +13,7 @@ import decimal
 import io
 import json
 import uuid
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ from detector.ingest.formats.decoder import Decoder, Outcome, Record
 from detector.ingest.formats.event import Refusal, UnusableError, refuse
 from detector.ingest.formats.routing import decoder_for
 from detector.ingest.owner import Owner
+from detector.ingest.schema import InputSchema
 
 __all__ = ["RegistryDecoder", "decoder_of_topics"]
 
@@ -180,12 +181,14 @@ class RegistryDecoder(Decoder):
         return document
 
 
-def decoder_of_topics(config: Config) -> Decoder:
+def decoder_of_topics(config: Config, learned: Mapping[str, InputSchema] | None = None) -> Decoder:
     """Return the decoder of records of the input topics, behind the schema registry where one is configured.
+
+    `learned` are the columns of inputs that the baseline knows.
 
     Raises `ConfigError` for a format that does not exist, and as `RegistryDecoder` does.
     """
-    decoder = decoder_for(config)
+    decoder = decoder_for(config, learned)
     return decoder if config.kafka.registry.url is None else RegistryDecoder(config.kafka.registry, decoder)
 
 

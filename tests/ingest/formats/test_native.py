@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from detector.contracts.moment import event_ms
 from detector.ingest.formats.event import DETAIL_CHARACTERS, DecodedEvent, Refusal
+from detector.ingest.formats.inputs import Inputs
 from detector.ingest.formats.native import NativeDecoder
+from detector.ingest.formats.texts import text_vector
+from detector.ingest.schema import InputSchema
 
 
 def _record(**changes: Any) -> dict[str, Any]:
@@ -230,3 +233,72 @@ def test_what_only_describes_is_cut(field: str) -> None:
     assert getattr(fast.client, field) == getattr(slow.client, field)
     assert len(getattr(fast.client, field)) == (1024 if field == "user_agent" else 256)
     assert fast.model.version == slow.model.version == "7" * 256
+
+
+@pytest.mark.parametrize(
+    ("query", "vector"),
+    [
+        ({"columns": {"amount": 2, "flag": True, "note": None}}, [2.0, 1.0, None]),
+        ({"text": "the red fox"}, text_vector("the red fox")),
+        ({"vector": None, "text": ""}, text_vector("")),
+    ],
+)
+def test_inputs_that_are_no_vectors_become_vectors(query: dict[str, Any], vector: list[float | None]) -> None:
+    """Columns go by the schema, a text by its hashed n-grams."""
+    event = NativeDecoder().decode_value(_bytes(input=query))
+    assert isinstance(event, DecodedEvent)
+    assert event.input.vector == vector
+
+
+def test_columns_follow_the_schema_of_the_model() -> None:
+    """The order in a record does not count, and categories have the codes of the baseline."""
+    schema = InputSchema(("country", "amount"), ("category", "number"), {"country": {"FR": 1}})
+    decoder = NativeDecoder(inputs=Inputs({"fraud": schema}))
+    event = decoder.decode_value(_bytes(input={"columns": {"amount": 1.5, "country": "FR"}}))
+    assert isinstance(event, DecodedEvent)
+    assert event.input.vector == [1.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ({"vector": [1], "text": "x"}, "more than one"),
+        ({"columns": {"a": 1}, "text": "x"}, "more than one"),
+        ({"columns": {}}, "input.columns"),
+        ({"columns": {"a": [1]}}, "input.columns"),
+        ({"columns": {"a": None}}, "all values are missing"),
+        ({"image_b64": "AAAA"}, "picture"),
+        ({"text": 5}, "input.text"),
+    ],
+)
+def test_inputs_that_cannot_be_used_are_refused(query: dict[str, Any], detail: str) -> None:
+    """Exactly one input, of the right type."""
+    refusal = NativeDecoder().decode_value(_bytes(input=query))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "schema"
+    assert detail in refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("output", "label", "probabilities"),
+    [
+        ({"value": 1234.5}, "1.2e+03", None),
+        ({"value": 0.25}, None, [0.75, 0.25]),
+        ({"value": 0.25, "label": "b"}, "b", None),
+        ({"label": "b", "perturbed": {"mode": "round", "key_id": "k1"}, "original": {"label": "a"}}, "b", None),
+    ],
+)
+def test_a_predicted_value_and_what_was_done_to_an_answer(
+    output: dict[str, Any], label: str | None, probabilities: list[float] | None
+) -> None:
+    """A value is a score or two digits of it; the answer is what the client was told."""
+    for record in (_bytes(output=output), _bytes(output=output, input={"text": "x"})):
+        event = NativeDecoder().decode_value(record)
+        assert isinstance(event, DecodedEvent)
+        assert (event.output.label, event.output.probabilities) == (label, probabilities)
+
+
+@pytest.mark.parametrize("output", [{"label": 1, "perturbed": {"mode": 5}}, {"label": 1, "original": "a"}, {"value": "1"}])
+def test_parts_of_an_answer_must_be_valid_though_they_are_not_used(output: dict[str, Any]) -> None:
+    """Whatever is present must be valid."""
+    assert isinstance(NativeDecoder().decode_value(_bytes(output=output)), Refusal)
