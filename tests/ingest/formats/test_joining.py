@@ -73,7 +73,7 @@ def test_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         joiner.join(half("request", f"q{number}", key=str(number)))
     assert [given.record.value for given in joiner.given_up()] == [b"q0"]
-    monkeypatch.setattr(joining, "_MOST_BYTES", 3)
+    monkeypatch.setattr(joining, "_MOST_BYTES", 3 + joining._OVERHEAD_BYTES)
     assert [given.record.value for given in joiner.given_up()] == [b"q1"]
 
 
