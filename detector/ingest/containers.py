@@ -8,9 +8,10 @@ import csv
 import io
 import json
 import re
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from detector.ingest.lines import BYTE_ORDER_MARK
+from detector.ingest.values import is_number
 
 __all__ = ["DELIMITERS", "Form", "Shape", "Text", "form_of", "read_text"]
 
@@ -116,7 +117,7 @@ def _table_form(first: str, rest: str, *, known: bool, ended: bool) -> Form | No
     headers = {delimiter: _cells(header, delimiter) for delimiter in DELIMITERS}
     most = max(headers, key=lambda delimiter: ('"' not in "".join(headers[delimiter]), len(headers[delimiter])))
     names = headers[most]
-    if len(names) < 2 or sum(map(_is_number, names)) * 2 > len(names) or not all(name.strip() for name in names[1:]):
+    if len(names) < 2 or sum(map(is_number, names)) * 2 > len(names) or not all(name.strip() for name in names[1:]):
         return lines
     if not known:
         return None
@@ -134,11 +135,3 @@ def _cells(row: str, delimiter: str) -> list[str]:
         return next(csv.reader(io.StringIO(row), delimiter=delimiter), [])
     except csv.Error:
         return []
-
-
-def _is_number(cell: Any) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

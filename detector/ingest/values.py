@@ -7,7 +7,7 @@ from zlib import crc32
 
 from detector.contracts.moment import event_ms
 
-__all__ = ["hashed_code", "hours_of", "is_missing", "number_of", "text_of"]
+__all__ = ["hashed_code", "hours_of", "is_missing", "is_number", "number_of", "text_of"]
 
 _MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-"})
 _TRUTH: Final = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
@@ -19,6 +19,15 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in _MISSING
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_number(text: str) -> bool:
+    """Say whether a text is written as a number, NaN and the infinities included."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def number_of(value: Any) -> float | None:

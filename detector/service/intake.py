@@ -9,13 +9,12 @@ wait: the logger must send again. A record that was sent twice is a repeat and c
 """
 
 import hmac
-import socket
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -25,6 +24,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 from detector.config import Config
 from detector.errors import ConfigError, ServiceError
 from detector.service.kafka.connection import Connection
+from detector.service.telemetry.listener import Listener, cause_of
 from detector.service.telemetry.metrics import Metrics
 
 __all__ = ["Intake"]
@@ -32,6 +32,7 @@ __all__ = ["Intake"]
 PATHS: Final = frozenset({"/v1/events", "/v1/logs", "/v1/traces"})
 MOST_AT_ONCE: Final = 64  # requests that wait for Kafka; more are sent away
 PATIENCE_S: Final = 10.0  # for Kafka to take a record, and for a caller to send one
+BACKLOG: Final = 128  # connections that wait to be accepted
 LINGER_MS: Final = 5
 RETRY_AFTER_S: Final = 1
 
@@ -61,32 +62,30 @@ class Intake:
             raise ConfigError("[intake] topic is not set, and neither is [kafka] input_topics: there is nowhere to write to")
         self._topic = topic or ""
         self._key = section.secret()
-        self._address = (section.host, section.port + offset if section.port > 0 else section.port)
+        self._listener = Listener(section.host, section.port, offset, "intake")
         self._connection = Connection(config.kafka)
         self._limit = config.engine.max_record_bytes
         self._metrics = metrics
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
-        self._server: ThreadingHTTPServer | None = None
         self._producer: Any = None
         self._lock = threading.Lock()
 
     @property
     def port(self) -> int | None:
         """The port it listens on; None while it does not."""
-        return None if self._server is None else int(self._server.server_address[1])
+        return self._listener.port
 
     def __enter__(self) -> Self:
         """Listen."""
-        if self._address[1] >= 0:
-            try:
-                self._server = _Server(self._address, _handler(self))
-            except (OSError, OverflowError) as error:
-                cause = getattr(error, "strerror", None) or error
-                raise ServiceError(
-                    f"cannot take events on {self._address[0]}:{self._address[1]}: {cause}: set [intake] port to a free one, "
-                    "to 0 for any free one, or to -1 for none"
-                ) from error
-            threading.Thread(target=self._server.serve_forever, args=(0.1,), name="intake", daemon=True).start()
+        try:
+            self._listener.start(_handler(self), backlog=BACKLOG)
+        except (OSError, OverflowError) as error:
+            host, port = self._listener.address
+            raise ServiceError(
+                f"cannot take events on {host}:{port}: {cause_of(error)}: set [intake] port to a free one, "
+                "to 0 for any free one, or to -1 for none"
+            ) from error
+        if self.port is not None:
             log.info("taking events over HTTP", port=self.port, topic=self._topic, key=self._key is not None)
         return self
 
@@ -94,10 +93,7 @@ class Intake:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         """Stop listening; what was acknowledged is in Kafka."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        self._listener.stop()
         with self._lock:
             if self._producer is not None:
                 Connection.drop(self._producer)
@@ -187,21 +183,6 @@ def _inflated(packed: bytes, limit: int) -> bytes:
     if not inflate.eof:
         raise _TurnedAwayError(HTTPStatus.BAD_REQUEST, "the compressed body ends early")
     return found
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # a caller that hangs must not keep the process alive
-    request_queue_size = 128
-
-    def server_bind(self) -> None:
-        # As the parent does, but without a name lookup of this host, which may take long.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing: a caller has closed its connection."""
 
 
 def _handler(intake: Intake) -> type[BaseHTTPRequestHandler]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kafka import TopicPartition
 from kafka.admin import NewTopic
 from pydantic import ValidationError
 
@@ -16,6 +15,7 @@ from detector.errors import ConfigError, ServiceError
 from detector.service.intake import Intake
 from detector.service.kafka.connection import Connection
 from detector.service.telemetry.metrics import Metrics
+from tests.service.ingest.test_formats import consumed
 
 KEY = "a-long-key"
 NOWHERE = "127.0.0.1:1"
@@ -59,19 +59,6 @@ def caller(broker: str, fresh_topic: Callable[[str], str]) -> Iterator[tuple[Cal
         yield Caller(intake), topic, connection
 
 
-def records(connection: Connection, topic: str) -> list[Any]:
-    reader = connection.consumer()
-    place = TopicPartition(topic, 0)
-    reader.assign([place])
-    end = reader.end_offsets([place])[place]
-    reader.seek_to_beginning(place)
-    found: list[Any] = []
-    while reader.position(place) < end:
-        found += [record for polled in reader.poll(timeout_ms=100).values() for record in polled]
-    reader.close(autocommit=False)
-    return found
-
-
 @pytest.mark.broker
 def test_what_is_acknowledged_is_in_kafka(caller: tuple[Caller, str, Connection]) -> None:
     """A plain event, a binary CloudEvent and a compressed batch, each as one record with its attributes."""
@@ -81,7 +68,7 @@ def test_what_is_acknowledged_is_in_kafka(caller: tuple[Caller, str, Connection]
     assert ask.post(event)[0] == 202
     assert ask.post(b'{"instances": [[1]]}', ce_id="c1", ce_type="t", Content_Type="application/json")[0] == 202
     assert ask.post(gzip.compress(batch), "/v1/logs", Content_Encoding="gzip")[0] == 202
-    found = records(connection, topic)
+    found = consumed(connection, topic)
     assert [record.value for record in found] == [event, b'{"instances": [[1]]}', batch]
     assert dict(found[1].headers) == {"ce_id": b"c1", "ce_type": b"t", "content-type": b"application/json"}
 
@@ -98,7 +85,7 @@ def test_what_is_wrong_is_turned_away(caller: tuple[Caller, str, Connection]) ->
     assert ask.post(gzip.compress(b"xyz")[:-5], Content_Encoding="gzip")[0] == 400
     assert ask.post(b"xyz", Content_Encoding="br")[0] == 415
     assert ask.post(b"  ")[0] == 400
-    assert records(connection, topic) == []
+    assert consumed(connection, topic) == []
 
 
 def test_a_broker_that_is_away_is_said() -> None:

@@ -13,6 +13,7 @@ from detector.contracts.limits import TEXT_CHARACTERS
 from detector.ingest.formats.bodies import named_tensors, parsed, tensor_rows
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import EventOutput, UnusableError
+from detector.ingest.formats.fields import number as finite
 from detector.ingest.formats.generated import digest_of, generated_of, generated_text, token_chances
 
 __all__ = ["answer_of", "answers_of"]
@@ -172,7 +173,7 @@ def _of_scalar(value: Any) -> EventOutput:
     if isinstance(value, int):
         return EventOutput(value if abs(value) < _WHOLE else str(value)[:TEXT_CHARACTERS], None)
     if isinstance(value, str):
-        number = _number(value)
+        number = finite(value, least=-math.inf)
         if number is None:
             return EventOutput(value.strip()[:TEXT_CHARACTERS], None)
         return _of_scalar(int(value) if value.strip().lstrip("+-").isdecimal() and len(value) < 20 else number)
@@ -185,14 +186,6 @@ def _of_scalar(value: Any) -> EventOutput:
     raise UnusableError(
         "not_finite" if isinstance(value, float) else "schema", "response: not a label, score or list of probabilities"
     )
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _probabilities(values: Sequence[Any]) -> list[float]:

@@ -6,13 +6,13 @@ nobody recognises is refused. Name the format itself where it is known: each rec
 native format, which costs the same.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from detector.ingest.formats.decoder import Decoder, Format, Outcome, Record, Surroundings
+from detector.ingest.formats.decoder import Choosing, Decoder, Format, Outcome, Record, Surroundings
 from detector.ingest.formats.event import DecodedEvent, Refusal, UnusableError, refuse
 from detector.ingest.formats.serving import parse_json
 from detector.ingest.owner import Owner
@@ -66,7 +66,7 @@ def recognize(record: Record, document: Any, formats: Iterator[Format]) -> Recog
     return None
 
 
-class Auto(Decoder):
+class Auto(Choosing):
     """Recognises the format of each record; one for each thread."""
 
     def __init__(self, known: Surroundings, formats: Mapping[str, Format]) -> None:
@@ -107,18 +107,9 @@ class Auto(Decoder):
         name = self._format_of(record, self._usual_of(record.topic).format)
         return None if name is None else self._decoder(name).explain(record)
 
-    def flush(self) -> Sequence[Outcome]:
-        """Return what any of the decoders holds back."""
-        return [outcome for decoder in self._decoders.values() for outcome in decoder.flush()]
-
-    def held(self) -> Collection[Hashable]:
-        """Return the places of the records that any of the decoders holds back."""
-        return [place for decoder in self._decoders.values() for place in decoder.held()]
-
-    def forget(self, gone: Callable[[Hashable], bool]) -> None:
-        """Forget records that are held back."""
-        for decoder in self._decoders.values():
-            decoder.forget(gone)
+    def decoders(self) -> Collection[Decoder]:
+        """Return the decoders of the formats that were met."""
+        return self._decoders.values()
 
     def _format_of(self, record: Record, usual: str | None) -> str | None:
         found = recognize(record, first_document(record.value), self._in_turn(usual))

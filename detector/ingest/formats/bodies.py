@@ -21,6 +21,7 @@ from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.pictures import LARGEST_ARRAY
 from detector.ingest.formats.prompts import prompts_of, said
 from detector.ingest.formats.tensors import with_binary_tensors
+from detector.ingest.values import is_number
 
 __all__ = ["Instance", "instances_of", "named_tensors", "parsed"]
 
@@ -137,17 +138,9 @@ def _of_list(body: Any) -> list[Instance]:
         return []
     if body and all(isinstance(entry, Mapping | list | np.ndarray) for entry in body):
         return [dict(entry) if isinstance(entry, Mapping) else entry for entry in body]
-    if body and all(isinstance(entry, str) for entry in body) and not all(map(_is_number, body)):
+    if body and all(isinstance(entry, str) for entry in body) and not all(map(is_number, body)):
         return list(body)
     return [body] if body else []
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _frame(body: Mapping[str, Any]) -> list[Instance]:

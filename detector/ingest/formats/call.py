@@ -47,7 +47,7 @@ class Call:
 
     `time` is as logged: text, or a number in the unit that its size tells. `headers` are those of the request, with names in
     lower case, and `document` is the record, parsed: what configured rules look in for the client. `status` is that of HTTP.
-    `sampled_rate` is how many calls this one stands for. `labels` names the outputs of a server that answers several.
+    `sampled_rate` is how many calls this one stands for.
     """
 
     id: str

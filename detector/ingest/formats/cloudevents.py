@@ -13,10 +13,10 @@ from typing import Any, Final
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.identity import lowered, text_of
+from detector.ingest.formats.identity import headers_of, lowered, text_of
 from detector.ingest.formats.tensors import json_bytes_of
 
-__all__ = ["CloudEvent", "cloud_event_of", "is_in_headers"]
+__all__ = ["CloudEvent", "cloud_event_of", "is_in_headers", "type_of"]
 
 _BLOB: Final = {
     "reqtype": "type",
@@ -54,9 +54,7 @@ def is_in_headers(record: Record) -> bool:
 def cloud_event_of(record: Record, document: Any) -> CloudEvent:
     """Return the event in a record, whose value was parsed as `document` where it is no body. Raises `UnusableError`."""
     if is_in_headers(record):
-        headers = {
-            name.casefold(): value.decode(errors="replace") for name, value in reversed(record.headers) if value is not None
-        }
+        headers = headers_of(record)
         length = json_bytes_of(headers)
         return CloudEvent(_attributes(headers), Payload(record.value, headers.get("content-type", ""), json_bytes=length))
     if not isinstance(document, Mapping):
@@ -73,6 +71,14 @@ def cloud_event_of(record: Record, document: Any) -> CloudEvent:
         found = {_BLOB[name]: text for name, value in names.items() if name in _BLOB and (text := _text(value))}
         return CloudEvent(found, _data(names["bytes"], _text(names.get("contenttype")) or "", base64=True))
     raise UnusableError("schema", "not a CloudEvent: no specversion, no ce- headers, no bytes")
+
+
+def type_of(record: Record, document: Any) -> str:
+    """Return the type of the event in a record, an empty text where it holds none."""
+    try:
+        return cloud_event_of(record, document).get("type") or ""
+    except UnusableError:
+        return ""
 
 
 def _structured(document: Mapping[str, Any]) -> CloudEvent:

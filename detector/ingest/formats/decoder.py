@@ -16,7 +16,7 @@ from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
 from detector.ingest.schema import InputSchema
 
-__all__ = ["Decoder", "Format", "Outcome", "Record", "Surroundings", "several"]
+__all__ = ["Choosing", "Decoder", "Format", "Outcome", "Record", "Surroundings", "Unwrapping", "several"]
 
 Outcome: TypeAlias = DecodedEvent | Refusal
 Header: TypeAlias = tuple[str, bytes | None]
@@ -101,6 +101,71 @@ class Decoder(ABC):
         """Say what is wrong with the numbers of a record's first event, once decoded; None where the format cannot say."""
         del record
         return None
+
+
+class Unwrapping(Decoder):
+    """A decoder of records that hold others: it takes each out and hands it to the decoder of its format."""
+
+    def __init__(self, inner: Decoder) -> None:
+        """Decode what the records hold with `inner`."""
+        self._inner = inner
+
+    @abstractmethod
+    def within(self, record: Record) -> Record | Refusal:
+        """Return the record that a record holds, or why it holds none."""
+
+    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
+        """Decode the record within."""
+        within = self.within(record)
+        return within if isinstance(within, Refusal) else self._inner.decode(within)
+
+    def owner(self, record: Record) -> Owner | None:
+        """Read the owner of the record within."""
+        within = self.within(record)
+        return None if isinstance(within, Refusal) else self._inner.owner(within)
+
+    def time_of(self, record: Record) -> int | None:
+        """Read the time of the record within; without one there, that of the record around it."""
+        within = self.within(record)
+        return record.time_ms if isinstance(within, Refusal) else self._inner.time_of(within)
+
+    def explain(self, record: Record) -> Refusal | None:
+        """Explain the record within."""
+        within = self.within(record)
+        return within if isinstance(within, Refusal) else self._inner.explain(within)
+
+    def flush(self) -> Sequence[Outcome]:
+        """Return what the inner decoder holds back."""
+        return self._inner.flush()
+
+    def held(self) -> Collection[Hashable]:
+        """Return the places of the records that the inner decoder holds back."""
+        return self._inner.held()
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget records that are held back."""
+        self._inner.forget(gone)
+
+
+class Choosing(Decoder):
+    """A decoder that hands each record to one of several."""
+
+    @abstractmethod
+    def decoders(self) -> Collection[Decoder]:
+        """Return all decoders that were handed records."""
+
+    def flush(self) -> Sequence[Outcome]:
+        """Return what any of the decoders holds back."""
+        return [outcome for decoder in self.decoders() for outcome in decoder.flush()]
+
+    def held(self) -> Collection[Hashable]:
+        """Return the places of the records that any of the decoders holds back."""
+        return [place for decoder in self.decoders() for place in decoder.held()]
+
+    def forget(self, gone: Callable[[Hashable], bool]) -> None:
+        """Forget records that are held back."""
+        for decoder in self.decoders():
+            decoder.forget(gone)
 
 
 def _unheard(topic: str, name: str) -> None:

@@ -3,13 +3,10 @@
 It is what a format needs whose client or model stands in a header. ``kcat`` writes text, so a value that is not UTF-8 is lost.
 """
 
-from collections.abc import Callable, Collection, Hashable, Sequence
-
 import msgspec
 
-from detector.ingest.formats.decoder import Decoder, Outcome, Record
+from detector.ingest.formats.decoder import Decoder, Outcome, Record, Unwrapping
 from detector.ingest.formats.event import Refusal, refuse
-from detector.ingest.owner import Owner
 
 __all__ = ["Dump", "read_dumped"]
 
@@ -22,7 +19,7 @@ class _Line(msgspec.Struct, gc=False):
     ts: int | None = None
 
 
-class Dump(Decoder):
+class Dump(Unwrapping):
     """Takes the record out of each line and hands it to the decoder of its format.
 
     >>> from detector.ingest.formats.native import NativeDecoder
@@ -34,53 +31,22 @@ class Dump(Decoder):
 
     def __init__(self, inner: Decoder, *, sure: bool = True) -> None:
         """Decode what the lines hold with `inner`; where it is not `sure` that they hold records, those that do."""
-        self._inner = inner
+        super().__init__(inner)
         self._sure = sure
         if not sure and inner.plain is not None:
             self._inner_plain = inner.plain
             self.plain = self._decode_value
 
-    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
-        """Decode the record within a line."""
-        within = self._within(record)
-        return within if isinstance(within, Refusal) else self._inner.decode(within)
-
-    def owner(self, record: Record) -> Owner | None:
-        """Read the owner of the record within a line."""
-        within = self._within(record)
-        return None if isinstance(within, Refusal) else self._inner.owner(within)
-
-    def time_of(self, record: Record) -> int | None:
-        """Read the time of the record within a line."""
-        within = self._within(record)
-        return None if isinstance(within, Refusal) else self._inner.time_of(within)
-
-    def explain(self, record: Record) -> Refusal | None:
-        """Explain the record within a line."""
-        within = self._within(record)
-        return within if isinstance(within, Refusal) else self._inner.explain(within)
-
-    def flush(self) -> Sequence[Outcome]:
-        """Return what the records' decoder holds back."""
-        return self._inner.flush()
-
-    def held(self) -> Collection[Hashable]:
-        """Return where the records stand that are held back."""
-        return self._inner.held()
-
-    def forget(self, gone: Callable[[Hashable], bool]) -> None:
-        """Forget records that are held back."""
-        self._inner.forget(gone)
-
     def _decode_value(self, value: bytes) -> Outcome:
         """Decode a value; only what is refused is looked at again, so that records without a wrapper cost no more."""
         found = self._inner_plain(value)
         if isinstance(found, Refusal) and _looks_wrapped(value):
-            within = self._within(Record(value))
+            within = self.within(Record(value))
             return within if isinstance(within, Refusal) else self._inner_plain(within.value)
         return found
 
-    def _within(self, record: Record) -> Record | Refusal:
+    def within(self, record: Record) -> Record | Refusal:
+        """Return the record within a line; where it is not sure that it holds one, the line itself if it does not."""
         if not self._sure and not _looks_wrapped(record.value):
             return record
         return within_line(record)

@@ -8,7 +8,7 @@ from typing import Any
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import UnusableError
 
-__all__ = ["mapping", "number", "object_of", "payload_of", "status_of", "text", "weight_of"]
+__all__ = ["as_object", "mapping", "number", "object_of", "payload_of", "status_of", "text", "weight_of"]
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -22,6 +22,11 @@ def mapping(value: Any) -> Mapping[str, Any]:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return {}
+    return as_object(value)
+
+
+def as_object(value: Any) -> Mapping[str, Any]:
+    """Return an object, an empty one for anything else."""
     return value if isinstance(value, Mapping) else {}
 
 

@@ -14,9 +14,10 @@ from detector.config.ingest import ClientRule, IngestSection
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.ingest.formats.bodies import parsed
 from detector.ingest.formats.call import Call, Caller
+from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import UnusableError
 
-__all__ = ["Identity", "lowered", "text_of"]
+__all__ = ["Identity", "headers_of", "lowered", "text_of"]
 
 
 GATEWAY_HEADERS: Final = ("x-consumer-username", "x-consumer-id", "x-consumer-custom-id", "x-credential-identifier")
@@ -136,6 +137,11 @@ def _address(forwarded: str | None, proxies: Sequence[IPv4Network | IPv6Network]
         if not any(address in network for network in proxies):
             return text
     return forwarded.split(",")[0].strip() or None
+
+
+def headers_of(record: Record) -> dict[str, str]:
+    """Return the Kafka headers of a record as text, names in lower case; of several with one name the first counts."""
+    return {name.lower(): value.decode(errors="replace") for name, value in reversed(record.headers) if value is not None}
 
 
 def lowered(headers: Any) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from detector.ingest.formats.call import Call, Caller
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.fields import as_object
 from detector.ingest.formats.identity import lowered, text_of
 from detector.ingest.formats.serving import Found, ServingDecoder
 
@@ -28,7 +29,7 @@ class KongDecoder(ServingDecoder):
         del record
         if not isinstance(document, Mapping) or not isinstance(document.get("request"), Mapping):
             raise UnusableError("schema", "request: missing")
-        request, response, latencies = (_object(document.get(name)) for name in ("request", "response", "latencies"))
+        request, response, latencies = (as_object(document.get(name)) for name in ("request", "response", "latencies"))
         headers = lowered(request.get("headers"))
         status, latency, started = response.get("status"), latencies.get("request"), document.get("started_at")
         yield Call(
@@ -43,12 +44,8 @@ class KongDecoder(ServingDecoder):
         )
 
 
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _caller(document: Mapping[str, Any], headers: Mapping[str, str]) -> Caller:
-    consumer, entity = _object(document.get("consumer")), _object(document.get("authenticated_entity"))
+    consumer, entity = as_object(document.get("consumer")), as_object(document.get("authenticated_entity"))
     found = (
         consumer.get("id"),
         consumer.get("username"),
@@ -67,7 +64,7 @@ def _model(document: Mapping[str, Any], request: Mapping[str, Any]) -> str | Non
     path = next((text for name in ("uri", "url") if (text := text_of(request.get(name)))), "")
     if found := _MODEL.search(path):
         return found.group(1)
-    named = [_object(document.get(name)) for name in ("service", "route")]
+    named = [as_object(document.get(name)) for name in ("service", "route")]
     return next((text for entry in named for key in ("name", "id") if (text := text_of(entry.get(key)))), None)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from detector.ingest.formats.call import Call, Half, Skip
-from detector.ingest.formats.cloudevents import CloudEvent, cloud_event_of, is_in_headers
+from detector.ingest.formats.cloudevents import CloudEvent, cloud_event_of, is_in_headers, type_of
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.identity import lowered
@@ -88,11 +88,7 @@ def _recognize(record: Record, document: Any) -> str | None:
         return None
     if {"bytes", "reqType", "inferenceService"} <= document.keys():
         return "rows of KServe's blob storage: bytes, reqType, inferenceService"
-    try:
-        kind = cloud_event_of(record, document).get("type") or ""
-    except UnusableError:
-        return None
-    return "CloudEvents of KServe's logger" if kind.startswith(_TYPE) else None
+    return "CloudEvents of KServe's logger" if type_of(record, document).startswith(_TYPE) else None
 
 
 FORMAT = Format("kserve", "KServe's inference logger, over Kafka or HTTP or in blob storage", KserveDecoder, _recognize)

@@ -16,6 +16,7 @@ from detector.config.ingest import MappingSection
 from detector.ingest.formats.call import Call, Caller, Payload
 from detector.ingest.formats.decoder import Format, Record, Surroundings
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.fields import number
 from detector.ingest.formats.identity import text_of
 from detector.ingest.formats.serving import Found, ServingDecoder
 
@@ -107,13 +108,7 @@ def _unfolded(value: Any) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+    return number(value, least=-math.inf)
 
 
 def _time(value: Any) -> str | float | None:

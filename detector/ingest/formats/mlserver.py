@@ -11,7 +11,7 @@ from typing import Any
 from detector.ingest.formats.call import Call, Payload
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.identity import text_of
+from detector.ingest.formats.identity import headers_of, text_of
 from detector.ingest.formats.serving import Found, ServingDecoder
 
 __all__ = ["FORMAT"]
@@ -24,7 +24,7 @@ class MlserverDecoder(ServingDecoder):
         """Return one half of a call."""
         if not isinstance(document, Mapping) or not isinstance(document.get("inputs", document.get("outputs")), list):
             raise UnusableError("schema", "neither a V2 request with inputs nor an answer with outputs")
-        headers = {name.lower(): text for name, _ in record.headers if (text := record.header(name)) is not None}
+        headers = headers_of(record)
         key = (record.key or b"").decode(errors="replace") or headers.get("ce-requestid") or headers.get("ce-id") or ""
         asked = "inputs" in document
         call_id = key or text_of(document.get("id")) or ""

@@ -13,6 +13,7 @@ from detector.ingest.formats.bodies import parsed
 from detector.ingest.formats.call import Call, Caller, Half, Payload
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.fields import as_object
 from detector.ingest.formats.identity import lowered, text_of
 from detector.ingest.formats.prompts import prompts_of
 from detector.ingest.formats.serving import Found, ServingDecoder
@@ -49,14 +50,14 @@ def _of_batch(document: Mapping[str, Any]) -> Call:
     key = document["custom_id"]
     if _batch_half(document) == "request":
         return _call(document, document.get("body"), None, {}, half="request", join=key)
-    answer = _object(document.get("response"))
+    answer = as_object(document.get("response"))
     return _call(document, None, answer.get("body"), answer, half="response", join=key)
 
 
 def _of_pair(document: Mapping[str, Any]) -> Call:
     asked, answered = (_opened(document.get(name)) for name in ("request", "response"))
-    headers = _object(asked).get("headers")
-    return _call(document, _within(asked), _within(answered), _object(answered), headers=headers)
+    headers = as_object(asked).get("headers")
+    return _call(document, _within(asked), _within(answered), as_object(answered), headers=headers)
 
 
 def _within(outer: Any) -> Any:
@@ -72,10 +73,6 @@ def _opened(value: Any) -> Any:
         return value
 
 
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _call(
     document: Mapping[str, Any],
     asked: Any,
@@ -86,13 +83,13 @@ def _call(
     half: Half | None = None,
     join: str = "",
 ) -> Call:
-    request, response = _object(asked), _object(answered)
+    request, response = as_object(asked), as_object(answered)
     prompts = prompts_of(request)
     status = next(
         (code for code in (answer.get("status_code"), answer.get("status"), document.get("status_code")) if type(code) is int),
         None,
     )
-    error = _object(document.get("error")) or _object(response.get("error"))
+    error = as_object(document.get("error")) or as_object(response.get("error"))
     latency = document.get("latency_ms", document.get("duration_ms"))
     return Call(
         id=join or text_of(document.get("id")) or text_of(response.get("id")) or "",
@@ -132,7 +129,7 @@ def _recognize(record: Record, document: Any) -> str | None:
         return "custom_id, url and body, as requests of OpenAI's batch API have them"
     if half == "response" and {"id", "response", "error"} <= document.keys():
         return "custom_id, response and error, as answers of OpenAI's batch API have them"
-    request, response = (_object(_within(_opened(document.get(name)))) for name in ("request", "response"))
+    request, response = (as_object(_within(_opened(document.get(name)))) for name in ("request", "response"))
     known = (
         isinstance(request.get("model"), str) and request.keys() & _ASKED and response.keys() & {"object", "choices", "error"}
     )

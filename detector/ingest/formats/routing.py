@@ -1,9 +1,9 @@
 """Which decoder reads which record: the format of its topic, and files that hold records as Kafka had them."""
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from detector.config import Config
-from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings
+from detector.ingest.formats.decoder import Choosing, Decoder, Outcome, Record, Surroundings
 from detector.ingest.formats.dump import Dump
 from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.registry import format_named
@@ -14,7 +14,7 @@ from detector.ingest.schema import InputSchema
 __all__ = ["ByTopic", "decoder_for", "decoder_of_files", "schemas_for"]
 
 
-class ByTopic(Decoder):
+class ByTopic(Choosing):
     """Hands each record to the decoder of its topic, or to the usual one."""
 
     def __init__(self, usual: Decoder, of_topic: Mapping[str, Decoder]) -> None:
@@ -37,22 +37,9 @@ class ByTopic(Decoder):
         """Read the time by the format of the topic."""
         return self._for(record).time_of(record)
 
-    def flush(self) -> Sequence[Outcome]:
-        """Return what any of the decoders holds back."""
-        return [outcome for decoder in self._decoders() for outcome in decoder.flush()]
-
-    def held(self) -> Collection[Hashable]:
-        """Return the places of the records that any of the decoders holds back."""
-        return [place for decoder in self._decoders() for place in decoder.held()]
-
-    def forget(self, gone: Callable[[Hashable], bool]) -> None:
-        """Forget records that are held back."""
-        for decoder in self._decoders():
-            decoder.forget(gone)
-
-    def _decoders(self) -> Iterator[Decoder]:
-        yield self._usual
-        yield from self._of_topic.values()
+    def decoders(self) -> Collection[Decoder]:
+        """Return the usual decoder and those of topics."""
+        return (self._usual, *self._of_topic.values())
 
     def explain(self, record: Record) -> Refusal | None:
         """Explain by the format of the topic."""

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from detector.ingest.formats.call import Call, Half, Payload, Skip
-from detector.ingest.formats.cloudevents import cloud_event_of, is_in_headers
+from detector.ingest.formats.cloudevents import cloud_event_of, is_in_headers, type_of
 from detector.ingest.formats.decoder import Format, Record
-from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.identity import text_of
+from detector.ingest.formats.identity import headers_of, text_of
 from detector.ingest.formats.kserve import half_of
 from detector.ingest.formats.serving import Found, ServingDecoder, parse_json
 
@@ -59,7 +58,7 @@ class SeldonDecoder(ServingDecoder):
 
 def _of_topic(record: Record, topic: "re.Match[str]") -> Call:
     half: Half = "request" if topic[4] == "inputs" else "response"
-    headers = {name.lower(): text for name, _ in record.headers if (text := record.header(name)) is not None}
+    headers = headers_of(record)
     request_id = headers.get("x-request-id") or (record.key or b"").decode(errors="replace")
     body = Payload(record.value)
     return Call(
@@ -108,11 +107,7 @@ def _recognize(record: Record, document: Any) -> str | None:
         return None
     if "RequestId" in document and any(str(name).startswith("Ce-") for name in document):
         return "documents of seldon-request-logger"
-    try:
-        kind = cloud_event_of(record, document).get("type") or ""
-    except UnusableError:
-        return None
-    return "CloudEvents of Seldon" if kind.startswith(_TYPE) else None
+    return "CloudEvents of Seldon" if type_of(record, document).startswith(_TYPE) else None
 
 
 FORMAT = Format("seldon", "Seldon Core 1 and 2: Kafka topics, CloudEvents, request logger", SeldonDecoder, _recognize)

@@ -180,22 +180,22 @@ class ServingDecoder(Decoder):
     def events(self, record: Record, call: Call) -> Sequence[Outcome]:
         """Take a whole call apart; nothing that it may hold raises."""
         caller = self._identity.caller(call)
-        owner = self._owner(record, call, caller)
         if caller.id is None:
             return [refuse("unidentified", NOBODY)]
         try:
             time_ms = self._time(call, record)
         except (ValueError, TypeError, OverflowError) as error:
-            return [refuse("schema", f"time: {error}", owner)]
+            return [refuse("schema", f"time: {error}", self._owner_of(record, call, caller, 0))]
+        owner = self._owner_of(record, call, caller, time_ms)
         try:
-            return self._taken_apart(call, caller, time_ms, owner.event_id if owner else "")
+            return self._taken_apart(call, caller, owner)
         except UnusableError as error:
             return [refuse(error.reason, error.detail, owner)]
         except _SURPRISES as error:
             return [refuse("schema", f"not as expected: {type(error).__name__}: {error}", owner)]
 
-    def _taken_apart(self, call: Call, caller: Caller, time_ms: int, call_id: str) -> list[Outcome]:
-        section, model = self._section, self._model(call)
+    def _taken_apart(self, call: Call, caller: Caller, owner: Owner) -> list[Outcome]:
+        section, model = self._section, owner.model
         if model is None:
             raise UnusableError("schema", "nothing says which model was asked: set [ingest] model")
         if call.failure is not None or (call.status is not None and not 200 <= call.status < 300):
@@ -209,9 +209,8 @@ class ServingDecoder(Decoder):
         if len(instances) != len(answers):
             raise UnusableError("schema", f"{len(instances)} inputs and {len(answers)} answers")
         client = EventClient(caller.id or "", caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
-        asked = EventModel(model, None if call.version is None else call.version[:TEXT_CHARACTERS])
+        asked = EventModel(model, owner.version)
         alone = len(instances) == 1
-        owner = self._owner_of(call, caller, call_id, time_ms)
         outcomes: list[Outcome] = []
         for at, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
             try:
@@ -221,8 +220,8 @@ class ServingDecoder(Decoder):
                 continue
             outcomes.append(
                 DecodedEvent(
-                    event_id=call_id if alone else f"{call_id}#{at}",
-                    time=time_ms,
+                    event_id=owner.event_id if alone else f"{owner.event_id}#{at}",
+                    time=owner.time_ms,
                     client=client,
                     model=asked,
                     input=EventInput(vector=vector),
@@ -256,12 +255,12 @@ class ServingDecoder(Decoder):
             time_ms = self._time(call, record)
         except (ValueError, TypeError, OverflowError):
             time_ms = 0
-        return self._owner_of(call, caller, _id(call, record, time_ms), time_ms)
+        return self._owner_of(record, call, caller, time_ms)
 
-    def _owner_of(self, call: Call, caller: Caller, call_id: str, time_ms: int) -> Owner:
+    def _owner_of(self, record: Record, call: Call, caller: Caller, time_ms: int) -> Owner:
         version = None if call.version is None else call.version[:TEXT_CHARACTERS]
         sender = Sender(caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
-        return Owner(caller.id or "", self._model(call), version, call_id, time_ms, sender)
+        return Owner(caller.id or "", self._model(call), version, _id(call, record, time_ms), time_ms, sender)
 
 
 def _id(call: Call, record: Record, time_ms: int) -> str:

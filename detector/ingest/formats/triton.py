@@ -89,7 +89,7 @@ class TritonDecoder(ServingDecoder):
 
     def _call(self, trace_id: str, trace: _Trace) -> Call:
         return Call(
-            id=f"{trace_id}",
+            id=trace_id,
             time=_wall(trace.start),
             model=trace.model,
             version=trace.version,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -84,14 +84,14 @@ def survey(logs: Sequence[str], config: Config, *, records: int, events: int) ->
     """
     found = Survey()
     lines = (
-        (log, chunk.first_line + at, line)
+        (chunk.origin(at), line)
         for log in logs
-        for chunk in _chunks(log, config)
+        for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes)
         for at, line in enumerate(chunk.lines)
     )
     decoder = None
     known = [entry for name, entry in FORMATS.items() if name != AUTO]
-    for log, number, line in islice(lines, records):
+    for origin, line in islice(lines, records):
         if decoder is None:
             found.kcat = config.ingest.envelope == "kcat" or _is_dump(line)
             if found.kcat:
@@ -106,14 +106,10 @@ def survey(logs: Sequence[str], config: Config, *, records: int, events: int) ->
             found.formats[sign.format] += 1
             found.signs.setdefault(sign.format, sign.sign)
         found.fields.note(within, document)
-        found.note(several(decoder.decode(record)), f"{log}:{number}", events)
+        found.note(several(decoder.decode(record)), f"{origin.source}:{origin.line}", events)
     if decoder is not None:
         found.note(decoder.flush(), "at the end", events)
     return found
-
-
-def _chunks(log: str, config: Config) -> Any:
-    return read_lines(log, max_record_bytes=config.engine.max_record_bytes)
 
 
 def _is_dump(line: bytes) -> bool:

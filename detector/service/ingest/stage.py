@@ -162,10 +162,11 @@ class IngestStage:
         lost = self._held.keys() - assigned
         if lost:
             self._assembler.forget(lambda place: isinstance(place, RecordOrigin) and _partition_of(place) in lost)
+            self._note_held()
         if now - self._taken > self._halves_s:
             self._give(self._assembler.finish(first_sequence=0), [])
             self._taken = now
-        self._note_held()
+            self._note_held()
 
     def _note_held(self) -> None:
         """Remember the first record of each partition that is held back: it is not committed, so a restart reads it again."""
@@ -188,6 +189,7 @@ class IngestStage:
         while self._on_its_way and self._on_its_way[0][0] <= arrived:
             self._written |= self._on_its_way.popleft()[1]
         self._written = {partition: place for partition, place in self._written.items() if partition in assigned}
+        self._last = {partition: place for partition, place in self._last.items() if partition in assigned}
 
     def _commit(self) -> None:
         """Start to commit what was written, with the record time reached in each partition.
@@ -200,11 +202,10 @@ class IngestStage:
             return
         due = self._written or (len(self._merger) and now > self._told + TELL_EVERY_S)
         if due and (places := self._committable()):
-            self._last = places
             self._committing = True
             self._again = now + COMMIT_EVERY_S
             written = {place: reach for place, reach in self._written.items() if place not in self._held}
-            self._consumer.commit_async(reached(places), partial(self._committed, written))
+            self._consumer.commit_async(reached(places), partial(self._committed, places, written))
 
     def _committable(self) -> Places:
         """Return up to where everything is written: for a partition with nothing in flight, the next waiting record."""
@@ -219,7 +220,7 @@ class IngestStage:
         """Return places with no offset beyond a record that is held back."""
         return {place: (min(offset, self._held.get(place, offset)), moment) for place, (offset, moment) in places.items()}
 
-    def _committed(self, written: Places, _offsets: Any, outcome: Any) -> None:
+    def _committed(self, places: Places, written: Places, _offsets: Any, outcome: Any) -> None:
         self._committing = False
         if isinstance(outcome, Exception):
             # The events are written. The next owner writes them again, and the engine recognises the repeats.
@@ -227,6 +228,7 @@ class IngestStage:
             self._again = time.monotonic() + AGAIN_S
             return
         self._told = time.monotonic()
+        self._last |= places
         self._metrics.committed("ingest")
         self._reached |= {partition: offset for partition, (offset, _) in written.items()}
         self._written = {partition: place for partition, place in self._written.items() if place != written.get(partition)}

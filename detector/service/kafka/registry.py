@@ -13,7 +13,7 @@ import decimal
 import io
 import json
 import uuid
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -21,10 +21,9 @@ import urllib3
 
 from detector.config import Config, RegistrySection
 from detector.errors import ConfigError, ServiceError
-from detector.ingest.formats.decoder import Decoder, Outcome, Record
+from detector.ingest.formats.decoder import Decoder, Record, Unwrapping
 from detector.ingest.formats.event import Refusal, UnusableError, refuse
 from detector.ingest.formats.routing import decoder_for
-from detector.ingest.owner import Owner
 from detector.ingest.schema import InputSchema
 
 __all__ = ["RegistryDecoder", "decoder_of_topics"]
@@ -42,7 +41,7 @@ class _Schema(NamedTuple):
     parsed: Any
 
 
-class RegistryDecoder(Decoder):
+class RegistryDecoder(Unwrapping):
     """Takes the value out of each record and hands it as JSON to the decoder of its format; other records pass as they are.
 
     Raises `ConfigError` when Avro cannot be read here for want of fastavro, and from `decode` `ServiceError` while the registry
@@ -51,6 +50,7 @@ class RegistryDecoder(Decoder):
 
     def __init__(self, section: RegistrySection, inner: Decoder) -> None:
         """Ask the registry of `section`."""
+        super().__init__(inner)
         try:
             import fastavro  # noqa: PLC0415  # an extra
         except ImportError:
@@ -58,7 +58,6 @@ class RegistryDecoder(Decoder):
                 "[kafka.registry] url is set, and fastavro is missing: pip install 'model-extraction-detector[avro]'"
             ) from None
         self._avro: Any = fastavro
-        self._inner = inner
         self._url = (section.url or "").rstrip("/")
         self._pool = urllib3.PoolManager(
             timeout=PATIENCE_S, retries=False, ca_certs=None if section.ca_file is None else str(section.ca_file)
@@ -69,39 +68,8 @@ class RegistryDecoder(Decoder):
             self._headers |= urllib3.make_headers(basic_auth=f"{section.username}:{secret or ''}")
         self._schemas: dict[int, _Schema | None] = {}
 
-    def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
-        """Decode the value within a record."""
-        within = self._within(record)
-        return within if isinstance(within, Refusal) else self._inner.decode(within)
-
-    def owner(self, record: Record) -> Owner | None:
-        """Read the owner of the value within a record."""
-        within = self._within(record)
-        return None if isinstance(within, Refusal) else self._inner.owner(within)
-
-    def time_of(self, record: Record) -> int | None:
-        """Read the time of the value within a record."""
-        within = self._within(record)
-        return record.time_ms if isinstance(within, Refusal) else self._inner.time_of(within)
-
-    def explain(self, record: Record) -> Refusal | None:
-        """Explain the value within a record."""
-        within = self._within(record)
-        return within if isinstance(within, Refusal) else self._inner.explain(within)
-
-    def flush(self) -> Sequence[Outcome]:
-        """Return what the format's decoder holds back."""
-        return self._inner.flush()
-
-    def held(self) -> Collection[Hashable]:
-        """Return where the records stand that are held back."""
-        return self._inner.held()
-
-    def forget(self, gone: Callable[[Hashable], bool]) -> None:
-        """Forget records that are held back."""
-        self._inner.forget(gone)
-
-    def _within(self, record: Record) -> Record | Refusal:
+    def within(self, record: Record) -> Record | Refusal:
+        """Return the record with its value as JSON; one without the prefix as it is."""
         value = record.value
         if len(value) < PREFIX or value[0] != MAGIC:
             return record

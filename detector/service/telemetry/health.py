@@ -7,17 +7,16 @@ Neither fails because the broker is away, since a restart would not help. ``/met
 found.
 """
 
-import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 
 from detector.config import ServiceSection
 from detector.errors import ServiceError
+from detector.service.telemetry.listener import Listener, cause_of
 from detector.service.telemetry.metrics import CONTENT_TYPE, Metrics
 
 STUCK_S = 30.0
@@ -56,42 +55,35 @@ class HealthServer:
         Each callback returns a sentence, or None: `degraded` says what does not work although the worker is ready, `refusing`
         what is refused and goes unwatched, `starting` what is done before the loop begins and needs no heartbeat.
         """
-        self._host = section.host
-        self._wanted = section.port + offset if section.port > 0 else section.port
+        self._listener = Listener(section.host, section.port, offset, "health")
         self._metrics = metrics
         self._ready = ready
         self._degraded = degraded
         self._refusing = refusing
         self._starting = starting
-        self._server: ThreadingHTTPServer | None = None
 
     @property
     def port(self) -> int | None:
         """The port it listens on; None while it does not."""
-        return None if self._server is None else int(self._server.server_address[1])
+        return self._listener.port
 
     def __enter__(self) -> Self:
         """Listen, unless the port is -1."""
-        if self._wanted >= 0:
-            try:
-                self._server = _Server((self._host, self._wanted), _handler(self.answer))
-            except (OSError, OverflowError) as error:
-                cause = getattr(error, "strerror", None) or error
-                raise ServiceError(
-                    f"cannot serve health and metrics on {self._host}:{self._wanted}: {cause}: "
-                    "set [service] port (DETECTOR_SERVICE__PORT) to a free one, to 0 for any free one, or to -1 for none"
-                ) from error
-            threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True).start()
+        try:
+            self._listener.start(_handler(self.answer))
+        except (OSError, OverflowError) as error:
+            host, port = self._listener.address
+            raise ServiceError(
+                f"cannot serve health and metrics on {host}:{port}: {cause_of(error)}: "
+                "set [service] port (DETECTOR_SERVICE__PORT) to a free one, to 0 for any free one, or to -1 for none"
+            ) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
         """Stop listening."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        self._listener.stop()
 
     def answer(self, path: str) -> HealthResponse:
         """Return the answer to a request for `path`."""
@@ -117,20 +109,6 @@ class HealthServer:
             case "/metrics":
                 return HealthResponse(HTTPStatus.OK, self._metrics.text(), CONTENT_TYPE)
         return HealthResponse(HTTPStatus.NOT_FOUND, b"not found; there are /livez, /readyz and /metrics\n")
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # a scrape that hangs must not keep the process alive
-
-    def server_bind(self) -> None:
-        # As the parent does, but without a name lookup of this host, which may take long.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing: a client has closed its connection."""
 
 
 def _handler(answer: Callable[[str], HealthResponse]) -> type[BaseHTTPRequestHandler]:

@@ -1,12 +1,12 @@
 """Each log of a real server gives the events, the clients and the dead letters that are expected of it."""
 
-import json
 from collections import Counter
 
 import pytest
 
 from detector.config import IngestSection
 from detector.config.detection import zone_of
+from detector.ingest.formats.auto import first_document
 from detector.ingest.formats.decoder import Outcome, Surroundings, several
 from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.registry import FORMATS, format_named
@@ -39,19 +39,12 @@ def test_it_is_recognised(log: ServingLog) -> None:
     """By its own format and by no other; a mapped log is nobody's."""
     for record in log.records():
         signs = {}
+        in_headers = any(header.casefold() in {"ce_type", "type"} for header, _ in record.headers)
         for name, entry in FORMATS.items():
-            document = (
-                None if any(header.casefold() in {"ce_type", "type"} for header, _ in record.headers) else parsed(record.value)
-            )
+            document = None if in_headers else first_document(record.value)
             if (sign := entry.recognize(record, document)) is not None:
                 signs[name] = sign
         assert list(signs) == ([] if log.format == "mapping" else [log.format])
-
-
-def parsed(value: bytes) -> object:
-
-    document = json.loads(value)
-    return document[0] if isinstance(document, list) else document
 
 
 def test_sampled_events_weigh_more() -> None:
