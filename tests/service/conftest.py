@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 
 from detector.baseline.settings import engine_settings
@@ -340,6 +340,17 @@ class Rig:
             return found
         finally:
             consumer.close()
+
+    def wait_settled(self, topic: str) -> None:
+        """Wait until no transaction is open in a topic: the broker writes the end of one a moment after it is acknowledged."""
+        everything = KafkaConsumer(bootstrap_servers=list(self.config.kafka.bootstrap_servers))
+        committed = self.connection.consumer()
+        places = [TopicPartition(topic, number) for number in range(self.partitions)]
+        try:
+            wait_for(lambda: everything.end_offsets(places) == committed.end_offsets(places))
+        finally:
+            everything.close(autocommit=False)
+            committed.close(autocommit=False)
 
     def produce_keyed(self, lines: Sequence[bytes]) -> None:
         """Write a log keyed by client."""

@@ -49,6 +49,7 @@ def test_state_of_another_baseline_ends_it(
     rig.produce(make_log(5, events=300, disorder=0.0, pauses=0.0))
     with rig.thread():
         rig.wait_done()
+    rig.wait_settled(rig.topics.state)
     state = rig.read(rig.topics.state)
     rig.baseline = generated_baseline
     with pytest.raises(SnapshotError, match="without a baseline, and now there is one"), rig.thread():
