@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -106,22 +107,27 @@ def test_what_was_indexed_survives_a_crash_and_users_are_asked_who_they_are(
     assert not folder.exists()
 
 
+@pytest.fixture
+def open_cache() -> Iterator[Path]:
+    """Return a cache folder outside pytest's own, which is closed to others: as root, the server is another user's."""
+    with tempfile.TemporaryDirectory(prefix="detector-cache-") as name:
+        cache = Path(name)
+        cache.chmod(0o755)
+        (cache / "detector").mkdir(mode=0o755)
+        yield cache
+
+
 @pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.usefixtures("elastic_can_run")
-def test_the_command_line_starts_one_that_stays(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_command_line_starts_one_that_stays(open_cache: Path) -> None:
     """Up, up again, status and down, each in a process of its own; the address is all that standard output gets."""
-    cache = tmp_path_factory.mktemp("cache")
-    if elastic_program.as_root():  # the server is nobody's then, and must be able to come here
-        for folder in (cache, cache.parent, cache.parent.parent):
-            folder.chmod(folder.stat().st_mode | 0o755)  # more than it had, never less: the last may be the system's
-    (cache / "detector").mkdir(mode=0o755)
-    (cache / "detector" / "programs").symlink_to(shared_folder("programs"))  # it need not be fetched again
+    (open_cache / "detector" / "programs").symlink_to(shared_folder("programs"))  # it need not be fetched again
 
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "tests.servers.elastic", *words],
-            env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+            env=os.environ | {"XDG_CACHE_HOME": str(open_cache)},
             capture_output=True,
             text=True,
             check=False,
@@ -140,5 +146,5 @@ def test_the_command_line_starts_one_that_stays(tmp_path_factory: pytest.TempPat
             assert client.cluster.health()["status"] == "green"
         assert run("down").returncode == 0
         assert run("status").returncode == 1
-        assert (cache / "detector" / "elasticsearch" / "data").exists()
-    assert not (cache / "detector" / "elasticsearch").exists()
+        assert (open_cache / "detector" / "elasticsearch" / "data").exists()
+    assert not (open_cache / "detector" / "elasticsearch").exists()
