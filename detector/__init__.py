@@ -14,6 +14,10 @@ Over a stream of events, without Kafka::
     watching = detector.Detector(baseline, config)
     alerts, decisions = watching.observe(events)
 
+Events of a table that you have, in pandas, polars, pyarrow or plain lists::
+
+    events = detector.events_from(frame, ["amount", "age"], client="user", time="when", label="fraud", model="cards")
+
 These names are the public interface, with `detector.offline.analysis` for what is behind results (thresholds, budgets,
 responses, pictures, simulated logs), `detector.testing` for tests, and `detector.errors`. Names are imported when they are
 first used, so ``import detector`` itself costs nothing. Tables need pandas (``pip install
@@ -28,6 +32,7 @@ from detector.distribution import VERSION
 if TYPE_CHECKING:
     from detector.baseline.store import Baseline
     from detector.config import Config
+    from detector.offline.events import events_from
     from detector.offline.files import load_baseline, load_config, save_baseline
     from detector.offline.results import Results, fit_baseline, replay
     from detector.offline.stream import Detector
@@ -40,6 +45,7 @@ __all__ = [
     "Detector",
     "Results",
     "__version__",
+    "events_from",
     "fit_baseline",
     "load_baseline",
     "load_config",
@@ -52,6 +58,7 @@ _MODULES = {
     "Config": "config",
     "Detector": "offline.stream",
     "Results": "offline.results",
+    "events_from": "offline.events",
     "fit_baseline": "offline.results",
     "load_baseline": "offline.files",
     "load_config": "offline.files",

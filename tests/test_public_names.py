@@ -10,7 +10,7 @@ import detector
 from detector.distribution import install
 from detector.offline import analysis
 
-ABOUT = 10  # names: what somebody new has to look through
+ABOUT = 11  # names: what somebody new has to look through
 LONGEST_S = 0.1
 HEAVY = {"pandas", "numpy", "pydantic", "detector.engine", "kafka"}
 

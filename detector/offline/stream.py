@@ -12,7 +12,9 @@ from detector.clock import Clock, SystemClock
 from detector.config import Config
 from detector.contracts import Alert, DeadLetter, Decision
 from detector.errors import SourceError
+from detector.ingest.formats.inputs import Inputs
 from detector.ingest.formats.native import NativeDecoder, to_line
+from detector.ingest.formats.routing import schemas_for
 from detector.ingest.lines import Chunk
 from detector.offline.files import set_up
 from detector.offline.frames import is_frame, rows
@@ -64,7 +66,8 @@ class Detector:
         """Begin with an empty stream."""
         settings, known = set_up(config, baseline)
         self._found = MemorySink()
-        decoder = NativeDecoder(settings.engine.naive_zone)
+        schemas = schemas_for(settings, known.schemas if known else None)
+        decoder = NativeDecoder(settings.engine.naive_zone, Inputs(schemas, missing=settings.ingest.missing == "keep"))
         self._pipeline = Pipeline(settings, known, self._found, clock or SystemClock(), decoder=decoder)
         self._line = 1
         self._ended = False
