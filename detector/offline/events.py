@@ -16,13 +16,12 @@ from detector.config import Config
 from detector.config.detection import zone_of
 from detector.contracts import DeadLetter
 from detector.errors import OutputError
-from detector.ingest.formats.inputs import Inputs
-from detector.ingest.formats.native import NativeDecoder, to_line
+from detector.ingest.formats.native import to_line
 from detector.ingest.formats.routing import schemas_for
 from detector.ingest.schema import InputSchema
 from detector.offline.columns import Table
 from detector.offline.files import set_up
-from detector.offline.rows import FIELDS, Layout, Row, rows_of
+from detector.offline.rows import FIELDS, Layout, Reference, Row, rows_of
 
 __all__ = ["FrameEvents", "events_from"]
 
@@ -140,8 +139,8 @@ def events_from(
     inputs = _inputs(columns, model, schemas)
     layout = Layout(inputs, client, time, model, model_column, label, probabilities, score, event_id, dict(fields or {}))
     naive_zone = zone_of(zone) if isinstance(zone, str) else zone or settings.engine.naive_zone
-    decoder = NativeDecoder(naive_zone, Inputs(schemas, missing=settings.ingest.missing == "keep"))
-    rows = list(rows_of(Table(frame), layout, decoder, naive_zone, frozenset(schemas)))
+    reference = Reference(schemas, missing=settings.ingest.missing == "keep")
+    rows = list(rows_of(Table(frame), layout, reference, naive_zone))
     return FrameEvents(
         [row.event for row in rows if row.refusal is None], [entry for row in rows if (entry := _refused(row)) is not None]
     )

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,13 +13,14 @@ import numpy as np
 
 from detector.contracts.moment import event_ms, rfc3339
 from detector.ingest.formats.answers import answer_of
-from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import DecodedEvent, EventOutput, Refusal, UnusableError, refuse
-from detector.ingest.formats.native import NativeDecoder, to_line
+from detector.ingest.formats.inputs import Inputs
+from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.formats.serving import time_text
+from detector.ingest.schema import InputSchema
 from detector.offline.columns import Table
 
-__all__ = ["FIELDS", "Layout", "Row", "rows_of"]
+__all__ = ["FIELDS", "Layout", "Reference", "Row", "rows_of"]
 
 FIELDS: Final = (
     "client.ip",
@@ -63,10 +65,8 @@ class Row:
         return json.dumps(self.event, default=str).encode()
 
 
-def rows_of(
-    table: Table, layout: Layout, decoder: NativeDecoder, zone: dt.tzinfo | None, encoded: frozenset[str]
-) -> Iterator[Row]:
-    """Yield what became of each row, counted from 1; `encoded` are the models whose inputs become numbers here.
+def rows_of(table: Table, layout: Layout, reference: "Reference", zone: dt.tzinfo | None) -> Iterator[Row]:
+    """Yield what became of each row, counted from 1; `reference` has the last word on it.
 
     Raises ValueError for columns that are not there or are of different lengths, and for times that need a `zone`.
     """
@@ -79,7 +79,7 @@ def rows_of(
             event = reader.event(cells, at)
             if "event_id" not in event:
                 event = {"event_id": _id(event, seen), **event}
-            yield Row(at + 1, _checked(event, decoder, encoded))
+            yield Row(at + 1, reference.checked(event))
         except UnusableError as error:
             yield Row(at + 1, event or cells.shown(at), refuse(error.reason, error.detail))
 
@@ -222,16 +222,30 @@ class _Reader:
         return list(value) if isinstance(value, tuple) else value
 
 
-def _checked(event: dict[str, Any], decoder: NativeDecoder, encoded: frozenset[str]) -> dict[str, Any]:
-    """Return an event that its readers accept. Raises `UnusableError` with the reason that they would give."""
-    outcome = decoder.from_fields(event)
-    if isinstance(outcome, DecodedEvent):
-        values = outcome.input.values()
-        if not np.isinf(values).any():
-            vector = outcome.input.vector
-            return {**event, "input": {"vector": vector}} if vector is not None and event["model"]["id"] in encoded else event
-        outcome = decoder.explain(Record(to_line(event))) or refuse("not_finite", "input: not finite in float32")
-    raise UnusableError(outcome.reason, outcome.detail)
+class Reference:
+    """What an event has to be for its readers: with the numbers that they would make of its input, it is decoded.
+
+    Of the models that `schemas` knows, the numbers take the place of the columns.
+    """
+
+    def __init__(self, schemas: Mapping[str, InputSchema], *, missing: bool) -> None:
+        """Encode inputs as `Inputs` does."""
+        self._schemas = schemas
+        self._inputs = Inputs(schemas, missing=missing)
+        self._decoder = NativeDecoder()
+
+    def checked(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return an event that its readers accept. Raises `UnusableError` with the reason that they would give."""
+        model, query = event["model"]["id"], event["input"]
+        columns = query.get("columns")
+        vector = [1.0] if columns is None else self._inputs.vector(model, columns)
+        numbers = query if "vector" in query else {"vector": vector}
+        outcome = self._decoder.from_fields({**event, "input": numbers})
+        if isinstance(outcome, DecodedEvent) and np.isinf(outcome.input.values()).any():
+            outcome = refuse("not_finite", "input: not finite in float32")
+        if isinstance(outcome, Refusal):
+            raise UnusableError(outcome.reason, outcome.detail)
+        return event if columns is None or model not in self._schemas else {**event, "input": numbers}
 
 
 def _id(event: Mapping[str, Any], seen: Counter[bytes]) -> str:
@@ -265,6 +279,8 @@ def _single(name: str, value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, list | tuple | Mapping):
         raise UnusableError("schema", f"input.{name}: a list or an object; name this column alone, not in a list")
+    if isinstance(value, float) and math.isinf(value):
+        raise UnusableError("not_finite", f"input.{name}: infinite")
     return value
 
 

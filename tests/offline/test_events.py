@@ -150,7 +150,7 @@ def test_naive_times_need_a_zone() -> None:
         ({"when": [-5, 1_777_890_668]}, "schema", "time: -5 read as seconds since 1970 is before 1970"),
         ({"when": ["soon", 1_777_890_668]}, "schema", "time: not an RFC 3339 time with an offset"),
         ({"amount": [None, 1], "country": [None, "x"]}, "schema", "input: all values are missing"),
-        ({"amount": [float("inf"), 1]}, "not_finite", "input.columns.amount: Infinity"),
+        ({"amount": [float("inf"), 1]}, "not_finite", "input.amount: infinite"),
         ({"amount": [1e39, 1]}, "not_finite", "input: not finite in float32"),
         ({"verdict": [None, "x"]}, "unanswered", "the columns of the answer are empty"),
         ({"verdict": [[None], "x"]}, "schema", "response: not a label, score or list of probabilities"),
