@@ -16,6 +16,8 @@ from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.errors import SourceError
+from detector.ingest.paths import expand
+from detector.ingest.remote import is_url
 from detector.ingest.source import STDIN, Position
 from detector.names import printable
 from detector.offline.explain import Explanation
@@ -153,7 +155,8 @@ class Results:
         trace = self.trace(client, model)
         own = self.clients[self.clients["model"] == trace.model]
         innocent = set(own.loc[own["level"] == "allow", "client"]) - {client}
-        return read_responses(logs_of(self.summary, self.folder), trace, innocent, self.config)
+        learned = self.baseline.schemas if self.baseline else None
+        return read_responses(logs_of(self.summary, self.folder), trace, innocent, self.config, learned)
 
     def _traces(self, config: Config | None) -> list[Trace]:
         policy = None if config is None else engine_settings(config).policy
@@ -178,7 +181,8 @@ def replay(
 ) -> Results:
     r"""Run the engine of the service over recorded logs, merged by time, and return what it finds.
 
-    `log` is a file or several: JSON Lines, plain, gzip or zstd, in the format that `config` says. `config` and `baseline` may
+    `log` is what ``detector replay`` takes: files, folders, patterns or URLs, compressed or not, in the format that `config`
+    says (``[ingest] format``; ``auto`` recognises it). `config` and `baseline` may
     be given by name; without a baseline the one that the configuration names is used, and without any each model is learned
     from its first events. `clients` are those to trace, all by default: a trace takes memory for each query. `out` is the
     folder that the files of ``detector replay`` are kept in.
@@ -228,9 +232,10 @@ def fit_baseline(
 
 def _named(log: Log) -> list[str]:
     names = [str(log)] if isinstance(log, str | Path) else [str(entry) for entry in log]
-    for name in names:
-        if name == STDIN:
-            raise SourceError("-: a log that is read again cannot come from standard input: name a file")
-        if not Path(name).exists():
+    if STDIN in names:
+        raise SourceError("-: a log that is read again cannot come from standard input: name a file")
+    files = expand(names)
+    for name in files:
+        if not is_url(name) and not Path(name).exists():
             raise SourceError(f"{name}: no such file")
-    return names
+    return files

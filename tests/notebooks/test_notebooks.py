@@ -1,6 +1,8 @@
 """The notebooks: stored without outputs, over the public names alone, and they run from the first cell to the last."""
 
 import ast
+import gzip
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,11 @@ def _code(path: Path) -> list[ast.Module]:
     return [ast.parse(cell.source) for cell in _read(path).cells if cell.cell_type == "code"]
 
 
+def _run(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=PATIENCE, startup_timeout=PATIENCE, kernel_name="python3", resources=resources).execute()
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Path, nbformat.NotebookNode]]]:
     """Run every notebook in a folder of its own; returns the folder and the notebook with its outputs, by name."""
@@ -45,10 +52,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tup
         for path in NOTEBOOKS:
             folder = tmp_path_factory.mktemp(path.stem)
             notebook = _read(path)
-            resources = {"metadata": {"path": str(folder)}}
-            NotebookClient(
-                notebook, timeout=PATIENCE, startup_timeout=PATIENCE, kernel_name="python3", resources=resources
-            ).execute()
+            _run(notebook, folder)
             found[path.stem] = (folder, notebook)
         yield found
 
@@ -86,9 +90,22 @@ def test_they_use_public_names_alone(path: Path) -> None:
                 assert not node.attr.startswith("_")
                 if isinstance(node.value, ast.Name) and node.value.id in public:
                     used[node.value.id].add(node.attr)
-    assert {"fit_baseline", "load_config", "replay"} <= used["detector"]
+    assert {"fit_baseline", "replay"} <= used["detector"]
+    assert "open_logs" in used["analysis"]
     for module, names in used.items():
         assert names <= public[module]
+
+
+@each
+def test_the_first_cell_of_code_is_the_one_to_change(path: Path) -> None:
+    """It holds nothing but settings, the log and the format among them, and the first text says that it is the one."""
+    cells = _read(path).cells
+    assert "change the first cell of code, and no other" in cells[0].source
+    settings = ast.parse(next(cell.source for cell in cells if cell.cell_type == "code")).body
+    assert all(isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant) for line in settings)
+    names = {line.targets[0].id: line.value.value for line in settings}  # type: ignore[attr-defined]
+    assert {"LOG", "HISTORY", "FORMAT", "CONFIG"} <= names.keys()
+    assert {name for name, value in names.items() if value is not None} == {"FORMAT"}
 
 
 @each
@@ -116,6 +133,56 @@ def test_they_run(executed: dict[str, tuple[Path, nbformat.NotebookNode]], path:
         assert cell.execution_count is not None
         kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
         assert ("plt.show()" in cell.source) == ("image/png" in kinds)
+
+
+def _as_apisix(line: bytes) -> bytes:
+    """Return a native event as APISIX logs the call that it came from."""
+    event = json.loads(line)
+    answer = {"label": event["output"].get("label"), "probabilities": event["output"].get("probabilities")}
+    entry = {
+        "start_time": event["time"],
+        "service_id": event["model"]["id"],
+        "server": {"hostname": "gateway"},
+        "consumer": {"username": event["client"]["id"]},
+        "request": {
+            "uri": "/predict",
+            "headers": {"x-request-id": event["event_id"]},
+            "body": json.dumps({"instances": [event["input"]["vector"]]}),
+        },
+        "response": {"status": 200, "body": json.dumps({"predictions": [answer]})},
+    }
+    return json.dumps(entry).encode()
+
+
+@pytest.mark.slow
+@each
+def test_they_run_on_logs_of_another_format(
+    executed: dict[str, tuple[Path, nbformat.NotebookNode]], path: Path, tmp_path: Path
+) -> None:
+    """With one cell changed: the logs of a gateway, compressed, whose format is recognised."""
+    folder, simulated = executed[path.stem]
+    with gzip.open(folder / FOLDER / "history.jsonl.gz") as history, gzip.open(tmp_path / "history.json.gz", "wb") as written:
+        written.writelines(_as_apisix(line) + b"\n" for line in history)
+    lines = (folder / FOLDER / "log.jsonl").read_bytes().splitlines()
+    (tmp_path / "log.json").write_bytes(b"[" + b",".join(map(_as_apisix, lines)) + b"]")
+    notebook = _read(path)
+    own = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    own.source += '\nLOG, HISTORY = "log.json", "history.json.gz"\n'
+    _run(notebook, tmp_path)
+    said, expected = (
+        next(
+            output.text
+            for cell in each.cells
+            if cell.cell_type == "code"
+            for output in cell.outputs
+            if "<Results: " in output.get("text", "")
+        )
+        for each in (notebook, simulated)
+    )
+    events_and_clients = expected.split(" clients, ")[0]
+    assert said.startswith(f"{events_and_clients} clients, ")
+    assert "0 alerts" not in said
+    assert ", 0 invalid>" in said
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@
 - `budget`: thresholds, labels, and how detections and false alarms move with the budget
 - `responses`: the responses that a client received, and how good a copy they make
 - `files`: pictures by name, and the tuned part of a configuration as TOML
+- `own`: the logs that a notebook is about, one's own or simulated ones
 - `simulation`: logs with thieves in them, to try it all on
 
 All of it needs pandas.
@@ -26,15 +27,18 @@ except ImportError as error:
 
 from detector.offline.analysis.budget import read_labels, thresholds, with_budget
 from detector.offline.analysis.files import client_picture, write_config
+from detector.offline.analysis.own import Logs, open_logs
 from detector.offline.analysis.responses import Responses
 from detector.offline.analysis.simulation import Simulation, simulate
 from detector.offline.explain import Explanation
 
 __all__ = [
     "Explanation",
+    "Logs",
     "Responses",
     "Simulation",
     "client_picture",
+    "open_logs",
     "read_labels",
     "simulate",
     "thresholds",

@@ -63,5 +63,11 @@ def _section(name: str, values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    """Write a value: TOML's strings, numbers, booleans and lists look like those of JSON, but for one control character."""
+    """Write a value: TOML's strings, numbers and booleans look like those of JSON, but for one control character."""
+    if isinstance(value, Mapping):
+        return (
+            "{" + ", ".join(f"{_toml(str(name))} = {_toml(below)}" for name, below in value.items() if below is not None) + "}"
+        )
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

@@ -3,7 +3,7 @@
 Copies are judged by what the model answered to other clients, so that no access to the model is needed: the log is enough.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,9 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from detector.config import Config
 from detector.errors import SourceError
-from detector.ingest.formats.decoder import Record, several
+from detector.ingest.formats.decoder import Decoder, Record, several
 from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.routing import decoder_of_files
+from detector.ingest.schema import InputSchema
 from detector.ingest.source import read_lines
 from detector.offline.trace import Trace
 from detector.redteam.copy import best_fidelity_at
@@ -48,7 +49,7 @@ class Responses:
 
         Fidelity is the share of the fresh inputs on which the copy says what the model said. Copies are a network, a decision
         tree and a solved softmax regression; a thief with more patience does better. `moments` are numbers of queries, the
-        powers of two and all of them unless given. Each takes half a second or so.
+        powers of two and all of them unless given. Each takes half a second or so. A missing value counts as the mean.
 
         Raises `SourceError` when the log holds fewer than 50 queries of other, unsuspected clients.
         """
@@ -59,17 +60,17 @@ class Responses:
             )
         asked = len(self.inputs)
         wanted = [2**k for k in range(3, 31) if 2**k < asked] if moments is None else [m for m in moments if 0 < m < asked]
-        middle, spread = self.fresh_inputs.mean(axis=0), self.fresh_inputs.std(axis=0)
+        known = np.ma.masked_invalid(self.fresh_inputs)
+        middle, spread = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(1.0)
         spread[spread == 0] = 1.0
+        inputs, fresh = (np.where(np.isnan(X), middle, X) for X in (self.inputs, self.fresh_inputs))
 
         def standardised(X: Floats) -> Floats:
             return np.asarray((X - middle) / spread, np.float64)
 
         def best(encode: Callable[[Floats], Floats]) -> dict[int, float]:
             moments = [*wanted, asked]
-            return best_fidelity_at(
-                moments, self.inputs, self.outputs, self.fresh_inputs, lambda _: self.fresh_outputs, 0, encode
-            )
+            return best_fidelity_at(moments, inputs, self.outputs, fresh, lambda _: self.fresh_outputs, 0, encode)
 
         # Pixels are better left as they are, columns of a table are not; on a busy machine threads only wait for each other.
         with threadpool_limits(1):
@@ -77,10 +78,17 @@ class Responses:
         return pd.DataFrame({"queries": list(plain), "fidelity": [max(plain[n], scaled[n]) for n in plain]})
 
 
-def read_responses(logs: Sequence[str], trace: Trace, innocent: Collection[str], config: Config) -> Responses:
+def read_responses(
+    logs: Sequence[str],
+    trace: Trace,
+    innocent: Collection[str],
+    config: Config,
+    learned: Mapping[str, InputSchema] | None = None,
+) -> Responses:
     """Read the traced client's queries and responses, and a sample of those of the clients in `innocent` on the same model.
 
-    `config` says how records are read. A damaged log is used as far as it can be read.
+    `config` says how records are read, `learned` are the columns that the baseline knows. A damaged log is used as far as it
+    can be read.
 
     Raises `SourceError` when events of the client are no longer there, or the responses have no common form.
     """
@@ -89,7 +97,7 @@ def read_responses(logs: Sequence[str], trace: Trace, innocent: Collection[str],
     fresh: list[DecodedEvent] = []
     rng = np.random.default_rng(0)
     met = 0
-    for event in _events(logs, config):
+    for event in _events(logs, decoder_of_files(config, learned), config.engine.max_record_bytes):
         if event.model.id != trace.model:
             continue
         if event.client.id == trace.client:
@@ -119,11 +127,10 @@ def read_responses(logs: Sequence[str], trace: Trace, innocent: Collection[str],
     )
 
 
-def _events(logs: Sequence[str], config: Config) -> Iterator[DecodedEvent]:
-    decoder = decoder_of_files(config)
+def _events(logs: Sequence[str], decoder: Decoder, max_record_bytes: int) -> Iterator[DecodedEvent]:
     for log in logs:
         with suppress(SourceError):
-            for chunk in read_lines(log, max_record_bytes=config.engine.max_record_bytes):
+            for chunk in read_lines(log, max_record_bytes=max_record_bytes):
                 for line in chunk.lines:
                     yield from (
                         one for one in several(decoder.decode(Record(line))) if isinstance(one, DecodedEvent) and _usable(one)

@@ -41,6 +41,14 @@ def test_moments_are_powers_of_two_unless_given() -> None:
     assert _halves(20, 60, np.random.default_rng(4)).copies()["queries"].tolist() == [8, 16, 20]
 
 
+def test_missing_values_count_as_the_mean() -> None:
+    """A copy of answers to inputs with gaps is trained all the same."""
+    found = _halves(200, 300, np.random.default_rng(3))
+    for inputs in (found.inputs, found.fresh_inputs):
+        inputs[::50, 1] = np.nan
+    assert found.copies([4])["fidelity"].iloc[-1] > 0.85
+
+
 def test_copies_need_others_to_be_judged_by() -> None:
     """A log of one client cannot say how good its copy is."""
     with pytest.raises(SourceError, match="holds 9 queries of clients without alerts to model 'm'; 50 are needed"):
