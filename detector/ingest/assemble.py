@@ -196,13 +196,17 @@ class Assembler:
         rejections: list[Rejection] = []
         owners: list[Owner | None] = []
         queries: list[Unusable] = []
+        earlier: Record | None = None  # the record held back that the last refusal was about
+        among = 0
         for place, refusal in sorted(refused.items(), key=itemgetter(0)):
             sequence = stretch.first + place
             at, index = places.find(sequence)
             held = refusal.record
             origin, kept = stretch.origin(at), stretch.values[at][: self._max_record_bytes]
+            among = among + 1 if held is not None and held is earlier else 0
+            earlier = held
             if held is not None:
-                index, kept = 0, held.value[: self._max_record_bytes]
+                index, kept = among, held.value[: self._max_record_bytes]
                 origin = held.place if isinstance(held.place, Origin) else origin
             owner = refusal.owner or self._decoder.owner((held or stretch.record_at(at))._replace(value=kept))
             client, model = (None, None) if owner is None else (owner.client, owner.model)

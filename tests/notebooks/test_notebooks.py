@@ -103,7 +103,7 @@ def test_the_first_cell_of_code_is_the_one_to_change(path: Path) -> None:
     assert "change the first cell of code, and no other" in cells[0].source
     settings = ast.parse(next(cell.source for cell in cells if cell.cell_type == "code")).body
     assert all(isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant) for line in settings)
-    names = {line.targets[0].id: line.value.value for line in settings}  # type: ignore[attr-defined]
+    names = {line.targets[0].id: line.value.value for line in settings}
     assert {"LOG", "HISTORY", "FORMAT", "CONFIG"} <= names.keys()
     assert {name for name, value in names.items() if value is not None} == {"FORMAT"}
 

@@ -20,6 +20,7 @@ from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.pictures import LARGEST_ARRAY
 from detector.ingest.formats.prompts import prompts_of, said
+from detector.ingest.formats.streamed import is_stream, joined
 from detector.ingest.formats.tensors import with_binary_tensors
 from detector.ingest.values import is_number
 
@@ -32,7 +33,9 @@ _TEXTS: Final = ("messages", "prompt", "input", "query", "question", "text")
 
 
 def parsed(payload: Payload) -> Any:
-    """Return what a body means: lists, objects and texts. Raises `UnusableError` where it cannot be read.
+    """Return what a body means: lists, objects and texts; of an answer that was streamed, the whole.
+
+    Raises `UnusableError` where it cannot be read.
 
     >>> parsed(Payload(b'{"instances": [[1, 2.5]]}')), parsed(Payload("1,2.5", "text/csv"))
     ({'instances': [[1, 2.5]]}, [['1', '2.5']])
@@ -54,6 +57,8 @@ def parsed(payload: Payload) -> Any:
             raise UnusableError("encoding", f"body: byte {error.start} is not UTF-8 ({error.reason})") from None
     if not isinstance(content, str):
         return content
+    if is_stream(content, payload.content_type):
+        return joined(content)
     if "csv" in payload.content_type:
         return _rows(content)
     try:

@@ -1,8 +1,8 @@
 """Spans and log records of OpenTelemetry's conventions for generative models, as OTLP in JSON or protobuf.
 
-The texts stand in ``gen_ai.input.messages`` and ``gen_ai.output.messages``, which instrumentations leave out unless told
-otherwise. The client is ``enduser.id`` or ``user.id``, as the application set it; whether it can be trusted is for
-``[policy] trust_clients`` to say. Other spans and log records in the same export are left out.
+The texts stand in ``gen_ai.input.messages`` and ``gen_ai.output.messages``, or in an older form (see `otel_messages`);
+instrumentations leave them out unless told otherwise. The client is ``enduser.id`` or ``user.id``, as the application set it;
+whether it can be trusted is for ``[policy] trust_clients`` to say. Other spans and log records in the same export are left out.
 """
 
 import re
@@ -14,7 +14,8 @@ from detector.ingest.formats.call import Call, Caller, Payload, Skip
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.identity import text_of
-from detector.ingest.formats.otlp import Entry, entries_of, from_protobuf, hex_id
+from detector.ingest.formats.otel_messages import older_messages
+from detector.ingest.formats.otlp import Entry, entries_of, events_of, from_protobuf, hex_id
 from detector.ingest.formats.prompts import prompts_of
 from detector.ingest.formats.serving import Found, ServingDecoder, parse_json
 
@@ -86,9 +87,9 @@ def _call(entry: Entry) -> Call:
 def _told(entry: Entry) -> dict[str, Any]:
     """Return the attributes of a span and of the events within it that carry its texts; of a log record, of its body too."""
     told = dict(entry.attributes)
-    for event in entries_of({"resourceLogs": [{"scopeLogs": [{"logRecords": entry.raw.get("events")}]}]}):
+    for event in events_of(entry):
         told.update({name: value for name, value in event.attributes.items() if name.startswith("gen_ai.")})
-    return told
+    return {**older_messages(entry), **told}
 
 
 def _nanoseconds(value: Any) -> int | None:

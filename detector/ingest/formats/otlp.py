@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from detector.ingest.formats.event import UnusableError
 
-__all__ = ["Entry", "entries_of", "from_protobuf", "hex_id"]
+__all__ = ["Entry", "entries_of", "events_of", "from_protobuf", "hex_id"]
 
 _NO_LIBRARY: Final = "OTLP in protobuf needs a library: install the extra `otel`, or have the exporter write JSON"
 _HEX: Final = re.compile(r"([0-9a-fA-F]{16}){1,2}")
@@ -36,6 +36,11 @@ def entries_of(document: Any) -> Iterator[Entry]:
             for scope in _objects(group.get(middle)):
                 for raw in _objects(scope.get(inner)):
                     yield Entry(raw, plain(raw.get("attributes")), resource)
+
+
+def events_of(entry: Entry) -> Iterator[Entry]:
+    """Yield the events within a span."""
+    yield from entries_of({"resourceLogs": [{"scopeLogs": [{"logRecords": entry.raw.get("events")}]}]})
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

@@ -9,8 +9,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import count
 from typing import Any, Final, TypeAlias
 
+from detector.contracts.dead_letter import Reason
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
 from detector.contracts.moment import event_ms
 from detector.ingest.batch import Sender
@@ -114,19 +116,20 @@ class ServingDecoder(Decoder):
         except UnusableError as error:
             return refuse(error.reason, error.detail)
         outcomes: list[Outcome] = []
+        numbers = count()
         if isinstance(document, list):
             for entry in document:
-                outcomes += self._of_document(record, entry)
+                outcomes += self._of_document(record, entry, numbers)
             if not document:
                 outcomes.append(refuse("schema", "an empty list"))
         else:
-            outcomes += self._of_document(record, document)
-        outcomes += map(self._given_up, self._joiner.given_up())
+            outcomes += self._of_document(record, document, numbers)
+        outcomes += self._given_up(self._joiner.given_up())
         return outcomes
 
     def flush(self) -> Sequence[Outcome]:
         """Refuse what still waits for its other half."""
-        return list(map(self._given_up, self._joiner.rest()))
+        return self._given_up(self._joiner.rest())
 
     def held(self) -> Collection[Hashable]:
         """Return the places of the records whose other half has not come."""
@@ -148,13 +151,13 @@ class ServingDecoder(Decoder):
             pass
         return record.time_ms
 
-    def _of_document(self, record: Record, document: Any) -> Iterator[Outcome]:
+    def _of_document(self, record: Record, document: Any, numbers: Iterator[int]) -> Iterator[Outcome]:
         try:
             for found in self.calls(record, document):
                 if isinstance(found, Refusal):
                     yield found
                 elif isinstance(found, Call):
-                    yield from self._of_call(record, found)
+                    yield from self._of_call(record, _told_apart(found, record, next(numbers)))
         except UnusableError as error:
             yield refuse(error.reason, error.detail)
         except _SURPRISES as error:
@@ -172,10 +175,13 @@ class ServingDecoder(Decoder):
         whole = self._joiner.join(Half(call, record, time_ms))
         return () if whole is None else self.events(record, whole)
 
-    def _given_up(self, half: Half) -> Refusal:
-        missing = "no answer came" if half.call.half == "request" else "no request came with this answer"
-        caller = self._identity.caller(half.call)
-        return replace(refuse("unanswered", missing, self._owner(half.record, half.call, caller)), record=half.record)
+    def _given_up(self, halves: Iterable[Half]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for half in halves:
+            missing = "no answer came" if half.call.half == "request" else "no request came with this answer"
+            owner = self._owner(half.record, half.call, self._identity.caller(half.call))
+            outcomes += (replace(one, record=half.record) for one in _refused(half.call, owner, "unanswered", missing))
+        return outcomes
 
     def events(self, record: Record, call: Call) -> Sequence[Outcome]:
         """Take a whole call apart; nothing that it may hold raises."""
@@ -190,7 +196,7 @@ class ServingDecoder(Decoder):
         try:
             return self._taken_apart(call, caller, owner)
         except UnusableError as error:
-            return [refuse(error.reason, error.detail, owner)]
+            return _refused(call, owner, error.reason, error.detail)
         except _SURPRISES as error:
             return [refuse("schema", f"not as expected: {type(error).__name__}: {error}", owner)]
 
@@ -210,17 +216,16 @@ class ServingDecoder(Decoder):
             raise UnusableError("schema", f"{len(instances)} inputs and {len(answers)} answers")
         client = EventClient(caller.id or "", caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
         asked = EventModel(model, owner.version)
-        alone = len(instances) == 1
         outcomes: list[Outcome] = []
-        for at, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
+        for instance, answer, event_id in zip(instances, answers, _ids(owner, len(instances)), strict=True):
             try:
                 vector = self._inputs.vector(model, instance, client.id)
             except UnusableError as error:
-                outcomes.append(refuse(error.reason, error.detail, owner))
+                outcomes.append(refuse(error.reason, error.detail, replace(owner, event_id=event_id)))
                 continue
             outcomes.append(
                 DecodedEvent(
-                    event_id=owner.event_id if alone else f"{owner.event_id}#{at}",
+                    event_id=event_id,
                     time=owner.time_ms,
                     client=client,
                     model=asked,
@@ -263,8 +268,35 @@ class ServingDecoder(Decoder):
         return Owner(caller.id or "", self._model(call), version, _id(call, record, time_ms), time_ms, sender)
 
 
+def _refused(call: Call, owner: Owner | None, reason: Reason, detail: str) -> list[Refusal]:
+    """Refuse a call as a whole: each query that its request holds, so that all of them count for the client."""
+    if owner is None:
+        return [refuse(reason, detail)]
+    queries = 1
+    if call.request is not None:
+        try:
+            queries = len(instances_of(call.request))
+        except (UnusableError, *_SURPRISES):
+            pass
+    return [refuse(reason, detail, replace(owner, event_id=event_id)) for event_id in _ids(owner, queries)]
+
+
+def _ids(owner: Owner, queries: int) -> Sequence[str]:
+    """Return the id of each query of a call."""
+    return [owner.event_id] if queries == 1 else [f"{owner.event_id}#{at}" for at in range(queries)]
+
+
 def _id(call: Call, record: Record, time_ms: int) -> str:
     """Return the id of a call with room for ``#<n>``; without one in the log, a digest of the record and its time."""
-    if call.id:
-        return call.id.encode(errors="replace").decode()[: ID_CHARACTERS - 8]
-    return blake2b(record.value + time_ms.to_bytes(8, "little", signed=True), digest_size=12).hexdigest()
+    return call.id.encode(errors="replace").decode()[: ID_CHARACTERS - 8] if call.id else _digest(record, time_ms, b"")
+
+
+def _told_apart(call: Call, record: Record, number: int) -> Call:
+    """Return a call with an id of its own where it has none and others of its record have none either."""
+    if call.id or (number == 0 and call.half is None):
+        return call
+    return replace(call, id=_digest(record, record.time_ms or 0, number.to_bytes(4, "little")))
+
+
+def _digest(record: Record, time_ms: int, more: bytes) -> str:
+    return blake2b(record.value + time_ms.to_bytes(8, "little", signed=True) + more, digest_size=12).hexdigest()

@@ -8,7 +8,7 @@ from detector.config import IngestSection
 from detector.config.detection import zone_of
 from detector.ingest.formats.auto import first_document
 from detector.ingest.formats.decoder import Outcome, Surroundings, several
-from detector.ingest.formats.event import DecodedEvent
+from detector.ingest.formats.event import DecodedEvent, Refusal
 from detector.ingest.formats.registry import FORMATS, format_named
 from tests.ingest.formats.serving_logs import LOGS, ServingLog
 
@@ -31,7 +31,11 @@ def test_events_clients_and_dead_letters(log: ServingLog) -> None:
     assert Counter(event.client.id for event in events) == expected["clients"]
     assert Counter(event.model.id for event in events) == expected["models"]
     assert {len(event.input.values()) for event in events} == {expected["dimension"]}
-    assert len(found) - len(events) == len(expected["dead_letters"])
+    refused = [one for one in found if isinstance(one, Refusal)]
+    ids = [one.owner.event_id for one in refused if one.owner is not None]
+    assert len(set(ids)) == len(ids)
+    calls = {event_id.partition("#")[0] for event_id in ids}
+    assert len(refused) - len(ids) + len(calls) == len(expected["dead_letters"])
 
 
 @each_log
