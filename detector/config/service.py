@@ -50,7 +50,7 @@ class OAuthSection(Section):
 
 
 class RegistrySection(Section):
-    """The schema registry of topics whose records are in Confluent's wire format (Avro or JSON Schema)."""
+    """The schema registry of topics whose records are in Confluent's wire format (Avro, JSON Schema or Protobuf)."""
 
     url: str | None = Field(None, description="its address, http(s)://host:port; without it such records are refused")
     username: str | None = Field(None, description="who logs in (HTTP basic)")

@@ -1,8 +1,9 @@
 """Records of a schema registry (Confluent's wire format): a zero byte, the schema's number in four bytes, and the value.
 
 Avro is decoded with fastavro (extra ``avro``) and handed on as JSON; bytes become base64, times and decimals text. A value of a
-JSON Schema is JSON already. Protobuf is refused, since its schemas have to be compiled. A schema is asked for once and kept.
-While the registry is away the stage stands still, as it does while the broker is away: nothing is refused for that.
+JSON Schema is JSON already. Protobuf (extra ``protobuf``) has the indexes of its message before the value, see `protobuf`; a
+schema that cannot be compiled is refused with each of its records. A schema is asked for once and kept. While the registry is
+away the stage stands still, as it does while the broker is away: nothing is refused for that.
 
 Source: "Wire format" in Confluent's documentation of Schema Registry.
 """
@@ -25,6 +26,7 @@ from detector.ingest.formats.decoder import Decoder, Record, Unwrapping
 from detector.ingest.formats.event import Refusal, UnusableError, refuse
 from detector.ingest.formats.routing import decoder_for
 from detector.ingest.schema import InputSchema
+from detector.service.kafka.protobuf import compiled
 
 __all__ = ["RegistryDecoder", "decoder_of_topics"]
 
@@ -33,12 +35,14 @@ PREFIX: Final = 5  # bytes
 PATIENCE_S: Final = 10.0
 MOST_SCHEMAS: Final = 1000
 LARGEST_SCHEMA: Final = 1 << 20  # bytes
+MOST_IMPORTS: Final = 100  # files of one Protobuf schema
 MOST_UNKNOWN: Final = 10_000  # numbers that the registry does not know: anyone may write them
 
 
 class _Schema(NamedTuple):
     kind: str
     parsed: Any
+    """What it was parsed to; a text says why it cannot be used."""
 
 
 class RegistryDecoder(Unwrapping):
@@ -82,8 +86,13 @@ class RegistryDecoder(Unwrapping):
         schema = self._schema(number)
         if schema.kind == "JSON":
             return value
-        if schema.kind != "AVRO":
-            raise UnusableError("schema", f"schema {number} is {schema.kind}: only Avro and JSON Schema are read")
+        if isinstance(schema.parsed, str):
+            raise UnusableError("schema", f"schema {number} is {schema.kind} and cannot be used: {schema.parsed}")
+        if schema.kind == "PROTOBUF":
+            try:
+                return json.dumps(schema.parsed.decode(value)).encode()
+            except UnusableError as error:
+                raise UnusableError(error.reason, f"not a value of schema {number}: {error.detail}") from None
         stream = io.BytesIO(value)
         try:
             found = self._avro.schemaless_reader(stream, schema.parsed, None)
@@ -109,8 +118,10 @@ class RegistryDecoder(Unwrapping):
         if document is None:
             return None
         kind, text = document.get("schemaType", "AVRO"), document.get("schema", "")
+        if kind == "PROTOBUF":
+            return self._compiled(text, document)
         if kind != "AVRO":
-            return _Schema(str(kind), None)
+            return _Schema(str(kind), None if kind == "JSON" else "only Avro, JSON Schema and Protobuf are read")
         try:
             named: dict[str, Any] = {}
             for reference in document.get("references", []):
@@ -121,15 +132,43 @@ class RegistryDecoder(Unwrapping):
         except Exception as error:  # noqa: BLE001  # whatever the registry holds
             raise ServiceError(f"the registry's schema {number} cannot be used: {type(error).__name__}: {error}") from None
 
+    def _compiled(self, text: Any, document: Mapping[str, Any]) -> _Schema:
+        imports: dict[str, str] = {}
+        try:
+            self._collect(document, imports, depth=8)
+            return _Schema("PROTOBUF", compiled(str(text), imports))
+        except UnusableError as error:
+            return _Schema("PROTOBUF", error.detail)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ServiceError(f"the registry's references are not as expected: {type(error).__name__}: {error}") from None
+
+    def _collect(self, document: Mapping[str, Any], imports: dict[str, str], depth: int) -> None:
+        """Collect the texts of the files that a Protobuf schema imports, and those that they import, by name."""
+        for reference in document.get("references", []):
+            name = str(reference["name"])
+            if name in imports:
+                continue
+            if depth == 0 or len(imports) >= MOST_IMPORTS:
+                raise UnusableError("schema", f"it imports more than {MOST_IMPORTS} files, or 8 of them from one another")
+            found = self._referred(reference)
+            imports[name] = str(found["schema"])
+            self._collect(found, imports, depth - 1)
+
     def _load(self, reference: Any, named: dict[str, Any], depth: int) -> None:
         """Load a schema that another one refers to, and those that it refers to itself."""
-        subject, version = quote(str(reference["subject"]), safe=""), int(reference["version"])
-        document = self._ask(f"/subjects/{subject}/versions/{version}")
-        if document is None or depth == 0:
-            raise ServiceError(f"the registry does not have schema {reference['subject']!r}, which another one refers to")
+        if depth == 0:
+            raise ServiceError(f"the registry's schema {reference['subject']!r} is referred to over more than 8 others")
+        document = self._referred(reference)
         for further in document.get("references", []):
             self._load(further, named, depth - 1)
         self._avro.parse_schema(json.loads(document["schema"]), named_schemas=named)
+
+    def _referred(self, reference: Any) -> dict[str, Any]:
+        subject, version = quote(str(reference["subject"]), safe=""), int(reference["version"])
+        document = self._ask(f"/subjects/{subject}/versions/{version}")
+        if document is None:
+            raise ServiceError(f"the registry does not have schema {reference['subject']!r}, which another one refers to")
+        return document
 
     def _ask(self, path: str) -> dict[str, Any] | None:
         try:

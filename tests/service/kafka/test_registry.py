@@ -61,7 +61,7 @@ class SmallRegistry:
             ),
             "/subjects/a%2Fb/versions/2": (200, {"schema": json.dumps(CLIENT)}),
             "/schemas/ids/8": (200, {"schema": "{}", "schemaType": "JSON"}),
-            "/schemas/ids/9": (200, {"schema": "syntax = 'proto3';", "schemaType": "PROTOBUF"}),
+            "/schemas/ids/9": (200, {"schema": "<xs:schema/>", "schemaType": "XSD"}),
             "/schemas/ids/10": (200, {"schema": "no schema"}),
             "/schemas/ids/11": (401, {"error_code": 401}),
         }
@@ -140,7 +140,7 @@ def test_json_and_records_without_a_schema(registry: SmallRegistry) -> None:
     ("number", "value", "words"),
     [
         (404, b"x", "does not know schema 404"),
-        (9, b"x", "PROTOBUF"),
+        (9, b"x", "schema 9 is XSD and cannot be used"),
         (7, b"\xff" * 30, "not a value of schema 7"),
         (7, avro()[:-3], "not a value of schema 7"),
         (7, avro() + b"x", "bytes are left over"),
