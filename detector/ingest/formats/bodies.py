@@ -18,8 +18,9 @@ import numpy as np
 
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.nesting import flat
 from detector.ingest.formats.pictures import LARGEST_ARRAY
-from detector.ingest.formats.prompts import prompts_of, said
+from detector.ingest.formats.prompts import prompts_of, texts_of
 from detector.ingest.formats.streamed import is_stream, joined
 from detector.ingest.formats.tensors import with_binary_tensors
 from detector.ingest.values import is_number
@@ -122,8 +123,8 @@ def _of_object(body: Mapping[str, Any]) -> list[Instance]:
     if (isinstance(body.get("messages"), list) or isinstance(body.get("instructions"), str)) and (asked := prompts_of(body)):
         return list(asked)
     for key in _TEXTS:
-        if key in body and (texts := _texts(body[key])):
-            return texts
+        if key in body and (texts := texts_of(body[key])):
+            return list(texts)
     for key in ("data", "features", "input", "values"):
         if isinstance(body.get(key), list):
             return _of_list(body[key])
@@ -225,29 +226,16 @@ def tensor_rows(data: Any, shape: Any) -> list[Any]:
         raise UnusableError("schema", "a tensor without data")
     if not (isinstance(shape, list) and all(isinstance(size, int) and size >= 0 for size in shape)):
         return data if any(isinstance(entry, list) for entry in data) else [data]
-    flat = list(_flat(data))
-    if not shape or math.prod(shape) != len(flat):
-        raise UnusableError("schema", f"a tensor of shape {shape} with {len(flat)} values")
+    values = list(flat(data))
+    if not shape or math.prod(shape) != len(values):
+        raise UnusableError("schema", f"a tensor of shape {shape} with {len(values)} values")
     if len(shape) == 1:
-        return flat
-    if len(shape) > 2 and len(flat) > LARGEST_ARRAY * shape[0]:  # a picture, which is reduced by its rows and columns
-        rows: list[Any] = np.array(flat, object).reshape(shape).tolist()
+        return values
+    if len(shape) > 2 and len(values) > LARGEST_ARRAY * shape[0]:  # a picture, which is reduced by its rows and columns
+        rows: list[Any] = np.array(values, object).reshape(shape).tolist()
         return rows
-    width = len(flat) // shape[0]
-    return [flat[start : start + width] for start in range(0, len(flat), width)]
-
-
-def _flat(values: Any) -> Any:
-    """Yield the values of nested lists in order, however deep."""
-    waiting = [iter(values)]
-    while waiting:
-        for value in waiting[-1]:
-            if isinstance(value, list):
-                waiting.append(iter(value))
-                break
-            yield value
-        else:
-            waiting.pop()
+    width = len(values) // shape[0]
+    return [values[start : start + width] for start in range(0, len(values), width)]
 
 
 def _columns(body: Mapping[str, Any]) -> list[Instance]:
@@ -264,22 +252,8 @@ def _columns(body: Mapping[str, Any]) -> list[Instance]:
         return list(values[0])
     rows = [dict(zip(body, row, strict=True)) for row in zip(*values, strict=True)]
     if rows and any(isinstance(value, list) for value in rows[0].values()):  # columns of vectors are laid side by side
-        return [list(_flat([list(_flat([value])) for value in row.values()])) for row in rows]
+        return [list(flat(list(row.values()))) for row in rows]
     return [
         {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in row.items()}
         for row in rows
     ]
-
-
-def _texts(value: Any) -> list[Instance]:
-    """Return a prompt, or what the messages of a conversation say, as one text; several prompts are several queries."""
-    if isinstance(value, str):
-        return [value]
-    if not isinstance(value, list) or not value:
-        return []
-    if all(isinstance(entry, str) for entry in value):
-        return list(value)
-    if all(isinstance(entry, Mapping) for entry in value):
-        texts = [text for entry in value if (text := said(entry))]
-        return ["\n".join(texts)] if texts else []
-    return []

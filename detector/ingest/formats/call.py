@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from detector.ingest.batch import Sender
+
 __all__ = ["Call", "Caller", "Half", "Payload", "Skip"]
 
 Half: TypeAlias = Literal["request", "response"]
@@ -30,15 +32,15 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Sender):
     """Who asked, as the format itself says; all None where it does not. `trusted` is about `id`: who vouches for it."""
 
     id: str | None = None
-    type: str | None = None
-    trusted: bool | None = None
-    organization: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
+
+    @property
+    def sender(self) -> Sender:
+        """What goes with the id into alerts."""
+        return Sender(self.type, self.trusted, self.organization, self.ip, self.user_agent)
 
 
 @dataclass(frozen=True, slots=True)

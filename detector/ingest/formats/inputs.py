@@ -5,6 +5,7 @@ query of each model, in its order. A name that is not among them is left out, on
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from detector.config.detection import Kind
 from detector.ingest.formats.bodies import Instance
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.nesting import flat
 from detector.ingest.formats.pictures import file_in, file_vector, reduced
 from detector.ingest.formats.texts import TEXT_DIMENSION, text_vector
 from detector.ingest.learning import SchemaLearner
@@ -74,7 +76,7 @@ class Inputs:
         picture = reduced(instance)
         if picture is not None:
             return list(picture)
-        values = instance.ravel().tolist() if isinstance(instance, np.ndarray) else _flat(instance)
+        values = instance.ravel().tolist() if isinstance(instance, np.ndarray) else _bounded(instance)
         if self._learner is not None and any(isinstance(value, str) for value in values):
             self._learner.note(model, client, {str(at): value for at, value in enumerate(values)})
         schema = self._schemas.get(model)
@@ -139,21 +141,10 @@ class Inputs:
             raise UnusableError("not_finite", f"input.{name}: missing")
 
 
-def _flat(values: Any) -> list[Any]:
+def _bounded(values: Any) -> list[Any]:
     if not isinstance(values, list | tuple):
         raise UnusableError("schema", "input: neither a list nor an object")
-    if not any(isinstance(value, list | tuple) for value in values):
-        return list(values)
-    found: list[Any] = []
-    waiting = [iter(values)]
-    while waiting:
-        for value in waiting[-1]:
-            if isinstance(value, list | tuple):
-                waiting.append(iter(value))
-                break
-            found.append(value)
-            if len(found) > _MOST_VALUES:
-                raise UnusableError("oversized", f"input: more than {_MOST_VALUES} values")
-        else:
-            waiting.pop()
+    found = list(islice(flat(values), _MOST_VALUES + 1))
+    if len(found) > _MOST_VALUES:
+        raise UnusableError("oversized", f"input: more than {_MOST_VALUES} values")
     return found

@@ -7,6 +7,7 @@ finer than a block is lost. Files of pictures need Pillow, the extra ``images``;
 import base64
 import binascii
 import io
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -71,7 +72,7 @@ def file_vector(content: str) -> list[float]:
         raise UnusableError("schema", "input: neither a PNG nor a JPEG picture that can be read to its end") from error
     if grey is None:
         raise UnusableError("oversized", f"input: a picture of {width} x {height} pixels")
-    return _flat(_raster(grey / 255.0))
+    return _raster(grey / 255.0)
 
 
 def reduced(values: Any) -> list[float] | None:
@@ -101,11 +102,11 @@ def reduced(values: Any) -> list[float] | None:
     if pixels.ndim != 2 or min(pixels.shape) < SIDE:  # height and width
         return None
     raster = _raster(pixels.astype(np.float64))
-    return _flat(raster) if np.isfinite(raster).all() else None
+    return raster if all(map(math.isfinite, raster)) else None
 
 
-def _raster(grey: _Floats) -> _Floats:
-    """Return the means of `SIDE` by `SIDE` blocks; a side that is shorter is stretched, each pixel repeated."""
+def _raster(grey: _Floats) -> list[float]:
+    """Return, row by row, the means of `SIDE` by `SIDE` blocks; a side that is shorter is stretched, each pixel repeated."""
     for axis in (0, 1):
         length = grey.shape[axis]
         if length < SIDE:
@@ -115,9 +116,5 @@ def _raster(grey: _Floats) -> _Floats:
         sums: _Floats = np.add.reduceat(grey, edges[:-1], axis=axis)
         sizes = np.diff(edges).astype(np.float64)
         grey = sums / (sizes[:, None] if axis == 0 else sizes)
-    return grey
-
-
-def _flat(raster: _Floats) -> list[float]:
-    found: list[float] = raster.ravel().tolist()
+    found: list[float] = grey.ravel().tolist()
     return found

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from zlib import crc32
 
-__all__ = ["prompts_of", "said"]
+__all__ = ["prompts_of", "said", "texts_of"]
 
 _LONGEST: Final = 1_000_000  # characters of one text
 _DEEPEST: Final = 8  # parts within parts
@@ -31,6 +31,21 @@ def prompts_of(body: Mapping[str, Any]) -> list[str]:
     if isinstance(instructions, str) or (isinstance(given, list) and any(isinstance(entry, Mapping) for entry in given)):
         return _joined([*_listed(instructions), *_listed(given)])
     return _each(given)
+
+
+def texts_of(value: Any) -> list[str]:
+    r"""Return the queries in a value that holds texts or messages and nothing else: numbers may be an input of another kind.
+
+    >>> texts_of(["a", ""]), texts_of([{"role": "user", "content": "Why?"}, {"content": "How?"}]), texts_of([1, 2])
+    (['a', ''], ['Why?\nHow?'], [])
+    """
+    if isinstance(value, str):
+        return [value[:_LONGEST]]
+    if not isinstance(value, list):
+        return []
+    if all(isinstance(entry, Mapping) for entry in value):
+        return _joined(value)
+    return _each(value) if all(isinstance(entry, str) for entry in value) else []
 
 
 def said(message: Any, depth: int = 0) -> str:
@@ -82,12 +97,13 @@ def _each(prompt: Any) -> list[str]:
         return []
     if all(isinstance(entry, int) and not isinstance(entry, bool) for entry in prompt):
         return [" ".join(map(_token, prompt))[:_LONGEST]]
-    return [text for entry in prompt for text in (_each(entry) if isinstance(entry, str) or _tokens(entry) else [])]
+    # An empty text has its answer, too.
+    return [text for entry in prompt for text in (texts_of(entry) if isinstance(entry, str) else _tokens(entry))]
 
 
 def _token(number: int) -> str:
     return str(number) if abs(number) < 1 << 63 else "?"  # a number of thousands of digits cannot be written
 
 
-def _tokens(entry: Any) -> bool:
-    return isinstance(entry, list) and bool(entry) and all(isinstance(token, int) for token in entry)
+def _tokens(entry: Any) -> list[str]:
+    return _each(entry) if isinstance(entry, list) and all(isinstance(token, int) for token in entry) else []

@@ -15,7 +15,6 @@ from typing import Any, Final, TypeAlias
 from detector.contracts.dead_letter import Reason
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
 from detector.contracts.moment import event_ms
-from detector.ingest.batch import Sender
 from detector.ingest.formats.answers import answers_of
 from detector.ingest.formats.bodies import instances_of
 from detector.ingest.formats.call import Call, Caller, Skip
@@ -264,8 +263,7 @@ class ServingDecoder(Decoder):
 
     def _owner_of(self, record: Record, call: Call, caller: Caller, time_ms: int) -> Owner:
         version = None if call.version is None else call.version[:TEXT_CHARACTERS]
-        sender = Sender(caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
-        return Owner(caller.id or "", self._model(call), version, _id(call, record, time_ms), time_ms, sender)
+        return Owner(caller.id or "", self._model(call), version, _id(call, record, time_ms), time_ms, caller.sender)
 
 
 def _refused(call: Call, owner: Owner | None, reason: Reason, detail: str) -> list[Refusal]:

@@ -13,7 +13,7 @@ CALL = Call(
     time=None,
     model="m",
     request=Payload('{"user": "u-17", "instances": [[1]]}'),
-    caller=Caller("key-1", "api_key", trusted=True, organization="org"),
+    caller=Caller(id="key-1", type="api_key", trusted=True, organization="org"),
     headers={"x-consumer": " Acme ", "authorization": "Bearer sk-12345"},
     document={"account": {"id": 7}},
 )
