@@ -173,6 +173,30 @@ def test_several_logs_are_merged(log: Path, tmp_path: Path) -> None:
     assert detector("run", "-", str(one), given=other.read_bytes()).stdout == whole
 
 
+def test_what_auto_recognises_is_told(log: Path, tmp_path: Path) -> None:
+    """Each format once, on standard error, by replay and run alike; a folder is as good as its files."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for name in ("a.jsonl", "b.jsonl"):
+        (folder / name).write_bytes(log.read_bytes())
+    out = str(tmp_path / "out")
+    for command in (["replay", "--out", out], ["run"]):
+        told = detector(*command, str(folder), "--format", "auto")
+        assert told.returncode == 0
+        assert told.stderr.count(b"recognised by") == 1
+        assert f"{folder}/a.jsonl: format native, recognised by event_id".encode() in told.stderr
+        assert b"recognised by" not in detector(*command, str(log)).stderr
+
+
+def test_an_inspection_replaces_no_file(log: Path, tmp_path: Path) -> None:
+    """A mistake in the call, as others are; what it writes is a configuration."""
+    config = tmp_path / "detector.toml"
+    for status in (0, 2):
+        told = detector("logs", "inspect", str(log), "--write", str(config))
+        assert (told.returncode, b"is there already" in told.stderr) == (status, status == 2)
+    assert detector("config", "check", "--config", str(config)).returncode == 0
+
+
 def test_run_reads_standard_input(log: Path, tmp_path: Path) -> None:
     """Alerts and decisions go to standard output as JSON Lines, the same that replay writes."""
     told = detector("run", "--out", str(tmp_path / "run"), given=log.read_bytes())

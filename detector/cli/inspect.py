@@ -1,6 +1,5 @@
 """The command that looks at logs before anything is configured."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from detector.cli.terminal import AsJson, ConfigFile, LogFormat, Logs, load_config, print_json, require_logs
 from detector.console import say
-from detector.errors import OutputError
+from detector.errors import ConfigError, OutputError, SourceError
 
 logs_app = typer.Typer(help="Logs as they are.", no_args_is_help=True)
 
@@ -23,42 +22,55 @@ def logs_inspect(
     logs: Logs,
     config: ConfigFile = None,
     log_format: LogFormat = None,
-    records: Annotated[int, typer.Option("--records", min=1, help="most records to read")] = 10_000,
+    records: Annotated[
+        int, typer.Option("--records", min=1, help="most records to read; 64 MiB are the most in any case")
+    ] = 10_000,
     events: Annotated[int, typer.Option("--events", min=0, help="decoded events to show")] = 10,
-    write: Annotated[Path | None, typer.Option("--write", metavar="FILE", help="write the configuration to go on with")] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="new file for the configuration to go on with")
+    ] = None,
     *,
-    force: Annotated[bool, typer.Option("--force", help="replace the file of --write")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which format logs have, who the clients are, what is refused, and the configuration to go on with.
+    """Show what logs are, before anything is configured, and the configuration to go on with.
 
-    The exit status is 1 when no record could be decoded.
+    That is their container and format and by what they were recognised, some events, the clients and what names them, the
+    columns of inputs, and what is refused, where, and why. Everything is counted under the configuration that is proposed: the
+    one that is given, with what the logs need besides. Where no format fits, it guesses at the fields, and says so.
+
+    The proposal holds [ingest], the zone of times in [engine], and the columns of [models]; other sections of a given file stay
+    where they are.
+
+    The exit status is 1 where no record can be used, or a log cannot be read to its end.
     """
-    from detector.offline.inspection.advice import report
-    from detector.offline.inspection.survey import survey
+    from detector.offline.inspection.report import inspect
+    from detector.offline.inspection.words import tell
 
-    require_logs(logs)
-    if write is not None and write.exists() and not force:
-        raise OutputError(f"{write}: is there already; --force replaces it")
+    if write is not None and write.exists():
+        raise ConfigError(f"{write}: is there already, and is not replaced: name another file")
     settings = load_config(config, None, log_format or (None if config is not None else "auto"))
-    found = report(survey(logs, settings, records=records, events=events))
+    require_logs(logs)
+    found = inspect(logs, settings, records=records, events=events)
     if as_json:
         print_json(found)
     else:
-        for name, value in found.items():
-            if name not in {"configuration", "first_events", "advice"}:
-                say(f"{name.replace('_', ' ')}: {json.dumps(value, ensure_ascii=False)}")
-        for event in found["first_events"]:
-            say(f"event: {json.dumps(event, ensure_ascii=False)}")
-        for sentence in found["advice"]:
-            say(f"to do: {sentence}")
-        if write is None:
-            for line in found["configuration"].splitlines():
-                say(line)
-    if write is not None:
-        try:
-            write.write_text(found["configuration"], encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{write}: cannot be written: {error.strerror}") from None
+        for line in tell(found, configuration=write is None):
+            say(line)
+    known = bool(found["events"] or found["formats"])
+    if write is not None and known:
+        _write(write, found["configuration"])
+        if not as_json:
+            say(f"configuration to go on with: {write}")
+    problems = list(found["problems"])
     if not found["events"]:
-        raise typer.Exit(1)
+        problems.append("no record can be used" + ("" if write is None or known else f"; {write} is not written"))
+    if problems:
+        raise SourceError("\n".join(problems))
+
+
+def _write(file: Path, configuration: str) -> None:
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(configuration)
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be written: {error.strerror}") from None

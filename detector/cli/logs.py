@@ -26,6 +26,7 @@ from detector.cli.terminal import (
     require_logs,
     tell_refused,
     tell_set_up,
+    watching_formats,
 )
 from detector.console import JsonTerminal, say
 from detector.errors import ConfigError, DeliveryError, SourceError
@@ -71,7 +72,16 @@ def replay(
     tell_set_up(settings, known.version if known else None)
     gc.freeze()  # what is loaded now stays loaded, so the garbage collector can skip it
     with progress("replaying", engine=True) as show:
-        done = run_replay(logs, out, settings, known, batch_size=batch_size, partitions=partitions, progress=show)
+        done = run_replay(
+            logs,
+            out,
+            settings,
+            known,
+            batch_size=batch_size,
+            partitions=partitions,
+            progress=show,
+            watching=watching_formats(),
+        )
     summary = done.summary
     for model, events in summary["learned_at_the_end"].items():
         errors.print(
@@ -160,6 +170,8 @@ def _close(dispatch: "Dispatch") -> list[str]:
 
 def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follow: bool) -> None:
     from detector.clock import SystemClock
+    from detector.ingest.formats.routing import decoder_of_files
+    from detector.ingest.paths import expand
     from detector.ingest.source import Position
     from detector.offline.pipeline import BATCH_SIZE, Pipeline, cut
     from detector.offline.replay import load_baseline, read, summarise
@@ -172,6 +184,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     ready = receivers_of(settings)
     known = load_baseline(settings)
     if not follow:
+        sources = expand(sources)
         require_logs([source for source in sources if source != "-"])
     tell_set_up(settings, known.version if known else None)
     folder = FolderSink(out) if out is not None else None  # only now: it replaces the results of an earlier run
@@ -192,7 +205,8 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
         start_delivery_log(settings)
     kept = Both(printer, folder) if folder else printer
     dispatch = Dispatch(ready, out or Path())
-    pipeline = Pipeline(settings, known, Both(kept, dispatch), SystemClock())
+    reader = decoder_of_files(settings, known.schemas if known else None, watching=watching_formats())
+    pipeline = Pipeline(settings, known, Both(kept, dispatch), SystemClock(), decoder=reader)
     gc.freeze()
     started = time.perf_counter()
     problems: list[str] = []

@@ -18,6 +18,7 @@ from detector.names import harmless_json
 
 if TYPE_CHECKING:
     from detector.config import Config, DeliverySection
+    from detector.ingest.formats.decoder import Surroundings
     from detector.ingest.source import Position
     from detector.offline.pipeline import Counts
 
@@ -109,6 +110,21 @@ def progress(what: str, *, engine: bool = False, plainly: bool = False) -> "Iter
             bar.update(task, total=position.total, completed=position.consumed, note=note)
 
         yield show
+
+
+def watching_formats() -> "Surroundings":
+    """Return what prints which format ``auto`` recognises: each format once, with the first log that has it."""
+    from detector.ingest.formats.decoder import Surroundings
+    from detector.names import one_line
+
+    told: set[str] = set()
+
+    def tell(log: str, name: str, sign: str) -> None:
+        if name not in told:
+            told.add(name)
+            errors.print(one_line(f"{log}: format {name}, recognised by {sign}"), soft_wrap=True)
+
+    return Surroundings(recognized=tell)
 
 
 def require_logs(logs: Sequence[str]) -> None:

@@ -106,6 +106,11 @@ class IngestSection(Section):
         "keep",
         description="values that are null, empty or no number: kept as missing, or the whole query becomes a dead letter",
     )
+    missing_time: Literal["refuse", "file"] = Field(
+        "refuse",
+        description="records of files that say nowhere when they were asked: refused, or given the time at which their "
+        "file was last written; records of Kafka have a time",
+    )
     join_seconds: float = Field(
         60.0, gt=0, le=3600, description="how long a request waits for its answer where the log holds them apart"
     )

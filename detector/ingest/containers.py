@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from detector.ingest.lines import BYTE_ORDER_MARK
 from detector.ingest.values import is_number
 
-__all__ = ["DELIMITERS", "Form", "Shape", "Text", "form_of", "read_text"]
+__all__ = ["DELIMITERS", "Container", "Form", "Shape", "Text", "form_of", "read_text"]
 
 Shape: TypeAlias = Literal["lines", "objects", "array", "table"]
 
@@ -27,6 +27,34 @@ class Form(NamedTuple):
 
     shape: Shape
     delimiter: str = ""
+
+
+class Container(NamedTuple):
+    """What a log is, seen from its first bytes: its form, what it is compressed with, and what else its text has."""
+
+    shape: Shape | Literal["parquet"] = "lines"
+    delimiter: str = ""
+    compression: str = ""
+    byte_order_mark: bool = False
+    carriage_returns: bool = False
+
+    def tell(self) -> str:
+        """Say it in words.
+
+        >>> Container("table", ";", compression="gzip").tell(), Container("lines").tell()
+        ('gzip, table with a header, cells between ";"', 'a record a line')
+        """
+        cells = "tabs" if self.delimiter == "\t" else f'"{self.delimiter}"'
+        words = {
+            "lines": "a record a line",
+            "objects": "JSON objects, over several lines or without line ends",
+            "array": "one JSON array",
+            "table": f"table with a header, cells between {cells}",
+            "parquet": "Parquet",
+        }
+        found = [self.compression, words[self.shape]]
+        found += ["byte order mark"] * self.byte_order_mark + ["CRLF"] * self.carriage_returns
+        return ", ".join(filter(None, found))
 
 
 class Text(NamedTuple):

@@ -16,7 +16,7 @@ _SHOWN = 3
 _MANY = 0.2  # share of all records from which on a reason is a sign of something that can be mended
 _FEW = 32  # steps back from which on a log can be said to run backwards
 
-_HINTS: dict[Reason, str] = {
+HINTS: dict[Reason, str] = {
     "encoding": "is this a text log in UTF-8?",
     "json": "is this the configured format ([ingest] format)? `detector logs inspect LOG` says which one a log has, "
     "`detector schema export` what the native one is",
@@ -109,8 +109,8 @@ class Refusals:
             f"refused as {reason}: {count:,} of {records:,} records ({_percent(share)}); "
             f"the first at {example.origin.source}:{example.origin.line}: {example.detail}"
         )
-        if share >= _MANY and reason in _HINTS and not self._explained(reason):
-            yield _HINTS[reason]
+        if share >= _MANY and reason in HINTS and not self._explained(reason):
+            yield HINTS[reason]
 
     def _explained(self, reason: Reason) -> bool:
         """Whether something else says what to do: the verdict, or the detail of a time that was understood."""

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from detector.errors import SourceError
 
-__all__ = ["expanded", "is_url", "opened", "size_of"]
+__all__ = ["expanded", "is_url", "modified_ms", "opened", "size_of"]
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WILD: Final = re.compile(r"[*?\[]")
@@ -50,6 +50,15 @@ def size_of(file: Any) -> int | None:
     """Return how many bytes an open file has, None where that is unknown."""
     size = getattr(file, "size", None)
     return size if isinstance(size, int) else None
+
+
+def modified_ms(name: str) -> int | None:
+    """Return when the file that a URL names was last written, in milliseconds; None where its store does not say."""
+    try:
+        files, path = _fsspec(name).core.url_to_fs(name)
+        return int(files.modified(path).timestamp() * 1000)
+    except Exception:  # noqa: BLE001  # each store's client has errors of its own, and some know no times
+        return None
 
 
 def expanded(name: str) -> dict[str, int]:

@@ -13,13 +13,13 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from detector.errors import DamagedError, SourceError
 from detector.ingest import parquet, remote
-from detector.ingest.containers import Form, form_of
+from detector.ingest.containers import Container, Form, form_of
 from detector.ingest.lines import BYTE_ORDER_MARK, Chunk, Cutter, LineCutter
 from detector.ingest.objects import ObjectCutter
 from detector.ingest.tables import RowCutter
@@ -37,11 +37,12 @@ _Stop: TypeAlias = Callable[[], bool]
 class Position:
     """How far a log is read, for a progress bar, in bytes as they lie on the disk: compressed where it is compressed.
 
-    `total` is None where it is unknown, as with pipes.
+    `total` is None where it is unknown, as with pipes. `container` is what the log was recognised as, once it was.
     """
 
     consumed: int = 0
     total: int | None = None
+    container: Container | None = field(default=None, compare=False)
 
 
 def read_lines(
@@ -178,6 +179,7 @@ def _read_once(handle: _Handle, max_record_bytes: int) -> Iterator[Chunk]:
     if parquet.is_parquet(first):
         if handle.file is None:
             raise SourceError(f"{handle.name}: Parquet cannot be read from a pipe: name a file")
+        handle.position.container = Container("parquet")
         for share, chunk in parquet.read_rows(handle.name, handle.file, max_record_bytes, handle.ended):
             handle.position.consumed = int((handle.position.total or 0) * share)
             yield chunk
@@ -196,11 +198,13 @@ def _read_once(handle: _Handle, max_record_bytes: int) -> Iterator[Chunk]:
                 if form is None:
                     continue
                 cutter = _cutter(handle, form, max_record_bytes)
+                handle.position.container = _container(form, first, head)
                 block = _start(head, form)  # noqa: PLW2901
             yield from cutter.cut(block)
         if not handle.stopped and cutter is None:
             form = form_of(b"".join(head), ended=True) or Form("lines")
             cutter = _cutter(handle, form, max_record_bytes)
+            handle.position.container = _container(form, first, head)
             yield from cutter.cut(_start(head, form))
     except DamagedError as error:
         if handle.stopped:
@@ -226,6 +230,11 @@ def _form_of(handle: _Handle, head: bytes, max_record_bytes: int) -> Form | None
     if form is None and len(head) > max_record_bytes:
         return Form("array" if head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[") else "lines")
     return form
+
+
+def _container(form: Form, first: bytes, head: list[bytes]) -> Container:
+    text = b"".join(head)
+    return Container(form.shape, form.delimiter, format_of(first) or "", text.startswith(BYTE_ORDER_MARK), b"\r\n" in text)
 
 
 def _start(head: list[bytes], form: Form) -> bytes:

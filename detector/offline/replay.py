@@ -17,8 +17,8 @@ from detector.engine.shard import Shard, drifts
 from detector.errors import BaselineError, SourceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import Batch, usable
-from detector.ingest.formats.decoder import Record
-from detector.ingest.formats.routing import decoder_of_files, schemas_for
+from detector.ingest.formats.decoder import Record, Surroundings
+from detector.ingest.formats.routing import NOBODY, decoder_of_files, schemas_for
 from detector.ingest.learning import SchemaLearner
 from detector.ingest.lines import Lines
 from detector.ingest.logs import read_logs
@@ -101,22 +101,26 @@ def replay(
     clock: Clock | None = None,
     progress: Progress | None = None,
     observer: Observer | None = None,
+    watching: Surroundings = NOBODY,
 ) -> Replayed:
     """Run the engine over `logs`, merged by time, and write what it finds to the folder `out`.
 
     A log that turns out to be damaged is used as far as it can be read; the others go on, and `problems` says what happened.
-    It also says so when no record could be used, or the log is newest first.
+    It also says so when no record could be used, or the log is newest first. `watching` is told what format the logs have.
 
     Raises `ConfigError` for a format that does not exist, `OutputError` when results cannot be written.
     """
     started = time.perf_counter()
     logs = expand(logs)
-    decoder_of_files(config)  # a format that does not exist is an error before earlier results are replaced
+    # A format that does not exist is an error before earlier results are replaced.
+    decoder = decoder_of_files(config, baseline.schemas if baseline else None, watching=watching)
     sink = FolderSink(out)
     problems: list[str] = []
     interrupted = False
     try:
-        pipeline = Pipeline(config, baseline, sink, clock or SystemClock(), partitions=partitions, observer=observer)
+        pipeline = Pipeline(
+            config, baseline, sink, clock or SystemClock(), partitions=partitions, observer=observer, decoder=decoder
+        )
         try:
             position = Position()
             for chunk in read(logs, config, problems, position=position):
@@ -253,8 +257,9 @@ def learned_schemas(logs: Sequence[str], config: Config) -> dict[str, InputSchem
     learner = SchemaLearner(schemas_for(config))
     decoder = decoder_of_files(config, learner=learner)
     for chunk in read(logs, config, []):
-        for line in chunk.lines:
-            decoder.decode(Record(line))
+        for at, line in enumerate(chunk.lines):
+            origin = chunk.origin(at)
+            decoder.decode(Record(line, topic=origin.source, place=origin))
     return learner.schemas()
 
 

@@ -1,6 +1,7 @@
 """Results: what the engine found, as tables, and questions answered without a second run."""
 
 import gc
+import gzip
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,6 +146,17 @@ def test_a_log_that_cannot_be_read_twice_is_refused(log: str, said: str) -> None
         detector.replay(log)
     with pytest.raises(SourceError, match=said):
         detector.fit_baseline([log])
+
+
+def test_a_log_may_be_a_folder_or_a_pattern(day: "Day", tmp_path: Path) -> None:
+    """As on the command line; what was answered is found again, also where the files are compressed."""
+    lines = [line + b"\n" for line in day.lines]
+    for number in range(2):
+        (tmp_path / f"{number}.jsonl.gz").write_bytes(gzip.compress(b"".join(lines[number::2])))
+    for log in (tmp_path, f"{tmp_path}/*.gz"):
+        found = detector.replay(log, day.config, baseline=day.baseline)
+        pd.testing.assert_frame_equal(found.alerts, day.results.alerts)
+        assert found.responses("thief-1").event_ids == day.results.responses("thief-1").event_ids
 
 
 def test_the_log_is_read_again(day: "Day") -> None:

@@ -39,6 +39,7 @@ class _Usual:
     """What the records of one topic were so far, and the format that is tried first."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    signs: dict[str, str] = field(default_factory=dict)
     format: str | None = None
     decided: bool = False
 
@@ -107,6 +108,14 @@ class Auto(Choosing):
         name = self._format_of(record, self._usual_of(record.topic).format)
         return None if name is None else self._decoder(name).explain(record)
 
+    def flush(self) -> Sequence[Outcome]:
+        """Tell what topics with few records are taken for, and return what the decoders hold back."""
+        for topic, usual in self._usual.items():
+            if usual.format is not None and not usual.decided:
+                usual.decided = True
+                self._known.recognized(topic, usual.format, usual.signs[usual.format])
+        return super().flush()
+
     def decoders(self) -> Collection[Decoder]:
         """Return the decoders of the formats that were met."""
         return self._decoders.values()
@@ -138,10 +147,11 @@ class Auto(Choosing):
         if usual.decided:
             return
         usual.counts[found.format] = usual.counts.get(found.format, 0) + 1
+        usual.signs.setdefault(found.format, found.sign)
         usual.format = max(usual.counts, key=lambda name: usual.counts[name])  # of as many, the one that came first
         usual.decided = sum(usual.counts.values()) >= DECIDING
         if usual.decided:
-            self._known.recognized(topic, usual.format)
+            self._known.recognized(topic, usual.format, usual.signs[usual.format])
 
 
 def auto_format(formats: Mapping[str, Format]) -> Format:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from detector.config.ingest import IngestSection
+from detector.ingest.formats.call import Call, Caller
 from detector.ingest.formats.event import DecodedEvent, Refusal
 from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
@@ -168,8 +169,8 @@ class Choosing(Decoder):
             decoder.forget(gone)
 
 
-def _unheard(topic: str, name: str) -> None:
-    del topic, name
+def _unheard(topic: str, name: str, sign: str) -> None:
+    del topic, name, sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +179,16 @@ class Surroundings:
 
     `naive_zone` is the zone of times without an offset, None where they are refused. `schemas` are the columns of the inputs
     of each model, where they are declared or the baseline knows them. `learner`, where given, is shown the inputs. `recognized`
-    is told, once for each topic, which format ``auto`` takes its records for: topic (empty for files) and format.
+    is told, once for each topic, which format ``auto`` takes its records for: topic (of files their name), format and sign.
+    `witness`, where given, is shown each whole call, who asked, and what says so (`Identity.source`).
     """
 
     naive_zone: dt.tzinfo | None = None
     ingest: IngestSection = field(default_factory=IngestSection)
     schemas: Mapping[str, InputSchema] = field(default_factory=dict)
     learner: SchemaLearner | None = None
-    recognized: Callable[[str, str], None] = _unheard
+    recognized: Callable[[str, str, str], None] = _unheard
+    witness: Callable[[Call, Caller, str], None] | None = None
 
 
 def _never(record: Record, document: Any) -> str | None:

@@ -68,6 +68,20 @@ class Identity:
             return replace(known, id=_cut(header, ID_CHARACTERS))
         return known
 
+    def source(self, call: Call) -> str:
+        """Say what names the client of a call: the rule, such as ``path user.id``, or a header that gateways set.
+
+        Empty where the format itself names the client, or nothing does.
+        """
+        for entry in self._rules:
+            if _normalized(_sought(entry, call), entry.rule):
+                rule = entry.rule
+                kind = next(kind for kind in ("header", "path", "body", "constant") if getattr(rule, kind) is not None)
+                return f"{kind} {getattr(rule, kind)}"
+        if call.caller.id:
+            return ""
+        return next((f"header {name}" for name in GATEWAY_HEADERS if call.headers.get(name)), "")
+
 
 def _sought(entry: _Rule, call: Call) -> str | None:
     rule = entry.rule

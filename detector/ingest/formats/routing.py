@@ -1,17 +1,22 @@
 """Which decoder reads which record: the format of its topic, and files that hold records as Kafka had them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from detector.config import Config
 from detector.ingest.formats.decoder import Choosing, Decoder, Outcome, Record, Surroundings
 from detector.ingest.formats.dump import Dump
 from detector.ingest.formats.event import Refusal
+from detector.ingest.formats.filetimes import FileTimes
 from detector.ingest.formats.registry import format_named
 from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
 from detector.ingest.schema import InputSchema
 
 __all__ = ["ByTopic", "decoder_for", "decoder_of_files", "schemas_for"]
+
+NOBODY: Final = Surroundings()
 
 
 class ByTopic(Choosing):
@@ -61,16 +66,26 @@ def schemas_for(config: Config, learned: Mapping[str, InputSchema] | None = None
 
 
 def decoder_for(
-    config: Config, learned: Mapping[str, InputSchema] | None = None, learner: SchemaLearner | None = None
+    config: Config,
+    learned: Mapping[str, InputSchema] | None = None,
+    learner: SchemaLearner | None = None,
+    watching: Surroundings = NOBODY,
 ) -> Decoder:
     """Return the decoder of records from Kafka: one for all topics, or one for each that has a format of its own.
 
-    `learned` are the columns that the baseline knows; `learner`, where given, is shown the inputs.
+    `learned` are the columns that the baseline knows; `learner`, where given, is shown the inputs. `watching` says who else is
+    told what the decoders find: of it only `recognized` and `witness` count.
 
     Raises `ConfigError` for a format that does not exist.
     """
     ingest = config.ingest
-    known = Surroundings(config.engine.naive_zone, ingest, schemas_for(config, learned), learner)
+    known = replace(
+        watching,
+        naive_zone=config.engine.naive_zone,
+        ingest=ingest,
+        schemas=schemas_for(config, learned),
+        learner=learner,
+    )
     usual = format_named(ingest.format).build(known)
     others = {topic: section.format for topic, section in ingest.topics.items() if section.format != ingest.format}
     if not others:
@@ -79,7 +94,10 @@ def decoder_for(
 
 
 def decoder_of_files(
-    config: Config, learned: Mapping[str, InputSchema] | None = None, learner: SchemaLearner | None = None
+    config: Config,
+    learned: Mapping[str, InputSchema] | None = None,
+    learner: SchemaLearner | None = None,
+    watching: Surroundings = NOBODY,
 ) -> Decoder:
     """Return the decoder of lines of files, which are records or, where ``[ingest] envelope`` says so, hold them.
 
@@ -87,6 +105,8 @@ def decoder_of_files(
 
     Raises `ConfigError` for a format that does not exist.
     """
-    decoder = decoder_for(config, learned, learner)
+    decoder = decoder_for(config, learned, learner, watching)
     envelope = config.ingest.envelope
-    return Dump(decoder, sure=envelope == "kcat") if envelope in {"kcat", "auto"} else decoder
+    if envelope in {"kcat", "auto"}:
+        decoder = Dump(decoder, sure=envelope == "kcat")
+    return FileTimes(decoder) if config.ingest.missing_time == "file" else decoder

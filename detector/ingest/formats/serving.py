@@ -41,7 +41,7 @@ _SURPRISES: Final = (ArithmeticError, AttributeError, LookupError, RecursionErro
 Found: TypeAlias = Call | Skip | Refusal
 
 NOBODY = "nothing says who asked: name a header, a path or a constant in [[ingest.clients]]"
-NO_TIME = "neither the log nor the record has one (rows of CSV and Parquet may have none)"
+NO_TIME = 'nothing says when it was asked: [ingest] missing_time = "file" takes the time at which the file was written'
 
 
 def parse_json(value: bytes) -> Any:
@@ -99,6 +99,7 @@ class ServingDecoder(Decoder):
         self._identity = Identity(section)
         self._inputs = Inputs(known.schemas, missing=section.missing == "keep", learner=known.learner)
         self._joiner = Joiner(int(section.join_seconds * 1000))
+        self._witness = known.witness
 
     @abstractmethod
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
@@ -185,6 +186,8 @@ class ServingDecoder(Decoder):
     def events(self, record: Record, call: Call) -> Sequence[Outcome]:
         """Take a whole call apart; nothing that it may hold raises."""
         caller = self._identity.caller(call)
+        if self._witness is not None:
+            self._witness(call, caller, self._identity.source(call))
         if caller.id is None:
             return [refuse("unidentified", NOBODY)]
         try:

@@ -25,6 +25,7 @@ _MOST_TRACES: Final = 1000
 _INPUT: Final = "TENSOR_QUEUE_INPUT"
 _OUTPUT: Final = "TENSOR_BACKEND_OUTPUT"
 _WHOLE: Final = "REQUEST_END"
+_NAMING: Final = frozenset({"id", "model_name", "model_version"})  # of the entry that a trace begins with
 
 
 @dataclass(slots=True)
@@ -131,7 +132,8 @@ def _recognize(record: Record, document: Any) -> str | None:
     tensor = isinstance(document.get("tensor"), Mapping) and "activity" in document
     stamps = document.get("timestamps")
     stamped = isinstance(stamps, list) and bool(stamps) and isinstance(stamps[0], Mapping) and "ns" in stamps[0]
-    return "entries of Triton's trace" if tensor or stamped else None
+    named = _NAMING <= document.keys() <= _NAMING | {"parent_id", "request_id"}
+    return "entries of Triton's trace" if tensor or stamped or named else None
 
 
 FORMAT = Format("triton", "Triton's trace with level TENSORS", TritonDecoder, _recognize)

@@ -4,7 +4,6 @@ Copies are judged by what the model answered to other clients, so that no access
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from detector.config import Config
 from detector.errors import SourceError
-from detector.ingest.formats.decoder import Decoder, Record, several
+from detector.ingest.formats.decoder import Record, several
 from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.routing import decoder_of_files
 from detector.ingest.schema import InputSchema
-from detector.ingest.source import read_lines
+from detector.offline.replay import read
 from detector.offline.trace import Trace
 from detector.redteam.copy import best_fidelity_at
 
@@ -97,7 +96,7 @@ def read_responses(
     fresh: list[DecodedEvent] = []
     rng = np.random.default_rng(0)
     met = 0
-    for event in _events(logs, decoder_of_files(config, learned), config.engine.max_record_bytes):
+    for event in _events(logs, config, learned):
         if event.model.id != trace.model:
             continue
         if event.client.id == trace.client:
@@ -127,14 +126,13 @@ def read_responses(
     )
 
 
-def _events(logs: Sequence[str], decoder: Decoder, max_record_bytes: int) -> Iterator[DecodedEvent]:
-    for log in logs:
-        with suppress(SourceError):
-            for chunk in read_lines(log, max_record_bytes=max_record_bytes):
-                for line in chunk.lines:
-                    yield from (
-                        one for one in several(decoder.decode(Record(line))) if isinstance(one, DecodedEvent) and _usable(one)
-                    )
+def _events(logs: Sequence[str], config: Config, learned: Mapping[str, InputSchema] | None) -> Iterator[DecodedEvent]:
+    decoder = decoder_of_files(config, learned)
+    for chunk in read(logs, config, []):
+        for at, line in enumerate(chunk.lines):
+            origin = chunk.origin(at)
+            found = several(decoder.decode(Record(line, topic=origin.source, place=origin)))
+            yield from (one for one in found if isinstance(one, DecodedEvent) and _usable(one))
 
 
 def _usable(event: DecodedEvent) -> bool:

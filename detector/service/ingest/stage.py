@@ -29,7 +29,7 @@ from detector.engine.partition import partition_of
 from detector.errors import ServiceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import usable
-from detector.ingest.formats.decoder import Record
+from detector.ingest.formats.decoder import Record, Surroundings
 from detector.ingest.places import Places as RecordPlaces
 from detector.service.ingest.merge import Merger
 from detector.service.ingest.pace import Pace, reached
@@ -61,6 +61,10 @@ Due: TypeAlias = list[tuple[TopicPartition, Any]]
 Places = dict[TopicPartition, tuple[int, float]]  # the next offset of partitions, and the time of the record reached
 
 
+def _log_format(topic: str, name: str, sign: str) -> None:
+    log.info("format recognised", topic=topic, format=name, why=sign)
+
+
 class IngestStage:
     """Reads the input topics as one member of the ingest group; clients are spread over `partitions`."""
 
@@ -76,7 +80,8 @@ class IngestStage:
         member: str | None = None,
     ) -> None:
         known = baseline.models if baseline else {}
-        decoder = decoder_of_topics(config, baseline.schemas if baseline else None)
+        watching = Surroundings(recognized=_log_format)
+        decoder = decoder_of_topics(config, baseline.schemas if baseline else None, watching)
         self._assembler = assembler_for(config, dimensions_of(known), clock, decoder, settings_of(config, baseline).secret)
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))

@@ -22,9 +22,9 @@ import urllib3
 
 from detector.config import Config, RegistrySection
 from detector.errors import ConfigError, ServiceError
-from detector.ingest.formats.decoder import Decoder, Record, Unwrapping
+from detector.ingest.formats.decoder import Decoder, Record, Surroundings, Unwrapping
 from detector.ingest.formats.event import Refusal, UnusableError, refuse
-from detector.ingest.formats.routing import decoder_for
+from detector.ingest.formats.routing import NOBODY, decoder_for
 from detector.ingest.schema import InputSchema
 from detector.service.kafka.protobuf import compiled
 
@@ -188,14 +188,16 @@ class RegistryDecoder(Unwrapping):
         return document
 
 
-def decoder_of_topics(config: Config, learned: Mapping[str, InputSchema] | None = None) -> Decoder:
+def decoder_of_topics(
+    config: Config, learned: Mapping[str, InputSchema] | None = None, watching: Surroundings = NOBODY
+) -> Decoder:
     """Return the decoder of records of the input topics, behind the schema registry where one is configured.
 
-    `learned` are the columns of inputs that the baseline knows.
+    `learned` are the columns of inputs that the baseline knows; `watching` is told what format the topics have.
 
     Raises `ConfigError` for a format that does not exist, and as `RegistryDecoder` does.
     """
-    decoder = decoder_for(config, learned)
+    decoder = decoder_for(config, learned, watching=watching)
     return decoder if config.kafka.registry.url is None else RegistryDecoder(config.kafka.registry, decoder)
 
 

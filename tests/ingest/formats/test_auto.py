@@ -33,14 +33,27 @@ def test_samples_of_a_format_are_decoded_as_it(name: str) -> None:
 
 def test_records_of_two_formats_in_one_topic_are_both_decoded() -> None:
     """The usual format of a topic does not lose the records of another one, before it is decided and after."""
-    said: list[tuple[str, str]] = []
-    reader = decoder(Surroundings(recognized=lambda topic, name: said.append((topic, name))))
+    said: list[tuple[str, ...]] = []
+    reader = decoder(Surroundings(recognized=lambda *told: said.append(told)))
     ours, theirs = samples("native")[0][0]._replace(topic="log"), samples("apisix")[0][0]._replace(topic="log")
     for _ in range(DECIDING):
         assert events(reader, theirs)
         assert events(reader, ours)
         assert events(reader, theirs)
-    assert said == [("log", "apisix")]
+    assert [(topic, name) for topic, name, _ in said] == [("log", "apisix")]
+
+
+def test_what_few_records_are_taken_for_is_told_at_the_end() -> None:
+    """Once, with the sign; each topic for itself."""
+    said: list[tuple[str, ...]] = []
+    reader = decoder(Surroundings(recognized=lambda *told: said.append(told)))
+    for topic in ("a", "b"):
+        reader.decode(samples("databricks")[0][0]._replace(topic=topic))
+    assert not said
+    for _ in range(2):
+        reader.flush()
+    sign = "columns databricks_request_id and request"
+    assert said == [("a", "databricks", sign), ("b", "databricks", sign)]
 
 
 def test_what_nobody_recognises_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Who asked: rules in their order, and addresses behind proxies."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,20 @@ def test_the_first_rule_that_finds_a_text_decides() -> None:
 def test_rules(rule: dict[str, Any], client: str) -> None:
     """Where the text stands and what of it is the client; what is no text is passed over."""
     assert found(rule).id == client
+
+
+def test_what_names_the_client() -> None:
+    """The rule that found it, or a gateway's header; nothing where the format says it, or nobody does."""
+    anonymous = replace(CALL, caller=Caller())
+    gateway = replace(anonymous, headers={"x-consumer-id": "acme"})
+    for rules, call, said in (
+        ([{"header": "x-none"}, {"body": "user"}], CALL, "body user"),
+        ([{"path": "account.id"}], anonymous, "path account.id"),
+        ([], CALL, ""),
+        ([], anonymous, ""),
+        ([], gateway, "header x-consumer-id"),
+    ):
+        assert Identity(IngestSection.model_validate({"clients": rules})).source(call) == said
 
 
 def test_trust_is_that_of_the_rule() -> None:

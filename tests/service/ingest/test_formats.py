@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
+from structlog.testing import capture_logs
 
 from detector.clock import SystemClock
 from detector.config import Config, IngestSection, KafkaSection, TopicSection
+from detector.ingest.formats.auto import DECIDING
 from detector.service.dead_letters import records as stored
 from detector.service.dead_letters import replay as dead_letters
 from detector.service.ingest.stage import IngestStage
@@ -96,3 +98,28 @@ def test_each_topic_has_its_format(broker: str, fresh_topic: Callable[[str], str
     assert sorted((record.value, record.key, tuple(record.headers)) for record in back) == sorted(
         (json.dumps(body).encode(), b"k", first.headers) for body in bodies[1:]
     )
+
+
+@pytest.mark.broker
+def test_the_log_says_which_format_a_topic_has(broker: str, fresh_topic: Callable[[str], str]) -> None:
+    """Once, with what it was recognised by: an operator sees what `auto` does."""
+    topic = fresh_topic("databricks")
+    kafka = KafkaSection(bootstrap_servers=(broker,), input_topics=(topic,), prefix=f"{topic}.", group_id=topic)
+    config = Config(kafka=kafka, ingest=IngestSection(format="auto"))
+    connection, topics = Connection(config.kafka), Topics.under(config.kafka.prefix)
+    set_up(connection, topics, [topic], 1, 1)
+    row = {"databricks_request_id": "d", "request": "{}", "requester": "acme"}
+    producer = KafkaProducer(bootstrap_servers=broker)
+    for _ in range(DECIDING + 1):
+        producer.send(topic, value=json.dumps(row).encode())
+    producer.close()
+    until = time.monotonic() + 60
+    with capture_logs() as said:
+        stage = IngestStage(config, connection, topics, 1, SystemClock(), None)
+        while stage.read <= DECIDING and time.monotonic() < until:
+            stage.step(100)
+        stage.close()
+    sign = "columns databricks_request_id and request"
+    assert [entry for entry in said if entry["event"] == "format recognised"] == [
+        {"event": "format recognised", "log_level": "info", "topic": topic, "format": "databricks", "why": sign}
+    ]
