@@ -67,7 +67,8 @@ test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log 
 	@$(RUN)/python -m pytest -m faults
 
 .PHONY: fuzz
-fuzz: $(READY) ## Put 100,000 mutated records into the topics of a real broker (some minutes)
+fuzz: $(READY) ## Show every log format 10,000 mutated records, and the topics of a real broker 100,000 (some minutes)
+	@DETECTOR_FUZZ_MUTANTS=10000 $(RUN)/python -m pytest -s tests/ingest/formats/test_mutations.py
 	@DETECTOR_FUZZ_RECORDS=100000 $(RUN)/python -m pytest -s tests/service/test_fuzz.py
 
 .PHONY: test-fast
@@ -98,8 +99,9 @@ format: $(READY) ## Format the code
 	@$(RUN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## Measure speed and memory, as ratios from one run (bench.json)
+bench: $(READY) ## Measure speed and memory, as ratios from one run (bench.json), and each log format (bench-formats.json)
 	@$(RUN)/python -m tests.bench.bench_pipeline
+	@$(RUN)/python -m tests.bench.bench_formats
 
 .PHONY: bench-kafka
 bench-kafka: $(READY) ## The same on a real Kafka broker: throughput, latency, restore, workers (bench-kafka.json)

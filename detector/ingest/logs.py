@@ -10,10 +10,11 @@ hold up its log for a day of the others'. A record whose time cannot be read goe
 order of the logs. The order thus follows from the logs alone, not from how they are read.
 """
 
+import resource
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ from detector.ingest.wrappers import Wrapper, unwrapped
 __all__ = ["Merged", "read_logs"]
 
 _AHEAD = 6  # records after one that say whether its time can be believed
+
+_MOST_LOGS: Final = 2000  # that are merged: of each some blocks are held, half a megabyte or more
+_OTHER_FILES: Final = 32  # that a process has open beside the logs
 
 TimeOf: TypeAlias = Callable[[bytes, str], int | None]
 _Integers: TypeAlias = npt.NDArray[np.int64]
@@ -74,7 +78,10 @@ def read_logs(
 
     A log that cannot be read to its end is used as far as it can be, the others go on, and `problems` gets a sentence.
     `follow` is for one log alone. Of several logs, `position` is the sum.
+
+    Raises `SourceError` where there are more logs than can be open at once.
     """
+    _check_number(len(logs))
     position = Position() if position is None else position
     places = [position] if len(logs) == 1 else [Position() for _ in logs]
 
@@ -95,6 +102,18 @@ def read_logs(
         totals = [place.total for place in places if place.total is not None]
         position.total = sum(totals) if len(totals) == len(places) else None
         yield merged
+
+
+def _check_number(logs: int) -> None:
+    """Raise `SourceError` where so many logs cannot be merged: each is open, and some blocks of it in memory, all the time."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if logs > _MOST_LOGS:
+        raise SourceError(f"{logs} logs are too many to be merged by time, at most {_MOST_LOGS}: join those of a server first")
+    if logs > 1 and allowed != resource.RLIM_INFINITY and logs + _OTHER_FILES > allowed:
+        raise SourceError(
+            f"{logs} logs are merged by time, and a process may have {allowed} files open: "
+            f"allow more (ulimit -n {logs + _OTHER_FILES}), or join the logs of a server first"
+        )
 
 
 class _Log:

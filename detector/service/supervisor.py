@@ -41,6 +41,7 @@ from detector.config import Config
 from detector.engine.kernels import compiling
 from detector.engine.warm import rehearse
 from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
+from detector.ingest.formats.routing import joining_formats
 from detector.service.intake import Intake
 from detector.service.telemetry import logs
 from detector.service.telemetry.health import HealthServer
@@ -70,6 +71,12 @@ def serve(config: Config, baseline_loader: BaselineLoader, *, stage: Stage = Sta
     """
     check(config, stage)
     start_logs(config)
+    if workers > 1 and stage in {Stage.ALL, Stage.INGEST} and (apart := joining_formats(config, config.kafka.input_topics)):
+        log.warning(
+            "requests and answers are joined only where one worker reads both: let both have one key, or run one ingest worker",
+            formats=apart,
+            workers=workers,
+        )
     if workers == 1:
         _work(config, baseline_loader, stage, number=0, member=None, stop=_stop_on_signals())
     else:
@@ -90,6 +97,11 @@ def check(config: Config, stage: Stage) -> None:
             raise ConfigError("neither [elasticsearch] hosts nor [[deliveries]] is set: there is nowhere to deliver to")
         return
     require(config)
+    if kafka.keyed and (apart := joining_formats(config, kafka.input_topics)):
+        raise ConfigError(
+            f"[kafka] keyed is true, and the format {apart[0]} logs requests and answers apart, which only the ingest "
+            "stage joins: set keyed = false"
+        )
     if not kafka.input_topics and (kafka.keyed or stage != Stage.DETECT):
         raise ConfigError("[kafka] input_topics is empty: name the topics of the prediction logs")
 

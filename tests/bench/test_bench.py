@@ -7,9 +7,10 @@ import orjson
 import pytest
 
 from detector.baseline.store import Baseline
-from tests.bench import bench_pipeline
+from tests.bench import bench_formats, bench_pipeline
 from tests.bench.bench_log import make_log
 from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_speed, show, warmed
+from tests.bench.format_records import SUBJECTS, Subject
 from tests.bench.subjects import DecodeToArrays, Ingest, Whole, fit
 
 TINY = Size(
@@ -80,3 +81,19 @@ def test_figures_are_complete(baseline: Baseline, capsys: pytest.CaptureFixture[
     assert case["bytes_per_client"]["columns"] > 0
     show(found)
     assert "whole pipeline" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_every_format_holds_the_same_queries(subject: Subject) -> None:
+    """What is measured reads the numbers of the log, and loses no query."""
+    events = bench_formats.Entrant(subject.decoder(), subject.records(64, 4)).decode()[0]
+    assert events == 64
+
+
+def test_formats_are_measured_beside_the_native_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every figure is there, and the ratio of the native format to itself is 1."""
+    found = bench_formats.measure(1, 4, "kserve")
+    assert found[bench_formats.NATIVE]["ratio_to_native"] == 1
+    assert all(figures["events_per_second"] > 0 for figures in found.values())
+    bench_formats.show(found)
+    assert "kserve" in capsys.readouterr().err

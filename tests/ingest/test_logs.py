@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.errors import SourceError
 from detector.ingest import source
 from detector.ingest.batch import Origin
 from detector.ingest.formats.decoder import Record
@@ -162,3 +164,17 @@ def test_logs_are_read_forward_and_a_few_blocks_at_a_time(tmp_path: Path, monkey
     next(stream)
     assert position.total is not None
     assert position.consumed < position.total / 50
+
+
+def test_more_logs_than_can_be_open_are_refused_at_once(tmp_path: Path) -> None:
+    """The error tells the limit and how to raise it; nothing is read before."""
+    allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    names = [str(tmp_path / f"{number}.jsonl") for number in range(100)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        with pytest.raises(SourceError, match=r"100 logs .* 100 files open: allow more \(ulimit -n 132\)"):
+            next(read_logs(names, max_record_bytes=1000, time_of=lambda _line, _log: None, problems=[]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    with pytest.raises(SourceError, match="5000 logs are too many"):
+        next(read_logs(["log"] * 5000, max_record_bytes=1000, time_of=lambda _line, _log: None, problems=[]))

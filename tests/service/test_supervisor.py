@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from detector.baseline.store import Baseline
-from detector.config import BaselineSection, Config, KafkaSection, ServiceSection
+from detector.config import BaselineSection, Config, IngestSection, KafkaSection, ServiceSection, TopicSection
 from detector.errors import ConfigError, DetectorError
 from detector.offline.replay import load_baseline
 from detector.service import supervisor
@@ -60,6 +60,15 @@ def test_settings_with_nothing_to_do_are_refused(settings: dict[str, Any], stage
     """Each has its sentence, before anything is started."""
     with pytest.raises(ConfigError, match=words):
         check(config(**settings), stage)
+
+
+def test_keyed_topics_of_requests_and_answers_that_are_logged_apart_are_refused() -> None:
+    """Without the ingest stage nothing would hold their offsets back; a topic of another format passes."""
+    apart = config(keyed=True).model_copy(update={"ingest": IngestSection(format="kserve")})
+    with pytest.raises(ConfigError, match="the format kserve logs requests and answers apart"):
+        check(apart, Stage.ALL)
+    topics = {"log": TopicSection(format="native")}
+    check(apart.model_copy(update={"ingest": IngestSection(format="kserve", topics=topics)}), Stage.ALL)
 
 
 def test_settings_with_something_to_do_pass() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from detector.contracts.limits import TEXT_CHARACTERS
-from detector.ingest.formats.bodies import named_tensors, parsed, tensor_rows
+from detector.ingest.formats.bodies import matrix_in, named_tensors, parsed, tensor_rows
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import EventOutput, UnusableError
 from detector.ingest.formats.fields import number as finite
@@ -44,6 +44,7 @@ _SCORES: Final = (
     "confidences",
     "logits",
 )
+_FLOAT: Final = frozenset({float})
 _SLACK: Final = 0.02  # rounding of probabilities that sum to 1
 _WHOLE: Final = 2**53
 
@@ -59,17 +60,30 @@ def answers_of(payload: Payload, *, label: str | None = None, score: str | None 
     >>> [answer.probabilities for answer in answers_of(Payload([[0.1, 0.9], [0.8, 0.2]]))]
     [[0.1, 0.9], [0.8, 0.2]]
     """
+    if label is None and score is None and (rows := matrix_in(payload)) is not None:
+        return list(map(_of_numbers, rows))
     body = parsed(payload)
     values = _values(body) if (generated := generated_of(body, queries)) is None else generated
+    if score is None and len(values) > 0 and type(values[0]) is dict and len(values[0]) == 1:
+        values = _bare(values)
     found = [answer_of(value, label=label, score=score) for value in values]
     if not found:
         raise UnusableError("unanswered", "response: no prediction in it")
     return found
 
 
+def _bare(values: Sequence[Any]) -> Sequence[Any]:
+    """Return the scores themselves where each answer is a score under one and the same name, as V2 tensors are."""
+    (name,) = values[0]
+    if name not in _SCORES:
+        return values
+    rows = [value.get(name) if type(value) is dict and len(value) == 1 else None for value in values]
+    return values if None in rows else rows
+
+
 def _values(body: Any) -> Sequence[Any]:
     """Return what a response holds for each query."""
-    if isinstance(body, Mapping):
+    if isinstance(body, dict):
         return _of_object(body)
     if isinstance(body, list):
         return body
@@ -79,18 +93,16 @@ def _values(body: Any) -> Sequence[Any]:
 def _of_object(body: Mapping[str, Any]) -> Sequence[Any]:
     if "predictions" in body:
         return _rows(body["predictions"])
-    if isinstance(body.get("data"), Mapping) and not body["data"].keys().isdisjoint({"ndarray", "tensor"}):
+    if isinstance(body.get("data"), dict) and not body["data"].keys().isdisjoint({"ndarray", "tensor"}):
         data = body["data"]
         tensor = data.get("tensor")
-        rows = (
-            data.get("ndarray") if not isinstance(tensor, Mapping) else tensor_rows(tensor.get("values"), tensor.get("shape"))
-        )
+        rows = data.get("ndarray") if not isinstance(tensor, dict) else tensor_rows(tensor.get("values"), tensor.get("shape"))
         return _rows(rows)
     outputs = body.get("outputs")
-    if isinstance(outputs, list) and outputs and all(isinstance(entry, Mapping) and "data" in entry for entry in outputs):
+    if isinstance(outputs, list) and outputs and all(isinstance(entry, dict) and "data" in entry for entry in outputs):
         return _side_by_side(named_tensors(outputs))
     if outputs is not None:
-        return _side_by_side(outputs) if isinstance(outputs, Mapping) else _rows(outputs)
+        return _side_by_side(outputs) if isinstance(outputs, dict) else _rows(outputs)
     if isinstance(body.get("data"), list) and body["data"]:
         return list(body["data"])
     if "results" in body:
@@ -99,7 +111,7 @@ def _of_object(body: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _rows(value: Any) -> Sequence[Any]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return _side_by_side(value)
     return value if isinstance(value, list) else [] if value is None else [value]
 
@@ -122,15 +134,23 @@ def _side_by_side(columns: Mapping[str, Any]) -> Sequence[Any]:
 
 def answer_of(value: Any, *, label: str | None = None, score: str | None = None) -> EventOutput:
     """Return one answer as label and probabilities. Raises `UnusableError` where it is neither."""
-    if isinstance(value, Mapping):
+    if type(value) is list and len(value) > 1 and set(map(type, value)) == _FLOAT:
+        return _of_numbers(value)
+    if isinstance(value, dict):
         return _of_mapping(value, label, score)
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, list):
-        if value and isinstance(value[0], Mapping):
+        if value and isinstance(value[0], dict):
             return _of_detections(value)
         return EventOutput(None, _probabilities(value))
     return _of_scalar(value)
+
+
+def _of_numbers(values: list[float]) -> EventOutput:
+    if min(values) >= 0.0 and max(values) <= 1.0 and math.isfinite(sum(values)):  # NaN makes the sum NaN
+        return EventOutput(None, values)
+    return EventOutput(None, _probabilities(values))
 
 
 def _of_mapping(value: Mapping[str, Any], label: str | None, score: str | None) -> EventOutput:
@@ -155,7 +175,7 @@ def _of_mapping(value: Mapping[str, Any], label: str | None, score: str | None) 
         return answer_of(chances)
     while isinstance(told, list) and len(told) == 1:
         told = told[0]
-    if isinstance(told, list | Mapping):  # `classes` beside `scores`: names of all classes
+    if isinstance(told, list | dict):  # `classes` beside `scores`: names of all classes
         return answer_of(chances if chances is not None else told)
     found = _of_scalar(told)
     if chances is not None:
@@ -209,8 +229,8 @@ def _probabilities(values: Sequence[Any]) -> list[float]:
 
 def _of_detections(values: Sequence[Any]) -> EventOutput:
     """Return the classes of an object detector's answer, sorted, as one label; or the best of a list of label and score."""
-    labels = [_first(value, _LABELS) for value in values if isinstance(value, Mapping)]
-    scores = [_first(value, _SCORES) for value in values if isinstance(value, Mapping)]
+    labels = [_first(value, _LABELS) for value in values if isinstance(value, dict)]
+    scores = [_first(value, _SCORES) for value in values if isinstance(value, dict)]
     if not labels or any(found is None for found in labels):
         raise UnusableError("schema", "response: a list of objects without a label")
     chances = [score for score in scores if isinstance(score, float) and 0.0 <= score <= 1.0]

@@ -25,13 +25,13 @@ class ApisixDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one entry."""
         del record
-        if not isinstance(document, Mapping) or not isinstance(document.get("request"), Mapping):
+        if not isinstance(document, dict) or not isinstance(document.get("request"), dict):
             raise UnusableError("schema", "request: missing")
         request, response = document["request"], document.get("response")
-        response = response if isinstance(response, Mapping) else {}
+        response = response if isinstance(response, dict) else {}
         headers = lowered(request.get("headers"))
         consumer = document.get("consumer")
-        name = consumer.get("username") if isinstance(consumer, Mapping) else None
+        name = consumer.get("username") if isinstance(consumer, dict) else None
         status = response.get("status")
         latency = document.get("latency")
         yield Call(
@@ -71,7 +71,7 @@ def _model(document: Mapping[str, Any], request: Mapping[str, Any]) -> str | Non
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if isinstance(document, Mapping) and {"request", "response", "server"} <= document.keys() and "start_time" in document:
+    if isinstance(document, dict) and {"request", "response", "server"} <= document.keys() and "start_time" in document:
         return "request, response, server and start_time, as APISIX's loggers write them"
     return None
 

@@ -26,7 +26,7 @@ class AzuremlDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return one half of a call; ``inputs_outputs`` is a whole one."""
         del record
-        kind = text(document.get("type")) if isinstance(document, Mapping) else None
+        kind = text(document.get("type")) if isinstance(document, dict) else None
         if kind is None or not kind.startswith("azureml.inference."):
             raise UnusableError("schema", "type: not of azureml.inference")
         key = text(document.get("correlationid")) or text(document.get("id")) or ""
@@ -53,8 +53,8 @@ class AzuremlDecoder(ServingDecoder):
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    kind = document.get("type") if isinstance(document, Mapping) else None
+    kind = document.get("type") if isinstance(document, dict) else None
     return "events of type azureml.inference" if isinstance(kind, str) and kind.startswith("azureml.inference.") else None
 
 
-FORMAT = Format("azureml", "Azure Machine Learning's data collector", AzuremlDecoder, _recognize)
+FORMAT = Format("azureml", "Azure Machine Learning's data collector", AzuremlDecoder, _recognize, joins=True)

@@ -42,7 +42,7 @@ class BentomlDecoder(ServingDecoder):
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one row."""
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             raise UnusableError("schema", "not an object")
         if "columns" in document and "meta_data" in document:
             self._schema = _schema_of(document)
@@ -50,7 +50,7 @@ class BentomlDecoder(ServingDecoder):
         if "request_id" not in document or "timestamp" not in document:
             raise UnusableError("schema", "request_id and timestamp: missing")
         request = text(document["request_id"]) or ""
-        row = blake2b(record.value, digest_size=6).hexdigest()
+        row = blake2b(record.value, digest_size=8).hexdigest()
         schema = self._schema or _guessed(document)
         answer: dict[str, Any] = {}
         if schema.labels:
@@ -76,7 +76,7 @@ def _schema_of(document: Mapping[str, Any]) -> _Schema:
     found = [
         (text(column.get("name")) or "", column.get("role"), column.get("type"))
         for column in columns
-        if isinstance(column, Mapping)
+        if isinstance(column, dict)
     ]
     predictions = [(name, kind) for name, role, kind in found if role == "prediction"]
     return _Schema(
@@ -97,7 +97,7 @@ def _guessed(document: Mapping[str, Any]) -> _Schema:
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return None
     if "bento_name" in mapping(document.get("meta_data")):
         return "the schema line of BentoML's monitor"

@@ -18,6 +18,8 @@ import numpy as np
 
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.jsontext import read_json
+from detector.ingest.formats.matrices import matrix_of
 from detector.ingest.formats.nesting import flat
 from detector.ingest.formats.pictures import LARGEST_ARRAY
 from detector.ingest.formats.prompts import prompts_of, texts_of
@@ -25,11 +27,16 @@ from detector.ingest.formats.streamed import is_stream, joined
 from detector.ingest.formats.tensors import with_binary_tensors
 from detector.ingest.values import is_number
 
-__all__ = ["Instance", "instances_of", "named_tensors", "parsed"]
+__all__ = ["Instance", "instances_of", "matrix_in", "named_tensors", "parsed"]
 
 Instance: TypeAlias = Sequence[Any] | Mapping[str, Any] | str
 """The input of one query: values in order, values by name, or a text."""
 
+_ROWS: Final = frozenset({list, dict})
+_INT: Final = frozenset({int})
+_NUMBERS: Final = frozenset({int, float})
+_LONGEST_CELL: Final = 131_072  # characters that the reader of CSV takes
+_MOST_DIMENSIONS: Final = 32
 _TEXTS: Final = ("messages", "prompt", "input", "query", "question", "text")
 
 
@@ -52,6 +59,11 @@ def parsed(payload: Payload) -> Any:
     if isinstance(content, bytes | bytearray):
         if payload.json_bytes is not None:
             return with_binary_tensors(bytes(content), payload.json_bytes)
+        if "csv" not in payload.content_type:
+            try:
+                return read_json(bytes(content))
+            except (ValueError, RecursionError):
+                pass  # what is wrong with it is said below
         try:
             content = bytes(content).decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -63,7 +75,7 @@ def parsed(payload: Payload) -> Any:
     if "csv" in payload.content_type:
         return _rows(content)
     try:
-        return json.loads(content)
+        return read_json(content)
     except RecursionError:
         raise UnusableError("json", "body: nested too deep") from None
     except ValueError as error:
@@ -83,6 +95,8 @@ def _ends_early(error: ValueError, content: str) -> bool:
 
 
 def _rows(content: str) -> list[list[str]]:
+    if len(content) < _LONGEST_CELL and '"' not in content and "\r" not in content:
+        return [line.split(",") for line in content.split("\n") if line]
     try:
         return [row for row in csv.reader(io.StringIO(content)) if row]
     except csv.Error as error:
@@ -97,11 +111,26 @@ def instances_of(payload: Payload) -> list[Instance]:
     >>> instances_of(Payload({"age": [52, 34], "income": [1.5, 2.5]}))
     [{'age': 52, 'income': 1.5}, {'age': 34, 'income': 2.5}]
     """
+    if _may_be_matrix(payload) and (rows := matrix_of(payload.content, answer=False)) is not None:
+        return list(rows)
     body = parsed(payload)
-    found = _of_object(body) if isinstance(body, Mapping) else _of_list(body)
+    found = _of_object(body) if isinstance(body, dict) else _of_list(body)
     if not found:
         raise UnusableError("schema", "request: no input in it")
     return found
+
+
+def _may_be_matrix(payload: Payload) -> bool:
+    """Say whether a body can be what `matrix_of` reads; a look at its text keeps other bodies from being parsed twice."""
+    if payload.cut or payload.base64 or payload.json_bytes is not None or "csv" in payload.content_type:
+        return False
+    content = payload.content
+    return b'"shape"' in content if isinstance(content, bytes) else isinstance(content, str) and '"shape"' in content
+
+
+def matrix_in(payload: Payload) -> list[list[float]] | None:
+    """Return the rows of an answer that is one matrix of the V2 protocol, None for any other."""
+    return matrix_of(payload.content, answer=True) if _may_be_matrix(payload) else None
 
 
 def _of_object(body: Mapping[str, Any]) -> list[Instance]:
@@ -110,11 +139,11 @@ def _of_object(body: Mapping[str, Any]) -> list[Instance]:
     if "dataframe_records" in body:
         return _of_list(body["dataframe_records"])
     for key in ("dataframe_split", "split"):
-        if isinstance(body.get(key), Mapping):
+        if isinstance(body.get(key), dict):
             return _frame(body[key])
     if "columns" in body and "data" in body:
         return _frame(body)
-    if isinstance(body.get("data"), Mapping) and not body["data"].keys().isdisjoint({"ndarray", "tensor"}):
+    if isinstance(body.get("data"), dict) and not body["data"].keys().isdisjoint({"ndarray", "tensor"}):
         return _seldon(body["data"])
     if "jsonData" in body or "strData" in body:
         return _of_list(body.get("jsonData", body.get("strData")))
@@ -136,14 +165,19 @@ def _of_list(body: Any) -> list[Instance]:
         return [row.tolist() for row in body] if body.ndim > 1 else [body.tolist()]
     if isinstance(body, str):
         return [body]
-    if isinstance(body, Mapping):
+    if isinstance(body, dict):
         return [body]
     if isinstance(body, bool | int | float):
         return [[body]]
     if not isinstance(body, list):
         return []
-    if body and all(isinstance(entry, Mapping | list | np.ndarray) for entry in body):
-        return [dict(entry) if isinstance(entry, Mapping) else entry for entry in body]
+    kinds = set(map(type, body))
+    if kinds <= _ROWS:
+        return body
+    if kinds <= _NUMBERS:
+        return [body]
+    if body and all(isinstance(entry, dict | list | np.ndarray) for entry in body):
+        return [dict(entry) if isinstance(entry, dict) else entry for entry in body]
     if body and all(isinstance(entry, str) for entry in body) and not all(map(is_number, body)):
         return list(body)
     return [body] if body else []
@@ -164,7 +198,7 @@ def _seldon(data: Mapping[str, Any]) -> list[Instance]:
     names, rows = data.get("names"), data.get("ndarray")
     if rows is None:
         tensor = data.get("tensor")
-        if not isinstance(tensor, Mapping):
+        if not isinstance(tensor, dict):
             raise UnusableError("schema", "request: neither ndarray nor tensor")
         rows = tensor_rows(tensor.get("values"), tensor.get("shape"))
     found = _of_list(rows)
@@ -175,9 +209,9 @@ def _seldon(data: Mapping[str, Any]) -> list[Instance]:
 
 def _inputs(inputs: Any) -> list[Instance]:
     """Read V2 tensors, TensorFlow Serving's columns or rows, and the `inputs` of MLflow."""
-    if isinstance(inputs, list) and inputs and all(isinstance(entry, Mapping) and "data" in entry for entry in inputs):
+    if isinstance(inputs, list) and inputs and all(isinstance(entry, dict) and "data" in entry for entry in inputs):
         return _tensors(named_tensors(inputs))
-    if isinstance(inputs, Mapping):
+    if isinstance(inputs, dict):
         return _columns(inputs)
     return _of_list(inputs)
 
@@ -202,7 +236,7 @@ def named_tensors(tensors: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         name = str(tensor.get("name", len(found)))
         rows = tensor_rows(tensor.get("data"), tensor.get("shape"))
         parameters = tensor.get("parameters")
-        if tensor.get("datatype") == "BYTES" and isinstance(parameters, Mapping) and parameters.get("content_type") == "base64":
+        if tensor.get("datatype") == "BYTES" and isinstance(parameters, dict) and parameters.get("content_type") == "base64":
             rows = [_unpacked(row) for row in rows]
         found[name] = rows
     return found
@@ -224,9 +258,12 @@ def tensor_rows(data: Any, shape: Any) -> list[Any]:
     """
     if not isinstance(data, list) or not data:
         raise UnusableError("schema", "a tensor without data")
-    if not (isinstance(shape, list) and all(isinstance(size, int) and size >= 0 for size in shape)):
-        return data if any(isinstance(entry, list) for entry in data) else [data]
-    values = list(flat(data))
+    values = data if list not in set(map(type, data)) else None
+    if not _is_shape(shape):
+        return data if values is None else [data]
+    if len(shape) > _MOST_DIMENSIONS:  # the product of thousands of sizes takes minutes
+        raise UnusableError("schema", f"a tensor of {len(shape)} dimensions")
+    values = list(flat(data)) if values is None else values
     if not shape or math.prod(shape) != len(values):
         raise UnusableError("schema", f"a tensor of shape {shape} with {len(values)} values")
     if len(shape) == 1:
@@ -238,10 +275,17 @@ def tensor_rows(data: Any, shape: Any) -> list[Any]:
     return [values[start : start + width] for start in range(0, len(values), width)]
 
 
+def _is_shape(shape: Any) -> bool:
+    if not isinstance(shape, list):
+        return False
+    usual = set(map(type, shape)) == _INT
+    return (usual or all(isinstance(size, int) for size in shape)) and min(shape, default=0) >= 0
+
+
 def _columns(body: Mapping[str, Any]) -> list[Instance]:
     """Read an object whose values are columns of one length, or the values of one row."""
     lengths = {len(value) for value in body.values() if isinstance(value, list)}
-    if not body or any(isinstance(value, Mapping) for value in body.values()):
+    if not body or any(isinstance(value, dict) for value in body.values()):
         return []
     if not lengths:
         return [dict(body)]

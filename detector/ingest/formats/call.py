@@ -4,18 +4,18 @@ Every format of a real server is read into calls, see `serving`. One call may ho
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from detector.ingest.batch import Sender
 
-__all__ = ["Call", "Caller", "Half", "Payload", "Skip"]
+__all__ = ["Call", "Caller", "Half", "Kept", "Payload", "Skip"]
 
 Half: TypeAlias = Literal["request", "response"]
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True):
     """The body of a request or an answer.
 
     `content` is bytes or text as it was sent, or the value that it means where the log holds it parsed (lists, objects,
@@ -31,11 +31,15 @@ class Payload:
     json_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Caller(Sender):
+class Caller(msgspec.Struct, frozen=True):
     """Who asked, as the format itself says; all None where it does not. `trusted` is about `id`: who vouches for it."""
 
     id: str | None = None
+    type: str | None = None
+    trusted: bool | None = None
+    organization: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
 
     @property
     def sender(self) -> Sender:
@@ -43,8 +47,7 @@ class Caller(Sender):
         return Sender(self.type, self.trusted, self.organization, self.ip, self.user_agent)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request and its answer, or one half of them where `half` says so: the other half has the same `join` key.
 
     `time` is as logged: text, or a number in the unit that its size tells. `headers` are those of the request, with names in
@@ -58,8 +61,8 @@ class Call:
     request: Payload | None = None
     response: Payload | None = None
     version: str | None = None
-    caller: Caller = field(default_factory=Caller)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    caller: Caller = msgspec.field(default_factory=Caller)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     document: Any = None
     status: int | None = None
     latency_ms: float | None = None
@@ -70,8 +73,11 @@ class Call:
     """Why there is no answer, where the log says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(msgspec.Struct, frozen=True):
     """A record that is no query at all and is meant to be there: other spans, schema lines, feedback. It is left out."""
 
     why: str
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A part of a call that the decoder keeps until the rest has come."""

@@ -7,14 +7,15 @@ pkg/logger (blob rows).
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.identity import headers_of, lowered, text_of
-from detector.ingest.formats.tensors import json_bytes_of
+from detector.ingest.formats.identity import lowered, text_of
+from detector.ingest.formats.tensors import HEADER, json_bytes_of
 
 __all__ = ["CloudEvent", "cloud_event_of", "is_in_headers", "type_of"]
 
@@ -34,8 +35,7 @@ _BLOB: Final = {
 """Columns of KServe's blob storage, in lower case, and the attributes that they hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloudEvent:
+class CloudEvent(NamedTuple):
     """Attributes by name in lower case, and the data."""
 
     attributes: Mapping[str, str]
@@ -54,12 +54,12 @@ def is_in_headers(record: Record) -> bool:
 def cloud_event_of(record: Record, document: Any) -> CloudEvent:
     """Return the event in a record, whose value was parsed as `document` where it is no body. Raises `UnusableError`."""
     if is_in_headers(record):
-        headers = headers_of(record)
-        length = json_bytes_of(headers)
-        return CloudEvent(_attributes(headers), Payload(record.value, headers.get("content-type", ""), json_bytes=length))
-    if not isinstance(document, Mapping):
+        attributes, headers = _split(record)
+        length = json_bytes_of(headers) if HEADER in headers else None
+        return CloudEvent(attributes, Payload(record.value, headers.get("content-type", ""), json_bytes=length))
+    if not isinstance(document, dict):
         raise UnusableError("schema", "not a CloudEvent: neither headers nor an object with attributes")
-    if isinstance(document.get("headers"), Mapping):
+    if isinstance(document.get("headers"), dict):
         headers = lowered(document["headers"])
         body = document.get("body", document.get("data"))
         data = _data(body, headers.get("content-type", ""), base64=_in_base64(body))
@@ -103,12 +103,25 @@ def _in_base64(body: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return json.dumps(value)
     return text_of(value)
 
 
-def _attributes(headers: Mapping[str, str]) -> dict[str, str]:
+def _split(record: Record) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the attributes in the headers of a record, and the other headers; of several with one name the first counts."""
+    attributes: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for name, value in record.headers:
+        if value is not None:
+            lower = name.lower()
+            if lower[:3] in {"ce_", "ce-"}:
+                attributes.setdefault(lower[3:], str(value, "utf-8", "replace"))
+            else:
+                others.setdefault(lower, str(value, "utf-8", "replace"))
+    return (attributes, others) if attributes else (others, others)
+
+
+def _attributes(headers: dict[str, str]) -> dict[str, str]:
     """Return the attributes of headers; Seldon's own Kafka writer leaves the prefix out."""
-    prefixed = {name[3:]: text for name, text in headers.items() if name[:3] in {"ce-", "ce_"}}
-    return prefixed or dict(headers)
+    return {name[3:]: text for name, text in headers.items() if name[:3] in {"ce-", "ce_"}} or headers

@@ -5,7 +5,7 @@ only ``client_request_id``, which the caller chooses. Rows may be sampled (``sam
 their size (``logging_error_codes``). Source: column comments of the tables.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from detector.ingest.formats.call import Call, Caller
@@ -23,7 +23,7 @@ class DatabricksDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one row."""
         del record
-        if not isinstance(document, Mapping) or "request" not in document:
+        if not isinstance(document, dict) or "request" not in document:
             raise UnusableError("schema", "request: missing")
         about = mapping(document.get("request_metadata"))
         requester = text(document.get("requester"))
@@ -48,7 +48,7 @@ class DatabricksDecoder(ServingDecoder):
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    found = isinstance(document, Mapping) and {"databricks_request_id", "request"} <= document.keys()
+    found = isinstance(document, dict) and {"databricks_request_id", "request"} <= document.keys()
     return "columns databricks_request_id and request" if found else None
 
 

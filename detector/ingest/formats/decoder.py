@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from detector.config.ingest import IngestSection
 from detector.ingest.formats.call import Call, Caller
+from detector.ingest.formats.documents import Documents
 from detector.ingest.formats.event import DecodedEvent, Refusal
 from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
@@ -95,6 +96,10 @@ class Decoder(ABC):
         """Return the places of the records that are held back: what must be read again if this decoder is lost."""
         return ()
 
+    def skipped(self) -> int:
+        """Return how many documents were left out so far, since they are no queries: schemas, feedback, spans of other work."""
+        return 0
+
     def forget(self, gone: Callable[[Hashable], bool]) -> None:  # noqa: B027  # most decoders hold nothing back
         """Forget the records that are held back and whose place is `gone`."""
 
@@ -143,6 +148,10 @@ class Unwrapping(Decoder):
         """Return the places of the records that the inner decoder holds back."""
         return self._inner.held()
 
+    def skipped(self) -> int:
+        """Return how many documents the inner decoder left out."""
+        return self._inner.skipped()
+
     def forget(self, gone: Callable[[Hashable], bool]) -> None:
         """Forget records that are held back."""
         self._inner.forget(gone)
@@ -163,6 +172,10 @@ class Choosing(Decoder):
         """Return the places of the records that any of the decoders holds back."""
         return [place for decoder in self.decoders() for place in decoder.held()]
 
+    def skipped(self) -> int:
+        """Return how many documents the decoders left out."""
+        return sum(decoder.skipped() for decoder in self.decoders())
+
     def forget(self, gone: Callable[[Hashable], bool]) -> None:
         """Forget records that are held back."""
         for decoder in self.decoders():
@@ -180,7 +193,8 @@ class Surroundings:
     `naive_zone` is the zone of times without an offset, None where they are refused. `schemas` are the columns of the inputs
     of each model, where they are declared or the baseline knows them. `learner`, where given, is shown the inputs. `recognized`
     is told, once for each topic, which format ``auto`` takes its records for: topic (of files their name), format and sign.
-    `witness`, where given, is shown each whole call, who asked, and what says so (`Identity.source`).
+    `witness`, where given, is shown each whole call, who asked, and what says so (`Identity.source`). `documents` are those
+    that one decoder has parsed for another, or for itself.
     """
 
     naive_zone: dt.tzinfo | None = None
@@ -189,6 +203,7 @@ class Surroundings:
     learner: SchemaLearner | None = None
     recognized: Callable[[str, str, str], None] = _unheard
     witness: Callable[[Call, Caller, str], None] | None = None
+    documents: Documents = field(default_factory=Documents)
 
 
 def _never(record: Record, document: Any) -> str | None:
@@ -208,3 +223,5 @@ class Format:
     description: str
     build: Callable[[Surroundings], Decoder]
     recognize: Callable[[Record, Any], str | None] = _never
+    joins: bool = False
+    """Whether a request and its answer may be two records, so that its decoder holds one back until the other comes."""

@@ -28,7 +28,7 @@ class EnvoyDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one line, which has no bodies."""
         del record
-        if not isinstance(document, Mapping) or not document.keys() & {"response_code", "x-request-id"}:
+        if not isinstance(document, dict) or not document.keys() & {"response_code", "x-request-id"}:
             raise UnusableError("schema", "response_code: missing")
         known = {name: text for name, value in document.items() if (text := text_of(value)) and text != "-"}
         status, duration = known.get("response_code", ""), known.get("duration", "")
@@ -77,7 +77,7 @@ def _address(text: str | None) -> str | None:
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if isinstance(document, Mapping) and document.keys() >= _MARKS:
+    if isinstance(document, dict) and document.keys() >= _MARKS:
         return "start_time, response_code and response_flags, as Envoy's access log has them"
     return None
 

@@ -1,14 +1,14 @@
 """Fields of records as they come: a value of the type that is wanted, or None, whatever stands there."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.jsontext import read_json
 
-__all__ = ["as_object", "mapping", "number", "object_of", "payload_of", "status_of", "text", "weight_of"]
+__all__ = ["as_object", "cut", "mapping", "number", "object_of", "payload_of", "status_of", "text", "weight_of"]
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -19,7 +19,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
     """
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            value = json.loads(value)
+            value = read_json(value)
         except (ValueError, RecursionError):
             return {}
     return as_object(value)
@@ -27,13 +27,13 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def as_object(value: Any) -> Mapping[str, Any]:
     """Return an object, an empty one for anything else."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def object_of(document: Any, key: str) -> Mapping[str, Any]:
     """Return the object under a key of a record. Raises `UnusableError` where there is none."""
-    found = document.get(key) if isinstance(document, Mapping) else None
-    if not isinstance(found, Mapping):
+    found = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(found, dict):
         raise UnusableError("schema", f"{key}: missing, or no object")
     return found
 
@@ -43,6 +43,13 @@ def text(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < 10**30 else None
     return value if isinstance(value, str) and value else None
+
+
+def cut(text: str, characters: int) -> str:
+    """Return the beginning of a text; what cannot be encoded in it is replaced."""
+    if not text.isascii():
+        text = text.encode(errors="replace").decode()
+    return text[:characters]
 
 
 def number(value: Any, *, least: float = 0.0) -> float | None:

@@ -7,8 +7,8 @@ the confidence.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
-from zlib import crc32
 
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.prompts import said
@@ -21,7 +21,7 @@ def generated_of(body: Any, queries: int) -> Sequence[Any] | None:
 
     Raises `UnusableError` where the model says that it failed.
     """
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return None
     if isinstance(body.get("choices"), list):
         choices: list[Any] = body["choices"]
@@ -33,18 +33,18 @@ def generated_of(body: Any, queries: int) -> Sequence[Any] | None:
         return [_of_response(body["output"])]
     if body.get("type") == "message" and isinstance(body.get("content"), list):
         return [{"message": body}]
-    if isinstance(body.get("error"), Mapping) and not body.keys() & {"predictions", "outputs", "data", "results"}:
+    if isinstance(body.get("error"), dict) and not body.keys() & {"predictions", "outputs", "data", "results"}:
         raise UnusableError("unanswered", "response: an error of the model")
     return None
 
 
 def _of_response(output: Sequence[Any]) -> dict[str, Any]:
     """Return the items of the Responses API as one text, with the probabilities of its tokens."""
-    items = [item for item in output if isinstance(item, Mapping) and item.get("type") != "reasoning"]
+    items = [item for item in output if isinstance(item, dict) and item.get("type") != "reasoning"]
     tokens: list[Any] = []
     for item in items:
         for part in item["content"] if isinstance(item.get("content"), list) else ():
-            if isinstance(part, Mapping) and isinstance(part.get("logprobs"), list):
+            if isinstance(part, dict) and isinstance(part.get("logprobs"), list):
                 tokens += part["logprobs"]
     return {"text": "\n".join(_text_of(item) or "" for item in items), "logprobs": {"content": tokens}}
 
@@ -66,7 +66,7 @@ def generated_text(value: Mapping[str, Any]) -> str | None:
 
 
 def _text_of(message: Any) -> str | None:
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return message if isinstance(message, str) else said(message) or None
     if message.get("content") == "" and not message.get("tool_calls"):
         return ""
@@ -79,22 +79,22 @@ def _text_of(message: Any) -> str | None:
 
 def _names(message: Mapping[str, Any]) -> str:
     calls = message.get("tool_calls")
-    named = [_name(call.get("function")) for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
+    named = [_name(call.get("function")) for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     return " ".join([*filter(None, named), *filter(None, [_name(message)])])
 
 
 def _name(called: Any) -> str:
-    name = called.get("name") if isinstance(called, Mapping) else None
+    name = called.get("name") if isinstance(called, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def digest_of(text: str) -> str:
-    """Return the label of a text: equal where the texts are.
+    """Return the label of a text: equal where the texts are. 64 bits, so that nobody finds two texts with one label in hours.
 
     >>> digest_of("Paris."), digest_of("Paris.") == digest_of("Paris")
-    ('text:47ea48eb', False)
+    ('text:bdd958c0f4665bd7', False)
     """
-    return f"text:{crc32(text.encode(errors='replace')):08x}"
+    return f"text:{blake2b(text.encode(errors='replace'), digest_size=8).hexdigest()}"
 
 
 def token_chances(logprobs: Any) -> list[float] | None:
@@ -102,12 +102,12 @@ def token_chances(logprobs: Any) -> list[float] | None:
 
     Both forms are read: a list ``content`` of objects with ``logprob`` (chats), and a list ``token_logprobs`` (completions).
     """
-    if not isinstance(logprobs, Mapping):
+    if not isinstance(logprobs, dict):
         return None
     content, plain = logprobs.get("content"), logprobs.get("token_logprobs")
     numbers: list[Any] = list(plain) if isinstance(plain, list) else []
     if isinstance(content, list):
-        numbers += [entry.get("logprob") for entry in content if isinstance(entry, Mapping)]
+        numbers += [entry.get("logprob") for entry in content if isinstance(entry, dict)]
     known = [float(number) for number in numbers if isinstance(number, int | float) and -1e6 < number <= 0]
     if not known:
         return None

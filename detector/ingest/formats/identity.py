@@ -2,10 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -16,6 +15,7 @@ from detector.ingest.formats.bodies import parsed
 from detector.ingest.formats.call import Call, Caller
 from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.fields import cut
 
 __all__ = ["Identity", "headers_of", "lowered", "text_of"]
 
@@ -28,9 +28,16 @@ MOST_TRIED: Final = 100  # entries of a list that a rule's path leads to
 LONGEST: Final = 4096  # characters of a text that a pattern is sought in
 
 
+_NAMES: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_Search: TypeAlias = Callable[[Any], Any]
+
+
+_MOST_ADDRESSES: Final = 4096  # that are remembered
+
+
 class _Rule(NamedTuple):
     rule: ClientRule
-    path: Any
+    path: _Search | None
     pattern: re.Pattern[str] | None
 
 
@@ -41,32 +48,49 @@ class Identity:
         self._rules = [
             _Rule(
                 rule,
-                None if rule.path is None and rule.body is None else jmespath.compile(rule.path or rule.body or ""),
+                None if rule.path is None and rule.body is None else _search_of(rule.path or rule.body or ""),
                 None if rule.pattern is None else re.compile(rule.pattern),
             )
             for rule in section.clients
         ]
         self._proxies = [ip_network(network, strict=False) for network in section.trusted_proxies]
+        self._addresses: dict[str, str | None] = {}
+
+    @property
+    def reads_documents(self) -> bool:
+        """Whether a rule looks into the record: where none does, a format need not say what it holds."""
+        return any(entry.rule.path is not None for entry in self._rules)
 
     def caller(self, call: Call) -> Caller:
         """Return who asked; `id` is None where nothing says so."""
-        known = call.caller
-        known = replace(
-            known,
-            id=_cut(known.id, ID_CHARACTERS),
-            organization=_cut(known.organization, TEXT_CHARACTERS),
-            ip=_cut(known.ip or _address(call.headers.get("x-forwarded-for"), self._proxies), TEXT_CHARACTERS),
-            user_agent=_cut(known.user_agent or call.headers.get("user-agent"), USER_AGENT_CHARACTERS),
-        )
+        known, headers = call.caller, call.headers
+        caller, kind, trusted = _cut(known.id, ID_CHARACTERS), known.type, known.trusted
         for entry in self._rules:
             text = _normalized(_sought(entry, call), entry.rule)
             if text:
-                rule = entry.rule
-                return replace(known, id=text[:ID_CHARACTERS], type=rule.type or known.type, trusted=rule.trusted)
-        if known.id is None:
-            header = next((call.headers[name] for name in GATEWAY_HEADERS if call.headers.get(name)), None)
-            return replace(known, id=_cut(header, ID_CHARACTERS))
-        return known
+                caller, kind, trusted = text[:ID_CHARACTERS], entry.rule.type or kind, entry.rule.trusted
+                break
+        else:
+            if caller is None and headers:
+                header = next((headers[name] for name in GATEWAY_HEADERS if headers.get(name)), None)
+                caller = _cut(header, ID_CHARACTERS)
+        return Caller(
+            caller,
+            _cut(kind, TEXT_CHARACTERS),
+            trusted,
+            _cut(known.organization, TEXT_CHARACTERS),
+            _cut(known.ip or self._address(headers.get("x-forwarded-for")), TEXT_CHARACTERS),
+            _cut(known.user_agent or headers.get("user-agent"), USER_AGENT_CHARACTERS),
+        )
+
+    def _address(self, forwarded: str | None) -> str | None:
+        if not forwarded or len(forwarded) > TEXT_CHARACTERS:
+            return _address(forwarded, self._proxies)
+        if forwarded not in self._addresses:
+            if len(self._addresses) >= _MOST_ADDRESSES:
+                self._addresses.clear()
+            self._addresses[forwarded] = _address(forwarded, self._proxies)
+        return self._addresses[forwarded]
 
     def source(self, call: Call) -> str:
         """Say what names the client of a call: the rule, such as ``path user.id``, or a header that gateways set.
@@ -90,7 +114,7 @@ def _sought(entry: _Rule, call: Call) -> str | None:
     if rule.header is not None:
         found: Any = call.headers.get(rule.header.lower())
     else:
-        found = _searched(entry.path, call.document if rule.path is not None else _body(call))
+        found = entry.path and entry.path(call.document if rule.path is not None else _body(call))
     for value in found[:MOST_TRIED] if isinstance(found, list) else [found]:
         text = text_of(value)
         if text is not None and entry.pattern is not None:
@@ -110,11 +134,26 @@ def _body(call: Call) -> Any:
         return None
 
 
-def _searched(path: Any, document: Any) -> Any:
-    try:
-        return path.search(document)
-    except (JMESPathError, TypeError, ValueError, RecursionError):
-        return None
+def _search_of(expression: str) -> _Search:
+    """Return what finds the value that a JMESPath leads to; names with dots between them need no interpreter."""
+    if _NAMES.fullmatch(expression):
+        names = tuple(expression.split("."))
+
+        def walk(document: Any) -> Any:
+            for name in names:
+                document = document.get(name) if isinstance(document, dict) else None
+            return document
+
+        return walk
+    path = jmespath.compile(expression)
+
+    def search(document: Any) -> Any:
+        try:
+            return path.search(document)
+        except (JMESPathError, TypeError, ValueError, RecursionError):
+            return None
+
+    return search
 
 
 def text_of(value: Any) -> str | None:
@@ -122,7 +161,7 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, list) and value:
         value = value[0]
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()
+        return value if value.isascii() else value.encode(errors="replace").decode()
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -135,7 +174,7 @@ def _normalized(text: str | None, rule: ClientRule) -> str | None:
 
 
 def _cut(text: str | None, characters: int) -> str | None:
-    return text.encode(errors="replace").decode()[:characters] or None if text else None
+    return cut(text, characters) or None if text else None
 
 
 def _address(forwarded: str | None, proxies: Sequence[IPv4Network | IPv6Network]) -> str | None:
@@ -155,11 +194,11 @@ def _address(forwarded: str | None, proxies: Sequence[IPv4Network | IPv6Network]
 
 def headers_of(record: Record) -> dict[str, str]:
     """Return the Kafka headers of a record as text, names in lower case; of several with one name the first counts."""
-    return {name.lower(): value.decode(errors="replace") for name, value in reversed(record.headers) if value is not None}
+    return {name.lower(): str(value, "utf-8", "replace") for name, value in reversed(record.headers) if value is not None}
 
 
 def lowered(headers: Any) -> dict[str, str]:
     """Return headers with names in lower case, of a list of values the first; whatever else they hold is left out."""
-    if not isinstance(headers, Mapping):
+    if not isinstance(headers, dict):
         return {}
     return {str(name).lower(): text for name, value in headers.items() if (text := text_of(value)) is not None}

@@ -2,8 +2,9 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from detector.ingest.formats.call import Call
 from detector.ingest.formats.decoder import Record
@@ -52,6 +53,10 @@ class Joiner:
         waited = self._remove(numbers[0])
         first, second = (half, waited) if call.half == "request" else (waited, half)
         return _whole(first, second)
+
+    def __len__(self) -> int:
+        """Return how many halves wait."""
+        return len(self._waiting)
 
     def given_up(self) -> Iterator[Half]:
         """Give the halves that have waited too long, oldest first, and forget them."""

@@ -27,7 +27,7 @@ class KongDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one entry, which has no bodies."""
         del record
-        if not isinstance(document, Mapping) or not isinstance(document.get("request"), Mapping):
+        if not isinstance(document, dict) or not isinstance(document.get("request"), dict):
             raise UnusableError("schema", "request: missing")
         request, response, latencies = (as_object(document.get(name)) for name in ("request", "response", "latencies"))
         headers = lowered(request.get("headers"))
@@ -70,7 +70,7 @@ def _model(document: Mapping[str, Any], request: Mapping[str, Any]) -> str | Non
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if isinstance(document, Mapping) and document.keys() >= _MARKS and isinstance(document["latencies"], Mapping):
+    if isinstance(document, dict) and document.keys() >= _MARKS and isinstance(document["latencies"], dict):
         return "request, latencies and started_at, as Kong's log plugins write them"
     return None
 

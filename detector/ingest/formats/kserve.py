@@ -6,17 +6,18 @@ Answers that are not 200 are not logged, so such a request stays without an answ
 have no time. The id may be the caller's (header ``Ce-Id``). Source: kserve/pkg/logger.
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from detector.ingest.formats.call import Call, Half, Skip
 from detector.ingest.formats.cloudevents import CloudEvent, cloud_event_of, is_in_headers, type_of
-from detector.ingest.formats.decoder import Format, Record
+from detector.ingest.formats.decoder import Format, Record, Surroundings
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.identity import lowered
-from detector.ingest.formats.serving import Found, ServingDecoder, parse_json
+from detector.ingest.formats.jsontext import read_json
+from detector.ingest.formats.serving import Found, ServingDecoder
 from detector.ingest.formats.tensors import json_bytes_of
 
 __all__ = ["FORMAT", "half_of"]
@@ -27,9 +28,14 @@ _TYPE: Final = "org.kubeflow.serving.inference."
 class KserveDecoder(ServingDecoder):
     """Decodes the logger's events; the model is ``<namespace>/<inferenceservicename>``, or the latter alone."""
 
+    def __init__(self, known: Surroundings) -> None:
+        """Follow the configuration of `known`."""
+        super().__init__(known)
+        self._shown = self._identity.reads_documents
+
     def document(self, record: Record) -> Any:
         """Parse what is no body."""
-        return None if is_in_headers(record) else parse_json(record.value)
+        return None if is_in_headers(record) else self.parsed(record)
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return one half of a call."""
@@ -39,7 +45,8 @@ class KserveDecoder(ServingDecoder):
             return [Skip(f"an event of type {event.get('type')}")]
         name, space = event.get("inferenceservicename"), event.get("namespace")
         status = event.get("statuscode") or ""
-        headers = _headers(event.get("metadata"))
+        metadata = _parsed(event.get("metadata"))
+        headers = lowered(metadata)
         data = event.data
         if half == "request" and data.json_bytes is None:
             data = replace(data, json_bytes=json_bytes_of(headers))
@@ -51,7 +58,7 @@ class KserveDecoder(ServingDecoder):
                 request=data if half == "request" else None,
                 response=data if half == "response" else None,
                 headers=headers,
-                document={"attributes": dict(event.attributes), "metadata": _parsed(event.get("metadata"))},
+                document={"attributes": dict(event.attributes), "metadata": metadata} if self._shown else None,
                 status=int(status) if status.isdecimal() and len(status) == 3 else None,
                 half=half,
                 join=f"{name}/{space}/{event.get('id')}",
@@ -71,24 +78,22 @@ def half_of(event: CloudEvent) -> Half | None:
 
 def _parsed(text: str | None) -> Any:
     try:
-        return json.loads(text or "null")
+        return None if text is None else read_json(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _headers(metadata: str | None) -> dict[str, str]:
-    return lowered(_parsed(metadata))
 
 
 def _recognize(record: Record, document: Any) -> str | None:
     if is_in_headers(record):
         kind = record.header("ce_type") or record.header("ce-type") or ""
         return "CloudEvents of KServe's logger in the Kafka headers" if kind.startswith(_TYPE) else None
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return None
     if {"bytes", "reqType", "inferenceService"} <= document.keys():
         return "rows of KServe's blob storage: bytes, reqType, inferenceService"
     return "CloudEvents of KServe's logger" if type_of(record, document).startswith(_TYPE) else None
 
 
-FORMAT = Format("kserve", "KServe's inference logger, over Kafka or HTTP or in blob storage", KserveDecoder, _recognize)
+FORMAT = Format(
+    "kserve", "KServe's inference logger, over Kafka or HTTP or in blob storage", KserveDecoder, _recognize, joins=True
+)

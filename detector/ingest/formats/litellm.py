@@ -27,10 +27,10 @@ class LitellmDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one entry."""
         del record
-        if not isinstance(document, Mapping) or not document.keys() >= _MARKS:
+        if not isinstance(document, dict) or not document.keys() >= _MARKS:
             raise UnusableError("schema", "call_type and startTime: missing")
         known = document.get("metadata")
-        metadata = known if isinstance(known, Mapping) else {}
+        metadata = known if isinstance(known, dict) else {}
         yield Call(
             id=text_of(document.get("id")) or text_of(document.get("litellm_call_id")) or "",
             time=_time(document.get("startTime")),
@@ -65,14 +65,14 @@ def _caller(document: Mapping[str, Any], metadata: Mapping[str, Any]) -> Caller:
 
 def _headers(metadata: Mapping[str, Any]) -> dict[str, str]:
     requester = metadata.get("requester_metadata")
-    of_request = requester.get("headers") if isinstance(requester, Mapping) else None
+    of_request = requester.get("headers") if isinstance(requester, dict) else None
     return lowered(of_request) | lowered(metadata.get("requester_custom_headers"))
 
 
 def _request(document: Mapping[str, Any]) -> Payload | None:
     """Return what was asked; a call that embeds several texts has an entry in ``messages`` for each."""
     messages = document.get("messages")
-    if not isinstance(messages, list) or not any(isinstance(entry, Mapping) for entry in messages):
+    if not isinstance(messages, list) or not any(isinstance(entry, dict) for entry in messages):
         prompts = prompts_of({"prompt": messages})
     elif "embedding" in str(document.get("call_type")):
         prompts = [said(entry) for entry in messages]
@@ -91,7 +91,7 @@ def _response(response: Any) -> Payload | None:
 
 def _status(document: Mapping[str, Any]) -> int | None:
     error = document.get("error_information")
-    code = text_of(error.get("error_code")) if isinstance(error, Mapping) else None
+    code = text_of(error.get("error_code")) if isinstance(error, dict) else None
     return int(code) if code is not None and len(code) == 3 and code.isdecimal() else None
 
 
@@ -99,7 +99,7 @@ def _failure(document: Mapping[str, Any]) -> str | None:
     if document.get("status") != "failure":
         return None
     error = document.get("error_information")
-    known: Sequence[Any] = (error.get("error_class"), error.get("error_code")) if isinstance(error, Mapping) else ()
+    known: Sequence[Any] = (error.get("error_class"), error.get("error_code")) if isinstance(error, dict) else ()
     return " ".join(["the call failed", *(text for value in known if (text := text_of(value)))])
 
 
@@ -114,7 +114,7 @@ def _latency(document: Mapping[str, Any]) -> float | None:
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if isinstance(document, Mapping) and document.keys() >= _MARKS | {"status"} and "model" in document:
+    if isinstance(document, dict) and document.keys() >= _MARKS | {"status"} and "model" in document:
         return "call_type, startTime, status and model, as LiteLLM's StandardLoggingPayload has them"
     return None
 

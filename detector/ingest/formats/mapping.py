@@ -42,7 +42,7 @@ class MappingDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call that an object is."""
         del record
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             raise UnusableError("schema", "not an object")
         found = {name: _search(path, document) for name, path in self._paths.items()}
         sampled = _number(found.get("sampled_rate"))
@@ -76,7 +76,7 @@ class MappingDecoder(ServingDecoder):
     def _response(self, found: Mapping[str, Any]) -> Payload | None:
         label, chances = _known(found.get("label")), _unfolded(_known(found.get("probabilities")))
         score = _number(found.get("score"))
-        if isinstance(chances, Mapping):
+        if isinstance(chances, dict):
             chances = {str(name): _number(value) for name, value in chances.items()}
         if chances is None and score is not None and 0.0 <= score <= 1.0:
             chances = [1.0 - score, score]

@@ -31,7 +31,7 @@ class MlflowDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one record."""
         del record
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             raise UnusableError("schema", "not an object")
         request = _first(document, "request", "input", "request_body")
         response = _first(document, "response", "output", "response_body")
@@ -56,7 +56,7 @@ class MlflowDecoder(ServingDecoder):
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if not isinstance(document, Mapping) or "databricks_request_id" in document:
+    if not isinstance(document, dict) or "databricks_request_id" in document:
         return None
     asked = document if not _KEYS.isdisjoint(document) else mapping(_first(document, "request", "input", "request_body"))
     told = document if "predictions" in document else mapping(_first(document, "response", "output", "response_body"))

@@ -5,7 +5,7 @@ MLServer has no payload log of its own; before KServe or Seldon, use those forma
 that the producer sets. Source: mlserver/kafka (1.7.1).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from detector.ingest.formats.call import Call, Payload
@@ -22,7 +22,7 @@ class MlserverDecoder(ServingDecoder):
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return one half of a call."""
-        if not isinstance(document, Mapping) or not isinstance(document.get("inputs", document.get("outputs")), list):
+        if not isinstance(document, dict) or not isinstance(document.get("inputs", document.get("outputs")), list):
             raise UnusableError("schema", "neither a V2 request with inputs nor an answer with outputs")
         headers = headers_of(record)
         key = (record.key or b"").decode(errors="replace") or headers.get("ce-requestid") or headers.get("ce-id") or ""
@@ -43,7 +43,7 @@ class MlserverDecoder(ServingDecoder):
 
 
 def _recognize(record: Record, document: Any) -> str | None:
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return None
     v2 = isinstance(document.get("inputs"), list) or isinstance(document.get("outputs"), list)
     named = (
@@ -52,4 +52,4 @@ def _recognize(record: Record, document: Any) -> str | None:
     return "V2 bodies with MLServer's headers" if v2 and named else None
 
 
-FORMAT = Format("mlserver", "MLServer's Kafka transport: input and output topics", MlserverDecoder, _recognize)
+FORMAT = Format("mlserver", "MLServer's Kafka transport: input and output topics", MlserverDecoder, _recognize, joins=True)

@@ -36,6 +36,7 @@ from detector.ingest.formats.event import (
     refuse,
 )
 from detector.ingest.formats.inputs import Inputs
+from detector.ingest.formats.moments import Moments
 from detector.ingest.formats.pictures import file_vector
 from detector.ingest.formats.texts import text_vector
 from detector.ingest.owner import Owner, read_owner
@@ -44,9 +45,7 @@ __all__ = ["FORMAT", "NativeDecoder", "to_line"]
 
 LONG: Final = 65_536  # bytes from which the decoder itself says what is wrong: the reference would name every wrong number
 
-_CACHED_SECONDS = 1 << 14
 _FIRST_READING, _END_OF_READINGS = MILLISECOND_READINGS
-_THOUSANDTHS = {f"{i:03}": i for i in range(1000)}
 
 _Short: TypeAlias = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)] | None
 _UserAgent: TypeAlias = Annotated[str, msgspec.Meta(max_length=USER_AGENT_CHARACTERS)] | None
@@ -95,9 +94,7 @@ class NativeDecoder(Decoder):
         self._usual: Callable[[bytes], DecodedEvent] = msgspec.json.Decoder(_UsualEvent).decode
         self._time = msgspec.json.Decoder(_Time).decode
         self._any = msgspec.json.Decoder(DecodedEvent).decode
-        # Two, because text with its fraction cut out must not be mistaken for text without one.
-        self._seconds: dict[str, int] = {}
-        self._whole_seconds: dict[str, int] = {}
+        self._milliseconds = Moments(naive_zone).of
         self.plain = self.decode_value
 
     def decode(self, record: Record) -> Outcome:
@@ -238,30 +235,6 @@ class NativeDecoder(Decoder):
             return EventInput(vector=list(file_vector(query.image_b64)))
         return EventInput(vector_b64=event.values().astype("<f4").tobytes())
 
-    def _milliseconds(self, text: str) -> int:
-        """Read text like `event_ms`, but each second only once."""
-        start = self._seconds.get(text[:20] + text[23:])  # all but three decimals, the usual form
-        added = _THOUSANDTHS.get(text[20:23])
-        if start is None or added is None:
-            return self._read_moment(text)
-        return start + added
-
-    def _read_moment(self, text: str) -> int:
-        if text[19:20] != ".":
-            time = self._whole_seconds.get(text)
-            if time is None:
-                time = _keep(self._whole_seconds, text, event_ms(text, self._zone))
-            return time
-        fraction = text[20:]
-        second = text[:20] + fraction.lstrip("0123456789")
-        start, added = self._seconds.get(second), _THOUSANDTHS.get(fraction[:3])
-        if start is not None and added is not None:
-            return start + added
-        time = event_ms(text, self._zone)
-        if added is not None and text[17:19] != "60":  # the fraction of a leap second does not count
-            _keep(self._seconds, second, time - added)
-        return time
-
 
 def _native(known: Surroundings) -> NativeDecoder:
     return NativeDecoder(known.naive_zone, Inputs(known.schemas, missing=known.ingest.missing == "keep", learner=known.learner))
@@ -313,13 +286,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return value.isoformat()
     raise TypeError(f"a value of type {type(value).__name__} is not JSON")
-
-
-def _keep(cache: dict[str, int], text: str, time: int) -> int:
-    if len(cache) >= _CACHED_SECONDS:
-        cache.clear()
-    cache[text] = time
-    return time
 
 
 def _short(text: str | None) -> str | None:

@@ -30,7 +30,7 @@ class OpenAIDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of a record, or the half of one that a line of a batch file holds."""
         del record
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             raise UnusableError("schema", "not an object")
         if _batch_half(document) is not None:
             yield _of_batch(document)
@@ -62,7 +62,7 @@ def _of_pair(document: Mapping[str, Any]) -> Call:
 
 def _within(outer: Any) -> Any:
     """Return the body of a logged message, which is the message itself where that has none."""
-    return _opened(outer["body"]) if isinstance(outer, Mapping) and "body" in outer else outer
+    return _opened(outer["body"]) if isinstance(outer, dict) and "body" in outer else outer
 
 
 def _opened(value: Any) -> Any:
@@ -122,10 +122,10 @@ def _caller(request: Mapping[str, Any]) -> Caller:
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return None
     half = _batch_half(document)
-    if half == "request" and isinstance(document["body"], Mapping) and str(document.get("url", "")).startswith("/v1/"):
+    if half == "request" and isinstance(document["body"], dict) and str(document.get("url", "")).startswith("/v1/"):
         return "custom_id, url and body, as requests of OpenAI's batch API have them"
     if half == "response" and {"id", "response", "error"} <= document.keys():
         return "custom_id, response and error, as answers of OpenAI's batch API have them"
@@ -136,4 +136,6 @@ def _recognize(record: Record, document: Any) -> str | None:
     return "request with model and prompt, response with object, as the OpenAI API has them" if known else None
 
 
-FORMAT = Format("openai", "requests and responses of the OpenAI API, and its batch files", OpenAIDecoder, _recognize)
+FORMAT = Format(
+    "openai", "requests and responses of the OpenAI API, and its batch files", OpenAIDecoder, _recognize, joins=True
+)

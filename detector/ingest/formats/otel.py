@@ -17,7 +17,7 @@ from detector.ingest.formats.identity import text_of
 from detector.ingest.formats.otel_messages import older_messages
 from detector.ingest.formats.otlp import Entry, entries_of, events_of, from_protobuf, hex_id
 from detector.ingest.formats.prompts import prompts_of
-from detector.ingest.formats.serving import Found, ServingDecoder, parse_json
+from detector.ingest.formats.serving import Found, ServingDecoder
 
 __all__ = ["FORMAT"]
 
@@ -35,14 +35,16 @@ class OtelDecoder(ServingDecoder):
     def document(self, record: Record) -> Any:
         """Parse JSON, or protobuf where it is none."""
         if _PRINTABLE_START.match(record.value) or not record.value:
-            return parse_json(record.value)
+            return self.parsed(record)
         return from_protobuf(record.value)
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the calls of models in an export."""
         del record
-        if not isinstance(document, Mapping) or not document.keys() & _ROOTS:
+        if not isinstance(document, dict) or not document.keys() & _ROOTS:
             raise UnusableError("schema", "neither resourceSpans nor resourceLogs")
+        if not any(document.get(root) for root in _ROOTS):
+            yield Skip("an empty export")
         for entry in entries_of(document):
             yield _call(entry) if _asks(entry) else Skip("asks no model")
 
@@ -122,7 +124,7 @@ def _request(told: Mapping[str, Any]) -> Payload | None:
 def _response(told: Mapping[str, Any]) -> Payload | None:
     given = told.get("gen_ai.output.messages", told.get("gen_ai.completion"))
     messages = _messages(given)
-    if isinstance(messages, list) and messages and isinstance(messages[0], Mapping):
+    if isinstance(messages, list) and messages and isinstance(messages[0], dict):
         return Payload({"choices": [{"message": message} for message in messages]})
     if isinstance(given, str) and given:
         return Payload(given) if given.lstrip()[:1] in ("[", "{") else Payload({"choices": [{"text": given}]})
@@ -143,13 +145,13 @@ def _failure(raw: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
     if error := text_of(told.get("error.type")):
         return f"the call failed: {error}"
     status = raw.get("status")
-    failed = isinstance(status, Mapping) and status.get("code") in (2, "2", "STATUS_CODE_ERROR")
+    failed = isinstance(status, dict) and status.get("code") in (2, "2", "STATUS_CODE_ERROR")
     return "the call failed" if failed else None
 
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         for entry in entries_of(document):
             if any(name.startswith("gen_ai.") for name in entry.attributes):
                 return "resourceSpans or resourceLogs with attributes gen_ai.*"

@@ -27,12 +27,12 @@ class Entry(NamedTuple):
 
 def entries_of(document: Any) -> Iterator[Entry]:
     """Yield the spans and log records of an export; what is not as it should be is left out."""
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return
     for outer, middle, inner in _KINDS:
         for group in _objects(document.get(outer)):
             owner = group.get("resource")
-            resource = plain(owner.get("attributes")) if isinstance(owner, Mapping) else {}
+            resource = plain(owner.get("attributes")) if isinstance(owner, dict) else {}
             for scope in _objects(group.get(middle)):
                 for raw in _objects(scope.get(inner)):
                     yield Entry(raw, plain(raw.get("attributes")), resource)
@@ -44,7 +44,7 @@ def events_of(entry: Entry) -> Iterator[Entry]:
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def plain(attributes: Any) -> dict[str, Any]:
@@ -61,16 +61,16 @@ def _pairs(attributes: Any, depth: int) -> dict[str, Any]:
 
 
 def _value(value: Any, depth: int) -> Any:
-    if not isinstance(value, Mapping) or not value or depth > _DEEPEST:
+    if not isinstance(value, dict) or not value or depth > _DEEPEST:
         return None
     kind, content = next(iter(value.items()))
     if kind == "intValue" and isinstance(content, str):
         return int(content) if content.lstrip("-").isdecimal() and len(content) <= 20 else None
     if kind == "arrayValue":
-        values = content.get("values") if isinstance(content, Mapping) else None
+        values = content.get("values") if isinstance(content, dict) else None
         return [_value(entry, depth + 1) for entry in values] if isinstance(values, list) else []
     if kind == "kvlistValue":
-        return _pairs(content.get("values"), depth + 1) if isinstance(content, Mapping) else {}
+        return _pairs(content.get("values"), depth + 1) if isinstance(content, dict) else {}
     return content
 
 

@@ -8,7 +8,6 @@ import base64
 import binascii
 import io
 import math
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -37,11 +36,11 @@ def file_in(instance: Any) -> str | None:
     >>> file_in({"image_bytes": {"b64": "iVBO"}}), file_in("data:image/png;base64,iVBO"), file_in("red fox")
     ('iVBO', 'iVBO', None)
     """
-    if isinstance(instance, Mapping) and len(instance) == 1:
+    if isinstance(instance, dict) and len(instance) == 1:
         ((name, value),) = instance.items()
         if name == "b64":
             return value if isinstance(value, str) else None
-        if isinstance(value, Mapping | str):
+        if isinstance(value, dict | str):
             return file_in(value)
     if isinstance(instance, str) and instance.startswith("data:image/"):
         head, _, content = instance.partition(",")

@@ -5,8 +5,8 @@ picture, a sound or a file within a message is a digest of it: the same one agai
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final
-from zlib import crc32
 
 __all__ = ["prompts_of", "said", "texts_of"]
 
@@ -28,7 +28,7 @@ def prompts_of(body: Mapping[str, Any]) -> list[str]:
         return _joined([*_listed(body.get("system")), *body["messages"]])
     given = body.get("prompt") if body.get("prompt") is not None else body.get("input")
     instructions = body.get("instructions")
-    if isinstance(instructions, str) or (isinstance(given, list) and any(isinstance(entry, Mapping) for entry in given)):
+    if isinstance(instructions, str) or (isinstance(given, list) and any(isinstance(entry, dict) for entry in given)):
         return _joined([*_listed(instructions), *_listed(given)])
     return _each(given)
 
@@ -60,24 +60,24 @@ def said(message: Any, depth: int = 0) -> str:
         return ""
     if isinstance(message, list):
         return "\n".join(text for part in message if (text := said(part, depth + 1)))[:_LONGEST]
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return ""
     found = [text for name in _TEXTS if (text := _worded(name, message.get(name), depth + 1))]
     if depth > 0:
         found += [_attached(name, message[name]) for name in _ATTACHED if message.get(name) is not None]
     calls = message.get("tool_calls")
     if isinstance(calls, list):
-        found += [said(call.get("function"), depth + 1) for call in calls if isinstance(call, Mapping)]
+        found += [said(call.get("function"), depth + 1) for call in calls if isinstance(call, dict)]
     return "\n".join(filter(None, found))[:_LONGEST]
 
 
 def _worded(name: str, value: Any, depth: int) -> str:
     """Return the text of a part; the arguments of a tool may be an object."""
-    return repr(value)[:_LONGEST] if name == "arguments" and isinstance(value, Mapping) else said(value, depth)
+    return repr(value)[:_LONGEST] if name == "arguments" and isinstance(value, dict) else said(value, depth)
 
 
 def _attached(name: str, value: Any) -> str:
-    return f"[{name} {crc32(repr(value).encode(errors='replace')):08x}]"
+    return f"[{name} {blake2b(repr(value).encode(errors='replace'), digest_size=8).hexdigest()}]"
 
 
 def _listed(value: Any) -> Sequence[Any]:

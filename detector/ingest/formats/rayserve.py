@@ -4,7 +4,7 @@ It serves rate and identity only: each query counts for its client as one withou
 in the deployment in the native format. Source: Ray Serve, "Logging" (``encoding="JSON"``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from detector.ingest.formats.call import Call, Caller
@@ -25,7 +25,7 @@ class RayserveDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return a call without payloads."""
         del record
-        if not isinstance(document, Mapping) or "route" not in document:
+        if not isinstance(document, dict) or "route" not in document:
             raise UnusableError("schema", "route: missing")
         yield Call(
             id=text(document.get("request_id")) or "",
@@ -43,9 +43,7 @@ class RayserveDecoder(ServingDecoder):
 def _recognize(record: Record, document: Any) -> str | None:
     del record
     found = (
-        isinstance(document, Mapping)
-        and "route" in document
-        and not {"replica", "deployment", "application"}.isdisjoint(document)
+        isinstance(document, dict) and "route" in document and not {"replica", "deployment", "application"}.isdisjoint(document)
     )
     return "route beside replica, deployment or application, as Ray Serve logs them" if found else None
 

@@ -14,7 +14,7 @@ from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
 from detector.ingest.schema import InputSchema
 
-__all__ = ["ByTopic", "decoder_for", "decoder_of_files", "schemas_for"]
+__all__ = ["ByTopic", "decoder_for", "decoder_of_files", "joining_formats", "schemas_for"]
 
 NOBODY: Final = Surroundings()
 
@@ -49,6 +49,16 @@ class ByTopic(Choosing):
     def explain(self, record: Record) -> Refusal | None:
         """Explain by the format of the topic."""
         return self._for(record).explain(record)
+
+
+def joining_formats(config: Config, topics: Collection[str]) -> list[str]:
+    """Return the formats of these topics that log a request and its answer as two records; ``auto`` is not told.
+
+    Raises `ConfigError` for a format that does not exist.
+    """
+    ingest = config.ingest
+    names = {ingest.topics[topic].format if topic in ingest.topics else ingest.format for topic in topics}
+    return sorted(name for name in names if format_named(name).joins)
 
 
 def schemas_for(config: Config, learned: Mapping[str, InputSchema] | None = None) -> dict[str, InputSchema]:

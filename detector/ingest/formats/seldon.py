@@ -15,7 +15,7 @@ from detector.ingest.formats.cloudevents import cloud_event_of, is_in_headers, t
 from detector.ingest.formats.decoder import Format, Record
 from detector.ingest.formats.identity import headers_of, text_of
 from detector.ingest.formats.kserve import half_of
-from detector.ingest.formats.serving import Found, ServingDecoder, parse_json
+from detector.ingest.formats.serving import Found, ServingDecoder
 
 __all__ = ["FORMAT"]
 
@@ -28,13 +28,13 @@ class SeldonDecoder(ServingDecoder):
 
     def document(self, record: Record) -> Any:
         """Parse what is no body."""
-        return None if is_in_headers(record) or _TOPIC.match(record.topic) else parse_json(record.value)
+        return None if is_in_headers(record) or _TOPIC.match(record.topic) else self.parsed(record)
 
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return one half of a call, or of a document the whole."""
         if (topic := _TOPIC.match(record.topic)) is not None:
             return [_of_topic(record, topic)]
-        if isinstance(document, Mapping) and isinstance(document.get("request"), Mapping):
+        if isinstance(document, dict) and isinstance(document.get("request"), dict):
             return [_of_document(document)]
         event = cloud_event_of(record, document)
         half = half_of(event)
@@ -85,7 +85,7 @@ def _of_document(document: Mapping[str, Any]) -> Call:
         time=names.get("@timestamp") or names.get("ce-time"),
         model="/".join(name for name in where if name) or None,
         request=_instance(request),
-        response=None if not isinstance(response, Mapping) else _instance(response),
+        response=None if not isinstance(response, dict) else _instance(response),
         document=document,
     )
 
@@ -103,11 +103,13 @@ def _recognize(record: Record, document: Any) -> str | None:
         return None
     if kind.startswith(_TYPE):
         return "headers of Seldon's request logger"
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return None
     if "RequestId" in document and any(str(name).startswith("Ce-") for name in document):
         return "documents of seldon-request-logger"
     return "CloudEvents of Seldon" if type_of(record, document).startswith(_TYPE) else None
 
 
-FORMAT = Format("seldon", "Seldon Core 1 and 2: Kafka topics, CloudEvents, request logger", SeldonDecoder, _recognize)
+FORMAT = Format(
+    "seldon", "Seldon Core 1 and 2: Kafka topics, CloudEvents, request logger", SeldonDecoder, _recognize, joins=True
+)

@@ -4,7 +4,6 @@ A call becomes an event for each of its instances, with the id ``<id>#<n>`` wher
 joined, the client is found by rule, bodies are taken apart. What cannot be used is refused with its owner, so that it counts.
 """
 
-import json
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -12,12 +11,14 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from detector.contracts.dead_letter import Reason
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
 from detector.contracts.moment import event_ms
 from detector.ingest.formats.answers import answers_of
 from detector.ingest.formats.bodies import instances_of
-from detector.ingest.formats.call import Call, Caller, Skip
+from detector.ingest.formats.call import Call, Caller, Kept, Skip
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings
 from detector.ingest.formats.event import (
     DecodedEvent,
@@ -28,9 +29,12 @@ from detector.ingest.formats.event import (
     UnusableError,
     refuse,
 )
+from detector.ingest.formats.fields import cut
 from detector.ingest.formats.identity import Identity
 from detector.ingest.formats.inputs import Inputs
 from detector.ingest.formats.joining import Half, Joiner
+from detector.ingest.formats.jsontext import read_json
+from detector.ingest.formats.moments import Moments
 from detector.ingest.owner import Owner
 
 __all__ = ["Found", "ServingDecoder", "parse_json", "time_text"]
@@ -38,7 +42,7 @@ __all__ = ["Found", "ServingDecoder", "parse_json", "time_text"]
 _SURPRISES: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What odd values lead to where no check has found them before: the record is refused, and the stream goes on."""
 
-Found: TypeAlias = Call | Skip | Refusal
+Found: TypeAlias = Call | Kept | Skip | Refusal
 
 NOBODY = "nothing says who asked: name a header, a path or a constant in [[ingest.clients]]"
 NO_TIME = 'nothing says when it was asked: [ingest] missing_time = "file" takes the time at which the file was written'
@@ -46,6 +50,14 @@ NO_TIME = 'nothing says when it was asked: [ingest] missing_time = "file" takes 
 
 def parse_json(value: bytes) -> Any:
     """Return what a record means as JSON; raises `UnusableError` where it is none."""
+    try:
+        return read_json(value)
+    except (ValueError, RecursionError):
+        return _read_forgiving(value)
+
+
+def _read_forgiving(value: bytes) -> Any:
+    """Read what is nearly JSON, or say what is wrong with it."""
     try:
         text = value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -55,15 +67,11 @@ def parse_json(value: bytes) -> Any:
     if not text.strip():
         raise UnusableError("json", "empty record")
     try:
-        return json.loads(text.strip().removesuffix(","), parse_int=_integer)
+        return read_json(text.strip().removesuffix(","))
     except RecursionError:
         raise UnusableError("json", "nested too deep") from None
     except ValueError as error:
         raise UnusableError("json", str(error)) from None
-
-
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < 25 else float(digits)
 
 
 def time_text(text: str) -> str:
@@ -95,11 +103,14 @@ class ServingDecoder(Decoder):
         """Follow the configuration of `known`."""
         section = known.ingest
         self._zone = known.naive_zone
+        self._moments = Moments(known.naive_zone)
         self._section = section
         self._identity = Identity(section)
+        self._documents = known.documents
         self._inputs = Inputs(known.schemas, missing=section.missing == "keep", learner=known.learner)
         self._joiner = Joiner(int(section.join_seconds * 1000))
         self._witness = known.witness
+        self._skipped = 0
 
     @abstractmethod
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
@@ -107,7 +118,12 @@ class ServingDecoder(Decoder):
 
     def document(self, record: Record) -> Any:
         """Parse a record; a format whose records are bodies returns None and reads the bytes itself."""
-        return parse_json(record.value)
+        return self.parsed(record)
+
+    def parsed(self, record: Record) -> Any:
+        """Return what a record means as JSON, where it was not parsed before. Raises `UnusableError`."""
+        document = self._documents.take(record.value)
+        return parse_json(record.value) if document is None else document
 
     def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
         """Return the events of a record, and of the halves that it completes."""
@@ -124,7 +140,8 @@ class ServingDecoder(Decoder):
                 outcomes.append(refuse("schema", "an empty list"))
         else:
             outcomes += self._of_document(record, document, numbers)
-        outcomes += self._given_up(self._joiner.given_up())
+        if len(self._joiner):
+            outcomes += self._given_up(self._joiner.given_up())
         return outcomes
 
     def flush(self) -> Sequence[Outcome]:
@@ -135,6 +152,10 @@ class ServingDecoder(Decoder):
         """Return the places of the records whose other half has not come."""
         return [record.place for record in self._joiner.held()]
 
+    def skipped(self) -> int:
+        """Return how many documents were no queries."""
+        return self._skipped
+
     def forget(self, gone: Callable[[Hashable], bool]) -> None:
         """Forget halves whose record is `gone`."""
         self._joiner.forget(gone)
@@ -143,6 +164,7 @@ class ServingDecoder(Decoder):
         """Read the time of the first call in a record."""
         try:
             document = self.document(record)
+            self._documents.keep(record.value, document)
             for entry in document[:1] if isinstance(document, list) else [document]:
                 for found in self.calls(record, entry):
                     if isinstance(found, Call):
@@ -152,12 +174,18 @@ class ServingDecoder(Decoder):
         return record.time_ms
 
     def _of_document(self, record: Record, document: Any, numbers: Iterator[int]) -> Iterator[Outcome]:
+        empty = True
         try:
             for found in self.calls(record, document):
+                empty = False
                 if isinstance(found, Refusal):
                     yield found
                 elif isinstance(found, Call):
                     yield from self._of_call(record, _told_apart(found, record, next(numbers)))
+                elif isinstance(found, Skip):
+                    self._skipped += 1
+            if empty:
+                yield refuse("schema", "no call in it")
         except UnusableError as error:
             yield refuse(error.reason, error.detail)
         except _SURPRISES as error:
@@ -194,16 +222,16 @@ class ServingDecoder(Decoder):
             time_ms = self._time(call, record)
         except (ValueError, TypeError, OverflowError) as error:
             return [refuse("schema", f"time: {error}", self._owner_of(record, call, caller, 0))]
-        owner = self._owner_of(record, call, caller, time_ms)
         try:
-            return self._taken_apart(call, caller, owner)
+            return self._taken_apart(record, call, caller, time_ms)
         except UnusableError as error:
-            return _refused(call, owner, error.reason, error.detail)
+            return _refused(call, self._owner_of(record, call, caller, time_ms), error.reason, error.detail)
         except _SURPRISES as error:
-            return [refuse("schema", f"not as expected: {type(error).__name__}: {error}", owner)]
+            detail = f"not as expected: {type(error).__name__}: {error}"
+            return [refuse("schema", detail, self._owner_of(record, call, caller, time_ms))]
 
-    def _taken_apart(self, call: Call, caller: Caller, owner: Owner) -> list[Outcome]:
-        section, model = self._section, owner.model
+    def _taken_apart(self, record: Record, call: Call, caller: Caller, time_ms: int) -> list[Outcome]:
+        section, model = self._section, self._model(call)
         if model is None:
             raise UnusableError("schema", "nothing says which model was asked: set [ingest] model")
         if call.failure is not None or (call.status is not None and not 200 <= call.status < 300):
@@ -217,32 +245,35 @@ class ServingDecoder(Decoder):
         if len(instances) != len(answers):
             raise UnusableError("schema", f"{len(instances)} inputs and {len(answers)} answers")
         client = EventClient(caller.id or "", caller.type, caller.trusted, caller.organization, caller.ip, caller.user_agent)
-        asked = EventModel(model, owner.version)
+        asked = EventModel(model, _version(call))
+        event_id = _id(call, record, time_ms)
+        weight = call.sampled_rate or section.sampled_rate
         outcomes: list[Outcome] = []
-        for instance, answer, event_id in zip(instances, answers, _ids(owner, len(instances)), strict=True):
+        for instance, answer, own_id in zip(instances, answers, _ids(event_id, len(instances)), strict=True):
             try:
                 vector = self._inputs.vector(model, instance, client.id)
             except UnusableError as error:
-                outcomes.append(refuse(error.reason, error.detail, replace(owner, event_id=event_id)))
+                owner = self._owner_of(record, call, caller, time_ms)
+                outcomes.append(refuse(error.reason, error.detail, replace(owner, event_id=own_id)))
                 continue
             outcomes.append(
                 DecodedEvent(
-                    event_id=event_id,
-                    time=owner.time_ms,
+                    event_id=own_id,
+                    time=time_ms,
                     client=client,
                     model=asked,
                     input=EventInput(vector=vector),
                     output=answer,
                     latency_ms=call.latency_ms,
                     status=call.status,
-                    sampled_rate=call.sampled_rate or section.sampled_rate,
+                    sampled_rate=weight,
                 )
             )
         return outcomes
 
     def _model(self, call: Call) -> str | None:
         name = call.model or self._section.model
-        return None if not name else name.encode(errors="replace").decode()[:ID_CHARACTERS]
+        return None if not name else cut(name, ID_CHARACTERS)
 
     def _time(self, call: Call, record: Record) -> int:
         time = record.time_ms if call.time is None else call.time
@@ -251,6 +282,8 @@ class ServingDecoder(Decoder):
         if not isinstance(time, str | int | float) or isinstance(time, bool):
             raise ValueError("neither a text nor a number")  # noqa: TRY004  # as for a wrong text
         if isinstance(time, str):
+            if time[10:11] == "T" and time[-1:] == "Z" and time[-2:-1].isdigit():  # as nearly all write it
+                return self._moments.of(time)
             number = time.strip()
             return event_ms(int(number)) if number.isdigit() and len(number) < 25 else event_ms(time_text(time), self._zone)
         return event_ms(time, self._zone)
@@ -265,8 +298,11 @@ class ServingDecoder(Decoder):
         return self._owner_of(record, call, caller, time_ms)
 
     def _owner_of(self, record: Record, call: Call, caller: Caller, time_ms: int) -> Owner:
-        version = None if call.version is None else call.version[:TEXT_CHARACTERS]
-        return Owner(caller.id or "", self._model(call), version, _id(call, record, time_ms), time_ms, caller.sender)
+        return Owner(caller.id or "", self._model(call), _version(call), _id(call, record, time_ms), time_ms, caller.sender)
+
+
+def _version(call: Call) -> str | None:
+    return None if call.version is None else cut(call.version, TEXT_CHARACTERS)
 
 
 def _refused(call: Call, owner: Owner | None, reason: Reason, detail: str) -> list[Refusal]:
@@ -279,24 +315,24 @@ def _refused(call: Call, owner: Owner | None, reason: Reason, detail: str) -> li
             queries = len(instances_of(call.request))
         except (UnusableError, *_SURPRISES):
             pass
-    return [refuse(reason, detail, replace(owner, event_id=event_id)) for event_id in _ids(owner, queries)]
+    return [refuse(reason, detail, replace(owner, event_id=event_id)) for event_id in _ids(owner.event_id, queries)]
 
 
-def _ids(owner: Owner, queries: int) -> Sequence[str]:
+def _ids(event_id: str, queries: int) -> Sequence[str]:
     """Return the id of each query of a call."""
-    return [owner.event_id] if queries == 1 else [f"{owner.event_id}#{at}" for at in range(queries)]
+    return [event_id] if queries == 1 else [f"{event_id}#{at}" for at in range(queries)]
 
 
 def _id(call: Call, record: Record, time_ms: int) -> str:
     """Return the id of a call with room for ``#<n>``; without one in the log, a digest of the record and its time."""
-    return call.id.encode(errors="replace").decode()[: ID_CHARACTERS - 8] if call.id else _digest(record, time_ms, b"")
+    return cut(call.id, ID_CHARACTERS - 8) if call.id else _digest(record, time_ms, b"")
 
 
 def _told_apart(call: Call, record: Record, number: int) -> Call:
     """Return a call with an id of its own where it has none and others of its record have none either."""
     if call.id or (number == 0 and call.half is None):
         return call
-    return replace(call, id=_digest(record, record.time_ms or 0, number.to_bytes(4, "little")))
+    return msgspec.structs.replace(call, id=_digest(record, record.time_ms or 0, number.to_bytes(4, "little")))
 
 
 def _digest(record: Record, time_ms: int, more: bytes) -> str:

@@ -5,17 +5,18 @@ its own. A logger that drops that header leaves such a body unreadable.
 Source: the binary tensor data extension of Triton and MLServer.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.jsontext import read_json
 
-__all__ = ["json_bytes_of", "with_binary_tensors"]
+__all__ = ["HEADER", "json_bytes_of", "with_binary_tensors"]
 
 HEADER: Final = "inference-header-content-length"
+"""Says how many bytes of a body are JSON."""
 
 _DTYPES: Final = {
     "BOOL": "?",
@@ -49,12 +50,12 @@ def with_binary_tensors(content: bytes, json_bytes: int) -> Any:
     if json_bytes > len(content):
         raise UnusableError("truncated", f"body: {len(content)} bytes, of which {json_bytes} should be JSON")
     try:
-        body = json.loads(content[:json_bytes].decode("utf-8-sig"))
+        body = read_json(content[:json_bytes])
     except RecursionError:
         raise UnusableError("json", "body: nested too deep") from None
     except ValueError as error:
         raise UnusableError("json", f"body: {error}") from None
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return body
     key = "inputs" if "inputs" in body else "outputs"
     tensors = body.get(key)
@@ -74,8 +75,8 @@ def with_binary_tensors(content: bytes, json_bytes: int) -> Any:
 
 
 def _size(tensor: Any) -> int | None:
-    parameters = tensor.get("parameters") if isinstance(tensor, Mapping) else None
-    size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
+    parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     return size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
 
 

@@ -46,7 +46,7 @@ class TfservingDecoder(ServingDecoder):
         """Return the call of one log entry."""
         del record
         document = _camel(document, 0)
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             raise UnusableError("schema", "not an object")
         about = mapping(document.get("logMetadata"))
         log = next((mapping(document[name]) for name in _LOGS if name in document), None)
@@ -77,13 +77,13 @@ def _seconds(value: Any) -> int | None:
 
 def _camel(value: Any, depth: int) -> Any:
     """Return an object with the names of its fields in camel case; names of tensors are left as they are."""
-    if not isinstance(value, Mapping) or depth > _MOST_DEPTH:
+    if not isinstance(value, dict) or depth > _MOST_DEPTH:
         return value
     found = {}
     for name, below in value.items():
         first, *rest = str(name).split("_")
         key = first + "".join(part[:1].upper() + part[1:] for part in rest)
-        if key in {"inputs", "outputs"} and isinstance(below, Mapping):
+        if key in {"inputs", "outputs"} and isinstance(below, dict):
             found[key] = {tensor: _camel(content, depth + 1) for tensor, content in below.items()}
         else:
             found[key] = _camel(below, depth + 1)
@@ -92,7 +92,7 @@ def _camel(value: Any, depth: int) -> Any:
 
 def _request(request: Mapping[str, Any]) -> Payload | None:
     inputs = request.get("inputs")
-    if isinstance(inputs, Mapping) and inputs:
+    if isinstance(inputs, dict) and inputs:
         return Payload({"inputs": {str(name): _rows(tensor) for name, tensor in inputs.items()}})
     examples = mapping(mapping(request.get("input")).get("exampleList")).get("examples")
     if isinstance(examples, list) and examples:
@@ -112,7 +112,7 @@ def _example(example: Any) -> dict[str, Any]:
 
 def _response(response: Mapping[str, Any]) -> Payload | None:
     outputs = response.get("outputs")
-    if isinstance(outputs, Mapping) and outputs:
+    if isinstance(outputs, dict) and outputs:
         return Payload({"outputs": {str(name): _rows(tensor) for name, tensor in outputs.items()}})
     result = mapping(response.get("result"))
     classified = result.get("classifications")
@@ -165,7 +165,7 @@ def _unpacked(value: str) -> str:
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return None
     logs = {"predictLog", "predict_log", "classifyLog", "classify_log", "regressLog", "regress_log"} & document.keys()
     return f"{min(logs)}, TensorFlow Serving's PredictionLog" if logs else None

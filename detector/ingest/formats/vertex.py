@@ -6,7 +6,7 @@ row: set ``[ingest] sampled_rate``. Source: the table's schema.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from detector.ingest.formats.call import Call, Payload
@@ -24,7 +24,7 @@ class VertexDecoder(ServingDecoder):
     def calls(self, record: Record, document: Any) -> Iterable[Found]:
         """Return the call of one row."""
         del record
-        if not isinstance(document, Mapping) or not {"request_payload", "full_request"} & document.keys():
+        if not isinstance(document, dict) or not {"request_payload", "full_request"} & document.keys():
             raise UnusableError("schema", "request_payload: missing")
         names = (text(document.get("endpoint")), text(document.get("deployed_model_id")))
         latency = number(mapping(document.get("metadata")).get("request_latency"))
@@ -47,7 +47,7 @@ def _payload(entries: Any, whole: Any, key: str) -> Payload | None:
     if not isinstance(entries, list) or not entries:
         return None if whole in (None, "") else Payload(whole)
     values = [_value(entry) for entry in entries]
-    if len(values) == 1 and isinstance(values[0], Mapping) and key in values[0]:
+    if len(values) == 1 and isinstance(values[0], dict) and key in values[0]:
         return Payload(values[0])
     return Payload({key: values})
 
@@ -63,7 +63,7 @@ def _value(entry: Any) -> Any:
 
 def _recognize(record: Record, document: Any) -> str | None:
     del record
-    found = isinstance(document, Mapping) and {"request_payload", "response_payload"} <= document.keys()
+    found = isinstance(document, dict) and {"request_payload", "response_payload"} <= document.keys()
     return "columns request_payload and response_payload" if found else None
 
 

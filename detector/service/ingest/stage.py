@@ -50,6 +50,7 @@ METADATA_MS = 60_000  # at most, before partitions that were added to a topic ar
 PLACES_KNOWN = 100_000  # clients whose partition is remembered
 COMMIT_EVERY_S = 0.1
 LINGER_MS = 2
+WARN_EVERY_S = 300.0  # of halves whose other half another worker may have read
 AGAIN_S = 0.5  # before a failed commit is tried again
 TELL_EVERY_S = 1.0  # between commits that tell other workers our progress while we wait for them
 
@@ -106,6 +107,8 @@ class IngestStage:
         self._taken = time.monotonic()
         self._held: dict[TopicPartition, int] = {}
         self._last: Places = {}
+        self._warned = -WARN_EVERY_S
+        self._inputs = config.kafka.input_topics
         try:
             self._producer = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
@@ -172,6 +175,24 @@ class IngestStage:
             self._give(self._assembler.finish(first_sequence=0), [])
             self._taken = now
             self._note_held()
+
+    def _note_given_up(self, halves: int) -> None:
+        """Count the halves that found no other, and say where it may have gone: into a partition that another worker reads."""
+        if not halves:
+            return
+        self._metrics.given_up(halves)
+        now = time.monotonic()
+        cluster = self._consumer._cluster  # noqa: SLF001  # the public method waits for unknown topics
+        there = sum(len(cluster.partitions_for_topic(topic) or ()) for topic in self._inputs)
+        ours = len(self._consumer.assignment())
+        if ours < there and now - self._warned >= WARN_EVERY_S:
+            self._warned = now
+            log.warning(
+                "halves of calls given up: the others may be in partitions of other workers, unless both have one key",
+                halves=halves,
+                partitions=ours,
+                of=there,
+            )
 
     def _note_held(self) -> None:
         """Remember the first record of each partition that is held back: it is not committed, so a restart reads it again."""
@@ -266,6 +287,7 @@ class IngestStage:
     def _give(self, assembled: Assembled, due: Due) -> None:
         """Write events and dead letters; those of held records stand for themselves, the others came of `due`."""
         batches, rejections, places = assembled
+        self._note_given_up(sum(entry.held is not None for entry in rejections))
         origins = _Origins(due, places, {entry.sequence: entry.held for entry in rejections if entry.held is not None})
         self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: _partition_of(origins.of(at).origin))
         ordered: dict[int, tuple[str, bytes]] = {}

@@ -61,6 +61,9 @@ class Metrics:
         self._taken_in = Counter(
             "detector_intake_requests_total", "Requests of the HTTP intake, by the status sent", ["status"], registry=own
         )
+        self._halves = Counter(
+            "detector_halves_given_up_total", "Requests and answers, logged apart, whose other half did not come", registry=own
+        )
         self._too_large = Counter(
             "detector_results_too_large_total",
             "Records that Kafka called too large for their topic, and that were cut or sent to the dead letters instead",
@@ -200,6 +203,10 @@ class Metrics:
     def invalid(self, reason: str) -> None:
         """Count a dead letter; `reason` is one of the fixed codes."""
         self._invalid.labels(reason).inc()
+
+    def given_up(self, halves: int) -> None:
+        """Count halves of calls whose other half did not come in time."""
+        self._halves.inc(halves)
 
     def too_large(self, topic: str) -> None:
         """Count a record that was too large for its topic."""

@@ -2,12 +2,15 @@
 
 import math
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from detector.ingest.formats.answers import answers_of
 from detector.ingest.formats.call import Payload
 from detector.ingest.formats.event import UnusableError
+from detector.ingest.formats.generated import digest_of
+from detector.ingest.formats.prompts import said
 
 
 def one(body: Any, **names: Any) -> tuple[Any, list[float] | None]:
@@ -54,7 +57,7 @@ def test_texts_are_the_same_label_where_they_are_equal() -> None:
         {"object": "response", "output": [{"type": "reasoning", "summary": []}, item]},
         {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "Paris."}]},
     ]
-    assert {one(body) for body in bodies} == {("text:47ea48eb", None)}
+    assert {one(body) for body in bodies} == {("text:bdd958c0f4665bd7", None)}
     assert one({"choices": [{"text": "Paris"}]}) != one(bodies[1])
 
 
@@ -115,3 +118,12 @@ def test_no_answer(body: Any) -> None:
     with pytest.raises(UnusableError) as caught:
         answers_of(Payload(body))
     assert caught.value.reason == "unanswered"
+
+
+def test_texts_with_one_checksum_are_told_apart() -> None:
+    """Both have the CRC-32 4ddb0c25: who chooses texts must not choose which answers, or which attachments, pass for one."""
+    texts = ("plumless", "buckeroo")
+    assert len({crc32(text.encode()) for text in texts}) == 1
+    assert len({crc32(repr(text).encode()) for text in texts}) == 1
+    assert len(set(map(digest_of, texts))) == 2
+    assert len({said({"content": [{"type": "image_url", "image_url": text}]}) for text in texts}) == 2

@@ -208,17 +208,6 @@ def test_moments_are_those_of_the_reference(moments: list[str], zone: dt.tzinfo 
             assert found.time == expected
 
 
-def test_a_decoder_does_not_grow_with_the_log() -> None:
-    """Its caches are bounded."""
-    decoder = NativeDecoder()
-    for second in range(40_000):
-        for fraction in ("", ".25", ".250"):
-            day, rest = divmod(second, 86_400)
-            text = f"2026-05-{day + 1:02}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}{fraction}Z"
-            decoder._milliseconds(text)
-    assert max(len(decoder._seconds), len(decoder._whole_seconds)) <= 1 << 14
-
-
 LONG = {"type": "t", "organization": "o", "ip": "1", "user_agent": "é"}
 
 

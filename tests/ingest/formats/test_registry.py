@@ -80,6 +80,9 @@ def kept(outcomes: Sequence[Outcome]) -> None:
         for text in (outcome.event_id, outcome.client.id, outcome.model.id):
             assert 0 < len(text) <= ID_CHARACTERS
             text.encode()
+        client = outcome.client
+        for described in (outcome.model.version, client.type, client.organization, client.ip, client.user_agent):
+            (described or "").encode()
         assert len(outcome.model.version or "") <= TEXT_CHARACTERS
         assert len(outcome.input.values()) > 0
         assert outcome.output.label is not None or outcome.output.probabilities

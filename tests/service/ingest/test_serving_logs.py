@@ -15,20 +15,23 @@ from detector.service.kafka.codec import decode
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
+from detector.service.telemetry.metrics import Metrics
 from tests.ingest.formats.serving_logs import LOGS, ServingLog
 from tests.service.ingest.test_formats import consumed
 
 pytestmark = pytest.mark.broker
 
 
-def stage_of(log: ServingLog, broker: str, topic: str, **ingest: float) -> tuple[Config, Connection, Topics]:
+def stage_of(
+    log: ServingLog, broker: str, topic: str, *, partitions: int = 1, **ingest: float
+) -> tuple[Config, Connection, Topics]:
     config = Config(
         kafka=KafkaSection(bootstrap_servers=(broker,), input_topics=(topic,), prefix=f"{topic}.", group_id=topic),
         ingest=IngestSection(**dict(log.ingest) | ingest, format=log.format),
         engine=EngineSection(naive_time_zone=log.naive_zone),
     )
     connection, topics = Connection(config.kafka), Topics.under(config.kafka.prefix)
-    set_up(connection, topics, [topic], 1, 1)
+    set_up(connection, topics, [topic], partitions, 1)
     return config, connection, topics
 
 
@@ -86,3 +89,27 @@ def test_a_worker_that_ends_leaves_waiting_halves_to_the_next(broker: str, fresh
     second.close()
     assert (first.read, second.read, second.invalid) == (1, 2, 0)
     assert len(consumed(connection, topics.queries)) == 4  # the instances of one request
+
+
+def test_halves_that_several_workers_read_are_counted(broker: str, fresh_topic: Callable[[str], str]) -> None:
+    """Request and answer lie in partitions of two workers: neither finds the other, and both are counted."""
+    (log, *_) = (log for log in LOGS if log.format == "kserve")
+    topic = fresh_topic("apart")
+    config, connection, topics = stage_of(log, broker, topic, partitions=2, join_seconds=1.0)
+    metrics = [Metrics(), Metrics()]
+    stages = [IngestStage(config, connection, topics, 1, SystemClock(), None, metrics=one) for one in metrics]
+    until = time.monotonic() + 60
+    while {len(stage._consumer.assignment()) for stage in stages} != {1} and time.monotonic() < until:
+        for stage in stages:
+            stage.step(50)
+    producer = KafkaProducer(bootstrap_servers=broker)
+    for partition, record in zip((0, 1), log.records(), strict=False):
+        producer.send(topic, value=record.value, headers=list(record.headers), partition=partition)
+    producer.close()
+    while sum(stage.invalid for stage in stages) < 2 and time.monotonic() < until:
+        for stage in stages:
+            stage.step(50)
+    for stage in stages:
+        stage.close()
+    counts = [one.registry.get_sample_value("detector_halves_given_up_total") for one in metrics]
+    assert counts == [1, 1]

@@ -16,6 +16,7 @@ from detector.testing import batches, traffic
 DOCUMENTED = {
     "detector_events_consumed_total": {"topic"},
     "detector_events_invalid_total": {"reason"},
+    "detector_halves_given_up_total": set(),
     "detector_results_too_large_total": {"topic"},
     "detector_state_records_refused_total": set(),
     "detector_events_repeated_total": set(),
