@@ -89,9 +89,13 @@ docs: $(READY) ## Build the documentation site into build/docs, and take no brok
 	@echo "the documentation is in build/docs/index.html"
 
 .PHONY: lock
-lock: $(READY) ## Write deploy/requirements.lock: what the image installs, by version and hash
+lock: $(READY) ## Write deploy/requirements.lock: what the image installs, by version and hash; and the pins of servers in tests
 	@$(RUN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header \
 		pyproject.toml deploy/requirements.in --output-file deploy/requirements.lock
+	@for server in tests/servers/serving/*.in; do \
+		$(RUN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+			$$server --output-file $${server%.in}.txt || exit 1; \
+	done
 
 .PHONY: format
 format: $(READY) ## Format the code

@@ -33,6 +33,7 @@ from detector.testing import START_MS, Events, batches
 from tests.ingest.formats import paired
 from tests.servers.elastic import LocalElastic, prepare
 from tests.servers.kafka import LocalBroker, java_command
+from tests.servers.serving.server import Serving
 
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=25, report_multiple_bugs=False)
 settings.load_profile("tests")
@@ -302,6 +303,12 @@ def local_elastic(elastic_can_run: None) -> Iterator[Callable[..., LocalElastic]
     """Return a starter of nodes, which takes what `LocalElastic` takes; all are closed after the test."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(LocalElastic(**options))
+
+
+@pytest.fixture(scope="session")
+def installed(pytestconfig: pytest.Config) -> Callable[[type[Serving]], None]:
+    """Return what installs a kind of server of models; where it cannot, the test is skipped, or fails with CI=true."""
+    return lambda kind: _fetch(pytestconfig, kind.install)
 
 
 class FaultyProxy:

@@ -189,6 +189,7 @@ def _handler(intake: Intake) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = PATIENCE_S
+        disable_nagle_algorithm = True  # the answer is two small segments: the second would wait 40 ms for the first's receipt
         server_version = "detector"
         sys_version = ""
 

@@ -49,7 +49,11 @@ NO_TIME = 'nothing says when it was asked: [ingest] missing_time = "file" takes 
 
 
 def parse_json(value: bytes) -> Any:
-    """Return what a record means as JSON; raises `UnusableError` where it is none."""
+    r"""Return what a record means as JSON, of objects on a line each the list; raises `UnusableError` where it is neither.
+
+    >>> parse_json(b'{"a": 1}'), parse_json(b'{"a": 1}\n{"a": 2}')
+    ({'a': 1}, [{'a': 1}, {'a': 2}])
+    """
     try:
         return read_json(value)
     except (ValueError, RecursionError):
@@ -71,7 +75,23 @@ def _read_forgiving(value: bytes) -> Any:
     except RecursionError:
         raise UnusableError("json", "nested too deep") from None
     except ValueError as error:
+        if (objects := _line_by_line(text)) is not None:
+            return objects
         raise UnusableError("json", str(error)) from None
+
+
+def _line_by_line(text: str) -> list[Any] | None:
+    """Return the objects on the lines of a text, as loggers send batches; None where a line holds anything else."""
+    objects: list[Any] = []
+    for line in text.split("\n"):
+        if line.strip():
+            if not line.lstrip().startswith("{"):
+                return None
+            try:
+                objects.append(read_json(line.encode()))
+            except (ValueError, RecursionError):
+                return None
+    return objects
 
 
 def time_text(text: str) -> str:

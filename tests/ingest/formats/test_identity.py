@@ -1,9 +1,9 @@
 """Who asked: rules in their order, and addresses behind proxies."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from detector.config.ingest import IngestSection
 from detector.ingest.formats.call import Call, Caller, Payload
