@@ -60,7 +60,7 @@ class _Sample:
 def fit_baseline(
     read: Callable[[], Iterable[Batch]], settings: EngineSettings, schemas: Mapping[str, InputSchema] | None = None
 ) -> Baseline:
-    """Fit a baseline on a log of benign traffic, which is read twice; it keeps the `schemas` of the inputs.
+    """Fit a baseline on a log of benign traffic, which is read twice; it keeps the `schemas`.
 
     `read` starts a pass over the log and yields its batches. Every client in the log counts as benign: review the clients that
     `show` lists with the highest scores before you trust the baseline. Queries of another length than most clients' are left

@@ -31,7 +31,6 @@ NO_BASELINE = "none"  # stands for the version where there is no baseline
 FORMAT = 4
 SEED = "seed"
 NOTES = "notes"
-SCHEMA = "schema"  # absent where inputs are plain vectors
 MOST_DIGITS = 19  # most digits of a seed
 
 
@@ -39,7 +38,8 @@ MOST_DIGITS = 19  # most digits of a seed
 class Baseline:
     """All models' baselines; `version` changes with any of them. `notes` are for `show`, and `seed` is secret.
 
-    `schemas` are the columns of the inputs of models that had names or texts in them; a baseline of plain vectors has none.
+    `schemas` say what inputs and answers consist of, of models that had names or texts in their inputs, or that predict
+    numbers. A baseline of plain vectors and classes has none.
     """
 
     version: str
@@ -70,7 +70,8 @@ def version_of(models: Mapping[str, ModelBaseline], schemas: Mapping[str, InputS
         for name, array in sorted(_arrays(models[model]).items()):
             digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
         if schemas and model in schemas:
-            digest.update(json.dumps(schemas[model].to_dict()).encode())
+            for _, array in sorted(schemas[model].to_arrays().items()):
+                digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -86,7 +87,7 @@ def save(baseline: Baseline, folder: Path) -> None:
             files[model] = f"model-{number}.sealed"
             arrays = _arrays(baseline.models[model]) | {NOTES: _encoded(baseline.notes[model])}
             if model in baseline.schemas:
-                arrays[SCHEMA] = _encoded(baseline.schemas[model].to_dict())
+                arrays |= baseline.schemas[model].to_arrays()
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **arrays)
             private.write(folder / files[model], seal(buffer.getvalue(), baseline.seed))
@@ -146,8 +147,8 @@ def _read(folder: Path, given: int | None) -> Baseline:
         if tuple(arrays["feature_names"]) != NAMES or tuple(arrays["channel_names"]) != CHANNELS:
             raise BaselineError("the baseline was fitted with other features: fit it again")
         notes[model] = json.loads(arrays[NOTES].tobytes())
-        if SCHEMA in arrays:
-            schemas[model] = InputSchema.from_dict(json.loads(arrays[SCHEMA].tobytes()))
+        if (schema := InputSchema.from_arrays(arrays)) is not None:
+            schemas[model] = schema
         models[model] = ModelBaseline(
             reference.from_arrays(_part(arrays, "reference.")),
             novelty.from_arrays(_part(arrays, "norms.")),

@@ -7,7 +7,7 @@ default, so an empty file, or none, is a valid configuration.
 from detector.config.delivery import DeliverySection, DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import ElasticsearchSection
-from detector.config.ingest import ClientRule, IngestSection, MappingSection, TopicSection
+from detector.config.ingest import ClientRule, IngestSection, InputsSection, MappingSection, TopicSection
 from detector.config.loading import load
 from detector.config.service import IntakeSection, KafkaSection, OAuthSection, RegistrySection, ServiceSection
 from detector.config.whole import Config
@@ -21,6 +21,7 @@ __all__ = [
     "ElasticsearchSection",
     "EngineSection",
     "IngestSection",
+    "InputsSection",
     "IntakeSection",
     "KafkaSection",
     "MappingSection",

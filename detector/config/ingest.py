@@ -127,6 +127,28 @@ class IngestSection(Section):
         return networks
 
 
+class InputsSection(Section):
+    """How inputs that are texts become numbers."""
+
+    encoder: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description='function that makes vectors of texts, as "module:function": it gets a list of n texts and returns an '
+        "array of shape (n, d); without it hashed words and letters",
+    )
+    embedding: str | None = Field(
+        None,
+        min_length=1,
+        description="JMESPath of an embedding that the log holds, in an instance of the request or else in the record: it is "
+        "the input in place of the text; not for the native format, which has input.vector",
+    )
+
+    @field_validator("embedding")
+    @classmethod
+    def _compiles(cls, path: str | None) -> str | None:
+        return None if path is None else checked_path(path)
+
+
 def checked_path(path: str) -> str:
     """Return a JMESPath that can be compiled; raises ValueError for another text."""
     try:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
-from detector.config.ingest import IngestSection
+from detector.config.ingest import IngestSection, InputsSection
 from detector.config.service import IntakeSection, KafkaSection, ServiceSection
 
 PREFIX = "DETECTOR_"
@@ -28,6 +28,7 @@ class Config(BaseSettings):
     policy: PolicySection = PolicySection()
     engine: EngineSection = EngineSection()
     ingest: IngestSection = IngestSection()
+    inputs: InputsSection = InputsSection()
     kafka: KafkaSection = KafkaSection()
     elasticsearch: ElasticsearchSection = ElasticsearchSection()
     service: ServiceSection = ServiceSection()

@@ -222,7 +222,9 @@ class Answer(Wire):
     probabilities: Annotated[
         list[Probability] | None, Field(min_length=1, description="one per class, in an order that the model keeps")
     ] = None
-    value: Annotated[float | None, Field(description="a number that was predicted; two digits of it are used")] = None
+    value: Annotated[
+        float | None, Field(description="a number that was predicted: its bin among the model's usual answers is used")
+    ] = None
     perturbed: Annotated[Perturbed | None, Field(description="there where the answer was changed; not used yet")] = None
     original: Annotated[Original | None, Field(description="what the model said before that; not used yet")] = None
 

@@ -1,11 +1,12 @@
-"""Learning the schema of inputs from a log: names, kinds and categories, as most clients have them.
+"""Learning from a log what inputs and answers consist of: names, kinds, categories, as most clients have them.
 
 One client must not decide, however many queries it sends. A column belongs to the inputs where at least half of the clients
 send it, and has the kind that most of them send. A category is known where two clients or more send it, since what only one
-client sends could be its own invention; in a log of one client all count.
+client sends could be its own invention; in a log of one client all count. Samples of texts and of predicted numbers hold a few
+of each client.
 
-What is kept is bounded: the first `MOST_CLIENTS` pairs of client and model, `MOST_COLUMNS` names a model, and
-`MOST_OF_CLIENT` new texts of a client in a column.
+What is kept is bounded: the first `MOST_CLIENTS` pairs of client and model, `MOST_COLUMNS` names a model,
+`MOST_OF_CLIENT` new texts of a client in a column, and samples of a few thousand texts a column.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from detector.config.detection import Kind
-from detector.ingest.schema import InputSchema
+from detector.ingest.samples import AnswerSample, TextSample
+from detector.ingest.schema import WHOLE, InputSchema
 from detector.ingest.values import hours_of, is_missing, number_of, text_of
 
 __all__ = ["MOST_CATEGORIES", "SchemaLearner"]
@@ -41,6 +43,7 @@ class _Column:
     sent: dict[int, dict[Kind, int]] = field(default_factory=dict)
     introduced: dict[int, int] = field(default_factory=dict)
     clients: dict[str, set[int]] = field(default_factory=dict)
+    texts: TextSample = field(default_factory=TextSample)
 
     def note(self, client: int, value: Any) -> None:
         kind = _kind_of(value)
@@ -50,6 +53,8 @@ class _Column:
         tally[kind] = tally.get(kind, 0) + 1
         if kind in {"category", "text"} or self.coded:
             self._count(client, text_of(value))
+            if kind != "number":
+                self.texts.note(client, text_of(value))
 
     def _count(self, client: int, text: str) -> None:
         if len(text) > _LONGEST:
@@ -96,37 +101,42 @@ class _Column:
 class _Model:
     columns: dict[str, _Column] = field(default_factory=dict)
     clients: set[int] = field(default_factory=set)
+    whole: TextSample = field(default_factory=TextSample)
+    answers: AnswerSample = field(default_factory=AnswerSample)
 
 
 class SchemaLearner:
-    """Watches the inputs of a log that are given by name, or hold texts, and learns the schema of each model from them.
+    """Watches the inputs of a log that are given by name, or hold texts, and answers that are numbers; learns the schemas.
 
-    `declared` are the schemas that are configured: of those only the codes of categories are learned. A column with more
-    than `MOST_CATEGORIES` texts that several clients send, or whose texts few clients share, is a text where most of its values
-    have several words, and is ignored otherwise: it is an id.
+    `declared` are the schemas that are configured: of those only the codes of categories are learned. `encoder`, where there
+    is one, makes `embedded` numbers of a text; both are kept with the schemas. A column with more than `MOST_CATEGORIES` texts
+    that several clients send, or whose texts few clients share, is a text where most of its values have several words, and is
+    ignored otherwise: it is an id.
 
     >>> learner = SchemaLearner()
     >>> for client in ("a", "b", "c"):
     ...     learner.note("fraud", client, {"amount": 1.5, "country": "FR"})
-    >>> learner.schemas()["fraud"]
-    InputSchema(names=('amount', 'country'), kinds=('number', 'category'), codes={'country': {'FR': 1}})
+    >>> schema = learner.schemas()["fraud"]
+    >>> schema.names, schema.kinds, schema.codes
+    (('amount', 'country'), ('number', 'category'), {'country': {'FR': 1}})
     """
 
-    def __init__(self, declared: Mapping[str, InputSchema] | None = None) -> None:
+    def __init__(
+        self, declared: Mapping[str, InputSchema] | None = None, encoder: str | None = None, embedded: int = 0
+    ) -> None:
         """Start without having seen anything."""
         self._declared = dict(declared or {})
+        self._encoder = encoder
+        self._embedded = embedded
         self._models: dict[str, _Model] = {}
         self._numbers: dict[tuple[str, str], int] = {}
 
     def note(self, model: str, client: str, values: Mapping[str, Any]) -> None:
         """Take note of an input of a client."""
-        key = (model, client)
-        number = self._numbers.get(key)
+        number = self._number(model, client)
         if number is None:
-            if len(self._numbers) >= MOST_CLIENTS:
-                return
-            number = self._numbers[key] = len(self._numbers)
-        known = self._models.setdefault(model, _Model())
+            return
+        known = self._models[model]
         known.clients.add(number)
         for name, value in values.items():
             column = known.columns.get(name)
@@ -136,13 +146,51 @@ class SchemaLearner:
                 column = known.columns[name] = _Column(self._coded(model, name))
             column.note(number, value)
 
+    def note_text(self, model: str, client: str, text: str) -> None:
+        """Take note of an input that is nothing but a text."""
+        number = self._number(model, client)
+        if number is not None:
+            self._models[model].whole.note(number, text)
+
+    def note_answer(self, model: str, client: str, value: float) -> None:
+        """Take note of an answer that is a number."""
+        number = self._number(model, client)
+        if number is not None:
+            self._models[model].answers.note(number, value)
+
+    def _number(self, model: str, client: str) -> int | None:
+        """Return the number of a client of a model, None for one too many."""
+        key = (model, client)
+        number = self._numbers.get(key)
+        if number is None:
+            if len(self._numbers) >= MOST_CLIENTS:
+                return None
+            number = self._numbers[key] = len(self._numbers)
+            self._models.setdefault(model, _Model())
+        return number
+
     def _coded(self, model: str, name: str) -> bool:
         declared = self._declared.get(model)
         return declared is not None and (name, "category") in zip(declared.names, declared.kinds, strict=True)
 
     def schemas(self) -> dict[str, InputSchema]:
-        """Return the schema of each model whose inputs were seen; a declared one where it was not seen."""
+        """Return the schema of each model of which anything was noted, and those that are declared."""
         return {**self._declared, **{model: self._schema(model, seen) for model, seen in self._models.items()}}
+
+    def texts(self) -> dict[str, dict[str, list[str]]]:
+        """Return a sample of the texts in each column of texts, by model and column; `WHOLE` for inputs that are one text."""
+        found: dict[str, dict[str, list[str]]] = {}
+        if self._encoder is not None:
+            return found
+        for model, schema in self.schemas().items():
+            seen = self._models.get(model, _Model())
+            samples = {
+                name: seen.columns[name].texts.kept
+                for name, kind in zip(schema.names, schema.kinds, strict=True)
+                if kind == "text" and name in seen.columns
+            }
+            found[model] = samples | ({WHOLE: seen.whole.kept} if seen.whole.kept else {})
+        return found
 
     def _schema(self, model: str, seen: _Model) -> InputSchema:
         declared = self._declared.get(model)
@@ -156,7 +204,15 @@ class SchemaLearner:
             for name, kind in zip(names, kinds, strict=True)
             if kind == "category"
         }
-        return InputSchema(names, kinds, codes)
+        worded = bool(seen.whole.kept) or "text" in kinds
+        return InputSchema(
+            names,
+            kinds,
+            codes,
+            edges=seen.answers.edges(),
+            encoder=self._encoder if worded else None,
+            embedded=self._embedded if worded else 0,
+        )
 
 
 def _categories(seen: _Model, name: str) -> list[str]:

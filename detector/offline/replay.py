@@ -18,7 +18,7 @@ from detector.errors import BaselineError, SourceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import Batch, usable
 from detector.ingest.formats.decoder import Record, Surroundings
-from detector.ingest.formats.routing import NOBODY, decoder_of_files, schemas_for
+from detector.ingest.formats.routing import NOBODY, decoder_of_files, encoder_for, schemas_for
 from detector.ingest.learning import SchemaLearner
 from detector.ingest.lines import Lines
 from detector.ingest.logs import read_logs
@@ -233,7 +233,7 @@ def fit(
 ) -> Baseline:
     """Fit a baseline on `logs`, under a new seed where none is configured.
 
-    The logs are read three times, the first time for the columns of inputs and their categories: none may be standard input.
+    The logs are read three times, the first time for what inputs and answers consist of: none may be standard input.
 
     `tally` tells of one reading. Raises `BaselineError` and `SourceError`.
     """
@@ -250,17 +250,23 @@ def fit(
 
 
 def learned_schemas(logs: Sequence[str], config: Config) -> dict[str, InputSchema]:
-    """Return the columns of the inputs of each model that has names or texts in them, as most clients in `logs` send them.
+    """Return what inputs and answers of each model consist of, as most clients in `logs` send and get them.
 
-    What cannot be read is left out.
+    Models of plain vectors and classes are left out, and so is what cannot be read.
     """
-    learner = SchemaLearner(schemas_for(config))
+    from detector.baseline.texts import with_reductions  # noqa: PLC0415  # a replay goes without scikit-learn's fitters
+
+    encoder = encoder_for(config)
+    named = (None, 0) if encoder is None else (encoder.name, encoder.dimension)
+    learner = SchemaLearner(schemas_for(config), *named)
     decoder = decoder_of_files(config, learner=learner)
     for chunk in read(logs, config, []):
         for at, line in enumerate(chunk.lines):
             origin = chunk.origin(at)
             decoder.decode(Record(line, topic=origin.source, place=origin))
-    return learner.schemas()
+    plain = InputSchema()
+    found = with_reductions(learner.schemas(), learner.texts())
+    return {model: schema for model, schema in found.items() if schema != plain}
 
 
 def drift_of(

@@ -155,8 +155,8 @@ class Results:
         trace = self.trace(client, model)
         own = self.clients[self.clients["model"] == trace.model]
         innocent = set(own.loc[own["level"] == "allow", "client"]) - {client}
-        learned = self.baseline.schemas if self.baseline else None
-        return read_responses(logs_of(self.summary, self.folder), trace, innocent, self.config, learned)
+        schemas = self.baseline.schemas if self.baseline else None
+        return read_responses(logs_of(self.summary, self.folder), trace, innocent, self.config, schemas)
 
     def _traces(self, config: Config | None) -> list[Trace]:
         policy = None if config is None else engine_settings(config).policy
@@ -221,8 +221,8 @@ def fit_baseline(
 ) -> Baseline:
     """Learn how benign traffic behaves, and how far its evidence goes, from a log that is believed to be benign.
 
-    The log is read twice. Everybody in it is taken for benign: check ``notes[model]["clients_with_most_evidence"]`` before
-    trusting it. `detector.save_baseline` keeps it.
+    The log is read three times. Everybody in it is taken for benign: check
+    ``notes[model]["clients_with_most_evidence"]`` before trusting it. `detector.save_baseline` keeps it.
 
     Raises `BaselineError` when there are too few clients to learn from, `SourceError` when the log cannot be read.
     """

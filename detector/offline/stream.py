@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from detector.baseline.store import Baseline
 from detector.clock import Clock, SystemClock
-from detector.config import Config
+from detector.config import Config, IngestSection
 from detector.contracts import Alert, DeadLetter, Decision
 from detector.errors import SourceError
-from detector.ingest.formats.inputs import Inputs
-from detector.ingest.formats.native import NativeDecoder, to_line
-from detector.ingest.formats.routing import schemas_for
+from detector.ingest.formats.native import to_line
+from detector.ingest.formats.routing import decoder_for
 from detector.ingest.lines import Chunk
 from detector.offline.files import set_up
 from detector.offline.frames import is_frame, rows
@@ -66,8 +65,8 @@ class Detector:
         """Begin with an empty stream."""
         settings, known = set_up(config, baseline)
         self._found = MemorySink()
-        schemas = schemas_for(settings, known.schemas if known else None)
-        decoder = NativeDecoder(settings.engine.naive_zone, Inputs(schemas, missing=settings.ingest.missing == "keep"))
+        native = settings.model_copy(update={"ingest": IngestSection(missing=settings.ingest.missing, envelope="none")})
+        decoder = decoder_for(native, known.schemas if known else None)
         self._pipeline = Pipeline(settings, known, self._found, clock or SystemClock(), decoder=decoder)
         self._line = 1
         self._ended = False

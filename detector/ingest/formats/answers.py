@@ -2,7 +2,8 @@
 
 Known are the V1 and V2 protocols, Seldon's tensors, TensorFlow Serving's outputs, lists and objects of predictions, CSV and
 texts. A number is a label where it is whole, a score where it lies between 0 and 1. Probabilities may be a list, an object by
-class, percents, or logits, which are taken through the softmax. Another number is a regression: two digits of it are the label.
+class, percents, or logits, which are taken through the softmax. Another number is a regression: two digits of it are the label,
+unless the baseline knows better (`outputs`), for which `EventOutput.value` keeps every single number.
 """
 
 import math
@@ -191,7 +192,9 @@ def _of_scalar(value: Any) -> EventOutput:
     if isinstance(value, bool):
         return EventOutput(int(value), None)
     if isinstance(value, int):
-        return EventOutput(value if abs(value) < _WHOLE else str(value)[:TEXT_CHARACTERS], None)
+        return (
+            EventOutput(value, None, float(value)) if abs(value) < _WHOLE else EventOutput(str(value)[:TEXT_CHARACTERS], None)
+        )
     if isinstance(value, str):
         number = finite(value, least=-math.inf)
         if number is None:
@@ -199,10 +202,10 @@ def _of_scalar(value: Any) -> EventOutput:
         return _of_scalar(int(value) if value.strip().lstrip("+-").isdecimal() and len(value) < 20 else number)
     if isinstance(value, float) and math.isfinite(value):
         if 0.0 <= value <= 1.0:
-            return EventOutput(None, [1.0 - value, value])
+            return EventOutput(None, [1.0 - value, value], value)
         if value.is_integer() and abs(value) < 1000:
-            return EventOutput(int(value), None)
-        return EventOutput(f"{value:.1e}", None)
+            return EventOutput(int(value), None, value)
+        return EventOutput(f"{value:.1e}", None, value)
     raise UnusableError(
         "not_finite" if isinstance(value, float) else "schema", "response: not a label, score or list of probabilities"
     )

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 from detector.config.ingest import IngestSection
 from detector.ingest.formats.call import Call, Caller
 from detector.ingest.formats.documents import Documents
+from detector.ingest.formats.encoder import TextEncoder
 from detector.ingest.formats.event import DecodedEvent, Refusal
+from detector.ingest.formats.inputs import Inputs
 from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
 from detector.ingest.schema import InputSchema
@@ -190,20 +192,27 @@ def _unheard(topic: str, name: str, sign: str) -> None:
 class Surroundings:
     """What a decoder may need to know.
 
-    `naive_zone` is the zone of times without an offset, None where they are refused. `schemas` are the columns of the inputs
-    of each model, where they are declared or the baseline knows them. `learner`, where given, is shown the inputs. `recognized`
-    is told, once for each topic, which format ``auto`` takes its records for: topic (of files their name), format and sign.
-    `witness`, where given, is shown each whole call, who asked, and what says so (`Identity.source`). `documents` are those
-    that one decoder has parsed for another, or for itself.
+    `naive_zone` is the zone of times without an offset, None where they are refused. `schemas` say what inputs and answers of
+    each model consist of, where that is declared or the baseline knows it. `learner`, where given, is shown both. `encoder`,
+    where given, makes vectors of texts, and `embedding` is where an embedding of the input stands. `recognized` is told, once
+    for each topic, which format ``auto`` takes its records for: topic (of files their name), format and sign. `witness`, where
+    given, is shown each whole call, who asked, and what says so (`Identity.source`). `documents` are those that one decoder has
+    parsed for another, or for itself.
     """
 
     naive_zone: dt.tzinfo | None = None
     ingest: IngestSection = field(default_factory=IngestSection)
     schemas: Mapping[str, InputSchema] = field(default_factory=dict)
     learner: SchemaLearner | None = None
+    encoder: TextEncoder | None = None
+    embedding: str | None = None
     recognized: Callable[[str, str, str], None] = _unheard
     witness: Callable[[Call, Caller, str], None] | None = None
     documents: Documents = field(default_factory=Documents)
+
+    def inputs(self) -> Inputs:
+        """Return what makes vectors of inputs, for one decoder."""
+        return Inputs(self.schemas, missing=self.ingest.missing == "keep", learner=self.learner, encoder=self.encoder)
 
 
 def _never(record: Record, document: Any) -> str | None:

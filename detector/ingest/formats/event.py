@@ -92,7 +92,10 @@ class EventOriginal(msgspec.Struct, gc=False):
 
 
 class EventOutput(msgspec.Struct, gc=False):
-    """The output; of a decoded event `label` or `probabilities` is there, which a `value` is made into."""
+    """The output; of a decoded event `label` or `probabilities` is there, which a `value` is made into.
+
+    `value` is kept where the answer was a single number.
+    """
 
     label: _Label | _Int64 | None = None
     probabilities: Annotated[list[_Probability], msgspec.Meta(min_length=1)] | None = None

@@ -14,12 +14,14 @@ import numpy as np
 
 from detector.config.detection import Kind
 from detector.ingest.formats.bodies import Instance
+from detector.ingest.formats.encoder import TextEncoder
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.nesting import flat
 from detector.ingest.formats.pictures import file_in, file_vector, reduced
-from detector.ingest.formats.texts import TEXT_DIMENSION, text_vector
+from detector.ingest.formats.reduction import Grams
+from detector.ingest.formats.texts import text_vector
 from detector.ingest.learning import SchemaLearner
-from detector.ingest.schema import InputSchema
+from detector.ingest.schema import WHOLE, InputSchema
 from detector.ingest.values import hashed_code, hours_of, is_missing, number_of, text_of
 
 __all__ = ["Inputs"]
@@ -29,14 +31,13 @@ _MOST_VALUES: Final = 1_000_000
 _FLOAT: Final = frozenset({float})
 _NUMBERS: Final = frozenset({int, float})
 _TEXT: Final = frozenset({str})
-_NO_TEXT: Final = (None,) * TEXT_DIMENSION
 
 
 class Inputs:
     """Turns instances into vectors; one for each thread.
 
     `schemas` are the columns of each model's inputs. With `missing` False a value that is missing or no number is refused.
-    `learner`, where given, sees every input that has names or texts.
+    `learner`, where given, sees every input that has names or texts. `encoder`, where given, makes the vectors of texts.
 
     >>> inputs = Inputs({"fraud": InputSchema(("amount", "age"), ("number", "number"))})
     >>> inputs.vector("fraud", {"age": "44", "amount": 12.5, "note": "x"}), inputs.vector("fraud", [12.5, None])
@@ -44,13 +45,20 @@ class Inputs:
     """
 
     def __init__(
-        self, schemas: Mapping[str, InputSchema], *, missing: bool = True, learner: SchemaLearner | None = None
+        self,
+        schemas: Mapping[str, InputSchema],
+        *,
+        missing: bool = True,
+        learner: SchemaLearner | None = None,
+        encoder: TextEncoder | None = None,
     ) -> None:
         self._schemas = schemas
         self._learned: dict[str, tuple[str, ...]] = {}
         self._missing = missing
         self._learner = learner
-        self._numeric = {model for model, schema in schemas.items() if set(schema.kinds) == {"number"}}
+        self._numeric = {model for model, schema in schemas.items() if set(schema.kinds) <= {"number"}}
+        self._encoder = encoder
+        self._grams = Grams()
 
     def vector(self, model: str, instance: Instance, client: str = "") -> list[float | None]:
         """Return the numbers of an input, None where one is missing. Raises `UnusableError` where there is none at all.
@@ -63,7 +71,9 @@ class Inputs:
         if file is not None:
             return list(file_vector(file))
         if isinstance(instance, str):
-            return list(text_vector(instance))
+            if self._learner is not None:
+                self._learner.note_text(model, client, instance)
+            return list(self._of_text(self._schemas.get(model), WHOLE, instance))
         if isinstance(instance, Mapping):
             vector = self._by_name(model, instance, client)
         else:
@@ -91,7 +101,7 @@ class Inputs:
         if self._learner is not None:
             self._learner.note(model, client, instance)
         schema = self._schemas.get(model)
-        if schema is None:
+        if schema is None or not schema.names:
             names = self._names(model, instance)
             values = list(map(instance.get, names))
             numbers = self._plain(model, values)
@@ -124,17 +134,27 @@ class Inputs:
         """Return the numbers of a value that is a category, a text or a time."""
         if is_missing(value):
             self._refuse_missing(name)
-            return _NO_TEXT if kind == "text" else (None,)
+            return (None,) * (self._text_width(schema, name) if kind == "text" else 1)
         if not isinstance(value, str | bool | int | float):
             raise UnusableError("schema", f"input.{name}: an object or a list where a {kind} is expected")
         if kind == "category":
             return (schema.code(name, text_of(value)),)
         if kind == "text":
-            return text_vector(text_of(value))
+            return self._of_text(schema, name, text_of(value))
         hours = hours_of(value)
         if hours is None and not self._missing:
             raise UnusableError("schema", f"input.{name}: not a time")
         return (hours,)
+
+    def _of_text(self, schema: InputSchema | None, name: str, text: str) -> list[float]:
+        """Return the numbers of a text: of the encoder, in the space of the baseline, or as they are without either."""
+        if self._encoder is not None:
+            return self._encoder.vectors([text])[0]
+        reduction = None if schema is None else schema.reductions.get(name)
+        return text_vector(text) if reduction is None else reduction.vector(self._grams.counts(text))
+
+    def _text_width(self, schema: InputSchema, name: str) -> int:
+        return schema.text_width(name) if self._encoder is None else self._encoder.dimension
 
     def _names(self, model: str, instance: Mapping[str, Any]) -> Sequence[str]:
         names = self._learned.get(model)

@@ -1,9 +1,9 @@
 """One record of the native format: bytes -> event, or the reason why not.
 
 Nearly every record takes the fast path: typed decoding in a single pass. A record with a missing value or a text beyond its
-length takes a second pass with wider types, so that a client cannot make its records expensive by a header. What neither
-accepts, and what has columns, a text or a picture for its input, is read again, slowly, with the reference definition of the
-format (`PredictionEvent`), which has the last word: it names what is wrong, or accepts the rare record that only the fast
+length, or with columns, a text or a picture for its input, takes a second pass with wider types, so that a client cannot make
+its records expensive by a header. What neither accepts is read again, slowly, with the reference definition of the format
+(`PredictionEvent`), which has the last word: it names what is wrong, or accepts the rare record that only the fast
 path refuses (a leap second, a repeated key whose first value has a wrong type).
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from detector.contracts.event import ALL_MISSING, FLOAT32_BOUND, Answer, PredictionEvent
+from detector.contracts.event import ALL_MISSING, FLOAT32_BOUND, PredictionEvent, Query
 from detector.contracts.limits import TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import MILLISECOND_READINGS, event_ms
 from detector.ingest.formats.answers import answer_of
@@ -37,8 +37,8 @@ from detector.ingest.formats.event import (
 )
 from detector.ingest.formats.inputs import Inputs
 from detector.ingest.formats.moments import Moments
+from detector.ingest.formats.outputs import Outputs
 from detector.ingest.formats.pictures import file_vector
-from detector.ingest.formats.texts import text_vector
 from detector.ingest.owner import Owner, read_owner
 
 __all__ = ["FORMAT", "NativeDecoder", "to_line"]
@@ -84,13 +84,16 @@ class _UsualEvent(DecodedEvent, gc=False):
 class NativeDecoder(Decoder):
     """Decodes records one by one. Keeps a small cache of the seconds it has read, so one per thread."""
 
-    def __init__(self, naive_zone: dt.tzinfo | None = None, inputs: Inputs | None = None) -> None:
+    def __init__(
+        self, naive_zone: dt.tzinfo | None = None, inputs: Inputs | None = None, outputs: Outputs | None = None
+    ) -> None:
         """Start with an empty cache; text without an offset is local time of `naive_zone`, and refused where that is None.
 
-        `inputs` makes vectors of inputs that are columns, texts or pictures.
+        `inputs` makes vectors of inputs that are columns, texts or pictures, `outputs` labels of predicted numbers.
         """
         self._zone = naive_zone
         self._inputs = inputs or Inputs({})
+        self._outputs = outputs or Outputs({})
         self._usual: Callable[[bytes], DecodedEvent] = msgspec.json.Decoder(_UsualEvent).decode
         self._time = msgspec.json.Decoder(_Time).decode
         self._any = msgspec.json.Decoder(DecodedEvent).decode
@@ -164,13 +167,13 @@ class NativeDecoder(Decoder):
             whole = len(packed) > 0 and len(packed) % 4 == 0
             if not whole or (query.vector is not None and _unusable(packed)):
                 return self.read_slowly(record)
-        elif query.vector is None:
+        elif query.vector is None and query.columns is None and query.text is None and query.image_b64 is None:
             return self.read_slowly(record)
         if answer.label is None and answer.probabilities is None:
             if answer.value is None:
                 return self.read_slowly(record)
-            event.output = answer_of(answer.value)
-        return event
+            event.output = self._settled(event.model.id, event.client.id, answer.value)
+        return event if query.vector is not None or packed is not None else self._encoded(event)
 
     def time_of(self, record: Record) -> int | None:
         """Return the time of a record in milliseconds, None where it has no valid one; nothing else of it is looked at.
@@ -198,18 +201,32 @@ class NativeDecoder(Decoder):
             return refuse(error.reason, error.detail)
 
     def _cut(self, record: bytes) -> DecodedEvent:
-        """Decode a record whose texts may be too long, which are cut, and whose values may be missing, but not all."""
+        """Decode a record whose texts may be too long, which are cut, and whose input may be anything, with missing values."""
         event = self._any(record)
         client, model = event.client, event.model
         query = event.input
-        if query.columns is not None or query.text is not None or query.image_b64 is not None:
-            raise ValueError("not a vector")  # the reference counts what is there
+        given = (query.vector or query.vector_b64, query.columns, query.text, query.image_b64)
+        if sum(value is not None for value in given) != 1:
+            raise ValueError("none or several of them")  # the reference says it
         if event.input.vector is not None and not any(number is not None for number in event.input.vector):
             raise ValueError(ALL_MISSING)
         client.type, client.organization, client.ip = map(_short, (client.type, client.organization, client.ip))
         client.user_agent = client.user_agent and client.user_agent[:USER_AGENT_CHARACTERS]
         model.version = _short(model.version)
         return event
+
+    def _encoded(self, event: DecodedEvent) -> Outcome:
+        try:
+            event.input = EventInput(vector=self._vector(event.model.id, event.client.id, event.input))
+        except UnusableError as error:
+            return refuse(error.reason, error.detail)
+        return event
+
+    def _vector(self, model: str, client: str, query: EventInput | Query) -> list[float | None]:
+        """Make a vector of columns, a text or a picture."""
+        if query.image_b64 is not None:
+            return list(file_vector(query.image_b64))
+        return self._inputs.vector(model, query.columns if query.columns is not None else query.text or "", client)
 
     def _event(self, event: PredictionEvent) -> DecodedEvent:
         client = event.client
@@ -219,31 +236,32 @@ class NativeDecoder(Decoder):
             client=EventClient(client.id, client.type, client.trusted, client.organization, client.ip, client.user_agent),
             model=EventModel(event.model.id, event.model.version),
             input=self._input(event),
-            output=_output(event.output),
+            output=self._output(event),
             latency_ms=event.latency_ms,
             status=event.status,
             sampled_rate=event.sampled_rate,
         )
 
     def _input(self, event: PredictionEvent) -> EventInput:
-        query, model, client = event.input, event.model.id, event.client.id
-        if query.columns is not None:
-            return EventInput(vector=self._inputs.vector(model, query.columns, client))
-        if query.text is not None:
-            return EventInput(vector=list(text_vector(query.text)))
-        if query.image_b64 is not None:
-            return EventInput(vector=list(file_vector(query.image_b64)))
+        query = event.input
+        if query.vector is None and query.vector_b64 is None:
+            return EventInput(vector=self._vector(event.model.id, event.client.id, query))
         return EventInput(vector_b64=event.values().astype("<f4").tobytes())
+
+    def _output(self, event: PredictionEvent) -> EventOutput:
+        answer = event.output
+        if answer.label is None and answer.probabilities is None:
+            return self._settled(event.model.id, event.client.id, answer.value)
+        return EventOutput(answer.label, answer.probabilities)
+
+    def _settled(self, model: str, client: str, value: float | None) -> EventOutput:
+        answer = answer_of(value)
+        self._outputs.settle(model, client, answer)
+        return answer
 
 
 def _native(known: Surroundings) -> NativeDecoder:
-    return NativeDecoder(known.naive_zone, Inputs(known.schemas, missing=known.ingest.missing == "keep", learner=known.learner))
-
-
-def _output(answer: Answer) -> EventOutput:
-    if answer.label is None and answer.probabilities is None:
-        return answer_of(answer.value)
-    return EventOutput(answer.label, answer.probabilities)
+    return NativeDecoder(known.naive_zone, known.inputs(), Outputs(known.schemas, known.learner))
 
 
 _PARTS: Final = ("event_id", "client", "model", "input", "output")

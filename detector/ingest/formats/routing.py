@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Final
 
 from detector.config import Config
+from detector.errors import ConfigError
 from detector.ingest.formats.decoder import Choosing, Decoder, Outcome, Record, Surroundings
 from detector.ingest.formats.dump import Dump
+from detector.ingest.formats.encoder import TextEncoder
 from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.filetimes import FileTimes
 from detector.ingest.formats.registry import format_named
@@ -14,7 +16,7 @@ from detector.ingest.learning import SchemaLearner
 from detector.ingest.owner import Owner
 from detector.ingest.schema import InputSchema
 
-__all__ = ["ByTopic", "decoder_for", "decoder_of_files", "joining_formats", "schemas_for"]
+__all__ = ["ByTopic", "decoder_for", "decoder_of_files", "encoder_for", "joining_formats", "schemas_for"]
 
 NOBODY: Final = Surroundings()
 
@@ -69,10 +71,33 @@ def schemas_for(config: Config, learned: Mapping[str, InputSchema] | None = None
     schemas = dict(learned or {})
     for model, section in config.models.items():
         if section.columns:
-            declared = InputSchema.declared(section.columns)
-            if model not in schemas or not schemas[model].same_columns(declared):
-                schemas[model] = declared
+            declared, known = InputSchema.declared(section.columns), schemas.get(model)
+            if known is None or not known.same_columns(declared):
+                schemas[model] = replace(declared, edges=() if known is None else known.edges)
     return schemas
+
+
+def encoder_for(config: Config, learned: Mapping[str, InputSchema] | None = None) -> TextEncoder | None:
+    """Return the operator's encoder of texts, None without one; `learned` are the schemas of the baseline.
+
+    Raises `ConfigError` where it cannot be used, or is another one than the baseline was fitted with.
+    """
+    name = config.inputs.encoder
+    encoder = None if name is None else TextEncoder.named(name)
+    for model, schema in (learned or {}).items():
+        if not (schema.encoder or schema.reductions or "text" in schema.kinds):
+            continue
+        if schema.encoder != name:
+            raise ConfigError(
+                f"[inputs] encoder is {name or 'not set'}, but the baseline of model {model!r} was fitted with "
+                f"{schema.encoder or 'the built-in one'}: set that one, or fit the baseline again"
+            )
+        if encoder is not None and encoder.dimension != schema.embedded:
+            raise ConfigError(
+                f"[inputs] encoder {name!r} makes {encoder.dimension} numbers of a text, but the baseline of model {model!r} "
+                f"was fitted with {schema.embedded}: use the model of before, or fit the baseline again"
+            )
+    return encoder
 
 
 def decoder_for(
@@ -86,7 +111,7 @@ def decoder_for(
     `learned` are the columns that the baseline knows; `learner`, where given, is shown the inputs. `watching` says who else is
     told what the decoders find: of it only `recognized` and `witness` count.
 
-    Raises `ConfigError` for a format that does not exist.
+    Raises `ConfigError` for a format that does not exist, and for an encoder of texts that cannot be used.
     """
     ingest = config.ingest
     known = replace(
@@ -95,6 +120,8 @@ def decoder_for(
         ingest=ingest,
         schemas=schemas_for(config, learned),
         learner=learner,
+        encoder=encoder_for(config, learned),
+        embedding=config.inputs.embedding,
     )
     usual = format_named(ingest.format).build(known)
     others = {topic: section.format for topic, section in ingest.topics.items() if section.format != ingest.format}

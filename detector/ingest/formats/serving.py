@@ -20,6 +20,7 @@ from detector.ingest.formats.answers import answers_of
 from detector.ingest.formats.bodies import instances_of
 from detector.ingest.formats.call import Call, Caller, Kept, Skip
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, Surroundings
+from detector.ingest.formats.embeddings import Embeddings
 from detector.ingest.formats.event import (
     DecodedEvent,
     EventClient,
@@ -31,10 +32,10 @@ from detector.ingest.formats.event import (
 )
 from detector.ingest.formats.fields import cut
 from detector.ingest.formats.identity import Identity
-from detector.ingest.formats.inputs import Inputs
 from detector.ingest.formats.joining import Half, Joiner
 from detector.ingest.formats.jsontext import read_json
 from detector.ingest.formats.moments import Moments
+from detector.ingest.formats.outputs import Outputs
 from detector.ingest.owner import Owner
 
 __all__ = ["Found", "ServingDecoder", "parse_json", "time_text"]
@@ -127,7 +128,9 @@ class ServingDecoder(Decoder):
         self._section = section
         self._identity = Identity(section)
         self._documents = known.documents
-        self._inputs = Inputs(known.schemas, missing=section.missing == "keep", learner=known.learner)
+        self._inputs = known.inputs()
+        self._outputs = Outputs(known.schemas, known.learner)
+        self._embeddings = Embeddings(known.embedding)
         self._joiner = Joiner(int(section.join_seconds * 1000))
         self._witness = known.witness
         self._skipped = 0
@@ -268,6 +271,7 @@ class ServingDecoder(Decoder):
         asked = EventModel(model, _version(call))
         event_id = _id(call, record, time_ms)
         weight = call.sampled_rate or section.sampled_rate
+        instances = self._embeddings.instead(call, instances)
         outcomes: list[Outcome] = []
         for instance, answer, own_id in zip(instances, answers, _ids(event_id, len(instances)), strict=True):
             try:
@@ -276,6 +280,7 @@ class ServingDecoder(Decoder):
                 owner = self._owner_of(record, call, caller, time_ms)
                 outcomes.append(refuse(error.reason, error.detail, replace(owner, event_id=own_id)))
                 continue
+            self._outputs.settle(model, client.id, answer)
             outcomes.append(
                 DecodedEvent(
                     event_id=own_id,

@@ -82,12 +82,12 @@ def read_responses(
     trace: Trace,
     innocent: Collection[str],
     config: Config,
-    learned: Mapping[str, InputSchema] | None = None,
+    schemas: Mapping[str, InputSchema] | None = None,
 ) -> Responses:
     """Read the traced client's queries and responses, and a sample of those of the clients in `innocent` on the same model.
 
-    `config` says how records are read, `learned` are the columns that the baseline knows. A damaged log is used as far as it
-    can be read.
+    `config` says how records are read, and `schemas` what the baseline knows of inputs and answers. A damaged log is used as
+    far as it can be read.
 
     Raises `SourceError` when events of the client are no longer there, or the responses have no common form.
     """
@@ -96,7 +96,7 @@ def read_responses(
     fresh: list[DecodedEvent] = []
     rng = np.random.default_rng(0)
     met = 0
-    for event in _events(logs, config, learned):
+    for event in _events(logs, config, schemas):
         if event.model.id != trace.model:
             continue
         if event.client.id == trace.client:
@@ -126,8 +126,8 @@ def read_responses(
     )
 
 
-def _events(logs: Sequence[str], config: Config, learned: Mapping[str, InputSchema] | None) -> Iterator[DecodedEvent]:
-    decoder = decoder_of_files(config, learned)
+def _events(logs: Sequence[str], config: Config, schemas: Mapping[str, InputSchema] | None) -> Iterator[DecodedEvent]:
+    decoder = decoder_of_files(config, schemas)
     for chunk in read(logs, config, []):
         for at, line in enumerate(chunk.lines):
             origin = chunk.origin(at)
