@@ -252,5 +252,5 @@ def _noted(
         "novelty_scores": [round(float(score), 3) for score in changed.norms.session_scores[:LISTED]],
         "evidence": {name: round(float(scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
         "clients_with_most_evidence": dict(most[:LISTED]),
-        "accepted": [*notes.get("accepted", []), *accepted],
+        "accepted": [*notes.get("accepted", []), *sorted(accepted, key=lambda entry: str(entry["client"]))],
     }

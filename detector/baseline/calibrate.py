@@ -43,8 +43,16 @@ class Calibration:
 
     @property
     def names(self) -> list[str]:
-        """The clients that were evaluated, in order."""
-        return sorted(set(self._client))
+        """The clients that were evaluated, in the order of what they did.
+
+        Folds and profiles follow this order, so what is learned does not depend on what clients are called. Clients that did
+        alike stand side by side, so that every second one is like the others.
+        """
+        first: dict[str, tuple[float, ...]] = {}
+        for name, row in zip(self._client, self._rows, strict=True):
+            if name not in first:
+                first[name] = tuple(np.nan_to_num(row, nan=-1.0).tolist())
+        return sorted(first, key=lambda name: (first[name], name))
 
     def evaluations(self) -> Evaluations:
         """Return the evaluations of all clients, which are numbered in the order of `names`."""

@@ -195,6 +195,7 @@ def scales_of(reference: Reference, ring: int) -> Scales:
         dimension=int(reference.dimension),
         grain=float(reference.grain),
         tolerance=float(reference.tolerance),
+        blur=float(reference.blur),
         table=bool(reference.table),
         numbers=int(reference.numbers),
         usual=float(reference.usual_structure),

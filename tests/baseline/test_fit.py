@@ -8,6 +8,8 @@ import pytest
 from detector.baseline.fit import fit_baseline
 from detector.baseline.store import Baseline
 from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.evidence.registry import FOREIGN
+from detector.engine.features.row import NAMES
 from detector.engine.shard import EngineSettings
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
@@ -52,6 +54,30 @@ def test_a_thief_among_the_benign_is_listed_first() -> None:
     """Whoever reads the notes sees the client whose evidence raised the thresholds."""
     found = fit_baseline(lambda: batches(traffic(innocents=11, thieves=1, queries=60)), EngineSettings())
     assert next(iter(found.notes["model"]["clients_with_most_evidence"])) == "thief-0"
+
+
+def test_the_order_of_calibration_does_not_depend_on_what_clients_are_called() -> None:
+    """Other names, in another order of the alphabet, put the same clients into the same folds with the same features.
+
+    Only `structure` differs, and the channel `foreign` that goes by it: which pairs of a client's queries are compared is drawn
+    from the client's secret number.
+    """
+    rng = np.random.default_rng(8)
+    sessions = [(rng.normal(size=6), rng.uniform(0.2, 2.0)) for _ in range(40)]
+    queries = [[(middle + spread * rng.normal(size=6), int(rng.integers(3))) for _ in range(40)] for middle, spread in sessions]
+    found = []
+    for names in ([f"c{i:02}" for i in range(40)], [f"{(i * 17) % 40:02}-renamed" for i in range(40)]):
+        events = Events("m")
+        log = batches([events.line(names[i], *queries[i][at]) for at in range(40) for i in range(40)])
+        found.append(fit_baseline(lambda log=log: log, EngineSettings(seed=3)).models["m"])  # type: ignore[misc]
+    one, other = found
+    assert one.evaluations is not None
+    assert other.evaluations is not None
+    assert np.array_equal(one.evaluations.client, other.evaluations.client)
+    assert np.array_equal(np.delete(one.channel_scores, FOREIGN, axis=1), np.delete(other.channel_scores, FOREIGN, axis=1))
+    same = [name for name in NAMES if name != "structure"]
+    for rows in zip(one.evaluations.rows.T, other.evaluations.rows.T, NAMES, strict=True):
+        assert rows[2] not in same or np.array_equal(rows[0], rows[1], equal_nan=True), rows[2]
 
 
 def test_models_are_fitted_apart() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from detector.engine.evidence.bisect import TIGHT
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.evidence.offset import von_neumann_ratio
 from detector.engine.evidence.step import step_between
+from detector.engine.evidence.tone import von_neumann_ratio
 from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(

@@ -17,8 +17,9 @@ different answers also make an interval if one of them was the client's latest.
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.evidence.offset import von_neumann_ratio
 from detector.engine.evidence.probe import largest_move
+from detector.engine.evidence.step import step_between
+from detector.engine.evidence.tone import is_toned
 from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
@@ -41,10 +42,11 @@ BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
 OFF_MIDDLE = 0.2  # largest distance of a point from the middle, as a share of the interval
 OFF_MIDDLE_TIGHT = 0.06  # the same where one or two numbers of a record move, or the tolerance is below `TIGHT`
 TIGHT = 0.03  # tolerance below which a space has so few dimensions that points lie on lines by accident
-SMOOTH = 0.25
 DEEP = 6
 DEEPEST = 250  # largest depth that is counted: a saved depth has 8 bits
 PICTURE = 16  # least number of values for which a change of intensity is told from other changes
+MOST_BLUR = 2.0  # squared distances from the line that rounding explains, in expected ones
+LEAST_LENGTH = 16.0  # least squared length of an interval, in expected squared roundings
 UNSEEN = 2.5  # roundings of the sampled values; in smaller changes all patterns look alike
 GLANCE = 8  # coordinates of the quick test, enough to rule most pairs out
 ASIDE = 0.02  # largest distance of a number from its place between two others, as a share of their distance
@@ -57,10 +59,11 @@ MOST_AROUND = 2  # most records there beside the two ends; a person who tries a 
 
 
 @kernel
-def on_line(first, second, middle, tolerance):
+def on_line(first, second, middle, tolerance, blur):
     """Return the position of `middle` on the line from `first` (0) to `second` (1), or NaN if it lies off the line.
 
-    Off means farther from the line than `tolerance` times the smallest of the three distances involved.
+    Off means farther from the line than `tolerance` times the smallest of the three distances involved, and than rounding
+    explains. `blur` is the expected squared distance that rounding puts between a halved interval's middle and the query.
     """
     along = 0.0
     length = 0.0
@@ -76,13 +79,13 @@ def on_line(first, second, middle, tolerance):
     position = along / length
     off = reach - position * along
     rest = reach - 2.0 * along + length
-    if off > tolerance * tolerance * min(reach, rest, length):
+    if off > tolerance * tolerance * min(reach, rest, length) + MOST_BLUR * blur:
         return np.nan
     return position
 
 
 @kernel
-def may_halve(query, z, near, squares, label, toward, tolerance):
+def may_halve(query, z, near, squares, label, toward, tolerance, blur):
     """Tell whether the query may lie between two of the retained queries `near` with different labels; False is certain.
 
     From a point between two retained queries the directions to them are opposite, up to an angle that the tolerance sets. A few
@@ -105,7 +108,8 @@ def may_halve(query, z, near, squares, label, toward, tolerance):
                 for k in range(few):
                     d = toward[a, k] + toward[b, k]
                     rest += d * d
-                if rest < most:
+                closest = min(np.float64(squares[near[a]]), np.float64(squares[near[b]]))
+                if rest < most + 4.0 * MOST_BLUR * blur / max(closest, 1.0):
                     return True
     return False
 
@@ -121,12 +125,12 @@ def is_unseen(largest, length, rounding, dimension):
 
 
 @kernel
-def bisection_depth(query, near, gathered, label, order, depth, delta, retained, tolerance, unseen):
+def bisection_depth(query, near, gathered, label, order, depth, tolerance, blur):
     """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
 
     `near` (n,) are the places of the nearest retained queries. `gathered` (n, coordinates) are their coordinates, in the unit
-    of `query`. `label`, `order` and `depth` are the client's columns. `delta` is the step from the nearest retained query,
-    whose sampled values are `retained`; `unseen` tells that the step is too small for them (see `is_unseen`).
+    of `query`. `label`, `order` and `depth` are the client's columns. For `blur`, in the square of that unit, see `on_line`: an
+    interval that is not much longer than rounding can no longer be told from noise.
     """
     off_middle = OFF_MIDDLE_TIGHT if tolerance < TIGHT else OFF_MIDDLE
     found = 0
@@ -137,19 +141,19 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, retained,
         for b in range(a + 1, near.shape[0]):
             if label[near[a]] == label[near[b]]:
                 continue
-            position = on_line(gathered[a], gathered[b], query, tolerance)
+            position = on_line(gathered[a], gathered[b], query, tolerance, blur)
             if not abs(position - 0.5) <= off_middle:  # NaN, for a point off the line, fails too
                 continue
             length = 0.0
             for k in range(query.shape[0]):
                 length += (np.float64(gathered[a, k]) - np.float64(gathered[b, k])) ** 2
-            if length >= shortest:
+            if length >= shortest or length < LEAST_LENGTH * blur:
                 continue
             # A search continues from its newest point. With a newer point on this line, the query comes from another interval.
             newest = max(order[near[a]], order[near[b]])
             stale = False
             for m in range(near.shape[0]):
-                if order[near[m]] > newest and not np.isnan(on_line(gathered[a], gathered[b], gathered[m], tolerance)):
+                if order[near[m]] > newest and not np.isnan(on_line(gathered[a], gathered[b], gathered[m], tolerance, blur)):
                     stale = True
             if stale:
                 continue
@@ -157,11 +161,6 @@ def bisection_depth(query, near, gathered, label, order, depth, delta, retained,
             one = near[a]
             other = near[b]
             found = max(depth[one], depth[other]) + 1
-    if found == 0:
-        return 0, -1, -1
-    # A change of intensity moves all values. Here a single value outside the sample may have moved.
-    if found < DEEP and retained.shape[0] >= PICTURE and (unseen or 0.0 < von_neumann_ratio(delta, retained) <= SMOOTH):
-        return 0, -1, -1
     return min(found, DEEPEST), one, other
 
 
@@ -273,7 +272,9 @@ def deepest_halving(asked, past, step, alone, level, scales, gathered, toward):
     between two levels of a column. `gathered` (n, coordinates) and `toward` (n, few) are scratch.
     """
     of_table = scales.numbers > 0
-    if not of_table and not may_halve(asked.query, past.z, past.near, past.squares, past.label, toward, scales.tolerance):
+    if not of_table and not may_halve(
+        asked.query, past.z, past.near, past.squares, past.label, toward, scales.tolerance, scales.blur
+    ):
         return 0, -1, -1
     for j in range(past.near.shape[0]):
         for k in range(asked.query.shape[0]):
@@ -291,16 +292,16 @@ def deepest_halving(asked, past, step, alone, level, scales, gathered, toward):
             scales.numbers,
             level,
         )
-    unseen = not alone and is_unseen(largest_move(step.delta)[1], step.length, scales.c_unit, scales.dimension)
-    return bisection_depth(
-        asked.query,
-        past.near,
-        gathered,
-        past.label,
-        past.order,
-        past.depth,
-        step.delta,
-        step.start,
-        scales.tolerance,
-        unseen,
+    depth, one, other = bisection_depth(
+        asked.query, past.near, gathered, past.label, past.order, past.depth, scales.tolerance, scales.blur
     )
+    # A change of intensity moves all values. Here a single value outside the sample may have moved. The whole interval shows
+    # more than the step to one of its ends.
+    if 0 < depth < DEEP and step.delta.shape[0] >= PICTURE:
+        if not alone and is_unseen(largest_move(step.delta)[1], step.length, scales.c_unit, scales.dimension):
+            return 0, -1, -1
+        way = np.empty_like(step.delta)
+        step_between(past.c[one], past.c[other], scales.c_unit, way)
+        if is_toned(way, past.c[one, : scales.measured], scales.c_unit, scales.c_lowest, scales.c_highest):
+            return 0, -1, -1
+    return depth, one, other

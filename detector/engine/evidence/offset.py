@@ -10,6 +10,8 @@ kurtosis is then still near 1, while that of a sensor's noise is 3.
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
+from detector.engine.evidence.step import is_own_level
+from detector.engine.evidence.tone import von_neumann_ratio
 from detector.engine.kernels import kernel
 
 CHANNEL = Channel(
@@ -46,31 +48,6 @@ UNCLIPPED_EQUAL = 0.65  # least share of equal steps among those not clipped by 
 KNOWN = 0.8  # largest share of the steps that end on a value which the retained query has elsewhere
 ROUNDINGS = 4.5  # least flat step in roundings of the memory, which turn small noise into steps of few sizes
 ROUNDINGS_FEW = 10.0  # the same where fewer than `EVEN` values moved, since few values agree sooner by accident
-
-
-@kernel
-def von_neumann_ratio(delta, retained):
-    """Return the von Neumann ratio of `delta` once its entries are sorted by the retained query's values.
-
-    It is the sum of squared successive differences over twice the sum of squares: near 1 for a step without relation to the
-    picture, and near 0 where the step is a smooth function of brightness.
-    """
-    n = delta.shape[0]
-    if n == 0:
-        return 0.0
-    order = np.empty(n, np.int64)
-    for j in range(n):
-        k = j
-        while k > 0 and retained[order[k - 1]] > retained[j]:
-            order[k] = order[k - 1]
-            k -= 1
-        order[k] = j
-    total = np.float64(delta[order[0]]) ** 2
-    successive = 0.0
-    for j in range(1, n):
-        total += np.float64(delta[order[j]]) ** 2
-        successive += (np.float64(delta[order[j]]) - np.float64(delta[order[j - 1]])) ** 2
-    return successive / (2.0 * total) if total > 0.0 else 0.0
 
 
 @kernel
@@ -136,7 +113,7 @@ def is_flat_offset(delta, retained, distance, rounding, grain, lowest, highest):
                 second += square
                 fourth += square * square
         even = free * fourth < (FLATTEST + FLATTEST_MORE * free) * second * second
-    if not (one_size or even):
+    if not (one_size or even) or is_own_level(retained, delta, largest, rounding):
         return False
     ratio = von_neumann_ratio(delta, retained)
     return (one_size and ratio > 0.4) or (even and ratio > 0.6)

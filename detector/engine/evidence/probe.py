@@ -14,6 +14,7 @@ it.
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
+from detector.engine.evidence.step import is_own_level
 from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
@@ -195,7 +196,9 @@ def is_sparse(step, scales):
     """Tell whether a step is short and moved so few of the sampled values that it may probe a single one."""
     if not step.distance < CLOSE or moved_values(step.delta, 0.5 * scales.c_unit) > MOST_MOVED:
         return False
-    return not is_one_level(largest_move(step.delta)[1], scales.grain)
+    largest = largest_move(step.delta)[1]
+    coarse = largest > COARSE and is_own_level(step.start, step.delta, largest, scales.c_unit)
+    return not coarse and not is_one_level(largest, scales.grain)
 
 
 @part

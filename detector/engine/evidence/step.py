@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from detector.engine.kernels import kernel
 
+LEAST_LEVELS = 3  # least number of different values that make a grid
+OWN_LEVEL = 0.85  # least ratio of a move to a client's level, and of the level to the move: both are rounded
+
 
 class Asked(NamedTuple):
     """The new query of a client.
@@ -46,6 +49,42 @@ def step_between(start, values, c_unit, delta):
     """
     for j in range(delta.shape[0]):
         delta[j] = (np.float32(values[j]) - np.float32(start[j])) * c_unit
+
+
+@kernel
+def least_gap(start, delta, rounding, share):
+    """Return the least difference between two sampled values of ``start + share * step``, in roundings.
+
+    It is infinite where there are fewer than `LEAST_LEVELS` different values, which make no grid.
+    """
+    least = np.inf
+    levels = 0
+    for j in range(delta.shape[0]):
+        value = np.float64(start[j]) + share * delta[j] / rounding
+        new = True
+        for k in range(j):
+            gap = abs(value - np.float64(start[k]) - share * delta[k] / rounding)
+            if gap > 1.5:
+                least = min(least, gap)
+            else:
+                new = False
+        levels += new
+    return least if levels >= LEAST_LEVELS else np.inf
+
+
+@kernel
+def is_own_level(start, delta, size, rounding):
+    """Tell whether a move of `size` is one level of a grid on which both queries lie, as those of a coarse sensor do.
+
+    Clients differ: some see 17 grey levels where others see 256, and what is flicker for the one is construction for the other.
+    A step that was made leaves the grid of the query that it starts from. `start` (measured,) are the sampled numbers there, in
+    units of `rounding`; `delta` (measured,) and `size` are in value ranges.
+    """
+    for share in range(2):
+        level = least_gap(start, delta, rounding, share) * rounding
+        if not OWN_LEVEL * level < size < level / OWN_LEVEL + rounding:
+            return False
+    return True
 
 
 @kernel

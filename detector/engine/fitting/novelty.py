@@ -1,5 +1,6 @@
 """Fitting the norms of novelty: profiles of benign clients, their ranges and their covariance, stage by stage."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ from detector.engine.models.novelty import (
 )
 from detector.errors import BaselineError
 
+FOLDS = 5  # with two, who is in which decides what is unusual in a history of a few hundred clients
+TREE_FOLDS = 2  # trees take most of the time of a fit
 MOST_PROFILES = 8
 LEAST_MEMBERS = 8
 LEAST_VARIANCE = 0.05
@@ -43,13 +46,12 @@ def fit_norms(evaluations: Evaluations) -> Norms:
         )
     stage = np.array([stage_of(q) for q in evaluations.queries])
     profile = _profiles(evaluations, clients)
-    folds = np.arange(len(clients)) % 2
     client_row = np.searchsorted(clients, evaluations.client)
     excess, distance, oddness = np.empty((3, len(stage)))
-    for fold in (0, 1):
-        held_out = folds[client_row] == fold
+    for held_out in _folds(client_row, FOLDS):
         model = _fit(evaluations, stage, profile[client_row], ~held_out)
         excess[held_out], distance[held_out] = _compare(model, evaluations.rows[held_out], stage[held_out])
+    for held_out in _folds(client_row, TREE_FOLDS):
         oddness[held_out] = Trees(_lessons(evaluations, ~held_out)).oddness(evaluations.rows[held_out])
     full = _fit(evaluations, stage, profile[client_row], np.ones(len(stage), bool))
     usual = np.array([_usual(distance[_at_stage(stage, s)]) for s in range(len(STAGES))])
@@ -66,6 +68,12 @@ def fit_norms(evaluations: Evaluations) -> Norms:
         session_scores=np.sort(sessions)[::-1],
         reach=int(np.sort([evaluations.queries[client_row == i].max() for i in range(len(clients))])[-LEAST_CLIENTS]),
     )
+
+
+def _folds(client_row: npt.NDArray[np.intp], count: int) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield which rows are those of each part of the clients; neighbours in the clients' order are in different parts."""
+    for part in range(count):
+        yield client_row % count == part
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
 from detector.engine.fitting.yardsticks import (
+    blur_of,
     grain_of,
     kinship_of,
     known_cells,
@@ -30,6 +31,8 @@ PRINCIPAL = 16
 LEAST_ROWS = 32
 MISSING_BELOW = 0.25
 RAREST = 1e-4  # least variance of the indicator of a category that is sampled
+LEAST_DIMENSIONS = 6.0  # participation ratio of the spectrum below which points lie on lines by accident
+WIDE_TOLERANCE = 0.12
 MOST_NUMBERS = 16  # most numeric columns of a table that have a coordinate each
 
 
@@ -112,7 +115,8 @@ def fit_reference(
         measured=len(measured),
         quantum=quantum,
         unit=quantum / nearest,
-        tolerance=0.05 if intrinsic >= 6 else 0.01,
+        tolerance=_tolerance(intrinsic, dimension, codes),
+        blur=blur_of(encoded[:, :dimension], projection[:dimension], common=bool(np.all(scale == scale[0]))) / quantum**2,
         grain=grain_of(encoded[:, measured]),
         principal=principal,
         off_median=float(np.median(outside)) if np.median(outside) > 1e-3 * np.sqrt(variance.sum()) else 0.0,
@@ -157,6 +161,17 @@ def missing_values(vectors: Floats) -> Floats:
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
     away = np.where(high > low, MISSING_BELOW * (high - low), np.maximum(MISSING_BELOW * np.abs(low), 1.0))
     return np.asarray(np.clip(low - away, -1e38, 1e38), np.float32)
+
+
+def _tolerance(intrinsic: float, dimension: int, codes: npt.NDArray[np.int32]) -> float:
+    """Return how far off a line a point may lie, as a share of its distances.
+
+    Dense pictures vary mostly in brightness, so their spectrum looks like that of few dimensions; their many values still leave
+    no room for accidents.
+    """
+    if dimension > SAMPLED and not len(codes):
+        return WIDE_TOLERANCE
+    return 0.05 if intrinsic >= LEAST_DIMENSIONS else 0.01
 
 
 def _is_table(offset: Floats, scale: Floats, codes: npt.NDArray[np.int32], common_scale: bool | None) -> bool:

@@ -21,6 +21,11 @@ LEAST_LESSONS = 4
 LEAST_SPREAD = 0.05
 LEVELLED = 4  # a column has levels if each of its values occurs at least so many times on average
 UNFORESEEN = 0.03  # least variance of every direction, as a share of the mean variance of a column
+GRID_ROWS = 4000  # rows that are looked at for a grid
+GRID_REPEATS = 3  # a level of a grid occurs at least so many times among them
+GRID_SHARE = 0.97  # least share of the values that lie on a grid
+GRID_SLIP = 0.05  # largest distance of a value from its grid, in steps
+COARSEST = 1 / 64  # largest step of a grid, in value ranges
 LEAST_LEVELLED = 0.05  # the population has levels if at least this share of the values lies on few of them
 
 
@@ -102,6 +107,47 @@ def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str])
         return {}
     spread = max(math.sqrt(float(np.mean(variances))), LEAST_SPREAD)
     return {"usual_structure": float(np.quantile(means, 0.98)) + 0.5 * spread, "structure_spread": spread}
+
+
+def blur_of(numbers: Floats, projection: Floats, *, common: bool) -> float:
+    """Return the expected squared distance between the rounded middle of two rounded queries and their middle, projected.
+
+    `numbers` (n, dimension) are encoded values and `projection` (dimension, COORDINATES) is theirs. Each rounding to a grid of
+    step q has the variance q^2/12; the query's own counts once, those of the two ends a quarter each. With a `common` scale all
+    columns share one grid. 0 where values are continuous.
+    """
+    sample = numbers[:: max(1, len(numbers) // GRID_ROWS)]
+    if common:
+        steps = np.full(numbers.shape[1], grid_step(sample.ravel()))
+    else:
+        steps = np.array([grid_step(column) for column in sample.T])
+    return float(1.5 / 12.0 * (np.square(projection).sum(axis=1) * np.square(steps)).sum())
+
+
+def grid_step(values: Floats) -> float:
+    """Return the step of the grid on which the values of nearly all queries lie, 0 where there is none finer than `COARSEST`.
+
+    A grid so coarse is not one of the wire: clients that look coarser than others would blur the queries of those.
+
+    >>> round(grid_step((np.random.default_rng(0).integers(0, 256, 5000) / 255).astype(np.float32)), 5)
+    0.00392
+    >>> grid_step(np.random.default_rng(0).random(5000).astype(np.float32))
+    0.0
+    """
+    levels, counts = np.unique(np.round(values, 6), return_counts=True)
+    common = levels[counts >= GRID_REPEATS]
+    if len(common) < GRID_REPEATS:
+        return 0.0
+    gaps = np.diff(common)
+    for step in np.unique(np.quantile(gaps, [0.0, 0.02, 0.1, 0.5])):
+        if not GRID_SLIP * 1e-3 < step <= COARSEST:
+            continue
+        # The step is known to a millionth; over all levels that adds up, so it is fitted to the widest pair.
+        fitted = (common[-1] - common[0]) / max(np.rint((common[-1] - common[0]) / step), 1.0)
+        away = np.abs((values - common[0]) / fitted - np.rint((values - common[0]) / fitted))
+        if np.mean(away < GRID_SLIP) >= GRID_SHARE:
+            return float(fitted)
+    return 0.0
 
 
 def levels_of(values: Floats, quantum: float) -> Floats:

@@ -67,10 +67,10 @@ def judge_foreign(asked, past, step, structure, scales, ratio):
 
 
 @part
-def judge_single(asked, past, checksums, s, query_sums, keys, grain, ratio):
+def judge_single(asked, past, checksums, s, query_sums, keys, scales, ratio):
     """Channel `probe`, from changes of a single value that the checksums of client `s` show; return that change.
 
-    `query_sums` (2,) are the checksums of the new query; for `keys` and `grain` see `find_single`.
+    `query_sums` (2,) are the checksums of the new query; for `keys` see `find_single`.
     """
     sums = Sums(
         checksums.total[s],
@@ -80,7 +80,7 @@ def judge_single(asked, past, checksums, s, query_sums, keys, grain, ratio):
         checksums.size[s],
         np.int64(checksums.singles[s]),
     )
-    single = find_single(asked, past, sums, query_sums, keys, grain)
+    single = find_single(asked, past, sums, query_sums, keys, scales)
     if single.place >= 0 and not single.flickers:
         if single.probes:
             convict(PROBE, single.place, past, ratio)

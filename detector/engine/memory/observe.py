@@ -270,7 +270,7 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
                 follow(memory, s, past, structure, scales.unit)
                 shown = judge_foreign(asked, past, step, structure, scales, ratio)
                 if summed:
-                    single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales.grain, ratio)
+                    single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
                 depth = judge_bisect(
                     asked, past, step, single, population.level, scales, scratch.gathered, scratch.toward, ratio
                 )

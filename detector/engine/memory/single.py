@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from detector.engine.evidence.bisect import DEEPEST, OFF_MIDDLE
-from detector.engine.evidence.probe import MOST_MOVED, SIBLINGS
+from detector.engine.evidence.probe import COARSE, MOST_MOVED, SIBLINGS
+from detector.engine.evidence.step import least_gap
 from detector.engine.kernels import kernel, part
 from detector.engine.memory.checksums import STEPS, single_change
 
@@ -256,6 +257,21 @@ def is_level(size, grain):
     return abs(levels - 1.0) < ABOUT or (levels < FEW + ABOUT and abs(levels - np.rint(levels)) < EXACT)
 
 
+@kernel
+def is_own_flicker(start, values, size, rounding):
+    """Tell whether a change, in steps, is a few levels of a coarse grid on which the sampled values of both queries lie.
+
+    `start` and `values` (samples,) are those of the retained query and of the new one, in units of `rounding`.
+    """
+    none = np.zeros(start.shape[0], np.float32)
+    least = least_gap(start, none, rounding, 0)
+    if not abs(least - least_gap(values, none, rounding, 0)) <= 1.0:  # NaN, where neither lies on a grid, fails too
+        return False
+    level = least * rounding
+    levels = abs(size) / STEPS / level
+    return level > COARSE and levels < FEW + ABOUT and abs(levels - np.rint(levels)) < ABOUT
+
+
 @part
 def no_single():
     """Return the `Single` that stands for no change."""
@@ -263,18 +279,17 @@ def no_single():
 
 
 @part
-def find_single(asked, past, sums, query_sums, keys, grain):
+def find_single(asked, past, sums, query_sums, keys, scales):
     """Return the smallest change of a single value that leads to the new query; `no_single` where there is none.
 
-    `sums` are the client's rows of the checksums, `query_sums` (2,) those of the new query. `grain` is the size of one level of
-    the population's values, in value ranges.
+    `sums` are the client's rows of the checksums, `query_sums` (2,) those of the new query.
     """
     if not resembles(past.c, asked.c, past.near, past.newest):
         return no_single()
     place, value, size, run = nearest_single(sums.total, sums.weighed, sums.run, past.held, query_sums, keys)
     if place < 0:
         return no_single()
-    flickers = is_level(size, grain)
+    flickers = is_level(size, scales.grain) or is_own_flicker(past.c[place], asked.c, size, scales.c_unit)
     probes = not flickers and is_single_probe(sums, past.held, place, value, size, run, keys)
     depth, end = halved(sums.total, sums.weighed, past.label, past.depth, past.held, query_sums, place, value, size, keys)
     return Single(place, value, size, run, flickers, probes, depth, end)

@@ -13,10 +13,11 @@ class Scales(NamedTuple):
     `c_unit` is one step of the sampled integers in value ranges; in such steps the value range begins at `c_lowest` and ends at
     `c_highest`. The first `measured` sampled values are numbers, the others indicators of categories. `dimension` is the number
     of input values. `grain` is the size of one level of the population's values in value ranges, 0 where they are continuous.
-    `tolerance` is how far off a line a point may lie, as a share of its distances. `table` is True for tables, whose first
-    `numbers` coordinates are numeric columns. `usual` and `spread` are the population's mean and deviation of `structure`, NaN
-    where they are not known. `neighbour` is the median nearest-neighbour distance in value ranges. `ring` is the number of
-    places in the ring, which retains the latest queries.
+    `tolerance` is how far off a line a point may lie, as a share of its distances. `blur` is the expected squared distance, in
+    squares of the projected integers, that rounding puts between the middle of two queries and the query there. `table` is True
+    for tables, whose first `numbers` coordinates are numeric columns. `usual` and `spread` are the population's mean and
+    deviation of `structure`, NaN where they are not known. `neighbour` is the median nearest-neighbour distance in value
+    ranges. `ring` is the number of places in the ring, which retains the latest queries.
     """
 
     unit: float
@@ -28,6 +29,7 @@ class Scales(NamedTuple):
     dimension: int
     grain: float
     tolerance: float
+    blur: float
     table: bool
     numbers: int
     usual: float

@@ -17,6 +17,7 @@ Sums run in a fixed order, row by row, so a query gets the same integers in a ba
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ C_HIGHEST = C_LOWEST + C_LEVELS
 C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 MOST_CATEGORIES = 32
+SINCE_KNOWN = MappingProxyType({"blur": 0.0})  # fields that older baselines lack, and what those mean
 TOGETHER = "cooccurrence"  # the only field that is not an array
 
 Floats = npt.NDArray[np.float32]
@@ -53,7 +55,8 @@ class Reference:
     the size in median nearest-neighbour distances. `kinship` (COORDINATES + SAMPLED, the same) turns the integers of two
     queries into the product of their encoded inputs, as far as the integers determine it.
 
-    `tolerance` is how far off a line a point may lie for the channel `bisect`. `grain` is the size of one level of the values,
+    `tolerance` is how far off a line a point may lie for the channel `bisect`, and `blur` what rounding of the clients' values
+    adds to it, as an expected square in integer steps. `grain` is the size of one level of the values,
     in value ranges, 0 where they have none. `known_cells` marks the cells where the population lives. `landmarks` (COORDINATES,
     landmarks) are centres of the population and `variance` (COORDINATES,) is its variance, both in integer steps; `c_variance`
     (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
@@ -77,6 +80,7 @@ class Reference:
     quantum: float
     unit: float
     tolerance: float
+    blur: float
     grain: float
     principal: int
     off_median: float
@@ -264,6 +268,9 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Reference:
     parts: dict[str, Any] = {}
     for field in fields(Reference):
         if field.name == TOGETHER:
+            continue
+        if field.name in SINCE_KNOWN and field.name not in arrays:
+            parts[field.name] = SINCE_KNOWN[field.name]
             continue
         if field.name not in arrays:
             raise BaselineError(f"the reference lacks {field.name!r}")

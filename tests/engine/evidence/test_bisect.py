@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from detector.engine.evidence.bisect import (
     BISECT_WEIGHTS,
-    DEEP,
     GLANCE,
     OFF_MIDDLE_WIDE,
-    PICTURE,
     bisection_depth,
     lies_between,
     may_halve,
@@ -19,7 +17,6 @@ from detector.engine.evidence.bisect import (
     on_record_line,
     record_depth,
 )
-from detector.engine.memory.reservoir import SAMPLED
 
 Vector = npt.NDArray[np.float64]
 
@@ -30,14 +27,14 @@ NUMBERS = 20  # of a record, the other coordinates being codes
 class Search:
     """What a client asked so far, with the depth that each query was given; everything asked is near."""
 
-    def __init__(self, *, smooth: int = 0, table: bool = False, level: float = 0.0) -> None:
+    def __init__(self, *, table: bool = False, level: float = 0.0, blur: float = 0.0) -> None:
         self.points: list[Vector] = []
         self.labels: list[int] = []
         self.margins: list[int] = []
         self.depths: list[int] = []
-        self.smooth = smooth  # how many values are sampled of a step that is a smooth function of them; 0 for other steps
         self.table = table
         self.level = level
+        self.blur = blur
 
     def ask(self, point: Vector, label: int, margin: int = 0) -> int:
         """Return the depth of the query, and note it."""
@@ -48,8 +45,6 @@ class Search:
             away = [float(np.linalg.norm(point - other)) for other in self.points]
             nearest = np.argsort(away, kind="stable")[:8]
             gathered = np.array([self.points[i] for i in nearest], np.float32)
-            earlier = np.arange(self.smooth or SAMPLED, dtype=np.float64)
-            step = earlier if self.smooth else np.random.default_rng(n).normal(size=SAMPLED)
             labels, order, depths = (
                 np.array(self.labels, np.int32),
                 np.arange(n).astype(np.uint32),
@@ -63,7 +58,7 @@ class Search:
                     query, places, gathered, labels, margins, order, depths, np.uint32(n), NUMBERS, levels
                 )
             else:
-                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, step, earlier, 0.05, False)
+                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, 0.05, self.blur)
             assert (depth == 0) == (one < 0) == (other < 0)
         self.points.append(point)
         self.labels.append(label)
@@ -221,29 +216,24 @@ def test_independent_queries_are_not() -> None:
     assert {search.ask(rng.normal(size=DIMENSION) * 100, int(rng.integers(2))) for _ in range(300)} == {0}
 
 
-def halved_smoothly(values: int) -> list[int]:
-    """Return the depths of a search along a step that is a smooth function of the values, of which so many are sampled."""
-    search = Search(smooth=values)
-    first, second = ends(6)
-    search.ask(first, 0)
-    search.ask(second, 1)
-    low, high = 0.0, 1.0
-    found = []
-    for _ in range(DEEP):
-        middle = (low + high) / 2
-        found.append(search.ask(first + middle * (second - first), int(middle > 0.3)))
-        low, high = (low, middle) if middle > 0.3 else (middle, high)
-    return found
-
-
-def test_a_change_of_intensity_is_forgiven_until_it_is_deep() -> None:
-    """Steps that are a smooth function of brightness count only from the sixth halving on, and so never begin a chain."""
-    assert halved_smoothly(SAMPLED) == halved_smoothly(PICTURE) == [0] * DEEP
-
-
-def test_fewer_values_than_a_picture_has_are_not_forgiven() -> None:
-    """A dozen measurements have no brightness."""
-    assert halved_smoothly(PICTURE - 1) == list(range(1, DEEP + 1))
+def test_rounding_is_no_distance_from_a_line() -> None:
+    """A search whose queries are sent in few levels is found, until its intervals are as short as rounding."""
+    first, second = (np.rint(end / 100.0) * 100.0 for end in ends(5))
+    found: dict[float, list[int]] = {}
+    for blur in (0.0, DIMENSION * 100.0**2 * 1.5 / 12.0):
+        search = Search(blur=blur)
+        search.ask(first, 0)
+        search.ask(second, 1)
+        low, high = 0.0, 1.0
+        found[blur] = []
+        for _ in range(7):
+            middle = (low + high) / 2
+            found[blur].append(search.ask(np.rint((first + middle * (second - first)) / 100.0) * 100.0, int(middle > 0.3)))
+            low, high = (low, middle) if middle > 0.3 else (middle, high)
+    without, allowed = found.values()
+    assert without[2:] == [0] * 5
+    assert allowed[:4] == [1, 2, 3, 4]
+    assert allowed[-1] == 0
 
 
 @given(st.integers(0, 10**6), st.floats(0.2, 0.8), st.sampled_from([0.0, 5.0, 60.0]))
@@ -264,15 +254,15 @@ def test_what_may_halve_two_records_lies_between_them(seed: int, place: float, l
 def test_points_off_the_line_are_not_halvings() -> None:
     """A point beside the line by more than the tolerance has no position on it."""
     first, second = np.zeros(3, np.float32), np.array([10, 0, 0], np.float32)
-    assert on_line(first, second, np.array([5, 0, 0], np.float32), 0.05) == 0.5
-    assert on_line(first, second, np.array([5, 0.2, 0], np.float32), 0.05) == pytest.approx(0.5)
-    assert np.isnan(on_line(first, second, np.array([5, 0.3, 0], np.float32), 0.05))
-    assert np.isnan(on_line(first, first, second, 0.05))
-    assert on_line(first, second, np.array([-10, 0, 0], np.float32), 0.05) == -1.0
+    assert on_line(first, second, np.array([5, 0, 0], np.float32), 0.05, 0.0) == 0.5
+    assert on_line(first, second, np.array([5, 0.2, 0], np.float32), 0.05, 0.0) == pytest.approx(0.5)
+    assert np.isnan(on_line(first, second, np.array([5, 0.3, 0], np.float32), 0.05, 0.0))
+    assert np.isnan(on_line(first, first, second, 0.05, 0.0))
+    assert on_line(first, second, np.array([-10, 0, 0], np.float32), 0.05, 0.0) == -1.0
 
 
-@given(st.integers(0, 10**6), st.sampled_from([1, 2, 3, 24]), st.sampled_from([0.01, 0.05]))
-def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: float) -> None:
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 3, 24]), st.sampled_from([0.01, 0.05]), st.sampled_from([0.0, 1e5]))
+def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: float, blur: float) -> None:
     """Where the exact test finds a halving, the cheap one must have let it through; lines in all directions, with noise."""
     rng = np.random.default_rng(seed)
     n = 8
@@ -296,10 +286,8 @@ def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: 
             labels,
             np.zeros(n, np.uint32),
             np.zeros(n, np.uint8),
-            rng.normal(size=SAMPLED),
-            np.arange(SAMPLED, dtype=np.float64),
             tolerance,
-            False,
+            blur,
         )
         if depth > 0:
-            assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance)
+            assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance, blur)

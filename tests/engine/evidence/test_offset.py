@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.evidence.offset import CHANNEL, CLOSEST, GRAINS, LARGEST, is_flat_offset, von_neumann_ratio
+from detector.engine.evidence.offset import CHANNEL, CLOSEST, GRAINS, LARGEST, is_flat_offset
+from detector.engine.evidence.tone import von_neumann_ratio
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
 

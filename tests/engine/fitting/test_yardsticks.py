@@ -7,6 +7,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 from detector.engine.features.coverage import CELLS
 from detector.engine.fitting.reference import fit_reference
+from detector.engine.fitting.yardsticks import blur_of, grid_step
 from detector.engine.memory.reservoir import COORDINATES
 from detector.engine.models.reference import LANDMARKS, Reference
 
@@ -49,3 +50,30 @@ def test_levels_of_the_values_are_found() -> None:
     assert fit_reference(digits(), 10, seed=0).grain == pytest.approx(1 / 16, rel=0.05)
     assert fit_reference(np.random.default_rng(0).random((500, 30)).astype(np.float32), 2, seed=0).grain == 0.0
     assert fit_reference(load_breast_cancer().data.astype(np.float32), 2, seed=0).grain == 0.0
+
+
+@pytest.mark.parametrize("levels", [255, 1000])
+def test_the_grid_of_the_wire_is_found_in_the_values(levels: int) -> None:
+    """Also where a few clients send no grid; a coarse grid, which only some clients may have, is none of the wire."""
+    rng = np.random.default_rng(1)
+    values = (rng.integers(0, levels + 1, 20_000) / levels).astype(np.float32)
+    assert grid_step(values) == pytest.approx(1 / levels, rel=1e-3)
+    values[:400] = rng.random(400)
+    assert grid_step(values) == pytest.approx(1 / levels, rel=1e-3)
+    values[:4000] = rng.random(4000)
+    assert grid_step(values) == 0.0
+    assert grid_step((rng.integers(0, 17, 20_000) / 16).astype(np.float32)) == 0.0
+    assert grid_step(np.zeros(100, np.float32)) == 0.0
+
+
+def test_blur_is_what_rounding_moves_a_middle_by() -> None:
+    """The expected squared distance, measured on random pairs, is the one that is told."""
+    rng = np.random.default_rng(2)
+    projection = rng.standard_normal((60, COORDINATES)).astype(np.float32)
+    ends = rng.random((2, 4000, 60))
+    first, second, middle = (np.rint(rows * 255) / 255 for rows in (*ends, ends.mean(axis=0)))
+    away = (middle - (first + second) / 2) @ projection
+    told = blur_of(first.astype(np.float32), projection, common=True)
+    assert told == pytest.approx(np.square(away).sum(axis=1).mean(), rel=0.1)
+    apart = blur_of(first.astype(np.float32), projection, common=False)
+    assert apart == pytest.approx(told, rel=0.05)

@@ -103,6 +103,7 @@ def shown(
             dimension=SAMPLED,
             grain=0.0,
             tolerance=0.05,
+            blur=0.0,
             table=table,
             numbers=COORDINATES if table else 0,
             usual=usual,
