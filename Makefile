@@ -119,6 +119,10 @@ bench-ship: $(READY) ## Alerts into a real Elasticsearch that is killed meanwhil
 quality: $(READY) ## Measure detection against published detectors (about an hour; results in quality/)
 	@$(RUN)/python -m tests.quality.quality --out quality
 
+.PHONY: worlds
+worlds: $(READY) ## Measure it on more kinds of data, on the wires that clients use, half of them held out (results in worlds/)
+	@$(RUN)/python -m tests.quality.quality --worlds --thieves 5 --out worlds
+
 .PHONY: false-alarms
 false-alarms: $(READY) ## Count false alarms among 40,000 innocents (about half an hour; results in false-alarms/)
 	@$(RUN)/python -m tests.quality.false_alarms --out false-alarms

@@ -103,6 +103,13 @@ def redteam_run(
     token_env: Annotated[
         str | None, typer.Option("--token-env", metavar="VAR", help="with --url: environment variable of a bearer token")
     ] = None,
+    wire: Annotated[
+        str | None,
+        typer.Option("--wire", metavar="W", help="how queries arrive: uint8, jpeg, grid, float16, decimals-4, ..."),
+    ] = None,
+    answers: Annotated[
+        str, typer.Option("--answers", metavar="A", help="what the model tells: full, decimals-N, top-1, label")
+    ] = "full",
     budget: Annotated[
         int, typer.Option("--budget", "-n", min=1, help="queries of each thief and innocent, cover included")
     ] = 600,
@@ -129,7 +136,8 @@ def redteam_run(
 ) -> None:
     """Let thieves and innocents ask a model, and write the prediction log that its server would.
 
-    The truth (who is hostile, what was made, what is cover) goes beside it, to LOG with .truth before its suffix.
+    The truth (who is hostile, what was made, what is cover) goes beside it, to LOG with .truth before its suffix. Without
+    --wire pictures arrive in 8 bits, records on the grids of their columns, and vectors of texts in single precision.
     """
     from detector.redteam import sessions
 
@@ -141,6 +149,7 @@ def redteam_run(
         target = named(model, seed)
     else:
         target = _remote(url, pool, categorical, classes, request_key, response_key, token_env, seed=seed, tabular=tabular)
+    target = target.over(wire, answers)
     if labels_only:
         target = target.labels_only()
     disguise = sessions.Disguise(cover, cover_profile, repeats, jitter, shift, stretch, accounts, split, per_day)

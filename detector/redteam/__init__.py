@@ -15,5 +15,6 @@ shape, so the same code plays both, and neither knows how its queries will be lo
 - `network`, `linear`: copies that a thief can train or compute
 - `copy`: how good a copy the client could train on the responses
 - `play`: many clients against one model in simulated time, as the log that its server would write
+- `wire`: what queries and answers become on their way
 - `sessions`, `cast`: who plays, for `detector redteam run` and for the demo
 """

@@ -6,7 +6,7 @@ A queue of next queries decides who asks, so an hour of traffic takes seconds an
 import heapq
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from detector.contracts.moment import rfc3339
 from detector.errors import ConfigError
 from detector.redteam.accounts import Dealer
 from detector.redteam.conversation import Array, AskedQuery, Conversation, Predict
+from detector.redteam.wire import DIRECT, Wire
 
 START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
 
@@ -76,8 +77,10 @@ class Turn:
     answer: Array
 
 
-def turns(players: Sequence[Player], predict: Predict) -> Iterator[Turn]:
+def turns(players: Sequence[Player], predict: Predict, wire: Wire = DIRECT) -> Iterator[Turn]:
     """Let the players ask in the order of time until their budgets are spent, and close their conversations.
+
+    The model is asked what comes through the `wire`, and the log and the players' memory hold that.
 
     Raises `ConfigError` where a conversation finds that it cannot begin with such data, and what the model raises.
     """
@@ -91,7 +94,8 @@ def turns(players: Sequence[Player], predict: Predict) -> Iterator[Turn]:
         while queue:
             now, number = heapq.heappop(queue)
             player, query = players[number], queries[number]
-            answer = np.asarray(predict(query.vector[None]), dtype=np.float64)[0]
+            query = replace(query, vector=wire.through(query.vector))
+            answer = wire.reply(np.asarray(predict(query.vector[None]), dtype=np.float64))[0]
             player.hear(query, answer)
             yield Turn(int(now), player, query, answer)
             if (following := player.go_on()) is not None:

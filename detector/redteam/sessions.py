@@ -102,7 +102,7 @@ def play(players: Sequence[Player], target: Target) -> Iterator[tuple[bytes, byt
 
     Raises `ConfigError` where a conversation finds that it cannot begin with such data, and what the model raises.
     """
-    for turn in turns(players, target.predict):
+    for turn in turns(players, target.predict, target.wire):
         player = turn.player
         account = player.deal(turn.query.vector)
         client = player.name if player.accounts == 1 else f"{player.name}-{account + 1:03d}"

@@ -34,6 +34,7 @@ from detector.redteam.network import one_hot
 from detector.redteam.setting import Data, Setting
 from detector.redteam.space import Space
 from detector.redteam.victim import Pool, digits_victim
+from detector.redteam.wire import DIRECT, Wire, wire_for
 
 DEMO_SEED = 2
 SHIPPED: dict[str, Callable[..., Any]] = {
@@ -56,7 +57,7 @@ class Target:
 
     `id` is the model's in the log; the pools `attacker` and `benign` are what thieves and innocents hold, `test` (m,
     dimension) measures copies, and no example is in two of them. `columns` are those of a table, None for pictures and
-    texts; with `unit` the model takes vectors of length one only, as texts become.
+    texts; with `unit` the model takes vectors of length one only, as texts become. Queries and answers go through the `wire`.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Target:
     classes: int
     columns: TableColumns | None = None
     unit: bool = False
+    wire: Wire = DIRECT
 
     @property
     def data(self) -> Data:
@@ -83,6 +85,10 @@ class Target:
         return (
             vectors if self.columns is None else Space.of(self.columns, self.value_range, len(self.columns.low)).encode(vectors)
         )
+
+    def over(self, inputs: str | None = None, answers: str = "full") -> "Target":
+        """The same model behind a wire, see `wire_for`; raises `ConfigError`."""
+        return replace(self, wire=wire_for(self, inputs, answers))
 
     def labels_only(self) -> "Target":
         """The same model as one that tells its label and keeps its probabilities."""

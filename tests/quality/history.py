@@ -25,7 +25,7 @@ from detector.redteam.targets import Target
 from tests.quality.observed import Log, settings_for, written
 from tests.quality.published.interface import PublishedDetector, Session, calibrated
 from tests.quality.published.registry import lesson, published_for
-from tests.quality.simulation import Simulation
+from tests.quality.simulation import NEEDS_CODES, Simulation
 
 GAP_SECONDS = 6.0
 LATER_MS = 365 * 86_400_000
@@ -91,9 +91,6 @@ def playable(simulation: Simulation, wave: str = "known") -> list[str]:
         for profile in profiles_of(simulation.thieves.data).values()
         if profile.wave == wave and (simulation.categorical or profile.id not in NEEDS_CODES)
     ]
-
-
-NEEDS_CODES = frozenset({"tab_category_noise"})
 
 
 def learn(simulation: Simulation, past: Past, folder: Path, without: str | None = None) -> Knowledge:

@@ -13,7 +13,8 @@ from detector.redteam.registry import ATTACKS, profiles_of
 from detector.redteam.sessions import Disguise
 from tests.quality.goals import goal_for, limits_for
 from tests.quality.scenario import Innocence, Scenario, Theft
-from tests.quality.simulation import LABELS_ONLY, REAL, kind_of
+from tests.quality.simulation import LABELS_ONLY, NEEDS_CODES, REAL, kind_of
+from tests.quality.worlds import VICTIMS
 
 COVERS = (0.5, 0.75, 0.9, 0.95)
 ACCOUNTS = (5, 20, 100, 400)
@@ -61,6 +62,20 @@ DISGUISES = {
     "accounts-20-class": Disguise(accounts=20, split="class"),
     "accounts-20-region": Disguise(accounts=20, split="region"),
 }
+WORLD_ATTACKS = (
+    "line_search",
+    "hopskipjump",
+    "lowd_meek",
+    "path_finding",
+    "one_feature_bisect_whole",
+    "finite_differences",
+    "jbda",
+    "jbrand",
+    "uniform",
+    "knockoff_random",
+    "marginals",
+)
+CODED = frozenset({"solar", "fraud"})  # worlds with columns of codes
 DISGUISED = ("jbda", "line_search")
 NATURAL_ORDER = (
     "uniform",
@@ -168,8 +183,23 @@ def _real() -> Iterator[Scenario]:
     yield from innocents("adult", "forest")
 
 
+def _worlds() -> Iterator[Scenario]:
+    """Cells of the worlds: measured, and held to nothing yet."""
+    for data, victim in VICTIMS.items():
+        kind = kind_of(data)
+        for attack in WORLD_ATTACKS:
+            if kind in ATTACKS[attack].data:
+                yield replace(theft(data, victim, attack), goal=None)
+        for cell in innocents(data, victim):
+            if cell.part in {"known", "later"} and (data in CODED or cell.profile not in NEEDS_CODES):
+                yield replace(cell, limits=None, sessions=10)
+
+
 CELLS: tuple[Scenario, ...] = (*_digits(), *_tables(), *_texts(), *_real())
 """Every cell in the order of the table."""
 
-SCENARIOS: Mapping[str, Scenario] = MappingProxyType({cell.id: cell for cell in CELLS})
+WORLD_CELLS: tuple[Scenario, ...] = tuple(_worlds())
+"""The cells of the worlds, which have a table of their own."""
+
+SCENARIOS: Mapping[str, Scenario] = MappingProxyType({cell.id: cell for cell in (*CELLS, *WORLD_CELLS)})
 """The cells by id."""

@@ -8,13 +8,13 @@ pictures of the clients it is judged on would look better than it is.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from detector.errors import ConfigError
 from detector.redteam.columns import TableColumns
-from detector.redteam.conversation import Array, Labels, Predict
+from detector.redteam.conversation import Predict
 from detector.redteam.loans import CATEGORICAL, applications, votes
 from detector.redteam.network import Network, logged
 from detector.redteam.setting import Data
@@ -30,12 +30,14 @@ from detector.redteam.targets import Target
 from detector.redteam.texts import embedded_all, sentences
 from detector.redteam.victim import Pool
 from tests.quality import real
+from tests.quality.worlds import WORLDS, Examples
 
 SHARES = (0.28, 0.11, 0.11, 0.2, 0.17, 0.13)  # training, teaching, calibration, evaluation, attacker, test
 MOST = 12_000  # examples of a simulation
 REAL = frozenset({"mnist", "adult"})
-PICTURES = frozenset({"digits", "mnist"})
-TEXTS = frozenset({"text"})
+PICTURES = frozenset({"digits", "mnist", "digits_8bit", "patches", "portrait"})
+TEXTS = frozenset({"text", "docstrings"})
+NEEDS_CODES = frozenset({"tab_category_noise"})  # profiles that need columns of codes
 LABELS_ONLY = "-labels"
 
 
@@ -65,45 +67,41 @@ class Simulation:
         return () if columns is None else columns.categorical
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Data:
-    X: Array
-    y: Labels
-    value_range: tuple[float, float] = (0.0, 1.0)
-    categorical: tuple[int, ...] = ()
-
-
-def _digits(_seed: int, _folder: Path | None) -> _Data:
+def _digits(_seed: int, _folder: Path | None) -> Examples:
     found = load_digits()
-    return _Data(np.asarray(found.data, np.float64), np.asarray(found.target, np.int64), value_range=(0.0, 16.0))
+    return Examples(np.asarray(found.data, np.float64), np.asarray(found.target, np.int64), value_range=(0.0, 16.0))
 
 
-def _breast_cancer(_seed: int, _folder: Path | None) -> _Data:
+def _breast_cancer(_seed: int, _folder: Path | None) -> Examples:
     found = load_breast_cancer()
-    return _Data(np.asarray(found.data, np.float64), np.asarray(found.target, np.int64))
+    return Examples(np.asarray(found.data, np.float64), np.asarray(found.target, np.int64))
 
 
-def _loans(seed: int, _folder: Path | None) -> _Data:
+def _loans(seed: int, _folder: Path | None) -> Examples:
     X, y = applications(3000, np.random.default_rng([seed, 1]))
-    return _Data(X, y, categorical=CATEGORICAL)
+    return Examples(X, y, categorical=CATEGORICAL)
 
 
-def _text(seed: int, _folder: Path | None) -> _Data:
+def _text(seed: int, _folder: Path | None) -> Examples:
     written, y = sentences(3000, np.random.default_rng([seed, 3]))
     X = embedded_all(written)
     kept = np.unique(X.round(6), axis=0, return_index=True)[1]
     largest = float(np.abs(X).max())
-    return _Data(X[kept], y[kept], value_range=(-largest, largest))
+    return Examples(X[kept], y[kept], value_range=(-largest, largest))
 
 
-def _mnist(_seed: int, folder: Path | None) -> _Data:
+def _mnist(_seed: int, folder: Path | None) -> Examples:
     X, y = real.mnist(_given(folder))
-    return _Data(X, y, value_range=(0.0, 255.0))
+    return Examples(X, y, value_range=(0.0, 255.0))
 
 
-def _adult(_seed: int, folder: Path | None) -> _Data:
+def _adult(_seed: int, folder: Path | None) -> Examples:
     X, y, coded = real.adult(_given(folder))
-    return _Data(X, y, categorical=coded)
+    return Examples(X, y, categorical=coded)
+
+
+def _shipped(make: Callable[[int], Examples], seed: int, _folder: Path | None) -> Examples:
+    return make(seed)
 
 
 def _given(folder: Path | None) -> Path:
@@ -112,19 +110,21 @@ def _given(folder: Path | None) -> Path:
     return folder
 
 
-DATA: dict[str, Callable[[int, Path | None], _Data]] = {
+DATA: dict[str, Callable[[int, Path | None], Examples]] = {
     "digits": _digits,
     "breast_cancer": _breast_cancer,
     "loans": _loans,
     "text": _text,
     "mnist": _mnist,
     "adult": _adult,
+    **{name: partial(_shipped, make) for name, make in WORLDS.items()},
 }
 MODELS: dict[str, Callable[[int], Any]] = {
     "mlp": lambda seed: MLPClassifier(hidden_layer_sizes=(64,), max_iter=200, random_state=seed),
     "forest": lambda seed: RandomForestClassifier(n_estimators=20, min_samples_leaf=3, random_state=seed),
     "tree": lambda seed: DecisionTreeClassifier(min_samples_leaf=3, random_state=seed),
     "linear": lambda seed: LogisticRegression(max_iter=5000, random_state=seed),
+    "boosting": lambda seed: HistGradientBoostingClassifier(max_iter=60, random_state=seed),
 }
 
 
@@ -161,7 +161,7 @@ def simulated(data: str, victim: str, seed: int, folder: Path | None = None) -> 
     unit = data in TEXTS
     bare = Target(model_id, np.asarray, attacker, evaluation, test.vectors, source.value_range, classes, columns, unit)
     predict, network = _trained(kind, training, bare, seed)
-    target = replace(bare, predict=predict)
+    target = replace(bare, predict=predict).over(source.wire)
     labels_only = victim != kind
     if labels_only:
         target = target.labels_only()
@@ -182,7 +182,7 @@ def simulated(data: str, victim: str, seed: int, folder: Path | None = None) -> 
 def _trained(kind: str, training: Pool, target: Target, seed: int) -> tuple[Predict, Network | None]:
     """Fit a model; what it answers is what a log would hold: at least 0.0001, and rounded to six digits."""
     model = MODELS[kind](seed)
-    raw = kind in {"forest", "tree"}
+    raw = kind in {"forest", "tree", "boosting"}
     with warnings.catch_warnings():
         # A victim that could be trained a little further is as good to steal.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -192,5 +192,7 @@ def _trained(kind: str, training: Pool, target: Target, seed: int) -> tuple[Pred
         return lambda X: logged(network.probabilities(target.encode(X))), network
     if not raw:
         return lambda X: logged(model.predict_proba(target.encode(X))), None
+    if kind == "boosting":
+        return lambda X: logged(model.predict_proba(X)), None
     trees = getattr(model, "estimators_", [model])
     return lambda X: logged(votes(trees, X)), None

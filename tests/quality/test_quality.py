@@ -121,7 +121,7 @@ def test_names_choose_cells() -> None:
         "digits-mlp.jbda.cover-75",
         "digits-mlp.jbda.cover-95",
     ]
-    assert len(quality.chosen([])) == len(SCENARIOS)
+    assert len(quality.chosen([])) == len(CELLS)
     with pytest.raises(ConfigError, match="no cell is called 'jbda'"):
         quality.chosen(["jbda"])
 
