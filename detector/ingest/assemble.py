@@ -197,6 +197,7 @@ class Assembler:
         owners: list[Owner | None] = []
         queries: list[Unusable] = []
         earlier: Record | None = None  # the record held back that the last refusal was about
+        owner_of: dict[int, Owner | None] = {}  # a record with many refusals is looked at once
         among = 0
         for place, refusal in sorted(refused.items(), key=itemgetter(0)):
             sequence = stretch.first + place
@@ -206,12 +207,20 @@ class Assembler:
             among = among + 1 if held is not None and held is earlier else 0
             earlier = held
             if held is not None:
+                places.held[sequence] = held
                 index, kept = among, held.value[: self._max_record_bytes]
                 origin = held.place if isinstance(held.place, Origin) else origin
-            owner = refusal.owner or self._decoder.owner((held or stretch.record_at(at))._replace(value=kept))
+            owner = refusal.owner
+            if owner is None and held is not None:
+                owner = self._decoder.owner(held._replace(value=kept))
+            elif owner is None:
+                if at not in owner_of:
+                    owner_of[at] = self._decoder.owner(stretch.record_at(at)._replace(value=kept))
+                owner = owner_of[at]
             client, model = (None, None) if owner is None else (owner.client, owner.model)
             placed = replace(origin, index=index) if index else origin
-            rejections.append(Rejection(sequence, placed, refusal.reason, refusal.detail, kept, client, model, held))
+            if not refusal.further:
+                rejections.append(Rejection(sequence, placed, refusal.reason, refusal.detail, kept, client, model, held))
             owners.append(owner)
             queries.append(Unusable(sequence, refusal.reason, kept, index))
         return Assembled(batches + self._refused.batches(queries, owners, batches, latest), rejections, places)

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["Places"]
 
@@ -20,6 +21,8 @@ class Places:
     def __init__(self, first: int, length: int, records: Sequence[int] | None = None) -> None:
         """Hold `length` positions from `first` on."""
         self.first = first
+        self.held: dict[int, Any] = {}
+        """Positions of records that had been held back, and those records: they stand for themselves."""
         self._length = length
         self._records = records
 

@@ -6,8 +6,9 @@ can say which cell belongs to which column.
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,14 @@ from detector.ingest.lines import Chunk, Damaged
 __all__ = ["RowCutter"]
 
 _CLOSING: Final = re.compile(rb'(?:[^"]|"")*"(?!")')
+MOST_READS: Final = 8
+"""How often a line is read again because quotes before it were not closed: else a log of such lines takes quadratic time."""
+
+
+class _Line(NamedTuple):
+    content: bytes
+    number: int
+    reads: int
 
 
 class RowCutter:
@@ -36,7 +45,7 @@ class RowCutter:
         self._names: Sequence[str] | None = None
         self._kept = bytearray()  # of the unfinished line, at most one byte over the limit
         self._size = 0
-        self._row: list[bytes] = []  # the lines so far of a row that is within quotes
+        self._row: list[_Line] = []  # the lines so far of a row that is within quotes
         self._row_size = 0
         self._found: list[bytes] = []
         self._numbers: list[int] = []
@@ -55,15 +64,18 @@ class RowCutter:
         if self._size:
             yield from self._line_ends(b"")
         while self._row:
-            yield from self._not_closed("the quotes of this row are not closed")
+            yield from self._flush()
+            first = self._row[0]
+            yield self._damaged("schema", "the quotes of this row are not closed", first.content, first.number)
+            yield from self._read(deque(self._again()))
         yield from self._flush()
 
     def abandon(self, detail: str) -> Iterator[Chunk]:
         """Give what stands after the last line end as a row whose end is lost."""
         yield from self._flush()
-        rest = b"\n".join([*self._row, bytes(self._kept)])
+        rest = b"\n".join([*(line.content for line in self._row), bytes(self._kept)])
         if rest:
-            yield self._damaged("truncated", detail, rest, self.next_line - len(self._row))
+            yield self._damaged("truncated", detail, rest, self._row[0].number if self._row else self.next_line)
         self._row, self._size = [], 0
         self._kept.clear()
 
@@ -86,20 +98,30 @@ class RowCutter:
             yield from self._flush()
             yield self._damaged("oversized", f"{size} bytes, more than the limit of {self.limit}", line, number)
             return
-        yield from self._line(line)
+        yield from self._read(deque([_Line(line, number, 0)]))
 
-    def _line(self, line: bytes) -> Iterator[Chunk]:
-        if not self._row and b'"' not in line:
-            yield from self._row_ends([line])
-            return
-        opened = self._is_open(line, within=bool(self._row))
-        self._row.append(line)
-        self._row_size += len(line) + 1
-        if not opened:
-            row, self._row, self._row_size = self._row, [], 0
-            yield from self._row_ends(row)
-        elif self._row_size > self.limit:
-            yield from self._not_closed(f"quotes that are not closed within the limit of {self.limit} bytes")
+    def _read(self, waiting: deque[_Line]) -> Iterator[Chunk]:
+        unclosed = f"quotes that are not closed within the limit of {self.limit} bytes"
+        while waiting:
+            line = waiting.popleft()
+            if line.reads > MOST_READS:
+                yield from self._flush()
+                yield self._damaged("schema", unclosed, line.content, line.number)
+                continue
+            if not self._row and b'"' not in line.content:
+                yield from self._row_ends([line])
+                continue
+            opened = self._is_open(line.content, within=bool(self._row))
+            self._row.append(line)
+            self._row_size += len(line.content) + 1
+            if not opened:
+                row, self._row, self._row_size = self._row, [], 0
+                yield from self._row_ends(row)
+            elif self._row_size > self.limit:
+                yield from self._flush()
+                first = self._row[0]
+                yield self._damaged("schema", unclosed, first.content, first.number)
+                waiting.extendleft(reversed(self._again()))
 
     def _is_open(self, line: bytes, *, within: bool) -> bool:
         """Tell whether the line ends within quotes: they open a cell at its beginning only."""
@@ -115,20 +137,14 @@ class RowCutter:
                 return False
             place, within = opening.end(), True
 
-    def _not_closed(self, detail: str) -> Iterator[Chunk]:
-        """Refuse the line that opened the quotes, and read those after it again."""
-        yield from self._flush()
-        lines, after = self._row, self.next_line
-        self._row, self._row_size = [], 0
-        yield self._damaged("schema", detail, lines[0], after - len(lines))
-        for at, line in enumerate(lines[1:], 1):
-            self.next_line = after - len(lines) + at + 1
-            yield from self._line(line)
-        self.next_line = after
+    def _again(self) -> list[_Line]:
+        """Drop the line that opened the quotes, and return those after it, to be read again."""
+        lines, self._row, self._row_size = self._row[1:], [], 0
+        return [line._replace(reads=line.reads + 1) for line in lines]
 
-    def _row_ends(self, lines: list[bytes]) -> Iterator[Chunk]:
-        number = self.next_line - len(lines)
-        raw = lines[0] if len(lines) == 1 else b"\n".join(lines)
+    def _row_ends(self, lines: list[_Line]) -> Iterator[Chunk]:
+        number = lines[0].number
+        raw = lines[0].content if len(lines) == 1 else b"\n".join(line.content for line in lines)
         if not raw.strip():
             return
         try:
@@ -182,11 +198,12 @@ class RowCutter:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """Return the names of columns, a repeated one with a number after it."""
-    found: list[str] = []
+    found: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for name in (name.strip() for name in names):
-        unique, number = name, 0
+        unique = name
         while unique in found:
-            number += 1
-            unique = f"{name}.{number}"
-        found.append(unique)
-    return found
+            numbers[name] = numbers.get(name, 0) + 1
+            unique = f"{name}.{numbers[name]}"
+        found[unique] = None
+    return list(found)

@@ -10,6 +10,7 @@ wait: the logger must send again. A record that was sent twice is a repeat and c
 
 import hmac
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -156,12 +157,7 @@ def _body_of(headers: Mapping[str, str], body: Any, limit: int) -> bytes:
         raise _TurnedAwayError(HTTPStatus.LENGTH_REQUIRED, "say how long the body is: Content-Length")
     if len(length) > 12 or int(length) > limit:
         raise _TurnedAwayError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes, more than the limit of {limit}")
-    try:
-        read: bytes = body.read(int(length))
-    except OSError:
-        raise _TurnedAwayError(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time") from None
-    if len(read) < int(length):
-        raise _TurnedAwayError(HTTPStatus.BAD_REQUEST, "the body ended early")
+    read = _read(body, int(length))
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding in {"gzip", "deflate"}:
         read = _inflated(read, limit)
@@ -170,6 +166,22 @@ def _body_of(headers: Mapping[str, str], body: Any, limit: int) -> bytes:
     if not read.strip():
         raise _TurnedAwayError(HTTPStatus.BAD_REQUEST, "the body is empty")
     return read
+
+
+def _read(body: Any, length: int) -> bytes:
+    """Read a body; whoever sends it byte by byte may hold a place for `PATIENCE_S` in all."""
+    until = time.monotonic() + PATIENCE_S
+    read = bytearray()
+    try:
+        while len(read) < length and (part := body.read1(length - len(read))):
+            read += part
+            if time.monotonic() > until:
+                raise TimeoutError
+    except OSError:
+        raise _TurnedAwayError(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time") from None
+    if len(read) < length:
+        raise _TurnedAwayError(HTTPStatus.BAD_REQUEST, "the body ended early")
+    return bytes(read)
 
 
 def _inflated(packed: bytes, limit: int) -> bytes:

@@ -47,6 +47,7 @@ class ApisixDecoder(ServingDecoder):
                 ip=_text(document.get("client_ip")),
             ),
             headers=headers,
+            at_gateway=True,
             document=document,
             status=status if isinstance(status, int) else None,
             latency_ms=float(latency) if isinstance(latency, int | float) and 0 <= latency < 1e12 else None,

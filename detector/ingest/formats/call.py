@@ -52,7 +52,8 @@ class Call(msgspec.Struct, frozen=True):
 
     `time` is as logged: text, or a number in the unit that its size tells. `headers` are those of the request, with names in
     lower case, and `document` is the record, parsed: what configured rules look in for the client. `status` is that of HTTP.
-    `sampled_rate` is how many calls this one stands for.
+    `sampled_rate` is how many calls this one stands for. `at_gateway` says that the log is the gateway's own: it names the
+    caller itself, and the headers are what the caller sent.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Call(msgspec.Struct, frozen=True):
     sampled_rate: float | None = None
     half: Half | None = None
     join: str = ""
+    at_gateway: bool = False
     failure: str | None = None
     """Why there is no answer, where the log says so."""
 

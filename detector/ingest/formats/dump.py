@@ -89,4 +89,4 @@ def within_line(record: Record) -> Record | Refusal:
 
 def _looks_wrapped(value: bytes) -> bool:
     """Tell whether a line is a record as ``kcat -J`` writes it: it names topic, partition, offset and payload."""
-    return b'"payload"' in value and value.startswith(b'{"topic"') and b'"partition"' in value and b'"offset"' in value
+    return value.startswith(b'{"topic"') and b'"payload"' in value and b'"partition"' in value and b'"offset"' in value

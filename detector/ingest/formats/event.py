@@ -131,13 +131,15 @@ class Refusal:
 
     `detail` is for people, at most `DETAIL_CHARACTERS` long. `owner` is whose query it was, where the decoder has read it: the
     query then counts for its client. Without it the decoder is asked for the owner of the whole record. `record` is there where
-    it is not the record just decoded but one that was held back.
+    it is not the record just decoded but one that was held back. `further` marks the other queries of a call that is refused as
+    a whole: they count for the client, and the call has one dead letter.
     """
 
     reason: Reason
     detail: str
     owner: Owner | None = field(default=None, repr=False)
     record: "Record | None" = field(default=None, repr=False)
+    further: bool = field(default=False, repr=False)
 
 
 class UnusableError(DetectorError):

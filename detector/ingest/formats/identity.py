@@ -17,7 +17,7 @@ from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import UnusableError
 from detector.ingest.formats.fields import cut
 
-__all__ = ["Identity", "headers_of", "lowered", "text_of"]
+__all__ = ["Identity", "body_of", "headers_of", "lowered", "text_of"]
 
 
 GATEWAY_HEADERS: Final = ("x-consumer-username", "x-consumer-id", "x-consumer-custom-id", "x-credential-identifier")
@@ -28,6 +28,7 @@ MOST_TRIED: Final = 100  # entries of a list that a rule's path leads to
 LONGEST: Final = 4096  # characters of a text that a pattern is sought in
 
 
+_PORT: Final = re.compile(r"^(\[[^\]]*\]|\d+\.\d+\.\d+\.\d+):\d+$")
 _NAMES: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _Search: TypeAlias = Callable[[Any], Any]
 
@@ -71,7 +72,7 @@ class Identity:
                 caller, kind, trusted = text[:ID_CHARACTERS], entry.rule.type or kind, entry.rule.trusted
                 break
         else:
-            if caller is None and headers:
+            if caller is None and headers and not call.at_gateway:
                 header = next((headers[name] for name in GATEWAY_HEADERS if headers.get(name)), None)
                 caller = _cut(header, ID_CHARACTERS)
         return Caller(
@@ -102,7 +103,7 @@ class Identity:
                 rule = entry.rule
                 kind = next(kind for kind in ("header", "path", "body", "constant") if getattr(rule, kind) is not None)
                 return f"{kind} {getattr(rule, kind)}"
-        if call.caller.id:
+        if call.caller.id or call.at_gateway:
             return ""
         return next((f"header {name}" for name in GATEWAY_HEADERS if call.headers.get(name)), "")
 
@@ -114,7 +115,7 @@ def _sought(entry: _Rule, call: Call) -> str | None:
     if rule.header is not None:
         found: Any = call.headers.get(rule.header.lower())
     else:
-        found = entry.path and entry.path(call.document if rule.path is not None else _body(call))
+        found = entry.path and entry.path(call.document if rule.path is not None else body_of(call))
     for value in found[:MOST_TRIED] if isinstance(found, list) else [found]:
         text = text_of(value)
         if text is not None and entry.pattern is not None:
@@ -125,7 +126,8 @@ def _sought(entry: _Rule, call: Call) -> str | None:
     return None
 
 
-def _body(call: Call) -> Any:
+def body_of(call: Call) -> Any:
+    """Return the body of a call's request as a document; None where it has none that can be read."""
     if call.request is None:
         return None
     try:
@@ -182,12 +184,15 @@ def _address(forwarded: str | None, proxies: Sequence[IPv4Network | IPv6Network]
     if not forwarded:
         return None
     for part in reversed(forwarded.split(",")):
-        text = part.strip()
+        text = _PORT.sub(r"\1", part.strip()).strip("[]")
         try:
             address = ip_address(text)
         except ValueError:
-            return text or None
-        if not any(address in network for network in proxies):
+            if not text:
+                continue
+            return None if text.lower() == "unknown" else text
+        mapped = getattr(address, "ipv4_mapped", None)
+        if not any(address in network or (mapped is not None and mapped in network) for network in proxies):
             return text
     return forwarded.split(",")[0].strip() or None
 

@@ -38,6 +38,7 @@ class KongDecoder(ServingDecoder):
             model=_model(document, request),
             caller=_caller(document, headers),
             headers=headers,
+            at_gateway=True,
             document=document,
             status=status if isinstance(status, int) else None,
             latency_ms=float(latency) if isinstance(latency, int | float) and 0 <= latency < 1e12 else None,

@@ -8,6 +8,7 @@ import base64
 import binascii
 import io
 import math
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ LARGEST_ARRAY: Final = 4096
 
 _MOST_PIXELS: Final = 4096 * 4096  # of a file
 _CHANNELS: Final = frozenset({1, 3, 4})
+_NUMBERS: Final = frozenset({int, float})
 _DEEPEST: Final = 4  # with a first dimension of 1
 
 _Floats = npt.NDArray[np.float64]
@@ -85,6 +87,8 @@ def reduced(values: Any) -> list[float] | None:
     """
     if not isinstance(values, np.ndarray) and not (isinstance(values, list) and values and isinstance(values[0], list)):
         return None
+    if isinstance(values, list) and not _holds_numbers(values):  # an array of texts is as wide as the longest of them
+        return None
     try:
         pixels = np.asarray(values)
     except ValueError:  # lists of different lengths
@@ -102,6 +106,22 @@ def reduced(values: Any) -> list[float] | None:
         return None
     raster = _raster(pixels.astype(np.float64))
     return raster if all(map(math.isfinite, raster)) else None
+
+
+def _holds_numbers(values: list[Any]) -> bool:
+    """Tell whether nested lists hold numbers and nothing else."""
+    return all(set(map(type, row)) <= _NUMBERS for row in _innermost(values))
+
+
+def _innermost(values: list[Any]) -> Iterator[list[Any]]:
+    """Yield the lists of nested ones that hold anything but lists, however deep."""
+    waiting = [values]
+    while waiting:
+        entries = waiting.pop()
+        lists = [entry for entry in entries if isinstance(entry, list)]
+        if len(lists) < len(entries):
+            yield entries
+        waiting += lists
 
 
 def _raster(grey: _Floats) -> list[float]:

@@ -7,6 +7,7 @@ joined, the client is found by rule, bodies are taken apart. What cannot be used
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 from typing import Any, Final, TypeAlias
@@ -340,7 +341,8 @@ def _refused(call: Call, owner: Owner | None, reason: Reason, detail: str) -> li
             queries = len(instances_of(call.request))
         except (UnusableError, *_SURPRISES):
             pass
-    return [refuse(reason, detail, replace(owner, event_id=event_id)) for event_id in _ids(owner.event_id, queries)]
+    first, *others = (refuse(reason, detail, replace(owner, event_id=event_id)) for event_id in _ids(owner.event_id, queries))
+    return [first, *(replace(other, further=True) for other in others)]
 
 
 def _ids(event_id: str, queries: int) -> Sequence[str]:
@@ -361,4 +363,12 @@ def _told_apart(call: Call, record: Record, number: int) -> Call:
 
 
 def _digest(record: Record, time_ms: int, more: bytes) -> str:
-    return blake2b(record.value + time_ms.to_bytes(8, "little", signed=True) + more, digest_size=12).hexdigest()
+    digest = _begun(record.value).copy()
+    digest.update(time_ms.to_bytes(8, "little", signed=True) + more)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _begun(value: bytes) -> blake2b:
+    """Return the digest of a record's bytes: a record of many calls without ids is read once."""
+    return blake2b(value, digest_size=12)

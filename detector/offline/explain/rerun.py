@@ -53,7 +53,10 @@ def explain(
             raise KeyboardInterrupt
         found = [line for line in read_lines(again / "clients.jsonl") if (line["client"], line["model"]) == (client, model)]
     if not found:
-        raise SourceError(f"client {printable(client)!r} is in {folder} but no longer in the logs it was made from")
+        raise SourceError(
+            f"client {printable(client)!r} is in {folder} but its logs do not name it now: "
+            "give the configuration of that run with --config, or replay the logs again"
+        )
     now = max(found, key=lambda line: (ACTIONS.index(line["level"]), int(line["queries"])))
     try:
         trace = tracer.trace(client, model, address=now.get("address"))

@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from detector.ingest.formats.bodies import parsed
 from detector.ingest.formats.call import Call
-from detector.ingest.formats.event import UnusableError
-from detector.ingest.formats.identity import text_of
+from detector.ingest.formats.identity import body_of, text_of
 from detector.ingest.values import number_of
 from detector.names import harmless_json
 
@@ -79,7 +77,7 @@ class Fields:
         self._calls += 1
         for name, text in call.headers.items():
             self._look("header", name, text)
-        for kind, document in (("path", call.document), ("body", _body(call))):
+        for kind, document in (("path", call.document), ("body", body_of(call))):
             for name, value in _leaves(document):
                 for text in filter(None, map(text_of, value[:_MOST_ENTRIES] if isinstance(value, list) else [value])):
                     self._look(kind, name, text)
@@ -141,15 +139,6 @@ def _candidate(candidate: Candidate, counts: Counter[str]) -> Candidate | None:
 
 def _groups(counts: Counter[str]) -> bool:
     return len(counts) < _MOST_VALUES and len(counts) <= max(1, _MOST_SHARE * counts.total())
-
-
-def _body(call: Call) -> Any:
-    if call.request is None:
-        return None
-    try:
-        return parsed(call.request)
-    except UnusableError:
-        return None
 
 
 def _leaves(document: Any) -> Iterator[tuple[str, Any]]:

@@ -116,7 +116,8 @@ def _with_client(proposal: Proposal, found: Survey, sample: Sample) -> Proposal 
     """Say where the client stands, if most queries have none; where the log does not say it at all, all are one client."""
     del sample
     rules = [rule.model_dump(exclude_unset=True) for rule in proposal.config.ingest.clients]
-    if found.refusals.counts["unidentified"] <= found.events or any("constant" in rule for rule in rules):
+    nobody = found.refusals.counts["unidentified"]
+    if nobody <= found.events or 2 * nobody <= found.calls or any("constant" in rule for rule in rules):
         return None
     known = {(kind, text) for rule in rules for kind, text in rule.items()}
     place = f"ingest.clients.{len(rules)}"

@@ -11,7 +11,7 @@ topic do not separate a client from its state. Partitions added to an input topi
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -29,7 +29,7 @@ from detector.engine.partition import partition_of
 from detector.errors import ServiceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import usable
-from detector.ingest.formats.decoder import Record, Surroundings
+from detector.ingest.formats.decoder import Surroundings
 from detector.ingest.places import Places as RecordPlaces
 from detector.service.ingest.merge import Merger
 from detector.service.ingest.pace import Pace, reached
@@ -288,7 +288,7 @@ class IngestStage:
         """Write events and dead letters; those of held records stand for themselves, the others came of `due`."""
         batches, rejections, places = assembled
         self._note_given_up(sum(entry.held is not None for entry in rejections))
-        origins = _Origins(due, places, {entry.sequence: entry.held for entry in rejections if entry.held is not None})
+        origins = _Origins(due, places)
         self.refusals.note(usable(batches), map(Refused.of, rejections), (), lambda at: _partition_of(origins.of(at).origin))
         ordered: dict[int, tuple[str, bytes]] = {}
         for batch in batches:
@@ -326,13 +326,12 @@ class IngestStage:
 class _Origins:
     """Which record each position of a stretch came from, those included that had been held back."""
 
-    def __init__(self, due: Due, places: RecordPlaces, held: Mapping[int, Record]) -> None:
+    def __init__(self, due: Due, places: RecordPlaces) -> None:
         self._due = due
         self._places = places
-        self._held = held
 
     def of(self, sequence: int) -> "_Source":
-        held = self._held.get(sequence)
+        held = self._places.held.get(sequence)
         if held is not None and isinstance(held.place, RecordOrigin):
             return _Source(held.place, held.key, held.value, held.headers)
         at, index = self._places.find(sequence)

@@ -91,7 +91,7 @@ def test_composed_letters_are_one_client() -> None:
         ("2001:db8::7, fd00::1", "2001:db8::7"),
         ("fd00::9, 2001:db8::7, 10.0.0.4", "2001:db8::7"),
         ("10.0.0.9, 10.0.0.4", "10.0.0.9"),
-        ("203.0.113.7, unknown", "unknown"),
+        ("203.0.113.7, unknown", None),
         ("", None),
     ],
 )
@@ -106,3 +106,25 @@ def test_without_trusted_proxies_the_last_address_is_the_client() -> None:
     """A forged beginning gains nothing."""
     call = Call("q", None, "m", headers={"x-forwarded-for": "198.51.100.9, 203.0.113.7"})
     assert found(call=call).ip == "203.0.113.7"
+
+
+def test_headers_in_a_gateways_own_log_are_the_callers_word() -> None:
+    """A gateway that names no consumer was asked by nobody that it knows, whatever the caller's headers say."""
+    call = replace(CALL, caller=Caller(), headers={"x-consumer-username": "victim"})
+    assert Identity(IngestSection()).caller(call).id == "victim"
+    assert Identity(IngestSection()).caller(replace(call, at_gateway=True)).id is None
+    rule = IngestSection.model_validate({"clients": [{"header": "X-Consumer-Username"}]})
+    assert Identity(rule).caller(replace(call, at_gateway=True)).id == "victim"
+
+
+@pytest.mark.parametrize("proxy", ["10.0.0.5:443", "::ffff:10.0.0.1", "[fd00::1]:80", "[fd00::1]", ""])
+def test_a_proxy_is_one_of_ours_however_it_is_written(proxy: str) -> None:
+    """With a port, in brackets, mapped into IPv6, or as an empty part."""
+    section = IngestSection(trusted_proxies=("10.0.0.0/8", "fd00::/8"))
+    call = replace(CALL, caller=Caller(id="key"), headers={"x-forwarded-for": f"198.51.100.9, {proxy}"})
+    assert Identity(section).caller(call).ip == "198.51.100.9"
+
+
+def test_an_unknown_address_is_none() -> None:
+    call = replace(CALL, caller=Caller(id="key"), headers={"x-forwarded-for": "unknown"})
+    assert Identity(IngestSection()).caller(call).ip is None

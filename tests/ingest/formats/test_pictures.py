@@ -80,3 +80,9 @@ def test_large_arrays_are_reduced_by_block_means_and_small_ones_are_kept() -> No
     assert reduced([[1.0] * 5000, [1.0]]) is None
     assert Inputs({}).vector("m", pixels.tolist()) == pytest.approx(expected)
     assert len(Inputs({}).vector("m", np.ones((28, 28)).tolist())) == 784
+
+
+def test_long_texts_in_nested_lists_take_no_memory() -> None:
+    """An array of texts is as wide as the longest in all of its places: 25 GB here."""
+    assert reduced([[["a" * 100_000], *[["b"]] * 60_000]]) is None
+    assert reduced([[None, 1.0]] * 5000) is None

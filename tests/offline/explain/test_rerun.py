@@ -57,5 +57,5 @@ def test_a_client_whose_log_was_replaced_is_not_found(day: "Day", tmp_path: Path
     (tmp_path / "clients.jsonl").write_bytes((day.folder / "clients.jsonl").read_bytes())
     summary = json.loads((day.folder / "summary.json").read_bytes())
     (tmp_path / "summary.json").write_text(json.dumps(summary | {"logs": [str(log)]}))
-    with pytest.raises(SourceError, match="no longer in the logs"):
+    with pytest.raises(SourceError, match=r"do not name it now.*--config"):
         explain("thief", None, tmp_path, day.config, day.baseline)
