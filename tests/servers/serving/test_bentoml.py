@@ -79,7 +79,7 @@ def queries(caller: Caller) -> Iterator[Query]:
             moment = datetime.fromisoformat(json.loads(line)["timestamp"]).replace(tzinfo=ZoneInfo("Asia/Kolkata"))
             assert asked.sent_ms <= moment.timestamp() * 1000 <= asked.answered_ms
             yield Query(
-                f"{asked.request_id}#{blake2b(line, digest_size=6).hexdigest()}",
+                f"{asked.request_id}#{blake2b(line, digest_size=8).hexdigest()}",
                 int(moment.timestamp() * 1_000_000) // 1000,
                 asked.client,
                 row.tolist(),
