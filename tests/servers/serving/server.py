@@ -71,6 +71,16 @@ class Serving(LocalServer):
         self.kill()
         super().close()
 
+    def strays(self) -> list[int]:
+        """Return the ids of processes that run in its folder: workers may have groups of their own, as BentoML's have."""
+        home = f"HOME={self.folder}".encode()
+        found = []
+        for variables in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):  # another user's, or gone
+                if home in variables.read_bytes().split(b"\0"):
+                    found.append(int(variables.parent.name))
+        return found
+
     @abstractmethod
     def _arguments(self) -> Sequence[str]:
         """Return the arguments for Python; the folder is among them."""
@@ -136,3 +146,6 @@ class Serving(LocalServer):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        for stray in self.strays():
+            with suppress(ProcessLookupError):
+                os.kill(stray, signal.SIGKILL)

@@ -65,6 +65,10 @@ def caller(installed: Callable[[type[Serving]], None]) -> Iterator[Caller]:
     installed(LocalBentoml)
     with LocalBentoml(digits_victim(7).training) as server:
         yield Caller(server)
+    until = time.monotonic() + 10
+    while server.strays() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not server.strays()
 
 
 def queries(caller: Caller) -> Iterator[Query]:
