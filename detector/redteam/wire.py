@@ -101,8 +101,7 @@ def _sender(name: str, target: "Target") -> Change:
     if name == "integers":
         return np.rint
     if name.startswith("decimals-"):
-        places = _decimals(name)
-        return lambda rows: np.asarray(np.round(rows, places))
+        return _rounder(name)
     if name == "uint8" and target.columns is None:
         return lambda rows: digitised(rows, (low, high), 255)
     if name == "jpeg" and target.data == "image":
@@ -120,16 +119,16 @@ def _answerer(name: str, classes: int) -> Change:
     if name == "top-1":
         return _top_only
     if name.startswith("decimals-"):
-        places = _decimals(name)
-        return lambda rows: np.asarray(np.round(rows, places))
+        return _rounder(name)
     raise ConfigError(f"there are no answers {name!r}; there are: {ANSWERS}")
 
 
-def _decimals(name: str) -> int:
+def _rounder(name: str) -> Change:
     number = name.removeprefix("decimals-")
     if not number.isdecimal() or not 1 <= int(number) <= MOST_DECIMALS:
         raise ConfigError(f"{name}: decimals are 1 to {MOST_DECIMALS}, as in decimals-4")
-    return int(number)
+    places = int(number)
+    return lambda rows: np.asarray(np.round(rows, places))
 
 
 def _on_sphere(send: Change) -> Change:

@@ -14,6 +14,19 @@ LEAST_FREE = 8  # least number of values that are not clipped, for a function to
 
 
 @kernel
+def order_of(values):
+    """Return the places of the values in ascending order; equal ones stay in theirs."""
+    order = np.empty(values.shape[0], np.int64)
+    for j in range(values.shape[0]):
+        k = j
+        while k > 0 and values[order[k - 1]] > values[j]:
+            order[k] = order[k - 1]
+            k -= 1
+        order[k] = j
+    return order
+
+
+@kernel
 def von_neumann_ratio(delta, retained):
     """Return the von Neumann ratio of `delta` once its entries are sorted by the retained query's values.
 
@@ -23,13 +36,7 @@ def von_neumann_ratio(delta, retained):
     n = delta.shape[0]
     if n == 0:
         return 0.0
-    order = np.empty(n, np.int64)
-    for j in range(n):
-        k = j
-        while k > 0 and retained[order[k - 1]] > retained[j]:
-            order[k] = order[k - 1]
-            k -= 1
-        order[k] = j
+    order = order_of(retained)
     total = np.float64(delta[order[0]]) ** 2
     successive = 0.0
     for j in range(1, n):
@@ -50,14 +57,10 @@ def is_toned(delta, retained, rounding, lowest, highest):
     ratio = von_neumann_ratio(delta, retained)
     places = np.empty(delta.shape[0], np.int64)
     n = 0
-    for j in range(delta.shape[0]):
+    for j in order_of(retained):
         ends = np.float64(retained[j]) + np.float64(delta[j]) / rounding
         if lowest + 1.0 < min(np.float64(retained[j]), ends) and max(np.float64(retained[j]), ends) < highest - 1.0:
-            k = n
-            while k > 0 and retained[places[k - 1]] > retained[j]:
-                places[k] = places[k - 1]
-                k -= 1
-            places[k] = j
+            places[n] = j
             n += 1
     if n < LEAST_FREE:
         return 0.0 < ratio <= SMOOTH
