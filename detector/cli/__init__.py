@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from detector.cli.decisions import decisions_app
 from detector.cli.inspect import logs_app
 from detector.cli.kafka import dead_letters_app, produce, topics_app
 from detector.cli.knowledge import baseline_app, explain
@@ -44,6 +45,7 @@ app.add_typer(logs_app, name="logs")
 app.add_typer(topics_app, name="topics")
 app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(decisions_app, name="decisions")
 app.add_typer(siem_app, name="siem")
 app.add_typer(redteam_app, name="redteam")
 app.command("warm-up")(warm_up)

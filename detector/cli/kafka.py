@@ -22,7 +22,8 @@ topics_app = typer.Typer(help="The service's topics in Kafka.", no_args_is_help=
 dead_letters_app = typer.Typer(help="Dead letters: records that could not be used, kept in Kafka.", no_args_is_help=True)
 
 
-def _connection(settings: "Config") -> "Connection":
+def connection_of(settings: "Config") -> "Connection":
+    """Return what connects to the configured broker; raises `ConfigError` where none is."""
     from detector.service.kafka.connection import Connection
 
     if not settings.kafka.bootstrap_servers:
@@ -57,7 +58,7 @@ def topics_create(
 
     settings = load_config(config)
     wanted = list(settings.kafka.input_topics) if inputs else []
-    done = set_up(_connection(settings), Topics.under(settings.kafka.prefix), wanted, partitions, replication)
+    done = set_up(connection_of(settings), Topics.under(settings.kafka.prefix), wanted, partitions, replication)
     for name in done.created:
         say(f"created {name}")
     typer.echo(f"all topics exist: {done.partitions} partitions, so at most {done.partitions} workers are of use")
@@ -70,7 +71,7 @@ def topics_check(config: ConfigFile = None) -> None:
     from detector.service.kafka.topics import Topics
 
     settings = load_config(config)
-    count = check_all(_connection(settings), Topics.under(settings.kafka.prefix), settings.kafka.input_topics)
+    count = check_all(connection_of(settings), Topics.under(settings.kafka.prefix), settings.kafka.input_topics)
     typer.echo(f"all topics exist: {count} partitions, so at most {count} workers are of use")
 
 
@@ -92,7 +93,7 @@ def produce(
     if rate is not None and realtime:
         raise ConfigError("--rate and --realtime exclude each other")
     settings = load_config(config)
-    _connection(settings)
+    connection_of(settings)
     pace: producing.Pace = "realtime" if realtime else "fastest" if rate is None else float(rate)
     with progress("producing") as show:
 
@@ -123,7 +124,7 @@ def dead_letters_list(
     from detector.service.dead_letters import records as dead_letters
 
     settings = load_config(config)
-    _connection(settings)
+    connection_of(settings)
     found = dead_letters.latest(settings, limit)
     if as_json:
         for dead_letter in found:
@@ -157,7 +158,7 @@ def dead_letters_replay(
     from detector.service.dead_letters import replay as dead_letters
 
     settings = load_config(config)
-    _connection(settings)
+    connection_of(settings)
     with progress("sending back") as show:
 
         def tell(position: "Position", note: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from detector.config.decisions import DecisionsSection
 from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
@@ -33,6 +34,7 @@ class Config(BaseSettings):
     elasticsearch: ElasticsearchSection = ElasticsearchSection()
     service: ServiceSection = ServiceSection()
     intake: IntakeSection = IntakeSection()
+    decisions: DecisionsSection = DecisionsSection()
     deliveries: tuple[DeliveryTable, ...] = ()
 
     @model_validator(mode="after")
@@ -74,6 +76,7 @@ class Config(BaseSettings):
         content = self.model_dump_json(
             exclude={
                 "baseline": True,
+                "decisions": True,
                 "engine": {"seed", "seed_file"},
                 "ingest": True,
                 "intake": True,

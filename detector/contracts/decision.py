@@ -1,10 +1,11 @@
 """The decision: what gateways shall do about a subject, and until when.
 
-Decisions live on a compacted topic with one live record per `key`; a gateway reads the topic from its beginning
-before it serves, then follows. So each record stands alone: an absolute `expires_at` that gateways enforce by their
-own clock, a `revision` that grows per key (drop what is not greater), and an explicit ``allow`` to lift.
-``simulated`` decisions are counted and not enforced. The reason for the caller (`reason.user`) names no threshold and
-no detector: that would teach.
+Decisions live on a compacted topic with one live record per `key`; a gateway reads the topic from its beginning before it
+serves, then follows. Manual decisions have keys of their own. Of several in force about a subject the hardest holds, but a
+manual ``allow`` against all of the detector's. So each record stands alone: an absolute `expires_at` that gateways enforce by
+their own clock, a `revision` that grows per key (drop what is not greater), and an explicit ``allow`` to lift. ``simulated``
+decisions are counted and not enforced. The reason for the caller (`reason.user`) names no threshold and no detector: that
+would teach.
 """
 
 from typing import Annotated, Final, Literal, get_args
@@ -119,8 +120,9 @@ class Decision(Document):
     model_config = ConfigDict(
         title="Access decision for one subject",
         json_schema_extra={
-            "description": "Key: subject type, subject id and model. Gateways drop a revision that does not grow,"
-            " enforce expires_at by their own clock, and treat an action they do not know as alert.",
+            "description": "Key: subject type, subject id and model, after the origin unless that is the detector. Gateways"
+            " drop a revision that does not grow within its key, enforce expires_at by their own clock, treat an action they do"
+            " not know as alert, and carry out the hardest in force; a manual allow holds against the detector's.",
             "allOf": [
                 {
                     "if": {"properties": {"action": {"const": "throttle"}}},
@@ -165,7 +167,11 @@ class Decision(Document):
 
     @property
     def key(self) -> str:
-        """Key on the compacted topic: ``<subject type>:<subject id>:<model>``.
+        """Key on the compacted topic: ``<subject type>:<subject id>:<model>``, after the origin unless that is the detector.
+
+        So each key has one writer: neither the detector nor compaction replaces what a person decided
+        (``manual:client:acme:fraud``), and the detector need not know of it. Who reads the topic resolves them: see
+        `detector.decisions.register`.
 
         The model part is ``*`` for every model, and sorted names joined by commas for several. In a model's name ``:``,
         ``,``, ``*`` and ``%`` are percent-escaped, so two subjects never share a key, whatever their ids hold. Of an id that is
@@ -174,7 +180,8 @@ class Decision(Document):
         models = self.scope.models if self.scope is not None else None
         where = ",".join(sorted(name.translate(_ESCAPES) for name in models)) if models else "*"
         place = "" if self.subject.address is None else f"*{self.subject.address.translate(_ESCAPES)}"
-        return f"{self.subject.type}:{self.subject.id}:{where}{place}"
+        writer = "" if self.origin == "detector" else f"{self.origin}:"
+        return f"{writer}{self.subject.type}:{self.subject.id}:{where}{place}"
 
     @property
     def issued_ms(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from detector.contracts.alert import Alert
+from detector.contracts.audit import Audit
 from detector.contracts.dead_letter import DeadLetter
 from detector.contracts.decision import Decision
 from detector.contracts.document import Document, Wire
@@ -22,6 +23,7 @@ CONTRACTS: Final[dict[str, type[Wire]]] = {
     "alert.v1.json": Alert,
     "decision.v1.json": Decision,
     "dead-letter.v1.json": DeadLetter,
+    "audit.v1.json": Audit,
 }
 """File name of each schema, and the model it is made from."""
 

@@ -90,6 +90,12 @@ def test_two_subjects_never_share_a_key(one: str, here: frozenset[str], other: s
     assert (first.key == second.key) == ((one, here) == (other, there))
 
 
+def test_each_key_has_one_writer() -> None:
+    """What a person decides has a key of its own, so the detector's next record leaves it there."""
+    assert decision(origin="manual", actor="soc:j.doe", scope=Scope(models=("fraud",))).key == "manual:client:acme:fraud"
+    assert decision(origin="import").key == "import:client:acme:*"
+
+
 def test_times_of_day_in_any_offset_are_read() -> None:
     """A decision from elsewhere may write its times with an offset; milliseconds are what one compares."""
     made = decision(issued_at="2026-05-04T12:31:07+02:00", expires_at=None)

@@ -22,6 +22,7 @@ EXAMPLES = {
     "alerts.jsonl": "alert.v1.json",
     "decisions.jsonl": "decision.v1.json",
     "dead-letters.jsonl": "dead-letter.v1.json",
+    "audit.jsonl": "audit.v1.json",
 }
 REFUSED = {"events-refused.jsonl": "prediction-event.v1.json", "decisions-refused.jsonl": "decision.v1.json"}
 VALIDATORS = {

@@ -11,6 +11,7 @@ from detector.errors import ServiceError
 
 LARGEST_RECORD = 16 * 1024 * 1024  # bytes; the state of a model that is being learned holds hundreds of inputs
 DAY_MS = 86_400_000
+AUDIT_DAYS = 400  # a year and some, so that last year's decisions can still be explained
 ABSENT = {UnknownTopicOrPartitionError.errno, InvalidTopicError.errno}
 
 
@@ -23,6 +24,7 @@ class Topics:
     alerts: str
     decisions: str
     dead_letters: str
+    audit: str
 
     @classmethod
     def under(cls, prefix: str) -> "Topics":
@@ -31,10 +33,10 @@ class Topics:
         >>> Topics.under("detector.").dead_letters
         'detector.dead-letters'
         """
-        return cls(*(prefix + name for name in ("queries", "state", "alerts", "decisions", "dead-letters")))
+        return cls(*(prefix + name for name in ("queries", "state", "alerts", "decisions", "dead-letters", "audit")))
 
     def policies(self) -> dict[str, dict[str, str]]:
-        """Return the settings that each topic needs, by name."""
+        """Return the settings that each topic of the service needs, by name; `audit` is not among them, it does without."""
         large = {"max.message.bytes": str(LARGEST_RECORD)}
         return {
             self.queries: {"cleanup.policy": "delete", "retention.ms": str(3 * DAY_MS), **large},
@@ -44,6 +46,10 @@ class Topics:
             self.dead_letters: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS), **large},
         }
 
+    def created(self) -> dict[str, dict[str, str]]:
+        """Return the settings of all topics that `detector topics create` makes: the trail of manual decisions as well."""
+        return {**self.policies(), self.audit: {"cleanup.policy": "delete", "retention.ms": str(AUDIT_DAYS * DAY_MS)}}
+
 
 def create(admin: KafkaAdminClient, topics: Topics, *, partitions: int, replication: int) -> list[str]:
     """Create the topics that are missing and return their names; existing ones are left as they are.
@@ -51,12 +57,12 @@ def create(admin: KafkaAdminClient, topics: Topics, *, partitions: int, replicat
     `queries` and `state` get the same number of partitions: a partition's state is in the state partition of that number.
     """
     existing = set(admin.list_topics())
-    missing = [name for name in topics.policies() if name not in existing]
+    missing = [name for name in topics.created() if name not in existing]
     if missing:
         admin.create_topics(
             [
                 NewTopic(name=name, num_partitions=partitions, replication_factor=replication, topic_configs=settings)
-                for name, settings in topics.policies().items()
+                for name, settings in topics.created().items()
                 if name in missing
             ],
             wait_for_metadata=True,

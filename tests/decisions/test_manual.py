@@ -1,0 +1,163 @@
+"""Manual decisions: complete, above all revisions about their subject, and lifted as they were made."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.contracts import Decision, to_json
+from detector.contracts.audit import Audit
+from detector.decisions.file import DecisionFile
+from detector.decisions.log import decide
+from detector.decisions.manual import LIFT_MS, Order, compose, lifts
+from detector.decisions.register import Register, Target
+from detector.errors import ConfigError, OutputError
+from detector.sinks.sample import sample_decision
+
+ACME = Target("client", "acme-batch")
+MODELS = ("fraud-scorer",)
+NOW = 1_777_890_000_000
+HOUR = 3_600_000
+BY = ("soc:j.doe", "nightly batch job")
+
+
+def order(action: Any = "block", *, models: tuple[str, ...] = MODELS, until: int | None = NOW + HOUR) -> Order:
+    return Order(ACME, models, action, *BY, until)
+
+
+def of_detector(revision: int = 3, action: Any = "block", expires_at: str | None = "2026-05-04T12:00:00.000Z") -> Decision:
+    return sample_decision(action=action, revision=revision, issued_at="2026-05-04T10:00:00.000Z", expires_at=expires_at)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> DecisionFile:
+    return DecisionFile(tmp_path / "decisions.jsonl", tmp_path / "decisions.audit.jsonl")
+
+
+def trail(log: DecisionFile) -> list[Audit]:
+    return [Audit.model_validate_json(line) for line in log._audit.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("broken", [("", "why"), ("who", " \n"), ("w" * 300, "why"), ("who", "w" * 2000)])
+def test_somebody_stands_behind_it(broken: tuple[str, str]) -> None:
+    """No decision without an actor and a reason of a sane length."""
+    with pytest.raises(ConfigError):
+        Order(ACME, MODELS, "block", *broken, NOW + HOUR)
+
+
+def test_its_revision_is_above_all_about_the_same_subject() -> None:
+    """Even a reader that keeps one record for a subject, whoever made it, takes the latest."""
+    register = Register()
+    register.take(to_json(of_detector(revision=7)))
+    first = compose(order("allow"), register, NOW)
+    assert (first.revision, first.supersedes) == (8, of_detector().decision_id)
+    register.take(to_json(first))
+    assert compose(order("block"), register, NOW).revision == 9
+    assert compose(order("allow"), register, NOW).decision_id != first.decision_id
+    assert compose(order("allow", models=()), register, NOW).revision == 1
+
+
+def test_the_end_lies_ahead() -> None:
+    """A decision that has ended before it begins would do nothing, and nobody would know."""
+    with pytest.raises(ConfigError, match="future"):
+        compose(order(until=NOW), Register(), NOW)
+    assert compose(order(until=None), Register(), NOW).expires_at is None
+
+
+def test_a_lift_lasts_as_long_as_what_it_lifts(log: DecisionFile) -> None:
+    """The detector's block does not come back when the lift ends; a block of a person is over at once."""
+    register = Register()
+    register.take(to_json(of_detector()))
+    (lifted,) = lifts(register, ACME, (), BY, NOW)
+    assert (lifted.action, lifted.models, lifted.code) == ("allow", MODELS, "manual.lift")
+    assert lifted.expires_ms == of_detector().expires_ms
+    decide(log, order("block", models=(), until=None), lambda: NOW)
+    (everywhere,) = lifts(log.register(), ACME, (), BY, NOW)
+    assert (everywhere.models, everywhere.expires_ms) == ((), NOW + LIFT_MS)
+    decide(log, everywhere, lambda: NOW)
+    with pytest.raises(ConfigError, match="nothing is in force"):
+        lifts(log.register(), ACME, (), BY, NOW)
+
+
+def test_only_what_holds_for_exactly_these_models_is_lifted(log: DecisionFile) -> None:
+    """A block of all models is not lifted for one of them by mistake: the message names it."""
+    decide(log, order("block", models=()), lambda: NOW)
+    with pytest.raises(ConfigError, match="block on every model"):
+        lifts(log.register(), ACME, MODELS, BY, NOW)
+
+
+def test_the_trail_says_who_did_what(log: DecisionFile) -> None:
+    """One record an act: the actor, the account, the decision, and what had been in force before."""
+    first = decide(log, order("block"), lambda: NOW)
+    second = decide(log, order("allow"), lambda: NOW)
+    one, two = trail(log)
+    assert [record.user.name for record in (one, two)] == ["soc:j.doe", "soc:j.doe"]
+    assert (one.detector.decision, one.detector.before) == (first, ())
+    assert (two.detector.decision, two.detector.before) == (second, (first,))
+    assert one.message.startswith("soc:j.doe: block client acme-batch on model fraud-scorer until ")
+    assert one.event.reason == "nightly batch job"
+
+
+def test_no_decision_without_its_trail(log: DecisionFile, tmp_path: Path) -> None:
+    """Where the trail cannot be written, nothing is decided."""
+    (tmp_path / "decisions.audit.jsonl").mkdir()
+    with pytest.raises(OutputError, match="audit trail"):
+        decide(log, order(), lambda: NOW)
+    assert not list(log.register())
+
+
+def test_people_who_decide_at_once_leave_one_latest(log: DecisionFile) -> None:
+    """Each act has a revision of its own, so that every reader keeps the same one."""
+    threads = [threading.Thread(target=decide, args=(log, order("allow"), lambda: NOW)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = log._path.read_bytes().splitlines()
+    revisions = [Decision.model_validate_json(line).revision for line in lines]
+    assert revisions == sorted(set(revisions))
+    assert len(trail(log)) == len(lines)
+
+
+def test_a_line_cut_off_by_a_crash_spoils_no_other(log: DecisionFile) -> None:
+    """The next record begins on a line of its own."""
+    decide(log, order("block"), lambda: NOW)
+    with log._path.open("ab") as file:
+        file.write(b'{"schema_ver')
+    decide(log, order("allow"), lambda: NOW)
+    register = log.register()
+    assert ([held.action for held in register], register.unreadable) == (["allow"], 1)
+
+
+def test_following_a_file(log: DecisionFile) -> None:
+    """Records appear as they are written, from now on or from the beginning, and after the file is replaced."""
+    decide(log, order("block"), lambda: NOW)
+    seen: list[bytes | None] = []
+    later: list[bytes | None] = []
+    ready = threading.Event()
+
+    def stop() -> bool:
+        ready.set()
+        return len(seen) >= 3
+
+    def follow(target: list[bytes | None], *, beginning: bool) -> None:
+        for _, data in log.records(beginning=beginning, stop=stop):
+            target.append(data)
+
+    threads = [
+        threading.Thread(target=follow, args=(seen,), kwargs={"beginning": True}),
+        threading.Thread(target=follow, args=(later,), kwargs={"beginning": False}),
+    ]
+    for thread in threads:
+        thread.start()
+    ready.wait(5)
+    threading.Event().wait(0.5)
+    decide(log, order("allow"), lambda: NOW)
+    threading.Event().wait(0.5)
+    log._path.rename(log._path.with_suffix(".old"))
+    decide(log, order("block"), lambda: NOW)
+    for thread in threads:
+        thread.join(10)
+    assert len(seen) == 3
+    assert len(later) == 2
