@@ -9,6 +9,7 @@
     ├── BaselineError      a baseline cannot be fitted, read or used here
     ├── SnapshotError      a client snapshot is of another version or another baseline
     ├── OutputError        results cannot be written (full disk, no permission)
+    ├── UnknownBodyError   an answer of a model server cannot be perturbed; says in one word why
     ├── EndpointError      a model behind HTTP cannot be asked
     ├── ServerError        a local server cannot be had or does not start
     ├── DeliveryError      alerts or decisions were not delivered; says how many were
@@ -46,6 +47,7 @@ __all__ = [
     "ServiceError",
     "SnapshotError",
     "SourceError",
+    "UnknownBodyError",
 ]
 
 ElasticCause = Literal["unreachable", "tls", "timeout", "login", "permission", "version", "setup", "busy", "server"]
@@ -77,6 +79,14 @@ class SnapshotError(DetectorError):
 
 class OutputError(DetectorError):
     """Results cannot be written where they were asked for."""
+
+
+class UnknownBodyError(DetectorError):
+    """A response body is of no form that is known, so it can neither be perturbed nor shown to be harmless."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class EndpointError(DetectorError):

@@ -16,6 +16,7 @@ from detector.cli.inspect import logs_app
 from detector.cli.kafka import dead_letters_app, produce, topics_app
 from detector.cli.knowledge import baseline_app, explain
 from detector.cli.logs import replay, run
+from detector.cli.perturb import perturb_app
 from detector.cli.redteam import redteam_app
 from detector.cli.settings import config_app, schema_app
 from detector.cli.siem import siem_app
@@ -46,6 +47,7 @@ app.add_typer(topics_app, name="topics")
 app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(decisions_app, name="decisions")
+app.add_typer(perturb_app, name="perturb")
 app.add_typer(siem_app, name="siem")
 app.add_typer(redteam_app, name="redteam")
 app.command("warm-up")(warm_up)

@@ -10,6 +10,7 @@ from detector.config.detection import BaselineSection, EngineSection, ModelSecti
 from detector.config.elasticsearch import ElasticsearchSection
 from detector.config.ingest import ClientRule, IngestSection, InputsSection, MappingSection, TopicSection
 from detector.config.loading import load
+from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, OAuthSection, RegistrySection, ServiceSection
 from detector.config.whole import Config
 
@@ -29,6 +30,7 @@ __all__ = [
     "MappingSection",
     "ModelSection",
     "OAuthSection",
+    "PerturbSection",
     "PolicySection",
     "RegistrySection",
     "ServiceSection",

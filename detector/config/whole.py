@@ -12,6 +12,7 @@ from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
 from detector.config.ingest import IngestSection, InputsSection
+from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, ServiceSection
 
 PREFIX = "DETECTOR_"
@@ -35,6 +36,7 @@ class Config(BaseSettings):
     service: ServiceSection = ServiceSection()
     intake: IntakeSection = IntakeSection()
     decisions: DecisionsSection = DecisionsSection()
+    perturb: PerturbSection = PerturbSection()
     deliveries: tuple[DeliveryTable, ...] = ()
 
     @model_validator(mode="after")
@@ -81,6 +83,7 @@ class Config(BaseSettings):
                 "ingest": True,
                 "intake": True,
                 "kafka": True,
+                "perturb": True,
                 "service": True,
                 "deliveries": True,
                 "elasticsearch": True,

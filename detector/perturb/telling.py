@@ -1,0 +1,124 @@
+"""Telling: bytes of a response in, the bytes that the client gets out; never raises, whatever the bytes are.
+
+A body that is not known is answered as the operator has set: refused (the default: who is under a perturb decision is suspected
+of theft, and an answer in full would defeat it), or passed on. Both are counted by reason.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from detector.errors import UnknownBodyError
+from detector.perturb.bodies import rewritten, without_logprobs
+from detector.perturb.modes import How
+
+__all__ = ["Counts", "Policy", "Told", "is_json", "request_without_logprobs", "tell"]
+
+Unknown = Literal["refuse", "pass"]
+Outcome = Literal["told", "unchanged", "passed", "refused"]
+MOST_BYTES: Final = 1024 * 1024
+
+
+class Told(NamedTuple):
+    """What becomes of a response: its new `body`, None where it is refused; `reason` where it was not known."""
+
+    body: bytes | None
+    outcome: Outcome
+    reason: str | None = None
+
+
+class Counts:
+    """How many responses were told, passed or refused, by reason; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counted: Counter[tuple[str, str]] = Counter()
+
+    def add(self, told: Told) -> Told:
+        """Count an outcome, and return it."""
+        with self._lock:
+            self._counted[told.outcome, told.reason or ""] += 1
+        return told
+
+    def snapshot(self) -> Mapping[tuple[str, str], int]:
+        """Return the counts by outcome and reason."""
+        with self._lock:
+            return dict(self._counted)
+
+    def text(self) -> bytes:
+        """Return the counts for Prometheus."""
+        lines = [
+            "# HELP detector_perturb_responses_total Responses under a perturb decision, by what became of them",
+            "# TYPE detector_perturb_responses_total counter",
+        ]
+        for (outcome, reason), count in sorted(self.snapshot().items()):
+            lines.append(f'detector_perturb_responses_total{{outcome="{outcome}",reason="{reason}"}} {count}')
+        return ("\n".join(lines) + "\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How answers are perturbed, what becomes of unknown ones, and how long a body may be."""
+
+    how: How = field(default_factory=How)
+    unknown: Unknown = "refuse"
+    most_bytes: int = MOST_BYTES
+    counts: Counts = field(default_factory=Counts, compare=False)
+
+    def without_answer(self, reason: str, body: bytes | None) -> Told:
+        """Return what becomes of a body that is not known; one that is not at hand can only be refused."""
+        if self.unknown == "pass" and body is not None:
+            return self.counts.add(Told(body, "passed", reason))
+        return self.counts.add(Told(None, "refused", reason))
+
+
+def is_json(content_type: str) -> bool:
+    """Tell whether a content type is JSON.
+
+    >>> is_json("application/json; charset=utf-8"), is_json("application/vnd.api+json"), is_json("text/event-stream")
+    (True, True, False)
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in {"application/json", "text/json"} or kind.endswith("+json")
+
+
+def tell(body: bytes, policy: Policy, *, content_type: str = "application/json", encoding: str = "", model: str = "") -> Told:
+    """Return what the client is told of a response. Never raises.
+
+    >>> tell(b'{"predictions":[[0.1,0.9]]}', Policy(How("label"))).body
+    b'{"predictions":[[0.0,1.0]]}'
+    """
+    if len(body) > policy.most_bytes:
+        return policy.without_answer("too_large", None)
+    if encoding.strip().lower() not in {"", "identity"}:
+        return policy.without_answer("encoded", body)
+    if not body:
+        return policy.counts.add(Told(body, "unchanged"))
+    if not is_json(content_type):
+        return policy.without_answer("not_json", body)
+    try:
+        told, changed = rewritten(msgspec.json.decode(body), policy.how, model)
+        written = msgspec.json.encode(told)
+    except UnknownBodyError as error:
+        return policy.without_answer(error.reason, body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return policy.without_answer("not_json", body)
+    except RecursionError:
+        return policy.without_answer("nesting", body)
+    except Exception:  # noqa: BLE001  # a fault of ours must not become an error of the service
+        return policy.without_answer("failed", body)
+    return policy.counts.add(Told(written, "told" if changed else "unchanged"))
+
+
+def request_without_logprobs(body: bytes) -> bytes:
+    """Return a request that asks for no probabilities of tokens; one that is not JSON stays as it is. Never raises."""
+    if b"logprobs" not in body:
+        return body
+    try:
+        return msgspec.json.encode(without_logprobs(msgspec.json.decode(body)))
+    except (msgspec.MsgspecError, UnknownBodyError, UnicodeDecodeError, RecursionError, ValueError):
+        return body
