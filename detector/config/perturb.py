@@ -32,7 +32,7 @@ class PerturbSection(Section):
     max_body_bytes: int = Field(1_048_576, ge=1024, le=1 << 30, description="longer responses are refused")
     upstream: str | None = Field(None, description="of the proxy: the model server, http://host:port")
     host: str = Field("127.0.0.1", min_length=1, description="of the proxy: address to listen on")
-    port: int = Field(9479, ge=0, le=65535, description="of the proxy: its port; 0: any")
+    port: int = Field(8081, ge=0, le=65535, description="of the proxy: its port; 0: any")
     metrics_port: int = Field(-1, ge=-1, le=65535, description="of the proxy: port of /metrics; 0: any; -1: none")
     timeout_seconds: float = Field(60.0, gt=0, le=3600, description="of the proxy: how long the model server may be silent")
 

@@ -6,13 +6,13 @@ label      the label only: its class has all of the probability
 mislead    as top1, but half of the coarse answers name a wrong label, which a secret key chooses; opt-in
 ========== =======================================================================================================
 
-While the label stays right, no mode is stronger than `label`: a thief trains on labels then. `top1` is as strong, and leaves
-the honest a confidence that is better calibrated than most models'. Plain noise is averaged away by repeats, noise keyed by
-client by accounts, and noise keyed by the exact answer by jitter. So an answer here depends on the model and on the coarse
-answer, and on nothing else: whoever asks, how often, and by how little the input differs.
+While the label stays right, no mode is stronger than `label`: a thief trains on labels then. With ten classes `top1` is
+within three points of it, and leaves the honest a confidence that is calibrated; with two it protects nothing. Plain noise is
+averaged away by repeats, noise keyed by client by accounts, and noise keyed by the exact answer by jitter. So an answer here
+depends on the model and on the coarse answer, and on nothing else: whoever asks, how often, and by how little the input
+differs.
 
-Blind to: what a label gives away. A thief with data from the domain copies from labels alone, and with two classes nothing here
-helps.
+Blind to: what a label gives away. A thief with data from the domain copies from labels alone.
 """
 
 import hashlib

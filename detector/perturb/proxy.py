@@ -275,11 +275,7 @@ class _Connection:
             return await self._ask(data, method)
 
     async def _ask(self, data: bytes, method: str) -> _Message:
-        writer = self._writer
-        if writer is None:
-            there = asyncio.open_connection(self._upstream.host, self._upstream.port)
-            reader, writer = await asyncio.wait_for(there, self._upstream.timeout_s)
-            self._reader, self._writer = reader, writer
+        writer = self._writer or await self._open()
         self._parser = _Parser(self._http.HttpResponseParser)
         writer.write(data)
         await writer.drain()
@@ -291,6 +287,12 @@ class _Connection:
                     self.close()  # the parser would wait for the body that the length promises
                 return response
             await self._read()
+
+    async def _open(self) -> asyncio.StreamWriter:
+        there = asyncio.open_connection(self._upstream.host, self._upstream.port)
+        opened = await asyncio.wait_for(there, self._upstream.timeout_s)
+        self._reader, self._writer = opened
+        return opened[1]
 
     async def more(self, response: _Message) -> None:
         """Read on. Raises EOFError where the server ends before its answer does."""
