@@ -128,7 +128,7 @@ def _watched(
 ) -> Calibration:
     calibration = Calibration()
     table = calibrate(model, known.reference, settings, calibration)
-    for batch in batches:
+    for batch in map(Batch.unperturbed, batches):
         if batch.model != model or batch.vector.shape[1] != known.reference.dimension:
             continue
         rows = np.array([i for i, client in enumerate(batch.client) if client in clients], np.intp)

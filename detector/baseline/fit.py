@@ -64,12 +64,14 @@ def fit_baseline(
 
     `read` starts a pass over the log and yields its batches. Every client in the log counts as benign: review the clients that
     `show` lists with the highest scores before you trust the baseline. Queries of another length than most clients' are left
-    out.
+    out, and so are queries whose answers were perturbed: they are not what the model is.
 
     Raises `BaselineError` when the log is empty, or a model has fewer than 8 clients with 8 queries.
     """
     by_length: dict[str, dict[int, _Sample]] = {}
-    for batch in read():
+    for batch in map(Batch.unperturbed, read()):
+        if not len(batch):
+            continue
         length = batch.vector.shape[1]
         by_length.setdefault(batch.model, {}).setdefault(length, _Sample(length, settings.secret)).add(batch)
     if not by_length:
@@ -97,7 +99,9 @@ def fit_baseline(
             raise BaselineError(f"model {model!r}: {error}") from error
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
-    for batch in read():
+    for batch in map(Batch.unperturbed, read()):
+        if not len(batch):
+            continue
         _, calibrating = groups[batch.model]
         if batch.vector.shape[1] == samples[batch.model].dimension:
             rows = np.array([i for i, client in enumerate(batch.client) if client in calibrating], np.intp)

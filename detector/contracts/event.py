@@ -19,9 +19,10 @@ The rules, for a record that is already well-formed JSON (RFC 8259: UTF-8, no Na
 - `columns` are by name: a number, a text, a truth or null. `image_b64` is a PNG or JPEG file; whether it can be read is not
   decided here, since that takes Pillow.
 - `output`: `label`, `probabilities` or `value`, a number that was predicted, which is used where neither of the others is
-  there. It is what the client was told; `perturbed` and `original` say what was done to it, and are not used yet. An integer
-  label fits in 64 signed bits. A probability lies in [0, 1], give or take `PROBABILITY_SLACK`, since servers round; they need
-  not sum to 1, since models need not be exclusive.
+  there. It is what the client was told; `perturbed` and `original` say what was done to it: evidence reads the original, or
+  leaves the probabilities out where the log has none, and no baseline learns from it. An integer label fits in 64 signed
+  bits. A probability lies in [0, 1], give or take `PROBABILITY_SLACK`, since servers round; they need not sum to 1, since
+  models need not be exclusive.
 """
 
 import datetime as dt
@@ -225,8 +226,10 @@ class Answer(Wire):
     value: Annotated[
         float | None, Field(description="a number that was predicted: its bin among the model's usual answers is used")
     ] = None
-    perturbed: Annotated[Perturbed | None, Field(description="there where the answer was changed; not used yet")] = None
-    original: Annotated[Original | None, Field(description="what the model said before that; not used yet")] = None
+    perturbed: Annotated[Perturbed | None, Field(description="there where the answer was changed before the client got it")] = (
+        None
+    )
+    original: Annotated[Original | None, Field(description="what the model said before that: evidence reads it")] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "Answer":

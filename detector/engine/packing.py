@@ -82,7 +82,7 @@ def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     return {name: [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()] for name, array in arrays.items()}
 
 
-_COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight", "refused", "digest")
+_COLUMNS = ("sequence", "time", "vector", "label", "confidence", "runner_up", "weight", "refused", "digest", "perturbed")
 
 
 def _pack_batch(batch: Batch) -> dict[str, Any]:

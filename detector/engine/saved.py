@@ -171,6 +171,7 @@ def check_batch(batch: Batch) -> Batch:
             "weight": ("<f4", (n,)),
             "refused": ("|u1", (n,)),
             "digest": ("<u8", (n,)),
+            "perturbed": ("|u1", (n,)),
         },
     )
     if (

@@ -211,7 +211,8 @@ class Shard:
             for other in unknown.waiting.values():  # their events of this length need not wait any longer
                 held += other.release(dimension)
             unknown.variants[dimension] = key
-            fitting = [batch for batch in held if batch.vector.shape[1] == dimension]
+            asked = [batch for batch in held if batch.vector.shape[1] == dimension]
+            fitting = [batch for batch in map(Batch.unperturbed, asked) if len(batch)] or asked  # of inputs alone, if all are
             categorical = (self._settings.categorical or {}).get(model, ())
             self._learned[key] = learn_reference(fitting, dimension, categorical, self._settings.secret)
         self._go_on(model, [(batch, np.arange(len(batch))) for batch in held], outputs, emitted)

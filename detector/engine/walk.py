@@ -114,8 +114,8 @@ class Walk:
 
     @staticmethod
     def _may_teach(stretch: Stretch, event: int, standing: DecisionState) -> bool:
-        """Tell whether the trees learn from an evaluation: its client has no evidence and no decision."""
-        if int(stretch.admitted.position[event]) not in LESSONS:
+        """Tell whether the trees learn from an evaluation: no evidence, no decision, and an answer that was not perturbed."""
+        if stretch.batch.perturbed[event] or int(stretch.admitted.position[event]) not in LESSONS:
             return False
         slot = int(stretch.slot[event])
         decided = standing.reached[slot].any() or standing.revision[slot]

@@ -34,9 +34,9 @@ __all__ = ["Assembled", "Assembler", "Rejection", "assembler_for"]
 _LARGEST = float(np.finfo(np.float32).max)
 
 _Description: TypeAlias = tuple[str | None, bool | None, str | None, str | None, str | None]
-_Row: TypeAlias = tuple[int, str | float, str, str, bytes, str | int | None, bytes, float, Sender, str | None]
+_Row: TypeAlias = tuple[int, str | float, str, str, bytes, str | int | None, bytes, float, bool, Sender, str | None]
 """Place among the outcomes, time (ms, an integer), client, event id, vector (float32), label, probabilities (float64),
-weight, sender, version.
+weight, whether the answer was perturbed, sender, version.
 
 The numbers are packed at once: as bytes they stay small and warm, and the decoded list is free for the next event.
 """
@@ -271,6 +271,9 @@ class Assembler:
                     vector = float32[len(numbers)](*numbers)
                 except struct.error:  # a missing value
                     vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
+            perturbed = answer.perturbed is not None
+            if perturbed:
+                answer = answer.said()
             key = model.id, len(vector) // 4
             rows = groups.get(key)
             if rows is None:
@@ -287,6 +290,7 @@ class Assembler:
                     answer.label,
                     b"" if chances is None else float64[len(chances)](*chances),
                     event.sampled_rate or 1.0,
+                    perturbed,
                     senders.get(described) or self._sender(described),
                     model.version,
                 )
@@ -297,7 +301,9 @@ class Assembler:
         self, model: str, dimension: int, rows: list[_Row], first_sequence: int, latest: int
     ) -> tuple[Batch, list[_Row]]:
         """Make a batch of the good rows; the columns also show which are bad, and these are returned."""
-        places, times, clients, event_ids, vectors, labels, probabilities, weights, senders, versions = zip(*rows, strict=True)
+        places, times, clients, event_ids, vectors, labels, probabilities, weights, changed, senders, versions = zip(
+            *rows, strict=True
+        )
         time = np.array(times, dtype=np.int64)
         # A bytearray, because an array over bytes cannot be written to and is another type to a compiled kernel.
         vector = np.frombuffer(bytearray().join(vectors), dtype=np.float32).reshape(len(rows), dimension)
@@ -317,6 +323,7 @@ class Assembler:
             version=versions,
             refused=np.zeros(len(rows), np.uint8),
             digest=np.zeros(len(rows), np.uint64),
+            perturbed=np.array(changed, np.uint8),
         )
         good = ~np.isinf(vector).any(axis=1) & ~np.isnan(vector).all(axis=1) & (time <= latest)
         if good.all():

@@ -5,7 +5,7 @@ the whole batch; the few strings stay Python lists and are looked at only when a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,9 @@ class Batch:
     A query that could not be used is an event, too, so that it counts for its client: `refused` (n,) is 0 for a usable query
     and else one more than the reason's place in `REASONS`. Its numbers mean nothing; `digest` (n,), of its record, tells a
     repeat of it from another. Refused queries of unknown length come in a batch of dimension 0.
+
+    `perturbed` (n,) is 1 where the client was told something else than the model said. The label and the probabilities are then
+    the model's own where the log has them, and the probabilities NaN where it has not. Left out, no event is.
     """
 
     model: str
@@ -68,6 +71,12 @@ class Batch:
     version: Sequence[str | None]
     refused: npt.NDArray[np.uint8]
     digest: npt.NDArray[np.uint64]
+    perturbed: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    def __post_init__(self) -> None:
+        """Fill in what was left out."""
+        if len(self.perturbed) != len(self.sequence):
+            object.__setattr__(self, "perturbed", np.zeros(len(self.sequence), np.uint8))
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -90,7 +99,12 @@ class Batch:
             version=[self.version[i] for i in rows],
             refused=self.refused[rows],
             digest=self.digest[rows],
+            perturbed=self.perturbed[rows],
         )
+
+    def unperturbed(self) -> "Batch":
+        """Return the events whose answers were the model's own: only they may teach what is usual."""
+        return self if not self.perturbed.any() else self.take(np.flatnonzero(self.perturbed == 0))
 
     def refuse(self, rows: npt.NDArray[np.bool_], code: int, digest: npt.NDArray[np.uint64]) -> "Batch":
         """Return the batch with the events at `rows` (n,) refused for a reason; `digest` (n,) tells them apart."""

@@ -103,9 +103,30 @@ class EventOutput(msgspec.Struct, gc=False):
     perturbed: EventPerturbed | None = None
     original: EventOriginal | None = None
 
+    def said(self) -> "EventOutput":
+        """Return what the model said, as evidence reads it: the original of a perturbed answer.
+
+        Where the log has no original, the probabilities are left out, and the label is the one that was told.
+        """
+        if self.perturbed is None:
+            return self
+        original = self.original or EventOriginal()
+        if original.label is None and original.probabilities is None:
+            return EventOutput(_label_of(self), None)
+        # Modes but one keep the label, and the told one is of the same kind as in other events: a name, not a place.
+        kept = self.label if original.label is None and self.perturbed.mode != "mislead" else original.label
+        return EventOutput(kept, original.probabilities)
+
     def __repr__(self) -> str:
         """Show what is used of an answer."""
         return f"EventOutput(label={self.label!r}, probabilities={self.probabilities!r})"
+
+
+def _label_of(answer: EventOutput) -> str | int | None:
+    """Return the label that was told, or the place of the largest probability."""
+    if answer.label is not None or answer.probabilities is None:
+        return answer.label
+    return max(range(len(answer.probabilities)), key=answer.probabilities.__getitem__)
 
 
 class DecodedEvent(msgspec.Struct, gc=False):

@@ -29,6 +29,7 @@ from detector.ingest.formats.event import (
     EventClient,
     EventInput,
     EventModel,
+    EventOriginal,
     EventOutput,
     EventPerturbed,
     Refusal,
@@ -173,6 +174,7 @@ class NativeDecoder(Decoder):
             if answer.value is None:
                 return self.read_slowly(record)
             event.output = self._settled(event.model.id, event.client.id, answer.value)
+            event.output.perturbed, event.output.original = answer.perturbed, answer.original
         return event if query.vector is not None or packed is not None else self._encoded(event)
 
     def time_of(self, record: Record) -> int | None:
@@ -249,10 +251,14 @@ class NativeDecoder(Decoder):
         return EventInput(vector_b64=event.values().astype("<f4").tobytes())
 
     def _output(self, event: PredictionEvent) -> EventOutput:
-        answer = event.output
+        answer, changed, before = event.output, event.output.perturbed, event.output.original
         if answer.label is None and answer.probabilities is None:
-            return self._settled(event.model.id, event.client.id, answer.value)
-        return EventOutput(answer.label, answer.probabilities)
+            found = self._settled(event.model.id, event.client.id, answer.value)
+        else:
+            found = EventOutput(answer.label, answer.probabilities)
+        found.perturbed = None if changed is None else EventPerturbed(changed.mode, changed.key_id)
+        found.original = None if before is None else EventOriginal(before.label, before.probabilities)
+        return found
 
     def _settled(self, model: str, client: str, value: float | None) -> EventOutput:
         answer = answer_of(value)

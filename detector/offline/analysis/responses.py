@@ -102,7 +102,7 @@ def read_responses(
         if event.client.id == trace.client:
             if event.event_id in wanted:
                 own.setdefault(event.event_id, event)
-        elif event.client.id in innocent:
+        elif event.client.id in innocent and event.output.perturbed is None:  # what the model says is asked for
             met += 1
             if len(fresh) < MOST_FRESH:
                 fresh.append(event)

@@ -57,6 +57,7 @@ class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     sender: WireSender
     refused: Annotated[int, msgspec.Meta(ge=0, le=len(REASONS))]
     digest: Annotated[int, msgspec.Meta(ge=0)]
+    perturbed: bool = False  # left out by versions that did not know it, and not read by them
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def encode(batch: Batch) -> list[bytes]:
         batch.weight.tolist(),
         batch.refused.tolist(),
         batch.digest.tolist(),
+        batch.perturbed.tolist(),
         strict=True,
     )
     return [
@@ -101,9 +103,10 @@ def encode(batch: Batch) -> list[bytes]:
                 _described(batch.sender[i]),
                 refused,
                 digest,
+                bool(perturbed),
             )
         )
-        for i, (time_ms, label, confidence, runner_up, weight, refused, digest) in enumerate(numbers)
+        for i, (time_ms, label, confidence, runner_up, weight, refused, digest, perturbed) in enumerate(numbers)
     ]
 
 
@@ -192,4 +195,5 @@ def _columns(model: str, vector: npt.NDArray[np.float32], rows: list[tuple[int, 
         version=[event.version for event in events],
         refused=np.array([event.refused for event in events], np.uint8),
         digest=np.array([event.digest for event in events], np.uint64),
+        perturbed=np.array([event.perturbed for event in events], np.uint8),
     )

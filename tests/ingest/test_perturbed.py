@@ -1,0 +1,143 @@
+"""Perturbed answers: evidence reads what the model said, and what it did not say is left out."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detector.baseline.fit import fit_baseline
+from detector.baseline.settings import engine_settings
+from detector.config import Config
+from detector.contracts import PredictionEvent
+from detector.ingest.batch import Batch, join
+from detector.perturb import How, output_fields, perturb
+from detector.service.kafka.codec import decode, encode
+from detector.testing import batches, traffic, watch
+
+VECTOR = [1.0, 2.5]
+
+
+def line(output: Any, event_id: str = "e1") -> bytes:
+    return json.dumps(
+        {
+            "event_id": event_id,
+            "time": "2026-05-04T10:31:07Z",
+            "client": {"id": "acme"},
+            "model": {"id": "fraud"},
+            "input": {"vector": VECTOR},
+            "output": output,
+        }
+    ).encode()
+
+
+def read(output: Any) -> Batch:
+    (batch,) = batches([line(output)])
+    return batch
+
+
+ANSWER = {"label": "yes", "probabilities": [0.27, 0.73]}
+TOLD = {"label": "yes", "probabilities": [0.3, 0.7], "perturbed": {"mode": "top1"}}
+
+
+@pytest.mark.parametrize(
+    ("original", "label", "confidence"),
+    [
+        ({"label": "yes", "probabilities": [0.27, 0.73]}, "yes", 0.73),
+        ({"probabilities": [0.27, 0.73]}, "yes", 0.73),  # its label is the one told, of the same kind as in other events
+        ({"label": "yes"}, "yes", None),
+        ({}, "yes", None),
+        (None, "yes", None),
+    ],
+)
+def test_what_evidence_reads(original: Any, label: str, confidence: float | None) -> None:
+    """The original where the log has it; else the label, and no probabilities that the model did not give."""
+    seen, plain = read({**TOLD, "original": original}), read({"label": label, "probabilities": [0.27, 0.73]})
+    assert (seen.label == plain.label).all()
+    assert seen.perturbed.tolist() == [1]
+    assert plain.perturbed.tolist() == [0]
+    assert np.isnan(seen.confidence[0]) if confidence is None else seen.confidence[0] == np.float32(confidence)
+
+
+def test_a_misled_label_is_not_taken_for_the_models() -> None:
+    """The original's says what the model saw."""
+    misled = {**TOLD, "label": "no", "perturbed": {"mode": "mislead", "key_id": "k"}, "original": ANSWER}
+    assert (read(misled).label == read(ANSWER).label).all()
+
+
+def test_the_reference_reads_the_same() -> None:
+    """A record that only the slow path accepts keeps what was said of the perturbation."""
+    slow = json.loads(line({**TOLD, "original": ANSWER}))
+    slow["time"] = "2026-06-30T23:59:60Z"  # a leap second
+    (batch,) = batches([json.dumps(slow).encode()])
+    assert batch.perturbed.tolist() == [1]
+    assert batch.confidence[0] == np.float32(0.73)
+
+
+def test_what_the_record_says_is_in_the_contract() -> None:
+    """The fields that a server writes for a perturbed answer make a valid event."""
+    how = How("mislead", secret=b"0123456789abcdef")
+    output = output_fields([0.27, 0.73], perturb([0.27, 0.73], how), how, ["no", "yes"])
+    event = PredictionEvent.model_validate_json(line(output))
+    assert event.output.perturbed is not None
+    assert event.output.original is not None
+    assert (event.output.perturbed.key_id, event.output.original.label) == (how.key_id, "yes")
+
+
+def test_the_mark_survives_the_way_through_kafka() -> None:
+    """And records of a version that did not know it are read as before."""
+    both = join([*batches([line(ANSWER, "e1")]), *batches([line({**TOLD, "original": ANSWER}, "e2")])])
+    records = encode(both)
+    (back,), unreadable = decode(records, [0, 1])
+    assert not unreadable
+    assert back.perturbed.tolist() == both.perturbed.tolist()
+    old = records[0][:1].replace(b"\x9f", b"\x9e") + records[0][1:-1]
+    if records[0][:1] == b"\xdc":  # an array of 16 and more: its length is in two bytes
+        old = b"\xdc" + (int.from_bytes(records[0][1:3]) - 1).to_bytes(2) + records[0][3:-1]
+    (before,), unreadable = decode([old], [0])
+    assert not unreadable
+    assert before.perturbed.tolist() == [0]
+
+
+def with_probabilities(record: bytes) -> bytes:
+    """The same event of a model that says how sure it is."""
+    event = json.loads(record)
+    share = 1.0 / (1.0 + float(np.exp(-sum(event["input"]["vector"]) + len(event["input"]["vector"]) / 2)))
+    event["output"] = {"label": event["output"]["label"], "probabilities": [1.0 - share, share]}
+    return json.dumps(event).encode()
+
+
+def perturbed(record: bytes, how: How) -> bytes:
+    """The same event, told otherwise."""
+    event = json.loads(record)
+    output = event["output"]
+    told = perturb(output["probabilities"], how, event["model"]["id"])
+    label = output.get("label", max(range(len(told)), key=output["probabilities"].__getitem__))
+    event["output"] = {
+        "label": label,
+        "probabilities": told,
+        "perturbed": {"mode": how.mode},
+        "original": {name: output[name] for name in ("label", "probabilities") if name in output},
+    }
+    return json.dumps(event).encode()
+
+
+def test_a_thief_is_found_all_the_same() -> None:
+    """Perturbing does not blind the detector, where the log has the original."""
+    log = list(map(with_probabilities, traffic(seed=1, innocents=3, thieves=1)))
+    seen = watch([perturbed(record, How("label")) for record in log])
+    plain = watch(log)
+    assert [(d.subject.id, d.action) for d in seen.decided] == [(d.subject.id, d.action) for d in plain.decided]
+    assert seen.decided
+
+
+def test_no_baseline_learns_from_it() -> None:
+    """A baseline is the same with perturbed events in the log and without them."""
+    log = list(map(with_probabilities, traffic(seed=3, innocents=10, thieves=0, queries=16)))
+    settings = engine_settings(Config())
+
+    def fitted(lines: list[bytes]) -> str:
+        return fit_baseline(lambda: batches(lines), settings).version
+
+    others = [perturbed(record.replace(b'"event_id": "', b'"event_id": "p-'), How("label")) for record in log[:40]]
+    assert fitted([*log, *others]) == fitted(log)
