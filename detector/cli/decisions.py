@@ -24,7 +24,7 @@ decisions_app = typer.Typer(
 )
 
 FileOption = Annotated[
-    Path | None, typer.Option("--file", metavar="FILE", help="a decisions file (JSON Lines) instead of Kafka")
+    Path | None, typer.Option("--file", metavar="FILE", help="a decisions file (JSON Lines), as replay and run write it")
 ]
 WhomArgument = Annotated[str, typer.Argument(metavar="SUBJECT", help="the client's id, as in the log")]
 KindOption = Annotated[

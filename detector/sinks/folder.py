@@ -1,5 +1,6 @@
 """Results as files in a folder: JSON Lines for alerts, decisions, clients and dead letters, and one summary."""
 
+import fcntl
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,8 @@ from detector import private
 from detector.contracts import Alert, DeadLetter, Decision, to_json
 from detector.errors import OutputError
 
-NAMES = ("alerts.jsonl", "decisions.jsonl", "clients.jsonl", "dead-letters.jsonl")
+DECISIONS = "decisions.jsonl"
+NAMES = ("alerts.jsonl", DECISIONS, "clients.jsonl", "dead-letters.jsonl")
 
 
 class FolderSink:
@@ -28,6 +30,8 @@ class FolderSink:
             (folder / "summary.json").unlink(missing_ok=True)
             for name in NAMES:
                 self._files[name] = private.create(folder / name)
+            self._files[DECISIONS].close()
+            self._files[DECISIONS] = private.append(folder / DECISIONS)
         except OSError as error:
             self.close()
             raise self._failure(error) from error
@@ -46,8 +50,18 @@ class FolderSink:
         self._write("alerts.jsonl", map(to_json, alerts))
 
     def decisions(self, decisions: Iterable[Decision]) -> None:
-        """Append decisions."""
-        self._write("decisions.jsonl", map(to_json, decisions))
+        """Append decisions: whole lines at once and under a lock, since people append theirs while a run goes on."""
+        lines = b"".join(to_json(decision) + b"\n" for decision in decisions)
+        file = self._files[DECISIONS]
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                file.write(lines)
+                file.flush()
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
+        except OSError as error:
+            raise self._failure(error) from error
 
     def dead_letters(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Append dead letters."""

@@ -1,6 +1,8 @@
 """Manual decisions: complete, above all revisions about their subject, and lifted as they were made."""
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from detector.decisions.log import decide
 from detector.decisions.manual import LIFT_MS, Order, compose, lifts
 from detector.decisions.register import Register, Target
 from detector.errors import ConfigError, OutputError
+from detector.sinks.folder import FolderSink
 from detector.sinks.sample import sample_decision
 
 ACME = Target("client", "acme-batch")
@@ -130,34 +133,55 @@ def test_a_line_cut_off_by_a_crash_spoils_no_other(log: DecisionFile) -> None:
     assert ([held.action for held in register], register.unreadable) == (["allow"], 1)
 
 
+def test_a_run_and_people_write_into_one_file(tmp_path: Path) -> None:
+    """Neither writes over the other; a run that begins anew empties the file."""
+    sink = FolderSink(tmp_path)
+    log = DecisionFile(tmp_path / "decisions.jsonl", tmp_path / "decisions.audit.jsonl")
+    sink.decisions([of_detector(1)] * 200)
+    decide(log, order("allow"), lambda: NOW)
+    sink.decisions([of_detector(2)])
+    register = log.register()
+    assert ({held.action for held in register}, register.unreadable) == ({"allow", "block"}, 0)
+    assert len(log._path.read_bytes().splitlines()) == 202
+    sink.close()
+
+
+class Follower:
+    """Follows a log in a thread until it has seen so many records; `looks` counts its looks at the file."""
+
+    def __init__(self, log: DecisionFile, most: int, *, beginning: bool) -> None:
+        self.seen: list[bytes | None] = []
+        self.looks = 0
+        self._log, self._most, self._beginning = log, most, beginning
+        self.thread = threading.Thread(target=self._follow)
+        self.thread.start()
+
+    def _stop(self) -> bool:
+        self.looks += 1
+        return len(self.seen) >= self._most or self.looks > 1000
+
+    def _follow(self) -> None:
+        for _, data in self._log.records(beginning=self._beginning, stop=self._stop):
+            self.seen.append(data)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in 20 seconds")
+
+
 def test_following_a_file(log: DecisionFile) -> None:
     """Records appear as they are written, from now on or from the beginning, and after the file is replaced."""
     decide(log, order("block"), lambda: NOW)
-    seen: list[bytes | None] = []
-    later: list[bytes | None] = []
-    ready = threading.Event()
-
-    def stop() -> bool:
-        ready.set()
-        return len(seen) >= 3
-
-    def follow(target: list[bytes | None], *, beginning: bool) -> None:
-        for _, data in log.records(beginning=beginning, stop=stop):
-            target.append(data)
-
-    threads = [
-        threading.Thread(target=follow, args=(seen,), kwargs={"beginning": True}),
-        threading.Thread(target=follow, args=(later,), kwargs={"beginning": False}),
-    ]
-    for thread in threads:
-        thread.start()
-    ready.wait(5)
-    threading.Event().wait(0.5)
+    whole, later = Follower(log, 3, beginning=True), Follower(log, 2, beginning=False)
+    wait_for(lambda: min(whole.looks, later.looks) > 1)
     decide(log, order("allow"), lambda: NOW)
-    threading.Event().wait(0.5)
+    wait_for(lambda: (len(whole.seen), len(later.seen)) == (2, 1))
     log._path.rename(log._path.with_suffix(".old"))
     decide(log, order("block"), lambda: NOW)
-    for thread in threads:
-        thread.join(10)
-    assert len(seen) == 3
-    assert len(later) == 2
+    for follower in (whole, later):
+        follower.thread.join(30)
+    assert (len(whole.seen), len(later.seen)) == (3, 2)

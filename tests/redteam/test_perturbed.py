@@ -5,6 +5,7 @@ import pytest
 
 from detector.perturb.modes import How
 from detector.redteam import perturbed
+from detector.redteam.attacks.jbda import jbda
 from detector.redteam.targets import named
 
 
@@ -25,7 +26,7 @@ def test_one_cell_of_the_table() -> None:
     assert told["own"] is not None
     assert plain["own"] is not None
     assert told["own"] <= plain["own"] + 0.04
-    assert perturbed._copied(named("loans", 0), perturbed.jbda, lambda X: X, 10, 0) is None
+    assert perturbed._copied(named("loans", 0), jbda, lambda X: X, 10, 0) is None
 
 
 def test_the_rows_as_a_table() -> None:
