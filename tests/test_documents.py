@@ -17,6 +17,7 @@ from detector.config import (
     DeliverySection,
     ElasticsearchSection,
     EngineSection,
+    GateSection,
     IngestSection,
     IntakeSection,
     KafkaSection,
@@ -43,6 +44,7 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     RegistrySection,
     ServiceSection,
     IntakeSection,
+    GateSection,
     IngestSection,
     TopicSection,
     ClientRule,
@@ -85,7 +87,7 @@ def test_commands_are_there(name: str) -> None:
     for line in re.findall(r"(?:`|^ +|^|[$=] )(?:\.venv/bin/)?detector ((?:[a-z-]+ ?)[^`\n#]*)", text, re.MULTILINE):
         words = line.split()
         command: Any = get_command(app)
-        while words and hasattr(command, "commands"):
+        while words and hasattr(command, "commands") and not (words[0].startswith("-") and command.invoke_without_command):
             named = words.pop(0)
             assert named in command.commands, line
             command = command.commands[named]

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from detector.cli.decisions import decisions_app
+from detector.cli.gate import gate_app
 from detector.cli.inspect import logs_app
 from detector.cli.kafka import dead_letters_app, produce, topics_app
 from detector.cli.knowledge import baseline_app, explain
@@ -49,6 +50,7 @@ app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(decisions_app, name="decisions")
 app.add_typer(perturb_app, name="perturb")
 app.add_typer(siem_app, name="siem")
+app.add_typer(gate_app, name="gate")
 app.add_typer(redteam_app, name="redteam")
 app.command("warm-up")(warm_up)
 

@@ -8,6 +8,7 @@ from detector.config.decisions import DecisionsSection
 from detector.config.delivery import DeliverySection, DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import ElasticsearchSection
+from detector.config.gate import GateSection
 from detector.config.ingest import ClientRule, IngestSection, InputsSection, MappingSection, TopicSection
 from detector.config.loading import load
 from detector.config.perturb import PerturbSection
@@ -23,6 +24,7 @@ __all__ = [
     "DeliveryTable",
     "ElasticsearchSection",
     "EngineSection",
+    "GateSection",
     "IngestSection",
     "InputsSection",
     "IntakeSection",

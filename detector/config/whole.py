@@ -11,6 +11,7 @@ from detector.config.decisions import DecisionsSection
 from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
+from detector.config.gate import GateSection
 from detector.config.ingest import IngestSection, InputsSection
 from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, ServiceSection
@@ -37,6 +38,7 @@ class Config(BaseSettings):
     intake: IntakeSection = IntakeSection()
     decisions: DecisionsSection = DecisionsSection()
     perturb: PerturbSection = PerturbSection()
+    gate: GateSection = GateSection()
     deliveries: tuple[DeliveryTable, ...] = ()
 
     @model_validator(mode="after")
@@ -80,6 +82,7 @@ class Config(BaseSettings):
                 "baseline": True,
                 "decisions": True,
                 "engine": {"seed", "seed_file"},
+                "gate": True,
                 "ingest": True,
                 "intake": True,
                 "kafka": True,

@@ -8,6 +8,7 @@ decisions are counted and not enforced. The reason for the caller (`reason.user`
 would teach.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal, get_args
 
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
@@ -27,6 +28,8 @@ __all__ = [
     "Scope",
     "Subject",
     "SubjectType",
+    "escaped",
+    "key_end",
     "rank",
 ]
 
@@ -55,6 +58,25 @@ def rank(action: str) -> int:
     (True, True)
     """
     return next((place for place, known in enumerate(LADDER) if known == action), LADDER.index("alert"))
+
+
+def escaped(name: str) -> str:
+    """Return the name of a model, or an address, as it stands in a key.
+
+    >>> escaped("a:b")
+    'a%3Ab'
+    """
+    return name.translate(_ESCAPES)
+
+
+def key_end(models: Iterable[str] | None, address: str | None = None) -> str:
+    """Return what follows a subject in a key: its models, or ``*`` for all, and the address it is bound to.
+
+    >>> key_end(["b", "a"]), key_end(None), key_end(["a"], "192.0.2.7")
+    ('a,b', '*', 'a*192.0.2.7')
+    """
+    where = ",".join(sorted(map(escaped, models))) if models else ""
+    return (where or "*") + ("" if address is None else f"*{escaped(address)}")
 
 
 class Subject(Document):
@@ -178,10 +200,8 @@ class Decision(Document):
         not vouched for, ``*`` and the address follow.
         """
         models = self.scope.models if self.scope is not None else None
-        where = ",".join(sorted(name.translate(_ESCAPES) for name in models)) if models else "*"
-        place = "" if self.subject.address is None else f"*{self.subject.address.translate(_ESCAPES)}"
         writer = "" if self.origin == "detector" else f"{self.origin}:"
-        return f"{writer}{self.subject.type}:{self.subject.id}:{where}{place}"
+        return f"{writer}{self.subject.type}:{self.subject.id}:{key_end(models, self.subject.address)}"
 
     @property
     def issued_ms(self) -> int:

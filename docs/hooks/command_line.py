@@ -28,6 +28,8 @@ def lines() -> Iterator[str]:
         if not hasattr(part, "commands"):
             yield from section(part, inside)
             continue
+        if part.invoke_without_command:  # which does something by itself
+            yield from section(part, inside)
         for inner, leaf in part.commands.items():
             yield from section(leaf, leaf.context_class(leaf, info_name=inner, parent=inside))
 

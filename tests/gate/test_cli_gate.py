@@ -1,0 +1,78 @@
+"""The command: settings, messages, a real process and its end."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gate.decisions import value
+from tests.servers.gate import LocalGate
+
+LATER_MS = 4_000_000_000_000
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "detector", "gate", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"COLUMNS": "200"} | environment
+    )
+
+
+def test_without_a_source_it_says_what_to_set() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert "set [kafka] bootstrap_servers" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"IDENTITY": "mapping"}, "need each other"),
+        ({"CLIENT_HEADER": "X Client"}, "no name of an HTTP header"),
+        ({"MODEL_PATTERN": "("}, "no regular expression"),
+        ({"MODEL_PATTERN": "x"}, "a group named model"),
+        ({"MODEL_PATTERN": "(?P<model>x)", "MODEL_HEADER": "X-Model"}, "not both"),
+        ({"REQUESTS_PER_SECOND": "0"}, "greater than 0"),
+        ({"COLOUR": "red"}, "no such key"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(settings: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from detector.config import load  # noqa: PLC0415
+    from detector.errors import ConfigError  # noqa: PLC0415
+
+    for name, text in settings.items():
+        monkeypatch.setenv(f"DETECTOR_GATE__{name}", text)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(None)
+    assert "DETECTOR_GATE" in str(caught.value)
+
+
+def test_it_answers_and_ends_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.jsonl"
+    file.write_bytes(value(expires_ms=LATER_MS) + b"\n")
+    with LocalGate({"decisions_file": str(file), "snapshot_file": str(tmp_path / "kept")}) as gate:
+        gate.wait_until_ready()
+        assert gate.action("acme") == "block"
+        assert gate.action("other") == "allow"
+        assert gate.metric('detector_gate_decisions{action="block"}') == 1.0
+        taken = run("--decisions", str(file), "--port", str(gate.port))
+        assert taken.returncode == 1
+        assert "set [gate] port" in taken.stderr
+        process: Any = gate._process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        said = gate.log_file.read_text()
+        assert "Traceback" not in said
+        assert "acme" not in said, "the log shows digests of clients"
+        assert '"left_out"' in said
+        file.unlink()
+        gate.stop()
+        gate.start()
+        gate.wait_until_ready()
+        assert gate.action("acme") == "block", "the snapshot answers"
+        assert "degraded" in gate.ask("/readyz")[2]

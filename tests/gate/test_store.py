@@ -1,0 +1,193 @@
+"""What holds for a client and a model: order, revisions, expiry, and manual against detector."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.contracts.decision import LADDER, Action, rank
+from detector.gate.packing import expires_of, pack, revision_of
+from detector.gate.records import read_key, read_value
+from detector.gate.store import KEPT_MS, Store, Who
+from tests.gate.decisions import HOUR_MS, NOW_MS, decision, value
+
+ACME = Who("acme")
+ACTIONS = st.sampled_from(LADDER)
+
+
+def put(store: Store, *args: Any, **changes: Any) -> bool:
+    record = read_value(value(*args, **changes))
+    assert record is not None
+    return store.set(record, NOW_MS)
+
+
+def stored(*changes: dict[str, Any]) -> Store:
+    store = Store()
+    for change in changes:
+        put(store, **change)
+    return store
+
+
+def action(store: Store, who: Who = ACME, model: str | None = "fraud", now_ms: int = NOW_MS, path: str = "") -> str:
+    return LADDER[store.find(who, model, now_ms, path).rank]
+
+
+@given(st.permutations([(revision, act) for revision, act in enumerate(LADDER, 1)]))
+def test_in_whatever_order_records_come_the_greatest_revision_holds(records: list[tuple[int, Action]]) -> None:
+    store = stored(*({"action": act, "revision": revision} for revision, act in records))
+    assert action(store) == "block"
+    assert set(store.revisions().values()) == {5}
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), ACTIONS), max_size=12))
+def test_records_that_come_again_change_nothing(records: list[tuple[int, Action]]) -> None:
+    changes = [{"action": act, "revision": revision} for revision, act in records]
+    once, twice = stored(*changes), stored(*changes, *changes)
+    assert once.revisions() == twice.revisions()
+    assert once.find(ACME, "fraud", NOW_MS) == twice.find(ACME, "fraud", NOW_MS)
+
+
+@given(ACTIONS, ACTIONS, st.booleans())
+def test_a_later_decision_of_the_detector_may_raise_a_manual_one_and_not_lift_it(
+    by_hand: Action, by_detector: Action, same_key: bool
+) -> None:
+    manual = {"action": by_hand, "origin": "manual", "revision": 1}
+    store = stored(manual, {"action": by_detector, "revision": 2, "models": ("fraud",) if same_key else None})
+    expected = "allow" if by_hand == "allow" else LADDER[max(rank(by_hand), rank(by_detector))]
+    assert action(store) == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(["detector", "import", "manual"]), ACTIONS, st.booleans()), max_size=8))
+def test_what_holds_is_the_hardest_from_the_highest_origin_that_allows(entries: list[tuple[Any, Action, bool]]) -> None:
+    precedence = {"detector": 0, "import": 1, "manual": 2}
+    store = stored(
+        *(
+            {"origin": origin, "action": act, "models": None if wide else ("fraud",), "revision": number}
+            for number, (origin, act, wide) in enumerate(entries, 1)
+        )
+    )
+    held = {(origin, wide): act for origin, act, wide in entries}
+    least = max((precedence[origin] for (origin, _), act in held.items() if act == "allow"), default=0)
+    counted = [rank(act) for (origin, _), act in held.items() if precedence[origin] >= least]
+    assert action(store) == LADDER[max(counted, default=0)]
+
+
+def test_when_a_manual_allow_ends_what_the_detector_said_holds_again() -> None:
+    lift = {"action": "allow", "origin": "manual", "revision": 2, "expires_ms": NOW_MS + 1000}
+    store = stored({}, lift)
+    assert action(store) == "allow"
+    assert action(store, now_ms=NOW_MS + 1000) == "block"
+
+
+def test_each_origin_has_revisions_of_its_own() -> None:
+    store = stored({"revision": 5, "action": "alert"}, {"action": "throttle", "origin": "manual", "revision": 2})
+    assert action(store) == "throttle"
+    assert put(store, action="block", revision=6)
+    assert not put(store, action="block", revision=2, origin="manual")
+    assert action(store) == "block"
+
+
+@given(st.integers(-2 * HOUR_MS, 2 * HOUR_MS), st.integers(-HOUR_MS, 2 * HOUR_MS))
+def test_a_decision_holds_until_it_expires_by_the_gates_clock(expires: int, now: int) -> None:
+    store = stored({"expires_ms": NOW_MS + expires})
+    assert action(store, now_ms=NOW_MS + now) == ("block" if expires > now else "allow")
+
+
+def test_without_an_expiry_it_holds() -> None:
+    store = stored({"expires_ms": None, "origin": "manual"})
+    assert action(store, now_ms=NOW_MS + 1000 * 24 * HOUR_MS) == "block"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["fraud", "other", None]), ACTIONS), max_size=6))
+def test_the_hardest_of_what_meets_a_request_holds(entries: list[tuple[str | None, Action]]) -> None:
+    store = stored(
+        *(
+            {"action": act, "models": None if model is None else (model,), "revision": number}
+            for number, (model, act) in enumerate(entries, 1)
+        )
+    )
+    held = dict(entries)
+    for model in ("fraud", "other", "third"):
+        meeting = [rank(act) for name, act in held.items() if name in {model, None}]
+        assert action(store, model=model) == LADDER[max(meeting, default=0)]
+    assert action(store, model=None) == LADDER[max((rank(act) for act in held.values()), default=0)]
+
+
+def test_other_clients_and_models_are_not_met() -> None:
+    store = stored({})
+    assert action(store, model="other") == "allow"
+    assert action(store, Who("acm")) == "allow"
+    assert action(store, Who("acme\0fraud")) == "allow"
+
+
+def test_a_decision_for_several_models_has_revisions_of_its_own() -> None:
+    store = stored({"models": ("a:b", "fraud"), "revision": 9}, {"models": ("fraud",), "revision": 2, "action": "alert"})
+    assert action(store) == "block"
+    assert action(store, model="a:b") == "block"
+    assert action(store, model="c") == "allow"
+
+
+def test_organisations_campaigns_addresses_and_other_names_of_a_client() -> None:
+    kinds: list[Any] = ["organization", "campaign", "api_key", "user", "ip", "cidr"]
+    for kind in kinds:
+        subject = "192.0.2.0/24" if kind == "cidr" else "192.0.2.7" if kind == "ip" else "acme"
+        store = stored({"client": subject, "kind": kind, "models": None})
+        assert action(store, Who("acme", "acme", ("acme",), "192.0.2.7", "192.0.2.7")) == "block", kind
+        met_by_name = kind in {"api_key", "user"}
+        assert action(store, Who("acme")) == ("block" if met_by_name else "allow"), kind
+        assert action(store, Who("z", "other", ("other",), "198.51.100.1", "198.51.100.1")) == "allow", kind
+    assert action(stored({"client": "nonsense", "kind": "cidr", "models": None}), Who("a", address="x")) == "allow"
+
+
+def test_a_decision_bound_to_an_address_meets_only_queries_from_there() -> None:
+    for models in (("fraud",), None):
+        store = stored({"address": "2001:db8::/64", "models": models})
+        assert action(store, Who("acme", network="2001:db8::/64")) == "block"
+        assert action(store, Who("acme", network="2001:db9::/64")) == "allow"
+        assert action(store) == "allow"
+        assert store.is_bound
+
+
+def test_routes_hold_for_paths_below_them() -> None:
+    store = stored({"models": None, "routes": ("/v1/models",)})
+    paths = {"/v1/models": "block", "/v1/models/fraud:predict": "block", "/v1/modelsx": "allow", "": "allow"}
+    assert {path: action(store, path=path) for path in paths} == paths
+
+
+def test_simulated_decisions_are_found_and_do_not_hold() -> None:
+    found = stored({"simulated": True}).find(ACME, "fraud", NOW_MS)
+    assert (found.rank, found.simulated) == (0, rank("block"))
+
+
+def test_of_two_throttles_the_slower_holds() -> None:
+    store = stored({"action": "throttle", "rate": 100}, {"action": "throttle", "rate": 5, "models": None})
+    assert store.find(ACME, "fraud", NOW_MS).details.requests_per_minute == 5
+
+
+def test_a_record_without_a_value_removes_the_decision_of_its_origin() -> None:
+    for change in ({}, {"address": "192.0.2.7"}, {"client": "a:b:c", "models": ("x:y",)}, {"kind": "user", "models": None}):
+        store = stored(change, {**change, "origin": "manual"}, {**change, "origin": "import"})
+        end = decision(**change).key
+        for left, origin in enumerate(("", "manual:", "import:")):
+            key = read_key(f"{origin}{end}".encode())
+            assert key is not None
+            assert store.remove(key)
+            assert not store.remove(key)
+            assert len(store) == 2 - left
+
+
+def test_a_sweep_counts_what_lives_and_forgets_what_expired_long_ago() -> None:
+    store = stored({}, {"client": "b", "simulated": True}, {"client": "c", "expires_ms": NOW_MS + 1})
+    assert store.sweep(NOW_MS + 2) == {"block": 1, "simulated": 1}
+    assert len(store) == 3
+    assert not put(store, client="c"), "an old record comes back"
+    store.sweep(NOW_MS + KEPT_MS + 2)
+    assert len(store) == 2
+    assert put(store, client="old", expires_ms=NOW_MS - KEPT_MS - 1)
+    assert len(store) == 2
+
+
+@given(st.integers(0, 4), st.integers(0, (1 << 44) - 1), st.integers(1, 1 << 62), st.booleans())
+def test_a_packed_decision_keeps_its_parts(place: int, expires_ms: int, revision: int, simulated: bool) -> None:
+    entry = pack(place, expires_ms, revision, 5, simulated=simulated)
+    assert (expires_of(entry), revision_of(entry)) == (expires_ms, revision)
