@@ -30,17 +30,9 @@ from detector.baseline.store import Baseline, version_of
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
 from detector.engine.features.row import CONTENT
 from detector.engine.fitting.drift import compared
-from detector.engine.models.novelty import (
-    FARTHEST,
-    LESSONS,
-    STAGES,
-    Evaluations,
-    Floats,
-    Norms,
-    Novelty,
-    center_and_scale,
-    stage_of,
-)
+from detector.engine.models.novelty import LESSONS, Evaluations, Norms, Novelty
+from detector.engine.models.profiles import FARTHEST, STAGES, Floats, center_and_scale, stage_of
+from detector.engine.models.sides import weigh_outputs
 from detector.engine.shard import EngineSettings, ModelBaseline
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
@@ -102,7 +94,11 @@ def accept(
     scores = np.maximum(after, _held_out(known.norms, evaluations)) if len(names) >= FOLDED else after
     norms = replace(norms, session_scores=np.sort(np.concatenate([norms.session_scores, scores]))[::-1])
     changed = ModelBaseline(
-        known.reference, norms, np.concatenate([known.channel_scores, peaks]), _joined(known.evaluations, compared(evaluations))
+        known.reference,
+        norms,
+        np.concatenate([known.channel_scores, peaks]),
+        _joined(known.evaluations, compared(evaluations)),
+        reviewed=known.reviewed + len(names),
     )
     accepted = [
         {
@@ -170,12 +166,13 @@ def _widened(norms: Norms, evaluations: Evaluations) -> Norms:
     f = norms.means.shape[2]
     means = np.zeros((len(STAGES), count, f))
     low, high = np.zeros((2, len(STAGES), f))
+    usual = norms.width.mean(axis=1)
     for s in range(len(STAGES)):
         here = _latest(stage, s)
         x = _standardised(norms, evaluations.rows, np.full(len(stage), s))
         for g in range(count):
             means[s, g] = x[_latest(np.where(centre[evaluations.client] == g, stage, -1), s)].mean(axis=0)
-        rows = evaluations.rows[here][:, CONTENT]
+        rows = weigh_outputs(evaluations.rows[here])[:, CONTENT]
         # A feature that none of these clients has keeps the range it had.
         low[s] = np.where(np.isnan(rows).all(axis=0), norms.low[s].min(axis=0), np.fmin.reduce(rows))
         high[s] = np.where(np.isnan(rows).all(axis=0), norms.high[s].max(axis=0), np.fmax.reduce(rows))
@@ -184,6 +181,8 @@ def _widened(norms: Norms, evaluations: Evaluations) -> Norms:
         means=np.concatenate([norms.means, means], axis=1),
         low=np.concatenate([norms.low, np.repeat(low[:, None], count, axis=1)], axis=1),
         high=np.concatenate([norms.high, np.repeat(high[:, None], count, axis=1)], axis=1),
+        # A few clients do not show how much their kind varies: at least as much as the known kinds do.
+        width=np.concatenate([norms.width, np.repeat(np.maximum(high - low, usual)[:, None], count, axis=1)], axis=1),
         lessons=_lessons(norms.lessons, evaluations),
     )
 
@@ -201,7 +200,7 @@ def _centres(norms: Norms, evaluations: Evaluations, stage: npt.NDArray[np.int64
 
 def _standardised(norms: Norms, rows: Floats, stage: npt.NDArray[np.int64]) -> Floats:
     center, scale = center_and_scale(norms.quantiles)
-    x: Floats = np.clip(np.nan_to_num((rows[:, CONTENT] - center[stage]) / scale[stage]), -FARTHEST, FARTHEST)
+    x: Floats = np.clip(np.nan_to_num((weigh_outputs(rows)[:, CONTENT] - center[stage]) / scale[stage]), -FARTHEST, FARTHEST)
     return x
 
 

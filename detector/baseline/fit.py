@@ -13,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.baseline.calibrate import Calibration, calibrate
+from detector.baseline.doubts import doubts
 from detector.baseline.store import Baseline, version_of
 from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.fitting.drift import compared
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.fitting.reference import fit_reference
-from detector.engine.models.novelty import LEAST_CLIENTS, STAGES
+from detector.engine.models.novelty import LEAST_CLIENTS
+from detector.engine.models.profiles import STAGES
+from detector.engine.policy import PolicySettings
 from detector.engine.shard import EngineSettings, ModelBaseline
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
@@ -62,9 +65,10 @@ def fit_baseline(
 ) -> Baseline:
     """Fit a baseline on a log of benign traffic, which is read twice; it keeps the `schemas`.
 
-    `read` starts a pass over the log and yields its batches. Every client in the log counts as benign: review the clients that
-    `show` lists with the highest scores before you trust the baseline. Queries of another length than most clients' are left
-    out, and so are queries whose answers were perturbed: they are not what the model is.
+    `read` starts a pass over the log and yields its batches. Every client in the log counts as benign. Those that would be
+    acted on are in the notes as ``set_aside``: review them, and the clients that `show` lists, before you trust the baseline.
+    Queries of another length than most clients' are left out, and so are queries whose answers were perturbed: they are not
+    what the model is.
 
     Raises `BaselineError` when the log is empty, or a model has fewer than 8 clients with 8 queries.
     """
@@ -110,7 +114,7 @@ def fit_baseline(
     models = {}
     notes = {}
     for model, table in tables.items():
-        models[model], notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model])
+        models[model], notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model], settings.policy)
     kept = {model: schema for model, schema in (schemas or {}).items() if model in models}
     return Baseline(version_of(models, kept), models, notes, settings.secret, kept)
 
@@ -131,6 +135,7 @@ def _finish(
     calibration: Calibration,
     sample: _Sample,
     groups: tuple[frozenset[str], frozenset[str]],
+    policy: PolicySettings,
 ) -> tuple[ModelBaseline, dict[str, Any]]:
     names = calibration.names
     if len(names) < LEAST_CLIENTS:
@@ -139,7 +144,8 @@ def _finish(
             "to learn what is usual: give a longer log, or logs of more clients"
         )
     evaluations = calibration.evaluations()
-    norms = fit_norms(evaluations)
+    calibrated = fit_norms(evaluations)
+    norms = calibrated.norms
     channel_scores = calibration.channel_scores()
     worst = np.argsort(-channel_scores.max(axis=1), kind="stable")[:LISTED]
     notes = {
@@ -153,6 +159,7 @@ def _finish(
         "profiles": int(norms.means.shape[1]),
         "novelty_scores": [round(float(score), 3) for score in norms.session_scores[:LISTED]],
         "evidence": {name: round(float(channel_scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
+        "set_aside": doubts(names, calibrated, channel_scores, policy),
         "clients_with_most_evidence": {names[i]: round(float(channel_scores[i].max()), 3) for i in worst},
     }
     return ModelBaseline(table.reference, norms, channel_scores, compared(evaluations)), notes

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from detector.baseline import doubts
 from detector.baseline import store as baselines
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
@@ -17,7 +18,7 @@ from detector.engine.evidence.channel import Weighed
 from detector.engine.evidence.registry import REGISTRY
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.models.drift import ALARM, Drift
-from detector.engine.models.novelty import STAGES, stage_of
+from detector.engine.models.profiles import STAGES, stage_of
 from detector.engine.policy import ALERT, ALERT_SHARE, thresholds_for
 from detector.names import one_line, printable
 
@@ -35,7 +36,8 @@ def report(folder: Path, config: Config, drift: Mapping[str, Drift] | None = Non
     for model, known in baseline.models.items():
         notes = dict(baseline.notes[model])
         notes.setdefault("accepted", [])
-        thresholds = thresholds_for(policy, known.norms.session_scores, known.channel_scores)
+        notes.setdefault("set_aside", [])
+        thresholds = thresholds_for(policy, known.norms.session_scores, known.channel_scores, known.reviewed)
         stage = stage_of(SHOWN_STAGE)
         clients = notes["calibration_clients"]
         models[model] = {
@@ -66,7 +68,7 @@ def changes(before: Baseline, after: Baseline, model: str, config: Config) -> li
     """Return what an acceptance changed, in sentences: each accepted client, and every threshold that moved."""
     policy = engine_settings(config).policy
     was, now = (
-        thresholds_for(policy, known.norms.session_scores, known.channel_scores)
+        thresholds_for(policy, known.norms.session_scores, known.channel_scores, known.reviewed)
         for known in (before.models[model], after.models[model])
     )
     told = []
@@ -78,7 +80,7 @@ def changes(before: Baseline, after: Baseline, model: str, config: Config) -> li
         )
     for j, channel in enumerate(REGISTRY):
         if now.limit[j] != was.limit[j]:
-            told.append(f"{channel.name} may only alert from now on: an innocent client has passed its floor")
+            told.append(f"{channel.name} may only alert from now on: a client that was reviewed has passed its floor")
         elif now.stop[j] > was.stop[j]:
             told.append(
                 f"{channel.name} {'stops' if channel.may_stop else 'throttles'} at {now.stop[j]:.1f}, before at "
@@ -123,11 +125,12 @@ def tell(content: dict[str, Any]) -> Group:
             benign = known["evidence"][channel.name]
             thresholds.add_row(channel.name, f"{benign:.1f}", f"{ALERT_SHARE * stop:.1f}", f"{stop:.1f} {acts}")
         parts.append(thresholds)
-        parts += [Text(f"{name} may only alert here: an innocent client passed its floor") for name in known["only_alerts"]]
+        parts += [Text(f"{name} may only alert here: innocent clients passed its floor") for name in known["only_alerts"]]
+        parts += [Text(f"warning: {sentence}", style="yellow") for sentence in doubts.tell(known)]
         parts.append(
             Text(
                 f"{known['calibration_clients']} clients can show a false-alarm rate of {known['finest_rate_shown']} at best; "
-                "for a finer budget the thresholds are raised above the highest client's score."
+                "for a finer budget the thresholds are raised above their scores."
             )
         )
         named = ", ".join(f"{printable(name)} ({score:.1f})" for name, score in known["clients_with_most_evidence"].items())

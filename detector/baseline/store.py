@@ -154,6 +154,7 @@ def _read(folder: Path, given: int | None) -> Baseline:
             novelty.from_arrays(_part(arrays, "norms.")),
             arrays["channel_scores"],
             _evaluations(_part(arrays, "looks.")),
+            reviewed=len(notes[model].get("accepted", ())),
         )
     if version_of(models, schemas) != about["version"]:
         raise BaselineError("the baseline is damaged: its files do not belong together")

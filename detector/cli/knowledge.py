@@ -31,9 +31,15 @@ def baseline_fit(
     config: ConfigFile = None,
     log_format: LogFormat = None,
     *,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="CLIENT", help="leave out this client of the log; repeatable")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learn the benign reference and its calibration from logs of traffic that is believed to be benign."""
+    """Learn the benign reference and its calibration from logs of traffic that is believed to be benign.
+
+    Clients of the log that would be alerted on or stopped are named, with what to do about them.
+    """
     from detector.baseline.store import save
     from detector.offline import replay as replaying
 
@@ -43,7 +49,9 @@ def baseline_fit(
     tally = replaying.Read()
     try:
         with progress("fitting", engine=True) as show:
-            fitted = replaying.fit(logs, settings, progress=lambda position: show(position, None), tally=tally)
+            fitted = replaying.fit(
+                logs, settings, progress=lambda position: show(position, None), tally=tally, exclude=exclude or ()
+            )
     finally:
         tell_refused(tally.tell())
     save(fitted, out)

@@ -22,12 +22,13 @@ from detector.engine.examples import Examples
 from detector.engine.features.distances import WINDOW
 from detector.engine.findings import EngineRefusal, Outputs, Report
 from detector.engine.judge import Judge
+from detector.engine.kinds import Kinds
 from detector.engine.memory.admission import LATE, REPEATED, Admitted, Arrivals, admit, unadmitted
 from detector.engine.memory.conduct import QUESTIONS, nobody, update_conduct
 from detector.engine.memory.hashing import Contents, keys_of
 from detector.engine.memory.ledger import Ledger
 from detector.engine.memory.reservoir import RING
-from detector.engine.models.novelty import Novelty
+from detector.engine.models.novelty import LESSONS, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer, Seen
 from detector.engine.parking import InMemory, Parked
@@ -85,6 +86,7 @@ class ClientTable:
         self.reference = reference
         self.novelty = novelty
         self.judge = judge
+        self.kinds = Kinds()
         self.max_clients = max_clients
         self._lateness_ms = lateness_ms
         self._observer = observer
@@ -215,7 +217,7 @@ class ClientTable:
         self._park(oldest[suspect])
         leaving = oldest[~suspect]
         names = [self.name(slot) for slot in leaving.tolist()]
-        outputs.departed += reports_of(self.columns, leaving, names, self.model, emitted)
+        outputs.departed += reports_of(self.columns, leaving, names, self.model, self.novelty, emitted)
         self._slots.forget(leaving)
         for slot in oldest.tolist():
             self._examples.drop(slot)
@@ -254,6 +256,7 @@ class ClientTable:
         evaluated = slot[found.evaluated]
         standing.row[evaluated] = found.rows
         standing.novelty[evaluated] = score
+        self._note_kinds(found.rows, evaluated, admitted.position[found.evaluated])
         self._refuse(batch, admitted.verdict, outputs)
         if self._observer is not None:
             accounts = [self.name(s) for s in slot.tolist()]
@@ -270,6 +273,14 @@ class ClientTable:
                 accounts,
             )
             self._observer.observed(seen)
+
+    def _note_kinds(self, rows: npt.NDArray[np.float64], slot: npt.NDArray[np.int64], queries: npt.NDArray[np.int64]) -> None:
+        """Note new kinds of clients at the few evaluations that may teach, unless there was an alert on the client."""
+        asked = [
+            i for i, count in enumerate(queries.tolist()) if count in LESSONS and self.columns.standing.highest[slot[i]] < ALERT
+        ]
+        for i, kind in self.novelty.unfamiliar(rows[asked], queries[asked]).items():
+            self.kinds.add(kind, account_of(self.name(int(slot[asked[i]]))).client)
 
     def _admit_events(self, batch: Batch, slot: npt.NDArray[np.int64]) -> Admitted:
         """Decide which events count, and note their ids."""
@@ -297,7 +308,7 @@ class ClientTable:
 
     def report(self, slot: int, emitted: int = -1) -> Report:
         """Return the report of the client at `slot`."""
-        (report,) = reports_of(self.columns, np.array([slot]), [self.name(slot)], self.model, emitted)
+        (report,) = reports_of(self.columns, np.array([slot]), [self.name(slot)], self.model, self.novelty, emitted)
         return report
 
     def reports(self) -> Iterator[Report]:
@@ -307,9 +318,12 @@ class ClientTable:
             some = names[at : at + ROWS_AT_ONCE]
             away = [client for client in some if client not in self._slots]
             columns = self._codec.apart([self._codec.load(self._parked.read(self.key, client)) for client in away])
-            elsewhere = dict(zip(away, reports_of(columns, np.arange(len(away)), away, self.model), strict=True))
+            held = [client for client in some if client in self._slots]
+            slots = np.array([self._slots.of[client] for client in held], np.int64)
+            found = dict(zip(away, reports_of(columns, np.arange(len(away)), away, self.model, self.novelty), strict=True))
+            found |= zip(held, reports_of(self.columns, slots, held, self.model, self.novelty), strict=True)
             for client in some:
-                yield elsewhere[client] if client in elsewhere else self.report(self._slots.of[client])
+                yield found[client]
 
     def snapshots(self, *, changed_only: bool) -> Iterator[tuple[str, bytes]]:
         """Yield (client, snapshot) of all clients, or of those changed since the last call; forgotten ones have empty bytes."""

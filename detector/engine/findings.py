@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from detector.engine.models.novelty import Unfamiliar
 from detector.ingest.batch import Sender
 
 Kind = Literal["novelty", "construction", "harm"]
@@ -98,7 +99,8 @@ class Report:
 
     `refused` counts its queries that could not be used, by reason, and `reused` its queries under an id that another query had
     before. `address` is set where the identity is not vouched for: the report then covers queries from that address alone.
-    `emitted` is the stream position at which the client was forgotten, -1 while it is held.
+    `unfamiliar` says in what the client is unlike every known one, where it is and nothing was alerted on. `emitted` is the
+    stream position at which the client was forgotten, -1 while it is held.
     """
 
     client: str
@@ -110,6 +112,7 @@ class Report:
     refused: Mapping[str, int]
     reused: int
     address: str | None = None
+    unfamiliar: Unfamiliar | None = None
     emitted: int = -1
 
 

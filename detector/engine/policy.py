@@ -7,8 +7,12 @@ the model that was copied) would stop as well once it is measured. "Stopped" mea
 The operator sets a budget: false alerts per 1,000 client-days, and false blocks per 10,000 client-days. The thresholds that
 keep it come from the calibration clients, with one score each, the highest of its session. A threshold is the score that no
 more of them pass than the budget allows. Novelty has two ways to alert, its score and its channels, and each gets half the
-budget. Where the budget is finer than the number of calibration clients can show, the threshold is raised above the highest of
-their scores. Construction also has floors, for benign traffic that the calibration has not seen.
+budget. Where the budget is finer than the number of calibration clients can show, the threshold is raised above their scores.
+Construction also has floors, for benign traffic that the calibration has not seen.
+
+One calibration client may be a thief, or odd. So no threshold follows the highest score alone, and one client above a floor
+does not take a channel's right to stop away: it is set aside, and `baseline fit` names it. Several do, and so does a single one
+that a person has reviewed.
 """
 
 import math
@@ -30,6 +34,8 @@ THROTTLE_SHARE = 1.25  # throttle threshold of novelty, as a multiple of its ale
 LEAST_NOVELTY = 1.2
 UNCALIBRATED_NOVELTY = 3.0
 WAYS_TO_ALERT = 2  # novelty alerts by its score and by its channels, which share the budget
+LEAST_RANK = 2  # highest score that a threshold may follow: the second, since one client may be a thief, or odd
+BY_CHANCE = 0.01  # share of baselines in which more calibration clients than `tolerated` pass a threshold that keeps the budget
 # Score increase per tenfold lower exceedance rate, used to extrapolate beyond the calibration sample. For evidence it follows
 # from the logarithm of odds; for novelty it was measured between the top 10% and the top 1% of the clients.
 EVIDENCE_TAIL = math.log(10.0)
@@ -41,10 +47,10 @@ PATIENCE = 2
 class Thresholds:
     """The scores at which an action is taken; `stop` has one entry per channel of evidence.
 
-    `limit` is the hardest action that each channel may lead to. A channel of construction may stop a client only if it stayed
-    below its floor on all benign clients: where one of them passed it in calibration, the channel may only alert. A channel of
-    novelty throttles at its `stop`, and no more. `conduct` is the evidence at which refused queries or reused ids are alerted
-    on.
+    `limit` is the hardest action that each channel may lead to. A channel of construction may stop a client only if benign
+    clients stay below its floor: where more than `tolerated` passed it in calibration, or one that was reviewed, the channel
+    may only alert. A channel of novelty throttles at its `stop`, and no more. `conduct` is the evidence at which refused
+    queries or reused ids are alerted on.
     """
 
     alert: float
@@ -72,34 +78,61 @@ class PolicySettings:
     requests_per_minute: int = 30
 
 
-def threshold(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float) -> float:
+def threshold(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float, reviewed: float = 0.0) -> float:
     """Return the score that at most a share `rate` of clients like the calibration clients pass.
 
     With m calibration clients a new client passes the k-th highest score with probability k / (m + 1) (split conformal
-    prediction, Vovk et al., 2005). Where even the highest score is passed more often than `rate` allows, it is raised by `tail`
-    for every power of ten that is missing. That is an extrapolation, not a guarantee.
+    prediction, Vovk et al., 2005). The threshold is the k-th highest score for which this is `rate`, but never the highest:
+    whoever has it would set the threshold alone. So one more client, whatever its score, raises the threshold at most to the
+    highest score that was there before (and by what follows).
 
-    >>> threshold([3.0, 2.0, 1.0], 0.5, 0.4), threshold([3.0, 2.0, 1.0], 0.0025, 0.4)
+    Where the second highest score is passed more often than `rate` allows, it is raised by `tail` for every power of ten that
+    is missing. That is an extrapolation, not a guarantee. The guarantee holds from `rate` = 2 / (m + 1) on.
+
+    `reviewed` is the highest score of those clients that a person found innocent. It counts even where it is the highest.
+
+    >>> threshold([3.0, 2.0, 1.0], 0.5, 0.4), threshold([4.0, 3.0, 1.0], 0.005, 0.4)
     (2.0, 3.8)
     """
     ordered = sorted((float(score) for score in scores), reverse=True)
     if not ordered:
         return 0.0
-    clients = len(ordered) + 1
-    rank = math.floor(rate * clients + 1e-9)
-    if rank >= 1:
-        return ordered[min(rank, len(ordered)) - 1]
-    return ordered[0] + tail * math.log10(1.0 / (rate * clients))
+    allowed = rate * (len(ordered) + 1)
+    least = 1 if reviewed >= ordered[0] else LEAST_RANK
+    rank = min(max(math.floor(allowed + 1e-9), least), len(ordered))
+    return ordered[rank - 1] + tail * max(math.log10(rank / allowed), 0.0)
+
+
+def tolerated(clients: int, rate: float) -> int:
+    """Return how many calibration clients may pass a threshold that innocent clients pass at this `rate`.
+
+    More of them show that the threshold does not hold: innocent clients alone exceed this number in 1 of 100 baselines at most.
+    One is always tolerated, since nobody knows whether it is innocent.
+
+    >>> [tolerated(clients, 1e-4) for clients in (20, 150, 2_000, 20_000)]
+    [1, 1, 2, 6]
+    """
+    chance = math.exp(-rate * clients)  # Poisson, which is above the binomial here
+    beyond, passed = 1.0 - chance, 0
+    while beyond > BY_CHANCE:
+        passed += 1
+        chance *= rate * clients / passed
+        beyond -= chance
+        if passed >= clients:
+            break
+    return max(passed, 1)
 
 
 def thresholds_for(
     policy: PolicySettings,
     novelty_scores: Sequence[float] | npt.NDArray[np.float64] | None,
     channel_scores: npt.NDArray[np.float64] | None,
+    reviewed: int = 0,
 ) -> Thresholds:
     """Return the thresholds for calibration scores: `novelty_scores` (clients,), `channel_scores` (clients, channels).
 
-    None stands for a model without a baseline: construction then stops at its floors, and novelty can only alert.
+    The last `reviewed` clients are those that a person found innocent (`baseline accept`). None stands for a model without a
+    baseline: construction then stops at its floors, and novelty can only alert.
     """
     false_blocks = max(policy.false_blocks_per_10000, 1e-6) / 10_000
     false_alerts = max(policy.false_alerts_per_1000, 1e-6) / 1_000 / WAYS_TO_ALERT
@@ -107,12 +140,14 @@ def thresholds_for(
     limit = []
     for j in range(len(CHANNELS)):
         scores = channel_scores[:, j] if channel_scores is not None else np.zeros(0)
+        known = scores[len(scores) - reviewed :].max(initial=0.0)
         if MAY_STOP[j]:
-            limit.append(ALERT if scores.max(initial=0.0) > FLOORS[j] else BLOCK)
-            stop.append(max(float(FLOORS[j]), 1.2 * threshold(scores, false_blocks, EVIDENCE_TAIL)))
+            passed = np.count_nonzero(scores > FLOORS[j])
+            limit.append(BLOCK if known <= FLOORS[j] and passed <= tolerated(len(scores), false_blocks) else ALERT)
+            stop.append(max(float(FLOORS[j]), 1.2 * threshold(scores, false_blocks, EVIDENCE_TAIL, known)))
         else:
             limit.append(THROTTLE)
-            stop.append(max(float(FLOORS[j]), threshold(scores, false_alerts, EVIDENCE_TAIL) / ALERT_SHARE))
+            stop.append(max(float(FLOORS[j]), threshold(scores, false_alerts, EVIDENCE_TAIL, known) / ALERT_SHARE))
     conduct = -math.log(min(false_alerts, 0.5))  # the evidence is the logarithm of an e-value
     if novelty_scores is None:
         return Thresholds(UNCALIBRATED_NOVELTY, math.inf, tuple(stop), tuple(limit), conduct)

@@ -12,6 +12,8 @@ from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Report
 from detector.engine.memory.admission import evaluation_after
+from detector.engine.models.novelty import Novelty, Unfamiliar
+from detector.engine.policy import ALERT
 from detector.engine.state import Columns
 
 FIRST_EVALUATION = int(evaluation_after(0))  # queries
@@ -19,9 +21,14 @@ NOTHING_SHOWN = dict.fromkeys((*CHANNELS, "novelty"), 0.0)
 
 
 def reports_of(
-    columns: Columns, slots: npt.NDArray[np.int64], clients: Sequence[str], model: str, emitted: int = -1
+    columns: Columns,
+    slots: npt.NDArray[np.int64],
+    clients: Sequence[str],
+    model: str,
+    novelty: Novelty,
+    emitted: int = -1,
 ) -> Iterator[Report]:
-    """Yield the reports of these `clients`, whose rows of `columns` are at `slots`.
+    """Yield the reports of these `clients`, whose rows of `columns` are at `slots`; `novelty` knows who is unfamiliar.
 
     Many clients may leave at once, and nearly all of them have no evidence. So a figure that none of them has is not looked up.
     """
@@ -29,6 +36,7 @@ def reports_of(
     peaks = columns.evidence.peak[slots]
     shown = peaks.any(axis=1) | (standing.novelty[slots] != 0)
     odd = conduct.refused[slots].any(axis=1)
+    unfamiliar = _unfamiliar(columns, slots, novelty)
     figures = (columns.admission.queries[slots], standing.highest[slots], conduct.reused[slots], shown, odd)
     for i, (queries, highest, reused, evidence, refused) in enumerate(zip(*(f.tolist() for f in figures), strict=True)):
         account = account_of(clients[i])
@@ -43,8 +51,17 @@ def reports_of(
             features={name: round(value, 4) for name, value in zip(NAMES, row, strict=False) if math.isfinite(value)},
             refused=_refused(conduct.refused[slots[i]]) if refused else {},
             reused=reused,
+            unfamiliar=unfamiliar.get(i),
             emitted=emitted,
         )
+
+
+def _unfamiliar(columns: Columns, slots: npt.NDArray[np.int64], novelty: Novelty) -> dict[int, Unfamiliar]:
+    """Return who of the clients is unlike every known one, of those that were evaluated and not alerted on."""
+    queries = columns.admission.queries[slots].astype(np.int64)
+    asked = np.flatnonzero((queries >= FIRST_EVALUATION) & (columns.standing.highest[slots] < ALERT))
+    found = novelty.unfamiliar(columns.standing.row[slots[asked]].astype(np.float64), queries[asked])
+    return {int(asked[i]): kind for i, kind in found.items()}
 
 
 def _evidence(peaks: npt.NDArray[np.float32], novelty: float) -> dict[str, float]:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from detector.engine.clients import ClientTable, TableProgress
 from detector.engine.findings import EngineRefusal, Outputs, Report
 from detector.engine.judge import Judge
+from detector.engine.kinds import Kind
 from detector.engine.learning import (
     LEAST_EVENTS,
     Patience,
@@ -52,14 +53,15 @@ VERSIONS_KEY = "\0"  # the client part of the key for a model's versions; no acc
 class ModelBaseline:
     """The baseline of one model: its reference, its norms and the evidence of calibration clients.
 
-    `channel_scores` (clients, channels) is the highest evidence of each calibration client. `evaluations` are those of their
-    scheduled evaluations that newcomers are compared with.
+    `channel_scores` (clients, channels) is the highest evidence of each calibration client; the last `reviewed` of them were
+    accepted by a person. `evaluations` are those of their scheduled evaluations that newcomers are compared with.
     """
 
     reference: Reference
     norms: Norms
     channel_scores: npt.NDArray[np.float64]
     evaluations: Evaluations
+    reviewed: int = 0
 
     def key(self) -> str:
         """Return eight bytes, in hex, that change with the norms."""
@@ -236,6 +238,7 @@ class Shard:
                 settings.policy,
                 known.norms.session_scores if known else None,
                 known.channel_scores if known else None,
+                known.reviewed if known else 0,
             )
             observer = self._observer
             if known:
@@ -277,6 +280,13 @@ class Shard:
     def monitors(self) -> Mapping[str, DriftMonitor]:
         """The drift monitors of the models with a baseline, which tell whether the calibration still fits."""
         return self._monitors
+
+    @property
+    def kinds(self) -> Iterator[tuple[str, Kind]]:
+        """The kinds of clients that no baseline knows, met since the start: each with its model."""
+        for table in self._tables.values():
+            for kind in table.kinds:
+                yield table.model, kind
 
     @property
     def clients(self) -> int:

@@ -87,7 +87,7 @@ class Walk:
                 continue
             if int(fresh[event]) - taught_at >= LESSON_EVERY:
                 taught_at = int(fresh[event])
-                if self._novelty.trees.learn(rows[row]):
+                if self._novelty.learn(rows[row]):
                     score[row + 1 :] = self._novelty.score(rows[row + 1 :], queries[row + 1 :])
         self.since_lesson = int(fresh[-1]) - taught_at
         return score

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
-from detector.engine.models.novelty import LEAST_CLIENTS, STAGES, Evaluations
+from detector.engine.models.novelty import LEAST_CLIENTS, Evaluations
+from detector.engine.models.profiles import STAGES
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch, Sender, code_of
 
@@ -46,7 +47,7 @@ def warm_up() -> None:
     from detector.engine.fitting.reference import fit_reference  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
-    norms = fit_norms(_evaluations(rng))
+    norms = fit_norms(_evaluations(rng)).norms
     scores = np.zeros((LEAST_CLIENTS, len(CHANNELS)))
     for pool, categorical in ((_table(rng), (0,)), (_picture(rng), ())):
         clients = [f"teacher-{i % LEAST_CLIENTS}" for i in range(len(pool))]

@@ -1,10 +1,12 @@
 """Replay: recorded logs through the engine of the service, results into a folder."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from detector.baseline import store as baselines
 from detector.baseline.secret import require, settings_for_fit, settings_of
@@ -230,8 +232,9 @@ def fit(
     config: Config,
     progress: Callable[[Position], None] | None = None,
     tally: Read | None = None,
+    exclude: Collection[str] = (),
 ) -> Baseline:
-    """Fit a baseline on `logs`, under a new seed where none is configured.
+    """Fit a baseline on `logs`, without the clients in `exclude`, under a new seed where none is configured.
 
     The logs are read three times, the first time for what inputs and answers consist of: none may be standard input.
 
@@ -244,7 +247,10 @@ def fit(
     tallies = iter([] if tally is None else [tally])
 
     def read_again() -> Iterable[Batch]:
-        return read_batches(logs, config, progress=progress, tally=next(tallies, None), schemas=schemas)
+        for batch in read_batches(logs, config, progress=progress, tally=next(tallies, None), schemas=schemas):
+            rows = np.array([i for i, client in enumerate(batch.client) if client not in exclude], np.intp)
+            if len(rows):
+                yield batch if len(rows) == len(batch) else batch.take(rows)
 
     return fit_baseline(read_again, settings, schemas)
 

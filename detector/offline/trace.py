@@ -194,7 +194,7 @@ class Tracer:
     def thresholds(self, model: str, policy: PolicySettings | None = None) -> Thresholds:
         """Return the thresholds in force for a model, or those that `policy` would set."""
         known = self._baselines.get(model)
-        scores = (known.norms.session_scores, known.channel_scores) if known else (None, None)
+        scores = (known.norms.session_scores, known.channel_scores, known.reviewed) if known else (None, None)
         return thresholds_for(policy or self._policy, *scores)
 
     def trace(

@@ -34,6 +34,7 @@ from typing import TypeAlias
 
 import structlog
 
+from detector.baseline import doubts
 from detector.baseline.secret import known_seed, require
 from detector.baseline.store import Baseline
 from detector.clock import SystemClock
@@ -175,6 +176,10 @@ def _work(
                 shadow=config.policy.shadow,
                 health_port=health.port,
             )
+            if baseline and number == 0:
+                for model, notes in baseline.notes.items():
+                    for sentence in doubts.tell(notes):
+                        log.warning("baseline", model=model, finding=sentence)
             if stage in {Stage.ALL, Stage.DETECT}:
                 warm_up(baseline, metrics)
             warm.set()

@@ -12,6 +12,7 @@ from detector.contracts.moment import rfc3339
 from detector.distribution import VERSION
 from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.findings import Finding, PendingDecision, Report
+from detector.engine.models.novelty import Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, PolicySettings
 
 SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}
@@ -128,4 +129,10 @@ def client(report: Report) -> dict[str, Any]:
         "features": dict(report.features),
         "refused": dict(report.refused),
         "reused": report.reused,
+        **({} if report.unfamiliar is None else {"unfamiliar": _unfamiliar(report.unfamiliar)}),
     }
+
+
+def _unfamiliar(found: Unfamiliar) -> dict[str, Any]:
+    """Render in what a client is unlike every known one; clients of one kind have the same profile and features."""
+    return {"score": round(found.score, 4), "profile": found.profile, "features": list(found.features)}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
 from detector.contracts.decision import Action
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS
@@ -26,6 +27,7 @@ from detector.engine.policy import (
     permitted,
     threshold,
     thresholds_for,
+    tolerated,
 )
 
 scores = st.lists(st.floats(0, 1000), min_size=1, max_size=300)
@@ -47,12 +49,58 @@ def test_a_stricter_budget_never_lowers_a_bar(calibration: list[float], one: flo
 
 @given(scores, rates)
 def test_no_more_calibration_clients_pass_than_the_budget_allows(calibration: list[float], rate: float) -> None:
-    """Fewer than a share `rate` of the clients pass the threshold, and it is no higher than that needs."""
+    """A share `rate` of the clients, or one of them, lies above the threshold at most, and it is no higher than that needs."""
     found = threshold(calibration, rate, TAIL)
     above = sum(score > found for score in calibration)
-    assert above <= rate * (len(calibration) + 1)
-    if rate * (len(calibration) + 1) >= 1:
+    assert above <= max(rate * (len(calibration) + 1), 1.0)
+    if rate * (len(calibration) + 1) >= 2:
         assert found in calibration
+
+
+@given(scores, rates, st.floats(0, 1e9))
+def test_one_more_client_raises_a_threshold_at_most_to_the_highest_before(
+    calibration: list[float], rate: float, odd: float
+) -> None:
+    """Whatever its score: nobody can switch detection off by joining the log of a fit."""
+    without, raised = threshold(calibration, rate, TAIL), threshold([*calibration, odd], rate, TAIL)
+    beyond = TAIL * max(math.log10(2.0 / (rate * (len(calibration) + 1))), 0.0)
+    assert raised <= max(without, max(calibration) + beyond + 1e-9)
+
+
+def test_one_client_above_a_floor_does_not_take_the_right_to_stop() -> None:
+    """One in a hundred may be a thief; two show that the channel fires on innocents, and so does one that was reviewed."""
+    offset = 0
+    evidence = np.zeros((100, len(CHANNELS)))
+    evidence[-1, offset] = 500.0
+    odd = thresholds_for(PolicySettings(), np.zeros(100), evidence)
+    assert (odd.limit[offset], odd.stop[offset]) == (BLOCK, FLOORS[offset])
+    assert thresholds_for(PolicySettings(), np.zeros(100), evidence, reviewed=1).limit[offset] == ALERT
+    evidence[0, offset] = 500.0
+    assert thresholds_for(PolicySettings(), np.zeros(100), evidence).limit[offset] == ALERT
+
+
+@given(st.integers(8, 20_000), st.floats(1e-6, 1e-2))
+def test_what_is_tolerated_follows_from_budget_and_count(clients: int, rate: float) -> None:
+    """Innocent clients alone pass in such numbers in 1 of 100 baselines at most; one is always tolerated."""
+    found = tolerated(clients, rate)
+    assert found >= 1
+    assert poisson.sf(found, clients * rate) <= 0.01 + 1e-9
+    assert found == 1 or poisson.sf(found - 1, clients * rate) > 0.01 - 1e-9
+
+
+@given(st.lists(st.floats(0, 100), min_size=8, max_size=60), st.floats(0, 1e6), st.integers(0, len(CHANNELS) - 1))
+def test_an_arbitrary_client_lowers_protection_by_a_bounded_amount(calibration: list[float], odd: float, channel: int) -> None:
+    """However high it scores, thresholds are at most as with one more client like the highest, and no channel loses its right."""
+    before = np.zeros((len(calibration), len(CHANNELS)))
+    before[:, channel] = calibration
+    extreme, highest = np.zeros((2, 1, len(CHANNELS)))
+    extreme[0, channel], highest[0, channel] = odd, max(calibration)
+    after = thresholds_for(PolicySettings(), [*calibration, odd], np.concatenate([before, extreme]))
+    most = thresholds_for(PolicySettings(), [*calibration, max(calibration)], np.concatenate([before, highest]))
+    assert after.alert <= most.alert
+    assert all(now <= then for now, then in zip(after.stop, most.stop, strict=True))
+    if not (before > FLOORS).any():
+        assert after.limit == thresholds_for(PolicySettings(), calibration, before).limit
 
 
 @given(scores, rates, st.floats(0, 1000))
@@ -70,11 +118,11 @@ def test_the_share_of_new_clients_above_a_bar_is_the_budget() -> None:
 
 
 def test_a_budget_finer_than_the_calibration_raises_the_bar_beyond_it() -> None:
-    """A step above the highest score for every power of ten that is missing; nothing without calibration."""
-    calibration = [1.0] * 9
-    assert threshold(calibration, 0.1, TAIL) == 1.0
-    assert threshold(calibration, 0.01, TAIL) == pytest.approx(1.15)
-    assert threshold(calibration, 0.001, TAIL) == pytest.approx(1.30)
+    """A step above the second highest score for every power of ten that is missing; nothing without calibration."""
+    calibration = [9.0] + [1.0] * 8
+    assert threshold(calibration, 0.2, TAIL) == 1.0
+    assert threshold(calibration, 0.02, TAIL) == pytest.approx(1.15)
+    assert threshold(calibration, 0.002, TAIL) == pytest.approx(1.30)
     assert threshold([], 0.1, TAIL) == 0.0
 
 

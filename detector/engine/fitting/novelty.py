@@ -1,7 +1,6 @@
 """Fitting the norms of novelty: profiles of benign clients, their ranges and their covariance, stage by stage."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +9,18 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import silhouette_score
 
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.models.novelty import (
+from detector.engine.models.novelty import LEAST_CLIENTS, LESSONS, Calibrated, Evaluations, Norms, Trees, combine, middle_of
+from detector.engine.models.profiles import (
     FARTHEST,
-    LEAST_CLIENTS,
-    LESSONS,
+    RESOLUTION,
     STAGES,
-    Evaluations,
+    Comparison,
     Floats,
-    Norms,
-    Trees,
+    Profiles,
     center_and_scale,
-    combine,
-    compare,
-    stage_of,
+    stages_of,
 )
+from detector.engine.models.sides import BOTH, SIDES, usual_or_more, weigh_outputs
 from detector.errors import BaselineError
 
 FOLDS = 5  # with two, who is in which decides what is unusual in a history of a few hundred clients
@@ -33,7 +30,7 @@ LEAST_MEMBERS = 8
 LEAST_VARIANCE = 0.05
 
 
-def fit_norms(evaluations: Evaluations) -> Norms:
+def fit_norms(evaluations: Evaluations) -> Calibrated:
     """Learn the norms from the scheduled evaluations of benign clients.
 
     Raises `BaselineError` when fewer than 8 clients reached their first evaluation.
@@ -44,45 +41,59 @@ def fit_norms(evaluations: Evaluations) -> Norms:
             f"only {len(clients)} clients have {STAGES[0]} queries or more; at least {LEAST_CLIENTS} such clients are "
             "needed to say what is usual"
         )
-    stage = np.array([stage_of(q) for q in evaluations.queries])
+    stage = stages_of(evaluations.queries)
     profile = _profiles(evaluations, clients)
     client_row = np.searchsorted(clients, evaluations.client)
-    excess, distance, oddness = np.empty((3, len(stage)))
-    for held_out in _folds(client_row, FOLDS):
-        model = _fit(evaluations, stage, profile[client_row], ~held_out)
-        excess[held_out], distance[held_out] = _compare(model, evaluations.rows[held_out], stage[held_out])
-    for held_out in _folds(client_row, TREE_FOLDS):
-        oddness[held_out] = Trees(_lessons(evaluations, ~held_out)).oddness(evaluations.rows[held_out])
     full = _fit(evaluations, stage, profile[client_row], np.ones(len(stage), bool))
-    usual = np.array([_usual(distance[_at_stage(stage, s)]) for s in range(len(STAGES))])
+    compared = _held_out(evaluations, stage, profile[client_row], client_row)
+    oddness = np.empty(len(stage))
+    middle = middle_of(full.quantiles)
+    for held_out in _folds(client_row, TREE_FOLDS):
+        trees = Trees(usual_or_more(weigh_outputs(_lessons(evaluations, ~held_out)), middle))
+        oddness[held_out] = trees.oddness(usual_or_more(weigh_outputs(evaluations.rows[held_out]), middle))
+    usual, unlike_usual = (
+        np.array([_usual(distance[_at_stage(stage, s)]) for s in range(len(STAGES))]) for _, distance in compared
+    )
+    (excess, distance), (unlike_excess, unlike_distance) = compared
     score = combine(excess, distance, usual[stage], oddness)
-    sessions = np.array([score[client_row == i].max() for i in range(len(clients))])
-    return Norms(
+    unlike = combine(unlike_excess, unlike_distance, unlike_usual[stage], np.zeros(len(stage)))
+    sessions, unlike_sessions = (np.array([one[client_row == i].max() for i in range(len(clients))]) for one in (score, unlike))
+    norms = Norms(
         quantiles=full.quantiles,
         low=full.low,
         high=full.high,
+        width=full.width,
         means=full.means,
         whiten=full.whiten,
         usual=usual,
         lessons=_lessons(evaluations, np.ones(len(stage), bool)),
         session_scores=np.sort(sessions)[::-1],
+        unlike_scores=np.sort(unlike_sessions)[::-1],
+        unlike_usual=unlike_usual,
         reach=int(np.sort([evaluations.queries[client_row == i].max() for i in range(len(clients))])[-LEAST_CLIENTS]),
     )
+    return Calibrated(norms, profile, sessions)
+
+
+def _held_out(
+    evaluations: Evaluations,
+    stage: npt.NDArray[np.int64],
+    profile: npt.NDArray[np.int64],
+    client_row: npt.NDArray[np.intp],
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Return excess and distance of each evaluation under norms that have not seen its client: with sides, and without."""
+    compared = np.empty((2, 2, len(stage)))
+    for held_out in _folds(client_row, FOLDS):
+        model = Comparison(_fit(evaluations, stage, profile, ~held_out))
+        for n, sides in enumerate((SIDES, BOTH)):
+            compared[n, :, held_out] = np.transpose(model.over(evaluations.rows[held_out], stage[held_out], sides)[:2])
+    return (compared[0, 0], compared[0, 1]), (compared[1, 0], compared[1, 1])
 
 
 def _folds(client_row: npt.NDArray[np.intp], count: int) -> Iterator[npt.NDArray[np.bool_]]:
     """Yield which rows are those of each part of the clients; neighbours in the clients' order are in different parts."""
     for part in range(count):
         yield client_row % count == part
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    quantiles: Floats
-    low: Floats
-    high: Floats
-    means: Floats
-    whiten: Floats
 
 
 def _at_stage(stage: npt.NDArray[np.int64], wanted: int) -> npt.NDArray[np.bool_]:
@@ -100,7 +111,7 @@ def _usual(distances: Floats) -> float:
 def _profiles(evaluations: Evaluations, clients: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return a profile number per client, from its mean features over all its evaluations."""
     quantiles = _quantiles(evaluations.rows, (0.05, 0.5, 0.95)).T
-    center, scale = center_and_scale(quantiles)
+    center, scale = center_and_scale(quantiles, len(STAGES) - 1)
     x = np.clip(np.nan_to_num((evaluations.rows[:, CONTENT] - center) / scale), -4, 4)
     means = np.array([x[evaluations.client == client].mean(axis=0) for client in clients])
     best = np.zeros(len(clients), np.int64)
@@ -117,34 +128,46 @@ def _profiles(evaluations: Evaluations, clients: npt.NDArray[np.int64]) -> npt.N
 
 def _fit(
     evaluations: Evaluations, stage: npt.NDArray[np.int64], profile: npt.NDArray[np.int64], use: npt.NDArray[np.bool_]
-) -> _Fit:
+) -> Profiles:
     f = len(NAMES) - CONTENT.start
     profiles = np.unique(profile)
     quantiles = np.zeros((len(STAGES), len(NAMES), 3))
     means = np.zeros((len(STAGES), len(profiles), f))
-    low = np.zeros_like(means)
-    high = np.zeros_like(means)
+    low, high, width = np.zeros((3, *means.shape))
     whiten = np.zeros((len(STAGES), f, f))
     for s in range(len(STAGES)):
         here = _at_stage(np.where(use, stage, -1), s)
         if not here.any():
             here = use
-        rows = evaluations.rows[here]
-        quantiles[s] = _quantiles(rows, (0.05, 0.5, 0.95)).T
-        center, scale = center_and_scale(quantiles[s])
-        x = np.clip(np.nan_to_num((rows[:, CONTENT] - center) / scale), -FARTHEST, FARTHEST)
+        quantiles[s] = _quantiles(evaluations.rows[here], (0.05, 0.5, 0.95)).T
+        center, scale = center_and_scale(quantiles[s], s)
+        rows = weigh_outputs(evaluations.rows[here])[:, CONTENT]
+        x = np.clip(np.nan_to_num((rows - center) / scale), -FARTHEST, FARTHEST)
         residual = x.copy()
+        members = np.zeros(len(profiles))
         for p, number in enumerate(profiles):
             own = profile[here] == number
             if not own.any():
                 own = np.ones(len(own), bool)
+            members[p] = len(np.unique(evaluations.client[here][own]))
             means[s, p] = x[own].mean(axis=0)
             residual[own] = x[own] - means[s, p]
-            low[s, p], high[s, p] = _quantiles(rows[own][:, CONTENT], (0.02, 0.98))
+            low[s, p], middle, high[s, p] = _quantiles(rows[own], (0.02, 0.5, 0.98))
+            width[s, p] = _width(low[s, p], middle, high[s, p])
+        # The range of a profile with few clients is poorly known: it is drawn to the mean range of all profiles.
+        pooled = np.average(width[s], axis=0, weights=members)
+        share = (members / (members + LEAST_MEMBERS))[:, None]
+        width[s] = np.maximum(share * width[s] + (1.0 - share) * pooled, RESOLUTION[s])
         covariance = LedoitWolf(assume_centered=True).fit(residual).covariance_
         # A floor on the variance: otherwise a feature that is constant within every profile would have infinite weight.
         whiten[s] = np.linalg.inv(np.linalg.cholesky(covariance + LEAST_VARIANCE * np.eye(f)))
-    return _Fit(quantiles, low, high, means, whiten)
+    return Profiles(quantiles, low, high, width, means, whiten)
+
+
+def _width(low: Floats, middle: Floats, high: Floats) -> Floats:
+    """Return the distance from the middle of a range to its end on the side that counts; half the range where both do."""
+    width: Floats = np.where(SIDES > 0, high - middle, np.where(SIDES < 0, middle - low, (high - low) / 2.0))
+    return width
 
 
 def _quantiles(rows: Floats, shares: tuple[float, ...]) -> Floats:
@@ -153,24 +176,6 @@ def _quantiles(rows: Floats, shares: tuple[float, ...]) -> Floats:
     known = ~np.isnan(rows).all(axis=0)
     found[:, known] = np.nanquantile(rows[:, known], shares, axis=0)
     return found
-
-
-def _compare(model: _Fit, rows: Floats, stage: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    center, scale = center_and_scale(model.quantiles)
-    excess, distance = np.empty((2, len(rows)))
-    compare(
-        np.ascontiguousarray(rows[:, CONTENT]),
-        stage,
-        model.low,
-        model.high,
-        center,
-        scale,
-        model.means,
-        model.whiten,
-        excess,
-        distance,
-    )
-    return excess, distance
 
 
 def _lessons(evaluations: Evaluations, use: npt.NDArray[np.bool_]) -> Floats:

@@ -32,7 +32,8 @@ from scipy.special import gammaln, logsumexp
 
 from detector.engine.evidence.accumulate import MAY_STOP, WORTH_NOTING
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.models.novelty import LEAST_CLIENTS, LESSONS, STAGES, Evaluations
+from detector.engine.models.novelty import LEAST_CLIENTS, LESSONS, Evaluations
+from detector.engine.models.profiles import STAGES
 from detector.engine.observer import Observer, Seen
 from detector.errors import SnapshotError
 

@@ -1,22 +1,29 @@
-"""Novelty: how unlike every known benign client this one is.
+"""Novelty: how much more of the model than every known benign client this one can learn, by what is unusual about it.
 
 Benign clients form several groups: a camera that sends video differs from a nightly batch in almost every feature. So
 calibration clients are clustered into profiles (k-means, as many as the silhouette favours). A client is compared with the
-profile that fits it best, at the same number of queries (a stage). The score has three parts:
+profile that fits it best, at the same number of queries (a stage). Only deviations to the side that lets it learn more count
+(see `sides`), in all three parts of the score:
 
-- *ranges*: how far each feature lies outside the profile's range, in widths of that range. A feature inside the range adds
-  nothing, and no feature adds more than `MOST`, so one odd feature alone does not make a client novel;
+- *ranges*: how far each feature lies outside the profile's range, in widths of that range: the distance from the middle of the
+  profile to the end of its range on the side that counts. A feature inside the range adds nothing, and no feature adds more
+  than `MOST`, so one odd feature alone does not make a client novel;
 - *combination*: how far the Mahalanobis distance (covariance within profiles, shrunk; Ledoit and Wolf, 2004) exceeds what
-  1 held-out client in 20 reaches. It finds features that are usual alone and odd together;
+  1 held-out client in 20 reaches. It finds features that are usual alone and odd together. It is the distance to the nearest
+  client that deviates from the profile in directions that do not count (Perlman, 1969), so such a deviation never adds to it;
 - *stream*: how far the score of half-space trees, which continue to learn from innocent clients, exceeds what is usual. Only
-  this part sees timing.
+  this part sees timing. Features on the side that does not count are shown to the trees as usual.
 
-The score is the root of the sum of their squares: 0 for a client like all others, 1 for one feature a whole range off. Novelty
+The score is the root of the sum of their squares: 0 for a client like all others, 1 for one feature a whole width off. Novelty
 cannot tell a thief from a new device, so it may alert and throttle but never stops a client. Without a baseline the trees alone
-make the score, once they have learned two windows.
+make the score, once they have learned two windows, and count both sides.
+
+The same comparison without sides tells which clients are merely unlike the known ones (`Novelty.unfamiliar`). They are named
+for review, without an alert.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,12 +31,12 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.kernels import kernel
 from detector.engine.memory.admission import evaluation_after
+from detector.engine.models.profiles import MOST, Comparison, Floats, Profiles, stage_of, stages_of
+from detector.engine.models.sides import BOTH, SIDES, usual_or_more, weigh_outputs
 from detector.engine.models.trees import WINDOW, OnlineTrees
 from detector.errors import BaselineError
 
-STAGES = np.array([8, 16, 24, 32, 48, 64, 96, 160, 256, 512, 1024, 4096])
 # Features that change with the number of queries even for the steadiest client; the distances do so until memory is full.
 CUMULATIVE = np.array(
     [
@@ -48,27 +55,10 @@ FILLING = np.array(
     [NAMES.index(name) for name in ("distance_mean", "distance_low", "distance_mid", "distance_high", "normality")]
 )
 FULL_AT = 256  # queries after which the window of distances and the memory are full
-LEAST_SCALE = 0.06  # least standard deviation of a feature, for features that never varied in calibration
-LEAST_WIDTH = 0.2  # least width of a profile's range of a feature, for features that never varied within the profile
-FARTHEST = 12.0
-# Which side of the usual range counts: +1 above, -1 below, 0 both. A client can be too far from the population, not too near.
-SIDES = np.array(
-    [{"off_manifold": 1, "landmark_distance": 1, "population_share": -1}.get(name, 0) for name in NAMES[CONTENT]], np.int64
-)
-MOST = 1.5
 LEAST_CLIENTS = 8
+UNFAMILIAR = 0.01  # share of known clients that are unlike all others
+SHOWN_FEATURES = 3  # of those in which an unfamiliar client deviates
 TREE_SEED = 20_180_423
-
-Floats = npt.NDArray[np.float64]
-
-
-def stage_of(queries: int) -> int:
-    """Return the stage of a scheduled evaluation: the last of `STAGES` not above its number of queries.
-
-    >>> stage_of(8), stage_of(40), stage_of(10**6)
-    (0, 3, 11)
-    """
-    return max(int(np.searchsorted(STAGES, queries, side="right")) - 1, 0)
 
 
 def _lesson_evaluations() -> frozenset[int]:
@@ -101,64 +91,44 @@ class Evaluations:
 
 
 @dataclass(frozen=True, slots=True)
-class Norms:
-    """What benign clients look like, stage by stage; f counts the content features.
+class Norms(Profiles):
+    """Profiles, and what clients like the calibration clients score.
 
-    `quantiles` (stages, features, 3) are the 5%, 50% and 95% of each feature. `low` and `high` (stages, profiles, f) are the
-    range of each profile. `means` (stages, profiles, f) and `whiten` (stages, f, f) give the Mahalanobis distance, and `usual`
-    (stages,) is the distance that 1 held-out evaluation in 20 passes. The online trees start from the rows `lessons` (n,
-    features). `session_scores` (clients,) are the highest scores of each calibration client, under norms that had not seen it.
-    `reach` is the number of queries that enough calibration clients had; beyond it, features that depend on the count are left
-    out.
+    `usual` (stages,) is the distance that 1 held-out evaluation in 20 passes. The online trees start from the rows `lessons`
+    (n, features). `session_scores` (clients,) are the highest scores of each calibration client, under norms that had not seen
+    it. `unlike_scores` (clients,) are those without sides and without the stream, and `unlike_usual` (stages,) are their usual
+    distances; both are empty in older baselines, which call nobody unfamiliar. `reach` is the number of queries that enough
+    calibration clients had; beyond it, features that depend on the count are left out.
     """
 
-    quantiles: Floats
-    low: Floats
-    high: Floats
-    means: Floats
-    whiten: Floats
     usual: Floats
     lessons: Floats
     session_scores: Floats
+    unlike_scores: Floats
+    unlike_usual: Floats
     reach: int
 
 
-@kernel
-def compare(rows, stage, low, high, center, scale, means, whiten, excess, distance):
-    """Compare each row with the profiles of its stage; features that are missing (NaN) count as usual.
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What was learned of n calibration clients: the `norms`, and of each client its `profile` and its `score`, (n,)."""
 
-    `excess[i]` becomes the sum of squared excesses over the ranges of the best fitting profile, and `distance[i]` the
-    Mahalanobis distance to the nearest profile.
+    norms: Norms
+    profile: npt.NDArray[np.int64]
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Unfamiliar:
+    """A client that is unlike every known one, though it does not learn more than usual: `score` without sides.
+
+    `profile` is the number of the nearest profile, and `features` are the names of what deviates most, each with its side.
+    Clients of one kind share both.
     """
-    n, f = rows.shape
-    x = np.empty(f)
-    for i in range(n):
-        s = stage[i]
-        excess[i] = np.inf
-        distance[i] = np.inf
-        for p in range(means.shape[1]):
-            outside = 0.0
-            for j in range(f):
-                value = rows[i, j]
-                if np.isnan(value):
-                    x[j] = 0.0
-                    continue
-                below = 0.0 if SIDES[j] > 0 else low[s, p, j] - value
-                above = 0.0 if SIDES[j] < 0 else value - high[s, p, j]
-                over = max(below, above, 0.0)
-                over = min(over / max(high[s, p, j] - low[s, p, j], LEAST_WIDTH), MOST)
-                outside += over * over
-                x[j] = min(max((value - center[s, j]) / scale[s, j], -FARTHEST), FARTHEST) - means[s, p, j]
-                if SIDES[j] * x[j] < 0.0:
-                    x[j] = 0.0
-            total = 0.0
-            for j in range(f):
-                part = 0.0
-                for k in range(j + 1):  # the inverse of a Cholesky factor is lower triangular
-                    part += whiten[s, j, k] * x[k]
-                total += part * part
-            excess[i] = min(excess[i], outside)
-            distance[i] = min(distance[i], np.sqrt(total))
+
+    score: float
+    profile: int
+    features: tuple[str, ...]
 
 
 def combine(excess: Floats, distance: Floats, usual: Floats, oddness: Floats) -> Floats:
@@ -180,10 +150,10 @@ def within_reach(rows: Floats, queries: npt.NDArray[np.int64], reach: int) -> Fl
     return shown
 
 
-def center_and_scale(quantiles: Floats) -> tuple[Floats, Floats]:
-    """Return the median and a robust standard deviation of the content features, from their quantiles."""
-    spread = (quantiles[..., 2] - quantiles[..., 0]) / 3.29
-    return quantiles[..., CONTENT, 1], np.maximum(spread, LEAST_SCALE)[..., CONTENT]
+def middle_of(quantiles: Floats) -> Floats:
+    """Return the usual value of each feature over all stages, from quantiles (stages, features, 3)."""
+    middle: Floats = np.median(quantiles[:, :, 1], axis=0)
+    return middle
 
 
 class Trees:
@@ -238,33 +208,50 @@ class Novelty:
 
     def __init__(self, norms: Norms | None) -> None:
         self.norms = norms
-        self.trees = Trees(norms.lessons if norms else np.empty((0, len(NAMES))))
+        self._middle = middle_of(norms.quantiles) if norms else None
+        self.trees = Trees(self._counted(norms.lessons) if norms else np.empty((0, len(NAMES))))
         if norms:
-            self._center, self._scale = center_and_scale(norms.quantiles)
+            self._comparison = Comparison(norms)
 
     def score(self, rows: Floats, queries: npt.NDArray[np.int64]) -> Floats:
         """Return the score of each of n evaluations, from `rows` (n, features) and `queries` (n,)."""
         if self.norms is not None:
             rows = within_reach(rows, queries, self.norms.reach)
-        oddness = self.trees.oddness(rows)
+        oddness = self.trees.oddness(self._counted(rows))
         if self.norms is None or len(rows) == 0:
             return oddness
+        stage = stages_of(queries)
+        excess, distance, _ = self._comparison.over(rows, stage, SIDES)
+        return combine(excess, distance, self.norms.usual[stage], oddness)
+
+    def learn(self, row: Floats) -> bool:
+        """Teach the trees the row of an innocent client's evaluation; True when scores changed."""
+        return self.trees.learn(self._counted(row[None])[0])
+
+    def _counted(self, rows: Floats) -> Floats:
+        """Return rows as the trees see them."""
+        return rows if self._middle is None else usual_or_more(weigh_outputs(rows), self._middle)
+
+    def unfamiliar(self, rows: Floats, queries: npt.NDArray[np.int64]) -> dict[int, Unfamiliar]:
+        """Return which of n evaluations are unlike every known client, on whichever side, each with what is unusual.
+
+        As many known clients pass as differ from all others: `UNFAMILIAR`. Clients that novelty alerts on are among them.
+        """
         norms = self.norms
-        stage = np.maximum(np.searchsorted(STAGES, queries, side="right") - 1, 0)
-        excess, distance = np.empty((2, len(rows)))
-        compare(
-            np.ascontiguousarray(rows[:, CONTENT]),
-            stage,
-            norms.low,
-            norms.high,
-            self._center,
-            self._scale,
-            norms.means,
-            norms.whiten,
-            excess,
-            distance,
-        )
-        return combine(excess, distance, norms.usual[stage], oddness)
+        if norms is None or len(norms.unlike_scores) == 0 or len(rows) == 0:
+            return {}
+        rows, stage = within_reach(rows, queries, norms.reach), stages_of(queries)
+        excess, distance, nearest = self._comparison.over(rows, stage, BOTH)
+        score = combine(excess, distance, norms.unlike_usual[stage], np.zeros(len(rows)))
+        highest = np.sort(norms.unlike_scores)[::-1]
+        rank = min(max(int(UNFAMILIAR * len(highest)), 1), len(highest) - 1)  # the highest may be odd itself
+        found = {}
+        for i in np.flatnonzero(score > highest[rank]).tolist():
+            away = self._comparison.away(rows[i], int(stage[i]), int(nearest[i]))
+            most = [j for j in np.argsort(-np.abs(away), kind="stable")[:SHOWN_FEATURES].tolist() if away[j] != 0.0]
+            names = tuple(f"{NAMES[CONTENT][j]} {'above' if away[j] > 0 else 'below'}" for j in sorted(most))
+            found[i] = Unfamiliar(float(score[i]), int(nearest[i]), names)
+        return found
 
     def deviations(self, row: Floats, queries: int) -> list[tuple[str, float, tuple[float, float, float], float]]:
         """Return (feature, value, its 5%, 50% and 95% among benign clients, deviations from the median), the largest first."""
@@ -272,7 +259,7 @@ class Novelty:
             return []
         row = within_reach(row[None], np.array([queries]), self.norms.reach)[0]
         quantiles = self.norms.quantiles[stage_of(queries)]
-        center, scale = self._center[stage_of(queries)], self._scale[stage_of(queries)]
+        center, scale = self._comparison.center[stage_of(queries)], self._comparison.scale[stage_of(queries)]
         found = []
         for j in range(CONTENT.start, len(NAMES)):
             if np.isnan(row[j]):
@@ -290,12 +277,21 @@ def to_arrays(norms: Norms) -> dict[str, Floats]:
 
 
 def from_arrays(arrays: dict[str, Floats]) -> Norms:
-    """Rebuild norms from `to_arrays`.
+    """Rebuild norms from `to_arrays`, also where an older version wrote them.
 
     Raises `BaselineError` when an array is missing.
     """
-    missing = [field.name for field in fields(Norms) if field.name not in arrays]
+    missing = [field.name for field in fields(Norms) if field.name not in {*arrays, *SINCE_KNOWN}]
     if missing:
         raise BaselineError(f"the norms lack {missing[0]!r}")
-    parts: dict[str, Any] = {field.name: arrays[field.name] for field in fields(Norms)}
+    known = {name: make(arrays) for name, make in SINCE_KNOWN.items() if name not in arrays}
+    parts: dict[str, Any] = {field.name: {**arrays, **known}[field.name] for field in fields(Norms)}
     return Norms(**{**parts, "reach": int(parts["reach"])})
+
+
+# Arrays that older baselines lack, as those baselines were used.
+SINCE_KNOWN: dict[str, Callable[[dict[str, Floats]], Floats]] = {
+    "width": lambda arrays: np.maximum(arrays["high"] - arrays["low"], 0.2),
+    "unlike_scores": lambda _: np.zeros(0),
+    "unlike_usual": lambda _: np.zeros(0),
+}

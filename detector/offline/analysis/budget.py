@@ -56,7 +56,7 @@ def thresholds(baseline: Baseline, config: Config) -> pd.DataFrame:
     policy = engine_settings(config).policy
     rows = []
     for model, known in baseline.models.items():
-        found = thresholds_for(policy, known.norms.session_scores, known.channel_scores)
+        found = thresholds_for(policy, known.norms.session_scores, known.channel_scores, known.reviewed)
         for j, name in enumerate(CHANNELS):
             shares = {ALERT: ALERT_SHARE, **({PERTURB: 1.0, BLOCK: BLOCK_SHARE} if MAY_STOP[j] else {THROTTLE: 1.0})}
             heights = {ACTIONS[a]: share * found.stop[j] for a, share in shares.items() if a <= found.limit[j]}

@@ -8,7 +8,7 @@ from detector.contracts.moment import rfc3339
 from detector.engine.evidence.registry import REGISTRY
 from detector.engine.evidence.whole import NOVELTY
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.models.novelty import LEAST_SCALE, stage_of
+from detector.engine.models.profiles import RESOLUTION, stage_of
 from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, Thresholds
 from detector.engine.shard import ModelBaseline
 from detector.offline.explain.explanation import Case, EvidenceStep, ExampleQuery, FeatureFigure, tidy
@@ -86,7 +86,8 @@ def feature_figures(trace: Trace, known: ModelBaseline | None) -> tuple[FeatureF
     """Return the features at the last scheduled evaluation, the most unusual first and timing behind all others."""
     if not len(trace.evaluations):
         return ()
-    quantiles = None if known is None else known.norms.quantiles[stage_of(int(trace.evaluations[-1]))]
+    stage = stage_of(int(trace.evaluations[-1]))
+    quantiles = None if known is None else known.norms.quantiles[stage]
     found = []
     for j, (name, value) in enumerate(zip(NAMES, trace.rows[-1].tolist(), strict=True)):
         if math.isnan(value):
@@ -97,7 +98,9 @@ def feature_figures(trace: Trace, known: ModelBaseline | None) -> tuple[FeatureF
             continue
         low, median, high = quantiles[j].tolist()
         side = "above" if value > high else "below" if value < low else "within"
-        away = (value - median) / max((high - low) / 3.29, LEAST_SCALE)  # 5% to 95% of a normal spread are 3.29 deviations
+        away = (value - median) / max(
+            (high - low) / 3.29, RESOLUTION[stage]
+        )  # 5% to 95% of a normal spread are 3.29 deviations
         found.append(
             FeatureFigure(name, FEATURES[name], tidy(value), tidy(low), tidy(median), tidy(high), tidy(away), side, judged)
         )

@@ -77,6 +77,12 @@ def warnings_about(
         yield f"running the logs again found something else than the results say: {differences}"
     if baseline is None or model not in baseline.models:
         yield "there is no baseline for this model: novelty compares with this log's other clients alone, and cannot throttle"
+    if unfamiliar := now.get("unfamiliar"):
+        yield (
+            f"the client is unlike every known one, though it learns no more than others: nearest to profile "
+            f"{unfamiliar['profile']}, but {', '.join(unfamiliar['features'])} the usual range. If a person has reviewed it: "
+            "`detector baseline accept` makes its kind known"
+        )
     if sentence := refused_sentence(now):
         yield sentence
     if now["reused"]:

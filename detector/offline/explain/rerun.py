@@ -11,7 +11,7 @@ from detector.baseline.store import NO_BASELINE, Baseline
 from detector.config import Config
 from detector.contracts.moment import rfc3339
 from detector.engine.evidence.accumulate import CHANNELS
-from detector.engine.models.novelty import STAGES, stage_of
+from detector.engine.models.profiles import STAGES, stage_of
 from detector.engine.policy import ACTIONS
 from detector.errors import SourceError
 from detector.names import printable

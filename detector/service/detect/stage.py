@@ -37,6 +37,7 @@ from detector.ingest.batch import Batch, usable
 from detector.service.deployment import Deployment
 from detector.service.detect.culprits import Culprits
 from detector.service.detect.drift import DriftReporter
+from detector.service.detect.kinds import KindReporter
 from detector.service.detect.learning import LearningReporter
 from detector.service.kafka.codec import decode
 from detector.service.kafka.connection import Connection
@@ -113,6 +114,7 @@ class DetectStage:
         self.refusals = RefusalMonitor("detect", config.kafka.dead_letter_ratio, self._metrics)
         self._measured = 0.0
         self._drift = DriftReporter(self._metrics)
+        self._kinds = KindReporter()
         self.learning = LearningReporter(self._metrics)
         self._joined = False
         self._partitions = partitions
@@ -256,6 +258,7 @@ class DetectStage:
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
             self._drift.check(owned.shard for owned in self._owned.values())
+            self._kinds.check(owned.shard for owned in self._owned.values())
             self.learning.check([owned.shard for owned in self._owned.values()])
 
     def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:

@@ -12,12 +12,12 @@ from tests.engine.evaluations import evaluations
 @pytest.fixture(scope="module")
 def norms() -> Norms:
     """Learn forty clients in two crowds."""
-    return fit_norms(evaluations(40, crowds=2))
+    return fit_norms(evaluations(40, crowds=2)).norms
 
 
 def test_few_clients_make_one_profile() -> None:
     """With fewer than sixteen clients there are too few for two profiles of eight."""
-    assert fit_norms(evaluations(15, crowds=2)).means.shape[1] == 1
+    assert fit_norms(evaluations(15, crowds=2)).norms.means.shape[1] == 1
 
 
 def test_session_scores_are_held_out_and_sorted(norms: Norms) -> None:

@@ -7,18 +7,8 @@ import pytest
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.memory.admission import evaluation_after
-from detector.engine.models.novelty import (
-    LESSONS,
-    MOST,
-    STAGES,
-    Norms,
-    Novelty,
-    Trees,
-    combine,
-    from_arrays,
-    stage_of,
-    to_arrays,
-)
+from detector.engine.models.novelty import LESSONS, Norms, Novelty, Trees, combine, from_arrays, to_arrays
+from detector.engine.models.profiles import MOST, STAGES, stage_of
 from detector.engine.models.trees import WINDOW
 from detector.errors import BaselineError
 from tests.engine.evaluations import FIRST, evaluations
@@ -29,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 @pytest.fixture(scope="module")
 def norms() -> Norms:
     """Learn forty clients in two crowds."""
-    return fit_norms(evaluations(40, crowds=2))
+    return fit_norms(evaluations(40, crowds=2)).norms
 
 
 def test_the_usual_scores_low_and_each_strange_feature_counts_up_to_its_limit(norms: Norms) -> None:
@@ -71,7 +61,7 @@ def test_missing_features_count_neither_way(norms: Norms) -> None:
     scores = novelty.score(blank, STAGES)
     assert np.isfinite(scores).all()
     assert (scores < 3.0).all()
-    thin = fit_norms(evaluations(20, missing=0.4))
+    thin = fit_norms(evaluations(20, missing=0.4)).norms
     for array in to_arrays(thin).values():
         if array is not thin.lessons:
             assert np.isfinite(array).all()

@@ -1,0 +1,65 @@
+"""Doubts: calibration clients that would be acted on under the thresholds that they were calibrated with.
+
+Every client in the log of a fit counts as benign, but nobody has looked at all of them. One may be a thief, or a sensor unlike
+any other. Thresholds do not follow such a client (see `engine.policy`); here it is named, so that a person looks at it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
+from detector.engine.models.novelty import Calibrated
+from detector.engine.policy import ALERT, ALERT_SHARE, PolicySettings, thresholds_for
+from detector.names import printable
+
+NOVELTY = "novelty"
+LISTED = 20
+
+
+def doubts(
+    names: Sequence[str], calibrated: Calibrated, channel_scores: npt.NDArray[np.float64], policy: PolicySettings
+) -> list[dict[str, Any]]:
+    """Return the calibration clients with evidence that is alerted on or stopped, the highest share of a threshold first.
+
+    An entry has the ``client``, its ``profile`` and how many clients that has, the ``evidence``, its ``score`` and the
+    ``threshold`` that it passed. ``only_alerts`` says that so many clients passed it that the channel may only alert.
+    """
+    found = thresholds_for(policy, calibrated.norms.session_scores, channel_scores)
+    passed = np.where(MAY_STOP, FLOORS, ALERT_SHARE * np.asarray(found.stop))
+    scores = np.column_stack([channel_scores, calibrated.score])
+    heights = np.append(passed, found.alert)
+    entries = []
+    for i, j in zip(*np.nonzero(scores > heights), strict=True):
+        own = int(calibrated.profile[i])
+        entries.append(
+            {
+                "client": names[i],
+                "profile": own,
+                "profile_clients": int(np.count_nonzero(calibrated.profile == own)),
+                "evidence": [*CHANNELS, NOVELTY][j],
+                "score": round(float(scores[i, j]), 3),
+                "threshold": round(float(heights[j]), 3),
+                "only_alerts": bool(j < len(CHANNELS) and MAY_STOP[j] and found.limit[j] == ALERT),
+            }
+        )
+    return sorted(entries, key=lambda entry: (-entry["score"] / entry["threshold"], entry["client"]))[:LISTED]
+
+
+def tell(notes: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each doubtful client in the notes of a model, with what to do; older baselines have none."""
+    for entry in notes.get("set_aside", ()):
+        evidence, client = entry["evidence"], printable(entry["client"])
+        despite = " --despite-construction" if evidence in CHANNELS and MAY_STOP[CHANNELS.index(evidence)] else ""
+        follows = (
+            f"too many clients passed it, so {evidence} may only alert"
+            if entry["only_alerts"]
+            else "it is set aside: no threshold follows it"
+        )
+        yield (
+            f"{client} (profile {entry['profile']}, {entry['profile_clients']} clients) has {evidence} {entry['score']:.1f}, "
+            f"above {entry['threshold']:.1f}; {follows}. Review it. If it may be a thief, fit again with --exclude {client}; "
+            f"if it is innocent, `baseline accept {client}{despite}` makes its kind known"
+        )
