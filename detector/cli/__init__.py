@@ -19,6 +19,7 @@ from detector.cli.knowledge import baseline_app, explain
 from detector.cli.logs import replay, run
 from detector.cli.perturb import perturb_app
 from detector.cli.redteam import redteam_app
+from detector.cli.redteam_price import redteam_price
 from detector.cli.settings import config_app, schema_app
 from detector.cli.siem import siem_app
 from detector.cli.terminal import AsJson, errors
@@ -51,6 +52,7 @@ app.add_typer(decisions_app, name="decisions")
 app.add_typer(perturb_app, name="perturb")
 app.add_typer(siem_app, name="siem")
 app.add_typer(gate_app, name="gate")
+redteam_app.command("price")(redteam_price)
 app.add_typer(redteam_app, name="redteam")
 app.command("warm-up")(warm_up)
 

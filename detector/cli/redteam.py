@@ -29,7 +29,8 @@ redteam_app = typer.Typer(help="Attacks and benign traffic against a model; writ
 
 @redteam_app.command("list")
 def redteam_list(*, as_json: AsJson = False) -> None:
-    """Name every attack and every benign profile."""
+    """Name every attack, every benign profile, and how thieves hide who know this design."""
+    from detector.redteam.design_aware import EVASIONS
     from detector.redteam.registry import ATTACKS, PROFILES
 
     attacks: list[dict[str, Any]] = [
@@ -57,11 +58,22 @@ def redteam_list(*, as_json: AsJson = False) -> None:
         }
         for one in PROFILES.values()
     ]
+    evasions: list[dict[str, Any]] = [
+        {
+            "id": one.id,
+            "kind": "evasion",
+            "title": one.title,
+            "family": f"against {one.against}",
+            "data": list(one.data),
+            "source": f"{one.attack} in place of {one.plain}",
+        }
+        for one in EVASIONS.values()
+    ]
     if as_json:
-        print_json({"attacks": attacks, "benign": profiles})
+        print_json({"attacks": attacks, "benign": profiles, "evasions": evasions})
         return
     console = Console()
-    for title, rows in (("Attacks", attacks), ("Benign profiles", profiles)):
+    for title, rows in (("Attacks", attacks), ("Benign profiles", profiles), ("Evasions", evasions)):
         table = Table(title=title, title_justify="left")
         table.add_column("id", no_wrap=True)
         for column in ("what it is", "family", "data", "needs", "source"):
@@ -121,7 +133,9 @@ def redteam_run(
     shift: Annotated[float, typer.Option("--shift", min=0, help="blinding: movement, in pixels")] = 0.0,
     stretch: Annotated[float, typer.Option("--stretch", min=0, max=1, help="blinding: step sizes vary by up to this")] = 0.0,
     accounts: Annotated[int, typer.Option("--accounts", min=1, max=100_000, help="accounts of each thief")] = 1,
-    split: Annotated[str, typer.Option("--split", help="how accounts share: round-robin, class, region")] = "round-robin",
+    split: Annotated[str, typer.Option("--split", help="how accounts share: round-robin, class, region, pair")] = "round-robin",
+    weave: Annotated[int, typer.Option("--weave", min=1, help="searches that a thief interleaves")] = 1,
+    flush: Annotated[int, typer.Option("--flush", min=0, help="innocent queries before each one that a thief made")] = 0,
     gap: Annotated[float, typer.Option("--gap", min=0.001, help="mean seconds between a client's queries")] = 6.0,
     per_day: Annotated[float | None, typer.Option("--per-day", min=0.001, help="slow drip: at most so many queries")] = None,
     copy_at: Annotated[
@@ -152,7 +166,7 @@ def redteam_run(
     target = target.over(wire, answers)
     if labels_only:
         target = target.labels_only()
-    disguise = sessions.Disguise(cover, cover_profile, repeats, jitter, shift, stretch, accounts, split, per_day)
+    disguise = sessions.Disguise(cover, cover_profile, repeats, jitter, shift, stretch, accounts, split, per_day, weave, flush)
     players = [
         sessions.thief(role, number, target, disguise, budget, gap, seed)
         for role in dict.fromkeys(attacks or [])
@@ -214,7 +228,7 @@ def _write(players: "list[Player]", target: "Target", out: Path, truth: Path) ->
 
     total = sum(player.budget for player in players)
     try:
-        with out.open("wb") as log, truth.open("wb") as side, _progress(total) as show:
+        with out.open("wb") as log, truth.open("wb") as side, progress(total) as show:
             for event, truth_line in play(players, target):
                 log.write(event + b"\n")
                 side.write(truth_line + b"\n")
@@ -224,7 +238,8 @@ def _write(players: "list[Player]", target: "Target", out: Path, truth: Path) ->
 
 
 @contextmanager
-def _progress(total: int) -> "Iterator[Callable[[], None]]":
+def progress(total: int) -> "Iterator[Callable[[], None]]":
+    """Show on a terminal how many of `total` are done; what comes back is called after each."""
     with Progress(
         TextColumn("asking"),
         BarColumn(),

@@ -10,6 +10,7 @@ shape, so the same code plays both, and neither knows how its queries will be lo
 - `setting`: what a client begins with, the one argument of all of them
 - `space`: where queries may lie: a value range, or the `columns` of a table
 - `evasion`, `accounts`: how thieves hide and share the work
+- `design_aware`, `price`: thieves who know this design, and what hiding costs them
 - `arrivals`: when the queries come
 - `victim`, `loans`, `targets`, `endpoint`: models to steal, here or behind HTTP
 - `network`, `linear`: copies that a thief can train or compute

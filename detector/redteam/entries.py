@@ -18,7 +18,7 @@ from detector.redteam.setting import Data, Setting
 
 Begin: TypeAlias = Callable[[Setting], Conversation]
 Needs: TypeAlias = Literal["labels", "probabilities"]
-Wave: TypeAlias = Literal["known", "frozen", "later"]
+Wave: TypeAlias = Literal["known", "frozen", "later", "held-out"]
 _Begin = TypeVar("_Begin", bound=Begin)
 
 

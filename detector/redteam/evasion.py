@@ -5,7 +5,7 @@ every attack can be played under every disguise, and disguises can be worn one o
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -100,6 +100,52 @@ def blinded(
             mine = _next(thief, answer)
     finally:
         thief.close()
+
+
+def woven(thieves: Sequence[Conversation]) -> Conversation:
+    """Interleave searches that know nothing of each other: each asks one query in turn.
+
+    Two steps of one search then lie as many queries apart as there are searches, which costs nothing but patience. Ends when
+    all have ended.
+    """
+    waiting: deque[tuple[Conversation, AskedQuery]] = deque()
+    try:
+        for one in thieves:
+            first = _next(one)
+            if first is not None:
+                waiting.append((one, first))
+        while waiting:
+            one, query = waiting.popleft()
+            answer = yield query
+            following = _next(one, answer)
+            if following is not None:
+                waiting.append((one, following))
+    finally:
+        for one in thieves:
+            one.close()
+
+
+def flushed(thief: Conversation, innocent: Conversation, burst: int) -> Conversation:
+    """Ask `burst` queries of an innocent habit before every query that was made, so that what it was made from is forgotten.
+
+    Against a detector that retains few queries a client. Bought like any cover: with 30 between two steps, 30 of 31 queries
+    teach the thief only what natural examples teach. An innocent that ends leaves him alone. Raises ValueError at the first
+    query unless `burst` is positive.
+    """
+    if burst < 1:
+        raise ValueError(f"a burst of cover has at least one query, not {burst}")
+    try:
+        mine, other = _next(thief), _next(innocent)
+        while mine is not None:
+            for _ in range(burst if mine.synthetic else 0):
+                if other is not None:
+                    answer = yield replace(other, cover=True)
+                    other = _next(innocent, answer)
+            answer = yield mine
+            mine = _next(thief, answer)
+    finally:
+        thief.close()
+        innocent.close()
 
 
 def slow_drip(gaps: Iterator[float], per_day: float, rng: np.random.Generator) -> Iterator[float]:

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
+from scipy import ndimage
 
 from detector.redteam.conversation import Array
-from detector.redteam.pictures import shifted
+from detector.redteam.pictures import cells_of, shifted, side_of, toned
 
 Step: TypeAlias = Callable[[Array, Array, float, np.random.Generator], Array]
 
@@ -57,6 +58,46 @@ def moved(picture: Array, gradient: Array, size: float, rng: np.random.Generator
     return np.asarray(shifted(picture, rng.uniform(-1.0, 1.0, 2), float(picture.min())) + size * np.sign(gradient))
 
 
+def toned_and_moved(picture: Array, gradient: Array, size: float, rng: np.random.Generator) -> Array:
+    """The flat step on the picture moved by one whole pixel, in another contrast and brightness.
+
+    What is left of the seed's values is neither in their places nor at their levels. Square pictures only.
+    """
+    ends = (float(picture.min()), max(float(picture.max()), float(picture.min()) + 1e-9))
+    offset = rng.choice([-1.0, 1.0], 2) * (rng.permutation(2) if rng.random() < 0.5 else np.ones(2))
+    other = toned(picture, ends, rng.uniform(-0.1, 0.1), rng.uniform(0.8, 1.2))
+    return np.asarray(shifted(other, offset, ends[0]) + size * np.sign(gradient))
+
+
+def smooth(picture: Array, gradient: Array, size: float, rng: np.random.Generator) -> Array:
+    """The flat step through a low-pass filter of one pixel, as long in the Euclidean norm: no two pixels move alike.
+
+    Square pictures only.
+    """
+    del rng
+    side = side_of(gradient.size)
+    soft = ndimage.gaussian_filter(np.sign(gradient).reshape(side, side), 1.0, mode="nearest").ravel()
+    return picture + size * float(np.sqrt(gradient.size)) * soft / max(float(np.linalg.norm(soft)), 1e-12)
+
+
+def by_block(picture: Array, gradient: Array, size: float, rng: np.random.Generator) -> Array:
+    """One step for each of 3 by 3 to 5 by 5 blocks, along the block's mean gradient, as long in the Euclidean norm.
+
+    Square pictures only.
+    """
+    side = side_of(gradient.size)
+    block = cells_of(side, min(side, int(rng.integers(3, 6))))
+    mean = np.bincount(block, gradient) / np.bincount(block)
+    step = mean[block]
+    return picture + size * float(np.sqrt(gradient.size)) * step / max(float(np.linalg.norm(step)), 1e-12)
+
+
+def heavy_tailed_whole(picture: Array, gradient: Array, size: float, rng: np.random.Generator) -> Array:
+    """The flat step, its size drawn once a query from a Pareto law of index 1.5 with mean `size`: no variance is finite."""
+    drawn = size / 3.0 * (1.0 + rng.pareto(1.5))
+    return picture + drawn * np.sign(gradient)
+
+
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "flat": flat,
@@ -66,6 +107,10 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "along": along,
         "noisy": noisy,
         "moved": moved,
+        "toned_and_moved": toned_and_moved,
+        "smooth": smooth,
+        "by_block": by_block,
+        "heavy_tailed_whole": heavy_tailed_whole,
     }
 )
 """Step laws by name."""

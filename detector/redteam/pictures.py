@@ -6,9 +6,23 @@ Pictures are square and grey: a vector of `dimension` values, row by row, in a v
 from math import isqrt
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from detector.redteam.conversation import Array, Labels, ValueRange
+
+_LUMINANCE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+"""Quantisation of luminance, ITU-T T.81 (1992), table K.1."""
 
 
 def side_of(dimension: int) -> int:
@@ -125,6 +139,29 @@ def toned(picture: Array, value_range: ValueRange, brightness: float = 0.0, cont
     lo, hi = value_range
     middle = (lo + hi) / 2.0
     return np.asarray(np.clip(middle + contrast * (picture - middle) + brightness * (hi - lo), lo, hi))
+
+
+def compressed(picture: Array, value_range: ValueRange, quality: float) -> Array:
+    """A flat square picture after lossy compression as JPEG does it at `quality` 1 to 100, without its file.
+
+    The cosine transform of blocks of 8x8 is quantised; the scaling of the quantisation by quality is the Independent JPEG
+    Group's.
+
+    >>> compressed(np.arange(64.0), (0.0, 255.0), 100.0).round().tolist() == np.arange(64.0).tolist()
+    True
+    """
+    lo, hi = value_range
+    side = side_of(picture.size)
+    scale = 50.0 / quality if quality < 50.0 else 2.0 - quality / 50.0
+    table = np.maximum(1.0, np.rint(_LUMINANCE * scale))
+    levels = (picture.reshape(side, side) - lo) / (hi - lo) * 255.0 - 128.0
+    padded = np.pad(levels, (0, -side % 8), mode="edge")
+    count = len(padded) // 8
+    blocks = padded.reshape(count, 8, count, 8).transpose(0, 2, 1, 3)
+    coarse = table * np.rint(fft.dctn(blocks, axes=(2, 3), norm="ortho") / table)
+    back = fft.idctn(coarse, axes=(2, 3), norm="ortho").transpose(0, 2, 1, 3).reshape(padded.shape)
+    seen = np.clip(np.rint(back[:side, :side] + 128.0), 0.0, 255.0)
+    return np.asarray(lo + (hi - lo) * seen / 255.0).ravel()
 
 
 def cells_of(side: int, across: int) -> Labels:

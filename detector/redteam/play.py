@@ -20,8 +20,8 @@ from detector.redteam.wire import DIRECT, Wire
 START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
 
 
-def _one_account(vector: Array) -> int:
-    del vector
+def _one_account(query: AskedQuery) -> int:
+    del query
     return 0
 
 

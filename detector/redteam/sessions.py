@@ -15,7 +15,7 @@ from detector.redteam.accounts import SPLITS
 from detector.redteam.arrivals import ARRIVALS
 from detector.redteam.conversation import Conversation
 from detector.redteam.copy import best_fidelity_at
-from detector.redteam.evasion import blinded, covered, duplicated, slow_drip
+from detector.redteam.evasion import blinded, covered, duplicated, flushed, slow_drip, woven
 from detector.redteam.play import START_MS, Player, event_id, event_line, json_line, turns
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.setting import Data
@@ -27,7 +27,10 @@ STEADY: Mapping[Data, str] = MappingProxyType({"image": "steady", "tabular": "ta
 
 @dataclass(frozen=True, slots=True)
 class Disguise:
-    """How thieves hide: shares of cover and of repeats, blinding, accounts and how they share the queries, and pace."""
+    """How thieves hide: shares of cover and of repeats, blinding, accounts and how they share the queries, and pace.
+
+    `weave` is how many searches are interleaved, `flush` how many queries of cover come before each query that was made.
+    """
 
     cover: float = 0.0
     cover_profile: str | None = None
@@ -38,6 +41,8 @@ class Disguise:
     accounts: int = 1
     split: str = "round-robin"
     per_day: float | None = None
+    weave: int = 1
+    flush: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
     rng = _generator(seed, role, number)
     pool = target.attacker
     try:
-        conversation = ATTACKS[role].begin(target.setting(pool, rng))
+        searches = [ATTACKS[role].begin(target.setting(pool, one)) for one in [rng, *rng.spawn(max(disguise.weave - 1, 0))]]
+        conversation = searches[0] if len(searches) == 1 else woven(searches)
         deal = SPLITS[disguise.split](disguise.accounts, pool.vectors, pool.labels)
     except KeyError:
         raise ConfigError(f"accounts are split by {', '.join(SPLITS)}, not {disguise.split!r}") from None
@@ -77,8 +83,10 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
         )
     if disguise.repeats:
         conversation = duplicated(conversation, disguise.repeats, rng)
+    profile = disguise.cover_profile or STEADY[target.data]
+    if disguise.flush:
+        conversation = flushed(conversation, _innocent(profile, target, rng), disguise.flush)
     if disguise.cover:
-        profile = disguise.cover_profile or STEADY[target.data]
         conversation = covered(conversation, _innocent(profile, target, rng), disguise.cover, rng)
     gaps = ARRIVALS["poisson"](rng, gap)
     if disguise.per_day is not None:
@@ -104,7 +112,7 @@ def play(players: Sequence[Player], target: Target) -> Iterator[tuple[bytes, byt
     """
     for turn in turns(players, target.predict, target.wire):
         player = turn.player
-        account = player.deal(turn.query.vector)
+        account = player.deal(turn.query)
         client = player.name if player.accounts == 1 else f"{player.name}-{account + 1:03d}"
         truth = {
             "event_id": event_id(turn),

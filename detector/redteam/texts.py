@@ -204,6 +204,20 @@ def embedded_all(texts: Sequence[str]) -> Array:
     return np.stack([embedded(text) for text in texts])
 
 
+def scaled(vector: Array) -> Array:
+    """A vector at length one; zeros stay."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12))
+
+
+def parts_of(vector: Array, count: int, rng: np.random.Generator) -> Array:
+    """Vectors (count, dimension) whose sum is `vector`, as the words of a text have them: each about as long as the whole.
+
+    For encoders that cannot be asked. The sum of the first parts comes nearer to the whole with each.
+    """
+    words = rng.standard_normal((count, vector.size)) / np.sqrt(vector.size)
+    return np.asarray(words + (vector - words.sum(axis=0)) / count)
+
+
 def on_sphere(conversation: Conversation) -> Conversation:
     """The same client where only vectors of length one are taken: each is scaled before it is sent."""
     try:

@@ -39,12 +39,13 @@ from detector.ingest.batch import Batch
 from detector.redteam.sessions import innocent
 from tests.quality import alarm_table
 from tests.quality.fleet import fleet
-from tests.quality.history import GAP_SECONDS, Past, past_players, playable
+from tests.quality.history import GAP_SECONDS, Past, past_fleets, playable
 from tests.quality.matches import FULL
 from tests.quality.observed import LEVELS, ours, settings_for
 from tests.quality.quality import REAL_DATA, UNRELATED, errors
 from tests.quality.simulation import Simulation, simulated
 from tests.quality.workers import digest, each, keep, progress, state_folder
+from tests.quality.worlds import VICTIMS
 
 SHIPPED = (("digits", "mlp"), ("loans", "forest"))
 BROUGHT = (("mnist", "mlp"), ("adult", "forest"))
@@ -72,12 +73,16 @@ class Block:
         return f"{self.data}-{self.victim}-{self.seed}-{self.profile}-{self.first}-{self.sessions}x{self.queries}"
 
 
-def blocks(sessions: int, queries: int, real: Path | None) -> list[Block]:
+def blocks(sessions: int, queries: int, real: Path | None, mixed: Sequence[str] = ()) -> list[Block]:
     """Deal at least `sessions` clients to the known profiles, the same number to each, in blocks, to the simulations in turn.
 
-    Raises what `simulated` does.
+    `mixed` are worlds (see `tests.quality.worlds`) that join the two data sets which ship, each behind its own wire. Raises
+    what `simulated` does, and `ConfigError` for a name that is no world.
     """
-    models = (*SHIPPED, *(BROUGHT if real is not None else ()))
+    strange = [name for name in mixed if name not in VICTIMS]
+    if strange:
+        raise ConfigError(f"there is no world {strange[0]!r}; there are: {', '.join(VICTIMS)}")
+    models = (*SHIPPED, *((name, VICTIMS[name]) for name in mixed), *(BROUGHT if real is not None else ()))
     profiles = [(data, victim, name) for data, victim in models for name in playable(simulated(data, victim, SEEDS[0], real))]
     each_one = -(-sessions // len(profiles))
     return [
@@ -101,7 +106,7 @@ def measure(
     A block that fails comes back with its ``error``. `told` hears of the progress: what, done, of how many. Raises
     `OutputError` when the folder cannot be written.
     """
-    state = state_folder(out, digest(past, UNRELATED - {"false_alarms", "fleet"}))
+    state = state_folder(out, digest(past, UNRELATED - {"false_alarms"}))
     missing = [block for block in wanted if not (state / f"{block.name}.json").exists()]
     simulations = dict.fromkeys((block.data, block.victim, block.seed) for block in missing)
     lessons = [(*one, real, past, state) for one in simulations if not (_baseline(*one, state) / "done").exists()]
@@ -116,7 +121,7 @@ def measure(
 def learn(data: str, victim: str, seed: int, real: Path | None, past: Past, state: Path) -> None:
     """Fit our baseline on the benign past of a simulation and keep it in `state`."""
     served = simulated(data, victim, seed, real)
-    logs = [fleet(players, target, labels_only=served.labels_only) for target, players in past_players(served, past)]
+    logs = past_fleets(served, past)
 
     def read() -> Iterator[Batch]:
         for log in logs:
@@ -189,11 +194,14 @@ def command(
         Path | None, typer.Option("--data", metavar="DIR", envvar=REAL_DATA, help="folder with MNIST and Adult")
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="processes")] = os.cpu_count() or 1,
+    world: Annotated[
+        list[str] | None, typer.Option("--world", metavar="NAME", help="mix in a world, on its wire; repeatable")
+    ] = None,
 ) -> None:
     """Count false alarms and false stops among many clients of the known profiles."""
     try:
         with progress(errors, "learning") as told:
-            found = measure(blocks(sessions, queries, data), out, real=data, jobs=jobs, told=told)
+            found = measure(blocks(sessions, queries, data, world or ()), out, real=data, jobs=jobs, told=told)
         sound = conclude(found, out)
     except DetectorError as error:
         errors.print(str(error), soft_wrap=True, markup=False)

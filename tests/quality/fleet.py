@@ -8,6 +8,7 @@ arithmetic does. Published detectors are not served: the sessions of the log are
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,6 +72,29 @@ def fleet(players: Sequence[Player], target: Target, *, labels_only: bool = Fals
     )
 
 
+def parted(log: Log, players: Sequence[Player]) -> list[Log]:
+    """The log of each player of a fleet as if it had been alone with the model."""
+    return [_alone(log, number, player.name) for number, player in enumerate(players)]
+
+
+def _alone(log: Log, number: int, name: str) -> Log:
+    mine = log.player == number
+    batches, count = [], 0
+    for batch in log.batches:
+        rows = np.flatnonzero(mine[batch.sequence])
+        if len(rows):
+            batches.append(replace(batch.take(rows), sequence=np.arange(count, count + len(rows), dtype=np.int64)))
+            count += len(rows)
+    return Log(
+        batches=tuple(batches),
+        sessions={},
+        places={name: np.arange(count)} if count else {},
+        player=np.zeros(count, np.int64),
+        synthetic=log.synthetic[mine],
+        cover=log.cover[mine],
+    )
+
+
 def _ask(players: Sequence[Player], target: Target) -> list[list[float]]:
     """Let all ask until their budgets are spent, one query each in turn; return when each query came, in ms."""
     moments: list[list[float]] = [[] for _ in players]
@@ -80,10 +104,11 @@ def _ask(players: Sequence[Player], target: Target) -> list[list[float]]:
             if (first := player.begin()) is not None:
                 waiting[number] = first
         while waiting:
-            answers = np.asarray(target.predict(np.stack([query.vector for query in waiting.values()])), np.float64)
-            for (number, query), answer in zip(list(waiting.items()), answers, strict=True):
+            sent = target.wire.send(np.stack([query.vector for query in waiting.values()]))
+            answers = target.wire.reply(np.asarray(target.predict(sent), np.float64))
+            for (number, query), vector, answer in zip(list(waiting.items()), sent, answers, strict=True):
                 player = players[number]
-                player.hear(query, answer)
+                player.hear(replace(query, vector=vector), answer)
                 moments[number].append(player.next_ms)
                 del waiting[number]
                 if (following := player.go_on()) is not None:

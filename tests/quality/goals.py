@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from detector.redteam.sessions import Disguise
 from detector.redteam.setting import Data
-from tests.quality.scenario import Action, Goal, Limits, Part
+from tests.quality.scenario import Action, Goal, Group, Limits, Part
 
 SHARES = (0.0, 0.5, 0.75, 0.9, 0.95)
 Rung: TypeAlias = int | tuple[int] | None
@@ -37,6 +37,9 @@ FOREIGN = (
     "active_dfal_foreign",
 )
 NATURAL = ("active_uncertainty", "active_k_center_outputs", "active_k_center_inputs", "active_dfal", "active_dfal_k_center")
+KNOWING = "a thief who knows this design hides what it looks for"
+MIXED = "mixtures of natural examples have the statistics of natural ones"
+MEASURED = "new, and measured only so far"
 SHARED = "each account asks too little; only what links the accounts could tell"
 
 
@@ -57,6 +60,9 @@ _NOTHING = _ladder("alert", why=IN_DISTRIBUTION)
 _LINE = _ladder("stop", 30, 50, 100, 300, (1000,))
 _QUICK = _ladder("stop", 16, 50, 100, 300, (1000,))
 _FOREIGN = _ladder("throttle", 50, 100, 300, (1500,), (2000,))
+
+_KNOWING = _ladder("alert", (600,), why=KNOWING)
+_MIXED = _ladder("alert", (600,), why=MIXED)
 
 IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
     {
@@ -87,6 +93,12 @@ IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "art_zoo": _ladder("stop", (120,)),
         "finite_differences": _QUICK,
         "functionally_equivalent": _ladder("alert", (300,), why="steps too small to be seen beside what the population does"),
+        **dict.fromkeys(("line_search_arcsine", "line_search_shallow"), _KNOWING),
+        **dict.fromkeys(
+            ("jbda_toned_and_moved", "jbda_smooth", "jbda_by_block", "jbda_heavy_tailed_whole", "jbda_jpeg"), _KNOWING
+        ),
+        **dict.fromkeys(("copula", "smote", "cut_mix", "three_points", "augmented_seeds"), _MIXED),
+        "gaussian": _ladder("throttle", (50,), why=MEASURED),
         **dict.fromkeys(FOREIGN, _FOREIGN),
         **dict.fromkeys(("color", *NATURAL), _NOTHING),
         "active_k_center_inputs": _ladder("alert", 60, why=IN_DISTRIBUTION),
@@ -110,8 +122,11 @@ TABLE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "uniform": _ladder("throttle", 60, (150,), (600,), (1000,), (2000,), why=NO_RECORDS),
         "adaptive_retraining": _ladder("throttle", 60, why=NO_RECORDS),
         "equation_solving": _ladder("throttle", 60, why=NO_RECORDS),
+        "gaussian": _ladder("throttle", (60,), why=NO_RECORDS),
         "marginals": _ladder("alert", 120, (200,), (500,), (1500,), (2000,), why=NO_RECORDS),
         "half_swapped": _ladder("alert", (300,), why=NO_RECORDS),
+        **dict.fromkeys(("line_search_arcsine", "line_search_shallow", "one_feature_bisect_shallow"), _KNOWING),
+        **dict.fromkeys(("copula", "smote", "cut_mix", "three_points"), _MIXED),
         **dict.fromkeys(NATURAL, _NOTHING),
     }
 )
@@ -123,7 +138,12 @@ TEXT: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "line_search": _ladder("stop", (50,), why=NO_TEXTS),
         "hopskipjump": _ladder("stop", (50,), why=NO_TEXTS),
         "uniform": _ladder("throttle", (50,), why=NO_TEXTS),
+        "gaussian": _ladder("throttle", (50,), why=NO_TEXTS),
         "knockoff_texts": _ladder("throttle", (100,), why=NO_TEXTS),
+        **dict.fromkeys(
+            ("line_search_jitter_03", "line_search_arcsine", "line_search_shallow", "jbda_heavy_tailed_whole"), _KNOWING
+        ),
+        **dict.fromkeys(("copula", "smote", "three_points"), _MIXED),
         **dict.fromkeys(NATURAL, _NOTHING),
     }
 )
@@ -146,6 +166,37 @@ STRANGE: Mapping[str, Limits] = MappingProxyType(
         ),
     }
 )
+
+
+GROUPS: Mapping[str, Group] = MappingProxyType(
+    {
+        group.id: group
+        for group in (
+            Group("construction", "construction", "stop", (16, 30), (0.9, 0.97)),
+            Group("synthetic", "synthetic around seeds", "stop", (16, 30), (1.0, None), counted="synthetic"),
+            Group("foreign", "foreign data", "throttle", (16, 50), (0.9, 0.97)),
+            Group("cover-50", "construction under 50% cover", "stop", (30, 50), (None, 0.9)),
+            Group("cover-75", "construction under 75% cover", "stop", (50, 100), (None, 0.85)),
+            Group("cover-90", "construction under 90% cover", "stop", (100, 300), (None, 0.7)),
+            Group("design-aware", "thieves who know the design", "throttle", (16, 50), (None, None), why=KNOWING),
+        )
+    }
+)
+"""Groups of attacks in the table of worlds, by id, on the wire of each world."""
+
+MOST_BEHIND = 0.1
+"""How far the half of the worlds that is held out may fall behind the other half in any group, as a share of the clients."""
+
+INNOCENT_GOALS: Mapping[str, Mapping[Action, float]] = MappingProxyType(
+    {
+        "known": MappingProxyType({"stop": 1 / 10_000, "throttle": 1 / 1000, "alert": 1 / 1000}),
+        "never seen": MappingProxyType({"stop": 0.005, "throttle": 0.05, "alert": 0.1}),
+    }
+)
+"""At most these shares of innocent clients of the worlds may be met, by whether their profile was in the benign past."""
+
+MOST_OF_A_PROFILE = 0.2
+"""No profile that real clients have may be throttled more often than this."""
 
 
 def goal_for(kind: Data, attack: str, disguise: Disguise, *, firm: bool = True) -> Goal | None:
@@ -172,7 +223,7 @@ def limits_for(profile: str, part: Part, kind: Data) -> Limits:
     """The limits of a profile, as known, left out of the past, frozen, or of the later wave."""
     if profile in STRANGE:
         return STRANGE[profile]
-    limits = {"known": KNOWN, "left-out": LEFT_OUT, "frozen": FROZEN, "later": FROZEN}[part]
+    limits = {"known": KNOWN, "left-out": LEFT_OUT, "frozen": FROZEN, "later": FROZEN, "held-out": FROZEN}[part]
     if kind == "text":
         return replace(limits, promised=(), why=NO_TEXTS)
     return limits if kind == "image" else replace(limits, promised=("stop",), why=NO_RECORDS)

@@ -8,7 +8,7 @@ nobody has ever seen it.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from detector.redteam.play import Player
 from detector.redteam.registry import profiles_of
 from detector.redteam.sessions import innocent
 from detector.redteam.targets import Target
+from tests.quality.fleet import fleet
 from tests.quality.observed import Log, settings_for, written
 from tests.quality.published.interface import PublishedDetector, Session, calibrated
 from tests.quality.published.registry import lesson, published_for
@@ -34,16 +35,25 @@ TEACHING_SEED, CALIBRATION_SEED = 7001, 7002
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """How much benign past there is: teachers of each known profile, the queries of each client, and those of a lesson."""
+    """How much benign past there is: teachers of each known profile, the queries of each client, and those of a lesson.
+
+    Where few profiles go with the data there are more clients of each, until there are `least` in all: a threshold that one
+    in ten thousand may pass is not learned from a few dozen.
+    """
 
     teaching: int
     queries: int
     lesson: int
+    least: int = 0
 
-    @property
-    def calibrating(self) -> int:
-        """Calibration clients of each known profile: a baseline takes the first third of all clients for teachers."""
-        return 2 * self.teaching
+    def clients(self, profiles: int) -> tuple[int, int]:
+        """Teachers and calibration clients of each profile: a baseline takes the first third of all clients for teachers.
+
+        >>> Past(6, 600, 2000).clients(17), Past(6, 600, 2000, least=300).clients(7)
+        ((6, 12), (15, 30))
+        """
+        teaching = max(self.teaching, -(-self.least // (3 * profiles)))
+        return teaching, 2 * teaching
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +79,15 @@ def past_logs(simulation: Simulation, past: Past) -> tuple[Log, Log]:
 
 def past_players(simulation: Simulation, past: Past) -> Iterator[tuple[Target, list[Player]]]:
     """Who plays the past of a simulation, and against what: the teachers first, a year later the calibration clients."""
+    profiles = playable(simulation)
+    teaching, calibrating = past.clients(len(profiles))
     for target, clients, seed, later in (
-        (simulation.teaching, past.teaching, TEACHING_SEED, 0),
-        (simulation.calibration, past.calibrating, CALIBRATION_SEED, LATER_MS),
+        (simulation.teaching, teaching, TEACHING_SEED, 0),
+        (simulation.calibration, calibrating, CALIBRATION_SEED, LATER_MS),
     ):
         players = [
             innocent(profile, number, target, past.queries, GAP_SECONDS, seed)
-            for profile in playable(simulation)
+            for profile in profiles
             for number in range(clients)
         ]
         for player in players:
@@ -93,14 +105,21 @@ def playable(simulation: Simulation, wave: str = "known") -> list[str]:
     ]
 
 
-def learn(simulation: Simulation, past: Past, folder: Path, without: str | None = None) -> Knowledge:
+def learn(simulation: Simulation, past: Past, folder: Path, without: str | None = None, *, compared: bool = True) -> Knowledge:
     """Fit every detector on the past of a simulation, less the profile `without`, or take from `folder` what was fitted before.
 
-    Raises `BaselineError` if too few clients are left, `OutputError` if the folder cannot be written.
+    Unless `compared`, ours alone: the past is then played as a fleet, in a fraction of the time. Raises `BaselineError` if
+    too few clients are left, `OutputError` if the folder cannot be written.
     """
     place = folder / f"{simulation.name}-{without or 'all'}"
     if not (place / "done").exists():
-        _fit(simulation, past, place, without)
+        if compared:
+            _fit(simulation, past, place, without)
+        else:
+            _fit_ours(simulation, [log.batches for log in past_fleets(simulation, past)], place, without)
+            (place / "done").touch()
+    if not compared:
+        return Knowledge(load(place / "baseline"), {}, {})
     with np.load(place / "lesson.npz", allow_pickle=False) as stored:
         taught = Session(stored["vectors"], stored["answers"])
     thresholds = json.loads((place / "thresholds.json").read_text(encoding="utf-8"))
@@ -110,12 +129,7 @@ def learn(simulation: Simulation, past: Past, folder: Path, without: str | None 
 def _fit(simulation: Simulation, past: Past, place: Path, without: str | None) -> None:
     before, later = past_logs(simulation, past)
 
-    def read() -> Iterator[Batch]:
-        for log in (before, later):
-            for batch in log.batches:
-                yield batch.take(np.array([i for i, c in enumerate(batch.client) if profile_of(c) != without], np.intp))
-
-    save(fit_baseline(read, settings_for(simulation)), place / "baseline")
+    _fit_ours(simulation, [before.batches, later.batches], place, without)
     seed = int.from_bytes(hashlib.sha256(place.name.encode()).digest()[:4], "big")
     taught = lesson(
         [session for client, session in before.sessions.items() if profile_of(client) != without], past.lesson, seed
@@ -125,6 +139,20 @@ def _fit(simulation: Simulation, past: Past, place: Path, without: str | None) -
     thresholds = {name: calibrated(detector, judges) for name, detector in _fitted(simulation, taught).items()}
     (place / "thresholds.json").write_text(json.dumps(thresholds) + "\n", encoding="utf-8")
     (place / "done").touch()
+
+
+def past_fleets(simulation: Simulation, past: Past) -> list[Log]:
+    """The same past for our detector alone, played as fleets."""
+    return [fleet(players, target, labels_only=simulation.labels_only) for target, players in past_players(simulation, past)]
+
+
+def _fit_ours(simulation: Simulation, logs: Sequence[Sequence[Batch]], place: Path, without: str | None) -> None:
+    def read() -> Iterator[Batch]:
+        for log in logs:
+            for batch in log:
+                yield batch.take(np.array([i for i, c in enumerate(batch.client) if profile_of(c) != without], np.intp))
+
+    save(fit_baseline(read, settings_for(simulation)), place / "baseline")
 
 
 def _fitted(simulation: Simulation, taught: Session) -> dict[str, PublishedDetector]:

@@ -7,7 +7,7 @@ several accounts is met once half of them are. Innocents of one profile play all
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from detector.redteam.copy import best_fidelity_at
+from detector.redteam.play import Player
 from detector.redteam.sessions import innocent, thief
+from tests.quality.fleet import fleet, parted
 from tests.quality.history import GAP_SECONDS, Knowledge, Past, learn, playable
 from tests.quality.observed import LEVELS, Found, Log, flagged, ours, settings_for, written
 from tests.quality.published.interface import flagged_at, scores
@@ -31,7 +33,8 @@ OURS = "ours"
 class Size:
     """How large the table is: the benign past, and the most instances, sessions and queries of a cell.
 
-    `copied` is of how many thieves of a cell copies are trained.
+    `copied` is of how many thieves of a cell copies are trained. Unless `compared`, published detectors stay out and clients
+    play as fleets.
     """
 
     past: Past
@@ -39,6 +42,7 @@ class Size:
     sessions: int
     budget: int
     copied: int
+    compared: bool = True
 
 
 FULL = Size(Past(teaching=6, queries=600, lesson=2000), instances=1000, sessions=1000, budget=100_000, copied=4)
@@ -55,9 +59,9 @@ class Moment:
 
 
 @lru_cache(maxsize=2)
-def knowledge(data: str, victim: str, seed: int, real: Path | None, past: Past, folder: Path, without: str | None) -> Knowledge:
+def knowledge(data: str, victim: str, seed: int, real: Path | None, size: Size, folder: Path, without: str | None) -> Knowledge:
     """What all detectors know in a cell; see `learn`."""
-    return learn(simulated(data, victim, seed, real), past, folder, without)
+    return learn(simulated(data, victim, seed, real), size.past, folder, without, compared=size.compared)
 
 
 def play(cell: Scenario, size: Size, folder: Path, real: Path | None) -> dict[str, Any]:
@@ -68,10 +72,12 @@ def play(cell: Scenario, size: Size, folder: Path, real: Path | None) -> dict[st
     """
     began = time.perf_counter()
     without = cell.without if isinstance(cell, Innocence) else None
-    known = knowledge(cell.data, cell.victim, cell.seed, real, size.past, folder, without)
+    known = knowledge(cell.data, cell.victim, cell.seed, real, size, folder, without)
     served = simulated(cell.data, cell.victim, cell.seed, real)
     played = match(cell, size, known, served)
-    return {**played, "seconds": round(time.perf_counter() - began, 1)}
+    wire = served.thieves.wire
+    told = "label" if served.labels_only else wire.answers
+    return {**played, "wire": f"{wire.inputs} / {told}", "seconds": round(time.perf_counter() - began, 1)}
 
 
 def match(cell: Scenario, size: Size, known: Knowledge, served: Simulation) -> dict[str, Any]:
@@ -128,19 +134,12 @@ def play_theft(cell: Theft, size: Size, known: Knowledge, served: Simulation) ->
     bystanders, caught = 0, Counter(dict.fromkeys(LEVELS, 0))
     asked: list[int] = []
     made: list[int] = []
-    for number in range(min(cell.instances, size.instances)):
-        budget = min(cell.budget, size.budget)
-        one = thief(cell.attack, number, served.thieves, cell.disguise, budget, GAP_SECONDS, cell.seed)
-        crowd = [
-            innocent(profile, number, served.evaluation, min(budget, 200), GAP_SECONDS, cell.seed)
-            for profile in playable(served)[: BACKGROUND if cell.disguise.accounts > 1 else 0]
-        ]
-        log = written([one, *crowd], served.thieves, labels_only=served.labels_only)
+    for number, (one, crowd, log) in enumerate(_thefts(cell, size, served)):
         found = detections(log, known, served, {0})
         now = {name: moment(log, clients.values()) for name, clients in found.items()}
         for name, when in now.items():
             moments.setdefault(name, []).append(when)
-        bystanders += len(crowd)
+        bystanders += crowd
         for level, names in evidence.items():
             hit = found[f"{OURS}/{level}"].values()
             mine = [one for one in hit if log.player[one.place] == 0]
@@ -172,6 +171,21 @@ def play_theft(cell: Theft, size: Size, known: Knowledge, served: Simulation) ->
     }
 
 
+def _thefts(cell: Theft, size: Size, served: Simulation) -> Iterator[tuple[Player, int, Log]]:
+    """Each thief, the number of innocents around him, and the log."""
+    budget, numbers = min(cell.budget, size.budget), range(min(cell.instances, size.instances))
+    thieves = (thief(cell.attack, n, served.thieves, cell.disguise, budget, GAP_SECONDS, cell.seed) for n in numbers)
+    if cell.disguise.accounts == 1 and not size.compared:
+        together = list(thieves)
+        log = fleet(together, served.thieves, labels_only=served.labels_only)
+        yield from ((one, 0, alone) for one, alone in zip(together, parted(log, together), strict=True))
+        return
+    around = playable(served)[: BACKGROUND if cell.disguise.accounts > 1 else 0]
+    for number, one in enumerate(thieves):
+        crowd = [innocent(profile, number, served.evaluation, min(budget, 200), GAP_SECONDS, cell.seed) for profile in around]
+        yield one, len(crowd), written([one, *crowd], served.thieves, labels_only=served.labels_only)
+
+
 def play_innocence(cell: Innocence, size: Size, known: Knowledge, served: Simulation) -> dict[str, Any]:
     """Play the innocents of a profile; how many of them each detector met."""
     budget = min(cell.budget, size.budget)
@@ -179,7 +193,8 @@ def play_innocence(cell: Innocence, size: Size, known: Knowledge, served: Simula
         innocent(cell.profile, number, served.evaluation, budget, GAP_SECONDS, cell.seed)
         for number in range(min(cell.sessions, size.sessions))
     ]
-    log = written(players, served.evaluation, labels_only=served.labels_only)
+    play_all = written if size.compared else fleet
+    log = play_all(players, served.evaluation, labels_only=served.labels_only)
     found = detections(log, known, served, range(len(players)))
     return {
         "sessions": len(players),

@@ -25,7 +25,7 @@ from detector.redteam.registry import ATTACKS
 from tests.quality import audit, cells, curves, table
 from tests.quality.matches import FULL, SMALL, Size, knowledge, play
 from tests.quality.scenario import Innocence, Scenario, Theft
-from tests.quality.scenarios import CELLS, WORLD_CELLS
+from tests.quality.scenarios import CELLS
 from tests.quality.simulation import REAL
 from tests.quality.workers import digest, each, keep, progress, state_folder
 
@@ -33,7 +33,7 @@ REAL_DATA = "DETECTOR_QUALITY_DATA"
 UNRELATED = frozenset(
     {
         *("table", "curves", "audit", "quality", "goals", "scenario", "scenarios", "cells"),
-        *("workers", "fleet", "false_alarms", "alarm_table"),
+        *("workers", "false_alarms", "alarm_table", "world_cells", "world_table", "halves", "transfer"),
     }
 )
 """Modules that no match depends on."""
@@ -101,7 +101,7 @@ def _without(cell: Scenario) -> str | None:
 
 def _learn(cell: Scenario, size: Size, state: Path, real: Path | None) -> None:
     try:
-        knowledge(cell.data, cell.victim, cell.seed, real, size.past, state, _without(cell))
+        knowledge(cell.data, cell.victim, cell.seed, real, size, state, _without(cell))
     except DetectorError:
         return  # every cell that needs it will say so
 
@@ -134,7 +134,6 @@ def command(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="processes")] = os.cpu_count() or 1,
     *,
-    worlds: Annotated[bool, typer.Option("--worlds", help="more kinds of data, on the wires that their clients use")] = False,
     small: Annotated[bool, typer.Option("--small", help="a few of each and a shorter past, for a first look")] = False,
     thieves: Annotated[int | None, typer.Option("--thieves", min=1, help="at most so many thieves a cell")] = None,
     sessions: Annotated[int | None, typer.Option("--sessions", min=1, help="at most so many innocents a cell")] = None,
@@ -144,7 +143,7 @@ def command(
         missing = audit.faults(CELLS)
         if missing:
             raise ConfigError("the table is not complete: " + "; ".join(missing))
-        cells_wanted = chosen(only or [], WORLD_CELLS if worlds else CELLS)
+        cells_wanted = chosen(only or [], CELLS)
         skipped = {cell.id: why for cell in cells_wanted if (why := obstacle(cell, data)) is not None}
         size = SMALL if small else FULL
         size = replace(size, instances=thieves or size.instances, sessions=sessions or size.sessions)

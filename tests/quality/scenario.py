@@ -11,7 +11,8 @@ from typing import Literal, TypeAlias
 from detector.redteam.sessions import Disguise
 
 Action: TypeAlias = Literal["alert", "throttle", "stop"]
-Part: TypeAlias = Literal["known", "left-out", "frozen", "later"]
+Part: TypeAlias = Literal["known", "left-out", "frozen", "later", "held-out"]
+Counted: TypeAlias = Literal["after", "synthetic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,11 @@ FREE = Limits(1.0, 1.0, 1.0, promised=(), why="no limits are set")
 
 @dataclass(frozen=True, slots=True)
 class Theft:
-    """`instances` thieves, each alone with the model, or among innocents where he has more than one account."""
+    """`instances` thieves, each alone with the model, or among innocents where he has more than one account.
+
+    `group` is the id of the group in the table of worlds (`tests.quality.goals.GROUPS`), and `evasion` that of a thief who
+    knows the design (`detector.redteam.design_aware`).
+    """
 
     id: str
     data: str
@@ -82,6 +87,8 @@ class Theft:
     budget: int = 600
     instances: int = 10
     seed: int = 1
+    group: str = ""
+    evasion: str = ""
 
     @property
     def simulation(self) -> str:
@@ -94,7 +101,7 @@ class Innocence:
     """`sessions` innocents of one profile, all at once, as a fleet of the same device would ask.
 
     `part` says what the detectors knew: *known* profiles were in the benign past, one that is *left out* was taken from it, and
-    *frozen* ones, and those that came *later*, have never been there.
+    *frozen* ones, those that came *later* and those that are *held out*, have never been there.
     """
 
     id: str
@@ -119,3 +126,20 @@ class Innocence:
 
 
 Scenario: TypeAlias = Theft | Innocence
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A row of the table of worlds: attacks of one kind, and when they have to be met.
+
+    A thief counts as met `within` N where `action` came after at most N queries: of all his queries since the first that he
+    made up, or of the made-up ones alone, as `counted` says. `shares` are the goals, None where nothing is asked.
+    """
+
+    id: str
+    title: str
+    action: Action
+    within: tuple[int, int]
+    shares: tuple[float | None, float | None]
+    counted: Counted = "after"
+    why: str = ""

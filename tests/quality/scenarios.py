@@ -13,8 +13,7 @@ from detector.redteam.registry import ATTACKS, profiles_of
 from detector.redteam.sessions import Disguise
 from tests.quality.goals import goal_for, limits_for
 from tests.quality.scenario import Innocence, Scenario, Theft
-from tests.quality.simulation import LABELS_ONLY, NEEDS_CODES, REAL, kind_of
-from tests.quality.worlds import VICTIMS
+from tests.quality.simulation import LABELS_ONLY, REAL, kind_of
 
 COVERS = (0.5, 0.75, 0.9, 0.95)
 ACCOUNTS = (5, 20, 100, 400)
@@ -62,20 +61,6 @@ DISGUISES = {
     "accounts-20-class": Disguise(accounts=20, split="class"),
     "accounts-20-region": Disguise(accounts=20, split="region"),
 }
-WORLD_ATTACKS = (
-    "line_search",
-    "hopskipjump",
-    "lowd_meek",
-    "path_finding",
-    "one_feature_bisect_whole",
-    "finite_differences",
-    "jbda",
-    "jbrand",
-    "uniform",
-    "knockoff_random",
-    "marginals",
-)
-CODED = frozenset({"solar", "fraud"})  # worlds with columns of codes
 DISGUISED = ("jbda", "line_search")
 NATURAL_ORDER = (
     "uniform",
@@ -116,9 +101,11 @@ def shared(data: str, victim: str, attacks: tuple[str, ...]) -> Iterator[Theft]:
             yield theft(data, victim, attack, Disguise(accounts=accounts), f"accounts-{accounts}")
 
 
-def innocents(data: str, victim: str) -> Iterator[Innocence]:
-    """Every profile that goes with the data, the known ones left out in turn as well."""
+def innocents(data: str, victim: str, *, held_out: bool = False) -> Iterator[Innocence]:
+    """Every profile that goes with the data, the known ones left out in turn as well; with `held_out` those that are, too."""
     for profile in profiles_of(kind_of(data)).values():
+        if profile.wave == "held-out" and not held_out:
+            continue
         cell = Innocence(
             id=f"{data}-{victim}.innocent.{profile.id}",
             data=data,
@@ -183,23 +170,8 @@ def _real() -> Iterator[Scenario]:
     yield from innocents("adult", "forest")
 
 
-def _worlds() -> Iterator[Scenario]:
-    """Cells of the worlds: measured, and held to nothing yet."""
-    for data, victim in VICTIMS.items():
-        kind = kind_of(data)
-        for attack in WORLD_ATTACKS:
-            if kind in ATTACKS[attack].data:
-                yield replace(theft(data, victim, attack), goal=None)
-        for cell in innocents(data, victim):
-            if cell.part in {"known", "later"} and (data in CODED or cell.profile not in NEEDS_CODES):
-                yield replace(cell, limits=None, sessions=10)
-
-
 CELLS: tuple[Scenario, ...] = (*_digits(), *_tables(), *_texts(), *_real())
 """Every cell in the order of the table."""
 
-WORLD_CELLS: tuple[Scenario, ...] = tuple(_worlds())
-"""The cells of the worlds, which have a table of their own."""
-
-SCENARIOS: Mapping[str, Scenario] = MappingProxyType({cell.id: cell for cell in (*CELLS, *WORLD_CELLS)})
+SCENARIOS: Mapping[str, Scenario] = MappingProxyType({cell.id: cell for cell in CELLS})
 """The cells by id."""

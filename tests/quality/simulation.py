@@ -22,21 +22,22 @@ from sklearn.tree import DecisionTreeClassifier
 
 from detector.errors import ConfigError
 from detector.redteam.columns import TableColumns
-from detector.redteam.conversation import Predict
+from detector.redteam.conversation import Array, Predict
 from detector.redteam.loans import CATEGORICAL, applications, votes
 from detector.redteam.network import Network, logged
 from detector.redteam.setting import Data
 from detector.redteam.targets import Target
 from detector.redteam.texts import embedded_all, sentences
 from detector.redteam.victim import Pool
-from tests.quality import real
-from tests.quality.worlds import WORLDS, Examples
+from tests.quality import real, worlds
+from tests.quality.examples import Examples
+from tests.quality.worlds import WORLDS
 
 SHARES = (0.28, 0.11, 0.11, 0.2, 0.17, 0.13)  # training, teaching, calibration, evaluation, attacker, test
 MOST = 12_000  # examples of a simulation
 REAL = frozenset({"mnist", "adult"})
-PICTURES = frozenset({"digits", "mnist", "digits_8bit", "patches", "portrait"})
-TEXTS = frozenset({"text", "docstrings"})
+PICTURES = frozenset({"digits", "mnist"}) | worlds.PICTURES
+TEXTS = frozenset({"text"}) | worlds.EMBEDDINGS
 NEEDS_CODES = frozenset({"tab_category_noise"})  # profiles that need columns of codes
 LABELS_ONLY = "-labels"
 
@@ -119,8 +120,16 @@ DATA: dict[str, Callable[[int, Path | None], Examples]] = {
     "adult": _adult,
     **{name: partial(_shipped, make) for name, make in WORLDS.items()},
 }
+POWERS = {"mlp_sure": 8.0, "mlp_unsure": 0.1}
+"""Perceptrons whose probabilities are raised to a power: nearly always sure, and nearly never."""
+
+
+def _perceptron(seed: int) -> MLPClassifier:
+    return MLPClassifier(hidden_layer_sizes=(64,), max_iter=200, random_state=seed)
+
+
 MODELS: dict[str, Callable[[int], Any]] = {
-    "mlp": lambda seed: MLPClassifier(hidden_layer_sizes=(64,), max_iter=200, random_state=seed),
+    **dict.fromkeys(("mlp", *POWERS), _perceptron),
     "forest": lambda seed: RandomForestClassifier(n_estimators=20, min_samples_leaf=3, random_state=seed),
     "tree": lambda seed: DecisionTreeClassifier(min_samples_leaf=3, random_state=seed),
     "linear": lambda seed: LogisticRegression(max_iter=5000, random_state=seed),
@@ -161,7 +170,7 @@ def simulated(data: str, victim: str, seed: int, folder: Path | None = None) -> 
     unit = data in TEXTS
     bare = Target(model_id, np.asarray, attacker, evaluation, test.vectors, source.value_range, classes, columns, unit)
     predict, network = _trained(kind, training, bare, seed)
-    target = replace(bare, predict=predict).over(source.wire)
+    target = replace(bare, predict=predict).over(source.wire, source.answers)
     labels_only = victim != kind
     if labels_only:
         target = target.labels_only()
@@ -190,9 +199,16 @@ def _trained(kind: str, training: Pool, target: Target, seed: int) -> tuple[Pred
     if kind == "mlp":
         network = Network.of(model)
         return lambda X: logged(network.probabilities(target.encode(X))), network
+    if kind in POWERS:
+        return lambda X: logged(_raised(np.asarray(model.predict_proba(target.encode(X))), POWERS[kind])), None
     if not raw:
         return lambda X: logged(model.predict_proba(target.encode(X))), None
     if kind == "boosting":
         return lambda X: logged(model.predict_proba(X)), None
     trees = getattr(model, "estimators_", [model])
     return lambda X: logged(votes(trees, X)), None
+
+
+def _raised(probabilities: Array, power: float) -> Array:
+    raised = np.maximum(probabilities, 1e-12) ** power
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

@@ -23,6 +23,7 @@ def _theft(*moments: dict[str, int] | None) -> dict[str, Any]:
         "asked": [600] * len(moments),
         "made": [580] * len(moments),
         "seconds": 1.0,
+        "wire": "uint8 / full",
     }
 
 
@@ -53,7 +54,7 @@ def test_the_copy_is_measured_at_the_moment_and_at_the_end() -> None:
 def test_an_innocent_cell_keeps_every_limit_or_is_not_met() -> None:
     """Alerts within their limit are fine, one stop is not."""
     played = {"sessions": 4, "queries": 400, "met": {"ours/alert": 1, "ours/throttle": 0, "ours/stop": 0}, "evidence": {}}
-    played["seconds"] = 1.0
+    played |= {"seconds": 1.0, "wire": "uint8 / full"}
     assert summed(INNOCENCE, played)["met"]
     stopped = summed(INNOCENCE, {**played, "met": {"ours/alert": 1, "ours/throttle": 1, "ours/stop": 1}})
     assert not stopped["met"]

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from detector.baseline.store import load
+from detector.errors import ConfigError
 from detector.redteam.registry import profiles_of
 from detector.redteam.sessions import innocent
 from tests.quality import false_alarms
@@ -53,6 +54,16 @@ def test_a_few_clients_are_dealt_as_well() -> None:
     """At least as many as asked for, the same number to each profile."""
     assert [block.sessions for block in blocks(1, 200, None)] == [1] * 31
     assert {block.sessions for block in blocks(32, 200, None)} == {2}
+
+
+def test_worlds_can_be_mixed_in() -> None:
+    """Worlds join the data that ship, with their own victims and wires; what is no world is refused."""
+    plain = blocks(1, 200, None)
+    mixed = blocks(1, 200, None, ["phishing", "wide"])
+    assert [block for block in mixed if block.data in {"digits", "loans"}] == plain
+    assert {(block.data, block.victim) for block in mixed[len(plain) :]} == {("phishing", "forest"), ("wide", "linear")}
+    with pytest.raises(ConfigError, match="there is no world 'nowhere'"):
+        blocks(1, 200, None, ["nowhere"])
 
 
 def test_clients_are_new() -> None:

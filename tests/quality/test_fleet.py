@@ -6,7 +6,7 @@ import pytest
 from detector.errors import ConfigError
 from detector.redteam.play import Player
 from detector.redteam.sessions import Disguise, innocent, thief
-from tests.quality.fleet import fleet
+from tests.quality.fleet import fleet, parted
 from tests.quality.observed import written
 from tests.quality.simulation import Simulation, simulated
 
@@ -40,6 +40,35 @@ def test_a_fleet_asks_what_its_clients_would_ask_alone(
     assert np.array_equal(fast.player, slow.player)
     assert fast.places.keys() == slow.places.keys()
     assert all(np.array_equal(fast.places[client], slow.places[client]) for client in slow.places)
+
+
+@pytest.mark.parametrize("wire", ["uint8", "decimals-1"])
+def test_a_fleet_speaks_through_the_wire(wire: str) -> None:
+    """The log holds what arrived and what the model said to that, as a log that was written and read does."""
+    served = replace(DIGITS, evaluation=DIGITS.evaluation.over(wire, "decimals-2"))
+    slow, fast = (log(_players(served, ("noisy_sensor",), 40), served.evaluation) for log in (written, fleet))
+    vectors, told = (
+        [np.concatenate([getattr(batch, name) for batch in log.batches]) for log in (fast, slow)]
+        for name in ("vector", "confidence")
+    )
+    assert np.array_equal(vectors[0], vectors[1])
+    assert np.allclose(told[0], told[1], rtol=0.0, atol=2e-6)
+    assert np.allclose(told[0], np.round(told[0], 2), atol=1e-6)
+
+
+def test_a_fleet_can_be_taken_apart() -> None:
+    """Each player's log is what it would be alone: its own events, counted from the first."""
+    players = [thief("jbda", number, DIGITS.thieves, Disguise(), 50, 6.0, 1) for number in range(3)]
+    log = fleet(players, DIGITS.thieves)
+    parts = parted(log, players)
+    assert [len(part) for part in parts] == [50] * 3
+    for player, part in zip(players, parts, strict=True):
+        sequences = np.concatenate([batch.sequence for batch in part.batches])
+        assert np.array_equal(sequences, np.arange(50))
+        vectors = np.concatenate([batch.vector for batch in part.batches])
+        assert np.allclose(vectors, np.stack(player.vectors), atol=1e-5)
+        assert {client for batch in part.batches for client in batch.client} == set(part.places) == {player.name}
+        assert part.synthetic.sum() == sum(player.synthetic)
 
 
 def test_thieves_can_be_played_as_well() -> None:

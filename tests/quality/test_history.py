@@ -21,7 +21,11 @@ def test_teachers_and_calibration_clients_are_different_clients_with_different_e
     """The first third of the clients, which teaches the reference, holds the one pool; the others, later, another."""
     before, later = past_logs(SIMULATION, PAST)
     assert not set(before.sessions) & set(later.sessions)
-    assert 2 * len(before.sessions) * PAST.calibrating == 2 * len(later.sessions) * PAST.teaching
+    assert (
+        2 * len(before.sessions)
+        == len(later.sessions)
+        == PAST.clients(len(playable(SIMULATION)))[1] * len(playable(SIMULATION))
+    )
     assert max(batch.time.max() for batch in before.batches) < min(batch.time.min() for batch in later.batches)
     asked = [session.vectors for client, session in before.sessions.items() if profile_of(client) == "tab_steady"]
     pool = SIMULATION.teaching.encode(SIMULATION.teaching.benign.vectors).round(4)
@@ -33,7 +37,8 @@ def test_nobody_has_seen_a_profile_left_out(learned: tuple[Path, Knowledge]) -> 
     folder, known = learned
     notes = known.baseline.notes["breast_cancer-mlp"]
     others = len(playable(SIMULATION)) - 1
-    assert (notes["teaching_clients"], notes["calibration_clients"]) == (others * PAST.teaching, others * PAST.calibrating)
+    teaching, calibrating = PAST.clients(len(playable(SIMULATION)))
+    assert (notes["teaching_clients"], notes["calibration_clients"]) == (others * teaching, others * calibrating)
     assert not any("tab_sliders" in client for client in notes["clients_with_most_evidence"])
     with np.load(folder / "breast_cancer-mlp-tab_sliders" / "lesson.npz") as stored:
         taught = {row.tobytes() for row in stored["vectors"]}

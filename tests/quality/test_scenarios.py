@@ -1,13 +1,13 @@
 from detector.redteam.registry import ATTACKS, PROFILES
 from tests.quality.history import playable
 from tests.quality.scenario import Innocence, Theft
-from tests.quality.scenarios import CELLS, SCENARIOS, WORLD_CELLS
+from tests.quality.scenarios import CELLS, SCENARIOS
 from tests.quality.simulation import REAL, kind_of, simulated
 
 
 def test_ids_are_used_once() -> None:
     """No cell hides another."""
-    assert len(SCENARIOS) == len(CELLS) + len(WORLD_CELLS)
+    assert len(SCENARIOS) == len(CELLS)
 
 
 def test_published_ids_stay() -> None:

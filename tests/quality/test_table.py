@@ -23,6 +23,7 @@ def theft(name: str, cover: float, after: int | None, *, promised: bool = True) 
         "asked": [100],
         "made": [80],
         "seconds": 0.1,
+        "wire": "uint8 / full",
     }
     return summed(cell, played)
 
@@ -32,7 +33,9 @@ def innocence(name: str, stopped: int) -> dict[str, Any]:
     cell = Innocence(name, "digits", "mlp", "video", "known", Limits(alert=0.0, throttle=0.0, stop=0.0))
     met = dict.fromkeys(NAMES, 0) | dict.fromkeys(NAMES[:3], stopped) | {"prada/published": 4}
     evidence = {"stop": {"aim": stopped} if stopped else {}}
-    return summed(cell, {"sessions": 4, "queries": 400, "met": met, "evidence": evidence, "seconds": 0.1})
+    return summed(
+        cell, {"sessions": 4, "queries": 400, "met": met, "evidence": evidence, "seconds": 0.1, "wire": "uint8 / full"}
+    )
 
 
 def test_a_row_says_when_and_what_had_leaked() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from detector.errors import OutputError
 
+SECONDS_OF_SILENCE = 60.0
 ROOT = Path(__file__).parents[2]
 SOURCES = tuple(
     ROOT / folder for folder in ("detector/redteam", "detector/engine", "detector/ingest", "detector/config", "tests/quality")
@@ -69,7 +71,7 @@ def keep(found: dict[str, Any], path: Path) -> None:
 
 @contextmanager
 def progress(console: Console, first: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show how far the work is, on a terminal only; what comes back is told what is done, how many of it, of how many."""
+    """Show how far the work is, by a bar or, where there is no terminal, a line a minute; tell what comes back what is done."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,4 +82,14 @@ def progress(console: Console, first: str) -> Iterator[Callable[[str, int, int],
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(first, total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+        began = said = time.monotonic()
+
+        def told(what: str, done: int, total: int) -> None:
+            nonlocal said
+            bar.update(task, description=what, completed=done, total=total)
+            now = time.monotonic()
+            if not console.is_terminal and (now - said > SECONDS_OF_SILENCE or done == total):
+                said = now
+                console.print(f"{what}: {done} of {total} after {now - began:.0f} s")
+
+        yield told

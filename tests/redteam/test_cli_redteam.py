@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from detector.cli import app
 from detector.distribution import install
 from detector.errors import ConfigError, EndpointError, OutputError
+from detector.redteam.design_aware import EVASIONS
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.targets import named
 
@@ -39,6 +40,7 @@ def test_the_list_names_everything() -> None:
     listed = json.loads(CliRunner().invoke(app, ["redteam", "list", "--json"]).output)
     assert [one["id"] for one in listed["attacks"]] == list(ATTACKS)
     assert [one["id"] for one in listed["benign"]] == list(PROFILES)
+    assert [one["id"] for one in listed["evasions"]] == list(EVASIONS)
     assert all(one["family"] and one["data"] and one["source"] for kind in listed.values() for one in kind)
 
 
@@ -137,3 +139,17 @@ def test_a_model_behind_http_is_attacked_like_any_other(tmp_path: Path) -> None:
     assert json.loads(told.stdout)["played"][0]["queries"] == 120
     assert len((tmp_path / "log.jsonl").read_bytes().splitlines()) == 120
     assert "403" in str(refused.exception)
+
+
+def test_prices_are_told_in_a_table_and_in_json() -> None:
+    """A row for each evasion that was asked for; one that does not go with the data is refused with those that do."""
+    arguments = ["redteam", "price", "shallow", "smote", "--model", "tree:iris", "-n", "40", "--instances", "1"]
+    told = CliRunner().invoke(app, arguments, env={"COLUMNS": "120"})
+    assert told.exit_code == 0
+    assert all(word in told.output for word in ("shallow", "smote", "line_search", "uniform", "price", "wire grid"))
+    document = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert [one["evasion"] for one in document["prices"]] == ["shallow", "smote"]
+    assert all(one["price"] == pytest.approx(one["plain"] - one["copy"]) for one in document["prices"])
+    refused = CliRunner().invoke(app, ["redteam", "price", "jpeg_steps", "--model", "tree:iris"])
+    assert isinstance(refused.exception, ConfigError)
+    assert "jpeg_steps takes image data; for tabular data there are: weaving" in str(refused.exception)

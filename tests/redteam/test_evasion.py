@@ -3,7 +3,7 @@ import pytest
 
 from detector.redteam.arrivals import ARRIVALS
 from detector.redteam.conversation import Array, AskedQuery, Conversation, converse
-from detector.redteam.evasion import blinded, covered, duplicated, slow_drip
+from detector.redteam.evasion import blinded, covered, duplicated, flushed, slow_drip, woven
 
 
 def _counting(start: float, heard: list[float] | None = None, *, synthetic: bool = True, end: int = 10_000) -> Conversation:
@@ -117,3 +117,33 @@ def test_a_drip_keeps_to_its_rate() -> None:
     assert np.mean(drawn < 10.0) < 0.05
     with pytest.raises(ValueError, match="positive number"):
         next(slow_drip(iter([1.0]), 0.0, rng))
+
+
+def test_woven_searches_take_turns_and_hear_their_own_answers() -> None:
+    """Three searches of different length: one query of each in turn, and those that end are left out."""
+    heard: list[list[float]] = [[], [], []]
+    searches = [_counting(1000.0 * number, heard[number], end=end) for number, end in enumerate((4, 2, 3))]
+    vectors, _, _ = converse(woven(searches), _echo, 100)
+    assert vectors.ravel().tolist() == [0.0, 1000.0, 2000.0, 1.0, 1001.0, 2001.0, 2.0, 2002.0, 3.0]
+    assert heard == [[10.0 * (1000.0 * n + step) for step in range(end)] for n, end in enumerate((4, 2, 3))]
+
+
+def test_woven_searches_are_closed_together() -> None:
+    """Whoever stops the thief stops all his searches."""
+    searches = [_counting(0.0) for _ in range(3)]
+    client = woven(searches)
+    next(client)
+    client.close()
+    assert all(next(one, None) is None for one in searches)
+
+
+def test_a_flush_comes_before_each_query_that_was_made() -> None:
+    """Natural queries follow each other at once; before a made one there is a burst of cover."""
+    heard: list[float] = []
+    thief = _steps([np.full(1, float(i)) for i in range(5)], natural=3)
+    queries = _log(flushed(thief, _counting(1e6, heard, synthetic=False), 4), 13)
+    assert [query.cover for query in queries] == [False] * 3 + ([True] * 4 + [False]) * 2
+    assert [query.vector[0] for query in queries if query.cover] == [1e6 + i for i in range(8)]
+    assert heard == [10.0 * (1e6 + i) for i in range(8)]
+    with pytest.raises(ValueError, match="at least one query"):
+        next(flushed(_counting(0.0), _counting(0.0), 0))

@@ -40,7 +40,7 @@ THIEVES = [
 INNOCENTS = [pytest.param(one, one.data, id=name) for name, one in PROFILES.items()]
 CLIENTS = [*THIEVES, *INNOCENTS]
 ON_PICTURES = [pytest.param(one, id=name) for name, one in PROFILES.items() if one.data == "image"]
-WAVES: tuple[Wave, ...] = ("known", "frozen", "later")
+WAVES: tuple[Wave, ...] = ("known", "frozen", "later", "held-out")
 FOREIGN = {"knockoff_random", "knockoff_adaptive", "knockoff_textures", "knockoff_shapes", "copycat", "knockoff_texts"}
 CHANGING_UNITS = {"tab_unit_change", "tab_trend"}
 
@@ -250,6 +250,9 @@ def test_published_ids_and_their_waves_stay() -> None:
         *("active_k_center_inputs", "active_dfal", "active_dfal_k_center", "active_uncertainty_foreign"),
         *("active_k_center_outputs_foreign", "active_k_center_inputs_foreign", "active_dfal_foreign", "hopskipjump"),
         *("boundary", "sign_opt", "zoo", "finite_differences", "art_hopskipjump", "art_boundary", "art_sign_opt", "art_zoo"),
+        *("line_search_arcsine", "line_search_shallow", "one_feature_bisect_shallow", "jbda_toned_and_moved", "jbda_smooth"),
+        *("jbda_by_block", "jbda_heavy_tailed_whole", "jbda_jpeg", "copula", "smote", "cut_mix", "three_points"),
+        *("augmented_seeds", "gaussian"),
     }
     waves = {wave: {name for name, one in PROFILES.items() if one.wave == wave} for wave in WAVES}
     assert waves["known"] >= {
@@ -274,4 +277,8 @@ def test_published_ids_and_their_waves_stay() -> None:
         *("elastic", "labelling_tool", "contrast_window", "contour_drawing", "dimming_test"),
         *("tab_price_grid", "tab_quarters", "tab_smote", "tab_monotonicity", "tab_fairness", "tab_stress", "tab_affordability"),
         *("text_typing", "text_misspelt"),
+    }
+    assert waves["held-out"] >= {
+        *("canary", "dashboard", "plus_button", "monte_carlo", "tab_canary", "tab_dashboard", "tab_plus_button"),
+        *("tab_monte_carlo", "text_canary", "text_dashboard", "text_monte_carlo", "text_autocomplete", "text_rag_chunks"),
     }

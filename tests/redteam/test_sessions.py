@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_a_conversation_that_ends_frees_the_rest(digits: Target) -> None:
     [
         ("jbdb", Disguise(), "no attack 'jbdb'"),
         ("path_finding", Disguise(), "takes tabular data, not image"),
-        ("jbda", Disguise(accounts=2, split="colour"), "round-robin, class, region, not 'colour'"),
+        ("jbda", Disguise(accounts=2, split="colour"), "round-robin, class, region, pair, not 'colour'"),
         ("jbda", Disguise(cover=0.5, cover_profile="nobody"), "no benign profile 'nobody'"),
     ],
 )
@@ -128,3 +129,22 @@ def test_what_goes_with_pictures_only_is_refused_for_records() -> None:
     wine = named("mlp:wine")
     with pytest.raises(ConfigError, match="knockoff_random takes image data"):
         _thief(wine, "knockoff_random")
+
+
+def test_woven_searches_put_queries_between_two_steps(digits: Target) -> None:
+    """With ten searches woven the first made query comes after ten first pictures, and a flush puts cover before it."""
+    _, plain = _play([_thief(digits, "line_search")], digits)
+    _, woven = _play([_thief(digits, "line_search", Disguise(weave=10))], digits)
+    _, flushed = _play([_thief(digits, "line_search", Disguise(flush=7))], digits)
+    first = [next(i for i, line in enumerate(truth) if line["synthetic"]) for truth in (plain, woven, flushed)]
+    assert first[1] >= 20
+    assert first[2] == first[0] + 7
+    assert [line["cover"] for line in flushed[first[2] - 7 : first[2] + 1]] == [True] * 7 + [False]
+
+
+def test_one_pair_an_account(digits: Target) -> None:
+    """No account asks on both sides of a natural query that follows a made one."""
+    _, truth = _play([_thief(digits, "line_search", Disguise(accounts=30, split="pair"))], digits)
+    for one, following in pairwise(truth):
+        begins = one["synthetic"] and not following["synthetic"]
+        assert (one["client"] != following["client"]) == begins

@@ -28,6 +28,8 @@ MODULES = (
     "zoo",
     "finite_differences",
     "borrowed",
+    "natural_mixes",
+    "augmented",
 )
 
 for _name in MODULES:

@@ -49,6 +49,28 @@ def marginals(setting: Setting) -> Conversation:
 
 
 @attack(
+    id="gaussian",
+    title="Independent normal values",
+    family="data-free",
+    source="after Tramèr et al., USENIX Security 2016",
+    data=("image", "tabular", "text"),
+)
+def gaussian(setting: Setting) -> Conversation:
+    """Independent normal values with the mean and spread of each: right in every value's scale, wrong in how they go together.
+
+    Codes are drawn from the pool. Needs such statistics, here from the pool. Never ends. Raises ValueError at the first query
+    without any.
+    """
+    pool, rng, space = setting.pool, setting.rng, setting.space
+    _some(pool)
+    mean, spread = pool.mean(axis=0), pool.std(axis=0)
+    while True:
+        codes = pool[rng.integers(len(pool), size=pool.shape[1]), np.arange(pool.shape[1])]
+        drawn = mean + spread * rng.standard_normal(pool.shape[1])
+        yield AskedQuery(space.settle(np.where(space.coded, codes, drawn)), synthetic=True)
+
+
+@attack(
     id="half_swapped",
     title="Crossings of two records",
     family="data-free",

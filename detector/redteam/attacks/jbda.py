@@ -8,6 +8,7 @@ from detector.redteam.conversation import AskedQuery, Conversation, ask_some
 from detector.redteam.entries import attack
 from detector.redteam.jacobian_steps import STEPS
 from detector.redteam.network import one_hot, train
+from detector.redteam.pictures import compressed
 from detector.redteam.setting import Setting
 
 
@@ -18,7 +19,9 @@ from detector.redteam.setting import Setting
     source="Papernot et al., ASIACCS 2017, section 4.1",
     data=("image", "text"),
 )
-def jbda(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: str = "flat") -> Conversation:
+def jbda(
+    setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: str = "flat", quality: float | None = None
+) -> Conversation:
     """Jacobian-based data-set augmentation (Papernot et al., ASIACCS 2017, section 4.1, algorithm 1).
 
     Begins with `seeds` natural pictures, drawn at random, so that the classes are uneven. Each round trains a
@@ -27,7 +30,8 @@ def jbda(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: st
     units of the value range; 25.5/255 is what the detection literature uses (Juuti et al., EuroS&P 2019).
 
     The step raises the label's own probability, so most answers repeat the seed's; a negative `step` goes the other
-    way, towards the boundary. Other laws of `jacobian_steps` hide the step's evenness, at the price of its effect.
+    way, towards the boundary. Other laws of `jacobian_steps` hide the step's evenness, at the price of its effect, and
+    so does a JPEG of `quality` between the thief and the model.
 
     Needs a handful of natural pictures, and labels only. Never ends; fewer pictures than `seeds` are all used. Raises
     ValueError at the first query if there is none. Pictures only: a step in a code means nothing.
@@ -43,6 +47,8 @@ def jbda(setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: st
         substitute = train(X, one_hot(y, setting.classes), rng, steps=200)
         for x, gradient in zip(X, substitute.label_gradients(X, y), strict=True):
             made = np.clip(STEPS[law](x, np.sign(step) * gradient, abs(step) * (hi - lo), rng), lo, hi)
+            if quality is not None:
+                made = compressed(made, setting.value_range, quality)
             answer = yield AskedQuery(made, synthetic=True)
             asked.append(made)
             responses.append(int(np.argmax(answer)))
@@ -66,3 +72,25 @@ for _law, _title in (
     attack(id=f"jbda_{_law}", title=_title, family="synthetic from seeds", source="an adversary who knows this design")(
         partial(jbda, law=_law)
     )
+
+for _law, _title in (
+    ("toned_and_moved", "Jacobian steps on pictures moved by a pixel, in another tone"),
+    ("smooth", "Jacobian steps through a low-pass filter"),
+    ("by_block", "Jacobian steps by block"),
+):
+    attack(id=f"jbda_{_law}", title=_title, family="synthetic from seeds", source="an adversary who knows this design")(
+        partial(jbda, law=_law)
+    )
+attack(
+    id="jbda_heavy_tailed_whole",
+    title="Jacobian steps whose size has a heavy tail",
+    family="synthetic from seeds",
+    source="an adversary who knows this design",
+    data=("image", "text"),
+)(partial(jbda, law="heavy_tailed_whole"))
+attack(
+    id="jbda_jpeg",
+    title="Jacobian steps through a JPEG",
+    family="synthetic from seeds",
+    source="an adversary who knows this design",
+)(partial(jbda, quality=75.0))

@@ -18,12 +18,13 @@ from detector.redteam.space import Space
     source="Tramèr et al., USENIX Security 2016, section 4.2",
     data=("tabular",),
 )
-def one_feature_bisect(setting: Setting, *, tolerance: float = 1e-3, whole: bool = False) -> Conversation:
+def one_feature_bisect(setting: Setting, *, tolerance: float = 1e-3, whole: bool = False, most: int = 60) -> Conversation:
     """Bisection of single columns: the line search of Tramèr et al. (USENIX Security 2016, section 4.2), from records.
 
     Asks about a natural record and about both ends of a random ordered column of it; where an end has another label,
     halves the bracket until it is `tolerance` of the column's range, or one unit in whole-number columns. With `whole`
-    only whole numbers are asked in any column, as a thief does who must look like a form being filled in.
+    only whole numbers are asked in any column, as a thief does who must look like a form being filled in. After `most` halvings
+    the threshold is good enough.
 
     Needs natural records and labels only. Never ends. Raises ValueError at the first query if there is no record or no
     ordered column.
@@ -37,7 +38,7 @@ def one_feature_bisect(setting: Setting, *, tolerance: float = 1e-3, whole: bool
         column = int(rng.choice(space.numeric))
         for end in rng.permutation([space.low[column], space.high[column]]):
             if end != record[column]:
-                yield from _threshold(record, label, column, float(end), space, tolerance, whole=whole)
+                yield from _threshold(record, label, column, float(end), space, tolerance, most, whole=whole)
 
 
 attack(
@@ -47,10 +48,17 @@ attack(
     source="an adversary who knows this design",
     data=("tabular",),
 )(partial(one_feature_bisect, whole=True))
+attack(
+    id="one_feature_bisect_shallow",
+    title="Bisection of single columns that stops after two halvings",
+    family="boundary",
+    source="an adversary who knows this design",
+    data=("tabular",),
+)(partial(one_feature_bisect, most=2))
 
 
 def _threshold(
-    record: Array, label: int, column: int, end: float, space: Space, tolerance: float, *, whole: bool
+    record: Array, label: int, column: int, end: float, space: Space, tolerance: float, most: int, *, whole: bool
 ) -> Generator[AskedQuery, Answer, float | None]:
     """Where the label flips on the way to `end`: the last value with `label`; None if the end has it, too."""
     probe = record.copy()
@@ -58,7 +66,9 @@ def _threshold(
     if (yield from ask(probe)) == label:
         return None
     near, far = float(record[column]), end
-    while abs(far - near) > tolerance * space.width[column]:
+    for _ in range(most):
+        if abs(far - near) <= tolerance * space.width[column]:
+            break
         probe = record.copy()
         probe[column] = (near + far) / 2.0
         probe = space.settle(probe)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import ndimage
 
+from detector.redteam import pictures
 from detector.redteam.conversation import Array, AskedQuery, Conversation, draws
 from detector.redteam.entries import profile
 from detector.redteam.pictures import blurred, digitised, sensor_steps, sheared, side_of, zoomed
@@ -23,20 +24,6 @@ habit = partial(profile, family="device", wave="frozen")
 
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16.0 + 1.0 / 32.0
 """Thresholds of ordered dithering (Bayer, IEEE International Conference on Communications, 1973)."""
-
-_LUMINANCE = np.array(
-    [
-        [16, 11, 10, 16, 24, 40, 51, 61],
-        [12, 12, 14, 19, 26, 58, 60, 55],
-        [14, 13, 16, 24, 40, 57, 69, 56],
-        [14, 17, 22, 29, 51, 87, 80, 62],
-        [18, 22, 37, 56, 68, 109, 103, 77],
-        [24, 35, 55, 64, 81, 104, 113, 92],
-        [49, 64, 78, 87, 103, 121, 120, 101],
-        [72, 92, 95, 98, 112, 100, 103, 99],
-    ]
-)
-"""Quantisation of luminance, ITU-T T.81 (1992), table K.1."""
 
 
 @habit(id="mirrored", title="A selfie camera", source="own observation: front cameras mirror")
@@ -191,21 +178,8 @@ def compressed(setting: Setting) -> Conversation:
     Scaling of the quantisation by quality is the Independent JPEG Group's. Grey pictures only, no entropy coding.
     """
     rng = setting.rng
-    lo, hi = setting.value_range
     quality = rng.uniform(10.0, 60.0)
-    scale = 50.0 / quality if quality < 50.0 else 2.0 - quality / 50.0
-    table = np.maximum(1.0, np.rint(_LUMINANCE * scale))
-
-    def lens(picture: Array) -> Array:
-        side = len(picture)
-        padded = np.pad((picture - lo) / (hi - lo) * 255.0 - 128.0, (0, -side % 8), mode="edge")
-        count = len(padded) // 8
-        blocks = padded.reshape(count, 8, count, 8).transpose(0, 2, 1, 3)
-        coarse = table * np.rint(fft.dctn(blocks, axes=(2, 3), norm="ortho") / table)
-        back = fft.idctn(coarse, axes=(2, 3), norm="ortho").transpose(0, 2, 1, 3).reshape(padded.shape)
-        return lo + (hi - lo) * np.clip(np.rint(back[:side, :side] + 128.0), 0.0, 255.0) / 255.0
-
-    return _through(setting, lens)
+    return _through(setting, lambda picture: pictures.compressed(picture.ravel(), setting.value_range, quality))
 
 
 @habit(id="posterised", title="Few levels", source="own observation: palettes")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detector.redteam.attacks.data_free import generator_proxy, half_swapped, marginals
+from detector.redteam.attacks.data_free import gaussian, generator_proxy, half_swapped, marginals
 from detector.redteam.conversation import Array, converse
 from detector.redteam.setting import Setting
 
@@ -23,6 +23,16 @@ def test_marginals_keep_the_values_and_lose_the_dependences() -> None:
     assert abs(np.corrcoef(vectors[:, 0], vectors[:, 1])[0, 1]) < 0.2
 
 
+def test_gaussian_values_keep_scales_and_lose_the_dependences() -> None:
+    """Means and spreads are those of the pool; values that went together no longer do."""
+    setting = Setting(ROWS, LABELS, np.random.default_rng(4), (-20.0, 20.0))
+    vectors, _, synthetic = converse(gaussian(setting), _answer, 600)
+    assert synthetic.all()
+    np.testing.assert_allclose(vectors.std(axis=0), ROWS.std(axis=0), rtol=0.1)
+    assert np.abs(vectors.mean(axis=0) - ROWS.mean(axis=0)).max() < 0.3
+    assert np.abs(np.atleast_2d(np.corrcoef(vectors.T))[np.triu_indices(4, 1)]).max() < 0.2
+
+
 def test_half_swapped_records_take_half_from_each_parent() -> None:
     """Two columns come from one record and two from another, so half the dependences are left."""
     vectors, _, synthetic = converse(half_swapped(Setting(ROWS, LABELS, np.random.default_rng(2))), _answer, 400)
@@ -38,6 +48,8 @@ def test_too_few_records_are_an_error() -> None:
         next(half_swapped(Setting(ROWS[:1], LABELS[:1], RNG)))
     with pytest.raises(ValueError, match="at least 1 natural record"):
         next(marginals(Setting(ROWS[:0], LABELS[:0], RNG)))
+    with pytest.raises(ValueError, match="at least 1 natural record"):
+        next(gaussian(Setting(ROWS[:0], LABELS[:0], RNG)))
 
 
 def test_generated_pictures_are_smooth_and_made() -> None:

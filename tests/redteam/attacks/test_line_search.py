@@ -98,3 +98,19 @@ def _shares(client: Conversation, victim: Victim) -> np.ndarray:
 def _starts(runs: list[np.ndarray], synthetic: np.ndarray) -> list[bool]:
     starts = np.cumsum([0] + [len(run) for run in runs[:-1]])
     return [bool(synthetic[start]) for start in starts]
+
+
+def test_a_shallow_search_stops_after_two_halvings(victim: Victim) -> None:
+    """No run of made queries is longer than two."""
+    client = line_search(victim.setting(victim.attacker, np.random.default_rng(6)), most=2)
+    _, _, synthetic = converse(client, victim.predict, 200)
+    lengths = np.diff(np.flatnonzero(np.concatenate([[True], ~synthetic, [True]]))) - 1
+    assert lengths.max() == 2
+    assert (lengths == 2).sum() > 20
+
+
+def test_cuts_by_the_arcsine_law_lie_near_the_ends(victim: Victim) -> None:
+    """More of them in the outer fifths than in the middle three."""
+    client = line_search(victim.setting(victim.attacker, np.random.default_rng(7)), cut="arcsine")
+    shares = _shares(client, victim)
+    assert (np.abs(np.array(shares) - 0.5) > 0.3).mean() > 0.4

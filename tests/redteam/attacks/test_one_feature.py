@@ -54,3 +54,11 @@ def test_a_table_of_codes_is_refused() -> None:
     client = one_feature_bisect(Setting(codes, np.zeros(2, dtype=np.int64), np.random.default_rng(0), columns=columns))
     with pytest.raises(ValueError, match="column with an order"):
         next(client)
+
+
+def test_a_shallow_bisection_asks_about_two_middles() -> None:
+    """Beside the record and the two ends of a column at most two values a side are asked."""
+    setting = Setting(ROWS, np.zeros(len(ROWS), dtype=np.int64), np.random.default_rng(3), columns=TableColumns.of(ROWS))
+    _, _, synthetic = converse(one_feature_bisect(setting, most=2), _above, 200)
+    lengths = np.diff(np.flatnonzero(np.concatenate([[True], ~synthetic, [True]]))) - 1
+    assert lengths.max() <= 2 * (1 + 2)
