@@ -115,6 +115,10 @@ bench-kafka: $(READY) ## The same on a real Kafka broker: throughput, latency, r
 bench-ship: $(READY) ## Alerts into a real Elasticsearch that is killed meanwhile (bench-ship.json)
 	@$(RUN)/python -m tests.bench.bench_ship
 
+.PHONY: bench-gate
+bench-gate: $(READY) ## What the gate costs: time a request, memory, delay from a real Kafka to a refusal (some minutes)
+	@$(RUN)/python -m tests.bench.bench_gate
+
 .PHONY: quality
 quality: $(READY) ## Measure detection against published detectors, then on all worlds (some hours; results in quality/, worlds/)
 	@status=0; $(RUN)/python -m tests.quality.quality --out quality || status=1; $(MAKE) worlds || status=1; exit $$status

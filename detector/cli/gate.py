@@ -13,10 +13,7 @@ from detector.errors import ConfigError, EndpointError
 if TYPE_CHECKING:
     from detector.config import Config
 
-gate_app = typer.Typer(
-    help="Answer a gateway's authorisation sub-requests from decisions, or check that a gateway obeys.",
-    invoke_without_command=True,
-)
+gate_app = typer.Typer(invoke_without_command=True)
 
 
 @gate_app.callback()

@@ -47,7 +47,7 @@ class Kernels:
         self._reference = reference
         self._scales = scales_of(reference, ring)
         self._population = population_of(reference, columns.memory.window.shape[1])
-        self._scratch = scratch_for(columns.memory, reference.measured)
+        self._scratch = scratch_for(columns.memory, reference.measured, reference.leading.shape[1])
 
     def over(
         self,
@@ -200,6 +200,8 @@ def scales_of(reference: Reference, ring: int) -> Scales:
         numbers=int(reference.numbers),
         usual=float(reference.usual_structure),
         spread=float(reference.structure_spread),
+        usual_stray=float(reference.usual_stray),
+        stray_spread=float(reference.stray_spread),
         neighbour=float(reference.neighbour),
         ring=ring,
     )
@@ -214,6 +216,7 @@ def population_of(reference: Reference, window: int) -> Population:
         level=reference.level,
         kinship=reference.kinship,
         middle=reference.middle,
+        leading=reference.leading,
         keys=keys,
         coefficients=coefficients_up_to(window),
     )

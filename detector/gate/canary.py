@@ -36,8 +36,10 @@ def check(
     """Ask a gateway as a blocked and as an allowed caller; return what was found, each with whether it is right.
 
     Without credentials the client's header is sent as it is, which a gateway that makes it from a login does not accept.
-    Raises `EndpointError` where nothing answers at `url`.
+    Raises `ConfigError` where `url` is none, `EndpointError` where nothing answers there.
     """
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{url}: write the address as http://host:port/path")
     blocked = blocked or (section.client_header, section.canary)
     allowed = allowed or (section.client_header, f"{section.canary}-passes")
     passed = _status(url, method, [allowed])

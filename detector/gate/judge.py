@@ -22,6 +22,7 @@ __all__ = ["Judge", "Judged", "Question"]
 THROTTLED: Final = 429
 BLOCKED: Final = 403
 BURST_S: Final = 10.0  # of a throttle's rate at once
+MATCHED: Final = 100_000  # decisions that are remembered as met
 PATHS: Final = 4096  # that are read once
 LONG: Final = 256  # characters of one that is not
 CEILING_BURST_S: Final = 1.0  # of the ceiling's
@@ -121,7 +122,7 @@ class Judge:
         return self._under_ceilings(Verdict("allow", PASSES, cause), "", model)
 
     def _decided(self, found: Found, client: str, model: str | None) -> Judged:
-        if found.key:
+        if found.key and len(self.matched) < MATCHED:
             self.matched.add(found.key)
         if found.rank == BLOCK:
             status = found.details.status_code or BLOCKED

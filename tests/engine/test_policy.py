@@ -90,7 +90,7 @@ def test_what_is_tolerated_follows_from_budget_and_count(clients: int, rate: flo
 
 @given(st.lists(st.floats(0, 100), min_size=8, max_size=60), st.floats(0, 1e6), st.integers(0, len(CHANNELS) - 1))
 def test_an_arbitrary_client_lowers_protection_by_a_bounded_amount(calibration: list[float], odd: float, channel: int) -> None:
-    """However high it scores, thresholds are at most as with one more client like the highest, and no channel loses its right."""
+    """However high it scores, thresholds are at most as with one more like the highest, and no channel loses its right."""
     before = np.zeros((len(calibration), len(CHANNELS)))
     before[:, channel] = calibration
     extreme, highest = np.zeros((2, 1, len(CHANNELS)))

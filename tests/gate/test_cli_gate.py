@@ -1,5 +1,6 @@
 """The command: settings, messages, a real process and its end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from detector.cli import app
+from detector.clock import SystemClock
+from detector.config import load
+from detector.errors import ConfigError, EndpointError
+from detector.testing import traffic
 from tests.gate.decisions import value
 from tests.servers.gate import LocalGate
 
@@ -42,9 +49,6 @@ def test_without_a_source_it_says_what_to_set() -> None:
     ],
 )
 def test_a_setting_that_is_wrong_is_named(settings: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from detector.config import load  # noqa: PLC0415
-    from detector.errors import ConfigError  # noqa: PLC0415
-
     for name, text in settings.items():
         monkeypatch.setenv(f"DETECTOR_GATE__{name}", text)
     with pytest.raises(ConfigError, match=said) as caught:
@@ -76,3 +80,43 @@ def test_it_answers_and_ends_in_order(tmp_path: Path) -> None:
         gate.wait_until_ready()
         assert gate.action("acme") == "block", "the snapshot answers"
         assert "degraded" in gate.ask("/readyz")[2]
+
+
+def test_it_obeys_what_a_replay_on_the_same_machine_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded log in, a thief refused: no Kafka, no service."""
+    now_ms = SystemClock().now_ms()
+    lines = [json.loads(line) for line in traffic(innocents=2, thieves=1, queries=100)]
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        "".join(json.dumps(line | {"time": now_ms - 1000 * (len(lines) - at)}) + "\n" for at, line in enumerate(lines))
+    )
+    monkeypatch.setenv("DETECTOR_POLICY__SHADOW", "false")
+    monkeypatch.setenv("DETECTOR_POLICY__TRUST_CLIENTS", "true")
+    monkeypatch.setenv("DETECTOR_ENGINE__SEED", "5")
+    done = CliRunner().invoke(app, ["replay", str(log), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    with LocalGate({"decisions_file": str(tmp_path / "out" / "decisions.jsonl")}) as gate:
+        gate.wait_until_ready()
+        path = "/auth/v1/models/model:predict"
+        assert gate.ask(path, {"X-Client-Id": "thief-0"})[0] == 403
+        assert gate.action("client-0", path) == "allow"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        (["127.0.0.1:1/"], ConfigError, "http://host:port/path"),
+        (["http://127.0.0.1:1/"], EndpointError, "cannot be asked"),
+        (["http://127.0.0.1:1/", "--blocked", "key"], ConfigError, "written as a header"),
+    ],
+)
+def test_a_check_that_cannot_be_made_says_why(arguments: list[str], error: type[Exception], said: str) -> None:
+    done = CliRunner().invoke(app, ["gate", "check", *arguments])
+    assert isinstance(done.exception, error)
+    assert said in str(done.exception)
+
+
+def test_help_says_what_to_do() -> None:
+    said = CliRunner().invoke(app, ["gate", "--help"]).output
+    assert "/auth/nginx" in said
+    assert "deploy/gateways" in said

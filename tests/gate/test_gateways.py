@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -193,6 +194,24 @@ def test_a_gate_that_hangs_is_not_waited_for(start: Callable[..., LocalGateway])
         began = time.monotonic()
         assert ask(gateway, PATH).backend == "model"
         assert time.monotonic() - began < 5.0
+
+
+def test_connections_to_the_gate_are_kept(gateway: LocalGateway, stage: Stage) -> None:
+    before = _connections(stage.gate.port)
+    for _ in range(30):
+        assert ask(gateway, "/v1/models/allow:predict").status == 200
+        assert ask(gateway, "/v1/models/block:predict").status == 403
+    after = _connections(stage.gate.port)
+    opened = after - before
+    assert after
+    assert len(opened) <= 10, "each request opens one"
+
+
+def _connections(port: int) -> set[str]:
+    """Return the peers of connections to a port of this machine, those included that were closed a moment ago."""
+    rows = [line.split()[1:3] for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
+    ours = f":{port:04X}"
+    return {far for near, far in rows if near.endswith(ours)} | {near for near, far in rows if far.endswith(ours)}
 
 
 def test_the_check_finds_a_gateway_that_obeys_and_one_that_does_not(

@@ -13,6 +13,7 @@ from detector.config import Config
 from detector.contracts import to_json
 from detector.contracts.ecs import SEVERITY
 from detector.engine.findings import Report
+from detector.engine.models.novelty import Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE
 from detector.engine.state import PLACES
 from detector.sinks import render
@@ -111,3 +112,6 @@ def test_a_client_is_one_plain_object() -> None:
         "refused": {"schema": 3},
         "reused": 1,
     }
+    stranger = Unfamiliar(2.5, 1, ("step below",))
+    line = render.client(Report("c", "m", 9, BLOCK, {}, {}, {}, 0, unfamiliar=stranger))
+    assert line["unfamiliar"] == {"score": 2.5, "profile": 1, "features": ["step below"]}

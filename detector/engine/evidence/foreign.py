@@ -8,7 +8,13 @@ not depend on gain and sign either, so a brighter, weaker or inverted camera doe
 In tables the sampled values include categories. There the difference is also taken along the population's principal
 directions: records put together from independent columns break correlations between columns.
 
-The usual value and its spread come from the clients that taught the baseline. A cluster of near neighbours counts at most
+Where all values vary alike (dense pictures, embeddings, standardised tables) only correlation tells. There the channel
+measures how little of the difference lies in the leading directions of the population, those in which its differences are
+largest. Noise fills all directions alike. The query must stray in itself, too, that is, in its distance from the population's
+mean: versions of one picture with noise on each differ by noise alone, but each still is a picture. The larger of the two
+ratios counts.
+
+The usual values and their spread come from the clients that taught the baseline. A cluster of near neighbours counts at most
 twice; otherwise a video would collect evidence with every frame.
 """
 
@@ -25,13 +31,13 @@ CHANNEL = Channel(
     floor=24.0,
     ratio=Weighed(most=MOST, least=LEAST, carriers="foreign queries"),
     title="Queries of a foreign kind",
-    description="Queries differ from each other where the population's hardly vary.",
+    description="Queries differ from each other where the population's hardly vary, or without its correlations.",
     meaning="queries differ from each other where the population's hardly vary, as noise and other kinds of pictures do",
     lookalike="a mirrored, filtered or dithered camera, an explainer and a robustness tester are as foreign",
     innocent="A mirrored or edge-filtered camera, an explainer and a robustness tester are as foreign, so this is novelty.",
     blind_to=(
-        "Foreign data of the population's own kind (another set of digits), and records built from benign values. Silent "
-        "without a baseline."
+        "Foreign data of the population's own kind (another set of digits, photographs among photographs), and records built "
+        "from benign values where columns are nearly independent. Silent without a baseline."
     ),
 )
 
@@ -39,6 +45,7 @@ APART = 1.6  # least distance between two unrelated queries, in median nearest-n
 CROWD = 1.3  # queries closer than this form one cluster, in median nearest-neighbour distances
 MOST_PER_CROWD = 2
 PAIRS = 4
+ROUNDING = 1.0 / 6.0  # variance of the difference of two rounded values, in squared steps
 EDITED = 4  # sampled values: a record that differs from an earlier one in at most so many is an edited copy and is not scored
 
 
@@ -62,9 +69,37 @@ def spread_of_difference(one, other, variance, total):
 
 
 @kernel
-def foreign_ratio(structure, usual, spread):
-    """Return the likelihood ratio of a query for which the logarithm of the spread of its differences is `structure`."""
-    return np.float32(np.exp(min(max((structure - usual) / spread, LEAST), MOST)))
+def led_energy(one, other, leading, along):
+    """Return the squared distance of two rows of sampled values in the leading directions, and in all directions.
+
+    `leading` (samples, directions) are orthonormal directions. `along` (directions,) is scratch.
+    """
+    along[:] = 0.0
+    whole = 0.0
+    for j in range(one.shape[0]):
+        d = np.float32(one[j]) - np.float32(other[j])
+        whole += np.float64(d) * d
+        for k in range(along.shape[0]):
+            along[k] += d * leading[j, k]
+    led = 0.0
+    for k in range(along.shape[0]):
+        led += np.float64(along[k]) * along[k]
+    return led, whole
+
+
+@kernel
+def stray_of(led, whole, directions, samples):
+    """Return how far an energy strays from the leading directions: minus the logarithm of their share in the whole.
+
+    The variance of rounding is added to each direction, so that what is below it says nothing.
+    """
+    return -np.log((led + ROUNDING * directions) / (max(whole, led) + ROUNDING * samples))
+
+
+@kernel
+def foreign_ratio(found, usual, spread):
+    """Return the likelihood ratio of a query whose structure or stray is `found`."""
+    return np.float32(np.exp(min(max((found - usual) / spread, LEAST), MOST)))
 
 
 @part

@@ -9,7 +9,16 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import silhouette_score
 
 from detector.engine.features.row import CONTENT, NAMES
-from detector.engine.models.novelty import LEAST_CLIENTS, LESSONS, Calibrated, Evaluations, Norms, Trees, combine, middle_of
+from detector.engine.models.novelty import (
+    LEAST_CLIENTS,
+    LESSONS,
+    Calibrated,
+    Evaluations,
+    Norms,
+    Trees,
+    combine,
+    usual_range_of,
+)
 from detector.engine.models.profiles import (
     FARTHEST,
     RESOLUTION,
@@ -47,10 +56,10 @@ def fit_norms(evaluations: Evaluations) -> Calibrated:
     full = _fit(evaluations, stage, profile[client_row], np.ones(len(stage), bool))
     compared = _held_out(evaluations, stage, profile[client_row], client_row)
     oddness = np.empty(len(stage))
-    middle = middle_of(full.quantiles)
+    usual_range = usual_range_of(full.quantiles)
     for held_out in _folds(client_row, TREE_FOLDS):
-        trees = Trees(usual_or_more(weigh_outputs(_lessons(evaluations, ~held_out)), middle))
-        oddness[held_out] = trees.oddness(usual_or_more(weigh_outputs(evaluations.rows[held_out]), middle))
+        trees = Trees(usual_or_more(weigh_outputs(_lessons(evaluations, ~held_out)), usual_range))
+        oddness[held_out] = trees.oddness(usual_or_more(weigh_outputs(evaluations.rows[held_out]), usual_range))
     usual, unlike_usual = (
         np.array([_usual(distance[_at_stage(stage, s)]) for s in range(len(STAGES))]) for _, distance in compared
     )

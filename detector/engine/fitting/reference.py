@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
+from detector.engine.fitting.stray import usual_stray
 from detector.engine.fitting.yardsticks import (
     blur_of,
     grain_of,
@@ -24,7 +25,7 @@ from detector.engine.fitting.yardsticks import (
 )
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.cooccurrence import nothing_known
-from detector.engine.models.reference import MOST_CATEGORIES, Floats, Reference, encode
+from detector.engine.models.reference import MOST_CATEGORIES, NO_LEADING, Floats, Reference, encode
 from detector.errors import BaselineError
 
 PRINCIPAL = 16
@@ -131,6 +132,9 @@ def fit_reference(
         neighbour=nearest,
         usual_structure=math.nan,
         structure_spread=math.nan,
+        leading=NO_LEADING,
+        usual_stray=math.nan,
+        stray_spread=math.nan,
         landmarks=landmarks_of(steps, seed),
         numbers=len(kept),
         level=levels_of(encoded[:, kept], quantum),
@@ -141,7 +145,7 @@ def fit_reference(
     if looks_selected(reference, reduced_rows, seed):
         known |= {"neighbour": math.inf}
     if clients is not None:
-        known |= usual_structure(reference, reduced_rows, clients)
+        known |= usual_structure(reference, reduced_rows, clients) | usual_stray(reference, reduced_rows, clients)
         if reference.table:
             known["cooccurrence"] = fit_cooccurrence(vectors, codes.tolist(), clients, seed=seed)
     return replace(reference, **known)

@@ -23,6 +23,7 @@ from detector.engine.kernels import part
 from detector.engine.memory.checksums import Sums, remember_change
 from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED
 from detector.engine.memory.single import find_single
+from detector.engine.memory.structure import compare_stray
 
 NEAR = 0.3  # distance below which a query is a near duplicate, in median nearest-neighbour distances
 
@@ -55,11 +56,17 @@ def judge_offset(past, step, scales, ratio):
 
 
 @part
-def judge_foreign(asked, past, step, structure, scales, ratio):
-    """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with the query."""
+def judge_foreign(asked, past, step, structure, seed, population, along, scales, ratio):
+    """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with the query.
+
+    For `seed` and the scratch `along` see `compare_stray`.
+    """
     counted = times_counted(asked, past, step, scales)
     if counted < MOST_PER_CROWD and not np.isnan(scales.usual) and not np.isnan(structure):
         ratio[FOREIGN] = foreign_ratio(structure, scales.usual, scales.spread)
+        stray = compare_stray(asked, past, seed, population, along, scales)
+        if not np.isnan(stray):
+            ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(stray, scales.usual_stray, scales.stray_spread))
         counted += 1
         if step.distance < CROWD:
             past.shown[step.place] = counted

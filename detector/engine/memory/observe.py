@@ -130,10 +130,11 @@ class Scratch(NamedTuple):
     gaps: npt.NDArray[np.float64]
     ordered: npt.NDArray[np.float64]
     sorting: npt.NDArray[np.float64]
+    along: npt.NDArray[np.float32]
 
 
-def scratch_for(memory: Memory, measured: int) -> Scratch:
-    """Return scratch arrays for this memory, where `measured` of the sampled values are numbers."""
+def scratch_for(memory: Memory, measured: int, directions: int) -> Scratch:
+    """Return scratch arrays for this memory: `measured` of the sampled values are numbers, `directions` lead."""
     _, coordinates, capacity = memory.z.shape
     sampled, window = memory.c.shape[2], memory.window.shape[1]
     return Scratch(
@@ -152,6 +153,7 @@ def scratch_for(memory: Memory, measured: int) -> Scratch:
         gaps=np.empty(capacity, np.float64),
         ordered=np.empty(window, np.float64),
         sorting=np.empty(window, np.float64),
+        along=np.empty(directions, np.float32),
     )
 
 
@@ -268,7 +270,7 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
                 judge_offset(past, step, scales, ratio)
                 structure = compare_structure(asked, past, queries.seed[s], variances, scales)
                 follow(memory, s, past, structure, scales.unit)
-                shown = judge_foreign(asked, past, step, structure, scales, ratio)
+                shown = judge_foreign(asked, past, step, structure, queries.seed[s], population, scratch.along, scales, ratio)
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
                 depth = judge_bisect(

@@ -1,4 +1,4 @@
-"""Structure: how the differences between a client's queries spread over the input, relative to the population's.
+"""Structure and stray: how the differences between a client's queries spread over the input, relative to the population's.
 
 The channel `foreign` uses it.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence.foreign import APART, PAIRS, spread_of_difference
+from detector.engine.evidence.foreign import APART, PAIRS, led_energy, spread_of_difference, stray_of
 from detector.engine.kernels import part
 from detector.engine.memory.reservoir import mix
 
@@ -35,6 +35,14 @@ def variances_of(population):
 
 
 @part
+def unrelated(past, seed, draw, scales):
+    """Return the place of a retained query that is drawn by the client's `seed`, -1 if it is a neighbour of the new query."""
+    counter = np.uint64(past.stored) * np.uint64(2 * PAIRS) + np.uint64(draw)
+    m = np.int64(mix(seed, counter) % np.uint64(past.held))
+    return m if past.squares[m] * scales.unit * scales.unit >= APART * APART else np.int64(-1)
+
+
+@part
 def compare_structure(asked, past, seed, variances, scales):
     """Return the logarithm of the spread of the differences from up to four unrelated retained queries; NaN without any.
 
@@ -44,9 +52,8 @@ def compare_structure(asked, past, seed, variances, scales):
     projected = 0.0
     found = 0
     for draw in range(2 * PAIRS):
-        counter = np.uint64(past.stored) * np.uint64(2 * PAIRS) + np.uint64(draw)
-        m = np.int64(mix(seed, counter) % np.uint64(past.held))
-        if past.squares[m] * scales.unit * scales.unit < APART * APART:
+        m = unrelated(past, seed, draw, scales)
+        if m < 0:
             continue
         sampled += spread_of_difference(asked.c, past.c[m], variances.sampled, variances.sampled_total)
         if scales.table:
@@ -58,3 +65,32 @@ def compare_structure(asked, past, seed, variances, scales):
         return np.nan
     structure = np.log(max(sampled / found, 1e-6))
     return structure + np.log(max(projected / found, 1e-6)) if scales.table else structure
+
+
+@part
+def compare_stray(asked, past, seed, population, along, scales):
+    """Return the stray of the query's differences or that of the query itself, whichever is less; NaN if it is not known.
+
+    The differences are those that `compare_structure` takes. `along` is scratch, with one entry per leading direction.
+    """
+    directions = population.leading.shape[1]
+    if np.isnan(scales.usual_stray) or directions == 0:
+        return np.nan
+    led = 0.0
+    whole = 0.0
+    found = 0
+    for draw in range(2 * PAIRS):
+        m = unrelated(past, seed, draw, scales)
+        if m < 0:
+            continue
+        one_led, one_whole = led_energy(asked.c, past.c[m], population.leading, along)
+        led += one_led
+        whole += one_whole
+        found += 1
+        if found == PAIRS:
+            break
+    if found == 0:
+        return np.nan
+    apart = stray_of(led / found, whole / found, directions, asked.c.shape[0])
+    own_led, own_whole = led_energy(asked.c, population.middle, population.leading, along)
+    return min(apart, stray_of(own_led, own_whole, directions, asked.c.shape[0]))

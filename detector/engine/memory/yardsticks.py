@@ -16,8 +16,9 @@ class Scales(NamedTuple):
     `tolerance` is how far off a line a point may lie, as a share of its distances. `blur` is the expected squared distance, in
     squares of the projected integers, that rounding puts between the middle of two queries and the query there. `table` is True
     for tables, whose first `numbers` coordinates are numeric columns. `usual` and `spread` are the population's mean and
-    deviation of `structure`, NaN where they are not known. `neighbour` is the median nearest-neighbour distance in value
-    ranges. `ring` is the number of places in the ring, which retains the latest queries.
+    deviation of `structure`, `usual_stray` and `stray_spread` those of the stray; all are NaN where not known. `neighbour` is
+    the median nearest-neighbour distance in value ranges. `ring` is the number of places in the ring, which retains the latest
+    queries.
     """
 
     unit: float
@@ -34,6 +35,8 @@ class Scales(NamedTuple):
     numbers: int
     usual: float
     spread: float
+    usual_stray: float
+    stray_spread: float
     neighbour: float
     ring: int
 
@@ -43,9 +46,9 @@ class Population(NamedTuple):
 
     `variance` (coordinates,) and `c_variance` (samples,) are the population's variances of the projected and the sampled
     integers. `level` (coordinates,) is the distance between two values of a numeric column, 0 where they are continuous.
-    `kinship` (Gram matrix) and `middle` (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the
-    checksums' weights with their bits read backwards, empty where no checksums are kept. `coefficients` (window + 1, half) are
-    those of the Shapiro-Wilk statistic.
+    `leading` (samples, directions) are the directions in which sampled values vary most. `kinship` (Gram matrix) and `middle`
+    (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the checksums' weights with their bits read
+    backwards, empty where no checksums are kept. `coefficients` (window + 1, half) are those of the Shapiro-Wilk statistic.
     """
 
     variance: npt.NDArray[np.float32]
@@ -53,5 +56,6 @@ class Population(NamedTuple):
     level: npt.NDArray[np.float32]
     kinship: npt.NDArray[np.float32]
     middle: npt.NDArray[np.float32]
+    leading: npt.NDArray[np.float32]
     keys: npt.NDArray[np.uint32]
     coefficients: npt.NDArray[np.float64]

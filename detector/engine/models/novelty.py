@@ -12,7 +12,7 @@ profile that fits it best, at the same number of queries (a stage). Only deviati
   1 held-out client in 20 reaches. It finds features that are usual alone and odd together. It is the distance to the nearest
   client that deviates from the profile in directions that do not count (Perlman, 1969), so such a deviation never adds to it;
 - *stream*: how far the score of half-space trees, which continue to learn from innocent clients, exceeds what is usual. Only
-  this part sees timing. Features on the side that does not count are shown to the trees as usual.
+  this part sees timing. What lies outside the usual range on a side that does not count is shown to the trees at its end.
 
 The score is the root of the sum of their squares: 0 for a client like all others, 1 for one feature a whole width off. Novelty
 cannot tell a thief from a new device, so it may alert and throttle but never stops a client. Without a baseline the trees alone
@@ -150,10 +150,10 @@ def within_reach(rows: Floats, queries: npt.NDArray[np.int64], reach: int) -> Fl
     return shown
 
 
-def middle_of(quantiles: Floats) -> Floats:
-    """Return the usual value of each feature over all stages, from quantiles (stages, features, 3)."""
-    middle: Floats = np.median(quantiles[:, :, 1], axis=0)
-    return middle
+def usual_range_of(quantiles: Floats) -> Floats:
+    """Return the 5% and 95% of each feature over all stages, (features, 2), from quantiles (stages, features, 3)."""
+    usual: Floats = np.median(quantiles[:, :, ::2], axis=0)
+    return usual
 
 
 class Trees:
@@ -208,7 +208,7 @@ class Novelty:
 
     def __init__(self, norms: Norms | None) -> None:
         self.norms = norms
-        self._middle = middle_of(norms.quantiles) if norms else None
+        self._usual_range = usual_range_of(norms.quantiles) if norms else None
         self.trees = Trees(self._counted(norms.lessons) if norms else np.empty((0, len(NAMES))))
         if norms:
             self._comparison = Comparison(norms)
@@ -230,7 +230,7 @@ class Novelty:
 
     def _counted(self, rows: Floats) -> Floats:
         """Return rows as the trees see them."""
-        return rows if self._middle is None else usual_or_more(weigh_outputs(rows), self._middle)
+        return rows if self._usual_range is None else usual_or_more(weigh_outputs(rows), self._usual_range)
 
     def unfamiliar(self, rows: Floats, queries: npt.NDArray[np.int64]) -> dict[int, Unfamiliar]:
         """Return which of n evaluations are unlike every known client, on whichever side, each with what is unusual.

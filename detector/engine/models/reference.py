@@ -15,6 +15,7 @@ Sums run in a fixed order, row by row, so a query gets the same integers in a ba
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -36,7 +37,10 @@ C_HIGHEST = C_LOWEST + C_LEVELS
 C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 MOST_CATEGORIES = 32
-SINCE_KNOWN = MappingProxyType({"blur": 0.0})  # fields that older baselines lack, and what those mean
+NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
+SINCE_KNOWN = MappingProxyType(  # fields that older baselines lack, and what those mean
+    {"blur": 0.0, "leading": NO_LEADING, "usual_stray": math.nan, "stray_spread": math.nan}
+)
 TOGETHER = "cooccurrence"  # the only field that is not an array
 
 Floats = npt.NDArray[np.float32]
@@ -61,7 +65,8 @@ class Reference:
     landmarks) are centres of the population and `variance` (COORDINATES,) is its variance, both in integer steps; `c_variance`
     (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
     value ranges, infinite where queries of the population look selected in any order. `usual_structure` and `structure_spread`
-    are what the channel `foreign` expects of benign clients, NaN where it is not known whose the queries are.
+    are what the channel `foreign` expects of benign clients, NaN where it is not known whose the queries are. So are
+    `usual_stray` and `stray_spread`, for the directions `leading` (SAMPLED, directions) of the sampled values.
 
     In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
     their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
@@ -95,6 +100,9 @@ class Reference:
     neighbour: float
     usual_structure: float
     structure_spread: float
+    leading: Floats
+    usual_stray: float
+    stray_spread: float
     landmarks: Floats
     numbers: int
     level: Floats

@@ -89,7 +89,9 @@ def weigh_outputs(rows: Floats) -> Floats:
     return weighed
 
 
-def usual_or_more(rows: Floats, middle: Floats) -> Floats:
-    """Return rows (n, features) in which what lies on the side that does not count is as in the `middle` (features,)."""
-    counted = np.where(ALL_SIDES == 0, middle, np.where(ALL_SIDES > 0, np.fmax(rows, middle), np.fmin(rows, middle)))
+def usual_or_more(rows: Floats, usual: Floats) -> Floats:
+    """Return rows (n, features) in which nothing lies outside the `usual` range (features, 2) on a side that does not count."""
+    low, high = usual.T
+    counted = np.where(ALL_SIDES > 0, rows, np.fmin(rows, high))
+    counted = np.where(ALL_SIDES < 0, counted, np.fmax(counted, low))
     return np.where(np.isnan(rows), rows, counted)

@@ -6,7 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.evidence.foreign import CHANNEL, LEAST, MOST, foreign_ratio, spread_of_difference
+from detector.engine.evidence.foreign import (
+    CHANNEL,
+    LEAST,
+    MOST,
+    foreign_ratio,
+    led_energy,
+    spread_of_difference,
+    stray_of,
+)
 
 Floats = npt.NDArray[np.floating]
 SAMPLED = 4000
@@ -52,3 +60,26 @@ def test_a_ratio_stays_within_its_limits() -> None:
     assert foreign_ratio(0.3, 0.2, 0.1) == pytest.approx(math.e)
     assert foreign_ratio(99.0, 0.2, 0.1) == pytest.approx(math.exp(MOST)) == pytest.approx(CHANNEL.ratio.constructed)
     assert foreign_ratio(-99.0, 0.2, 0.1) == pytest.approx(math.exp(LEAST)) == pytest.approx(CHANNEL.ratio.ordinary)
+
+
+def test_noise_strays_by_the_share_of_the_directions_that_lead() -> None:
+    """A difference within the leading directions does not stray; noise strays whatever its gain and sign."""
+    rng = np.random.default_rng(4)
+    leading = np.linalg.qr(rng.normal(size=(SAMPLED, SAMPLED // 40)))[0].astype(np.float32)
+    along = np.empty(leading.shape[1], np.float32)
+
+    def stray(one: Floats, other: Floats) -> float:
+        led, whole = led_energy(one, other, leading, along)
+        return float(stray_of(led, whole, leading.shape[1], SAMPLED))
+
+    one, other = pair(np.full(SAMPLED, 50.0))
+    assert stray(one, other) == pytest.approx(math.log(40), abs=0.4)
+    assert stray(-0.5 * one, -0.5 * other) == pytest.approx(stray(one, other), abs=0.01)
+    within = (leading @ rng.normal(0.0, 500.0, leading.shape[1])).astype(np.float32)
+    assert stray(within, np.zeros(SAMPLED, np.float32)) == pytest.approx(0.0, abs=0.05)
+
+
+def test_rounding_does_not_stray() -> None:
+    """A difference below one level of the values looks like rounding, not like noise far from the leading directions."""
+    assert stray_of(0.0, 0.0, 12, 48) == pytest.approx(math.log(4))
+    assert stray_of(1e6, 1e6, 12, 48) == pytest.approx(0.0, abs=1e-4)

@@ -62,6 +62,7 @@ def shown(
     confidence: npt.NDArray[np.float32] | None = None,
     c_variance: npt.NDArray[np.float32] | None = None,
     usual: float = math.nan,
+    usual_stray: float = math.nan,
     unit: float = UNIT,
     quantum: float = 1e-3,
     table: bool = False,
@@ -108,6 +109,8 @@ def shown(
             numbers=COORDINATES if table else 0,
             usual=usual,
             spread=0.1,
+            usual_stray=usual_stray,
+            stray_spread=0.1,
             neighbour=1.0,
             ring=RING,
         ),
@@ -117,10 +120,11 @@ def shown(
             level=np.zeros(COORDINATES, np.float32),
             kinship=np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
             middle=np.zeros(SAMPLED, np.float32),
+            leading=np.eye(SAMPLED, 8, dtype=np.float32),
             keys=np.zeros(0, np.uint32),
             coefficients=coefficients_up_to(WINDOW),
         ),
-        scratch_for(state, SAMPLED),
+        scratch_for(state, SAMPLED, 8),
         Written(repeat, near, flip, distance, ratio, features, 0),
     )
     return Seen(features, repeat, near, flip, distance, ratio, state)
@@ -269,6 +273,23 @@ def test_structure_is_zero_for_the_population_and_blind_to_offset_and_gain() -> 
     assert foreign.features[-1, at] > plain.features[-1, at] + 1.0
     assert (foreign.ratio[1:, FOREIGN] > NOTHING).mean() > 0.9
     assert (plain.ratio[1:, FOREIGN] > NOTHING).mean() < 0.1
+
+
+def test_noise_strays_from_the_leading_directions_and_noise_upon_a_picture_does_not() -> None:
+    """Eight of the values lead. Noise strays, but not a client whose queries differ by noise alone and are pictures each."""
+    rng = np.random.default_rng(9)
+    z = rng.integers(-9000, 9000, (60, COORDINATES)).astype(np.int16)
+    leads = np.where(np.arange(SAMPLED) < 8, 60.0, 6.0)
+
+    def strays(values: Matrix) -> float:
+        """Return the share of foreign queries, where the population's mean is 0."""
+        c = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        return float((shown(z, [0] * 60, c=c, usual=9.0, usual_stray=1.0).ratio[1:, FOREIGN] > NOTHING).mean())
+
+    noise = np.abs(rng.normal(0.0, 30.0, (60, SAMPLED)))
+    assert strays(noise) > 0.9
+    assert strays(np.abs(rng.normal(size=(60, SAMPLED))) * leads) < 0.1
+    assert strays(2.0 * leads + noise / 4.0) < 0.1
 
 
 def test_a_crowd_of_foreign_queries_counts_twice() -> None:

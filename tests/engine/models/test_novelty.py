@@ -7,8 +7,9 @@ import pytest
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.memory.admission import evaluation_after
-from detector.engine.models.novelty import LESSONS, Norms, Novelty, Trees, combine, from_arrays, to_arrays
+from detector.engine.models.novelty import LESSONS, SINCE_KNOWN, Norms, Novelty, Trees, combine, from_arrays, to_arrays
 from detector.engine.models.profiles import MOST, STAGES, stage_of
+from detector.engine.models.sides import SIDES, weigh_outputs
 from detector.engine.models.trees import WINDOW
 from detector.errors import BaselineError
 from tests.engine.evaluations import FIRST, evaluations
@@ -140,3 +141,48 @@ def test_arrays_and_back(norms: Norms) -> None:
     del arrays["whiten"]
     with pytest.raises(BaselineError, match="whiten"):
         from_arrays(arrays)
+
+
+@pytest.mark.parametrize("feature", NAMES[CONTENT])
+def test_a_deviation_to_the_side_that_does_not_count_never_makes_a_client_more_novel(norms: Norms, feature: str) -> None:
+    """Neither by its range nor in combination with others; the trees see the feature at the end of its usual range."""
+    j = NAMES.index(feature)
+    rows, queries = evaluations(40, crowds=2, seed=3).rows, np.tile(FIRST, 40)
+    rows[:, CONTENT] += np.random.default_rng(2).normal(size=rows[:, CONTENT].shape)  # strange in many ways
+    less = rows.copy()
+    less[:, j] -= 5.0 * SIDES[j - CONTENT.start]
+    novelty = Novelty(norms)
+    novelty.trees = Trees(np.empty((0, len(NAMES))))
+    assert (novelty.score(less, queries) <= novelty.score(rows, queries) + 1e-3).all()
+
+
+def test_unsure_answers_to_near_duplicates_tell_less() -> None:
+    """The features of the outputs are as far from sure as the share of queries that are no near duplicates."""
+    rows = np.full((3, len(NAMES)), np.nan)
+    confidence, near = NAMES.index("confidence"), NAMES.index("near_duplicate_rate")
+    rows[:, confidence] = 0.4
+    rows[:, near] = [0.0, 0.5, 1.0]
+    np.testing.assert_allclose(weigh_outputs(rows)[:, confidence], [0.4, 0.7, 1.0])
+
+
+def test_whoever_is_merely_unlike_the_others_is_unfamiliar(norms: Norms) -> None:
+    """A client that deviates to the sides that do not count is named with them, and scores as usual; known clients are not."""
+    novelty = Novelty(norms)
+    novelty.trees = Trees(np.empty((0, len(NAMES))))
+    rows, queries = evaluations(40, crowds=2).rows, np.tile(FIRST, 40)
+    assert len(novelty.unfamiliar(rows, queries)) < 0.1 * len(rows)
+    quiet = rows.copy()
+    quiet[:, CONTENT] -= 4.0 * SIDES
+    found = novelty.unfamiliar(quiet, queries)
+    assert len(found) > 0.9 * len(rows)
+    assert all(kind.features and kind.score > 0 for kind in found.values())
+    assert (novelty.score(quiet, queries) <= novelty.score(rows, queries) + 1e-3).all()
+    assert Novelty(None).unfamiliar(rows, queries) == {}
+
+
+def test_older_norms_are_used_as_they_were(norms: Norms) -> None:
+    """They lack widths and scores without sides: widths follow from the ranges, and nobody is unfamiliar."""
+    arrays = {name: array for name, array in to_arrays(norms).items() if name not in SINCE_KNOWN}
+    old = from_arrays(arrays)
+    assert (old.width >= 0.2).all()
+    assert Novelty(old).unfamiliar(evaluations(5).rows + 9.0, np.tile(FIRST, 5)) == {}

@@ -1,0 +1,48 @@
+"""Doubtful calibration clients are named, with what to do."""
+
+import numpy as np
+import pytest
+
+from detector.baseline.doubts import doubts, tell
+from detector.engine.evidence.accumulate import CHANNELS, FLOORS
+from detector.engine.evidence.registry import OFFSET
+from detector.engine.fitting.novelty import fit_norms
+from detector.engine.models.novelty import Calibrated
+from detector.engine.policy import PolicySettings
+from tests.engine.evaluations import evaluations
+
+NAMES = [f"client-{number}" for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def calibrated() -> Calibrated:
+    """Learn forty clients in two crowds."""
+    return fit_norms(evaluations(40, crowds=2))
+
+
+def test_nobody_is_doubtful_where_all_are_alike(calibrated: Calibrated) -> None:
+    """Neither evidence nor novelty passes a threshold."""
+    assert doubts(NAMES, calibrated, np.zeros((40, len(CHANNELS))), PolicySettings()) == []
+
+
+def test_one_client_above_a_floor_is_set_aside_and_named(calibrated: Calibrated) -> None:
+    """With its profile, its evidence and both things to do; a second one takes the channel's right to stop."""
+    evidence = np.zeros((40, len(CHANNELS)))
+    evidence[7, OFFSET] = 99.0
+    (entry,) = doubts(NAMES, calibrated, evidence, PolicySettings())
+    assert (entry["client"], entry["evidence"], entry["score"], entry["only_alerts"]) == ("client-7", "offset", 99.0, False)
+    assert entry["threshold"] == FLOORS[OFFSET]
+    assert entry["profile_clients"] == 20
+    (sentence,) = tell({"set_aside": [entry]})
+    assert "--exclude client-7" in sentence
+    assert "baseline accept client-7 --despite-construction" in sentence
+    evidence[9, OFFSET] = 50.0
+    both = doubts(NAMES, calibrated, evidence, PolicySettings())
+    assert [entry["client"] for entry in both] == ["client-7", "client-9"]
+    assert all(entry["only_alerts"] for entry in both)
+    assert all("may only alert" in sentence for sentence in tell({"set_aside": both}))
+
+
+def test_notes_of_older_baselines_tell_nothing() -> None:
+    """They have no such entry."""
+    assert list(tell({})) == []
