@@ -7,6 +7,7 @@ clients all of them serve both purposes, which makes the thresholds optimistic; 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from detector.baseline.doubts import doubts
 from detector.baseline.store import Baseline, version_of
 from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.evidence.step import margin_of
 from detector.engine.fitting.drift import compared
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.fitting.reference import fit_reference
+from detector.engine.fitting.turns import Opening, fit_turning
 from detector.engine.models.novelty import LEAST_CLIENTS
 from detector.engine.models.profiles import STAGES
 from detector.engine.policy import PolicySettings
@@ -29,12 +32,30 @@ from detector.ingest.batch import Batch
 from detector.ingest.schema import InputSchema
 
 SAMPLE = 20_000
+OPENING = 128  # first queries of a client that teach how often labels turn
+OPENINGS = SAMPLE // OPENING  # clients whose opening is kept, the first ones of the log
 SPLIT_FROM = 24
 LISTED = 5
 
 
+class _Opening:
+    """The first queries of one client."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[npt.NDArray[np.float32], int, float]] = []
+
+    def add(self, batch: Batch, at: int) -> None:
+        if len(self.rows) < OPENING:
+            margin = margin_of(batch.confidence[at], batch.runner_up[at])
+            self.rows.append((batch.vector[at].copy(), int(batch.label[at]), float(margin)))
+
+    def whole(self) -> Opening:
+        vectors, labels, margins = zip(*self.rows, strict=True)
+        return Opening(np.array(vectors), np.array(labels, np.int32), np.array(margins, np.float32))
+
+
 class _Sample:
-    """The first pass over one model's log: its clients, and a uniform sample of their queries (reservoir sampling)."""
+    """The first pass over one model's log: its clients, their openings, and a uniform sample (reservoir sampling)."""
 
     def __init__(self, dimension: int, seed: int) -> None:
         self.queries: dict[str, int] = {}
@@ -42,12 +63,15 @@ class _Sample:
         self.dimension = dimension
         self.vectors: list[npt.NDArray[np.float32]] = []
         self.clients: list[str] = []
+        self.openings: dict[str, _Opening] = {}
         self._rng = np.random.default_rng(seed)
         self._seen = 0
 
     def add(self, batch: Batch) -> None:
         self.labels.update(int(label) for label in np.unique(batch.label))
-        for client, vector in zip(batch.client, batch.vector, strict=True):
+        for place, (client, vector) in enumerate(zip(batch.client, batch.vector, strict=True)):
+            if len(self.openings) < OPENINGS or client in self.openings:
+                self.openings.setdefault(client, _Opening()).add(batch, place)
             self.queries[client] = self.queries.get(client, 0) + 1
             self._seen += 1
             if len(self.vectors) < SAMPLE:
@@ -101,6 +125,7 @@ def fit_baseline(
             )
         except BaselineError as error:
             raise BaselineError(f"model {model!r}: {error}") from error
+        learned = replace(learned, turning=fit_turning(learned, [opening.whole() for opening in sample.openings.values()]))
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
     for batch in map(Batch.unperturbed, read()):

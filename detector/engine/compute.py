@@ -219,6 +219,7 @@ def population_of(reference: Reference, window: int) -> Population:
         leading=reference.leading,
         keys=keys,
         coefficients=coefficients_up_to(window),
+        turning=reference.turning,
     )
 
 

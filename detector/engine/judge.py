@@ -7,7 +7,7 @@ same events give the same ids.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -25,14 +25,17 @@ from detector.engine.models.novelty import Novelty
 from detector.engine.policy import (
     ALERT,
     ALLOW,
+    COMPANY_SHARE,
     THROTTLE,
     PolicySettings,
     Thresholds,
-    construction_action,
+    channel_action,
+    companion_of,
     lasts_ms,
     novelty_action,
     permitted,
     vouched,
+    with_company,
 )
 from detector.engine.state import NOVELTY, PLACES, Columns
 from detector.ingest.batch import Batch, Sender
@@ -124,10 +127,9 @@ class Judge:
 
     def judge(self, moment: Moment, outputs: Outputs) -> None:
         """Add to `outputs` what the moment calls for, and note it in the client's decision state."""
-        for channel in moment.channels:
-            score = float(moment.peak[channel])
-            action = min(construction_action(score, self.thresholds.stop[channel]), self.thresholds.limit[channel])
-            self._weigh(moment, channel, action, score, outputs)
+        for channel in with_company(moment.channels):
+            action = channel_action(channel, moment.peak, self.thresholds)
+            self._weigh(moment, channel, action, float(moment.peak[channel]), outputs)
         if moment.score is not None:
             strange = self._clients.columns.standing.strange
             beyond = moment.score >= self.thresholds.alert
@@ -214,7 +216,20 @@ class Judge:
                 f"after {queries} queries"
             )
         treated = "stop" if MAY_STOP[place] else "throttle"
-        return f"{meaning}: evidence {score:.1f}, {treated} at {self.thresholds.stop[place]:.1f}, after {queries} queries"
+        told = f"{meaning}: evidence {score:.1f}, {treated} at {self.thresholds.stop[place]:.1f}, after {queries} queries"
+        beside = self._companion(moment, place)
+        if beside is None:
+            return told
+        return (
+            f"{told}; {self.thresholds.stop[place] * COMPANY_SHARE:.1f} is enough here, as {EVIDENCE[PLACES[beside]].meaning}: "
+            f"evidence {moment.peak[beside]:.1f}, threshold {self.thresholds.stop[beside]:.1f}"
+        )
+
+    def _companion(self, moment: Moment, place: int) -> int | None:
+        """Return the channel without whose company the evidence at a place would not stop, None where there is none."""
+        if place >= NOVELTY or moment.peak[place] >= self.thresholds.stop[place]:
+            return None
+        return companion_of(place, moment.peak, self.thresholds)
 
     def _risk(self, place: int, score: float) -> float:
         """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
@@ -264,17 +279,17 @@ class Judge:
         if place != NOVELTY:
             name = PLACES[place]
             stop = self.thresholds.stop[place] if place < NOVELTY else self.thresholds.conduct
-            return [
-                FindingReason(
-                    kind_of(place),
-                    name,
-                    _tidy(score),
-                    1.0,
-                    self._headline(moment, place, score),
-                    threshold=_tidy(stop),
-                    event_ids=self._clients.examples(slot, place),
-                )
-            ]
+            reason = FindingReason(
+                kind_of(place),
+                name,
+                _tidy(score),
+                1.0,
+                self._headline(moment, place, score),
+                threshold=_tidy(stop),
+                event_ids=self._clients.examples(slot, place),
+            )
+            beside = self._companion(moment, place)
+            return [reason] if beside is None else [replace(reason, weight=0.5), self._beside(moment, beside)]
         reasons = [
             FindingReason(
                 "novelty",
@@ -303,6 +318,19 @@ class Judge:
                 )
             )
         return reasons
+
+    def _beside(self, moment: Moment, channel: int) -> FindingReason:
+        """Return the figure of a channel whose company lets another one stop a client."""
+        score = float(moment.peak[channel])
+        return FindingReason(
+            kind_of(channel),
+            PLACES[channel],
+            _tidy(score),
+            0.5,
+            self._headline(moment, channel, score),
+            threshold=_tidy(self.thresholds.stop[channel]),
+            event_ids=self._clients.examples(moment.slot, channel),
+        )
 
 
 def kind_of(place: int) -> Kind:

@@ -13,6 +13,10 @@ Construction also has floors, for benign traffic that the calibration has not se
 One calibration client may be a thief, or odd. So no threshold follows the highest score alone, and one client above a floor
 does not take a channel's right to stop away: it is set aside, and `baseline fit` names it. Several do, and so does a single one
 that a person has reviewed.
+
+Two channels that see different things in the same queries may convict together. Where a channel declares `company`, its
+evidence at its own threshold lets the named channels of construction stop a client on `COMPANY_SHARE` of theirs. The channel
+alone still does not stop.
 """
 
 import math
@@ -23,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
+from detector.engine.evidence.registry import REGISTRY
 from detector.ingest.batch import Sender
 
 ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(5)
@@ -41,6 +46,8 @@ BY_CHANCE = 0.01  # share of baselines in which more calibration clients than `t
 EVIDENCE_TAIL = math.log(10.0)
 NOVELTY_TAIL = 0.4
 PATIENCE = 2
+COMPANY_SHARE = 0.6  # of the stop threshold, from which construction stops a client in company: below its alert threshold
+COMPANIONS = tuple(tuple(j for j, other in enumerate(REGISTRY) if channel.name in other.company) for channel in REGISTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +173,29 @@ def construction_action(score: float, stop: float) -> int:
     if score >= stop:
         return PERTURB
     return ALERT if score >= ALERT_SHARE * stop else ALLOW
+
+
+def companion_of(channel: int, peak: npt.NDArray[np.float32], thresholds: Thresholds) -> int | None:
+    """Return the channel whose company lets this one stop a client, None where there is none.
+
+    `peak` (channels,) is the client's evidence.
+    """
+    if peak[channel] < COMPANY_SHARE * thresholds.stop[channel]:
+        return None
+    return next((other for other in COMPANIONS[channel] if peak[other] >= thresholds.stop[other]), None)
+
+
+def channel_action(channel: int, peak: npt.NDArray[np.float32], thresholds: Thresholds) -> int:
+    """Return the action that a channel's evidence calls for, by itself or in company."""
+    action = construction_action(float(peak[channel]), thresholds.stop[channel])
+    if companion_of(channel, peak, thresholds) is not None:
+        action = max(action, PERTURB)
+    return min(action, thresholds.limit[channel])
+
+
+def with_company(channels: Sequence[int]) -> list[int]:
+    """Return the channels that have to be judged when these have new evidence: they, and those whose company one of them is."""
+    return [j for j, companions in enumerate(COMPANIONS) if j in channels or any(other in channels for other in companions)]
 
 
 def novelty_action(score: float, evaluations_in_a_row: int, thresholds: Thresholds) -> int:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from detector.contracts.dead_letter import REASONS
 from detector.contracts.moment import LAST_MS
 from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
+from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.features.row import NAMES
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
@@ -75,6 +76,7 @@ def check_reference(reference: Reference) -> Reference:
             "kinship": ("<f4", (COORDINATES + SAMPLED, COORDINATES + SAMPLED)),
             "landmarks": ("<f4", (COORDINATES, LANDMARKS)),
             "level": ("<f4", (COORDINATES,)),
+            "turning": ("<f4", (DISTANCES, MARGINS)),
         },
     )
     _within("reference.categorical", reference.categorical, dimension)
@@ -91,6 +93,7 @@ def check_reference(reference: Reference) -> Reference:
         "kinship",
         "landmarks",
         "level",
+        "turning",
     )
     for name in finite:
         if not np.isfinite(getattr(reference, name)).all():

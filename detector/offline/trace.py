@@ -20,10 +20,11 @@ from detector.engine.observer import Seen
 from detector.engine.policy import (
     ACTIONS,
     ALERT,
+    COMPANIONS,
     THROTTLE,
     PolicySettings,
     Thresholds,
-    construction_action,
+    channel_action,
     novelty_action,
     permitted,
     thresholds_for,
@@ -239,9 +240,9 @@ def _escalations(parts: Mapping[str, npt.NDArray[Any]], thresholds: Thresholds, 
     counted = counts(parts["ratio"], parts["peak"])
     for j, name in enumerate(CHANNELS):
         reached = ALERT - 1
-        for i in np.flatnonzero(counted[:, j]).tolist():
+        for i in np.flatnonzero(counted[:, [j, *COMPANIONS[j]]].any(axis=1)).tolist():
             score = float(parts["peak"][i, j])
-            wanted = min(construction_action(score, thresholds.stop[j]), thresholds.limit[j])
+            wanted = channel_action(j, parts["peak"][i], thresholds)
             if wanted > reached:
                 reached = wanted
                 yield Escalation(name, ACTIONS[min(wanted, limits[i])], int(queries[i]), int(times[i]), score)

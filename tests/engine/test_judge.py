@@ -7,9 +7,10 @@ import pytest
 
 from detector.baseline.store import Baseline
 from detector.config import Config
-from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.evidence.accumulate import CHANNELS, FLOORS
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.findings import Finding, Outputs, PendingDecision
+from detector.engine.judge import Moment
 from detector.engine.policy import ALERT, ALERT_SHARE, BLOCK, PERTURB, THROTTLE, PolicySettings
 from detector.engine.shard import EngineSettings, Shard
 from detector.testing import START_MS, Events, MemorySink, batches, watch
@@ -211,3 +212,34 @@ def test_a_channel_that_benign_clients_set_off_may_only_alert(generated_baseline
         construction = [finding for finding in outputs.findings if finding.kind == "construction"]
         assert construction
         assert (max(finding.action for finding in construction) >= PERTURB) is stopped
+
+
+def test_a_stop_in_company_names_both(generated_baseline: Baseline) -> None:
+    """Neither is enough by itself; together they perturb, as construction, and the reason gives both figures."""
+    shard = Shard(EngineSettings(policy=PolicySettings(shadow=False)), generated_baseline.models)
+    (batch,) = batches([Events("alpha").line("acme", np.full(9, 0.5), 1)])
+    shard.process(batch)
+    bisect, turns = CHANNELS.index("bisect"), CHANNELS.index("turns")
+    peak = np.zeros(len(CHANNELS), np.float32)
+    peak[bisect], peak[turns] = 0.7 * FLOORS[bisect], 2.0 * FLOORS[turns]
+    moment = Moment(
+        batch=batch,
+        event=0,
+        slot=0,
+        queries=40,
+        peak=peak,
+        channels=[turns],
+        score=None,
+        odds=(),
+        row=np.zeros(len(NAMES)),
+        emitted=0,
+    )
+    outputs = Outputs()
+    shard._table("alpha", "alpha").judge.judge(moment, outputs)
+    found = {finding.evidence: finding for finding in outputs.findings}
+    assert {name: finding.action for name, finding in found.items()} == {"bisect": PERTURB, "turns": THROTTLE}
+    assert [reason.name for reason in found["bisect"].reasons] == ["bisect", "turns"]
+    assert sum(reason.weight for reason in found["bisect"].reasons) == 1.0
+    assert "is enough here" in found["bisect"].reasons[0].text
+    assert [reason.name for reason in found["turns"].reasons] == ["turns"]
+    assert max(order.action for order in outputs.pending_decisions) == PERTURB

@@ -4,6 +4,7 @@ import math
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from detector.engine.policy import (
     THROTTLE,
     PolicySettings,
     Thresholds,
+    channel_action,
     construction_action,
     lasts_ms,
     novelty_action,
@@ -28,6 +30,7 @@ from detector.engine.policy import (
     threshold,
     thresholds_for,
     tolerated,
+    with_company,
 )
 
 scores = st.lists(st.floats(0, 1000), min_size=1, max_size=300)
@@ -177,3 +180,54 @@ def test_durations_are_the_operator_s() -> None:
     """Each action lasts as long as the terms say."""
     policy = PolicySettings(throttle_ms=1, perturb_ms=2, block_ms=3)
     assert [lasts_ms(action, policy) for action in (THROTTLE, PERTURB, BLOCK)] == [1, 2, 3]
+
+
+def evidence(**scores: float) -> npt.NDArray[np.float32]:
+    """Return the evidence of a client, 0 in the channels that are not named."""
+    return np.array([scores.get(name, 0.0) for name in CHANNELS], np.float32)
+
+
+BISECT_FLOOR, TURNS_FLOOR = (float(FLOORS[CHANNELS.index(name)]) for name in ("bisect", "turns"))
+
+
+@pytest.mark.parametrize(
+    ("bisect", "turns", "action"),
+    [
+        (0.61, 1.0, PERTURB),
+        (0.59, 1.0, ALLOW),
+        (0.61, 0.99, ALLOW),
+        (0.8, 0.99, ALERT),
+        (0.0, 9.0, ALLOW),
+        (1.6, 1.0, BLOCK),
+    ],
+)
+def test_construction_stops_earlier_in_company(bisect: float, turns: float, action: int) -> None:
+    """Given as shares of the two floors; `turns` alone never stops, and never more than it throttles."""
+    thresholds = thresholds_for(PolicySettings(), None, None)
+    peak = evidence(bisect=bisect * BISECT_FLOOR, turns=turns * TURNS_FLOOR)
+    assert channel_action(CHANNELS.index("bisect"), peak, thresholds) == action
+    assert channel_action(CHANNELS.index("turns"), peak, thresholds) <= THROTTLE
+
+
+def test_novelty_has_no_company() -> None:
+    """However much there is of it beside it."""
+    thresholds = thresholds_for(PolicySettings(), None, None)
+    peak = evidence(foreign=23.0, turns=1000.0)
+    assert channel_action(CHANNELS.index("foreign"), peak, thresholds) == ALERT
+
+
+def test_a_channel_that_may_only_alert_does_not_stop_in_company() -> None:
+    """One benign client passed its floor in calibration."""
+    scores = np.zeros((40, len(CHANNELS)))
+    scores[0, CHANNELS.index("bisect")] = BISECT_FLOOR + 1
+    thresholds = thresholds_for(PolicySettings(), None, scores)
+    peak = evidence(bisect=1000.0, turns=1000.0)
+    assert channel_action(CHANNELS.index("bisect"), peak, thresholds) == ALERT
+
+
+def test_new_evidence_calls_up_what_it_accompanies() -> None:
+    """Evidence of a search is judged again when the company arrives."""
+    bisect, turns, foreign = map(CHANNELS.index, ("bisect", "turns", "foreign"))
+    assert {bisect, turns} <= set(with_company([turns]))
+    assert with_company([bisect]) == [bisect]
+    assert foreign not in with_company([turns])

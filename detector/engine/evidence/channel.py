@@ -80,12 +80,14 @@ class Channel(EvidenceType):
 
     `floor` is the least evidence, a logarithm of nominal odds, that may stop a client, or throttle it where the kind is
     novelty. Calibration may raise the threshold in force above the floor but never lowers it. `ratio` says what one query is
-    worth. `innocent` says which innocent traffic also triggers the channel, and what keeps other innocent traffic out.
-    `blind_to` says what the channel cannot see.
+    worth. Where `company` names channels of construction, this channel's full evidence lets them stop a client on a share of
+    theirs (see `policy`). `innocent` says which innocent traffic also triggers the channel, and what keeps other innocent
+    traffic out. `blind_to` says what the channel cannot see.
     """
 
     floor: float
     ratio: Counted | Weighed
+    company: tuple[str, ...] = ()
     innocent: str
     blind_to: str
 

@@ -25,7 +25,7 @@ from detector.engine.fitting.yardsticks import (
 )
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.cooccurrence import nothing_known
-from detector.engine.models.reference import MOST_CATEGORIES, NO_LEADING, Floats, Reference, encode
+from detector.engine.models.reference import ALWAYS, MOST_CATEGORIES, NO_LEADING, Floats, Reference, encode
 from detector.errors import BaselineError
 
 PRINCIPAL = 16
@@ -138,6 +138,7 @@ def fit_reference(
         landmarks=landmarks_of(steps, seed),
         numbers=len(kept),
         level=levels_of(encoded[:, kept], quantum),
+        turning=ALWAYS.copy(),
         cooccurrence=nothing_known(),
     )
     reduced_rows = reference.reduce(vectors)

@@ -59,6 +59,7 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
     owner = np.asarray(clients)
     found = [_lesson(reference, rows, np.flatnonzero(owner == client)[:LESSONS]) for client in sorted(set(clients))]
     lessons = [lesson for lesson in found if len(lesson.own) >= LEAST_LESSONS]
+    lessons.sort(key=lambda lesson: float(np.square(lesson.own).sum()))  # by content: names decide on no fold
     if len(lessons) < LEAST_CLIENTS:
         return {}
     samples = len(reference.sampled)

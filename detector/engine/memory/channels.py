@@ -16,9 +16,19 @@ from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import CROWD, MOST_PER_CROWD, foreign_ratio, times_counted
 from detector.engine.evidence.offset import is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move
-from detector.engine.evidence.registry import AIM, BISECT, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS
+from detector.engine.evidence.registry import AIM, BISECT, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
 from detector.engine.evidence.select import apart, judge_selection, weigh
 from detector.engine.evidence.sens import compares, is_steep
+from detector.engine.evidence.turns import (
+    DISTANCES,
+    MOST_TURNS,
+    distance_class,
+    margin_class,
+    moves_one,
+    note_comparison,
+    note_turn,
+    turn_ratio,
+)
 from detector.engine.kernels import part
 from detector.engine.memory.checksums import Sums, remember_change
 from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED
@@ -148,11 +158,19 @@ def judge_sparse_probe(asked, past, step, memory, s, scales, ratio):
 
 
 @part
+def retained_margin(past, place):
+    """Return the margin of a retained query's answer, NaN where that has no probabilities."""
+    if past.margin[place] == NO_MARGIN:
+        return np.float32(np.nan)
+    return np.float32(past.margin[place]) / np.float32(MARGIN_LEVELS)
+
+
+@part
 def judge_sens(asked, past, step, ratio):
     """Channel `sens`; silent where either answer has no probabilities."""
-    if past.margin[step.place] == NO_MARGIN or np.isnan(asked.margin):
+    earlier = retained_margin(past, step.place)
+    if np.isnan(earlier) or np.isnan(asked.margin):
         return
-    earlier = np.float32(past.margin[step.place]) / MARGIN_LEVELS
     if compares(step.distance, earlier):
         steep = is_steep(step.distance, earlier, asked.margin, not step.changed)
         ratio[SENS] = CONSTRUCTED[SENS] if steep else ORDINARY[SENS]
@@ -168,6 +186,25 @@ def judge_dwell(asked, past, step, scales, ratio):
         ratio[DWELL] = CONSTRUCTED[DWELL]
         counted += 1
         past.crowd[step.place] = counted
+    return counted
+
+
+@part
+def judge_turns(asked, past, step, turning, scales, ratio):
+    """Channel `turns`; return how many turns the query's cluster has, to be retained with the query.
+
+    `turning` (distances, margins) are the benign rates of turns.
+    """
+    place = step.place
+    due = note_comparison(past, place)
+    near = distance_class(step.distance)
+    if step.distance == 0.0 or near == DISTANCES:
+        return 0
+    counted = note_turn(past, step, scales.unit) if step.changed else 0
+    if due and counted <= MOST_TURNS:
+        worth = turn_ratio(turning[near, margin_class(retained_margin(past, place))], step.changed)
+        if worth != NOTHING and not (scales.table and moves_one(asked, past, place)):
+            ratio[TURNS] = worth
     return counted
 
 

@@ -53,6 +53,7 @@ from detector.engine.memory.channels import (
     judge_sens,
     judge_single,
     judge_sparse_probe,
+    judge_turns,
     presume,
 )
 from detector.engine.memory.checksums import agree, retain_sums
@@ -253,6 +254,8 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
                 memory.margin[s],
                 memory.crowd[s],
                 memory.shown[s],
+                memory.compared[s],
+                memory.turned[s],
                 held,
                 memory.stored[s],
                 np.int64(memory.newest[s]),
@@ -260,7 +263,7 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
                 scratch.best[:found],
             )
             single = no_single()
-            depth, crowd, shown = 0, 0, 0
+            depth, crowd, shown, turned = 0, 0, 0, 0
             presume(ratio, margin, scales)
             if held > 0:
                 step = measure_step(asked, past, scales, delta)
@@ -283,6 +286,7 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
                 judge_sens(asked, past, step, ratio)
                 crowd = judge_dwell(asked, past, step, scales, ratio)
+                turned = judge_turns(asked, past, step, population.turning, scales, ratio)
             if not scales.table and held == past.stored and held < FIRST:
                 judge_select(asked, memory, selection, s, queries.energy[i], population, scales, scratch, ratio)
 
@@ -292,7 +296,7 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
             at, to = choose_place(past.mark, np.int64(past.stored), queries.seed[s], scales.ring)
             if to >= 0:
                 move(past, at, to)
-            retain(past, at, asked, depth, crowd, shown, accepted)
+            retain(past, at, asked, depth, crowd, shown, turned, accepted)
             if summed:
                 retain_sums(checksums, s, at, to, queries.sums[i], single.run)
             memory.newest[s] = at

@@ -37,7 +37,7 @@ class Memory(NamedTuple):
     many queries were retained before it. `depth` is how often an interval was halved on the way to it (see `bisect`). `mark`
     says whether PRADA accepted it (`ACCEPTED`), and whether a later query was constructed from it (`USED`). `margin` is the
     margin of its answer, in `MARGIN_LEVELS`. `crowd` and `shown` are how often its cluster was counted by the channels `dwell`
-    and `foreign`.
+    and `foreign`. `compared` is how often it was the nearest one (see `turns`), and `turned` how many turns its cluster has.
 
     Of the client: `stored` queries were ever retained, `held` of them still are, and the latest is at `newest`. `values` and
     `sizes` are its last sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count`
@@ -55,6 +55,8 @@ class Memory(NamedTuple):
     margin: Annotated[npt.NDArray[np.int16], Column(RETAINED)]
     crowd: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
     shown: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
+    compared: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
+    turned: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
     held: Annotated[npt.NDArray[np.uint16], Column()]
     stored: Annotated[npt.NDArray[np.uint32], Column()]
     newest: Annotated[npt.NDArray[np.uint16], Column()]
@@ -91,6 +93,8 @@ class Past(NamedTuple):
     margin: npt.NDArray[np.int16]
     crowd: npt.NDArray[np.uint8]
     shown: npt.NDArray[np.uint8]
+    compared: npt.NDArray[np.uint8]
+    turned: npt.NDArray[np.uint8]
     held: np.int64
     stored: np.uint32
     newest: np.int64
@@ -150,10 +154,12 @@ def move(past, at, to):
     past.margin[to] = past.margin[at]
     past.crowd[to] = past.crowd[at]
     past.shown[to] = past.shown[at]
+    past.compared[to] = past.compared[at]
+    past.turned[to] = past.turned[at]
 
 
 @part
-def retain(past, at, asked, depth, crowd, shown, accepted):
+def retain(past, at, asked, depth, crowd, shown, turned, accepted):
     """Write the new query to a place."""
     for k in range(past.z.shape[0]):
         past.z[k, at] = asked.z[k]
@@ -166,6 +172,8 @@ def retain(past, at, asked, depth, crowd, shown, accepted):
     past.margin[at] = NO_MARGIN if np.isnan(asked.margin) else np.int16(min(np.rint(asked.margin * MARGIN_LEVELS), 32767.0))
     past.crowd[at] = crowd
     past.shown[at] = shown
+    past.compared[at] = 0
+    past.turned[at] = turned
 
 
 @kernel

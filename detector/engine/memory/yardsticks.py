@@ -49,6 +49,7 @@ class Population(NamedTuple):
     `leading` (samples, directions) are the directions in which sampled values vary most. `kinship` (Gram matrix) and `middle`
     (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the checksums' weights with their bits read
     backwards, empty where no checksums are kept. `coefficients` (window + 1, half) are those of the Shapiro-Wilk statistic.
+    `turning` (distances, margins) are how often labels turn (see the channel `turns`).
     """
 
     variance: npt.NDArray[np.float32]
@@ -59,3 +60,4 @@ class Population(NamedTuple):
     leading: npt.NDArray[np.float32]
     keys: npt.NDArray[np.uint32]
     coefficients: npt.NDArray[np.float64]
+    turning: npt.NDArray[np.float32]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.kernels import kernel
 from detector.engine.memory.checksums import add_up, weights_of
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
@@ -38,8 +39,9 @@ C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 MOST_CATEGORIES = 32
 NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
+ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
 SINCE_KNOWN = MappingProxyType(  # fields that older baselines lack, and what those mean
-    {"blur": 0.0, "leading": NO_LEADING, "usual_stray": math.nan, "stray_spread": math.nan}
+    {"blur": 0.0, "leading": NO_LEADING, "usual_stray": math.nan, "stray_spread": math.nan, "turning": ALWAYS}
 )
 TOGETHER = "cooccurrence"  # the only field that is not an array
 
@@ -66,7 +68,8 @@ class Reference:
     (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
     value ranges, infinite where queries of the population look selected in any order. `usual_structure` and `structure_spread`
     are what the channel `foreign` expects of benign clients, NaN where it is not known whose the queries are. So are
-    `usual_stray` and `stray_spread`, for the directions `leading` (SAMPLED, directions) of the sampled values.
+    `usual_stray` and `stray_spread`, for the directions `leading` (SAMPLED, directions) of the sampled values. `turning`
+    (distances, margins) are how often labels of benign clients turn (see the channel `turns`), 1 where that is not known.
 
     In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
     their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
@@ -106,6 +109,7 @@ class Reference:
     landmarks: Floats
     numbers: int
     level: Floats
+    turning: Floats
     cooccurrence: Cooccurrence
 
     @property

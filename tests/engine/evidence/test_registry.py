@@ -166,12 +166,14 @@ def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline)
     (batch,) = batches([Events("alpha").line("acme", np.full(9, 0.5), 1)])
     shard.process(batch)
     place = PLACES.index(found.name)
+    peak = np.zeros(len(CHANNELS), np.float32)
+    peak[place : place + 1] = 2000.0
     moment = Moment(
         batch=batch,
         event=0,
         slot=0,
         queries=40,
-        peak=np.full(len(CHANNELS), 2000.0, np.float32),
+        peak=peak,
         channels=[place] if place < len(CHANNELS) else [],
         score=2000.0 if found is NOVELTY else None,
         odds=tuple(ConductEvidence(j, 2000.0, 30, 40, 0.02) for j, asked in enumerate((REFUSED, REUSED)) if asked is found),

@@ -16,8 +16,9 @@ from detector.engine.clients import ClientTable
 from detector.engine.columns import allocate, columns_of
 from detector.engine.compute import coefficients_up_to
 from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
-from detector.engine.evidence.registry import AIM, DWELL, FOREIGN, OFFSET, PROBE, SENS
+from detector.engine.evidence.registry import AIM, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
 from detector.engine.evidence.select import Selection
+from detector.engine.evidence.turns import DISTANCES, MARGINS, MOST_TURNS
 from detector.engine.features.distances import NAMES, WINDOW
 from detector.engine.features.row import MEMORY as FIRST
 from detector.engine.fitting.reference import fit_reference
@@ -28,7 +29,7 @@ from detector.engine.memory.observe import Queries, Written, observe, scratch_fo
 from detector.engine.memory.reservoir import ACCEPTED, CAPACITY, COORDINATES, LENGTHS, RING, SAMPLED, USED, Memory
 from detector.engine.memory.yardsticks import Population, Scales
 from detector.engine.models.novelty import Novelty
-from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
+from detector.engine.models.reference import ALWAYS, C_HIGHEST, C_LOWEST, C_UNIT
 from detector.engine.policy import PolicySettings, thresholds_for
 from detector.testing import Events, batches
 from tests.quality.published.prada import Prada
@@ -61,6 +62,7 @@ def shown(
     variance: npt.NDArray[np.float32] | None = None,
     confidence: npt.NDArray[np.float32] | None = None,
     c_variance: npt.NDArray[np.float32] | None = None,
+    turning: npt.NDArray[np.float32] | None = None,
     usual: float = math.nan,
     usual_stray: float = math.nan,
     unit: float = UNIT,
@@ -123,6 +125,7 @@ def shown(
             leading=np.eye(SAMPLED, 8, dtype=np.float32),
             keys=np.zeros(0, np.uint32),
             coefficients=coefficients_up_to(WINDOW),
+            turning=ALWAYS if turning is None else turning,
         ),
         scratch_for(state, SAMPLED, 8),
         Written(repeat, near, flip, distance, ratio, features, 0),
@@ -472,3 +475,57 @@ def test_dwelling_in_one_place_counts_six_times() -> None:
     assert 1 <= hits[:n].sum() <= 7
     assert 1 <= hits[n:].sum() <= 7
     assert not (shown(z, [i % 2 for i in range(2 * n)]).ratio[:, DWELL] > NOTHING).any()
+
+
+def pairs(places: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+    """Return pairs of near queries at so many places that lie far apart: their coordinates and sampled values."""
+    z = np.repeat(200 * rng.integers(-100, 100, (places, COORDINATES)), 2, axis=0)
+    z[1::2] += rng.integers(1, 3, (places, COORDINATES))
+    return z.astype(np.int16), rng.integers(0, 255, (2 * places, SAMPLED)).astype(np.uint8)
+
+
+def test_turns_near_earlier_queries_are_told_from_answers_that_stay() -> None:
+    """Each pair that turns counts for a search, each that stays against it; the first of a pair is near no other."""
+    rng = np.random.default_rng(5)
+    z, c = pairs(20, rng)
+    turning = np.full((DISTANCES, MARGINS), 0.02, np.float32)
+    turned = shown(z, [i % 2 for i in range(40)], c=c, turning=turning).ratio[:, TURNS]
+    stayed = shown(z, [i // 2 % 2 for i in range(40)], c=c, turning=turning).ratio[:, TURNS]
+    assert (turned[1::2] > 1.0).all()
+    assert (stayed[1::2] < 1.0).all()
+    assert (turned[::2] == NOTHING).all()
+    assert (shown(z, [i % 2 for i in range(40)], c=c).ratio[:, TURNS] == NOTHING).all()
+
+
+def test_in_tables_a_single_value_changed_makes_no_turn() -> None:
+    """A person who tries a field until the answer changes does so."""
+    rng = np.random.default_rng(6)
+    z, c = pairs(20, rng)
+    turning = np.full((DISTANCES, MARGINS), 0.02, np.float32)
+    labels = [i % 2 for i in range(40)]
+    c[1::2] = c[::2]
+    c[1::2, 3] ^= 1
+    assert (shown(z, labels, c=c, turning=turning, table=True).ratio[:, TURNS] == NOTHING).all()
+    c[1::2, 4] ^= 1
+    assert (shown(z, labels, c=c, turning=turning, table=True).ratio[1::2, TURNS] > NOTHING).all()
+
+
+def test_one_place_turns_so_often_and_no_more() -> None:
+    """A static scene on the boundary flickers for ever; its first turns count, until the client goes elsewhere."""
+    rng = np.random.default_rng(2)
+    n = 40
+    z = rng.integers(-2, 3, (2 * n, COORDINATES)).astype(np.int16)
+    z[n:] += 5000
+    turning = np.full((DISTANCES, MARGINS), 0.02, np.float32)
+    hits = shown(z, [i % 2 for i in range(2 * n)], turning=turning).ratio[:, TURNS] > NOTHING
+    assert 1 <= hits[:n].sum() <= MOST_TURNS
+    assert 1 <= hits[n:].sum() <= MOST_TURNS
+
+
+def test_a_retained_query_is_compared_twice() -> None:
+    """Whoever asks around one query compares with it only so often."""
+    z = np.zeros((6, COORDINATES), np.int16)
+    for turn in range(1, 6):
+        z[turn, turn] = 30  # from the first 0.3 away, from each other more
+    ratio = shown(z, [0] * 6, turning=np.full((DISTANCES, MARGINS), 0.02, np.float32)).ratio[:, TURNS]
+    assert (ratio != NOTHING).tolist() == [False, True, True, False, False, False]

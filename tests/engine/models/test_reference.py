@@ -100,3 +100,10 @@ def test_arrays_and_back(reference: Reference) -> None:
     del arrays["planes"]
     with pytest.raises(BaselineError, match="planes"):
         from_arrays(arrays)
+
+
+def test_an_older_reference_knows_no_rates_of_turns(reference: Reference) -> None:
+    """It is read as before, and the channel that needs them is silent."""
+    arrays = to_arrays(reference)
+    del arrays["turning"]
+    assert (from_arrays(arrays).turning == 1.0).all()
