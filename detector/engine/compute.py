@@ -89,6 +89,7 @@ class Kernels:
             columns.memory,
             columns.selection,
             columns.checksums,
+            columns.family,
             queries,
             self._scales,
             self._population,

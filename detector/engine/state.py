@@ -20,6 +20,7 @@ from detector.contracts.moment import LAST_MS
 from detector.engine.bounds import check_rows
 from detector.engine.columns import DISTANCES, RETAINED, Column, allocate, columns_of
 from detector.engine.evidence.accumulate import CHANNELS, AccumulatedEvidence
+from detector.engine.evidence.children import Family
 from detector.engine.evidence.cooccur import Together
 from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.evidence.select import Selection
@@ -77,8 +78,8 @@ def saved_name(family: type[tuple[Any, ...]]) -> str:
 class Columns:
     """The arrays of all families for `capacity` clients.
 
-    Columns used by one kind of input only are allocated for that kind only: `Together` for a `table`, `Selection` for other
-    inputs, `Checksums` where queries are `summed`. Rows that no client has used take address space but no memory.
+    Columns used by one kind of input only are allocated for that kind only: `Together` and `Family` for a `table`, `Selection`
+    for other inputs, `Checksums` where queries are `summed`. Rows that no client has used take address space but no memory.
     """
 
     def __init__(
@@ -101,9 +102,10 @@ class Columns:
         self.checksums = allocate(Checksums, capacity if summed else 0, lengths)
         self.outputs = allocate(ResponseFeatures, capacity)
         self.together = allocate(Together, capacity if table else 0)
+        self.family = allocate(Family, capacity if table else 0)
         self.evidence = allocate(AccumulatedEvidence, capacity)
         self.standing = allocate(DecisionState, capacity)
-        self._used = (*FAMILIES, "together" if table else "selection", *(("checksums",) if summed else ()))
+        self._used = (*FAMILIES, *(("together", "family") if table else ("selection",)), *(("checksums",) if summed else ()))
         self._declared: dict[str, Column] = {}
         for family in self._families():
             kind: type[tuple[Any, ...]] = type(family)

@@ -19,6 +19,7 @@ Rung: TypeAlias = int | tuple[int] | None
 UNDER_COVER = "a made-up query is seen only while what it was made from is remembered"
 BLURRED = "noise and uneven steps hide the geometry of a step in so few values"
 IN_DISTRIBUTION = "natural queries of the right kind: nothing but the amount that was asked gives them away"
+UNMEASURED = "measured on few sessions only"
 NO_RECORDS = "few columns, and each query leaves few numbers to compare"
 NO_TEXTS = "nothing was ever tuned on vectors of texts"
 FOREIGN = (
@@ -68,6 +69,7 @@ IMAGE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
     {
         "jbda": _ladder("stop", 16, 50, 100, 500, (2000,)),
         "jbda_reversed": _ladder("stop", 16),
+        "jbda_undirected": _ladder("stop", (16,), why=UNMEASURED),
         "jbda_sparse": _ladder("stop", 16),
         "jbda_noisy": _ladder("stop", (50,), why=BLURRED),
         "jbda_uneven": _ladder("stop", (50,), why=BLURRED),
@@ -127,6 +129,9 @@ TABLE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
         "half_swapped": _ladder("alert", (300,), why=NO_RECORDS),
         **dict.fromkeys(("line_search_arcsine", "line_search_shallow", "one_feature_bisect_shallow"), _KNOWING),
         **dict.fromkeys(("copula", "smote", "cut_mix", "three_points"), _MIXED),
+        **dict.fromkeys(("jbda", "jbda_standardised", "jbda_undirected", "jbrand"), _ladder("stop", (16,), why=UNMEASURED)),
+        "t_rnd": _ladder("stop", (50,), why="the parent of a long step is seldom the nearest record"),
+        "hopskipjump": _ladder("stop", (50,), why=NO_RECORDS),
         **dict.fromkeys(NATURAL, _NOTHING),
     }
 )
@@ -135,6 +140,7 @@ TABLE: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
 TEXT: Mapping[str, tuple[Goal, ...]] = MappingProxyType(
     {
         "jbda": _ladder("stop", (50,), why=NO_TEXTS),
+        "jbda_undirected": _ladder("stop", (50,), why=NO_TEXTS),
         "line_search": _ladder("stop", (50,), why=NO_TEXTS),
         "hopskipjump": _ladder("stop", (50,), why=NO_TEXTS),
         "uniform": _ladder("throttle", (50,), why=NO_TEXTS),
@@ -160,9 +166,6 @@ STRANGE: Mapping[str, Limits] = MappingProxyType(
     {
         "sign_noise": Limits(
             1.0, 1.0, 1.0, promised=(), why="equal-sized random noise on every pixel is the attack's own query"
-        ),
-        "tab_affordability": Limits(
-            1.0, 1.0, 1.0, promised=(), why="halving one number until the answer turns is the attack's own"
         ),
     }
 )

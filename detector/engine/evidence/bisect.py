@@ -11,7 +11,11 @@ In tables each column is compared by itself, since it has its own unit and level
 same relative place between the numbers of two records, as nearly as its levels allow. A value without a coordinate of its own,
 such as a code, must equal that of one of the two records or lie at that place as well. Where only one or two numbers move, as
 when a person tries a field, the point must lie closer to the middle. The leaves of a tree differ without another label, so two
-different answers also make an interval if one of them was the client's latest.
+different answers also make an interval if one of them was among the client's latest.
+
+A point in the very middle of `MANY` numbers is seldom there by accident, so it counts from the second halving on. A person who
+looks for the largest amount that is granted halves one column, so as long as a client halves one column alone, `MOST_ALONE`
+halvings count, which are no reason for an alert; a second column then counts from the second halving on.
 """
 
 import numpy as np
@@ -35,7 +39,7 @@ CHANNEL = Channel(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval, and a change of a picture's intensity has a low von Neumann ratio."
     ),
-    blind_to="Bisecting with noise on every query.",
+    blind_to="Bisecting with noise on every query, halving one column only, and columns of fewer than four levels.",
 )
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
 
@@ -55,6 +59,8 @@ MANY = 3  # numbers that move together; a person who tries fields of a form move
 OFF_MIDDLE_WIDE = 0.3  # largest distance from the middle, as a share of the interval, where `MANY` numbers move
 INSIDE = 0.5 - OFF_MIDDLE_WIDE - ASIDE  # least distance of a number from either end, as a share of their distance
 NEIGHBOURHOOD = 2.5  # intervals around the middle in which other records on the line are counted
+MOST_ALONE = 2  # halvings that count while a client has halved one column only
+RECENT = 8  # of two records with one label and different answers, the later is among the client's latest so many
 MOST_AROUND = 2  # most records there beside the two ends; a person who tries a field at many places leaves more
 
 
@@ -203,6 +209,47 @@ def on_record_line(query, one, other, columns, grain):
 
 
 @kernel
+def is_centred(query, one, other, columns, grain):
+    """Tell whether at least `MANY` numbers differ between two records, and the query has the middle of each, up to rounding.
+
+    A number that moves by fewer than `LEAST_LEVELS` levels says nothing.
+    """
+    centred = 0
+    for k in range(columns):
+        way = abs(np.float64(other[k]) - np.float64(one[k]))
+        if way < LEAST_LEVELS * max(np.float64(grain[k]), 1.0):
+            continue
+        off = abs(np.float64(query[k]) - 0.5 * (np.float64(one[k]) + np.float64(other[k])))
+        if off > ASIDE * way + 0.5 * np.float64(grain[k]) + 1.0:
+            return False
+        centred += 1
+    return centred >= MANY
+
+
+@kernel
+def weight_alone(depth, column, columns, halved, alone, s):
+    """Return the weight of a halving of one column by itself, and note it for client `s`.
+
+    `halved` (clients,) are masks of the columns that were halved deeply, and `alone` (clients,) counts the halvings while there
+    is only one. A column beside others counts one halving earlier in tables of at least `MANY` numeric `columns`.
+    """
+    only = np.uint32(1) << np.uint32(column)
+    last = BISECT_WEIGHTS.shape[0] - 1
+    if (halved[s] & ~only) != 0:
+        weight = BISECT_WEIGHTS[min(depth + int(columns >= MANY), last)]
+        if BISECT_WEIGHTS[min(depth, last)] > 0.0:
+            halved[s] |= only
+        return weight
+    weight = BISECT_WEIGHTS[min(depth, last)]
+    if weight > 0.0:
+        halved[s] |= only
+        if alone[s] >= MOST_ALONE:
+            return 0.0
+        alone[s] += 1
+    return weight
+
+
+@kernel
 def lies_between(query, one, other, columns, grain):
     """Tell whether every number of the query may lie near the middle of those of two records; False is certain.
 
@@ -225,6 +272,8 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
     `margin`, `order` and `depth` are the client's columns, and `stored` is how many queries were ever retained. For `columns`
     and `grain` see `on_record_line`.
     """
+    # In fewer columns records lie between others by accident.
+    recent = RECENT if columns >= MANY else 1
     found = 0
     first = -1
     second = -1
@@ -233,7 +282,7 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
         for b in range(a + 1, near.shape[0]):
             one, other = near[a], near[b]
             latest = one if order[one] > order[other] else other
-            if label[one] == label[other] and (margin[one] == margin[other] or order[latest] + 1 < stored):
+            if label[one] == label[other] and (margin[one] == margin[other] or order[latest] + recent < stored):
                 continue
             if not lies_between(query, gathered[a], gathered[b], columns, grain):
                 continue

@@ -7,7 +7,7 @@ order and are refused when it changes: append, never reorder.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from detector.engine.evidence import aim, bisect, cooccur, dwell, foreign, offset, probe, select, sens, turns
+from detector.engine.evidence import aim, bisect, children, cooccur, dwell, foreign, offset, probe, select, sens, turns
 from detector.engine.evidence.channel import Channel, EvidenceType
 from detector.engine.evidence.whole import NOVELTY, REFUSED, REUSED
 
@@ -22,8 +22,9 @@ REGISTRY: tuple[Channel, ...] = (
     foreign.CHANNEL,
     cooccur.CHANNEL,
     turns.CHANNEL,
+    children.CHANNEL,
 )
-OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR, TURNS = range(len(REGISTRY))
+OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR, TURNS, CHILDREN = range(len(REGISTRY))
 
 EVIDENCE: Mapping[str, EvidenceType] = MappingProxyType({found.name: found for found in (*REGISTRY, NOVELTY, REFUSED, REUSED)})
 """Every type of evidence by its name: the channels, then novelty, then conduct."""

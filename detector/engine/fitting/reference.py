@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 
+from detector.engine.evidence.children import NUMBERS
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
 from detector.engine.fitting.stray import usual_stray
@@ -34,7 +35,6 @@ MISSING_BELOW = 0.25
 RAREST = 1e-4  # least variance of the indicator of a category that is sampled
 LEAST_DIMENSIONS = 6.0  # participation ratio of the spectrum below which points lie on lines by accident
 WIDE_TOLERANCE = 0.12
-MOST_NUMBERS = 16  # most numeric columns of a table that have a coordinate each
 
 
 def fit_reference(
@@ -216,7 +216,7 @@ def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool |
 def _kept_numbers(variance: npt.NDArray[np.float64], numeric: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """Return the numeric columns of a table that keep a coordinate of their own: those that vary most, in their order."""
     varying = numeric[variance[numeric] > 0]
-    return np.sort(varying[np.argsort(-variance[varying], kind="stable")[:MOST_NUMBERS]])
+    return np.sort(varying[np.argsort(-variance[varying], kind="stable")[:NUMBERS]])
 
 
 def _directions(centered: Floats, kept: npt.NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, int]:

@@ -11,12 +11,13 @@ import numpy as np
 
 from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
 from detector.engine.evidence.aim import aims, may_aim
-from detector.engine.evidence.bisect import BISECT_WEIGHTS, TIGHT, deepest_halving
+from detector.engine.evidence.bisect import BISECT_WEIGHTS, TIGHT, deepest_halving, is_centred, weight_alone
+from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import CROWD, MOST_PER_CROWD, foreign_ratio, times_counted
 from detector.engine.evidence.offset import is_flat_offset
-from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move
-from detector.engine.evidence.registry import AIM, BISECT, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
+from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
+from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
 from detector.engine.evidence.select import apart, judge_selection, weigh
 from detector.engine.evidence.sens import compares, is_steep
 from detector.engine.evidence.turns import (
@@ -45,6 +46,8 @@ def presume(ratio, margin, scales):
     ratio[OFFSET] = ORDINARY[OFFSET]
     ratio[BISECT] = ORDINARY[BISECT]
     ratio[PROBE] = ORDINARY[PROBE]
+    if scales.numbers >= MANY:
+        ratio[CHILDREN] = ORDINARY[CHILDREN]
     if scales.tolerance >= TIGHT and not scales.table:
         ratio[AIM] = ORDINARY[AIM]
     if not np.isnan(margin):
@@ -106,16 +109,23 @@ def judge_single(asked, past, checksums, s, query_sums, keys, scales, ratio):
 
 
 @part
-def judge_bisect(asked, past, step, single, level, scales, gathered, toward, ratio):
+def judge_bisect(asked, past, step, single, family, s, level, scales, gathered, toward, ratio):
     """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none.
 
-    The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. For `level`,
-    `gathered` and `toward` see `deepest_halving`.
+    The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. In a table,
+    a person looks for the largest loan by halving as well, so while client `s` has halved one column alone, few halvings count.
+    For `level`, `gathered` and `toward` see `deepest_halving`.
     """
     depth, one, other = deepest_halving(asked, past, step, single.place >= 0, level, scales, gathered, toward)
     if single.depth > depth:
         depth, one, other = single.depth, single.place, single.end
     weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
+    if depth > 0 and scales.numbers > 0:
+        column = only_move(past.z[:, one], past.z, other, scales.numbers)
+        if column >= 0:
+            weight = weight_alone(depth, column, scales.numbers, family.halved, family.alone, s)
+        elif is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, level):
+            weight = BISECT_WEIGHTS[min(depth + 1, BISECT_WEIGHTS.shape[0] - 1)]
     if weight > 0.0:
         ratio[BISECT] = weighted(BISECT, weight)
         past.mark[one] |= USED
@@ -139,6 +149,22 @@ def judge_record_probe(asked, past, step, population, scales, ratio):
     """Channel `probe`, in tables with numbers."""
     if is_record_probe(asked.query, past.z, past.held, step.place, scales.numbers, population.level, population.variance):
         convict(PROBE, step.place, past, ratio)
+
+
+@part
+def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
+    """Channel `children`; the step of client `s` is kept. `sums` (places,) is scratch."""
+    numbers = min(scales.numbers, NUMBERS)
+    if numbers < MANY:
+        return
+    kin = Kin(family.child[s], family.parent[s], family.origin[s], family.worth[s])
+    worth, place = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
+    if worth > 0.0:
+        ratio[CHILDREN] = np.float32(np.exp(min(worth, MOST)))
+        past.mark[place] |= USED
+        keep_step(family, s, asked.query, past, place, True, level, numbers)
+    else:
+        keep_step(family, s, asked.query, past, step.place, False, level, numbers)
 
 
 @part

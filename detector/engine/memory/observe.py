@@ -45,6 +45,7 @@ from detector.engine.memory.channels import (
     NEAR,
     judge_aim,
     judge_bisect,
+    judge_children,
     judge_dwell,
     judge_foreign,
     judge_offset,
@@ -211,13 +212,13 @@ def note_distance(memory, s, place, distance):
 
 
 @kernel
-def observe(memory, selection, checksums, queries, scales, population, scratch, written):
+def observe(memory, selection, checksums, family, queries, scales, population, scratch, written):
     """Compare each fresh query with the client's retained queries, in stream order, then retain it.
 
-    Fills `written` and updates the clients' columns `memory`, `selection` (channel `select`) and `checksums`. The last two have
-    no rows where they are not kept.
+    Fills `written` and updates the clients' columns `memory`, `selection` (channel `select`), `checksums` and `family` (channel
+    `children`). The last three have no rows where they are not kept.
     """
-    memory, selection, checksums = borrowed(memory), borrowed(selection), borrowed(checksums)
+    memory, selection, checksums, family = borrowed(memory), borrowed(selection), borrowed(checksums), borrowed(family)
     queries, population, written = borrowed(queries), borrowed(population), borrowed(written)
     scratch = borrowed(scratch)
     query, squares, delta = scratch.query, scratch.squares, scratch.delta
@@ -277,11 +278,12 @@ def observe(memory, selection, checksums, queries, scales, population, scratch, 
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
                 depth = judge_bisect(
-                    asked, past, step, single, population.level, scales, scratch.gathered, scratch.toward, ratio
+                    asked, past, step, single, family, s, population.level, scales, scratch.gathered, scratch.toward, ratio
                 )
                 judge_aim(asked, past, step, scales, scratch.other_delta, ratio)
                 if scales.numbers > 0:
                     judge_record_probe(asked, past, step, population, scales, ratio)
+                    judge_children(asked, past, step, family, s, population.level, scales, scratch.products, ratio)
                 elif single.place < 0 or single.flickers:
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
                 judge_sens(asked, past, step, ratio)

@@ -5,12 +5,14 @@ well, and its queries are of the same make: bisections, and small probes around 
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 
 from detector.redteam.conversation import Answer, Array, AskedQuery, Conversation, ValueRange, ask, two_labels
 from detector.redteam.entries import attack
 from detector.redteam.setting import Setting
+from detector.redteam.space import Space
 
 
 @attack(
@@ -18,7 +20,7 @@ from detector.redteam.setting import Setting
     title="HopSkipJump from natural starting points",
     family="decision based",
     source="Chen et al., IEEE S&P 2020, algorithm 2",
-    data=("image", "text"),
+    data=("image", "text", "tabular"),
 )
 def hopskipjump(setting: Setting, *, probes: int = 100, rounds: int = 10) -> Conversation:
     """HopSkipJumpAttack, untargeted, Euclidean (Chen, Jordan, Wainwright, IEEE S&P 2020, algorithm 2).
@@ -27,13 +29,37 @@ def hopskipjump(setting: Setting, *, probes: int = 100, rounds: int = 10) -> Con
     towards the first, the t-th with ``probes * sqrt(t)`` queries (at most 10,000) for its gradient; then takes the next
     two. With 100 probes and 10 rounds one walk costs about 2,400 queries.
 
-    Needs natural pictures of at least two labels, and labels only. Never ends; on a model with one label it goes on
-    asking about natural pictures.
+    In tables the walk goes through the numbers, each scaled to [0, 1] by its range, while codes stay those of the record
+    that is walked towards. A starting record whose label depends on its codes is passed over.
+
+    Needs natural examples of at least two labels, and labels only. Never ends; on a model with one label it goes on
+    asking about natural examples.
     """
     pool, rng = setting.pool, setting.rng
     while True:
         original, label, start = yield from two_labels(pool, rng)
+        if setting.columns is not None:
+            space = setting.space
+            aligned = np.where(space.coded, original, start)
+            if np.array_equal(aligned, start) or (yield from ask(aligned)) != label:
+                toward, begin = ((record - space.low) / space.width for record in (original, aligned))
+                steps = walk(toward, label, begin, rng, (0.0, 1.0), probes=probes, rounds=rounds)
+                yield from unscaled(steps, original, space)
+            continue
         yield from walk(original, label, start, rng, setting.value_range, probes=probes, rounds=rounds)
+
+
+def unscaled(conversation: Generator[AskedQuery, Answer, Array], record: Array, space: Space) -> Conversation:
+    """Turn queries with numbers scaled to [0, 1] into records; all that has no order is that of `record`."""
+    ordered = np.isin(np.arange(space.dimension), space.numeric)
+    try:
+        query = next(conversation)
+        while True:
+            made = space.settle(np.where(ordered, space.low + query.vector * space.width, record))
+            answer = yield replace(query, vector=made)
+            query = conversation.send(answer)
+    except StopIteration:
+        return
 
 
 def walk(

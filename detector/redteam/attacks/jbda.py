@@ -6,7 +6,7 @@ import numpy as np
 
 from detector.redteam.conversation import AskedQuery, Conversation, ask_some
 from detector.redteam.entries import attack
-from detector.redteam.jacobian_steps import STEPS
+from detector.redteam.jacobian_steps import STEPS, Spread, Strides
 from detector.redteam.network import one_hot, train
 from detector.redteam.pictures import compressed
 from detector.redteam.setting import Setting
@@ -17,10 +17,16 @@ from detector.redteam.setting import Setting
     title="Jacobian-based augmentation",
     family="synthetic from seeds",
     source="Papernot et al., ASIACCS 2017, section 4.1",
-    data=("image", "text"),
+    data=("image", "text", "tabular"),
 )
 def jbda(
-    setting: Setting, *, seeds: int = 20, step: float = 25.5 / 255, law: str = "flat", quality: float | None = None
+    setting: Setting,
+    *,
+    seeds: int = 20,
+    step: float = 25.5 / 255,
+    law: str = "flat",
+    spread: Spread = "range",
+    quality: float | None = None,
 ) -> Conversation:
     """Jacobian-based data-set augmentation (Papernot et al., ASIACCS 2017, section 4.1, algorithm 1).
 
@@ -33,20 +39,25 @@ def jbda(
     way, towards the boundary. Other laws of `jacobian_steps` hide the step's evenness, at the price of its effect, and
     so does a JPEG of `quality` between the thief and the model.
 
-    Needs a handful of natural pictures, and labels only. Never ends; fewer pictures than `seeds` are all used. Raises
-    ValueError at the first query if there is none. Pictures only: a step in a code means nothing.
+    In tables the step of a number is `step` times its column's `spread`, in whole steps of the column's grid; codes stay as
+    they are. The substitute sees numbers scaled to [0, 1] and indicators of codes.
+
+    Needs a handful of natural examples, and labels only. Never ends; fewer examples than `seeds` are all used. Raises
+    ValueError at the first query if there is none. In a table of codes alone every made query repeats a seed.
     """
     pool, rng = setting.pool, setting.rng
     if len(pool) == 0:
         raise ValueError("the attack needs at least one natural picture to start from")
-    lo, hi = setting.value_range
+    strides = Strides.of(setting, step, spread)
     asked, responses = yield from ask_some(pool, seeds, rng)
     while True:
         X = np.stack(asked)
         y = np.array(responses)
-        substitute = train(X, one_hot(y, setting.classes), rng, steps=200)
-        for x, gradient in zip(X, substitute.label_gradients(X, y), strict=True):
-            made = np.clip(STEPS[law](x, np.sign(step) * gradient, abs(step) * (hi - lo), rng), lo, hi)
+        features = strides.features(X)
+        substitute = train(features, one_hot(y, setting.classes), rng, steps=200)
+        gradients = strides.slopes(substitute.label_gradients(features, y))
+        for x, gradient in zip(X, gradients, strict=True):
+            made = strides.space.settle(STEPS[law](x, np.sign(step) * gradient, strides.size, rng))
             if quality is not None:
                 made = compressed(made, setting.value_range, quality)
             answer = yield AskedQuery(made, synthetic=True)
@@ -60,6 +71,22 @@ attack(
     family="synthetic from seeds",
     source="Papernot et al., ASIACCS 2017, section 4.1",
 )(partial(jbda, step=-25.5 / 255))
+
+attack(
+    id="jbda_standardised",
+    title="Jacobian-based augmentation of standardised columns",
+    family="synthetic from seeds",
+    source="Papernot et al., ASIACCS 2017, section 4.1",
+    data=("tabular",),
+)(partial(jbda, step=0.3, spread="deviation"))
+
+attack(
+    id="jbda_undirected",
+    title="Steps of one size with random signs",
+    family="synthetic from seeds",
+    source="Juuti et al., EuroS&P 2019, section 3",
+    data=("image", "text", "tabular"),
+)(partial(jbda, law="undirected"))
 
 for _law, _title in (
     ("noisy", "Jacobian steps under noise"),

@@ -25,6 +25,7 @@ MODULES = (
     "table_explainers",
     "pipelines",
     "audits",
+    "resubmissions",
     "text",
     "held_out",
 )

@@ -11,11 +11,13 @@ from detector.engine.evidence.bisect import (
     GLANCE,
     OFF_MIDDLE_WIDE,
     bisection_depth,
+    is_centred,
     lies_between,
     may_halve,
     on_line,
     on_record_line,
     record_depth,
+    weight_alone,
 )
 
 Vector = npt.NDArray[np.float64]
@@ -291,3 +293,26 @@ def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: 
         )
         if depth > 0:
             assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance, blur)
+
+
+def test_a_column_halved_alone_is_little_evidence_until_there_is_another() -> None:
+    """A person looks for the largest loan by halving; a thief halves the next column as well, and then it counts early."""
+    halved, alone = np.zeros(1, np.uint32), np.zeros(1, np.uint8)
+    first = [weight_alone(depth, 2, NUMBERS, halved, alone, 0) for depth in (1, 2, 3, 4, 5, 6, 3, 4, 5)]
+    assert first == [0.0, 0.0, BISECT_WEIGHTS[3], BISECT_WEIGHTS[4], *[0.0] * 5]
+    second = [weight_alone(depth, 5, NUMBERS, halved, alone, 0) for depth in (1, 2, 3, 4)]
+    assert second == [0.0, BISECT_WEIGHTS[3], BISECT_WEIGHTS[4], 1.0]
+    assert weight_alone(4, 2, NUMBERS, halved, alone, 0) == 1.0
+
+
+def test_a_middle_of_many_numbers_is_centred() -> None:
+    """Rounding to levels is no distance from the middle; two numbers, or one off the middle, are too little."""
+    one, other, grain = np.zeros(24, np.int16), np.zeros(24, np.int16), np.full(24, 10.0, np.float32)
+    other[:4] = (100, 210, 330, 1000)
+    middle = np.array([50, 100, 170, 500, *[0] * 20], np.float32)
+    assert is_centred(middle, one, other, NUMBERS, grain)
+    off = middle.copy()
+    off[3] = 600
+    assert not is_centred(off, one, other, NUMBERS, grain)
+    other[2:4] = 0
+    assert not is_centred(middle * (np.arange(24) < 2), one, other, NUMBERS, grain)

@@ -16,6 +16,7 @@ from detector.engine.clients import ClientTable
 from detector.engine.columns import allocate, columns_of
 from detector.engine.compute import coefficients_up_to
 from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
+from detector.engine.evidence.children import Family
 from detector.engine.evidence.registry import AIM, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
 from detector.engine.evidence.select import Selection
 from detector.engine.evidence.turns import DISTANCES, MARGINS, MOST_TURNS
@@ -82,6 +83,7 @@ def shown(
         state,
         allocate(Selection, 1),
         allocate(Checksums, 0, LENGTHS),
+        allocate(Family, int(table)),
         Queries(
             slot=np.zeros(n, np.int64),
             seed=np.array([seed], np.uint64),

@@ -2,6 +2,7 @@ import numpy as np
 
 from detector.redteam.attacks.hopskipjump import hopskipjump, walk
 from detector.redteam.conversation import Array, Conversation, converse, two_labels
+from detector.redteam.loans import Lender
 from detector.redteam.victim import Victim
 
 
@@ -48,3 +49,14 @@ def test_probes_surround_one_point_by_the_square_root_schedule(victim: Victim) -
     assert spread.min() > 0.8
     jump = np.linalg.norm(vectors[begin + 40] - probes.mean(axis=0))
     assert jump > 1.5 * 1.6
+
+
+def test_in_tables_numbers_are_walked_through_and_codes_stay(applied: Lender) -> None:
+    """Every made query is a record of the table, with the codes of a natural one that was asked before."""
+    columns, coded = applied.columns, list(applied.columns.categorical)
+    client = hopskipjump(applied.setting(applied.attacker, np.random.default_rng(3)), probes=20, rounds=2)
+    vectors, _, synthetic = converse(client, applied.predict, 200)
+    assert columns.admits(vectors).all()
+    assert synthetic.mean() > 0.5
+    natural = {tuple(row[coded]) for row in vectors[~synthetic]}
+    assert {tuple(row[coded]) for row in vectors[synthetic]} <= natural

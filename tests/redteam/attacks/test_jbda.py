@@ -4,6 +4,8 @@ import pytest
 
 from detector.redteam.attacks.jbda import jbda
 from detector.redteam.conversation import Array, converse
+from detector.redteam.jacobian_steps import Spread
+from detector.redteam.loans import Lender
 from detector.redteam.setting import Setting
 from detector.redteam.victim import Victim
 
@@ -59,3 +61,31 @@ def test_a_small_pool_is_used_up_and_an_empty_one_refused(victim: Victim) -> Non
     empty = jbda(Setting(few[:0], victim.attacker.labels[:0], np.random.default_rng(0), victim.value_range, 10))
     with pytest.raises(ValueError, match="at least one natural picture"):
         converse(empty, victim.predict, 1)
+
+
+@pytest.mark.parametrize("spread", ["range", "deviation"])
+def test_in_tables_each_number_has_a_step_of_its_own(applied: Lender, spread: Spread) -> None:
+    """Numbers move by one size a column, in whole steps of its grid, unless an end of the range is in the way; codes stay."""
+    columns = applied.columns
+    client = jbda(applied.setting(applied.attacker, np.random.default_rng(2)), step=0.1, spread=spread)
+    vectors, _, synthetic = converse(client, applied.predict, 80)
+    assert synthetic.tolist() == [False] * 20 + [True] * 60
+    assert columns.admits(vectors).all()
+    moves = vectors[20:40] - vectors[:20]
+    assert not moves[:, list(columns.categorical)].any()
+    for column in columns.numeric:
+        inside = (vectors[20:40, column] > columns.low[column]) & (vectors[20:40, column] < columns.high[column])
+        sizes = np.unique(np.abs(moves[inside, column]).round(6))
+        assert len(sizes[sizes > 0.0]) == 1
+
+
+def test_without_a_substitute_signs_are_random(victim: Victim) -> None:
+    """Every value moves by the step, about as often up as down."""
+    pool = victim.attacker
+    client = jbda(victim.setting(pool, np.random.default_rng(5)), law="undirected")
+    vectors, _, _ = converse(client, victim.predict, 40)
+    inside = (vectors[20:] > 0.0) & (vectors[20:] < 16.0)
+    moves = (vectors[20:] - vectors[:20])[inside]
+    np.testing.assert_allclose(np.abs(moves), _STEP)
+    assert (moves > 0.0).any()
+    assert (moves < 0.0).any()

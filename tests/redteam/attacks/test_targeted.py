@@ -3,6 +3,7 @@ import pytest
 
 from detector.redteam.attacks.targeted import targeted
 from detector.redteam.conversation import Array, converse
+from detector.redteam.loans import Lender
 from detector.redteam.setting import Setting
 from detector.redteam.victim import Victim
 
@@ -35,3 +36,15 @@ def test_one_class_has_no_target() -> None:
     client = targeted(Setting(np.zeros((3, 4)), np.zeros(3, dtype=np.int64), np.random.default_rng(0), classes=1))
     with pytest.raises(ValueError, match="two classes"):
         next(client)
+
+
+def test_in_tables_codes_stay_and_numbers_keep_to_their_share_of_the_range(applied: Lender) -> None:
+    """Each round's records are the earlier ones with every number moved by at most the step, on the column's grid."""
+    columns = applied.columns
+    client = targeted(applied.setting(applied.attacker, np.random.default_rng(2)), step=64 / 255, iterations=5)
+    vectors, _, _ = converse(client, applied.predict, 80)
+    assert columns.admits(vectors).all()
+    moves = np.abs(vectors[20:40] - vectors[:20])
+    assert not moves[:, list(columns.categorical)].any()
+    assert (moves <= 64 / 255 * (columns.high - columns.low) + 1.0).all()
+    assert (moves[:, list(columns.numeric)] > 0.0).mean() > 0.5

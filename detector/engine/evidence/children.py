@@ -1,0 +1,231 @@
+"""Children: records of a table are earlier ones moved by steps that other records were moved by, in many columns at once.
+
+Jacobian-based augmentation and its relatives (JbDA: Papernot et al., AsiaCCS 2017; T-RND: Juuti et al., EuroS&P 2019) move each
+number of a seed by the same share of its column's spread, up or down. Neither that share nor the thief's notion of spread is
+known. So no step is judged by itself: two steps from different records are *twins* when they move the same columns by the same
+amounts, some of them in the same direction and some in opposite ones. Records of innocent clients differ by amounts that vary.
+
+What a coincidence in a column is worth depends on its grid. Two moves of about n levels agree by accident once in n + 1 times,
+and no more seldom than the client's own records differ by that amount; a client that sends round numbers only has a grid of its
+own. The worth of all columns together is reduced by the number of pairs of steps that were compared.
+
+Four kinds of innocent steps are no twins. A constant that is added to every record, as a new year adds one to an age, moves all
+of them in one direction. A best and a worst case move them in opposite directions throughout. The mixtures of two records, as
+an explainer makes them, have only two values in each column. And a plan that varies one record up and down has one parent.
+"""
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.columns import Column
+from detector.engine.evidence.channel import Channel, Weighed
+from detector.engine.kernels import kernel, part
+
+MOST = 6.9  # logarithm of the largest likelihood ratio of one query: three such queries are needed
+LEAST = -0.5
+CHANNEL = Channel(
+    name="children",
+    kind="construction",
+    floor=16.0,
+    ratio=Weighed(most=MOST, least=LEAST, carriers="records made by equal steps"),
+    title="Records made by equal steps",
+    description="Records are earlier ones moved by the same amounts as others, column by column.",
+    meaning="records are earlier ones moved by the same amounts as others, up or down, as data augmentation does",
+    lookalike="a sensitivity study that moves many columns of many records up and down by fixed amounts asks the same",
+    innocent=(
+        "A designed experiment that moves several columns of many records up and down by fixed amounts is the attack's own "
+        "query. Plans around one record, constants added to or taken from whole records, and mixtures of two records do not "
+        "count."
+    ),
+    blind_to=(
+        "Steps of a drawn size, steps in fewer than three numbers, columns of few levels, where all steps are alike, and "
+        "pictures and embeddings, which `offset` looks at."
+    ),
+)
+
+NUMBERS = 16  # most numeric columns of a table that have a coordinate each
+STEPS = 8  # steps that are kept of a client
+TWINS = 3  # of these, places for steps that had a twin
+MANY = 3  # least number of columns in which two steps agree; people who edit records move fewer at once
+ROUNDING = 1.5  # largest difference of two equal moves in the memory's integers, each of which is the difference of two
+FINE = 8.0  # levels from which a move may be off by one: a thief may keep what the wire rounds
+AGREE = 0.8  # share of the columns in which two steps of a thief agree
+WORTHS = 60.0  # integers per unit of a kept worth, a logarithm
+
+
+class Family(NamedTuple):
+    """Per client of a table: its latest steps, from the nearest retained record, and those that had a twin.
+
+    Of each step: `child` and `parent` are the numbers of its two ends, `origin` is one more than the order of the parent, 0 for
+    no step, and `worth` is what it says that another step moves a column by as much. `made` counts the steps and `matched`
+    those that had a twin. `halved` is the mask of the columns that the client halved by themselves, and `alone` counts such
+    halvings while there is one such column (see `bisect`).
+    """
+
+    child: Annotated[npt.NDArray[np.int16], Column(STEPS, NUMBERS)]
+    parent: Annotated[npt.NDArray[np.int16], Column(STEPS, NUMBERS)]
+    origin: Annotated[npt.NDArray[np.uint32], Column(STEPS)]
+    worth: Annotated[npt.NDArray[np.uint8], Column(STEPS, NUMBERS)]
+    made: Annotated[npt.NDArray[np.uint32], Column()]
+    matched: Annotated[npt.NDArray[np.uint32], Column()]
+    halved: Annotated[npt.NDArray[np.uint32], Column()]
+    alone: Annotated[npt.NDArray[np.uint8], Column()]
+
+
+class Kin(NamedTuple):
+    """One client's row of each column of `Family` that the comparison of a query needs."""
+
+    child: npt.NDArray[np.int16]
+    parent: npt.NDArray[np.int16]
+    origin: npt.NDArray[np.uint32]
+    worth: npt.NDArray[np.uint8]
+
+
+@kernel
+def slack(size, level):
+    """Return the largest difference between two equal moves of about this size, in the memory's integers."""
+    return ROUNDING + (level if size >= FINE * level else 0.25 * level)
+
+
+@kernel
+def by_accident(size, level):
+    """Return how often a move of about this size has exactly this size: once in as many levels as it is long.
+
+    Sizes and levels are in the memory's integers; where values are continuous, the integers are the levels.
+    """
+    off = ROUNDING if level <= ROUNDING else np.floor(slack(size, level) / level)
+    return min((2.0 * off + 1.0) / (size / max(level, 1.0) + 1.0), 0.95)
+
+
+@kernel
+def worth_of(size, level):
+    """Return what agreement with a move of this size says at most, as a logarithm; 0 for a move of less than a level."""
+    if size <= ROUNDING + 0.25 * level:
+        return 0.0
+    return max(np.log(AGREE / by_accident(size, level)), 0.0)
+
+
+@kernel
+def agreement(now, before, q, m, child, parent, level):
+    """Say how two moves of a column compare: 1 if they agree, 2 if in opposite directions, -1 if they differ, 0 if neither.
+
+    `now` is from `m` to `q`, `before` from `parent` to `child`. A column says nothing where neither step moves it, or where the
+    two steps have the same two ends.
+    """
+    size = max(abs(now), abs(before))
+    least = ROUNDING + 0.25 * level
+    if size <= least:
+        return 0
+    off = slack(size, level)
+    if abs(parent - m) <= off and abs(child - q) <= off:
+        return 0
+    if abs(parent - q) <= off and abs(child - m) <= off:
+        return 0
+    if min(abs(now), abs(before)) <= least or abs(abs(now) - abs(before)) > off:
+        return -1
+    return 2 if now * before < 0.0 else 1
+
+
+@kernel
+def twin_worth(query, z, held, place, kin, k, level, numbers):
+    """Return what it says that the step from `place` to the query and the kept step `k` are twins; -inf if they are not.
+
+    A shorter step that ends at an extreme of the client's numbers was cut short there, so it says nothing.
+    """
+    agreed = 0
+    opposite = 0
+    differed = 0
+    worth = 0.0
+    for j in range(numbers):
+        q, m = np.float64(query[j]), np.float64(z[j, place])
+        child, parent = np.float64(kin.child[k, j]), np.float64(kin.parent[k, j])
+        now, before = q - m, child - parent
+        grid = np.float64(level[j])
+        found = agreement(now, before, q, m, child, parent, grid)
+        if found == 0:
+            continue
+        size = abs(now)
+        off = slack(size, grid)
+        like = 1
+        lowest = q
+        highest = q
+        for other in range(held):
+            value = np.float64(z[j, other])
+            lowest = min(lowest, value)
+            highest = max(highest, value)
+            if other != place and abs(abs(q - value) - size) <= off:
+                like += 1
+        if found < 0:
+            end = q if size < abs(before) else child
+            if end <= lowest or end >= highest:
+                continue
+            differed += 1
+            if 3 * differed > numbers:
+                return -np.inf
+        accident = max(by_accident(size, grid), min(like / held, 0.95))
+        if found > 0:
+            agreed += 1
+            opposite += found == 2
+            worth += np.log(AGREE / accident)
+        else:
+            worth += np.log((1.0 - AGREE) / (1.0 - accident))
+    mixed = 0 < opposite < agreed
+    return worth if agreed >= MANY and mixed and 2 * differed <= agreed else -np.inf
+
+
+@part
+def find_twin(query, z, order, held, kin, level, numbers, sums):
+    """Return (worth, place): the retained record from which the query is a step that has a twin; (-inf, -1) if there is none.
+
+    The worth is a logarithm, less that of the number of comparisons. `sums` (places,) is scratch: for each kept step it holds
+    the most that agreement with the steps from each retained record could say, so nearly all pairs skip the exact comparison.
+    """
+    kept = 0
+    for k in range(STEPS):
+        kept += kin.origin[k] > 0
+    found = -np.inf
+    at = -1
+    if kept == 0 or held == 0:
+        return found, at
+    needed = np.log(np.float64(kept * held))
+    for k in range(STEPS):
+        if kin.origin[k] == 0:
+            continue
+        sums[:held] = np.float32(0.0)
+        for j in range(numbers):
+            worth = np.float32(kin.worth[k, j])
+            if worth == np.float32(0.0):
+                continue
+            size = abs(np.float32(kin.child[k, j]) - np.float32(kin.parent[k, j]))
+            off = np.float32(slack(np.float64(size) + 2.0 * ROUNDING, np.float64(level[j])))
+            q = np.float32(query[j])
+            for m in range(held):
+                away = abs(abs(q - np.float32(z[j, m])) - size)
+                sums[m] += worth if away <= off else np.float32(0.0)
+        for m in range(held):
+            if sums[m] <= WORTHS * needed or order[m] + 1 == kin.origin[k]:
+                continue
+            worth = twin_worth(query, z, held, m, kin, k, level, numbers) - needed
+            if worth > found:
+                found = worth
+                at = m
+    return found, at
+
+
+@part
+def keep_step(family, s, query, past, place, matched, level, numbers):
+    """Keep the step to the query from the retained record at `place`; those that had a twin displace each other only."""
+    if matched:
+        k = np.int64(family.matched[s]) % TWINS
+        family.matched[s] += 1
+    else:
+        k = TWINS + np.int64(family.made[s]) % (STEPS - TWINS)
+        family.made[s] += 1
+    family.origin[s, k] = past.order[place] + 1
+    for j in range(numbers):
+        family.child[s, k, j] = np.int16(query[j])
+        family.parent[s, k, j] = past.z[j, place]
+        size = abs(np.float64(query[j]) - np.float64(past.z[j, place]))
+        family.worth[s, k, j] = np.uint8(min(np.ceil(WORTHS * worth_of(size, np.float64(level[j]))), 255.0))
