@@ -4,10 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from detector.engine.models.novelty import Unfamiliar
 from detector.ingest.batch import Sender
 
 Kind = Literal["novelty", "construction", "harm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfamiliar:
+    """A client that is unlike every known one, though it does not learn more than usual: `score` without sides.
+
+    `profile` is the number of the nearest profile, and `features` are the names of what deviates most, each with its side.
+    Clients of one kind share both.
+    """
+
+    score: float
+    profile: int
+    features: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

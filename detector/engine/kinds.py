@@ -8,7 +8,7 @@ noted once, with a few clients as examples. This is a notice for a log line: it 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from detector.engine.models.novelty import Unfamiliar
+from detector.engine.findings import Unfamiliar
 
 MOST_KINDS = 64  # kinds that are noted; whoever makes up more of them cannot fill the memory
 EXAMPLES = 5

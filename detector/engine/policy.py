@@ -44,7 +44,7 @@ BY_CHANCE = 0.01  # share of baselines in which more calibration clients than `t
 # Score increase per tenfold lower exceedance rate, used to extrapolate beyond the calibration sample. For evidence it follows
 # from the logarithm of odds; for novelty it was measured between the top 10% and the top 1% of the clients.
 EVIDENCE_TAIL = math.log(10.0)
-NOVELTY_TAIL = 0.4
+NOVELTY_TAIL = 0.8
 PATIENCE = 2
 COMPANY_SHARE = 0.6  # of the stop threshold, from which construction stops a client in company: below its alert threshold
 COMPANIONS = tuple(tuple(j for j, other in enumerate(REGISTRY) if channel.name in other.company) for channel in REGISTRY)

@@ -10,9 +10,9 @@ from detector.contracts.dead_letter import REASONS
 from detector.engine.account import account_of
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
-from detector.engine.findings import Report
+from detector.engine.findings import Report, Unfamiliar
 from detector.engine.memory.admission import evaluation_after
-from detector.engine.models.novelty import Novelty, Unfamiliar
+from detector.engine.models.novelty import Novelty
 from detector.engine.policy import ALERT
 from detector.engine.state import Columns
 

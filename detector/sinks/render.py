@@ -11,8 +11,7 @@ from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
 from detector.distribution import VERSION
 from detector.engine.evidence.registry import EVIDENCE
-from detector.engine.findings import Finding, PendingDecision, Report
-from detector.engine.models.novelty import Unfamiliar
+from detector.engine.findings import Finding, PendingDecision, Report, Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, PolicySettings
 
 SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}

@@ -56,7 +56,7 @@ def watched(baseline: Baseline, log: Sequence[Batch]) -> Outputs:
 
 def thresholds(baseline: Baseline) -> Thresholds:
     known = baseline.models["digits"]
-    return thresholds_for(SETTINGS.policy, known.norms.session_scores, known.channel_scores)
+    return thresholds_for(SETTINGS.policy, known.norms.session_scores, known.channel_scores, known.reviewed)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_other_strangers_are_still_novel(digits_baseline: Baseline, taught: Base
 
 def test_saved_state_goes_on_under_the_taught_baseline(digits_baseline: Baseline, taught: Baseline) -> None:
     """A running service can take the new baseline: state is restored, and the scanners' next queries raise nothing."""
-    (log,) = scans([*SCANNERS, "fifth"], queries=60)
+    (log,) = scans([*SCANNERS, "fifth"], queries=80)
     half = len(log) // 2
     old = Shard(SETTINGS, digits_baseline.models)
     assert old.process(log.take(np.arange(half))).findings

@@ -1,7 +1,7 @@
 """New kinds of clients are noted once each."""
 
+from detector.engine.findings import Unfamiliar
 from detector.engine.kinds import EXAMPLES, MOST_KINDS, Kinds
-from detector.engine.models.novelty import Unfamiliar
 
 QUIET = Unfamiliar(2.0, 1, ("step below",))
 

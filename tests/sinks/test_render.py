@@ -12,8 +12,7 @@ from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.contracts import to_json
 from detector.contracts.ecs import SEVERITY
-from detector.engine.findings import Report
-from detector.engine.models.novelty import Unfamiliar
+from detector.engine.findings import Report, Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE
 from detector.engine.state import PLACES
 from detector.sinks import render

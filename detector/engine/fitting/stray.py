@@ -33,6 +33,7 @@ FOLDS = 3
 ODD = 0.02  # share of the clients, at least one, that may be odd: they set no expectation
 EDGE = 0.1  # share of the clients, at least three, that stray most and say how much strays vary
 LEAST_SPREAD = 0.05
+ROOM = 1.5  # noise needs to be so many times as far from usual as the largest ratio takes; the rest is left to innocents
 FAIR = 0.5  # largest mean ratio of a benign client: of two such ratios the larger counts, and that may average 1
 HALVINGS = 40
 
@@ -54,6 +55,7 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
 
     The usual stray is the least one under which no client has a mean ratio above `FAIR`, but for a few odd clients. The
     spread is that of the queries of the clients which stray most, and at least so wide that noise gets twice the largest ratio.
+    Where noise is farther away than it needs to be, the usual stray is raised: unknown cameras stray more than known ones.
     Returns nothing if fewer than `LEAST_CLIENTS` clients have `LEAST_LESSONS` unrelated queries.
     """
     owner = np.asarray(clients)
@@ -74,7 +76,9 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
     order = np.argsort([-stray.mean() for stray in strays], kind="stable")[odd : odd + edge]
     spread = max(float(np.mean([strays[k].std() for k in order])), LEAST_SPREAD)
     usual = float(np.sort([_fair(stray, spread) for stray in strays])[-1 - odd])
-    spread = max(spread, (math.log(samples / count) - usual) / (2.0 * MOST))
+    noise = math.log(samples / count)
+    spread = max(spread, (noise - usual) / (2.0 * MOST))
+    usual = max(usual, noise - ROOM * MOST * spread)
     leading = np.zeros((SAMPLED, count), np.float32)
     leading[:samples] = _directions(scatters.mean(axis=0), count)
     return {"leading": leading, "usual_stray": usual, "stray_spread": spread}

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.features.row import CONTENT, NAMES
+from detector.engine.findings import Unfamiliar
 from detector.engine.memory.admission import evaluation_after
 from detector.engine.models.profiles import MOST, Comparison, Floats, Profiles, stage_of, stages_of
 from detector.engine.models.sides import BOTH, SIDES, usual_or_more, weigh_outputs
@@ -116,19 +117,6 @@ class Calibrated:
     norms: Norms
     profile: npt.NDArray[np.int64]
     score: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Unfamiliar:
-    """A client that is unlike every known one, though it does not learn more than usual: `score` without sides.
-
-    `profile` is the number of the nearest profile, and `features` are the names of what deviates most, each with its side.
-    Clients of one kind share both.
-    """
-
-    score: float
-    profile: int
-    features: tuple[str, ...]
 
 
 def combine(excess: Floats, distance: Floats, usual: Floats, oddness: Floats) -> Floats:

@@ -47,7 +47,7 @@ def test_thresholds_are_those_of_policy(day: "Day") -> None:
     """Every kind of evidence has a row; construction stops at its threshold, novelty throttles and never stops."""
     table = analysis.thresholds(day.baseline, day.config).set_index("evidence")
     known = day.baseline.models["model"]
-    found = thresholds_for(PolicySettings(), known.norms.session_scores, known.channel_scores)
+    found = thresholds_for(PolicySettings(), known.norms.session_scores, known.channel_scores, known.reviewed)
     assert list(table.index) == [*CHANNELS, "novelty"]
     assert list(table.loc["novelty", ["alert", "throttle"]]) == [found.alert, found.throttle]
     assert list(table.loc["offset", ["alert", "perturb", "block"]]) == pytest.approx(
