@@ -196,7 +196,7 @@ def scales_of(reference: Reference, ring: int) -> Scales:
         dimension=int(reference.dimension),
         grain=float(reference.grain),
         tolerance=float(reference.tolerance),
-        blur=float(reference.blur),
+        blur=reference.blur_sharpened,
         table=bool(reference.table),
         numbers=int(reference.numbers),
         usual=float(reference.usual_structure),
@@ -214,6 +214,8 @@ def population_of(reference: Reference, window: int) -> Population:
     return Population(
         variance=reference.variance,
         c_variance=reference.c_variance,
+        sharpness=reference.sharpness,
+        origin=reference.origin,
         level=reference.level,
         kinship=reference.kinship,
         middle=reference.middle,

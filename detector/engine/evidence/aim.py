@@ -8,8 +8,8 @@ Innocent traffic rarely points from one input at another, least of all where the
 
 import numpy as np
 
-from detector.engine.evidence.bisect import TIGHT
 from detector.engine.evidence.channel import Channel, Counted
+from detector.engine.evidence.interval import TIGHT
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.tone import von_neumann_ratio
 from detector.engine.kernels import kernel, part

@@ -3,9 +3,11 @@
 Every search for the decision boundary does this: Lowd and Meek (KDD 2005), line search (Tramer et al., USENIX Security
 2016), HopSkipJump (Chen et al., S&P 2020), path finding in trees. One point between two others proves nothing; a chain does.
 So each retained query has a depth: a point between two queries of different labels is one deeper than the deeper of them. It
-counts as evidence from the third halving on.
+counts as evidence from the third halving on (`interval` has the geometry). A point off the exact middle counts less, since a
+slider that is set at random leaves such points.
 
-In spaces of few dimensions, where points lie on lines by accident, the point must lie closer to the middle.
+Of pictures, many intervals are little more than a change of brightness, and every slider halves those by accident. So the first
+halvings count only where the query also halves what a change of intensity leaves of the interval (see `tone`).
 
 In tables each column is compared by itself, since it has its own unit and levels. Every number of the query must lie at the
 same relative place between the numbers of two records, as nearly as its levels allow. A value without a coordinate of its own,
@@ -21,9 +23,9 @@ halvings count, which are no reason for an alert; a second column then counts fr
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.evidence.probe import largest_move
+from detector.engine.evidence.interval import DEEPEST, MOST_AROUND, NEIGHBOURHOOD, OFF_MIDDLE_TIGHT, interval_depth, may_halve
 from detector.engine.evidence.step import step_between
-from detector.engine.evidence.tone import is_toned
+from detector.engine.evidence.tone import halves_texture, is_toned
 from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
@@ -37,137 +39,25 @@ CHANNEL = Channel(
     lookalike="a cross-fade between two inputs comes closest; a slider moved in order through its range does not look so",
     innocent=(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
-        "newest point must be an end of the interval, and a change of a picture's intensity has a low von Neumann ratio."
+        "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
+        "brightness, and a query counts only if it halves the rest as well."
     ),
     blind_to="Bisecting with noise on every query, halving one column only, and columns of fewer than four levels.",
 )
-BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # by depth
+# By depth. Clients who set sliders at random make a first halving in up to 1 of 40 queries, and a second one as often.
+BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.05, 0.2, 1.0])
+RECORD_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # the same of records, and where a single value moves
+LOOSE = 0.2  # weight of a point off the middle by more than `OFF_MIDDLE_TIGHT`
 
-OFF_MIDDLE = 0.2  # largest distance of a point from the middle, as a share of the interval
-OFF_MIDDLE_TIGHT = 0.06  # the same where one or two numbers of a record move, or the tolerance is below `TIGHT`
-TIGHT = 0.03  # tolerance below which a space has so few dimensions that points lie on lines by accident
-DEEP = 6
-DEEPEST = 250  # largest depth that is counted: a saved depth has 8 bits
+DEEP = 3  # depth from which a search was seen to be none of intensity; then its steps get too short to tell
 PICTURE = 16  # least number of values for which a change of intensity is told from other changes
-MOST_BLUR = 2.0  # squared distances from the line that rounding explains, in expected ones
-LEAST_LENGTH = 16.0  # least squared length of an interval, in expected squared roundings
-UNSEEN = 2.5  # roundings of the sampled values; in smaller changes all patterns look alike
-GLANCE = 8  # coordinates of the quick test, enough to rule most pairs out
 ASIDE = 0.02  # largest distance of a number from its place between two others, as a share of their distance
 LEAST_LEVELS = 4.0  # least difference of the two ends, in levels of the column that differs most
 MANY = 3  # numbers that move together; a person who tries fields of a form moves fewer at once
 OFF_MIDDLE_WIDE = 0.3  # largest distance from the middle, as a share of the interval, where `MANY` numbers move
 INSIDE = 0.5 - OFF_MIDDLE_WIDE - ASIDE  # least distance of a number from either end, as a share of their distance
-NEIGHBOURHOOD = 2.5  # intervals around the middle in which other records on the line are counted
 MOST_ALONE = 2  # halvings that count while a client has halved one column only
 RECENT = 8  # of two records with one label and different answers, the later is among the client's latest so many
-MOST_AROUND = 2  # most records there beside the two ends; a person who tries a field at many places leaves more
-
-
-@kernel
-def on_line(first, second, middle, tolerance, blur):
-    """Return the position of `middle` on the line from `first` (0) to `second` (1), or NaN if it lies off the line.
-
-    Off means farther from the line than `tolerance` times the smallest of the three distances involved, and than rounding
-    explains. `blur` is the expected squared distance that rounding puts between a halved interval's middle and the query.
-    """
-    along = 0.0
-    length = 0.0
-    reach = 0.0
-    for k in range(first.shape[0]):
-        way = np.float64(second[k]) - np.float64(first[k])
-        part = np.float64(middle[k]) - np.float64(first[k])
-        along += way * part
-        length += way * way
-        reach += part * part
-    if length == 0.0:
-        return np.nan
-    position = along / length
-    off = reach - position * along
-    rest = reach - 2.0 * along + length
-    if off > tolerance * tolerance * min(reach, rest, length) + MOST_BLUR * blur:
-        return np.nan
-    return position
-
-
-@kernel
-def may_halve(query, z, near, squares, label, toward, tolerance, blur):
-    """Tell whether the query may lie between two of the retained queries `near` with different labels; False is certain.
-
-    From a point between two retained queries the directions to them are opposite, up to an angle that the tolerance sets. A few
-    coordinates show where they are not, so nearly every query skips the exact test. `z` (coordinates, retained) are the
-    client's columns, `squares` (retained,) the squared distances, and `toward` (n, few) is scratch.
-    """
-    n = near.shape[0]
-    few = toward.shape[1]
-    for a in range(n):
-        m = near[a]
-        scale = np.float32(1.0) / np.sqrt(max(squares[m], np.float32(1.0)))
-        for k in range(few):
-            toward[a, k] = (np.float32(z[k, m]) - query[k]) * scale
-    # Each unit direction is off the line by at most the tolerance, so their sum is at most twice as long.
-    most = np.float32(4.0 * tolerance * tolerance + 1e-3)
-    for a in range(n):
-        for b in range(a + 1, n):
-            if label[near[a]] != label[near[b]]:
-                rest = np.float32(0.0)
-                for k in range(few):
-                    d = toward[a, k] + toward[b, k]
-                    rest += d * d
-                closest = min(np.float64(squares[near[a]]), np.float64(squares[near[b]]))
-                if rest < most + 4.0 * MOST_BLUR * blur / max(closest, 1.0):
-                    return True
-    return False
-
-
-@kernel
-def is_unseen(largest, length, rounding, dimension):
-    """Tell whether a step is so small that the sampled values cannot tell a change of intensity from other changes.
-
-    `largest` is the largest move of a sampled value, `rounding` the precision of these values, and `length` the length of the
-    step in all `dimension` values. All three are in value ranges.
-    """
-    return largest <= UNSEEN * rounding and length <= rounding * np.sqrt(dimension)
-
-
-@kernel
-def bisection_depth(query, near, gathered, label, order, depth, tolerance, blur):
-    """Return (depth, end, end) of the shortest interval that the query halves, or (0, -1, -1).
-
-    `near` (n,) are the places of the nearest retained queries. `gathered` (n, coordinates) are their coordinates, in the unit
-    of `query`. `label`, `order` and `depth` are the client's columns. For `blur`, in the square of that unit, see `on_line`: an
-    interval that is not much longer than rounding can no longer be told from noise.
-    """
-    off_middle = OFF_MIDDLE_TIGHT if tolerance < TIGHT else OFF_MIDDLE
-    found = 0
-    one = -1
-    other = -1
-    shortest = np.inf
-    for a in range(near.shape[0]):
-        for b in range(a + 1, near.shape[0]):
-            if label[near[a]] == label[near[b]]:
-                continue
-            position = on_line(gathered[a], gathered[b], query, tolerance, blur)
-            if not abs(position - 0.5) <= off_middle:  # NaN, for a point off the line, fails too
-                continue
-            length = 0.0
-            for k in range(query.shape[0]):
-                length += (np.float64(gathered[a, k]) - np.float64(gathered[b, k])) ** 2
-            if length >= shortest or length < LEAST_LENGTH * blur:
-                continue
-            # A search continues from its newest point. With a newer point on this line, the query comes from another interval.
-            newest = max(order[near[a]], order[near[b]])
-            stale = False
-            for m in range(near.shape[0]):
-                if order[near[m]] > newest and not np.isnan(on_line(gathered[a], gathered[b], gathered[m], tolerance, blur)):
-                    stale = True
-            if stale:
-                continue
-            shortest = length
-            one = near[a]
-            other = near[b]
-            found = max(depth[one], depth[other]) + 1
-    return min(found, DEEPEST), one, other
 
 
 @kernel
@@ -234,13 +124,13 @@ def weight_alone(depth, column, columns, halved, alone, s):
     is only one. A column beside others counts one halving earlier in tables of at least `MANY` numeric `columns`.
     """
     only = np.uint32(1) << np.uint32(column)
-    last = BISECT_WEIGHTS.shape[0] - 1
+    last = RECORD_WEIGHTS.shape[0] - 1
     if (halved[s] & ~only) != 0:
-        weight = BISECT_WEIGHTS[min(depth + int(columns >= MANY), last)]
-        if BISECT_WEIGHTS[min(depth, last)] > 0.0:
+        weight = RECORD_WEIGHTS[min(depth + int(columns >= MANY), last)]
+        if RECORD_WEIGHTS[min(depth, last)] > 0.0:
             halved[s] |= only
         return weight
-    weight = BISECT_WEIGHTS[min(depth, last)]
+    weight = RECORD_WEIGHTS[min(depth, last)]
     if weight > 0.0:
         halved[s] |= only
         if alone[s] >= MOST_ALONE:
@@ -314,22 +204,22 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
 
 
 @part
-def deepest_halving(asked, past, step, alone, level, scales, gathered, toward):
-    """Return (depth, end, end) of the shortest interval that the new query halves, or (0, -1, -1).
+def deepest_halving(asked, past, scales, population, gathered, toward):
+    """Return (depth, end, end, position) of the shortest interval that the new query halves; (0, -1, -1, 0.5) without any.
 
-    `alone` tells that a single value moved, so the step is no change of intensity. `level` (coordinates,) is the distance
-    between two levels of a column. `gathered` (n, coordinates) and `toward` (n, few) are scratch.
+    `position` is the query's place on the way from one end to the other. `gathered` (n, coordinates) and `toward` (n, few) are
+    scratch.
     """
     of_table = scales.numbers > 0
     if not of_table and not may_halve(
-        asked.query, past.z, past.near, past.squares, past.label, toward, scales.tolerance, scales.blur
+        asked.query, past.z, past.near, past.squares, past.label, population.origin, toward, scales.tolerance, scales.blur
     ):
-        return 0, -1, -1
-    for j in range(past.near.shape[0]):
-        for k in range(asked.query.shape[0]):
-            gathered[j, k] = np.float32(past.z[k, past.near[j]])
+        return 0, -1, -1, 0.5
     if of_table:
-        return record_depth(
+        for j in range(past.near.shape[0]):
+            for k in range(asked.query.shape[0]):
+                gathered[j, k] = np.float32(past.z[k, past.near[j]])
+        depth, one, other = record_depth(
             asked.query,
             past.near,
             gathered,
@@ -339,18 +229,32 @@ def deepest_halving(asked, past, step, alone, level, scales, gathered, toward):
             past.depth,
             past.stored,
             scales.numbers,
-            level,
+            population.level,
         )
-    depth, one, other = bisection_depth(
-        asked.query, past.near, gathered, past.label, past.order, past.depth, scales.tolerance, scales.blur
+        return depth, one, other, 0.5
+    query = asked.query * population.sharpness
+    for j in range(past.near.shape[0]):
+        for k in range(query.shape[0]):
+            gathered[j, k] = np.float32(past.z[k, past.near[j]]) * population.sharpness[k]
+    depth, one, other, position = interval_depth(
+        query, past.near, gathered, past.label, past.order, past.depth, population.origin, scales.tolerance, scales.blur
     )
-    # A change of intensity moves all values. Here a single value outside the sample may have moved. The whole interval shows
-    # more than the step to one of its ends.
-    if 0 < depth < DEEP and step.delta.shape[0] >= PICTURE:
-        if not alone and is_unseen(largest_move(step.delta)[1], step.length, scales.c_unit, scales.dimension):
-            return 0, -1, -1
-        way = np.empty_like(step.delta)
-        step_between(past.c[one], past.c[other], scales.c_unit, way)
-        if is_toned(way, past.c[one, : scales.measured], scales.c_unit, scales.c_lowest, scales.c_highest):
-            return 0, -1, -1
-    return depth, one, other
+    pictures = scales.measured >= PICTURE and population.origin.shape[0] == 0
+    if 0 < depth < DEEP and pictures:
+        first = past.c[one, : scales.measured]
+        second = past.c[other, : scales.measured]
+        values = asked.c[: scales.measured]
+        if not halves_texture(first, second, values, position, scales.tolerance, scales.c_lowest, scales.c_highest):
+            return 0, -1, -1, 0.5
+        way = np.empty(scales.measured, np.float32)
+        step_between(first, second, scales.c_unit, way)
+        if is_toned(way, first, scales.c_unit, scales.c_lowest, scales.c_highest):
+            return 0, -1, -1, 0.5
+    return depth, one, other, position
+
+
+@kernel
+def weight_of(depth, position):
+    """Return the weight of a query that halves an interval between two queries other than records."""
+    weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
+    return weight if abs(position - 0.5) <= OFF_MIDDLE_TIGHT else LOOSE * weight

@@ -10,6 +10,11 @@ from detector.engine.kernels import kernel
 SMOOTH = 0.25  # largest von Neumann ratio of a step that follows the brightness of the picture
 ROUGH = 0.4  # the same of what a straight function of the brightness leaves of the step
 NOISE = 0.28  # squared roundings of a value that count as nothing: twice those of the memory and of 8 bits
+BLANK = 4.0  # largest variance of a picture without contents, in variances of rounding
+PLAIN = 2.0  # what a straight function leaves of an interval, in expected roundings, up to which it leaves nothing
+SEEN = 96.0  # least square of what it leaves, in variances of rounding: then the query's place is known to an eighth
+APART = 0.2  # largest distance between two places of a query on its interval: of its brightness and of what that leaves
+UNLIKELY = 3.0  # deviations of a chi-squared sum that rounding does not explain
 LEAST_FREE = 8  # least number of values that are not clipped, for a function to be fitted to them
 
 
@@ -88,3 +93,77 @@ def is_toned(delta, retained, rounding, lowest, highest):
         last = rest
     # What the start was rounded by is stretched by the change; the query was rounded by itself.
     return total <= NOISE * (1.0 + (1.0 + slope) ** 2) * n or (rough <= ROUGH * 2.0 * total and ratio <= SMOOTH)
+
+
+@kernel
+def halves_texture(first, second, values, position, tolerance, lowest, highest):
+    """Tell whether a picture also halves what a straight function of the brightness leaves of the way between two others.
+
+    `values` (samples,) are the picture's, at the `position` on the way from `first` to `second`; all run from `lowest` to
+    `highest` and are whole numbers. False where that rest is too small to see, and where one end has no contents: whatever
+    leads there fades. True where the rest is so large that a change of brightness would leave the line, by `tolerance` of its
+    length, and where too few values are free to tell.
+    """
+    n = 0
+    mean_first = 0.0
+    mean_second = 0.0
+    mean = 0.0
+    for j in range(first.shape[0]):
+        mean_first += np.float64(first[j]) / first.shape[0]
+        mean_second += np.float64(second[j]) / first.shape[0]
+    spread_first = 0.0
+    spread_second = 0.0
+    for j in range(first.shape[0]):
+        spread_first += (np.float64(first[j]) - mean_first) ** 2
+        spread_second += (np.float64(second[j]) - mean_second) ** 2
+    if min(spread_first, spread_second) <= BLANK * 0.5 * NOISE * first.shape[0]:
+        return False
+    free = np.empty(first.shape[0], np.bool_)
+    mean_first = 0.0
+    mean_second = 0.0
+    for j in range(first.shape[0]):
+        free[j] = lowest + 1.0 < min(first[j], second[j]) and max(first[j], second[j]) < highest - 1.0
+        if free[j]:
+            n += 1
+            mean_first += np.float64(first[j])
+            mean_second += np.float64(second[j])
+            mean += np.float64(values[j])
+    if n < LEAST_FREE:
+        return True
+    mean_first /= n
+    mean_second /= n
+    mean /= n
+    # Sums of squares and products of: the end with more contrast (a), the other end (b), and the query (q).
+    aa, ab, aq, bb, bq, qq, way = 1e-9, 0.0, 0.0, 1e-9, 0.0, 0.0, 0.0
+    for j in range(first.shape[0]):
+        if free[j]:
+            a = np.float64(first[j]) - mean_first
+            b = np.float64(second[j]) - mean_second
+            q = np.float64(values[j]) - mean
+            aa += a * a
+            ab += a * b
+            aq += a * q
+            bb += b * b
+            bq += b * q
+            qq += q * q
+            way += (np.float64(first[j]) - np.float64(second[j])) ** 2
+    at = position
+    if bb > aa:
+        aa, bb = bb, aa
+        aq, bq = bq, aq
+        at = 1.0 - position
+    slope = ab / aa
+    own = aq / aa
+    rounding = 0.5 * NOISE
+    rest = bb - slope * ab
+    texture = rest - rounding * (1.0 + slope * slope) * n
+    if rest <= PLAIN * rounding * (1.0 + slope * slope) * n or texture <= SEEN * rounding:
+        return False
+    if rest >= (2.0 * tolerance) ** 2 * way:
+        return True
+    shared = bq - slope * aq
+    if abs((shared - rounding * slope * own * n) / texture - at) > APART:
+        return False
+    beside = qq - own * aq - 2.0 * at * shared + at * at * rest
+    expected = rounding * (1.0 + (own - at * slope) ** 2 + at * at) * n
+    return beside <= expected * (1.0 + UNLIKELY * np.sqrt(2.0 / n)) + (0.5 * tolerance) ** 2 * texture

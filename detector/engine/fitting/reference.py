@@ -22,6 +22,7 @@ from detector.engine.fitting.yardsticks import (
     looks_selected,
     median_nearest,
     sampled_variance,
+    sphere_of,
     usual_structure,
 )
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
@@ -118,6 +119,7 @@ def fit_reference(
         unit=quantum / nearest,
         tolerance=_tolerance(intrinsic, dimension, codes),
         blur=blur_of(encoded[:, :dimension], projection[:dimension], common=bool(np.all(scale == scale[0]))) / quantum**2,
+        sphere=0.0 if table else sphere_of(vectors),
         grain=grain_of(encoded[:, measured]),
         principal=principal,
         off_median=float(np.median(outside)) if np.median(outside) > 1e-3 * np.sqrt(variance.sum()) else 0.0,

@@ -11,10 +11,11 @@ import numpy as np
 
 from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
 from detector.engine.evidence.aim import aims, may_aim
-from detector.engine.evidence.bisect import BISECT_WEIGHTS, TIGHT, deepest_halving, is_centred, weight_alone
+from detector.engine.evidence.bisect import RECORD_WEIGHTS, deepest_halving, is_centred, weight_alone, weight_of
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import CROWD, MOST_PER_CROWD, foreign_ratio, times_counted
+from detector.engine.evidence.interval import TIGHT
 from detector.engine.evidence.offset import is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
@@ -101,31 +102,35 @@ def judge_single(asked, past, checksums, s, query_sums, keys, scales, ratio):
         np.int64(checksums.singles[s]),
     )
     single = find_single(asked, past, sums, query_sums, keys, scales)
+    if single.probes:
+        convict(PROBE, single.place, past, ratio)
     if single.place >= 0 and not single.flickers:
-        if single.probes:
-            convict(PROBE, single.place, past, ratio)
         remember_change(checksums, s, single.value, single.size)
     return single
 
 
 @part
-def judge_bisect(asked, past, step, single, family, s, level, scales, gathered, toward, ratio):
+def judge_bisect(asked, past, single, family, s, population, scales, gathered, toward, ratio):
     """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none.
 
     The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. In a table,
     a person looks for the largest loan by halving as well, so while client `s` has halved one column alone, few halvings count.
-    For `level`, `gathered` and `toward` see `deepest_halving`.
+    For `gathered` and `toward` see `deepest_halving`.
     """
-    depth, one, other = deepest_halving(asked, past, step, single.place >= 0, level, scales, gathered, toward)
-    if single.depth > depth:
+    depth, one, other, position = deepest_halving(asked, past, scales, population, gathered, toward)
+    alone = single.depth > depth
+    if alone:
         depth, one, other = single.depth, single.place, single.end
-    weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
+    if not alone and scales.numbers == 0:
+        weight = weight_of(depth, position)
+    else:
+        weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
     if depth > 0 and scales.numbers > 0:
         column = only_move(past.z[:, one], past.z, other, scales.numbers)
         if column >= 0:
             weight = weight_alone(depth, column, scales.numbers, family.halved, family.alone, s)
-        elif is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, level):
-            weight = BISECT_WEIGHTS[min(depth + 1, BISECT_WEIGHTS.shape[0] - 1)]
+        elif is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level):
+            weight = RECORD_WEIGHTS[min(depth + 1, RECORD_WEIGHTS.shape[0] - 1)]
     if weight > 0.0:
         ratio[BISECT] = weighted(BISECT, weight)
         past.mark[one] |= USED

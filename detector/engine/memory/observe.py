@@ -34,7 +34,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import NOTHING
-from detector.engine.evidence.bisect import GLANCE
+from detector.engine.evidence.interval import GLANCE
+from detector.engine.evidence.registry import BISECT
 from detector.engine.evidence.select import FIRST
 from detector.engine.evidence.step import Asked, Step, margin_of, step_between
 from detector.engine.features.distances import accept, describe_distances
@@ -61,6 +62,7 @@ from detector.engine.memory.checksums import agree, retain_sums
 from detector.engine.memory.reservoir import (
     GROUPS,
     NEIGHBOURS,
+    USED,
     Memory,
     Past,
     choose_nearest,
@@ -278,7 +280,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
                 depth = judge_bisect(
-                    asked, past, step, single, family, s, population.level, scales, scratch.gathered, scratch.toward, ratio
+                    asked, past, single, family, s, population, scales, scratch.gathered, scratch.toward, ratio
                 )
                 judge_aim(asked, past, step, scales, scratch.other_delta, ratio)
                 if scales.numbers > 0:
@@ -299,6 +301,8 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
             if to >= 0:
                 move(past, at, to)
             retain(past, at, asked, depth, crowd, shown, turned, accepted)
+            if ratio[BISECT] > NOTHING:  # a search goes on from here
+                past.mark[at] |= USED
             if summed:
                 retain_sums(checksums, s, at, to, queries.sums[i], single.run)
             memory.newest[s] = at

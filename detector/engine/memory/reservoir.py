@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.columns import DISTANCES, RETAINED, Column, Lengths, columns_of
-from detector.engine.evidence.bisect import DEEPEST
+from detector.engine.evidence.interval import DEEPEST
 from detector.engine.evidence.probe import SIZES
 from detector.engine.features.coverage import LABELS
 from detector.engine.features.distances import WINDOW

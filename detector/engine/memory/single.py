@@ -13,14 +13,17 @@ Innocent trigger: a person who turns one picture into another dot by dot, in no 
 toggling pixels (the same value moves again or returns), strokes and progress bars (the next change is adjacent), single-colour
 drawings (one size), scans (one direction), patches and impulses (large changes), and sensors that flicker by one level.
 
-Blind to: series of one-level steps, walks in order or after the client moved one value to and fro, two values at a time.
+Where sensors flicker by a few levels, changes of as many count only if most values about one query moved to both sides.
+
+Blind to: one-sided series of one-level steps, walks in order or after the client moved one value to and fro, two values at a
+time.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from detector.engine.evidence.bisect import DEEPEST, OFF_MIDDLE
+from detector.engine.evidence.interval import DEEPEST, OFF_MIDDLE
 from detector.engine.evidence.probe import COARSE, MOST_MOVED, SIBLINGS
 from detector.engine.evidence.step import least_gap
 from detector.engine.kernels import kernel, part
@@ -32,6 +35,8 @@ SERIES = 2  # least number of other values that were moved as far before
 MOST_SAME = 2  # most times that this value was moved as far: there and back
 SHARE = 1 / 3  # least share of changes of this size among the latest single changes
 SHORT = 2  # longest run of single changes that counts as a probe; drawing and retouching make longer runs
+PAIRS = 3  # least number of values moved to both sides of one query by one size, where sensors flicker by as much
+ONE_SIDED = 2  # least number of such values for each one that moved to one side only; a flicker rarely returns to a value
 WALK = 6  # least run of single changes that counts as a walk
 ASIDE = 0.2  # distance to the next value, as a share of the input's length, from which it is elsewhere; strokes stay nearer
 SCATTERED = 0.4  # least share of the changes of a walk that go elsewhere
@@ -134,6 +139,33 @@ def has_twin(total, weighed, held, place, value, size, keys):
         else:
             tried = True
     return mirrored and siblings >= SIBLINGS and not tried, tried
+
+
+@kernel
+def is_mirrored_series(total, weighed, held, place, value, size, keys):
+    """Tell whether most values that moved by this size about the retained query at `place` moved to both sides.
+
+    Two-sided differences do so. A flicker of a few levels hits values at random, so it rarely returns to one of them.
+    """
+    values = np.empty(held + 1, np.int64)
+    sides = np.zeros(held + 1, np.int64)
+    values[0] = value
+    sides[0] = 1 if size > 0 else 2
+    n = 1
+    for m in range(held):
+        p, d = single_change(total[m], weighed[m], total[place], weighed[place], keys)
+        if m == place or p < 0 or not are_even(size, d):
+            continue
+        k = 0
+        while k < n and values[k] != p:
+            k += 1
+        values[k] = p
+        sides[k] |= 1 if d > 0 else 2
+        n = max(n, k + 1)
+    both = 0
+    for k in range(n):
+        both += sides[k] == 3
+    return sides[0] == 3 and both >= PAIRS and both >= ONE_SIDED * (n - both)
 
 
 @kernel
@@ -290,6 +322,9 @@ def find_single(asked, past, sums, query_sums, keys, scales):
     if place < 0:
         return no_single()
     flickers = is_level(size, scales.grain) or is_own_flicker(past.c[place], asked.c, size, scales.c_unit)
-    probes = not flickers and is_single_probe(sums, past.held, place, value, size, run, keys)
+    if flickers:
+        probes = is_mirrored_series(sums.total, sums.weighed, past.held, place, value, size, keys)
+    else:
+        probes = is_single_probe(sums, past.held, place, value, size, run, keys)
     depth, end = halved(sums.total, sums.weighed, past.label, past.depth, past.held, query_sums, place, value, size, keys)
     return Single(place, value, size, run, flickers, probes, depth, end)

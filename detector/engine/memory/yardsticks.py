@@ -14,7 +14,8 @@ class Scales(NamedTuple):
     `c_highest`. The first `measured` sampled values are numbers, the others indicators of categories. `dimension` is the number
     of input values. `grain` is the size of one level of the population's values in value ranges, 0 where they are continuous.
     `tolerance` is how far off a line a point may lie, as a share of its distances. `blur` is the expected squared distance, in
-    squares of the projected integers, that rounding puts between the middle of two queries and the query there. `table` is True
+    squares of the projected integers times `Population.sharpness`, that rounding puts between the middle of two queries and the
+    query there. `table` is True
     for tables, whose first `numbers` coordinates are numeric columns. `usual` and `spread` are the population's mean and
     deviation of `structure`, `usual_stray` and `stray_spread` those of the stray; all are NaN where not known. `neighbour` is
     the median nearest-neighbour distance in value ranges. `ring` is the number of places in the ring, which retains the latest
@@ -45,15 +46,19 @@ class Population(NamedTuple):
     """The arrays among the yardsticks.
 
     `variance` (coordinates,) and `c_variance` (samples,) are the population's variances of the projected and the sampled
-    integers. `level` (coordinates,) is the distance between two values of a numeric column, 0 where they are continuous.
-    `leading` (samples, directions) are the directions in which sampled values vary most. `kinship` (Gram matrix) and `middle`
-    (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the checksums' weights with their bits read
-    backwards, empty where no checksums are kept. `coefficients` (window + 1, half) are those of the Shapiro-Wilk statistic.
-    `turning` (distances, margins) are how often labels turn (see the channel `turns`).
+    integers. `sharpness` (coordinates,) are the factors that bring rounding to one size in all coordinates, 1 where values are
+    not rounded. `origin` (coordinates,) is what projected integers lack to those from the centre of the sphere on which all
+    inputs lie; it is empty where they lie on none. `level` (coordinates,) is the distance between two values of a numeric
+    column, 0 where they are continuous. `leading` (samples, directions) are the directions in which sampled values vary most.
+    `kinship` (Gram matrix) and `middle` (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the
+    checksums' weights with their bits read backwards, empty where no checksums are kept. `coefficients` (window + 1, half) are
+    those of the Shapiro-Wilk statistic. `turning` (distances, margins) are how often labels turn (see the channel `turns`).
     """
 
     variance: npt.NDArray[np.float32]
     c_variance: npt.NDArray[np.float32]
+    sharpness: npt.NDArray[np.float32]
+    origin: npt.NDArray[np.float32]
     level: npt.NDArray[np.float32]
     kinship: npt.NDArray[np.float32]
     middle: npt.NDArray[np.float32]

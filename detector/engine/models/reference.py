@@ -41,7 +41,14 @@ MOST_CATEGORIES = 32
 NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
 ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
 SINCE_KNOWN = MappingProxyType(  # fields that older baselines lack, and what those mean
-    {"blur": 0.0, "leading": NO_LEADING, "usual_stray": math.nan, "stray_spread": math.nan, "turning": ALWAYS}
+    {
+        "blur": 0.0,
+        "sphere": 0.0,
+        "leading": NO_LEADING,
+        "usual_stray": math.nan,
+        "stray_spread": math.nan,
+        "turning": ALWAYS,
+    }
 )
 TOGETHER = "cooccurrence"  # the only field that is not an array
 
@@ -62,7 +69,8 @@ class Reference:
     queries into the product of their encoded inputs, as far as the integers determine it.
 
     `tolerance` is how far off a line a point may lie for the channel `bisect`, and `blur` what rounding of the clients' values
-    adds to it, as an expected square in integer steps. `grain` is the size of one level of the values,
+    adds to it, as an expected square in integer steps. `sphere` is the length of all inputs where they have one length, as
+    embeddings do, else 0. `grain` is the size of one level of the values,
     in value ranges, 0 where they have none. `known_cells` marks the cells where the population lives. `landmarks` (COORDINATES,
     landmarks) are centres of the population and `variance` (COORDINATES,) is its variance, both in integer steps; `c_variance`
     (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
@@ -89,6 +97,7 @@ class Reference:
     unit: float
     tolerance: float
     blur: float
+    sphere: float
     grain: float
     principal: int
     off_median: float
@@ -133,6 +142,32 @@ class Reference:
         middle = np.zeros(SAMPLED, np.float32)
         middle[: len(self.sampled)] = self.center[self.sampled] * C_LEVELS + C_LOWEST
         return middle
+
+    @property
+    def sharpness(self) -> Floats:
+        """Factors (COORDINATES,) that bring the clients' rounding to one size in all coordinates, 1 where there is none.
+
+        A coordinate adds up the rounding of the values that it depends on. A principal direction has that of one value and
+        keeps its unit.
+        """
+        if self.blur == 0.0:
+            return np.ones(COORDINATES, np.float32)
+        spread = np.sqrt(np.square(self.projection[: self.dimension], dtype=np.float64).sum(axis=0))
+        return np.asarray(1.0 / np.maximum(spread, 1.0), np.float32)
+
+    @property
+    def blur_sharpened(self) -> float:
+        """`blur` in coordinates that are multiplied by `sharpness`."""
+        shares = np.square(self.projection[: self.dimension], dtype=np.float64).sum(axis=0)
+        return float(self.blur * (shares * np.square(self.sharpness)).sum() / max(shares.sum(), 1e-30))
+
+    @property
+    def origin(self) -> Floats:
+        """What the integers (COORDINATES,) lack to those from the centre of the sphere; empty without a sphere."""
+        if self.sphere == 0.0:
+            return np.zeros(0, np.float32)
+        center = self.center[: self.dimension] + self.offset * self.scale
+        return np.asarray(center @ self.projection[: self.dimension] / self.quantum, np.float32)
 
     @property
     def fingerprint(self) -> str:

@@ -8,21 +8,22 @@ from hypothesis import strategies as st
 
 from detector.engine.evidence.bisect import (
     BISECT_WEIGHTS,
-    GLANCE,
+    LOOSE,
     OFF_MIDDLE_WIDE,
-    bisection_depth,
+    RECORD_WEIGHTS,
     is_centred,
     lies_between,
-    may_halve,
-    on_line,
     on_record_line,
     record_depth,
     weight_alone,
+    weight_of,
 )
+from detector.engine.evidence.interval import interval_depth
 
 Vector = npt.NDArray[np.float64]
 
 DIMENSION = 24
+FLAT = np.zeros(0, np.float32)  # no sphere
 NUMBERS = 20  # of a record, the other coordinates being codes
 
 
@@ -60,7 +61,7 @@ class Search:
                     query, places, gathered, labels, margins, order, depths, np.uint32(n), NUMBERS, levels
                 )
             else:
-                depth, one, other = bisection_depth(query, places, gathered, labels, order, depths, 0.05, self.blur)
+                depth, one, other, _ = interval_depth(query, places, gathered, labels, order, depths, FLAT, 0.05, self.blur)
             assert (depth == 0) == (one < 0) == (other < 0)
         self.points.append(point)
         self.labels.append(label)
@@ -102,13 +103,33 @@ def test_a_search_for_the_boundary_grows_deeper_with_every_halving(seed: int, bo
         depths.append(search.ask(first + middle * (second - first), label))
         low, high = (low, middle) if label else (middle, high)
     assert depths == [1, 2, 3, 4, 5, 6, 7]
-    assert BISECT_WEIGHTS[min(depths[-1], len(BISECT_WEIGHTS) - 1)] == 1.0
+    assert weight_of(depths[-1], 0.5) == RECORD_WEIGHTS[-1] == 1.0
 
 
 def test_the_first_two_halvings_weigh_nothing() -> None:
     """A point between two others happens by accident; only a chain counts."""
-    assert BISECT_WEIGHTS[:3].tolist() == [0.0, 0.0, 0.0]
+    assert weight_of(1, 0.5) == weight_of(2, 0.5) == 0.0
+    assert RECORD_WEIGHTS[:3].tolist() == [0.0, 0.0, 0.0]
     assert (np.diff(BISECT_WEIGHTS) >= 0).all()
+    assert (np.diff(RECORD_WEIGHTS) >= 0).all()
+
+
+def test_a_point_off_the_exact_middle_weighs_less() -> None:
+    """A slider that is set at random leaves points all over the middle; a search halves."""
+    assert weight_of(5, 0.47) == 1.0
+    assert weight_of(5, 0.4) == weight_of(5, 0.6) == LOOSE
+
+
+def test_a_slider_in_random_order_rarely_gets_deep() -> None:
+    """It leaves more queries around the middle than a search does."""
+    rng = np.random.default_rng(21)
+    first, second = ends(7)
+    deep = 0
+    for _ in range(100):
+        search = Search()
+        depths = [search.ask(first + t * (second - first), int(t > 0.5)) for t in rng.permutation(np.linspace(0, 1, 20))]
+        deep += max(depths) >= 4
+    assert deep <= 5
 
 
 @pytest.mark.parametrize("steps", [5, 20, 60])
@@ -253,55 +274,13 @@ def test_what_may_halve_two_records_lies_between_them(seed: int, place: float, l
         assert lies_between(*records, NUMBERS, levels)
 
 
-def test_points_off_the_line_are_not_halvings() -> None:
-    """A point beside the line by more than the tolerance has no position on it."""
-    first, second = np.zeros(3, np.float32), np.array([10, 0, 0], np.float32)
-    assert on_line(first, second, np.array([5, 0, 0], np.float32), 0.05, 0.0) == 0.5
-    assert on_line(first, second, np.array([5, 0.2, 0], np.float32), 0.05, 0.0) == pytest.approx(0.5)
-    assert np.isnan(on_line(first, second, np.array([5, 0.3, 0], np.float32), 0.05, 0.0))
-    assert np.isnan(on_line(first, first, second, 0.05, 0.0))
-    assert on_line(first, second, np.array([-10, 0, 0], np.float32), 0.05, 0.0) == -1.0
-
-
-@given(st.integers(0, 10**6), st.sampled_from([1, 2, 3, 24]), st.sampled_from([0.01, 0.05]), st.sampled_from([0.0, 1e5]))
-def test_the_quick_look_overlooks_nothing(seed: int, dimension: int, tolerance: float, blur: float) -> None:
-    """Where the exact test finds a halving, the cheap one must have let it through; lines in all directions, with noise."""
-    rng = np.random.default_rng(seed)
-    n = 8
-    for _ in range(30):
-        z = np.zeros((DIMENSION, n), np.int16)
-        z[:dimension] = rng.integers(-8000, 8000, (dimension, n))
-        first, second = z[:, 0].astype(float), z[:, 1].astype(float)
-        middle = first + rng.uniform(0.2, 0.8) * (second - first)
-        middle[:dimension] += (
-            rng.normal(size=dimension) * np.linalg.norm(second - first) * tolerance * rng.choice([0.0, 0.3, 1.0])
-        )
-        query = np.rint(middle).astype(np.float32)
-        labels = rng.integers(0, 2, n).astype(np.int32)
-        gathered = np.ascontiguousarray(z.T, np.float32)
-        squares = np.square(gathered - query).sum(axis=1).astype(np.float32)
-        near = np.argsort(squares, kind="stable").astype(np.int64)
-        depth, *_ = bisection_depth(
-            query,
-            near,
-            gathered[near],
-            labels,
-            np.zeros(n, np.uint32),
-            np.zeros(n, np.uint8),
-            tolerance,
-            blur,
-        )
-        if depth > 0:
-            assert may_halve(query, z, near, squares, labels, np.empty((n, GLANCE), np.float32), tolerance, blur)
-
-
 def test_a_column_halved_alone_is_little_evidence_until_there_is_another() -> None:
     """A person looks for the largest loan by halving; a thief halves the next column as well, and then it counts early."""
     halved, alone = np.zeros(1, np.uint32), np.zeros(1, np.uint8)
     first = [weight_alone(depth, 2, NUMBERS, halved, alone, 0) for depth in (1, 2, 3, 4, 5, 6, 3, 4, 5)]
-    assert first == [0.0, 0.0, BISECT_WEIGHTS[3], BISECT_WEIGHTS[4], *[0.0] * 5]
+    assert first == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 5]
     second = [weight_alone(depth, 5, NUMBERS, halved, alone, 0) for depth in (1, 2, 3, 4)]
-    assert second == [0.0, BISECT_WEIGHTS[3], BISECT_WEIGHTS[4], 1.0]
+    assert second == [0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], 1.0]
     assert weight_alone(4, 2, NUMBERS, halved, alone, 0) == 1.0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.evidence.tone import is_toned
+from detector.engine.evidence.tone import halves_texture, is_toned
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import C_HIGHEST, C_LEVELS, C_LOWEST, C_UNIT
 
@@ -61,3 +61,43 @@ def test_values_at_the_ends_of_the_range_decide_where_there_are_no_others() -> N
     drawn = (picture(3) > 0.5).astype(np.float64)
     assert looks_toned(drawn, 0.2 + 0.6 * drawn)
     assert not looks_toned(drawn, drawn + 0.3 * (picture(4) - drawn))
+
+
+def texture_halved(first: Vector, second: Vector, values: Vector, position: float = 0.5) -> bool:
+    one, other, query = (
+        np.rint(np.rint(np.clip(x, 0.0, 1.0) * 255) / 255 * C_LEVELS + C_LOWEST).astype(np.uint8)
+        for x in (first, second, values)
+    )
+    return bool(halves_texture(one, other, query, position, 0.12, C_LOWEST, C_HIGHEST))
+
+
+def plain(seed: int, brightness: float) -> Vector:
+    """Return the sampled values of a nearly plain surface: 2% of texture."""
+    return brightness + 0.02 * np.random.default_rng(seed).normal(size=SAMPLED)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_middle_of_two_plain_surfaces_has_half_of_their_texture(seed: int) -> None:
+    """A surface under half the light lies near the middle as well, but has the texture of one end or its own."""
+    first, second = plain(seed, 0.3), plain(seed + 100, 0.7)
+    assert texture_halved(first, second, (first + second) / 2)
+    assert texture_halved(first, second, 0.6 * first + 0.4 * second, 0.4)
+    assert not texture_halved(first, second, first + 0.2)
+    assert not texture_halved(first, second, second - 0.2)
+    assert not texture_halved(first, second, plain(seed + 200, 0.5))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_only_brightness_or_contrast_tells_apart_is_not_halved(seed: int) -> None:
+    """Halving the light of one picture, or fading it to nothing, is no search between two."""
+    one = picture(seed)
+    assert not texture_halved(0.2 + 0.4 * one, 0.3 + 0.6 * one, 0.25 + 0.5 * one)
+    assert not texture_halved(0.3 + 0.4 * one, np.full(SAMPLED, 0.3), 0.3 + 0.2 * one)
+    assert not texture_halved(0.004 * one, 0.8 * one, 0.4 * one)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_blends_of_two_pictures_of_much_texture_pass(seed: int) -> None:
+    """Away from plain surfaces no change of intensity lies on the line between two pictures."""
+    one, other = picture(seed), picture(seed + 100)
+    assert texture_halved(one, other, (one + other) / 2)

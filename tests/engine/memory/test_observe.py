@@ -121,6 +121,8 @@ def shown(
         Population(
             variance=np.ones(COORDINATES, np.float32) if variance is None else variance,
             c_variance=np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
+            sharpness=np.ones(COORDINATES, np.float32),
+            origin=np.zeros(0, np.float32),
             level=np.zeros(COORDINATES, np.float32),
             kinship=np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
             middle=np.zeros(SAMPLED, np.float32),

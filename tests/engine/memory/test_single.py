@@ -21,6 +21,7 @@ from detector.engine.memory.single import (
     in_even_series,
     in_walk,
     is_level,
+    is_mirrored_series,
     nearest_single,
     resembles,
 )
@@ -99,6 +100,22 @@ def test_a_twin_needs_siblings_and_no_third_value() -> None:
     assert twin(moved((700, STEP))) == (False, False)
     assert twin(moved((700, 2 * STEP)), *siblings) == (False, True)
     assert twin(moved((700, STEP)), moved((700, -0.3)), *siblings) == (False, True)
+
+
+def test_differences_by_a_level_are_told_from_a_flicker_by_their_mirror_images() -> None:
+    """A thief moves each value to both sides of one query; a flicker hits most values once."""
+
+    def mirrored(*others: Vector) -> bool:
+        earlier = sums_of(moved(), *others)
+        return bool(is_mirrored_series(earlier[:, 0], earlier[:, 1], len(earlier), 0, 700, -SIZE, KEYS))
+
+    pairs = [moved((place, sign * STEP)) for place in (3, 9) for sign in (1.0, -1.0)]
+    assert mirrored(moved((700, STEP)), *pairs)
+    assert not mirrored(*pairs)
+    assert not mirrored(moved((700, STEP)), *pairs[:2])
+    assert mirrored(moved((700, STEP)), moved((50, STEP)), *pairs)
+    assert not mirrored(moved((700, STEP)), *pairs, *(moved((place, STEP)) for place in (50, 51)))
+    assert mirrored(moved((700, STEP)), *pairs, *(moved((place, 3 * STEP)) for place in (50, 51)))
 
 
 def test_a_series_moves_several_values_by_one_size() -> None:

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from detector.engine.features.coverage import CELLS
 from detector.engine.fitting.reference import fit_reference
+from detector.engine.memory.reservoir import COORDINATES
 from detector.engine.models.reference import Reduced, Reference, from_arrays, to_arrays
 from detector.errors import BaselineError
 
@@ -87,6 +88,30 @@ def test_whatever_is_finite_reduces_to_something_finite(kind: str, seed: int, di
     assert np.isfinite(reduced.off).all()
     assert np.isfinite(reduced.landmark).all()
     assert ((reduced.cell >= 0) & (reduced.cell < CELLS)).all()
+
+
+def test_rounding_has_one_size_in_sharpened_coordinates() -> None:
+    """A random direction adds up the rounding of all values; without rounding all coordinates stay as they are."""
+    rows = np.random.default_rng(5).random((2000, 100))
+    rounded = fit_reference((np.rint(rows * 255) / 255).astype(np.float32), 2, seed=1)
+    assert rounded.sharpness.min() < 0.5 < rounded.sharpness.max() == 1.0
+    noise = np.random.default_rng(6).normal(size=(4000, 100)) @ rounded.projection * rounded.sharpness
+    np.testing.assert_allclose(noise.std(axis=0), 1.0, rtol=0.1)
+    assert 0.0 < rounded.blur_sharpened < rounded.blur
+    plain = fit_reference(rows.astype(np.float32), 2, seed=1)
+    assert plain.sharpness.tolist() == [1.0] * COORDINATES
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_vectors_of_one_length_lie_on_a_sphere_whose_centre_is_known(kind: type[np.floating]) -> None:
+    """Also in half precision; from the centre, reduced rows are reduced sums of directions, whatever their length."""
+    rows = np.random.default_rng(7).normal(size=(2000, 100))
+    ball = (3.0 * rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(kind).astype(np.float32)
+    reference = fit_reference(ball, 2, seed=1)
+    assert reference.sphere == pytest.approx(3.0, rel=1e-3)
+    one, other, middle = (reference.reduce(x[None]).z[0] + reference.origin for x in (*ball[:2], (ball[0] + ball[1]) / 4))
+    np.testing.assert_allclose(middle, (one + other) / 4, atol=2.0)
+    assert fit_reference(rows.astype(np.float32), 2, seed=1).origin.size == 0
 
 
 def test_arrays_and_back(reference: Reference) -> None:
