@@ -5,6 +5,7 @@ again and again, on both sides (after Quiring et al., EuroS&P 2018, who watch th
 """
 
 from detector.engine.evidence.channel import Channel, Counted
+from detector.engine.evidence.counts import DWELT, count_of
 from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
@@ -40,5 +41,5 @@ def times_dwelt(past, near, unit):
     counted = 0
     for m in range(past.held):
         if past.squares[m] * unit * unit < near * near:
-            counted = max(counted, past.crowd[m])
+            counted = max(counted, count_of(past, m, DWELT))
     return counted

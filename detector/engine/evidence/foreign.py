@@ -21,6 +21,7 @@ twice; otherwise a video would collect evidence with every frame.
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Weighed
+from detector.engine.evidence.counts import SHOWN, count_of
 from detector.engine.kernels import kernel, part
 
 MOST = 2.5  # logarithm of the largest likelihood ratio of one query
@@ -118,5 +119,5 @@ def times_counted(asked, past, step, scales):
     if step.distance < CROWD:
         for m in range(past.held):
             if past.squares[m] * scales.unit * scales.unit < CROWD * CROWD:
-                counted = max(counted, past.shown[m])
+                counted = max(counted, count_of(past, m, SHOWN))
     return counted

@@ -14,6 +14,7 @@ place gathers little. In tables a query with a single value changed is not judge
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Weighed
+from detector.engine.evidence.counts import COMPARED, TURNED, count_of, set_count
 from detector.engine.evidence.sens import CONFIDENT
 from detector.engine.kernels import kernel, part
 
@@ -50,7 +51,6 @@ ADDED = 0.25  # the least that the thief's rate is above the benign one
 MOST_COMPARED = 2
 CROWD = 1.0  # queries closer than this form one cluster, in median nearest-neighbour distances
 MOST_TURNS = 6  # most turns of one cluster that are judged
-COUNTED = 250  # most turns of a cluster that are counted: the count has 8 bits
 
 
 @kernel
@@ -97,8 +97,8 @@ def moves_one(asked, past, place):
 @part
 def note_comparison(past, place):
     """Count a comparison with the retained query at `place`; tell whether it may be judged."""
-    compared = past.compared[place]
-    past.compared[place] = min(compared + 1, MOST_COMPARED)
+    compared = count_of(past, place, COMPARED)
+    set_count(past, place, COMPARED, min(compared + 1, MOST_COMPARED))
     return compared < MOST_COMPARED
 
 
@@ -108,8 +108,8 @@ def note_turn(past, step, unit):
     counted = 0
     for m in range(past.held):
         if past.squares[m] * unit * unit < CROWD * CROWD:
-            counted = max(counted, past.turned[m])
-    counted = min(counted + 1, COUNTED)
+            counted = max(counted, count_of(past, m, TURNED))
+    counted = min(counted + 1, MOST_TURNS + 1)
     if step.distance < CROWD:
-        past.turned[step.place] = counted
+        set_count(past, step.place, TURNED, counted)
     return counted

@@ -13,6 +13,7 @@ from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, 
 from detector.engine.evidence.aim import aims, may_aim
 from detector.engine.evidence.bisect import RECORD_WEIGHTS, deepest_halving, is_centred, weight_alone, weight_of
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step
+from detector.engine.evidence.counts import DWELT, SHOWN, set_count
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import CROWD, MOST_PER_CROWD, foreign_ratio, times_counted
 from detector.engine.evidence.interval import TIGHT
@@ -83,7 +84,7 @@ def judge_foreign(asked, past, step, structure, seed, population, along, scales,
             ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(stray, scales.usual_stray, scales.stray_spread))
         counted += 1
         if step.distance < CROWD:
-            past.shown[step.place] = counted
+            set_count(past, step.place, SHOWN, counted)
     return counted
 
 
@@ -216,7 +217,7 @@ def judge_dwell(asked, past, step, scales, ratio):
     if dwells(step.distance, asked.margin, step.changed, counted):
         ratio[DWELL] = CONSTRUCTED[DWELL]
         counted += 1
-        past.crowd[step.place] = counted
+        set_count(past, step.place, DWELT, counted)
     return counted
 
 

@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import NOTHING
+from detector.engine.evidence.counts import all_counts
 from detector.engine.evidence.interval import GLANCE
 from detector.engine.evidence.registry import BISECT
 from detector.engine.evidence.select import FIRST
@@ -255,10 +256,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 memory.depth[s],
                 memory.mark[s],
                 memory.margin[s],
-                memory.crowd[s],
-                memory.shown[s],
-                memory.compared[s],
-                memory.turned[s],
+                memory.counts[s],
                 held,
                 memory.stored[s],
                 np.int64(memory.newest[s]),
@@ -266,7 +264,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 scratch.best[:found],
             )
             single = no_single()
-            depth, crowd, shown, turned = 0, 0, 0, 0
+            depth, dwelt, shown, turned = 0, 0, 0, 0
             presume(ratio, margin, scales)
             if held > 0:
                 step = measure_step(asked, past, scales, delta)
@@ -289,7 +287,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 elif single.place < 0 or single.flickers:
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
                 judge_sens(asked, past, step, ratio)
-                crowd = judge_dwell(asked, past, step, scales, ratio)
+                dwelt = judge_dwell(asked, past, step, scales, ratio)
                 turned = judge_turns(asked, past, step, population.turning, scales, ratio)
             if not scales.table and held == past.stored and held < FIRST:
                 judge_select(asked, memory, selection, s, queries.energy[i], population, scales, scratch, ratio)
@@ -300,7 +298,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
             at, to = choose_place(past.mark, np.int64(past.stored), queries.seed[s], scales.ring)
             if to >= 0:
                 move(past, at, to)
-            retain(past, at, asked, depth, crowd, shown, turned, accepted)
+            retain(past, at, asked, depth, all_counts(dwelt, shown, turned), accepted)
             if ratio[BISECT] > NOTHING:  # a search goes on from here
                 past.mark[at] |= USED
             if summed:

@@ -36,8 +36,8 @@ class Memory(NamedTuple):
     Of each retained query: `z` and `c` are its projected and its sampled integers, and `label` is its answer. `order` is how
     many queries were retained before it. `depth` is how often an interval was halved on the way to it (see `bisect`). `mark`
     says whether PRADA accepted it (`ACCEPTED`), and whether a later query was constructed from it (`USED`). `margin` is the
-    margin of its answer, in `MARGIN_LEVELS`. `crowd` and `shown` are how often its cluster was counted by the channels `dwell`
-    and `foreign`. `compared` is how often it was the nearest one (see `turns`), and `turned` how many turns its cluster has.
+    margin of its answer, in `MARGIN_LEVELS`. `counts` are how often its cluster was counted by the channels `dwell` and
+    `foreign`, how often it was the nearest one, and how many turns its cluster has (see `turns`); `evidence.counts` packs them.
 
     Of the client: `stored` queries were ever retained, `held` of them still are, and the latest is at `newest`. `values` and
     `sizes` are its last sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count`
@@ -53,10 +53,7 @@ class Memory(NamedTuple):
     depth: Annotated[npt.NDArray[np.uint8], Column(RETAINED, within=(0, DEEPEST))]
     mark: Annotated[npt.NDArray[np.uint8], Column(RETAINED, within=(0, ACCEPTED | USED))]
     margin: Annotated[npt.NDArray[np.int16], Column(RETAINED)]
-    crowd: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
-    shown: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
-    compared: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
-    turned: Annotated[npt.NDArray[np.uint8], Column(RETAINED)]
+    counts: Annotated[npt.NDArray[np.uint16], Column(RETAINED)]
     held: Annotated[npt.NDArray[np.uint16], Column()]
     stored: Annotated[npt.NDArray[np.uint32], Column()]
     newest: Annotated[npt.NDArray[np.uint16], Column()]
@@ -91,10 +88,7 @@ class Past(NamedTuple):
     depth: npt.NDArray[np.uint8]
     mark: npt.NDArray[np.uint8]
     margin: npt.NDArray[np.int16]
-    crowd: npt.NDArray[np.uint8]
-    shown: npt.NDArray[np.uint8]
-    compared: npt.NDArray[np.uint8]
-    turned: npt.NDArray[np.uint8]
+    counts: npt.NDArray[np.uint16]
     held: np.int64
     stored: np.uint32
     newest: np.int64
@@ -152,14 +146,11 @@ def move(past, at, to):
     past.depth[to] = past.depth[at]
     past.mark[to] = past.mark[at]
     past.margin[to] = past.margin[at]
-    past.crowd[to] = past.crowd[at]
-    past.shown[to] = past.shown[at]
-    past.compared[to] = past.compared[at]
-    past.turned[to] = past.turned[at]
+    past.counts[to] = past.counts[at]
 
 
 @part
-def retain(past, at, asked, depth, crowd, shown, turned, accepted):
+def retain(past, at, asked, depth, counts, accepted):
     """Write the new query to a place."""
     for k in range(past.z.shape[0]):
         past.z[k, at] = asked.z[k]
@@ -170,10 +161,7 @@ def retain(past, at, asked, depth, crowd, shown, turned, accepted):
     past.depth[at] = depth
     past.mark[at] = ACCEPTED if accepted else 0
     past.margin[at] = NO_MARGIN if np.isnan(asked.margin) else np.int16(min(np.rint(asked.margin * MARGIN_LEVELS), 32767.0))
-    past.crowd[at] = crowd
-    past.shown[at] = shown
-    past.compared[at] = 0
-    past.turned[at] = turned
+    past.counts[at] = counts
 
 
 @kernel
