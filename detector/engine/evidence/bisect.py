@@ -65,8 +65,8 @@ def on_record_line(query, one, other, columns, grain):
     """Return (position, levels, moved): where on the line from one record (0) to another (1) the query lies, NaN if off it.
 
     All three records (coordinates,) are in the memory's integers. The first `columns` coordinates are numbers, whose levels are
-    `grain` (coordinates,) apart, 0 where they have none. `moved` is how many numbers differ between the two ends by at least
-    one level, and `levels` is the largest such difference, in levels.
+    `grain` (coordinates,) apart, 0 where they have none. The other coordinates are rounded by up to half of it. `moved` is how
+    many numbers differ between the two ends by at least one level, and `levels` is the largest such difference, in levels.
     """
     most = LEAST_LEVELS
     lead = -1
@@ -94,7 +94,9 @@ def on_record_line(query, one, other, columns, grain):
         from_one = np.float64(query[k]) - np.float64(one[k])
         like_one = bool(like_one and abs(from_one) <= 1.0)
         like_other = bool(like_other and abs(from_one - way) <= 1.0)
-        between = bool(between and abs(from_one - position * way) <= max(abs(position), 1.0) * ASIDE * abs(way) + 1.0)
+        off = abs(from_one - position * way)
+        blur = 0.5 * np.float64(grain[k])
+        between = bool(between and off <= max(abs(position), 1.0) * (ASIDE * abs(way) + blur) + 1.0)
     return (position if like_one or like_other or between else np.nan), most, moved
 
 

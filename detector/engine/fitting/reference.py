@@ -139,7 +139,7 @@ def fit_reference(
         stray_spread=math.nan,
         landmarks=landmarks_of(steps, seed),
         numbers=len(kept),
-        level=levels_of(encoded[:, kept], quantum),
+        level=levels_of(encoded[:, :dimension], projection[:dimension], kept, quantum),
         turning=ALWAYS.copy(),
         cooccurrence=nothing_known(),
     )

@@ -22,6 +22,7 @@ from detector.engine.evidence.foreign import (
     ROUNDING,
     stray_of,
 )
+from detector.engine.fitting.yardsticks import FAIR
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import Reduced, Reference
 
@@ -34,7 +35,6 @@ ODD = 0.02  # share of the clients, at least one, that may be odd: they set no e
 EDGE = 0.1  # share of the clients, at least three, that stray most and say how much strays vary
 LEAST_SPREAD = 0.05
 ROOM = 1.5  # noise needs to be so many times as far from usual as the largest ratio takes; the rest is left to innocents
-FAIR = 0.5  # largest mean ratio of a benign client: of two such ratios the larger counts, and that may average 1
 HALVINGS = 40
 
 Matrix = npt.NDArray[np.float64]

@@ -19,6 +19,7 @@ LESSONS_PER_CLIENT = 64
 SHUFFLES = 16
 LEAST_LESSONS = 4
 LEAST_SPREAD = 0.05
+FAIR = 0.5  # largest mean ratio of a benign client: of two such ratios the larger counts, and that may average 1
 LEVELLED = 4  # a column has levels if each of its values occurs at least so many times on average
 UNFORESEEN = 0.03  # least variance of every direction, as a share of the mean variance of a column
 GRID_ROWS = 4000  # rows that are looked at for a grid
@@ -82,7 +83,8 @@ def looks_selected(reference: Reference, rows: Reduced, seed: int) -> bool:
 def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
     """Return the usual spread of the differences between a client's own queries, and how much that varies.
 
-    At most `LESSONS_PER_CLIENT` queries per client are compared, each with up to four others that are no neighbours.
+    At most `LESSONS_PER_CLIENT` queries per client are compared, each with up to four others that are no neighbours. The usual
+    spread is that under which the likelihood ratios of the oddest 2% of the clients average `FAIR`, if they are log-normal.
     """
     means = []
     variances = []
@@ -109,7 +111,7 @@ def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str])
     if len(means) < LEAST_LESSONS:
         return {}
     spread = max(math.sqrt(float(np.mean(variances))), LEAST_SPREAD)
-    return {"usual_structure": float(np.quantile(means, 0.98)) + 0.5 * spread, "structure_spread": spread}
+    return {"usual_structure": float(np.quantile(means, 0.98)) + (0.5 - math.log(FAIR)) * spread, "structure_spread": spread}
 
 
 def blur_of(numbers: Floats, projection: Floats, *, common: bool) -> float:
@@ -172,13 +174,24 @@ def sphere_of(vectors: Floats) -> float:
     return length if float(np.quantile(np.abs(lengths - length), ON_SPHERE)) <= SLIPS * rounding else 0.0
 
 
-def levels_of(values: Floats, quantum: float) -> Floats:
-    """Return the least distance between two values of each column (n, columns), in steps; 0 where hardly any repeats."""
+def levels_of(numbers: Floats, projection: Floats, kept: npt.NDArray[np.intp], quantum: float) -> Floats:
+    """Return the least distance between two values in each coordinate (COORDINATES,), in steps; 0 where hardly any repeats.
+
+    The first coordinates are the columns `kept` of the `numbers` (n, dimension). Each other one is a sum over several columns
+    (`projection`, (dimension, COORDINATES)). It has no levels, but the rounding of those columns; nearly all of that lies
+    within half of what is returned.
+    """
     found = np.zeros(COORDINATES, np.float32)
-    for k in range(values.shape[1]):
-        levels = np.unique(values[:, k])
-        if 1 < len(levels) < len(values) / LEVELLED:
+    for k, column in enumerate(kept.tolist()):
+        levels = np.unique(numbers[:, column])
+        if 1 < len(levels) < len(numbers) / LEVELLED:
             found[k] = np.diff(levels).min() / quantum
+    shared = np.setdiff1d(np.arange(numbers.shape[1]), kept)
+    if len(kept) > 0 and len(shared) > 0:
+        sample = numbers[:: max(1, len(numbers) // GRID_ROWS)]
+        steps = np.array([grid_step(sample[:, column]) for column in shared])
+        variance = 1.5 / 12.0 * np.square(projection[shared, len(kept) :]).T @ np.square(steps)
+        found[len(kept) :] = 2.0 * SLIPS * np.sqrt(variance) / quantum
     return found
 
 

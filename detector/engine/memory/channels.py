@@ -119,7 +119,7 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
     For `gathered` and `toward` see `deepest_halving`.
     """
     depth, one, other, position = deepest_halving(asked, past, scales, population, gathered, toward)
-    alone = single.depth > depth
+    alone = single.depth > 0 and single.depth >= depth  # a value that moves alone is no change of intensity
     if alone:
         depth, one, other = single.depth, single.place, single.end
     if not alone and scales.numbers == 0:

@@ -52,6 +52,19 @@ def test_levels_of_the_values_are_found() -> None:
     assert fit_reference(load_breast_cancer().data.astype(np.float32), 2, seed=0).grain == 0.0
 
 
+def test_shared_coordinates_have_the_rounding_of_their_columns() -> None:
+    """A rounded middle of two records lies within half of what is told, in nearly every coordinate that sums up columns."""
+    rng, units = np.random.default_rng(4), np.geomspace(1.0, 900.0, 120)
+    reference = fit_reference(np.round(rng.normal(size=(3000, 120)) * units, 1).astype(np.float32), 2, seed=0)
+    assert reference.numbers > 0
+    ends = np.round(rng.normal(size=(2, 500, 120)) * units, 1)
+    z = [reference.reduce(np.round(rows, 1).astype(np.float32)).z.astype(np.float64) for rows in (*ends, ends.mean(axis=0))]
+    off = np.abs(z[2] - (z[0] + z[1]) / 2)[:, reference.numbers :]
+    within = off <= 0.5 * reference.level[reference.numbers :] + 1.0
+    assert within.mean() > 0.99
+    assert (off > 0.1 * reference.level[reference.numbers :]).any()
+
+
 @pytest.mark.parametrize("levels", [255, 1000])
 def test_the_grid_of_the_wire_is_found_in_the_values(levels: int) -> None:
     """Also where a few clients send no grid; a coarse grid, which only some clients may have, is none of the wire."""
