@@ -192,6 +192,7 @@ def scales_of(reference: Reference, ring: int) -> Scales:
         c_unit=C_UNIT,
         c_lowest=C_LOWEST,
         c_highest=C_HIGHEST,
+        c_zero=reference.zero,
         measured=int(reference.measured),
         dimension=int(reference.dimension),
         grain=float(reference.grain),

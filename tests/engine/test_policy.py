@@ -131,8 +131,8 @@ def test_a_budget_finer_than_the_calibration_raises_the_bar_beyond_it() -> None:
 
 def test_floors_hold_whatever_the_calibration_says() -> None:
     """Quiet calibration clients do not lower construction below its floors, nor novelty below its least threshold."""
-    none = np.zeros((50, len(CHANNELS)))
-    thresholds = thresholds_for(PolicySettings(), np.zeros(50), none)
+    none = np.zeros((5000, len(CHANNELS)))
+    thresholds = thresholds_for(PolicySettings(), np.zeros(5000), none)
     assert thresholds.stop == tuple(FLOORS)
     assert thresholds.alert == LEAST_NOVELTY
     assert thresholds.throttle == pytest.approx(1.25 * LEAST_NOVELTY)
@@ -217,9 +217,9 @@ def test_novelty_has_no_company() -> None:
 
 
 def test_a_channel_that_may_only_alert_does_not_stop_in_company() -> None:
-    """One benign client passed its floor in calibration."""
+    """Two benign clients passed its floor in calibration; one alone would be set aside."""
     scores = np.zeros((40, len(CHANNELS)))
-    scores[0, CHANNELS.index("bisect")] = BISECT_FLOOR + 1
+    scores[:2, CHANNELS.index("bisect")] = BISECT_FLOOR + 1
     thresholds = thresholds_for(PolicySettings(), None, scores)
     peak = evidence(bisect=1000.0, turns=1000.0)
     assert channel_action(CHANNELS.index("bisect"), peak, thresholds) == ALERT

@@ -5,6 +5,9 @@ every input value of a seed by the same amount, up or down. Innocent traffic doe
 camera, or between two records, is uneven. So a query counts when its step from the nearest retained query moves several values
 by one size, in both directions, and is neither tiny nor huge. A thief may add noise to the steps or draw their sizes. Their
 kurtosis is then still near 1, while that of a sensor's noise is 3.
+
+Embeddings are often vectors of one length, so a thief scales the moved query to that length again, and the step is flat no
+longer. There a query also counts if a multiple of it lies a flat step away from one of the nearest retained queries.
 """
 
 import numpy as np
@@ -48,6 +51,43 @@ UNCLIPPED_EQUAL = 0.65  # least share of equal steps among those not clipped by 
 KNOWN = 0.8  # largest share of the steps that end on a value which the retained query has elsewhere
 ROUNDINGS = 4.5  # least flat step in roundings of the memory, which turn small noise into steps of few sizes
 ROUNDINGS_FEW = 10.0  # the same where fewer than `EVEN` values moved, since few values agree sooner by accident
+NEAREST = 4  # retained queries that a query on a sphere is compared with: the one it was made from need not be the nearest
+ROUNDS = 4  # of fitting the multiple and the size of the step in turn; the signs settle in two or three
+
+
+@kernel
+def flattened(start, values, zero, unit, step):
+    """Write into `step` (samples,), in value ranges, the flattest step from a retained query to a multiple of the new one.
+
+    `start` and `values` (samples,) are their sampled values in steps of `unit`, in which `zero` is the raw value 0. The
+    multiple and the size of the step are fitted by least squares to the signs of the step, which are found in turn. False where
+    no positive multiple is found.
+    """
+    own = 0.0
+    shared = 0.0
+    for j in range(step.shape[0]):
+        q = np.float64(values[j]) - zero
+        own += q * q
+        shared += q * (np.float64(start[j]) - zero)
+    multiple = 1.0
+    for _ in range(ROUNDS):
+        along = 0.0  # of the query and the signs
+        back = 0.0  # of the retained query and the signs
+        for j in range(step.shape[0]):
+            q = np.float64(values[j]) - zero
+            x = np.float64(start[j]) - zero
+            sign = 1.0 if multiple * q > x else -1.0
+            along += sign * q
+            back += sign * x
+        rest = own - along * along / step.shape[0]
+        if rest <= 0.0:
+            return False
+        multiple = (shared - along * back / step.shape[0]) / rest
+        if multiple <= 0.0:
+            return False
+    for j in range(step.shape[0]):
+        step[j] = np.float32((multiple * (np.float64(values[j]) - zero) - (np.float64(start[j]) - zero)) * unit)
+    return True
 
 
 @kernel

@@ -11,15 +11,14 @@ class Scales(NamedTuple):
 
     `unit` is one step of the projected integers in median nearest-neighbour distances, `quantum` the same in value ranges.
     `c_unit` is one step of the sampled integers in value ranges; in such steps the value range begins at `c_lowest` and ends at
-    `c_highest`. The first `measured` sampled values are numbers, the others indicators of categories. `dimension` is the number
-    of input values. `grain` is the size of one level of the population's values in value ranges, 0 where they are continuous.
-    `tolerance` is how far off a line a point may lie, as a share of its distances. `blur` is the expected squared distance, in
-    squares of the projected integers times `Population.sharpness`, that rounding puts between the middle of two queries and the
-    query there. `table` is True
-    for tables, whose first `numbers` coordinates are numeric columns. `usual` and `spread` are the population's mean and
-    deviation of `structure`, `usual_stray` and `stray_spread` those of the stray; all are NaN where not known. `neighbour` is
-    the median nearest-neighbour distance in value ranges. `ring` is the number of places in the ring, which retains the latest
-    queries.
+    `c_highest`, and the raw value 0 is `c_zero`, NaN unless all inputs lie on a sphere. The first `measured` sampled values are
+    numbers, the others indicators of categories. `dimension` is the number of input values. `grain` is the size of one level of
+    the population's values in value ranges, 0 where they are continuous. `tolerance` is how far off a line a point may lie, as
+    a share of its distances. `blur` is the expected squared distance, in squares of the projected integers times
+    `Population.sharpness`, that rounding puts between the middle of two queries and the query there. `table` is True for
+    tables, whose first `numbers` coordinates are numeric columns. `usual` and `spread` are the population's mean and deviation
+    of `structure`, `usual_stray` and `stray_spread` those of the stray; all are NaN where not known. `neighbour` is the median
+    nearest-neighbour distance in value ranges. `ring` is the number of places in the ring, which retains the latest queries.
     """
 
     unit: float
@@ -27,6 +26,7 @@ class Scales(NamedTuple):
     c_unit: float
     c_lowest: float
     c_highest: float
+    c_zero: float
     measured: int
     dimension: int
     grain: float

@@ -162,6 +162,13 @@ class Reference:
         return float(self.blur * (shares * np.square(self.sharpness)).sum() / max(shares.sum(), 1e-30))
 
     @property
+    def zero(self) -> float:
+        """The raw value 0 in integer steps of the sampled values, which have one scale on a sphere; NaN without a sphere."""
+        if self.sphere == 0.0:
+            return math.nan
+        return float(C_LOWEST - self.offset[0] * self.scale[0] * C_LEVELS)
+
+    @property
     def origin(self) -> Floats:
         """What the integers (COORDINATES,) lack to those from the centre of the sphere; empty without a sphere."""
         if self.sphere == 0.0:

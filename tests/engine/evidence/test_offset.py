@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from detector.engine.evidence.offset import CHANNEL, CLOSEST, GRAINS, LARGEST, is_flat_offset
+from detector.engine.evidence.offset import CHANNEL, CLOSEST, GRAINS, LARGEST, flattened, is_flat_offset
 from detector.engine.evidence.tone import von_neumann_ratio
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT
@@ -185,3 +187,22 @@ def test_a_step_onto_values_that_the_anchor_has_elsewhere_is_not(levels: int) ->
         one, other = size * rng.integers(0, levels, (2, SAMPLED))
         assert not fires(np.where(rng.random(SAMPLED) < 0.5, other - one, 0.0), one)
         assert fires(0.1 * rng.choice([-1.0, 1.0], SAMPLED), 0.2 + one)
+
+
+@given(st.integers(0, 10**6), st.floats(0.05, 0.12))
+def test_a_flat_step_between_vectors_of_one_length_is_seen(seed: int, size: float) -> None:
+    """The thief moves every value by one size and scales the result; two unrelated vectors differ unevenly."""
+    rng = np.random.default_rng(seed)
+    start, other, signs = rng.normal(size=(3, 48))
+    start, other = start / np.linalg.norm(start), other / np.linalg.norm(other)
+    moved = start + size * np.sign(signs)
+    zero = C_LOWEST + 0.5 / C_UNIT
+    seen = [np.rint(row / C_UNIT + zero).astype(np.uint8) for row in (start, moved / np.linalg.norm(moved), other)]
+    step = np.empty(48, np.float32)
+
+    def flat(query: int) -> bool:
+        found = flattened(seen[0], seen[query], zero, C_UNIT, step)
+        return bool(found and is_flat_offset(step, seen[0], 1.0, C_UNIT, 0.0, C_LOWEST, C_HIGHEST))
+
+    assert flat(1)
+    assert not flat(2)

@@ -104,6 +104,7 @@ def shown(
             c_unit=C_UNIT,
             c_lowest=C_LOWEST,
             c_highest=C_HIGHEST,
+            c_zero=math.nan,
             measured=SAMPLED,
             dimension=SAMPLED,
             grain=0.0,

@@ -91,9 +91,9 @@ def test_a_new_query_leaves_nothing_of_the_one_before() -> None:
         label=np.int32(5),
         margin=np.float32(0.5),
     )
-    retain(past_of(memory), 3, asked, 2, 3, 4, 5, True)
+    retain(past_of(memory), 3, asked, 2, 9, True)
     assert place_of(memory, Memory, 3) == [
         list(range(COORDINATES)),
         list(range(SAMPLED)),
-        *([value] for value in (5, 1, 2, 1, 128, 3, 4, 0, 5)),
+        *([value] for value in (5, 1, 2, 1, 128, 9)),
     ]
