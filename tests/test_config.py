@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from detector.baseline.secret import require
 from detector.baseline.settings import engine_settings
 from detector.clock import HeldClock
 from detector.config import Config, EngineSection, load
+from detector.engine.policy import PolicySettings
 from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
 from detector.ingest.assemble import assembler_for
@@ -32,11 +34,12 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_nothing_is_a_valid_configuration(tmp_path: Path) -> None:
-    """No file and an empty file give the defaults, which are those of the engine."""
+    """No file and an empty file give the defaults, which are those of the engine but for the limits of stops."""
     assert load(None) == load(written(tmp_path, "")) == Config()
     assert load(None).policy.shadow
     settings = engine_settings(load(None))
-    assert settings == EngineSettings(categorical={})
+    limits = PolicySettings(new_stops_per_minute=60, stopped_share=0.25)
+    assert settings == EngineSettings(policy=limits, categorical={})
 
 
 def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
@@ -55,6 +58,10 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             perturb_minutes = 2
             block_minutes = 3
             requests_per_minute = 0
+            never_block_organizations = ["partner"]
+            shadow_channels = ["foreign"]
+            new_stops_per_minute = 7
+            stopped_share = 0.5
             [engine]
             max_clients = 10
             lateness_minutes = 1.5
@@ -63,7 +70,9 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             [models."fraud.v2"]
             categorical = [0, 4]
             dimension = 7
+            shadow = true
             [models.plain]
+            shadow = false
             """,
         )
     )
@@ -72,9 +81,30 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
     assert (policy.shadow, policy.false_alerts_per_1000, policy.false_blocks_per_10000) == (False, 2.0, 0.5)
     assert policy.never_block == {"a", "b"}
     assert (policy.throttle_ms, policy.perturb_ms, policy.block_ms, policy.requests_per_minute) == (30_000, 120_000, 180_000, 0)
+    assert [policy.never_block_organizations, policy.shadow_channels] == [{"partner"}, {"foreign"}]
+    assert (policy.new_stops_per_minute, policy.stopped_share) == (7, 0.5)
+    assert [policy.shadow_models, policy.live_models] == [{"fraud.v2"}, {"plain"}]
     assert (settings.max_clients, settings.lateness_ms, settings.learning_events, settings.seed) == (10, 90_000, 32, 9)
     assert settings.categorical == {"fraud.v2": (0, 4)}
     assert config.dimensions() == {"fraud.v2": 7}
+
+
+def test_a_model_leaves_shadow_mode_as_all_do(tmp_path: Path) -> None:
+    """It needs trust_clients and a secret seed; a model that stays in shadow mode needs neither."""
+    text = '[models."fraud"]\nshadow = false\n'
+    with pytest.raises(ConfigError, match=r"'fraud' has shadow = false, which needs \[policy\] trust_clients"):
+        load(written(tmp_path, text))
+    live = load(written(tmp_path, f"{text}[policy]\ntrust_clients = true\n"))
+    assert (live.enforces, live.simulates("fraud"), live.simulates("other")) == (True, False, True)
+    with pytest.raises(ConfigError, match="no secret seed"):
+        require(live)
+    require(load(written(tmp_path, '[models."fraud"]\nshadow = true\n')))
+
+
+def test_evidence_of_another_name_is_refused(tmp_path: Path) -> None:
+    """The sentence lists the names that there are."""
+    with pytest.raises(ConfigError, match="shadow_channels: no evidence is called 'ofset'; known: offset, bisect"):
+        require(load(written(tmp_path, '[policy]\nshadow_channels = ["ofset"]\n')))
 
 
 @pytest.mark.parametrize("said", [True, False])

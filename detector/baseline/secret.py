@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from detector.baseline import store as baselines
-from detector.baseline.settings import engine_settings
+from detector.baseline.settings import engine_settings, policy_settings
 from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.config.mistakes import from_environment
@@ -37,16 +37,20 @@ def settings_of(config: Config, baseline: Baseline | None) -> EngineSettings:
         )
     if baseline is not None:
         return replace(settings, seed=baseline.seed)
-    if settings.seed is None and not config.policy.shadow:
+    if settings.seed is None and config.enforces:
         raise ConfigError(
-            "[policy] shadow is false and there is no secret seed: everybody who has this program could compute which input "
+            "shadow is false and there is no secret seed: everybody who has this program could compute which input "
             "columns are remembered. Fit a baseline, whose seed is kept with it, or set [engine] seed_file or seed"
         )
     return settings
 
 
 def require(config: Config) -> None:
-    """Raise `ConfigError` when there can be no seed and shadow mode is off; a baseline's seed is checked when it is read."""
+    """Raise `ConfigError` when there can be no seed and shadow mode is off, or policy names what does not exist.
+
+    A baseline's seed is checked when it is read.
+    """
+    policy_settings(config)
     if config.baseline.path is None:
         settings_of(config, None)
 

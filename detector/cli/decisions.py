@@ -155,6 +155,10 @@ def _command(action: "Action", purpose: str) -> Callable[..., None]:
         settings = load_config(config)
         if action in {"perturb", "block"} and kind == "client" and subject in settings.policy.never_block:
             raise ConfigError(f"{subject!r} is on [policy] never_block: take it off that list first, or throttle it")
+        if action in {"perturb", "block"} and kind == "organization" and subject in settings.policy.never_block_organizations:
+            raise ConfigError(
+                f"{subject!r} is on [policy] never_block_organizations: take it off that list first, or throttle it"
+            )
         if rate is not None and action != "throttle":
             raise ConfigError("--rate is for a throttle")
         order = Order(

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +140,7 @@ def run(
     With a LOG, or without Kafka in the configuration, they go to standard output as JSON Lines; client state is not saved.
 
     With [kafka] bootstrap_servers and no LOG this is the service: topics in, topics out, client state committed with the
-    offsets, health and metrics as [service] says. Stop either with Ctrl-C or SIGTERM.
+    offsets, health and metrics as [service] says. SIGHUP reads [policy] again. Stop either with Ctrl-C or SIGTERM.
     """
     settings = load_config(config, baseline, log_format)
     if settings.kafka.bootstrap_servers and not logs:
@@ -150,7 +151,13 @@ def run(
         from detector.service.worker import Stage
 
         tell_set_up(settings, None if settings.baseline.path is None else f"in {settings.baseline.path}")
-        serve(settings, load_baseline, stage=Stage((stage or Part.ALL).value), workers=workers or 1)
+        serve(
+            settings,
+            load_baseline,
+            stage=Stage((stage or Part.ALL).value),
+            workers=workers or 1,
+            reread=partial(load_config, config, baseline, log_format),
+        )
         return
     if stage is not None or workers is not None:
         raise ConfigError("--stage and --workers are for the service on Kafka: set [kafka] bootstrap_servers and name no LOG")

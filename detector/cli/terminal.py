@@ -150,7 +150,10 @@ def require_logs(logs: Sequence[str]) -> None:
 
 def mode(config: "Config") -> str:
     """Return whether decisions are simulated or real, as a sentence."""
-    return "shadow mode: decisions are simulated" if config.policy.shadow else "decisions are real: gateways enforce them"
+    shadow = config.policy.shadow
+    apart = sorted(model for model, section in config.models.items() if section.shadow not in {None, shadow})
+    but = f", but {'real' if shadow else 'simulated'} for {', '.join(apart)}" if apart else ""
+    return f"shadow mode: decisions are simulated{but}" if shadow else f"decisions are real: gateways enforce them{but}"
 
 
 def tell_set_up(config: "Config", baseline_version: str | None) -> None:

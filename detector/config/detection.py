@@ -27,7 +27,9 @@ class ModelSection(Section):
 
     categorical: tuple[int, ...] = Field((), description="input columns that hold codes, counted from 0")
     dimension: int | None = Field(None, ge=1, description="length of an input; inputs of another length become dead letters")
-
+    shadow: bool | None = Field(
+        None, description="whether decisions about this model's clients are simulated; without it [policy] shadow says"
+    )
     columns: dict[str, Kind] = Field(
         {},
         description="names of the inputs in order, and the kind of each: number, category, text, time or ignore; without it "
@@ -63,6 +65,25 @@ class PolicySection(Section):
     false_alerts_per_1000: float = Field(1.0, gt=0, le=1000, description="budget of false alerts, per 1,000 client-days")
     false_blocks_per_10000: float = Field(1.0, gt=0, le=10000, description="budget of false blocks, per 10,000 client-days")
     never_block: tuple[str, ...] = Field((), description="clients that are throttled at most")
+    never_block_organizations: tuple[str, ...] = Field(
+        (), description="organisations (client.organization) whose clients are throttled at most"
+    )
+    shadow_channels: tuple[str, ...] = Field(
+        (), description="types of evidence, such as foreign, whose decisions are always simulated"
+    )
+    new_stops_per_minute: int = Field(
+        60,
+        ge=0,
+        description="new perturbs and blocks in any minute, per model, shared by the partitions, at least 1 each; beyond it "
+        "clients are throttled; 0: no limit",
+    )
+    stopped_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="share of a model's active clients that may be stopped at one time, in each partition, but always 20; "
+        "beyond it clients are throttled; 1: no limit",
+    )
     throttle_minutes: Minutes = Field(60.0, description="how long a throttle holds")
     perturb_minutes: Minutes = Field(360.0, description="how long responses are perturbed")
     block_minutes: Minutes = Field(1440.0, description="how long a block holds")

@@ -17,6 +17,20 @@ from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, ServiceSection
 
 PREFIX = "DETECTOR_"
+KEPT = frozenset({"shadow", "trust_clients"})  # of policy, for as long as a service runs
+IRRELEVANT: dict[str, Any] = {  # to what is found
+    "baseline": True,
+    "decisions": True,
+    "engine": {"seed", "seed_file"},
+    "gate": True,
+    "ingest": True,
+    "intake": True,
+    "kafka": True,
+    "perturb": True,
+    "service": True,
+    "deliveries": True,
+    "elasticsearch": True,
+}
 
 
 class Config(BaseSettings):
@@ -50,6 +64,37 @@ class Config(BaseSettings):
             raise ValueError(f"deliveries: {DELIVERY!r} is the name of that of [elasticsearch]: choose another one")
         return self
 
+    @model_validator(mode="after")
+    def _said_whom_to_trust(self) -> "Config":
+        live = next((model for model, section in self.models.items() if section.shadow is False), None)
+        if live is not None and self.policy.trust_clients is None:
+            raise ValueError(f"models: {live!r} has shadow = false, which needs [policy] trust_clients, true or false")
+        return self
+
+    @property
+    def enforces(self) -> bool:
+        """Whether any decision may be real: shadow mode is off, or off for a model."""
+        return not self.policy.shadow or any(section.shadow is False for section in self.models.values())
+
+    def simulates(self, model: str) -> bool:
+        """Return whether all decisions about a model's clients are simulated."""
+        own = self.models[model].shadow if model in self.models else None
+        return self.policy.shadow if own is None else own
+
+    def with_policy(self, other: "Config") -> "Config":
+        """Return the same configuration with the policy of another one, as far as that may change under a running service.
+
+        `[policy] shadow` and `trust_clients` stay: the state of clients and the group of workers depend on them.
+        """
+        kept = {name: getattr(self.policy, name) for name in KEPT}
+        models = {}
+        for model in {**self.models, **other.models}:
+            shadow = other.models[model].shadow if model in other.models else None
+            section = self.models.get(model, ModelSection()).model_copy(update={"shadow": shadow})
+            if model in other.models or section != ModelSection():
+                models[model] = section
+        return self.model_copy(update={"policy": other.policy.model_copy(update=kept), "models": models})
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -77,22 +122,15 @@ class Config(BaseSettings):
 
         Nor is how logs are written: the same events in another format lead to the same findings.
         """
-        content = self.model_dump_json(
-            exclude={
-                "baseline": True,
-                "decisions": True,
-                "engine": {"seed", "seed_file"},
-                "gate": True,
-                "ingest": True,
-                "intake": True,
-                "kafka": True,
-                "perturb": True,
-                "service": True,
-                "deliveries": True,
-                "elasticsearch": True,
-            }
-        )
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+        return _digest(self, {})
+
+    @property
+    def fixed_version(self) -> str:
+        """Short digest like `version`, of what does not change under a running service: without policy; see `with_policy`."""
+        changing = set(PolicySection.model_fields) - KEPT
+        plain = {model: section.model_copy(update={"shadow": None}) for model, section in self.models.items()}
+        models = {model: section for model, section in plain.items() if section != ModelSection()}
+        return _digest(self.model_copy(update={"models": models}), {"policy": changing})
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """Return everything as plain data for people to read, with secrets masked."""
@@ -110,3 +148,8 @@ class Config(BaseSettings):
     def dimensions(self) -> dict[str, int]:
         """Return the input dimension of each model for which one is declared."""
         return {model: section.dimension for model, section in self.models.items() if section.dimension is not None}
+
+
+def _digest(config: Config, left_out: dict[str, Any]) -> str:
+    content = config.model_dump_json(exclude=IRRELEVANT | left_out)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -165,6 +165,7 @@ def compose(
     model_version: str | None = None,
     organization: str | None = None,
     ip: str | None = None,
+    message: str | None = None,
     outcome: Outcome = "unknown",
     namespace: str = "default",
     observer_version: str | None = None,
@@ -173,15 +174,15 @@ def compose(
 
     `time_ms` is the event time of the query that raised the alert and `first_ms` that of the client's first query to
     the model; the wall clock is not asked, so a replay gives the same bytes. `ip` is taken as logged. `risk` runs
-    from 0 to 100. Raises ValueError (pydantic's) where a value breaks the contract, such as a risk of 101 or a NaN in
-    the features.
+    from 0 to 100. `message` is for alerts that are not about one client. Raises ValueError (pydantic's) where a value
+    breaks the contract, such as a risk of 101 or a NaN in the features.
     """
     now = rfc3339(time_ms)
     valid_ip = address(ip)
     return Alert(
         timestamp=now,
         data_stream=DataStream(namespace=namespace),
-        message=f"Suspected model extraction: client {client} on model {model}",
+        message=message or f"Suspected model extraction: client {client} on model {model}",
         event=Event(
             id=alert_id,
             type=(event_type(finding.action, shadow=finding.shadow),),

@@ -178,6 +178,9 @@ class Decision(Document):
     alert_id: str | None = None
     supersedes: str | None = None
     simulated: Annotated[bool, Field(description="shadow mode: count it, do nothing")]
+    policy_version: Annotated[
+        str | None, Field(description="changes with any policy setting; of decisions that the detector made")
+    ] = None
 
     @model_validator(mode="after")
     def _complete(self) -> "Decision":

@@ -21,9 +21,10 @@ from detector.engine.evidence.accumulate import OPEN
 from detector.engine.examples import Examples
 from detector.engine.features.distances import WINDOW
 from detector.engine.findings import EngineRefusal, Outputs, Report
+from detector.engine.guard import DAY_MS
 from detector.engine.judge import Judge
 from detector.engine.kinds import Kinds
-from detector.engine.memory.admission import LATE, REPEATED, Admitted, Arrivals, admit, unadmitted
+from detector.engine.memory.admission import FRESH, LATE, REPEATED, Admitted, Arrivals, admit, unadmitted
 from detector.engine.memory.conduct import QUESTIONS, nobody, update_conduct
 from detector.engine.memory.hashing import Contents, keys_of
 from detector.engine.memory.ledger import Ledger
@@ -252,7 +253,8 @@ class ClientTable:
         self._slots.dirty[slot] = True
 
         standing = self.columns.standing
-        score = self._walk.over(Stretch(batch, slot, admitted, conduct, found, emitted), standing, outputs)
+        newly = self._newly_active(batch, slot, admitted)
+        score = self._walk.over(Stretch(batch, slot, admitted, conduct, found, emitted, newly), standing, outputs)
         evaluated = slot[found.evaluated]
         standing.row[evaluated] = found.rows
         standing.novelty[evaluated] = score
@@ -291,6 +293,17 @@ class ClientTable:
         arrivals = Arrivals(slot, batch.time, keys, self.contents(batch), batch.refused, batch.sequence)
         self._ledger.entered(admit(admission, self._ledger.entries, arrivals, self._lateness_ms, admitted))
         return admitted
+
+    def _newly_active(self, batch: Batch, slot: npt.NDArray[np.int64], admitted: Admitted) -> list[tuple[int, int]]:
+        """Return the events that are their client's first on a day, each with that day, and note the day of each client."""
+        latest = self.columns.standing.day
+        day = batch.time // DAY_MS
+        newly = []
+        for i in np.flatnonzero((admitted.verdict == FRESH) & (day > latest[slot])).tolist():
+            if day[i] > latest[slot[i]]:
+                latest[slot[i]] = day[i]
+                newly.append((i, int(day[i])))
+        return newly
 
     def _refuse(self, batch: Batch, verdict: npt.NDArray[np.uint8], outputs: Outputs) -> None:
         outputs.repeated += int(np.count_nonzero(verdict == REPEATED))

@@ -68,6 +68,7 @@ class Finding:
     risk: float
     reasons: tuple[FindingReason, ...]
     features: Mapping[str, float]
+    simulated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,26 @@ class PendingDecision:
     text: str
     risk: float
     alert_id: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Stops of a model's clients are held back: so many clients since `first_ms`, the one named last; `text` says why."""
+
+    emitted: int
+    sequence: int
+    alert_id: str
+    time_ms: int
+    first_ms: int
+    client: str
+    model: str
+    version: str | None
+    sender: Sender
+    queries: int
+    clients: int
+    text: str
+    simulated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +151,16 @@ class Report:
 
 @dataclass(slots=True)
 class Outputs:
-    """The outputs for a batch, in stream order; `departed` are clients that were forgotten to make room."""
+    """The outputs for a batch, in stream order; `departed` are clients that were forgotten to make room.
+
+    `held_back` says that stops were held back; each of it becomes an alert, as a finding does.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     pending_decisions: list[PendingDecision] = field(default_factory=list)
     refusals: list[EngineRefusal] = field(default_factory=list)
     departed: list[Report] = field(default_factory=list)
+    held_back: list[HeldBack] = field(default_factory=list)
     repeated: int = 0
 
     def add(self, other: "Outputs") -> None:
@@ -144,11 +169,13 @@ class Outputs:
         self.pending_decisions += other.pending_decisions
         self.refusals += other.refusals
         self.departed += other.departed
+        self.held_back += other.held_back
         self.repeated += other.repeated
 
     def sort(self) -> None:
         """Sort all outputs into stream order, whichever model or shard they come from."""
         self.findings.sort(key=lambda finding: (finding.emitted, finding.sequence))
+        self.held_back.sort(key=lambda held: (held.emitted, held.sequence))
         self.pending_decisions.sort(key=lambda decision: (decision.emitted, decision.sequence))
         self.refusals.sort(key=lambda refusal: refusal.sequence)
         self.departed.sort(key=lambda report: report.emitted)

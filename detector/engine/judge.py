@@ -2,8 +2,9 @@
 
 A moment is a query with evidence of construction, or a scheduled evaluation. A finding is raised when evidence calls for a
 higher action than before, once per kind of evidence and action. An action that gateways carry out becomes a pending decision if
-it is harder than the action in force, or if that has expired. All ids follow from client, model, evidence and count, so the
-same events give the same ids.
+it is harder than the action in force, or if that has expired. A simulated decision never takes the place of a real one, and a
+real one takes the place of any simulated one. A stop for which the guard has no room becomes a throttle. All ids follow from
+client, model, evidence and count, so the same events give the same ids.
 """
 
 import math
@@ -19,13 +20,16 @@ from detector.engine.account import Account
 from detector.engine.evidence.accumulate import MAY_STOP
 from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.features.row import NAMES
-from detector.engine.findings import Finding, FindingReason, Kind, Outputs, PendingDecision
+from detector.engine.findings import Finding, FindingReason, HeldBack, Kind, Outputs, PendingDecision
+from detector.engine.guard import StopGuard, tenfold
 from detector.engine.memory.admission import evaluations_by
 from detector.engine.models.novelty import Novelty
 from detector.engine.policy import (
     ALERT,
     ALLOW,
+    BLOCK,
     COMPANY_SHARE,
+    PERTURB,
     THROTTLE,
     PolicySettings,
     Thresholds,
@@ -107,12 +111,21 @@ class Judged(Protocol):
 
 
 class Judge:
-    """Applies one model's thresholds and the operator's policy to its clients."""
+    """Applies one model's thresholds and the operator's policy to its clients, within the limits of the `guard`."""
 
-    def __init__(self, thresholds: Thresholds, policy: PolicySettings, novelty: Novelty) -> None:
+    def __init__(
+        self, thresholds: Thresholds, policy: PolicySettings, novelty: Novelty, guard: StopGuard | None = None
+    ) -> None:
         self.thresholds = thresholds
+        self.guard = guard or StopGuard(policy)
         self._policy = policy
         self._novelty = novelty
+
+    def adopt(self, thresholds: Thresholds, policy: PolicySettings) -> None:
+        """Go on under another policy and its thresholds; decisions in force stay."""
+        self.thresholds = thresholds
+        self._policy = policy
+        self.guard.adopt(policy)
 
     def bind(self, clients: Judged) -> None:
         """Set the client table whose clients are judged."""
@@ -147,11 +160,17 @@ class Judge:
         s = moment.slot
         time_ms = self._time_ms(moment)
         account = self._clients.account(s)
-        trusted = self.vouched(moment.batch.sender[moment.event])
-        action = permitted(wanted, trusted=trusted, protected=account.client in self._policy.never_block)
+        sender = moment.batch.sender[moment.event]
+        protected = self._policy.protects(account.client, sender.organization)
+        action = permitted(wanted, trusted=self.vouched(sender), protected=protected)
+        simulated = self._policy.simulates(self._clients.model, PLACES[place])
         queries = moment.asked(place)
         rises = wanted > standing.reached[s, place]
-        over = time_ms >= standing.held_until_ms[s]
+        in_force = self._in_force(s, time_ms, simulated=simulated)
+        refusal = None
+        if action >= PERTURB > in_force:
+            refusal = self.guard.refusal(time_ms, self._stopped(time_ms, simulated=simulated), simulated=simulated)
+            action = action if refusal is None else THROTTLE
         if rises:
             standing.reached[s, place] = wanted
             if place <= NOVELTY:
@@ -159,13 +178,16 @@ class Judge:
         at = int(standing.reached_at[s, place]) if place <= NOVELTY else queries
         alert_id = self._id(s, "alert", place, int(standing.reached[s, place]), at)
         if rises:
-            outputs.findings.append(self._finding(moment, place, action, score, alert_id))
+            outputs.findings.append(self._finding(moment, place, action, score, alert_id, simulated=simulated))
         standing.highest[s] = max(int(standing.highest[s]), action)
-        if action < THROTTLE or not (over or action > standing.held[s]):
+        if refusal is not None:
+            self._hold_back(moment, refusal, outputs, simulated=simulated)
+        if action < THROTTLE or action <= in_force:
             return
         revision = int(standing.revision[s]) + 1
         standing.revision[s] = revision
         standing.held[s] = action
+        standing.simulated[s] = simulated
         standing.held_until_ms[s] = min(time_ms + lasts_ms(action, self._policy), LAST_MS)
         outputs.pending_decisions.append(
             PendingDecision(
@@ -181,9 +203,59 @@ class Judge:
                 issued_ms=time_ms,
                 expires_ms=int(standing.held_until_ms[s]),
                 evidence=PLACES[place],
-                text=self._headline(moment, place, score),
+                text=self._headline(moment, place, score) + ("" if refusal is None else f"; not stopped: {refusal}"),
                 risk=self._risk(place, score),
                 alert_id=alert_id,
+                simulated=simulated,
+            )
+        )
+
+    def _in_force(self, slot: int, time_ms: int, *, simulated: bool) -> int:
+        """Return the action in force that a decision has to exceed.
+
+        A real decision has to exceed real ones only. No action exceeds a real one where it would be simulated.
+        """
+        standing = self._clients.columns.standing
+        if time_ms >= standing.held_until_ms[slot] or (standing.simulated[slot] and not simulated):
+            return ALLOW
+        return BLOCK if simulated and not standing.simulated[slot] else int(standing.held[slot])
+
+    def _stopped(self, time_ms: int, *, simulated: bool) -> int:
+        """Return how many clients are stopped at this time; 0 where the guard need not know."""
+        if not self.guard.measures_share:
+            return 0
+        standing = self._clients.columns.standing
+        stopped = (standing.held >= PERTURB) & (standing.held_until_ms > time_ms) & (standing.simulated == simulated)
+        return int(np.count_nonzero(stopped))
+
+    def _hold_back(self, moment: Moment, refusal: str, outputs: Outputs, *, simulated: bool) -> None:
+        """Note that a stop is held back, once for each client of an episode; an alert says so at 1, 10, 100 and so on."""
+        standing = self._clients.columns.standing
+        s = moment.slot
+        time_ms = self._time_ms(moment)
+        episode = self.guard.episode(time_ms, simulated=simulated)
+        if standing.held_back[s] == episode.number:
+            return
+        standing.held_back[s] = episode.number
+        episode.clients += 1
+        if not tenfold(episode.clients):
+            return
+        counted = "1 client is" if episode.clients == 1 else f"{episode.clients:,} clients are"
+        outputs.held_back.append(
+            HeldBack(
+                emitted=moment.emitted,
+                sequence=int(moment.batch.sequence[moment.event]),
+                alert_id=self._id(s, "held back", episode.first_ms, episode.clients, simulated),
+                time_ms=time_ms,
+                first_ms=min(episode.first_ms, time_ms),
+                client=self._clients.account(s).client,
+                model=self._clients.model,
+                version=moment.batch.version[moment.event],
+                sender=moment.batch.sender[moment.event],
+                queries=max(moment.queries, 1),
+                clients=episode.clients,
+                text=f"{counted} throttled instead of stopped: {refusal}",
+                simulated=simulated,
             )
         )
 
@@ -241,7 +313,7 @@ class Judge:
             return round(min(60.0, 50.0 * score / self.thresholds.stop[place]), 1)
         return round(min(100.0, 70.0 * score / self.thresholds.stop[place]), 1)
 
-    def _finding(self, moment: Moment, place: int, action: int, score: float, alert_id: str) -> Finding:
+    def _finding(self, moment: Moment, place: int, action: int, score: float, alert_id: str, *, simulated: bool) -> Finding:
         batch = moment.batch
         i = moment.event
         kind = kind_of(place)
@@ -271,6 +343,7 @@ class Judge:
                 for name, value in zip(NAMES, moment.row, strict=True)
                 if known and math.isfinite(value)
             },
+            simulated=simulated,
         )
 
     def _reasons(self, moment: Moment, place: int, score: float) -> list[FindingReason]:

@@ -19,9 +19,12 @@ evidence at its own threshold lets the named channels of construction stop a cli
 alone still does not stop.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +74,9 @@ class Thresholds:
 class PolicySettings:
     """The operator's policy, as the engine needs it; durations are in milliseconds.
 
-    `trust_clients` says whether an identity counts as vouched for where the record does not say.
+    `trust_clients` says whether an identity counts as vouched for where the record does not say. `shadow_channels` are types of
+    evidence by name. `shadow_models` and `live_models` are the models for which `shadow` does not hold as it is. 0 for
+    `new_stops_per_minute` and 1 for `stopped_share` are no limits; see `guard`.
     """
 
     shadow: bool = True
@@ -83,6 +88,38 @@ class PolicySettings:
     perturb_ms: int = 6 * 3_600_000
     block_ms: int = 24 * 3_600_000
     requests_per_minute: int = 30
+    never_block_organizations: frozenset[str] = frozenset()
+    shadow_channels: frozenset[str] = frozenset()
+    shadow_models: frozenset[str] = frozenset()
+    live_models: frozenset[str] = frozenset()
+    new_stops_per_minute: int = 0
+    stopped_share: float = 1.0
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits that change with any of the settings."""
+        return _version(self)
+
+    def simulates(self, model: str, evidence: str) -> bool:
+        """Tell whether decisions about a model's clients are simulated, where they follow from this evidence.
+
+        >>> settings = PolicySettings(live_models=frozenset({"fraud"}), shadow_channels=frozenset({"foreign"}))
+        >>> [settings.simulates(*pair) for pair in (("fraud", "offset"), ("fraud", "foreign"), ("digits", "offset"))]
+        [False, True, True]
+        """
+        if evidence in self.shadow_channels or model in self.shadow_models:
+            return True
+        return self.shadow and model not in self.live_models
+
+    def protects(self, client: str, organization: str | None) -> bool:
+        """Tell whether the operator's lists say that a client is throttled at most."""
+        return client in self.never_block or organization in self.never_block_organizations
+
+
+@lru_cache(64)
+def _version(policy: PolicySettings) -> str:
+    content = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in asdict(policy).items()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def threshold(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float, reviewed: float = 0.0) -> float:

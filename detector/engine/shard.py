@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from detector.engine.clients import ClientTable, TableProgress
 from detector.engine.findings import EngineRefusal, Outputs, Report
+from detector.engine.guard import StopGuard
 from detector.engine.judge import Judge
 from detector.engine.kinds import Kind
 from detector.engine.learning import (
@@ -75,7 +76,7 @@ class ModelBaseline:
 class EngineSettings:
     """How the engine runs; the configuration describes each setting.
 
-    Without a `seed`, everybody who has this program can compute its random choices.
+    Without a `seed`, everybody who has this program can compute its random choices. The shard is one of so many `partitions`.
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -85,6 +86,7 @@ class EngineSettings:
     learning_ms: int = 3_600_000
     seed: int | None = None
     categorical: Mapping[str, tuple[int, ...]] | None = None
+    partitions: int = 1
 
     @property
     def secret(self) -> int:
@@ -92,8 +94,12 @@ class EngineSettings:
         return 0 if self.seed is None else self.seed
 
     def dealt(self, partitions: int) -> "EngineSettings":
-        """Return the settings of one of several shards, each of which gets a part of the events to learn a model from."""
-        return replace(self, learning_events=min(self.learning_events, max(self.learning_events // partitions, LEAST_EVENTS)))
+        """Return the settings of one of several shards.
+
+        Each gets a part of the events to learn a model from, and of the stops that policy allows in a minute.
+        """
+        events = min(self.learning_events, max(self.learning_events // partitions, LEAST_EVENTS))
+        return replace(self, learning_events=events, partitions=partitions)
 
 
 class Shard:
@@ -234,12 +240,6 @@ class Shard:
             known = self._baselines.get(key)
             settings = self._settings
             judged = Novelty(known.norms if known else None)
-            thresholds = thresholds_for(
-                settings.policy,
-                known.norms.session_scores if known else None,
-                known.channel_scores if known else None,
-                known.reviewed if known else 0,
-            )
             observer = self._observer
             if known:
                 observer = self._monitors[key] = DriftMonitor(known.evaluations, observer)
@@ -247,7 +247,7 @@ class Shard:
                 model,
                 known.reference if known else self._learned[key],
                 judged,
-                Judge(thresholds, settings.policy, judged),
+                Judge(self._thresholds(key), settings.policy, judged, StopGuard(settings.policy, settings.partitions)),
                 max_clients=settings.max_clients,
                 lateness_ms=settings.lateness_ms,
                 observer=observer,
@@ -256,6 +256,26 @@ class Shard:
                 key=key,
             )
         return self._tables[key]
+
+    def _thresholds(self, key: str) -> Thresholds:
+        known = self._baselines.get(key)
+        return thresholds_for(
+            self._settings.policy,
+            known.norms.session_scores if known else None,
+            known.channel_scores if known else None,
+            known.reviewed if known else 0,
+        )
+
+    def adopt(self, policy: PolicySettings) -> None:
+        """Go on under another policy, which must trust the same clients. What is in force stays, and so does all state.
+
+        Raises ValueError where `trust_clients` differs: the state of clients depends on it.
+        """
+        if policy.trust_clients != self._settings.policy.trust_clients:
+            raise ValueError("trust_clients cannot change while clients are held")
+        self._settings = replace(self._settings, policy=policy)
+        for key, table in self._tables.items():
+            table.judge.adopt(self._thresholds(key), policy)
 
     def thresholds(self, model: str) -> Thresholds:
         """Return the thresholds in force for a model that is being watched."""
@@ -316,6 +336,7 @@ class Shard:
             own: dict[str, Any] = {
                 "trees": pack_arrays(table.novelty.trees.state()),
                 "progress": list(table.progress),
+                "guard": table.judge.guard.state(),
             }
             if key in self._baselines:
                 own["norms"] = self._baselines[key].key()
@@ -374,6 +395,8 @@ class Shard:
             table.novelty.trees.restore(check_trees(arrays_from(own["trees"])))
         if "drift" in own and (monitor := self._monitors[key]).key == own["drift"][0]:
             monitor.restore(arrays_from(own["drift"][1]))
+        if "guard" in own:
+            table.judge.guard.restore(own["guard"])
         since_lesson, parked_until, population = own["progress"]
         table.progress = TableProgress(int(since_lesson), int(parked_until), tuple(float(share) for share in population))
 

@@ -48,7 +48,9 @@ class DecisionState(NamedTuple):
     `reached` (see `PLACES`) is the highest action each kind of evidence has led to, `reached_at` the query count then, of
     channels and novelty. `held` is the action of the latest decision and `held_until_ms` its end; `revision` is the number of
     decisions and `highest` the highest action ever. `strange` counts consecutive evaluations beyond the novelty threshold.
-    `row` are the features at the last evaluation and `novelty` is the score there.
+    `row` are the features at the last evaluation and `novelty` is the score there. `simulated` tells whether the latest
+    decision is simulated, and `held_back` the number of the latest episode in which a stop of the client was held back (see
+    `guard`). `day` is the latest UTC day, from 1970, on which the client asked.
     """
 
     reached: Annotated[npt.NDArray[np.uint8], Column(len(PLACES), within=(0, BLOCK))]
@@ -60,6 +62,9 @@ class DecisionState(NamedTuple):
     strange: Annotated[npt.NDArray[np.uint8], Column()]
     novelty: Annotated[npt.NDArray[np.float32], Column(within=(-np.inf, np.inf))]
     row: Annotated[npt.NDArray[np.float32], Column(len(NAMES))]
+    simulated: Annotated[npt.NDArray[np.uint8], Column(within=(0, 1))]
+    held_back: Annotated[npt.NDArray[np.uint8], Column()]
+    day: Annotated[npt.NDArray[np.uint32], Column()]
 
 
 FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing")

@@ -4,6 +4,7 @@ The result of an event may depend on the event before it, in any family: an eval
 of the next. So these events are processed in stream order, whichever kernels found them.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Stretch(NamedTuple):
     """A batch as the walk gets it: n events of the clients at `slot` (n,), and the results of the kernels.
 
     `conduct` (n, questions, 4) is filled by `update_conduct`. `emitted` overrides the place of the batch's outputs in the
-    output order.
+    output order. `newly` are the events that are their client's first on a day, each with that day.
     """
 
     batch: Batch
@@ -35,6 +36,7 @@ class Stretch(NamedTuple):
     conduct: npt.NDArray[np.float64]
     found: Computed
     emitted: int | None
+    newly: Sequence[tuple[int, int]] = ()
 
 
 class Walk:
@@ -60,7 +62,9 @@ class Walk:
         taught_at = 0
         row_of = {int(event): row for row, event in enumerate(evaluated)}
         latest: dict[int, int] = {}
+        counted = 0
         for event in sorted({*np.flatnonzero(constructed.any(axis=1)).tolist(), *row_of, *odd}):
+            counted = self._note_active(stretch, counted, event)
             slot = int(stretch.slot[event])
             row = row_of.get(event)
             if row is not None:
@@ -89,8 +93,16 @@ class Walk:
                 taught_at = int(fresh[event])
                 if self._novelty.learn(rows[row]):
                     score[row + 1 :] = self._novelty.score(rows[row + 1 :], queries[row + 1 :])
+        self._note_active(stretch, counted, len(stretch.batch))
         self.since_lesson = int(fresh[-1]) - taught_at
         return score
+
+    def _note_active(self, stretch: Stretch, counted: int, event: int) -> int:
+        """Count the clients that became active up to an event, `counted` of them before; return how many now."""
+        while counted < len(stretch.newly) and stretch.newly[counted][0] <= event:
+            self._judge.guard.note_active(stretch.newly[counted][1])
+            counted += 1
+        return counted
 
     def _note(self, stretch: Stretch, event: int, channels: list[int], odds: tuple[ConductEvidence, ...]) -> None:
         """Keep the id of an event as an example: it has evidence in a channel, or is itself a refused query or a reused id."""

@@ -161,7 +161,7 @@ class Pipeline:
         counts.events -= len(outputs.refusals) + outputs.repeated
         counts.invalid += len(rejections)
         counts.repeated += outputs.repeated
-        counts.alerts += len(outputs.findings)
+        counts.alerts += len(outputs.findings) + len(outputs.held_back)
         counts.decisions += len(outputs.pending_decisions)
         rejections.sort(key=lambda rejection: rejection.sequence)
         counts.refusals.note(rejections)
@@ -176,7 +176,7 @@ class Pipeline:
             )
             for entry, beside in zip(rejections, _beside(rejections), strict=True)
         )
-        self._sink.alerts(render.alert(finding, self._stamp) for finding in outputs.findings)
+        self._sink.alerts(render.alerts(outputs, self._stamp))
         self._sink.decisions(render.decision(pending, self._stamp) for pending in outputs.pending_decisions)
         self._report(outputs.departed)
 

@@ -109,12 +109,13 @@ class _Record:
     parts: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict)
     event_ids: list[str] = field(default_factory=list)
     vouched: list[bool] = field(default_factory=list)
+    organizations: list[str | None] = field(default_factory=list)
     lives: int = 1
 
     def add(self, seen: Seen, events: Sequence[int], policy: PolicySettings) -> None:
         at = np.asarray(events, np.intp)
         if seen.queries[at[0]] == 1 and self.event_ids:
-            self.parts, self.event_ids, self.vouched = {}, [], []
+            self.parts, self.event_ids, self.vouched, self.organizations = {}, [], [], []
             self.lives += 1
         evaluated = np.flatnonzero(np.isin(seen.look_event, at))
         for name, part in (
@@ -130,6 +131,7 @@ class _Record:
             self.parts.setdefault(name, []).append(part)
         self.event_ids += [seen.batch.event_id[i] for i in events]
         self.vouched += [vouched(seen.batch.sender[i], policy) for i in events]
+        self.organizations += [seen.batch.sender[i].organization for i in events]
 
     def joined(self) -> dict[str, npt.NDArray[Any]]:
         return {name: np.concatenate(parts) for name, parts in self.parts.items()}
@@ -211,8 +213,11 @@ class Tracer:
         record = max(chosen or accounts.values(), key=lambda record: len(record.event_ids))
         parts = record.joined()
         thresholds = self.thresholds(model, policy)
-        protected = client in (policy or self._policy).never_block
-        limits = [permitted(len(ACTIONS), trusted=known, protected=protected) for known in record.vouched]
+        protects = (policy or self._policy).protects
+        limits = [
+            permitted(len(ACTIONS), trusted=known, protected=protects(client, organization))
+            for known, organization in zip(record.vouched, record.organizations, strict=True)
+        ]
         return Trace(
             client=client,
             model=model,

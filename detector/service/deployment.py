@@ -35,6 +35,8 @@ NAME = re.compile(r"detector\.(?P<settings>[\w]+-[\w]+-[\w]+-(?:live|shadow))\.(
 class Deployment:
     """What decisions depend on: versions of configuration and baseline, a mark of the secret seed, and shadow mode.
 
+    Policy that may change under a running service is not part of it, see `reload`: each decision names its version.
+
     >>> ours = Deployment("9f2c", "none", "77aa01ce", shadow=True)
     >>> str(ours), Deployment.read(str(ours)) == ours
     ('9f2c-none-77aa01ce-shadow', True)
@@ -51,7 +53,7 @@ class Deployment:
     def of(cls, config: Config, baseline: Baseline | None) -> "Deployment":
         """Return the deployment of a worker with these settings."""
         version = NO_BASELINE if baseline is None else baseline.version
-        return cls(config.version, version, seed_mark(settings_of(config, baseline).secret), config.policy.shadow)
+        return cls(config.fixed_version, version, seed_mark(settings_of(config, baseline).secret), config.policy.shadow)
 
     @classmethod
     def read(cls, text: str) -> "Deployment | None":

@@ -10,6 +10,8 @@ session timeout then moves no partitions. So only one supervisor of a group may 
 health ports are taken. A single worker is a dynamic member, as orchestrators give each start another host name. Another worker
 gets its partitions within a second after an orderly end, and after the session timeout when it dies.
 
+SIGHUP makes every worker read the policy again, see `reload`; a worker that is started later begins with the policy in force.
+
 A process that is asked to end does so within ten seconds, even while it waits for a broker. The next owner of its partitions
 repeats what it could not commit.
 """
@@ -29,6 +31,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from types import FrameType
 from typing import TypeAlias
 
@@ -36,6 +39,7 @@ import structlog
 
 from detector.baseline import doubts
 from detector.baseline.secret import known_seed, require
+from detector.baseline.settings import policy_settings
 from detector.baseline.store import Baseline
 from detector.clock import SystemClock
 from detector.config import Config
@@ -44,6 +48,7 @@ from detector.engine.warm import rehearse
 from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
 from detector.ingest.formats.routing import joining_formats
 from detector.service.intake import Intake
+from detector.service.reload import Asked, PolicyReloader, Reader
 from detector.service.telemetry import logs
 from detector.service.telemetry.health import HealthServer
 from detector.service.telemetry.metrics import Metrics
@@ -62,10 +67,18 @@ log = structlog.get_logger(__name__)
 BaselineLoader: TypeAlias = Callable[[Config], Baseline | None]
 
 
-def serve(config: Config, baseline_loader: BaselineLoader, *, stage: Stage = Stage.ALL, workers: int = 1) -> None:
+def serve(
+    config: Config,
+    baseline_loader: BaselineLoader,
+    *,
+    stage: Stage = Stage.ALL,
+    workers: int = 1,
+    reread: Reader | None = None,
+) -> None:
     """Run the service until SIGTERM or SIGINT; return after an orderly end. Call it from the main thread.
 
-    `baseline_loader` is called in every worker process, so it must be a module-level function.
+    `baseline_loader` is called in every worker process, so it must be a module-level function. So is `reread`, which reads the
+    configuration again on SIGHUP; without it SIGHUP is ignored.
 
     Raises `ConfigError` when the settings name nothing to do, `ServiceError` (or what the loader raises) when a worker cannot
     start.
@@ -78,10 +91,12 @@ def serve(config: Config, baseline_loader: BaselineLoader, *, stage: Stage = Sta
             formats=apart,
             workers=workers,
         )
+    asked = _asked_by_signal()
     if workers == 1:
-        _work(config, baseline_loader, stage, number=0, member=None, stop=_stop_on_signals())
+        reload = None if reread is None else (asked, reread)
+        _work(config, baseline_loader, stage, number=0, member=None, stop=_stop_on_signals(), reload=reload)
     else:
-        _Supervisor(config, baseline_loader, stage, workers).run(_stop_on_signals())
+        _Supervisor(config, baseline_loader, stage, workers, reread).run(_stop_on_signals(), asked)
 
 
 def check(config: Config, stage: Stage) -> None:
@@ -149,8 +164,26 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
+def _asked_by_signal() -> threading.Event:
+    """Return an event that SIGHUP sets."""
+    asked = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    signal.signal(signal.SIGHUP, ask)
+    return asked
+
+
 def _work(
-    config: Config, load: BaselineLoader, stage: Stage, *, number: int, member: str | None, stop: threading.Event
+    config: Config,
+    load: BaselineLoader,
+    stage: Stage,
+    *,
+    number: int,
+    member: str | None,
+    stop: threading.Event,
+    reload: tuple[Asked, Reader] | None = None,
 ) -> None:
     """Run one worker in this process, with its health server."""
     ended, warm = threading.Event(), threading.Event()
@@ -158,7 +191,8 @@ def _work(
     try:
         metrics = Metrics()
         baseline = None if stage == Stage.SHIP else load(config)
-        worker = Worker(config, baseline, SystemClock(), stage=stage, member=member, metrics=metrics)
+        reloader = None if reload is None else PolicyReloader(config, *reload, metrics)
+        worker = Worker(config, baseline, SystemClock(), stage=stage, member=member, metrics=metrics, reloader=reloader)
         with HealthServer(
             config.service,
             metrics,
@@ -174,6 +208,7 @@ def _work(
                 member=member,
                 baseline=baseline.version if baseline else None,
                 shadow=config.policy.shadow,
+                policy=policy_settings(config).version,
                 health_port=health.port,
             )
             if baseline and number == 0:
@@ -201,9 +236,12 @@ def _enforce_grace(stop: threading.Event, ended: threading.Event) -> None:
         os._exit(1)
 
 
-def _child(config: Config, load: BaselineLoader, stage: Stage, number: int, messages: Pipe) -> None:
+def _child(
+    config: Config, load: BaselineLoader, stage: Stage, number: int, messages: Pipe, reload: tuple[Asked, Reader] | None
+) -> None:
     """Run as a worker process: send the message of an error to the parent, and end when the parent has ended."""
     stop = _stop_on_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says when
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101  # this is a child
 
@@ -214,7 +252,8 @@ def _child(config: Config, load: BaselineLoader, stage: Stage, number: int, mess
     threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     start_logs(config)
     try:
-        _work(config, load, stage, number=number, member=member_name(config.kafka.group_id, number), stop=stop)
+        member = member_name(config.kafka.group_id, number)
+        _work(config, load, stage, number=number, member=member, stop=stop, reload=reload)
     except DetectorError as error:
         with suppress(OSError):
             messages.send(str(error))
@@ -228,6 +267,7 @@ class _Slot:
     number: int
     process: BaseProcess | None = None
     receiving: Pipe | None = None
+    asked: Event | None = None
     started_s: float = 0.0
     failed_starts: int = 0
     due_s: float = field(default=0.0)
@@ -236,15 +276,26 @@ class _Slot:
 class _Supervisor:
     """Keeps a fixed number of worker processes running."""
 
-    def __init__(self, config: Config, load: BaselineLoader, stage: Stage, workers: int) -> None:
+    def __init__(self, config: Config, load: BaselineLoader, stage: Stage, workers: int, reread: Reader | None) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._settings = (config, load, stage)
+        self._config = config
+        self._settings = (load, stage)
+        self._reread = reread
         self._slots = [_Slot(number) for number in range(workers)]
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; raises `ServiceError` when a worker keeps dying at its start."""
+    def run(self, stop: threading.Event, asked: threading.Event) -> None:
+        """Work until `stop` is set; raises `ServiceError` when a worker keeps dying at its start.
+
+        While `asked` is set, the workers are told to read the policy again.
+        """
+        reloader = None if self._reread is None else PolicyReloader(self._config, asked, self._reread)
         try:
             while not stop.is_set():
+                if reloader is not None and asked.is_set():
+                    self._config = reloader.due() or self._config
+                    for slot in self._slots:
+                        if slot.asked is not None:
+                            slot.asked.set()
                 for slot in self._slots:
                     if slot.process is None and time.monotonic() >= slot.due_s:
                         self._start(slot)
@@ -258,8 +309,12 @@ class _Supervisor:
 
     def _start(self, slot: _Slot) -> None:
         slot.receiving, sending = self._context.Pipe(duplex=False)
+        slot.asked = self._context.Event()
+        reload = None if self._reread is None else (slot.asked, self._reread)
         slot.process = self._context.Process(
-            target=_child, args=(*self._settings, slot.number, sending), name=f"worker-{slot.number}"
+            target=_child,
+            args=(self._config, *self._settings, slot.number, sending, reload),
+            name=f"worker-{slot.number}",
         )
         slot.process.start()
         sending.close()

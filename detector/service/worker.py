@@ -28,6 +28,7 @@ from detector.service.kafka import topics as topics_of
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
 from detector.service.kafka.watch import TopicMonitor
+from detector.service.reload import PolicyReloader
 from detector.service.telemetry.metrics import Metrics, StageName
 from detector.sinks.registry import receivers
 
@@ -69,7 +70,10 @@ class Status:
 
 
 class Worker:
-    """Runs the stages in turn, in one thread; see the module docstring. `member` makes it a static member of its groups."""
+    """Runs the stages in turn, in one thread; see the module docstring. `member` makes it a static member of its groups.
+
+    The `reloader`, where given, is asked for another policy between two batches.
+    """
 
     def __init__(
         self,
@@ -80,8 +84,10 @@ class Worker:
         stage: Stage = Stage.ALL,
         member: str | None = None,
         metrics: Metrics | None = None,
+        reloader: PolicyReloader | None = None,
     ) -> None:
         self._config = config
+        self._reloader = reloader
         self._baseline = baseline
         self._clock = clock
         self._stage = Stage.DETECT if config.kafka.keyed and stage != Stage.SHIP else stage
@@ -279,8 +285,17 @@ class Worker:
             dependencies = Dependencies(connection, self._topics, group, self._metrics, self._member, share)
             self._deliveries = Deliveries(self._receivers, dependencies)
 
+    def _reload(self) -> None:
+        """Take another policy, if there is one. A stage that is opened later begins with it."""
+        config = None if self._reloader is None else self._reloader.due()
+        if config is not None:
+            self._config = config
+            if self._detect is not None:
+                self._detect.adopt(config)
+
     def _turn(self) -> None:
         self._metrics.beat()
+        self._reload()
         wait_ms = POLL_MS if self._ingest is None or self._detect is None else TURN_MS
         written = detected = 0
         if self._ingest is not None:

@@ -94,7 +94,8 @@ def render(document: Document) -> str:
     CEF:0|detector|detector|0.1.0|extraction.offset|Suspected model extraction|10|rt=17778906674
     """
     if isinstance(document, Alert):
-        code, name, pairs = document.event.code, "Suspected model extraction", _alert(document)
+        code, pairs = document.event.code, _alert(document)
+        name = document.rule.name if code.startswith("policy.") else "Suspected model extraction"
     else:
         code, name, pairs = f"decision.{document.action}", f"Decision: {document.action}", _decision(document)
     version = document.observer.version if isinstance(document, Alert) else VERSION

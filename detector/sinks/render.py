@@ -1,6 +1,6 @@
 """Rendering: findings and pending decisions of the engine as the documents of the contracts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,20 @@ from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
 from detector.distribution import VERSION
 from detector.engine.evidence.registry import EVIDENCE
-from detector.engine.findings import Finding, PendingDecision, Report, Unfamiliar
+from detector.engine.findings import Finding, HeldBack, Outputs, PendingDecision, Report, Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, PolicySettings
 
 SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}
+
+
+HELD_BACK = Rule(
+    id="policy.held_back",
+    name="Stops held back",
+    version="1",
+    description="More clients of a model called for a stop than policy allows; the others are throttled. Either many accounts "
+    "copy the model, or traffic has changed and innocent clients look like thieves.",
+)
+HELD_BACK_RISK = 70.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +76,53 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
             features=dict(finding.features),
             baseline_version=stamp.baseline_version,
             config_version=stamp.config_version,
-            shadow=stamp.policy.shadow,
+            shadow=finding.simulated,
         ),
         model_version=finding.version,
         organization=finding.sender.organization,
         ip=finding.sender.ip,
         observer_version=VERSION,
     )
+
+
+def held_back(held: HeldBack, stamp: Stamp) -> Alert:
+    """Render the news that stops are held back as an alert, about the client whose stop was the latest."""
+    return compose(
+        alert_id=held.alert_id,
+        time_ms=held.time_ms,
+        first_ms=held.first_ms,
+        client=held.client,
+        model=held.model,
+        severity="high",
+        risk=HELD_BACK_RISK,
+        rule=HELD_BACK,
+        reason=held.text,
+        message=f"Stops held back on model {held.model}",
+        finding=AlertDetails(
+            queries=held.queries,
+            score=float(held.clients),
+            action="throttle",
+            look=0,
+            features={"clients_held_back": float(held.clients)},
+            baseline_version=stamp.baseline_version,
+            config_version=stamp.config_version,
+            shadow=held.simulated,
+        ),
+        model_version=held.version,
+        organization=held.sender.organization,
+        ip=held.sender.ip,
+        observer_version=VERSION,
+    )
+
+
+def alerts(outputs: Outputs, stamp: Stamp) -> Iterator[Alert]:
+    """Render all alerts of sorted outputs, in stream order."""
+    held = list(outputs.held_back)
+    for finding in outputs.findings:
+        while held and (held[0].emitted, held[0].sequence) < (finding.emitted, finding.sequence):
+            yield held_back(held.pop(0), stamp)
+        yield alert(finding, stamp)
+    yield from (held_back(one, stamp) for one in held)
 
 
 def _parameters(action: int, policy: PolicySettings) -> Parameters:
@@ -112,7 +162,8 @@ def decision(pending: PendingDecision, stamp: Stamp) -> Decision:
         origin="detector",
         alert_id=pending.alert_id,
         supersedes=pending.supersedes,
-        simulated=stamp.policy.shadow,
+        simulated=pending.simulated,
+        policy_version=stamp.policy.version,
     )
 
 

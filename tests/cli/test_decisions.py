@@ -90,6 +90,15 @@ def test_who_must_never_be_blocked_is_not(file: Path, monkeypatch: pytest.Monkey
     run(file, "throttle", "acme-batch", *BY)
 
 
+def test_an_organization_on_the_list_is_throttled_at_most(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list is of organisations: a client of the same name is not on it."""
+    monkeypatch.setenv("DETECTOR_POLICY__NEVER_BLOCK_ORGANIZATIONS", '["acme"]')
+    with pytest.raises(ConfigError, match="never_block_organizations"):
+        run(file, "block", "acme", "--type", "organization", *BY)
+    run(file, "throttle", "acme", "--type", "organization", *BY)
+    run(file, "block", "acme", *BY)
+
+
 def test_actor_and_reason_are_asked_for(file: Path) -> None:
     """Without them the command does not start."""
     done = CliRunner().invoke(app, ["decisions", "block", "acme-batch", "--file", str(file)])

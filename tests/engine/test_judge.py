@@ -1,5 +1,6 @@
 """From evidence to findings and orders: once per step, within the limits of policy, renewed when they run out."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -170,7 +171,7 @@ def test_ids_tell_clients_and_models_apart(generated_baseline: Baseline) -> None
 
 @pytest.mark.parametrize("shadow", [True, False])
 def test_shadow_mode_decides_the_same_and_says_so(generated_baseline: Baseline, shadow: bool) -> None:
-    """Every decision and alert is marked; otherwise nothing differs."""
+    """Every decision and alert is marked, and the policy has another version; otherwise nothing differs."""
     seen = watched(generated_baseline, shadow=shadow)
     assert {decision.simulated for decision in seen.decided} == {shadow}
     assert {alert.detector.shadow for alert in seen.raised} == {shadow}
@@ -185,7 +186,8 @@ def watched(baseline: Baseline, *, shadow: bool) -> MemorySink:
 
 
 def replace_mark(written: bytes) -> bytes:
-    return written.replace(b'"simulated":true', b"").replace(b'"simulated":false', b"")
+    marked = rb'"simulated":(true|false),"policy_version":"[0-9a-f]{12}"'
+    return re.sub(marked, b"", written)
 
 
 def test_a_stricter_budget_never_acts_earlier(generated_baseline: Baseline) -> None:

@@ -210,6 +210,46 @@ def test_a_log_goes_through_the_service(service: Service, tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_policy_is_read_again_on_sighup(service: Service, tmp_path: Path, workers: int) -> None:
+    """A file with an error changes nothing; a good one is taken by each worker, and decisions say which policy made them."""
+    service.port = next(port for port in iter(free_port, None) if free_port(port + 1) == port + 1)
+    good = service.file.read_text().replace("[service]\n", f"[service]\nport = {service.port}\n#")
+    service.file.write_text(good)
+    service.run("topics", "create", "--partitions", "2", "--inputs")
+
+    def decided(client: str) -> list[tuple[str, str]]:
+        listed = service.run("decisions", "list", "--all", "--json").stdout.splitlines()
+        found = [decision for decision in map(json.loads, listed) if decision["subject"]["id"] == client]
+        return [(decision["action"], decision["policy_version"]) for decision in found]
+
+    def steal(name: str) -> None:
+        lines = traffic(seed=1, innocents=6, thieves=1, queries=60)
+        log = write(tmp_path / f"{name}.jsonl", [line.replace(b"thief-0", name.encode()) for line in lines])
+        service.run("produce", str(log), "--topic", service.log, "--keyed")
+
+    with service.running("--workers", str(workers)) as process:
+        service.until_ready(*range(service.port, service.port + workers))
+        steal("first")
+        wait_until(lambda: any(action == "block" for action, _ in decided("first")), service.said)
+        service.file.write_text(f"{good}never_blok = []\n")
+        process.send_signal(signal.SIGHUP)
+        refused = "configuration refused: the policy in force stays"
+        wait_until(lambda: service.said().count(refused) == (workers if workers == 1 else workers + 1), service.said)
+        assert "policy.never_blok: there is no such key" in service.said()
+        service.file.write_text(f'{good}never_block = ["second"]\n')
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: service.said().count('"policy changed"') == (workers if workers == 1 else workers + 1), service.said)
+        steal("second")
+        wait_until(lambda: decided("second"), service.said)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, service.said()
+    (before,), (after,) = ({version for _, version in decided(client)} for client in ("first", "second"))
+    assert before != after
+    assert {action for action, _ in decided("second")} == {"throttle"}
+
+
 @pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])

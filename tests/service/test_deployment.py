@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.config import Config, EngineSection, PolicySection, ServiceSection
+from detector.config import Config, EngineSection, ModelSection, PolicySection, ServiceSection
 from detector.errors import FatalError
 from detector.service import deployment
 from detector.service.deployment import Deployment, Peer, in_force, peers, refusal, seed_mark
@@ -67,6 +67,16 @@ def test_what_makes_a_deployment() -> None:
     assert len(seeded.seed) == 8
     live = Config(policy=PolicySection(shadow=False, trust_clients=True), engine=EngineSection(seed=5))
     assert Deployment.of(live, None).shadow != plain.shadow
+
+
+def test_policy_that_may_change_under_a_running_service_makes_none() -> None:
+    """A worker that has read its policy again, and one that starts under it, work side by side; whom to trust does count."""
+    plain = Deployment.of(Config(), None)
+    tried = Config(policy=PolicySection(never_block=("a",), stopped_share=0.5), models={"fraud": ModelSection(shadow=True)})
+    assert Deployment.of(tried, None) == plain
+    assert tried.version != Config().version
+    assert Deployment.of(Config(models={"fraud": ModelSection(dimension=7)}), None) != plain
+    assert Deployment.of(Config(policy=PolicySection(trust_clients=False)), None) != plain
 
 
 def test_the_sentence_names_both_and_what_to_do() -> None:

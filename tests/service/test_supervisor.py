@@ -31,7 +31,7 @@ NOWHERE = "127.0.0.1:1"
 @pytest.fixture(autouse=True)
 def put_back() -> Iterator[None]:
     """Undo what serving sets up for the process."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     library = logging.getLogger("kafka")
     before = (library.handlers, library.level, library.propagate)
     yield

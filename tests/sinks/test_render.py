@@ -15,8 +15,9 @@ from detector.contracts.ecs import SEVERITY
 from detector.engine.findings import Report, Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE
 from detector.engine.state import PLACES
-from detector.sinks import render
+from detector.sinks import cef, ocsf, render
 from detector.testing import MemorySink, watch
+from tests.engine.test_guard import crowd
 
 Lines = Callable[..., list[bytes]]
 
@@ -114,3 +115,28 @@ def test_a_client_is_one_plain_object() -> None:
     stranger = Unfamiliar(2.5, 1, ("step below",))
     line = render.client(Report("c", "m", 9, BLOCK, {}, {}, {}, 0, unfamiliar=stranger))
     assert line["unfamiliar"] == {"score": 2.5, "profile": 1, "features": ["step below"]}
+
+
+def test_stops_that_are_held_back_are_an_alert(generated_baseline: Baseline) -> None:
+    """It names the model, says how many clients and why, keeps to the schema, and stands where it was found."""
+    lines = crowd(3, [0, 0, 0], range(3))
+    config = Config.model_validate({"policy": {"new_stops_per_minute": 1}})
+    seen = watch(lines, config, generated_baseline)
+    (alert,) = (alert for alert in seen.raised if alert.rule.id == "policy.held_back")
+    assert list(validator("alert.v1.json").iter_errors(json.loads(to_json(alert)))) == []
+    assert alert.message == "Stops held back on model alpha"
+    assert alert.event.reason == "1 client is throttled instead of stopped: [policy] new_stops_per_minute allows 1"
+    assert alert.detector.features == {"clients_held_back": 1.0}
+    assert "|policy.held_back|Stops held back|" in cef.render(alert)
+    assert ocsf.render(alert)["finding_info"]["title"] == "Stops held back"
+    assert watch(lines, config, generated_baseline, chunk=5).written() == seen.written()
+    throttled = next(decision for decision in seen.decided if decision.subject.id == alert.user.id)
+    assert "; not stopped: [policy] new_stops_per_minute allows 1" in throttled.reason.admin
+
+
+def test_decisions_name_the_policy(seen: MemorySink, generated_baseline: Baseline, make_log: Lines) -> None:
+    """All of a run name the same, and another budget is another policy."""
+    (version,) = {decision.policy_version for decision in seen.decided}
+    config = Config.model_validate({"policy": {"false_blocks_per_10000": 2}})
+    others = watch(make_log(3, events=700, clients=6), config, generated_baseline)
+    assert version not in {decision.policy_version for decision in others.decided}

@@ -33,7 +33,7 @@ def advice_for(trace: Trace, config: Config) -> Iterator[str]:
     if not trace.escalations:
         yield "Nothing needs to be done."
         return
-    if config.policy.shadow:
+    if config.simulates(trace.model):
         yield "Shadow mode is on: decisions were simulated and the client was served as ever ([policy] shadow)."
     yield "Compare the example queries, and ask the client's owner what the software does."
     if trace.client in config.policy.never_block:

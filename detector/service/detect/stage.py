@@ -17,7 +17,7 @@ A record that makes the processing fail is found and left out; see `culprits`.
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +26,7 @@ from kafka import TopicPartition
 from kafka.errors import AuthorizationError, FencedInstanceIdError, IllegalStateError, KafkaError
 
 from detector.baseline.secret import settings_of
+from detector.baseline.settings import policy_settings
 from detector.baseline.store import NO_BASELINE, Baseline, dimensions_of
 from detector.clock import Clock
 from detector.config import Config
@@ -99,6 +100,12 @@ class DetectStage:
         self._settings = settings_of(config, baseline).dealt(partitions)
         self._baselines = dict(baseline.models) if baseline else {}
         self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.policy)
+        if 0 < self._settings.policy.new_stops_per_minute < partitions:
+            log.warning(
+                "each partition may stop one client a minute, which is more than new_stops_per_minute",
+                new_stops_per_minute=self._settings.policy.new_stops_per_minute,
+                partitions=partitions,
+            )
         self._assembler = assembler_for(
             config,
             dimensions_of(self._baselines),
@@ -224,6 +231,20 @@ class DetectStage:
         self.processed += count
         self._measure()
         return count
+
+    def adopt(self, config: Config) -> None:
+        """Go on under the policy of another configuration; call it between two steps.
+
+        What was done before is committed first, so that no repeated work is judged under another policy than before. Raises as
+        `checkpoint` does.
+        """
+        with self._lock:
+            self.checkpoint()
+            policy = policy_settings(config)
+            self._settings = replace(self._settings, policy=policy)
+            self._stamp = render.Stamp(self._stamp.baseline_version, config.version, policy)
+            for owned in self._owned.values():
+                owned.shard.adopt(policy)
 
     def _hold_up(self) -> None:
         """Pause partitions without their state, and all of them while too many bytes are in flight."""

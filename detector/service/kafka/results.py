@@ -40,9 +40,9 @@ def results(outputs: Outputs, stamp: render.Stamp, topics: Topics) -> list[Resul
     for pending in outputs.pending_decisions:
         decision = render.decision(pending, stamp)
         found.append(Result(Form(topics.decisions, decision.key.encode(), to_json(decision))))
-    for finding in outputs.findings:
-        alert = render.alert(finding, stamp)
-        found.append(Result(Form(topics.alerts, finding.client.encode(), to_json(alert)), alert))
+    found += [
+        Result(Form(topics.alerts, alert.user.id.encode(), to_json(alert)), alert) for alert in render.alerts(outputs, stamp)
+    ]
     return found
 
 

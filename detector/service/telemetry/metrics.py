@@ -79,7 +79,10 @@ class Metrics:
             "detector_events_repeated_total", "Deliveries of an event that had been counted before", registry=own
         )
         self._alerts = Counter(
-            "detector_alerts_total", "Alerts sent, by kind of evidence and severity", ["detector", "severity"], registry=own
+            "detector_alerts_total",
+            "Alerts sent, by kind of evidence (held_back: stops held back) and severity",
+            ["detector", "severity"],
+            registry=own,
         )
         self._decisions = Counter(
             "detector_decisions_total", "Decisions sent, by action and origin", ["action", "origin"], registry=own
@@ -175,6 +178,12 @@ class Metrics:
         self._learning = Gauge(
             "detector_models_learning", "Models that are being learned, whose clients are not watched yet", registry=own
         )
+        self._reloads = Counter(
+            "detector_policy_reloads_total",
+            "Times that SIGHUP led to a reading of the policy, by outcome",
+            ["outcome"],
+            registry=own,
+        )
         build = Gauge("detector_build_info", "1, with the version as a label", ["version"], registry=own)
         build.labels(VERSION).set(1)
         ProcessCollector(registry=own)
@@ -222,9 +231,14 @@ class Metrics:
         self._evicted.labels("capacity").inc(len(outputs.departed))
         for finding in outputs.findings:
             self._alerts.labels(finding.evidence, SEVERITIES[finding.action]).inc()
+        self._alerts.labels("held_back", "high").inc(len(outputs.held_back))
         for pending in outputs.pending_decisions:
             self._decisions.labels(action_name(pending.action), "detector").inc()
             self._delay.observe(max(now_ms - pending.issued_ms, 0) / 1000)
+
+    def reloaded(self, outcome: str) -> None:
+        """Count a reading of the policy: taken, or refused."""
+        self._reloads.labels(outcome).inc()
 
     def scored(self, seconds: float) -> None:
         """Note how long the engine took for a batch."""

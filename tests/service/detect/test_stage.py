@@ -1,19 +1,24 @@
 """The detect stage: large state, and results that are taken slowly."""
 
 import base64
+import itertools
 import json
+import threading
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from detector.baseline.settings import engine_settings
+from detector.config import Config
 from detector.engine.shard import VERSIONS_KEY
 from detector.service.detect import stage as detect
 from detector.service.kafka import producer
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import LARGEST_RECORD
+from detector.service.reload import PolicyReloader
 from detector.service.state.codec import StateReader
 from detector.service.state.seal import Seal
 from detector.service.telemetry.metrics import Metrics, StageName
@@ -53,6 +58,35 @@ def test_slow_results_pause_the_partitions(
     assert ("detect", True) in seen.changes
     assert ("detect", False) in seen.changes[seen.changes.index(("detect", True)) :]
     rig.verify(repeats=False)
+
+
+def test_policy_changes_without_loss_or_repetition(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:
+    """Policies that treat these clients alike are taken in turn: the same is found, once, under one or the other."""
+    rig = rig_at(broker)
+    policies = itertools.cycle([{"never_block": ("nobody",)}, {"never_block": ()}])
+
+    def read() -> Config:
+        policy = rig.config.policy.model_copy(update=next(policies))
+        return cast("Config", rig.config.model_copy(update={"policy": policy}))
+
+    asked, seen = threading.Event(), Metrics()
+    reloader = PolicyReloader(rig.config, asked, read, seen)
+    taken = partial(seen.registry.get_sample_value, "detector_policy_reloads_total", {"outcome": "taken"})
+    with rig.thread(metrics=seen, reloader=reloader) as worker:
+        rig.wait_until(lambda: worker.status().ready)
+        for at in range(0, len(stolen), 400):
+            rig.produce(stolen[at : at + 400])
+            before = taken() or 0
+            asked.set()
+            rig.wait_until(lambda before=before: (taken() or 0) > before)
+        rig.wait_done()
+    alerts, decisions = rig.expected()
+    raised = [json.loads(record.value) for records in rig.read(rig.topics.alerts).values() for record in records]
+    assert sorted(alert["event"]["id"] for alert in raised) == sorted(alerts)
+    decided = [json.loads(record.value) for records in rig.read(rig.topics.decisions).values() for record in records]
+    assert {decision["decision_id"] for decision in decided} >= {json.loads(each)["decision_id"] for each in decisions.values()}
+    assert len({decision["decision_id"] for decision in decided}) == len(decided)
+    assert len({decision["policy_version"] for decision in decided}) == 2
 
 
 @pytest.mark.slow
