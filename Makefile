@@ -50,6 +50,10 @@ kafka-down: $(READY) ## Stop it; its data stay
 demo-siem: $(READY) ## And on into a real Elasticsearch started here, found by Elastic's own rule
 	@$(RUN)/python -m tests.servers.demo siem --out $(OUT)
 
+.PHONY: demo-gateway
+demo-gateway: $(READY) ## Thieves ask a model through nginx, and are throttled, perturbed and cut off while they ask
+	@$(RUN)/python -m tests.servers.demo gateway --out $(OUT)
+
 .PHONY: elastic-up
 elastic-up: $(READY) ## Start an Elasticsearch on this machine that stays
 	@$(RUN)/python -m tests.servers.elastic up

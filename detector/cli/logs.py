@@ -48,7 +48,9 @@ class Part(StrEnum):
 
 def replay(
     logs: Logs,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for results; those of an earlier run are replaced")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="folder for results; of an earlier run only manual decisions stay")
+    ],
     config: ConfigFile = None,
     baseline: BaselineDir = None,
     log_format: LogFormat = None,

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from detector import private
 from detector.contracts import to_json
 from detector.contracts.audit import Audit
@@ -18,7 +20,7 @@ from detector.contracts.decision import Decision
 from detector.decisions.register import Register
 from detector.errors import OutputError, SourceError
 
-__all__ = ["DecisionFile", "audit_beside"]
+__all__ = ["DecisionFile", "audit_beside", "begin"]
 
 LOOK_EVERY_S = 0.2
 
@@ -30,6 +32,33 @@ def audit_beside(path: Path) -> Path:
     'decisions.audit.jsonl'
     """
     return path.with_name(f"{path.stem}.audit.jsonl")
+
+
+def begin(path: Path) -> BinaryIO:
+    """Open a decisions file for a run that begins anew: what the detector decided before goes, what people decided stays.
+
+    Lines that cannot be read go as well. Raises `OSError`.
+    """
+    if not path.is_file():
+        return private.append(path)
+    with path.open("rb") as former:
+        fcntl.flock(former, fcntl.LOCK_EX)  # a person who decides now waits, and appends behind what is kept
+        kept = [line.strip() + b"\n" for line in former if _is_of_a_person(line)]
+        with private.create(path) as file:
+            file.write(b"".join(kept))
+    return private.append(path)
+
+
+def _is_of_a_person(line: bytes) -> bool:
+    try:
+        found = msgspec.json.decode(line, type=_Origin)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return found.origin == "manual"
+
+
+class _Origin(msgspec.Struct):
+    origin: str
 
 
 class DecisionFile:

@@ -83,6 +83,16 @@ def stage(
     `say` gets what happens next, `tell` each decision as it is made, `step` the progress: what, done, of how many.
     Raises `OutputError` when the folder cannot be written.
     """
+    served, config, baseline = learn(folder, say, step)
+    say("the day itself: the server writes its log, the detector reads it as it grows")
+    return _live(folder, served, config, baseline, tell, step)
+
+
+def learn(folder: Path, say: Callable[[str], None], step: Callable[[str, int, int], None]) -> tuple[Victim, Config, Baseline]:
+    """Train the model that is served, and learn from its benign traffic: the first part of `stage`.
+
+    `folder` then holds the configuration, the history and the baseline. Raises `OutputError` when it cannot be written.
+    """
     try:
         private.make_folder(folder)
         private.write(folder / "detector.toml", CONFIG.encode())
@@ -96,8 +106,7 @@ def stage(
     say("fitting the baseline on it, as `detector baseline fit` does")
     baseline = replay.fit([str(folder / "history.jsonl.gz")], config)
     save(baseline, folder / "baseline")
-    say("the day itself: the server writes its log, the detector reads it as it grows")
-    return _live(folder, served, config, baseline, tell, step)
+    return served, config, baseline
 
 
 def _write_history(path: Path, served: Victim, step: Callable[[str, int, int], None]) -> None:

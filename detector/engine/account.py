@@ -7,17 +7,13 @@ if evidence counted for the name alone, a forger could get another client thrott
 Inside the engine an account is one text, its key. It equals the client's id wherever that is vouched for.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 
+from detector.contracts.network import network_of
 from detector.ingest.batch import Sender
 
 MARK = "\0"  # begins every key that is not a plain client id
-UNKNOWN_ADDRESS = "unknown"
-_WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +22,6 @@ class Account:
 
     client: str
     address: str | None = None
-
-
-@lru_cache(65_536)
-def network_of(ip: str | None) -> str:
-    """Return the network of a logged address, in one spelling: an IPv4 address as it is, the first 64 bits of an IPv6 one.
-
-    One customer can choose the last 64 bits of an IPv6 address, and ports change with each connection. Any other text, an empty
-    one included, gives "unknown"; otherwise a client could make as many accounts as there are texts.
-
-    >>> [network_of(ip) for ip in ("192.0.2.7:80", "::ffff:192.0.2.7", "[2001:db8::1]:443", "2001:db8::2", "gateway", None)]
-    ['192.0.2.7', '192.0.2.7', '2001:db8::/64', '2001:db8::/64', 'unknown', 'unknown']
-    """
-    text = (ip or "").strip()
-    host = _WITH_PORT.fullmatch(text)
-    try:
-        address = ip_address(host["v6"] or host["v4"] if host else text)
-    except ValueError:
-        return UNKNOWN_ADDRESS
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return str(ip_network((int(address) >> 64 << 64, 64)))
-        address = address.ipv4_mapped
-    return str(address)
 
 
 def account_key(client: str, sender: Sender, *, vouched: bool) -> str:

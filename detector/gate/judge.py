@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from detector.clock import Clock
 from detector.config.gate import GateSection
 from detector.contracts.decision import LADDER
-from detector.gate.addresses import network_of
+from detector.contracts.network import network_of
 from detector.gate.buckets import Buckets
 from detector.gate.identity import Identity, subject_of
 from detector.gate.paths import model_finder, plain_path

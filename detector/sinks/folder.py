@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from detector import private
 from detector.contracts import Alert, DeadLetter, Decision, to_json
+from detector.decisions.file import begin
 from detector.errors import OutputError
 
 DECISIONS = "decisions.jsonl"
@@ -17,7 +18,7 @@ NAMES = ("alerts.jsonl", DECISIONS, "clients.jsonl", "dead-letters.jsonl")
 class FolderSink:
     """Writes into `folder`, which it creates if missing; results of an earlier run there are replaced.
 
-    Only the owner can read them.
+    Manual decisions are no results: they stay, before those of this run. Only the owner can read them.
 
     Raises `OutputError`, here and in every method, when the folder cannot be written or the disk is full.
     """
@@ -29,9 +30,7 @@ class FolderSink:
             private.make_folder(folder)
             (folder / "summary.json").unlink(missing_ok=True)
             for name in NAMES:
-                self._files[name] = private.create(folder / name)
-            self._files[DECISIONS].close()
-            self._files[DECISIONS] = private.append(folder / DECISIONS)
+                self._files[name] = begin(folder / name) if name == DECISIONS else private.create(folder / name)
         except OSError as error:
             self.close()
             raise self._failure(error) from error

@@ -134,7 +134,7 @@ def test_a_line_cut_off_by_a_crash_spoils_no_other(log: DecisionFile) -> None:
 
 
 def test_a_run_and_people_write_into_one_file(tmp_path: Path) -> None:
-    """Neither writes over the other; a run that begins anew empties the file."""
+    """Neither writes over the other; of a run that begins anew only the decisions of people stay."""
     sink = FolderSink(tmp_path)
     log = DecisionFile(tmp_path / "decisions.jsonl", tmp_path / "decisions.audit.jsonl")
     sink.decisions([of_detector(1)] * 200)
@@ -144,6 +144,29 @@ def test_a_run_and_people_write_into_one_file(tmp_path: Path) -> None:
     assert ({held.action for held in register}, register.unreadable) == ({"allow", "block"}, 0)
     assert len(log._path.read_bytes().splitlines()) == 202
     sink.close()
+    with log._path.open("ab") as file:
+        file.write(b'{"origin":"manual","cut')
+    FolderSink(tmp_path).close()
+    assert [(held.action, held.origin) for held in log.register()] == [("allow", "manual")]
+    assert log.register().unreadable == 0
+
+
+def test_a_person_who_decides_while_a_run_begins_is_heard(tmp_path: Path) -> None:
+    """Whoever comes first, the other waits."""
+    log = DecisionFile(tmp_path / "decisions.jsonl", tmp_path / "decisions.audit.jsonl")
+
+    def decide_all() -> None:
+        for number in range(40):
+            assert decide(log, Order(Target("client", f"c{number}"), MODELS, "block", *BY, NOW + HOUR), lambda: NOW)
+
+    person = threading.Thread(target=decide_all)
+    person.start()
+    while person.is_alive():
+        sink = FolderSink(tmp_path)
+        sink.decisions([of_detector(1)])
+        sink.close()
+    person.join()
+    assert sum(held.origin == "manual" for held in log.register()) == 40
 
 
 class Follower:

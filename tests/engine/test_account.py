@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from detector.config import Config
 from detector.config.detection import EngineSection, PolicySection
-from detector.engine.account import Account, account_key, account_of, network_of
+from detector.contracts.network import network_of
+from detector.engine.account import Account, account_key, account_of
 from detector.ingest.batch import Sender
 from detector.testing import MemorySink, traffic, watch
 

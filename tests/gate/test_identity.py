@@ -1,4 +1,4 @@
-"""Whose request it is, which model it asks for, and how addresses are spelled."""
+"""Whose request it is, and which model it asks for."""
 
 import hashlib
 import json
@@ -6,13 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from detector.config import GateSection
-from detector.engine.account import network_of as network_of_engine
 from detector.errors import ConfigError
-from detector.gate.addresses import network_of
 from detector.gate.identity import Identity, Member
 from detector.gate.paths import model_finder, plain_path
 
@@ -59,11 +55,6 @@ def test_a_mapping_that_is_wrong_is_refused_without_showing_credentials(tmp_path
 def test_a_mapping_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         Identity(GateSection(identity="mapping", mapping_file=tmp_path / "none"))
-
-
-@given(st.ip_addresses().map(str) | st.text(max_size=20) | st.ip_addresses(v=4).map(lambda ip: f"{ip}:80"))
-def test_addresses_are_spelled_as_detection_spells_them(text: str) -> None:
-    assert network_of(text) == network_of_engine(text)
 
 
 @pytest.mark.parametrize(

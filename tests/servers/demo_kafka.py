@@ -9,32 +9,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
-from kafka import TopicPartition
-from kafka.errors import KafkaError
 from rich.table import Table
 from rich.text import Text
 
 from detector import private
-from detector.config import Config, load
+from detector.config import load
 from detector.console import Console
 from detector.demo import show as demo
 from detector.errors import OutputError, ServiceError
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
-from detector.service.produce import Produced, produce
+from detector.service.produce import produce
 from tests.servers.kafka import LocalBroker
+from tests.servers.processed import PATIENCE_S, until_processed, values
 
 INPUT = "prediction-log"
 PARTITIONS = 3
-PATIENCE_S = 300.0
 NEEDED = ("detector.toml", "baseline", "log.jsonl", "decisions.jsonl")
 SETTINGS = """
 [kafka]
@@ -108,15 +104,20 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Compared:
         try:
             say("producing the log, keyed by client")
             sent = produce([str(folder / "log.jsonl")], INPUT, config, keyed=True)
-            _until_processed(config, sent, lambda: service.poll() is None, folder)
+            if not until_processed(config.kafka, INPUT, lambda: service.poll() is None):
+                raise ServiceError(
+                    f"the service has ended by itself, or has not processed {sent.sent:,} events within {PATIENCE_S:g} s; "
+                    f"it said in {folder / 'service.log'}:\n{_tail(folder)}"
+                )
         finally:
             service.send_signal(signal.SIGTERM)
             status = service.wait()
         if status != 0:
             raise ServiceError(f"the service ended with status {status}; it said in {folder / 'service.log'}:\n{_tail(folder)}")
         say("the service has ended in order; reading the decisions topic")
-        found = compare((folder / "decisions.jsonl").read_bytes().splitlines(), _values(config, topics.decisions))
-        decided = {json.loads(value)["decision_id"]: json.loads(value) for value in _values(config, topics.decisions)}
+        read = values(config.kafka, topics.decisions)
+    found = compare((folder / "decisions.jsonl").read_bytes().splitlines(), read)
+    decided = {json.loads(value)["decision_id"]: json.loads(value) for value in read}
     _tell(found, list(decided.values()), as_json=as_json)
     if not found.same:
         raise ServiceError(
@@ -124,54 +125,6 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Compared:
             f"unexpected, {len(found.changed)} changed"
         )
     return found
-
-
-def _until_processed(config: Config, sent: Produced, alive: Callable[[], bool], folder: Path) -> None:
-    """Wait until both groups have committed everything that was sent."""
-    connection = Connection(config.kafka)
-    topics = Topics.under(config.kafka.prefix)
-    admin = connection.admin()
-    consumer = connection.consumer()
-    group = config.kafka.group_id
-    until = time.monotonic() + PATIENCE_S
-    try:
-        while time.monotonic() < until:
-            if not alive():
-                raise ServiceError(f"the service has ended by itself; it said in {folder / 'service.log'}:\n{_tail(folder)}")
-            with suppress(KafkaError):  # a fresh broker has no coordinator for the groups yet
-                if _left(admin, consumer, f"{group}.ingest", INPUT) == 0 and _left(admin, consumer, group, topics.queries) == 0:
-                    return
-            time.sleep(0.3)
-    finally:
-        consumer.close(autocommit=False)
-        admin.close()
-    raise ServiceError(
-        f"the service has not processed {sent.sent:,} events within {PATIENCE_S:g} s; see {folder / 'service.log'}"
-    )
-
-
-def _left(admin: Any, consumer: Any, group: str, topic: str) -> int:
-    """Return how many records of a topic the group has not committed."""
-    ends = consumer.end_offsets([TopicPartition(topic, number) for number in range(PARTITIONS)])
-    committed = admin.list_group_offsets(group).get(group, {})
-    return sum(end - (committed[place].offset if place in committed else 0) for place, end in ends.items())
-
-
-def _values(config: Config, topic: str) -> list[bytes]:
-    """Return all that lies in a topic."""
-    consumer = Connection(config.kafka).consumer()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        consumer.seek_to_beginning(*partitions)
-        values = []
-        while any(consumer.position(partition) < end for partition, end in ends.items()):
-            for records in consumer.poll(timeout_ms=200).values():
-                values += [record.value for record in records if record.value is not None]
-        return values
-    finally:
-        consumer.close(autocommit=False)
 
 
 def _tail(folder: Path) -> str:

@@ -49,9 +49,13 @@ class LocalGateway(LocalServer):
     TAKEN: ClassVar[tuple[bytes, ...]] = (b"ddress already in use", b"cannot bind", b"Address in use")
     RECIPE: ClassVar[str]  # folder of deploy/gateways
 
-    def __init__(self, *, gate: int, model: int, perturbed: int, is_closed: bool = False) -> None:
-        """Describe a gateway before the programs on those ports; `start` (or ``with``) starts it."""
+    def __init__(self, *, gate: int, model: int, perturbed: int, clients: Sequence[str] = (), is_closed: bool = False) -> None:
+        """Describe a gateway before the programs on those ports; `start` (or ``with``) starts it.
+
+        It knows `clients` by their keys, ``key-of-NAME``, besides those of the recipe.
+        """
         self._behind: Mapping[int, int] = {GATE: gate, MODEL: model, PERTURBED: perturbed}
+        self._clients = clients
         self._is_closed = is_closed
         super().__init__(None, port=None, tell=nothing, patience_s=60.0, detached=False)
 
@@ -99,6 +103,7 @@ class LocalGateway(LocalServer):
         for path in (RECIPES / self.RECIPE).iterdir():
             text = path.read_text(encoding="utf-8")
             text = self._closed(path.name, text) if self._is_closed else text
+            text = _admitting(text, self._clients)
             for there, here in {CALLERS: self.port, RELAY: self._ports["relay"], **self._behind}.items():
                 text = text.replace(f"127.0.0.1:{there}", f"127.0.0.1:{here}")
                 text = text.replace(f"address: 127.0.0.1, port_value: {there}", f"address: 127.0.0.1, port_value: {here}")
@@ -135,3 +140,11 @@ class LocalGateway(LocalServer):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _admitting(text: str, clients: Sequence[str]) -> str:
+    """Return a recipe that knows these clients, too: in each, one line says who has the key of acme."""
+    lines = text.splitlines(keepends=True)
+    return "".join(
+        line + "".join(line.replace("acme", client) for client in clients if "key-of-acme" in line) for line in lines
+    )

@@ -1,5 +1,6 @@
 """The four gateways that run here, and where each comes from."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -120,7 +121,8 @@ GATEWAYS: tuple[type[LocalGateway], ...] = (LocalNginx, LocalEnvoy, LocalCaddy, 
 
 
 def _nginx(tell: Tell) -> Path:
-    return from_debian("nginx", ["nginx"], tell) / "usr/sbin/nginx"
+    own = shutil.which("nginx")
+    return Path(own) if own else from_debian("nginx", ["nginx"], tell) / "usr/sbin/nginx"
 
 
 def _haproxy(tell: Tell) -> Path:
