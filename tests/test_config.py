@@ -92,7 +92,7 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
 def test_a_model_leaves_shadow_mode_as_all_do(tmp_path: Path) -> None:
     """It needs trust_clients and a secret seed; a model that stays in shadow mode needs neither."""
     text = '[models."fraud"]\nshadow = false\n'
-    with pytest.raises(ConfigError, match=r"'fraud' has shadow = false, which needs \[policy\] trust_clients"):
+    with pytest.raises(ConfigError, match=r"toml: models: 'fraud' has shadow = false, which needs \[policy\] trust_clients"):
         load(written(tmp_path, text))
     live = load(written(tmp_path, f"{text}[policy]\ntrust_clients = true\n"))
     assert (live.enforces, live.simulates("fraud"), live.simulates("other")) == (True, False, True)

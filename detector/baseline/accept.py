@@ -251,5 +251,6 @@ def _noted(
         "novelty_scores": [round(float(score), 3) for score in changed.norms.session_scores[:LISTED]],
         "evidence": {name: round(float(scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
         "clients_with_most_evidence": dict(most[:LISTED]),
+        "set_aside": [entry for entry in notes.get("set_aside", ()) if entry["client"] not in names],
         "accepted": [*notes.get("accepted", []), *sorted(accepted, key=lambda entry: str(entry["client"]))],
     }

@@ -4,12 +4,14 @@ Every client in the log of a fit counts as benign, but nobody has looked at all 
 any other. Thresholds do not follow such a client (see `engine.policy`); here it is named, so that a person looks at it.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.account import account_of
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
 from detector.engine.models.novelty import Calibrated
 from detector.engine.policy import ALERT, ALERT_SHARE, PolicySettings, thresholds_for
@@ -24,8 +26,9 @@ def doubts(
 ) -> list[dict[str, Any]]:
     """Return the calibration clients with evidence that is alerted on or stopped, the highest share of a threshold first.
 
-    An entry has the ``client``, its ``profile`` and how many clients that has, the ``evidence``, its ``score`` and the
-    ``threshold`` that it passed. ``only_alerts`` says that so many clients passed it that the channel may only alert.
+    `names` are the keys of their accounts. An entry has the ``client``, its ``profile`` and how many clients that has, the
+    ``evidence``, its ``score`` and the ``threshold`` that it passed. ``only_alerts`` says that so many clients passed it that
+    the channel may only alert.
     """
     found = thresholds_for(policy, calibrated.norms.session_scores, channel_scores)
     passed = np.where(MAY_STOP, FLOORS, ALERT_SHARE * np.asarray(found.stop))
@@ -36,7 +39,7 @@ def doubts(
         own = int(calibrated.profile[i])
         entries.append(
             {
-                "client": names[i],
+                "client": account_of(names[i]).client,
                 "profile": own,
                 "profile_clients": int(np.count_nonzero(calibrated.profile == own)),
                 "evidence": [*CHANNELS, NOVELTY][j],
@@ -52,6 +55,7 @@ def tell(notes: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each doubtful client in the notes of a model, with what to do; older baselines have none."""
     for entry in notes.get("set_aside", ()):
         evidence, client = entry["evidence"], printable(entry["client"])
+        argument = shlex.quote(client)  # clients choose their names, and people paste commands
         despite = " --despite-construction" if evidence in CHANNELS and MAY_STOP[CHANNELS.index(evidence)] else ""
         follows = (
             f"too many clients passed it, so {evidence} may only alert"
@@ -60,6 +64,6 @@ def tell(notes: Mapping[str, Any]) -> Iterator[str]:
         )
         yield (
             f"{client} (profile {entry['profile']}, {entry['profile_clients']} clients) has {evidence} {entry['score']:.1f}, "
-            f"above {entry['threshold']:.1f}; {follows}. Review it. If it may be a thief, fit again with --exclude {client}; "
-            f"if it is innocent, `baseline accept {client}{despite}` makes its kind known"
+            f"above {entry['threshold']:.1f}; {follows}. Review it. If it may be a thief, fit again with --exclude {argument}; "
+            f"if it is innocent, `baseline accept {argument}{despite}` makes its kind known"
         )

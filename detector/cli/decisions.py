@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from detector.config import Config
     from detector.contracts.decision import Action, Decision, Parameters
     from detector.decisions.log import DecisionLog
-    from detector.decisions.register import Held, Register, Target
+    from detector.decisions.register import Held, Register
 
 decisions_app = typer.Typer(
     help="Decisions that gateways carry out: those of the detector, and those of people.", no_args_is_help=True
@@ -52,6 +52,7 @@ RateOption = Annotated[
 ]
 SimulatedOption = Annotated[bool, typer.Option("--simulated", help="gateways count it and do not carry it out")]
 
+CLIENT_KINDS = frozenset({"client", "api_key", "user"})  # what gateways compare a client's name with
 WIDE = 220  # columns of the table in a pipe, where no terminal says
 
 _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -71,6 +72,10 @@ def decisions_list(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON Lines: the decisions as gateways read them")] = False,
 ) -> None:
     """List the decisions, the latest first."""
+    from detector.contracts.decision import LADDER
+
+    if action is not None and action not in LADDER:
+        raise ConfigError(f"--action {action}: there is no such action; known: {', '.join(LADDER)}")
     register, now = _log(load_config(config), file).register(), _now()
     found = [
         held
@@ -98,8 +103,10 @@ def decisions_show(
     as_json: AsJson = False,
 ) -> None:
     """Show all that is decided about a subject, and what is in force for each model."""
+    from detector.decisions.target import target_of
+
     register, now = _log(load_config(config), file).register(), _now()
-    target = _target(kind, subject, address)
+    target = target_of(kind, subject, address)
     about = register.about(target)
     models = sorted({model for held in about for model in held.models or ()})
     in_force = {model: register.in_force(target, model, now) for model in models}
@@ -151,9 +158,10 @@ def _command(action: "Action", purpose: str) -> Callable[..., None]:
     ) -> None:
         from detector.decisions.log import decide
         from detector.decisions.manual import Order
+        from detector.decisions.target import target_of
 
         settings = load_config(config)
-        if action in {"perturb", "block"} and kind == "client" and subject in settings.policy.never_block:
+        if action in {"perturb", "block"} and kind in CLIENT_KINDS and subject in settings.policy.never_block:
             raise ConfigError(f"{subject!r} is on [policy] never_block: take it off that list first, or throttle it")
         if action in {"perturb", "block"} and kind == "organization" and subject in settings.policy.never_block_organizations:
             raise ConfigError(
@@ -162,7 +170,7 @@ def _command(action: "Action", purpose: str) -> Callable[..., None]:
         if rate is not None and action != "throttle":
             raise ConfigError("--rate is for a throttle")
         order = Order(
-            _target(kind, subject, address),
+            target_of(kind, subject, address),
             tuple(models or ()),
             action,
             actor,
@@ -203,9 +211,10 @@ def decisions_lift(
     """Lift what is in force about a client, the detector's decisions and those of people."""
     from detector.decisions.log import decide
     from detector.decisions.manual import lifts
+    from detector.decisions.target import target_of
 
     log = _log(load_config(config), file)
-    orders = lifts(log.register(), _target(kind, subject, address), tuple(models or ()), (actor, reason), _now())
+    orders = lifts(log.register(), target_of(kind, subject, address), tuple(models or ()), (actor, reason), _now())
     _tell_published([decide(log, order, _now) for order in orders], as_json=as_json)
 
 
@@ -235,6 +244,8 @@ def _log(settings: "Config", file: Path | None) -> "DecisionLog":
 
     path = file or (None if settings.kafka.bootstrap_servers else settings.decisions.file)
     if path is not None:
+        if not path.exists():
+            errors.print(f"{path}: there is no such file yet", soft_wrap=True, markup=False)
         return DecisionFile(path, settings.decisions.audit_file or audit_beside(path))
     if not settings.kafka.bootstrap_servers:
         raise ConfigError(
@@ -251,16 +262,6 @@ def _now() -> int:
     from detector.clock import SystemClock
 
     return SystemClock().now_ms()
-
-
-def _target(kind: str, subject: str, address: str | None) -> "Target":
-    from detector.contracts.decision import SubjectType
-    from detector.decisions.register import Target
-
-    known = get_args(SubjectType)
-    if kind not in known:
-        raise ConfigError(f"--type {kind}: there is no such subject; known: {', '.join(known)}")
-    return Target(kind, subject, address)
 
 
 def _parameters(settings: "Config", action: str, rate: int | None) -> "Parameters | None":

@@ -68,6 +68,7 @@ def _serve(settings: "Config") -> None:
 
 @gate_app.command("check")
 def check(
+    context: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="an address behind the gateway, such as a model's")],
     config: ConfigFile = None,
     blocked: Annotated[
@@ -90,7 +91,8 @@ def check(
     from detector.gate.canary import check as ask
     from detector.gate.canary import read_credential
 
-    section = load_config(config).gate
+    before = None if context.parent is None else context.parent.params.get("config")  # `detector gate -c FILE check URL`
+    section = load_config(config or before).gate
     found = ask(
         url,
         section,

@@ -1,13 +1,13 @@
 """Commands for output perturbation: the proxy, and the table of what it costs whom."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json
 from detector.console import Console
-from detector.errors import ConfigError
+from detector.errors import ConfigError, OutputError
 
 perturb_app = typer.Typer(
     help="Output perturbation: clients under a perturb decision are told less of their answers.", no_args_is_help=True
@@ -27,6 +27,8 @@ def perturb_proxy(
     """Run the second upstream of a gateway: all that is asked here is answered perturbed. Ctrl-C ends it."""
     import asyncio
 
+    from pydantic import ValidationError
+
     from detector.config import PerturbSection
     from detector.perturb.proxy import Upstream
     from detector.perturb.serve import serve
@@ -37,8 +39,8 @@ def perturb_proxy(
     try:
         changed = {name: value for name, value in given.items() if value is not None}
         section = PerturbSection.model_validate({**section.model_dump(), **changed})
-    except ValueError as error:
-        raise ConfigError(f"perturb proxy: {error}") from error
+    except ValidationError as error:
+        raise ConfigError("\n".join(map(_explained, error.errors()))) from error
     if section.upstream is None:
         raise ConfigError("where is the model server? Name it with --upstream or in [perturb] upstream")
     policy, warning = policy_of(section)
@@ -53,6 +55,11 @@ def perturb_proxy(
     asyncio.run(serve(server, policy, address, metrics_port=section.metrics_port, tell=tell))
 
 
+def _explained(entry: Any) -> str:
+    message = entry["msg"].removeprefix("Value error, ")
+    return f"--{entry['loc'][0]}: {message}" if entry["loc"] else message
+
+
 @perturb_app.command("table")
 def perturb_table(
     budget: Annotated[int, typer.Option("--queries", min=20, max=5000, metavar="N", help="of each thief")] = 300,
@@ -64,10 +71,15 @@ def perturb_table(
     """Print what each mode costs a thief (fidelity of the copy) and the honest (calibration error), on two data sets."""
     from detector.redteam.perturbed import markdown, measure, table
 
+    if out is not None and not out.parent.is_dir():  # measuring takes minutes
+        raise OutputError(f"{out}: cannot write the table: there is no folder {out.parent}")
     with errors.status("measuring") as status:
         rows = measure(budget, seeds, note=status.update)
     if out is not None:
-        out.write_text(markdown(rows), encoding="utf-8")
+        try:
+            out.write_text(markdown(rows), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{out}: cannot write the table: {error.strerror or error}") from error
     if as_json:
         print_json([row._asdict() for row in rows])
     else:

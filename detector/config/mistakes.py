@@ -41,14 +41,14 @@ def explain(entry: Any, path: Path | None, text: str, delivery: type[DeliverySec
     if entry["type"] == "extra_forbidden":
         known = _known(place[:-1], delivery)
         message = f"there is no such key; known here: {', '.join(known)}" if known else "there is no such key"
-    name = ".".join(str(part) for part in place)
+    named = ".".join(map(str, place)) + ": " if place else ""  # a rule about several sections names them itself
     if variable is not None:
         return f"environment variable {variable}: {message}"
     if path is None:  # a rule about a whole section, of which the environment set some
         start = (PREFIX + "__".join(map(str, place))).upper()
         own = sorted(known for known in os.environ if known.upper().startswith(start))
-        return f"environment variable {', '.join(own) or start}: {name}: {message}"
-    return f"{path}:{_line(place, text)}: {name}: {message}"
+        return f"environment variable {', '.join(own) or start}: {named}{message}"
+    return f"{path}:{_line(place, text)}: {named}{message}" if place else f"{path}: {message}"
 
 
 def _known(place: tuple[Any, ...], delivery: type[DeliverySection]) -> list[str]:

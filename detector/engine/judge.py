@@ -163,7 +163,7 @@ class Judge:
         sender = moment.batch.sender[moment.event]
         protected = self._policy.protects(account.client, sender.organization)
         action = permitted(wanted, trusted=self.vouched(sender), protected=protected)
-        simulated = self._policy.simulates(self._clients.model, PLACES[place])
+        simulated = self._simulates(moment, place)
         queries = moment.asked(place)
         rises = wanted > standing.reached[s, place]
         in_force = self._in_force(s, time_ms, simulated=simulated)
@@ -209,6 +209,12 @@ class Judge:
                 simulated=simulated,
             )
         )
+
+    def _simulates(self, moment: Moment, place: int) -> bool:
+        """Tell whether a decision is simulated: where its evidence is, or the company without which it would not stop."""
+        beside = self._companion(moment, place)
+        found = [place] if beside is None else [place, beside]
+        return any(self._policy.simulates(self._clients.model, PLACES[one]) for one in found)
 
     def _in_force(self, slot: int, time_ms: int, *, simulated: bool) -> int:
         """Return the action in force that a decision has to exceed.

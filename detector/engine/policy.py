@@ -47,7 +47,7 @@ BY_CHANCE = 0.01  # share of baselines in which more calibration clients than `t
 # Score increase per tenfold lower exceedance rate, used to extrapolate beyond the calibration sample. For evidence it follows
 # from the logarithm of odds; for novelty it was measured between the top 10% and the top 1% of the clients.
 EVIDENCE_TAIL = math.log(10.0)
-NOVELTY_TAIL = 0.8
+NOVELTY_TAIL = 0.7
 PATIENCE = 2
 COMPANY_SHARE = 0.6  # of the stop threshold, from which construction stops a client in company: below its alert threshold
 COMPANIONS = tuple(tuple(j for j, other in enumerate(REGISTRY) if channel.name in other.company) for channel in REGISTRY)
@@ -156,12 +156,12 @@ def tolerated(clients: int, rate: float) -> int:
     >>> [tolerated(clients, 1e-4) for clients in (20, 150, 2_000, 20_000)]
     [1, 1, 2, 6]
     """
-    chance = math.exp(-rate * clients)  # Poisson, which is above the binomial here
-    beyond, passed = 1.0 - chance, 0
+    chance = -rate * clients  # Poisson, which is above the binomial here; a logarithm, since many clients make it tiny
+    beyond, passed = 1.0 - math.exp(chance), 0
     while beyond > BY_CHANCE:
         passed += 1
-        chance *= rate * clients / passed
-        beyond -= chance
+        chance += math.log(rate * clients / passed)
+        beyond -= math.exp(chance)
         if passed >= clients:
             break
     return max(passed, 1)

@@ -16,7 +16,16 @@ from detector.engine.models.novelty import Novelty
 from detector.engine.policy import ALERT
 from detector.engine.state import Columns
 
-FIRST_EVALUATION = int(evaluation_after(0))  # queries
+
+def _schedule() -> npt.NDArray[np.int64]:
+    """Return the numbers of queries at which evaluations are scheduled, up to the most that are counted."""
+    found = [int(evaluation_after(0))]
+    while found[-1] < 2**32:
+        found.append(int(evaluation_after(found[-1])))
+    return np.array(found, np.int64)
+
+
+EVALUATIONS = _schedule()
 NOTHING_SHOWN = dict.fromkeys((*CHANNELS, "novelty"), 0.0)
 
 
@@ -40,7 +49,7 @@ def reports_of(
     figures = (columns.admission.queries[slots], standing.highest[slots], conduct.reused[slots], shown, odd)
     for i, (queries, highest, reused, evidence, refused) in enumerate(zip(*(f.tolist() for f in figures), strict=True)):
         account = account_of(clients[i])
-        row = standing.row[slots[i]].tolist() if queries >= FIRST_EVALUATION else []
+        row = standing.row[slots[i]].tolist() if queries >= EVALUATIONS[0] else []
         yield Report(
             client=account.client,
             address=account.address,
@@ -56,10 +65,20 @@ def reports_of(
         )
 
 
+def evaluated_at(queries: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return how many queries clients had asked at their latest evaluation, 0 where they had none.
+
+    >>> evaluated_at(np.array([7, 8, 23, 165])).tolist()
+    [0, 8, 16, 157]
+    """
+    passed = np.searchsorted(EVALUATIONS, queries, side="right")
+    return np.where(passed > 0, EVALUATIONS[np.maximum(passed - 1, 0)], 0)
+
+
 def _unfamiliar(columns: Columns, slots: npt.NDArray[np.int64], novelty: Novelty) -> dict[int, Unfamiliar]:
     """Return who of the clients is unlike every known one, of those that were evaluated and not alerted on."""
-    queries = columns.admission.queries[slots].astype(np.int64)
-    asked = np.flatnonzero((queries >= FIRST_EVALUATION) & (columns.standing.highest[slots] < ALERT))
+    queries = evaluated_at(columns.admission.queries[slots].astype(np.int64))  # a row is compared with its own stage
+    asked = np.flatnonzero((queries > 0) & (columns.standing.highest[slots] < ALERT))
     found = novelty.unfamiliar(columns.standing.row[slots[asked]].astype(np.float64), queries[asked])
     return {int(asked[i]): kind for i, kind in found.items()}
 

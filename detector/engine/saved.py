@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from detector.contracts.dead_letter import REASONS
 from detector.contracts.moment import LAST_MS
+from detector.engine.evidence.children import NUMBERS
 from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.features.coverage import PLANES, WORDS
@@ -76,6 +77,7 @@ def check_reference(reference: Reference) -> Reference:
             "kinship": ("<f4", (COORDINATES + SAMPLED, COORDINATES + SAMPLED)),
             "landmarks": ("<f4", (COORDINATES, LANDMARKS)),
             "level": ("<f4", (COORDINATES,)),
+            "leading": ("<f4", (SAMPLED, _ANY)),
             "turning": ("<f4", (DISTANCES, MARGINS)),
         },
     )
@@ -93,6 +95,7 @@ def check_reference(reference: Reference) -> Reference:
         "kinship",
         "landmarks",
         "level",
+        "leading",
         "turning",
     )
     for name in finite:
@@ -101,15 +104,19 @@ def check_reference(reference: Reference) -> Reference:
     counts = {
         "sampled": (sampled, SAMPLED),
         "measured": (reference.measured, sampled),
-        "numbers": (reference.numbers, COORDINATES),
+        "numbers": (reference.numbers, NUMBERS),
         "principal": (reference.principal, encoded),
         "known_count": (reference.known_count, WORDS * 64),
+        "leading": (reference.leading.shape[1], SAMPLED),
     }
     for name, (value, most) in counts.items():
         if not 0 <= value <= most:
             raise SnapshotError(f"the saved state is damaged: reference.{name} is outside of 0 to {most}")
     if dimension == 0 or not (reference.quantum > 0 and reference.unit > 0 and reference.labels >= 0):
         raise SnapshotError("the saved state is damaged: the reference has no input space")
+    # Ratios are divided by both; a spread that is not known is NaN.
+    if not 0 < reference.turning.min() <= reference.turning.max() <= 1 or reference.stray_spread <= 0:
+        raise SnapshotError("the saved state is damaged: the reference holds a rate or a spread that cannot be")
     _check_together(reference.cooccurrence, dimension)
     return reference
 

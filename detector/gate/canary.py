@@ -52,9 +52,11 @@ def check(
     ]
     if blocked[0].lower() != section.client_header.lower():
         named = _status(url, method, [blocked, (section.client_header, f"{section.canary}-passes")])
+        hidden = _status(url, method, [blocked, ("Connection", f"close, {section.client_header}")])
         found.append(
             (named in _REFUSED, f"the canary that named another client in {section.client_header} was answered {named}")
         )
+        found.append((hidden in _REFUSED, f"the canary that named {section.client_header} in Connection was answered {hidden}"))
     return found
 
 
@@ -63,4 +65,5 @@ def _status(url: str, method: str, headers: list[Credential]) -> int:
         with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(10.0)) as pool:
             return pool.request(method, url, headers=dict(headers), redirect=False, preload_content=False).status
     except (HTTPError, ValueError) as error:
-        raise EndpointError(f"{url}: the gateway cannot be asked: {error}") from error
+        cause = getattr(error.__cause__, "strerror", None) or error
+        raise EndpointError(f"{url}: the gateway cannot be asked: {cause}") from error

@@ -16,7 +16,7 @@ from detector.errors import ConfigError
 __all__ = ["Identity", "Member", "read_mapping", "subject_of"]
 
 _DIGEST: Final = "sha256:"
-_SCHEMES: Final = ("bearer ", "basic ", "apikey ")
+_SCHEMES: Final = frozenset({"bearer", "basic", "apikey"})
 
 
 class Member(NamedTuple):
@@ -76,10 +76,8 @@ def subject_of(value: bytes) -> str:
 
 
 def _credential(text: str) -> str:
-    for scheme in _SCHEMES:
-        if text[: len(scheme)].lower() == scheme:
-            return text[len(scheme) :].strip()
-    return text
+    scheme, *rest = text.split(maxsplit=1)  # servers take a tab behind the scheme for a space, and so must we
+    return rest[0] if rest and scheme.lower() in _SCHEMES else text
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a request gets: its client's decision, then the ceiling for everybody, then the rate of a throttle."""
+"""What a request gets: its client's decision, with the rate of a throttle, then the ceilings for everybody."""
 
 import math
 import time
@@ -98,7 +98,7 @@ class Judge:
         address = subject_of(question.address[0]) if len(question.address) == 1 else None
         organization = subject_of(question.organization[0]) if len(question.organization) == 1 else member.organization
         who = Who(member.client, organization, member.campaigns, address, network_of(address or ""))
-        found = self._shelf.store.find(who, model, self._clock.now_ms(), path or "")
+        found = self._shelf.store.find(who, model, self._clock.now_ms(), path)
         judged = self._decided(found, member.client, model)
         if found.simulated > found.rank:
             return Judged(judged.verdict, judged.client, judged.model, LADDER[found.simulated])
@@ -128,14 +128,10 @@ class Judge:
             status = found.details.status_code or BLOCKED
             # A status of 5xx would read as a fault of the gate's, which gateways may open on.
             return Judged(Verdict("block", status if 400 <= status < 500 else BLOCKED, "decision"), client, model)
-        verdict = Verdict(LADDER[found.rank], PASSES, "decision" if found.key else "none")
-        judged = self._under_ceilings(verdict, client, model)
-        if found.rank != THROTTLE or not judged.verdict.passes:
-            return judged
-        wait_s = self._throttle(found)
-        if wait_s:
+        # The throttle comes first: a request that it refuses must not use up the rate that all clients of a model share.
+        if found.rank == THROTTLE and (wait_s := self._throttle(found)):
             return Judged(Verdict("throttle", THROTTLED, "decision", math.ceil(wait_s)), client, model)
-        return judged
+        return self._under_ceilings(Verdict(LADDER[found.rank], PASSES, "decision" if found.key else "none"), client, model)
 
     def _throttle(self, found: Found) -> float:
         """Return for how many seconds a throttled request is refused: 0.0 where it passes."""

@@ -59,7 +59,7 @@ class Desk:
 
     def _asked(self, headers: dict[bytes, list[bytes]], usual: bytes) -> str | None:
         found = headers.get(self._uri or usual, ())
-        return found[0].decode("latin-1") if len(found) == 1 else None
+        return found[0].decode(errors="replace") if len(found) == 1 else None
 
     def _judged(self, uri: str | None, headers: dict[bytes, list[bytes]], *, nginx: bool, keeps: bool, body: bool) -> bytes:
         started = time.perf_counter()

@@ -24,6 +24,7 @@ _ORIGINS: Final[dict[str, int]] = {origin: place for place, origin in enumerate(
 _RANKS: Final[dict[str, int]] = {action: place for place, action in enumerate(LADDER)}
 _ALERT: Final = _RANKS["alert"]
 _LARGEST: Final = 1 << 62  # of a revision
+_MOST: Final = 1_000_000_000  # of any parameter: what is beyond it is no float, and would raise with each request
 
 
 class Key(NamedTuple):
@@ -123,7 +124,12 @@ def _details(parameters: _Parameters | None, scope: _Scope | None) -> Details:
     routes = None if scope is None else scope.routes
     if parameters is None:
         return NO_DETAILS if routes is None else Details(routes=routes)
-    return Details(parameters.requests_per_minute, parameters.retry_after_seconds, parameters.status_code, routes)
+    rate, wait_s, status = parameters.requests_per_minute, parameters.retry_after_seconds, parameters.status_code
+    return Details(_bounded(rate), _bounded(wait_s), _bounded(status), routes)
+
+
+def _bounded(number: int | None) -> int | None:
+    return None if number is None else min(max(number, 0), _MOST)
 
 
 def read_key(key: bytes) -> Key | None:

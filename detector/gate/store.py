@@ -10,10 +10,11 @@ One thread writes, another one reads. Both only get, set and remove single entri
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from detector.contracts.decision import LADDER, escaped, key_end
+from detector.contracts.network import address_of
 from detector.gate.packing import (
     Details,
     DetailsTable,
@@ -34,7 +35,6 @@ KEPT_MS: Final = 3_600_000
 """How long what has expired is remembered."""
 
 _CLIENT_KINDS: Final = ("api_key", "user")  # other names for whom a request comes from
-_Network = IPv4Network | IPv6Network
 
 
 class Who(NamedTuple):
@@ -64,11 +64,12 @@ class Store:
         self._sources: tuple[dict[str, int], ...] = tuple({} for _ in ORIGINS)
         self._table = DetailsTable()
         self._kinds: frozenset[str] = frozenset()
-        self._places: dict[str, None] = {}  # ends of keys but the one for all models, in their order; one thread's alone
-        self._all_places: tuple[str, ...] = ()  # the same, for the other
+        self._places: set[str] = set()  # ends of keys but the one for all models; one thread's alone
+        self._all_places: list[str] = []  # the same, for the other: it only grows at its end
         self._bound = False  # whether a decision is bound to an address
         self._groups: dict[str, tuple[str, ...]] = {}  # ends of keys that name several models, by model
-        self._networks: dict[str, _Network] = {}
+        self._networks: dict[tuple[int, int, int], tuple[str, ...]] = {}  # by version, length and bits of the prefix
+        self._lengths: frozenset[tuple[int, int]] = frozenset()  # versions and lengths that are there
 
     def __len__(self) -> int:
         """Return how many decisions are held, expired ones included."""
@@ -98,42 +99,50 @@ class Store:
         place, star, _ = key.where.partition(ANYWHERE)
         self._bound = self._bound or bool(star and key.where != ANYWHERE)
         if place and place not in self._places:
-            self._places[place] = None
-            self._all_places = tuple(self._places)
+            self._places.add(place)
+            self._all_places.append(place)
             for model in models if len(models) > 1 else ():
                 self._groups[model] = (*self._groups.get(model, ()), place)
-        if key.kind == "cidr" and key.subject not in self._networks:
+        if key.kind == "cidr":
             try:
-                self._networks = {**self._networks, key.subject: ip_network(key.subject, strict=False)}
+                network = ip_network(key.subject, strict=False)
             except ValueError:
                 return
+            prefix = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+            known = self._networks.get((network.version, network.prefixlen, prefix), ())
+            if key.subject not in known:
+                self._networks[network.version, network.prefixlen, prefix] = (*known, key.subject)
+                self._lengths |= {(network.version, network.prefixlen)}
 
-    def find(self, who: Who, model: str | None, now_ms: int, path: str = "") -> Found:
+    def find(self, who: Who, model: str | None, now_ms: int, path: str | None = None) -> Found:
         """Return what holds: the hardest decision, but an ``allow`` of a person over all that others say.
 
-        Without a `model` every decision about the client counts, whatever its model. Decisions for routes hold where `path`
-        is one of them or below it.
+        Without a `model` every decision about the client counts, whatever its model; an ``allow`` for some models then holds
+        against decisions for these alone. Decisions for routes hold where `path` is one of them or below it; without a `path`
+        all of them hold but an ``allow``. So nobody gains by hiding what he asks for.
         """
         best: tuple[int, int, str, int] | None = None  # rank, strictness, key, entry
         simulated = 0
+        allowed: set[str] = set()  # models; the end of a key for all of them is one more
         for source in reversed(self._sources):
-            allowed = False
+            above = frozenset(allowed)
             for key in self._keys(who, model) if source else ():
                 entry = source.get(key)
-                if entry is None or expires_of(entry) <= now_ms:
+                if entry is None or expires_of(entry) <= now_ms or (above and _models_of(key) <= above):
                     continue
                 details = self._table.rows[details_of(entry)]
-                if details.routes is not None and not _is_below(path, details.routes):
-                    continue
                 rank = rank_of(entry)
+                if details.routes is not None and not (rank != ALLOW if path is None else _is_below(path, details.routes)):
+                    continue
                 if is_simulated(entry):
                     simulated = max(simulated, rank)
                     continue
-                allowed = allowed or rank == ALLOW
+                if rank == ALLOW:
+                    allowed |= _models_of(key)
                 candidate = (rank, -(details.requests_per_minute or 0), key, entry)
                 if best is None or candidate > best:
                     best = candidate
-            if allowed:
+            if allowed and (model is not None or ANYWHERE in allowed):
                 break
         if best is None:
             return Found(ALLOW, "", self._table.rows[0], simulated)
@@ -157,13 +166,16 @@ class Store:
 
     def _keys_of_address(self, address: str, places: tuple[str, ...]) -> Iterator[str]:
         yield from self._keys_at(key_of("ip", address), places, None)
-        try:
-            place = ip_address(address)
-        except ValueError:
+        place = address_of(address)
+        if place is None:
             return
-        for text, network in self._networks.items():
-            if place in network:
-                yield from self._keys_at(key_of("cidr", text), places, None)
+        if str(place) != address:
+            yield from self._keys_at(key_of("ip", str(place)), places, None)
+        for version, length in self._lengths:
+            if version == place.version:
+                prefix = int(place) >> (place.max_prefixlen - length)
+                for text in self._networks.get((version, length, prefix), ()):
+                    yield from self._keys_at(key_of("cidr", text), places, None)
 
     def _keys_at(self, start: str, places: tuple[str, ...], network: str | None) -> Iterator[str]:
         for place in places:
@@ -231,6 +243,12 @@ def _unescaped(name: str) -> str:
     for character in ":,*":
         name = name.replace(f"%{ord(character):02X}", character)
     return name.replace("%25", "%")
+
+
+def _models_of(key: str) -> frozenset[str]:
+    """Return the models at the end of a key, escaped; `ANYWHERE` alone where it holds for all."""
+    where = key[key.rindex(SEPARATOR) + 1 :].partition(ANYWHERE)[0]
+    return frozenset(where.split(",")) if where else frozenset({ANYWHERE})
 
 
 def _is_below(path: str, routes: tuple[str, ...]) -> bool:

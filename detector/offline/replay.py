@@ -16,7 +16,7 @@ from detector.config import Config
 from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
 from detector.engine.shard import Shard, drifts
-from detector.errors import BaselineError, SourceError
+from detector.errors import BaselineError, ConfigError, SourceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import Batch, usable
 from detector.ingest.formats.decoder import Record, Surroundings
@@ -238,7 +238,8 @@ def fit(
 
     The logs are read three times, the first time for what inputs and answers consist of: none may be standard input.
 
-    `tally` tells of one reading. Raises `BaselineError` and `SourceError`.
+    `tally` tells of one reading. Raises `BaselineError` and `SourceError`, and `ConfigError` for a client to exclude that is
+    not in the logs: somebody who mistypes the name of a thief must not believe that the thief was left out.
     """
     from detector.baseline.fit import fit_baseline  # noqa: PLC0415  # a replay goes without scikit-learn's fitters
 
@@ -247,10 +248,14 @@ def fit(
     tallies = iter([] if tally is None else [tally])
 
     def read_again() -> Iterable[Batch]:
+        missing = set(exclude)
         for batch in read_batches(logs, config, progress=progress, tally=next(tallies, None), schemas=schemas):
+            missing.difference_update(batch.client)
             rows = np.array([i for i, client in enumerate(batch.client) if client not in exclude], np.intp)
             if len(rows):
                 yield batch if len(rows) == len(batch) else batch.take(rows)
+        if missing:
+            raise ConfigError(f"--exclude: no client of the logs is called {min(missing)!r}")
 
     return fit_baseline(read_again, settings, schemas)
 

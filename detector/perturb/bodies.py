@@ -38,16 +38,25 @@ def without_logprobs(document: Any, depth: int = 0) -> Any:
     if depth > 2 * DEEPEST and isinstance(document, dict | list):
         raise UnknownBodyError("nesting", "lists or objects nested too deep")
     if isinstance(document, dict):
-        return {name: without_logprobs(value, depth + 1) for name, value in document.items() if name not in LOGPROBS}
+        return {
+            name: _include(value) if name == "include" else without_logprobs(value, depth + 1)
+            for name, value in document.items()
+            if name.casefold() not in LOGPROBS  # some servers take names in any case
+        }
     if isinstance(document, list):
         return [without_logprobs(value, depth + 1) for value in document]
     return document
 
 
+def _include(value: Any) -> Any:
+    """Return OpenAI's list of what a response shall include, such as ``message.output_text.logprobs``, without these."""
+    return [entry for entry in value if "logprobs" not in str(entry).casefold()] if isinstance(value, list) else value
+
+
 def _document(document: Any, rows: Rows) -> Any:
     if not isinstance(document, dict):
         return rows.row(document)
-    if isinstance(document.get("choices"), list) or document.get("object") == "response":
+    if isinstance(document.get("choices"), list) or document.get("object") == "response" or _is_text_event(document):
         return without_logprobs(document)
     for name, read in (("outputs", _outputs), ("predictions", _instances), ("data", _seldon)):
         if isinstance(document.get(name), list | dict):
@@ -57,6 +66,11 @@ def _document(document: Any, rows: Rows) -> Any:
             told = read(document[name], rows)
             return {other: told if other == name else rest[other] for other in document}
     return rows.record(document)
+
+
+def _is_text_event(document: Mapping[str, Any]) -> bool:
+    """Tell whether this is an event of a language model's stream, in the style of OpenAI's responses or of Anthropic."""
+    return str(document.get("type", "")).startswith(("response.", "message_", "content_block_"))
 
 
 def _meta(value: Any) -> Any:

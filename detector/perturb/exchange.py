@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, Literal
 
-__all__ = ["ACTION", "REFUSAL", "asks_for_it", "kind_of", "request_headers", "response_headers"]
+__all__ = ["ACTION", "REFUSAL", "asks_for_it", "kind_of", "request_headers", "response_headers", "unreadable"]
 
 Header = tuple[bytes, bytes]
 Handling = Literal["as_it_is", "stream", "tell"]
@@ -46,7 +46,7 @@ def header(headers: Iterable[Header], wanted: bytes) -> str:
 
 
 def kind_of(method: str, status: int, headers: Iterable[Header]) -> Handling:
-    """Tell what becomes of a response: errors and empty ones stay, a stream of events passes, others are told.
+    """Tell what becomes of a response: errors and empty ones stay, events of a stream are told one by one, others whole.
 
     >>> kind_of("POST", 200, [(b"Content-Type", b"text/event-stream")]), kind_of("POST", 404, [])
     ('stream', 'as_it_is')
@@ -54,3 +54,10 @@ def kind_of(method: str, status: int, headers: Iterable[Header]) -> Handling:
     if method == "HEAD" or status in {204, 304} or status < 200 or status >= 400:
         return "as_it_is"
     return "stream" if header(headers, b"content-type").lower().startswith("text/event-stream") else "tell"
+
+
+def unreadable(headers: Iterable[Header], *, read: bool) -> str | None:
+    """Return why a stream of events cannot be told, None where it can; `read` says whether the request was read."""
+    if not read:  # nobody has seen whether it asks for probabilities of tokens
+        return "unread_request"
+    return None if header(headers, b"content-encoding").strip().lower() in {"", "identity"} else "encoded"

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from detector.errors import ConfigError
-from detector.perturb.bodies import LOGPROBS
+from detector.errors import ConfigError, UnknownBodyError
+from detector.perturb.bodies import LOGPROBS, without_logprobs
 
 __all__ = ["ACTION", "Said", "Verdict", "ask_gate", "before_call", "hook", "said_by_header"]
 
@@ -102,9 +102,11 @@ def before_call(request: dict[str, Any], said: Said, refuse: Callable[[int, dict
     if said.action == "perturb":
         for name in LOGPROBS & request.keys():
             del request[name]
-        extra = request.get("extra_body")
-        if isinstance(extra, dict):
-            request["extra_body"] = {name: value for name, value in extra.items() if name not in LOGPROBS}
+        for name in {"extra_body", "include"} & request.keys():
+            try:
+                request[name] = without_logprobs({name: request[name]})[name]
+            except UnknownBodyError:  # too deep to look into
+                del request[name]
     return request
 
 

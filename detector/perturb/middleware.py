@@ -1,7 +1,7 @@
 """ASGI middleware for model servers in Python: FastAPI, BentoML, Ray Serve, MLServer's REST side and the like.
 
 It acts on requests that carry ``X-Detector-Action: perturb``, which the gateway sets over the caller's own value. All others go
-through untouched. Server-sent events pass; the probabilities of tokens are removed from what was asked.
+through untouched. Server-sent events are told as they come; the probabilities of tokens are removed from what was asked.
 
     app.add_middleware(PerturbMiddleware, policy=policy)
 
@@ -12,7 +12,17 @@ without the gateway: who can choose the header can leave it out.
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from detector.perturb.exchange import REFUSAL, Header, asks_for_it, header, kind_of, request_headers, response_headers
+from detector.perturb.events import Events
+from detector.perturb.exchange import (
+    REFUSAL,
+    Header,
+    asks_for_it,
+    header,
+    kind_of,
+    request_headers,
+    response_headers,
+    unreadable,
+)
 from detector.perturb.telling import Policy, Told, is_json, request_without_logprobs, tell
 
 __all__ = ["PerturbMiddleware"]
@@ -61,11 +71,12 @@ class PerturbMiddleware:
 
 
 class _Asked:
-    """A request: `whole` where its body is at hand, without what asks for probabilities of tokens."""
+    """A request: `whole` where its body is at hand, `read` where that asks for no probabilities of tokens."""
 
-    def __init__(self, body: bytes, receive: Receive, *, whole: bool) -> None:
+    def __init__(self, body: bytes, receive: Receive, *, whole: bool, read: bool = False) -> None:
         self.body = body
         self.whole = whole
+        self.read = read
         self._later = receive
         self._given = False
 
@@ -90,7 +101,8 @@ async def _asked(receive: Receive, headers: list[Header], most: int) -> _Asked:
         more = message.get("more_body", False)
         if more and len(body) > most:
             return _Asked(bytes(body), receive, whole=False)
-    return _Asked(request_without_logprobs(bytes(body)), receive, whole=True)
+    kept = request_without_logprobs(bytes(body))
+    return _Asked(bytes(body) if kept is None else kept, receive, whole=True, read=kept is not None)
 
 
 class _Answer:
@@ -110,6 +122,7 @@ class _Answer:
         self._asked = asked
         self._observer = observer
         self._start: Message | None = None
+        self._events: Events | None = None
         self._body = bytearray()
         self._done = False
 
@@ -117,11 +130,20 @@ class _Answer:
         """Take a message of the application."""
         if message["type"] == "http.response.start":
             handling = kind_of(self._scope["method"], message["status"], message.get("headers", ()))
-            if handling == "tell" or (handling == "stream" and not self._asked.whole):
+            headers = message.get("headers", ())
+            if handling == "tell":
                 self._start = message
-                if handling == "stream":  # nobody has seen whether it was asked for probabilities of tokens
-                    await self._end(self._policy.without_answer("unread_request", None))
                 return
+            if handling == "stream" and (reason := unreadable(headers, read=self._asked.read)) is not None:
+                self._start = message
+                await self._end(self._policy.without_answer(reason, None))
+                return
+            if handling == "stream":
+                self._events = Events(self._policy)
+                message = {**message, "headers": [entry for entry in headers if entry[0].lower() != b"content-length"]}
+        if self._events is not None and message["type"] == "http.response.body":
+            await self._event(message, self._events)
+            return
         if self._start is None:
             await self._send(message)
             return
@@ -132,15 +154,22 @@ class _Answer:
             await self._end(self._policy.without_answer("too_large", None))
         elif not message.get("more_body", False):
             headers = self._start.get("headers", ())
-            model = str(self._scope.get("path", ""))
             told = tell(
                 bytes(self._body),
                 self._policy,
                 content_type=header(headers, b"content-type"),
                 encoding=header(headers, b"content-encoding"),
-                model=model,
             )
             await self._end(told)
+
+    async def _event(self, message: Message, events: Events) -> None:
+        """Pass a part of a stream on as it is told."""
+        if self._done:
+            return
+        last = not message.get("more_body", False)
+        body = events.told(message.get("body", b""), last=last)
+        self._done = last or events.ended
+        await self._send({"type": "http.response.body", "body": body, "more_body": not self._done})
 
     async def _end(self, told: Told) -> None:
         self._done = True

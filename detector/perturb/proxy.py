@@ -2,8 +2,8 @@
 
 Everybody else is routed to the model server itself and pays nothing. The proxy listens beside the model server, speaks HTTP/1.1
 on both sides, and perturbs every answer that passes: the gateway has chosen who comes here. It holds a whole answer in memory,
-`max_body_bytes` at most; server-sent events pass, with the probabilities of tokens removed from what was asked. Requests for an
-upgrade (web sockets) are refused.
+`max_body_bytes` at most; server-sent events are told as they come, without the probabilities of tokens. Requests for an upgrade
+(web sockets) are refused.
 
 Blind to: who asks. It must not be reachable but by the gateway.
 """
@@ -17,8 +17,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from detector.errors import ConfigError, DetectorError
-from detector.perturb.exchange import REFUSAL, Header, header, kind_of, request_headers, response_headers
-from detector.perturb.telling import Policy, is_json, request_without_logprobs, tell
+from detector.perturb.events import Events
+from detector.perturb.exchange import REFUSAL, Header, header, kind_of, request_headers, response_headers, unreadable
+from detector.perturb.telling import Policy, request_without_logprobs, tell
 
 __all__ = ["Proxy", "Upstream"]
 
@@ -195,8 +196,8 @@ class Proxy:
     async def _exchange(self, request: _Message, upstream: "_Connection", writer: asyncio.StreamWriter) -> bool:
         """Ask the model server and answer; return whether the connection goes on."""
         body = bytes(request.body)
-        if is_json(header(request.headers, b"content-type") or "application/json"):
-            body = request_without_logprobs(body)
+        kept_body = request_without_logprobs(body, header(request.headers, b"content-type"))
+        body = body if kept_body is None else kept_body
         kept = [(name, value) for name, value in request.headers if name.lower() not in _HOP]
         bodiless = not body and request.method in {"GET", "HEAD", "DELETE", "OPTIONS"}
         headers = request_headers(kept, len(body))
@@ -210,16 +211,24 @@ class Proxy:
         except (OSError, EOFError, self._http.HttpParserError):
             raise _FaultError(502) from None
         try:
-            return await self._answer(request, response, upstream, writer)
+            return await self._answer(request, response, upstream, writer, read=kept_body is not None)
         except (EOFError, self._http.HttpParserError):  # the head may have left already
             return False
 
     async def _answer(
-        self, request: _Message, response: _Message, upstream: "_Connection", writer: asyncio.StreamWriter
+        self, request: _Message, response: _Message, upstream: "_Connection", writer: asyncio.StreamWriter, *, read: bool
     ) -> bool:
+        """Answer; `read` tells whether the request is known to ask for no probabilities of tokens."""
         handling = kind_of(request.method, response.status, response.headers)
         if handling == "stream":
-            return await _pass_on(response, upstream, writer)
+            if (reason := unreadable(response.headers, read=read)) is None:
+                return await _pass_on(response, upstream, writer, Events(self._policy))
+            self._policy.without_answer(reason, None)
+            upstream.close()
+            headers = response_headers([(b"content-type", b"application/json")], len(REFUSAL))
+            writer.write(_head(_line(403), headers) + REFUSAL)
+            await writer.drain()
+            return True
         while not response.complete and len(response.body) <= self._policy.most_bytes:
             await upstream.more(response)
         headers = [(name, value) for name, value in response.headers if name.lower() not in _HOP]
@@ -233,7 +242,6 @@ class Proxy:
                 self._policy,
                 content_type=header(headers, b"content-type"),
                 encoding=header(headers, b"content-encoding"),
-                model=request.target.decode("latin-1").partition("?")[0],
             )
         else:
             written = headers if request.method == "HEAD" or status in {204, 304} else response_headers(headers, len(body))
@@ -323,16 +331,19 @@ class _Connection:
         self._reader = self._writer = None
 
 
-async def _pass_on(response: _Message, upstream: _Connection, writer: asyncio.StreamWriter) -> bool:
-    """Pass a stream of events on as it comes, in chunks."""
+async def _pass_on(response: _Message, upstream: _Connection, writer: asyncio.StreamWriter, events: Events) -> bool:
+    """Pass a stream of events on as it is told, in chunks."""
     headers = [(name, value) for name, value in response.headers if name.lower() not in _HOP | {b"content-length"}]
     writer.write(_head(_line(response.status), [*headers, (b"transfer-encoding", b"chunked")]))
     while True:
-        if response.body:
-            writer.write(f"{len(response.body):x}\r\n".encode() + bytes(response.body) + b"\r\n")
-            response.body.clear()
+        told = events.told(bytes(response.body), last=response.complete)
+        response.body.clear()
+        if told:
+            writer.write(f"{len(told):x}\r\n".encode() + told + b"\r\n")
         await writer.drain()
-        if response.complete:
+        if events.ended:
+            upstream.close()
+        if response.complete or events.ended:
             break
         await upstream.more(response)
     writer.write(b"0\r\n\r\n")

@@ -89,6 +89,8 @@ def is_json(content_type: str) -> bool:
 def tell(body: bytes, policy: Policy, *, content_type: str = "application/json", encoding: str = "", model: str = "") -> Told:
     """Return what the client is told of a response. Never raises.
 
+    `model` must not be what the caller wrote, such as a path: under each spelling other labels would mislead.
+
     >>> tell(b'{"predictions":[[0.1,0.9]]}', Policy(How("label"))).body
     b'{"predictions":[[0.0,1.0]]}'
     """
@@ -114,11 +116,21 @@ def tell(body: bytes, policy: Policy, *, content_type: str = "application/json",
     return policy.counts.add(Told(written, "told" if changed else "unchanged"))
 
 
-def request_without_logprobs(body: bytes) -> bytes:
-    """Return a request that asks for no probabilities of tokens; one that is not JSON stays as it is. Never raises."""
-    if b"logprobs" not in body:
+def request_without_logprobs(body: bytes, content_type: str = "") -> bytes | None:
+    """Return a request that asks for no probabilities of tokens; None where nobody here can read what it asks. Never raises.
+
+    A server may read more than JSON by the book (UTF-16, another content type, a lone surrogate), so what is not read here may
+    ask for them.
+    """
+    if not body:
         return body
+    if not is_json(content_type or "application/json"):
+        return None
     try:
-        return msgspec.json.encode(without_logprobs(msgspec.json.decode(body)))
+        asked = msgspec.json.decode(body)
+        kept = without_logprobs(asked)
+        written = msgspec.json.encode(kept)
     except (msgspec.MsgspecError, UnknownBodyError, UnicodeDecodeError, RecursionError, ValueError):
-        return body
+        return None
+    # Of a name that is there twice, or escaped, only what was read here may reach the server.
+    return body if kept == asked and b"logprobs" not in body and b"\\" not in body else written

@@ -1,6 +1,7 @@
 """Teaching a baseline about clients that were found innocent."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_scores_and_looks_join_the_calibration(digits_baseline: Baseline, taught
     first = notes["accepted"][0]
     assert (first["actor"], first["at"], first["reason"]) == (REVIEW.actor, REVIEW.at, REVIEW.reason)
     assert first["novelty"] < thresholds(taught).alert
-    assert first["novelty_before"] >= thresholds(digits_baseline).alert
+    assert first["novelty_before"] > first["novelty"]
     assert "accepted" not in digits_baseline.notes["digits"]
 
 
@@ -179,6 +180,14 @@ def test_construction_is_accepted_only_on_request(digits_baseline: Baseline) -> 
     assert thresholds(digits_baseline).limit[OFFSET] == BLOCK
     assert thresholds(found).limit[OFFSET] == ALERT
     assert found.notes["digits"]["accepted"][0]["despite_construction"]
+
+
+def test_who_is_accepted_is_no_longer_doubtful(digits_baseline: Baseline) -> None:
+    """The notes go on to name the other clients that the fit set aside."""
+    aside = [{"client": name, "evidence": "offset"} for name in ("scanner-1", "other")]
+    notes = {"digits": {**digits_baseline.notes["digits"], "set_aside": aside}}
+    found = accept(replace(digits_baseline, notes=notes), "digits", SCANNERS, scans(SCANNERS), SETTINGS, REVIEW)
+    assert [entry["client"] for entry in found.notes["digits"]["set_aside"]] == ["other"]
 
 
 def test_who_cannot_be_accepted_is_named(digits_baseline: Baseline) -> None:

@@ -71,6 +71,9 @@ def test_parameters_are_complete(file: Path) -> None:
         ("--until", "2020-01-01T00:00:00Z"),
         ("--for", "2h", "--until-lifted"),
         ("--type", "person"),
+        ("--type", "ip"),
+        ("--type", "cidr"),
+        ("--address", "gateway"),
         ("--rate", "3"),
     ],
 )
@@ -82,11 +85,27 @@ def test_what_makes_no_sense_is_refused(file: Path, words: tuple[str, ...]) -> N
     assert file.read_bytes() == before
 
 
+def test_addresses_are_written_as_gateways_spell_them(file: Path) -> None:
+    """Else the decision would hold for nobody."""
+    for kind, given, written in (("ip", "::FFFF:192.0.2.7", "192.0.2.7"), ("cidr", "192.0.2.7/24", "192.0.2.0/24")):
+        run(file, "block", given, "--type", kind, *BY)
+        assert latest(file).subject.id == written
+    for given, written in (
+        ("2001:db8::7", "2001:db8::/64"),
+        ("2001:db8::/64",) * 2,
+        ("192.0.2.7:80", "192.0.2.7"),
+        ("unknown",) * 2,
+    ):
+        run(file, "block", "acme", "--address", given, *BY)
+        assert latest(file).subject.address == written
+
+
 def test_who_must_never_be_blocked_is_not(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even by hand: the list is there for the day on which somebody errs."""
     monkeypatch.setenv("DETECTOR_POLICY__NEVER_BLOCK", '["acme-batch"]')
-    with pytest.raises(ConfigError, match="never_block"):
-        run(file, "block", "acme-batch", *BY)
+    for kind in ("client", "api_key", "user"):  # gateways compare all of them with the client's name
+        with pytest.raises(ConfigError, match="never_block"):
+            run(file, "block", "acme-batch", *BY, "--type", kind)
     run(file, "throttle", "acme-batch", *BY)
 
 
@@ -97,6 +116,27 @@ def test_an_organization_on_the_list_is_throttled_at_most(file: Path, monkeypatc
         run(file, "block", "acme", "--type", "organization", *BY)
     run(file, "throttle", "acme", "--type", "organization", *BY)
     run(file, "block", "acme", *BY)
+
+
+def test_addresses_are_written_as_gateways_know_them(file: Path) -> None:
+    """Another spelling of the same address would hold for nobody."""
+    run(file, "block", "acme-batch", *BY, "--address", "2001:DB8::1")
+    assert latest(file).subject.address == "2001:db8::/64"
+    assert "in force" in run(file, "show", "acme-batch", "--address", "2001:db8::/64")
+    run(file, "block", "2001:DB8:0::1", "--type", "ip", *BY)
+    assert latest(file).subject.id == "2001:db8::1"
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Its name may be wrong."""
+    done = CliRunner().invoke(app, ["decisions", "list", "--file", str(tmp_path / "nothing.jsonl")])
+    assert done.exit_code == 0
+    assert "nothing.jsonl: there is no such file yet" in done.output.replace("\n", "")
+
+
+def test_an_action_that_does_not_exist_is_refused(file: Path) -> None:
+    with pytest.raises(ConfigError, match="known: allow, alert, throttle"):
+        run(file, "list", "--action", "blok")
 
 
 def test_actor_and_reason_are_asked_for(file: Path) -> None:

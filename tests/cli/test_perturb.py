@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detector.cli import app
-from detector.errors import ConfigError
+from detector.errors import ConfigError, OutputError
 
 
 class Model(BaseHTTPRequestHandler):
@@ -85,6 +85,13 @@ def test_the_proxy_runs_until_it_is_told_to_end(upstream: str, tmp_path: Path) -
     ],
 )
 def test_what_is_missing_or_wrong_is_said(words: tuple[str, ...], said: str) -> None:
-    """Before anything listens."""
-    with pytest.raises(ConfigError, match=said):
+    """Before anything listens, in words of this program."""
+    with pytest.raises(ConfigError, match=said) as caught:
         CliRunner().invoke(app, ["perturb", "proxy", *words], catch_exceptions=False)
+    assert "pydantic" not in str(caught.value)
+
+
+def test_a_table_that_cannot_be_written_is_not_measured(tmp_path: Path) -> None:
+    """Measuring takes minutes."""
+    with pytest.raises(OutputError, match="there is no folder"):
+        CliRunner().invoke(app, ["perturb", "table", "--out", str(tmp_path / "no" / "table.md")], catch_exceptions=False)

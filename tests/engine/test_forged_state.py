@@ -6,6 +6,7 @@
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,6 +14,10 @@ import numpy as np
 import pytest
 
 from detector.baseline.store import Baseline
+from detector.engine.evidence.children import NUMBERS
+from detector.engine.memory.reservoir import SAMPLED
+from detector.engine.models.reference import ALWAYS
+from detector.engine.saved import check_reference
 from detector.engine.shard import SHARD_KEY, VERSIONS_KEY, EngineSettings, Shard
 from detector.engine.state import SNAPSHOT_VERSION, ClientSnapshot, dump
 from detector.errors import BaselineError, SnapshotError
@@ -167,3 +172,24 @@ def test_forged_events_that_wait(shards: Callable[[], Shard], make_log: Callable
         with np.errstate(all="ignore"), suppress(BaselineError):  # there may be nothing to learn from them
             victim.process(*batches(make_log(10, events=40, models=("waiting",))))
     assert 0 < refused < ROUNDS
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"leading": np.zeros((SAMPLED - 1, 2), np.float32)},
+        {"leading": np.zeros((SAMPLED, SAMPLED + 1), np.float32)},
+        {"leading": np.zeros((SAMPLED, 2))},
+        {"leading": np.full((SAMPLED, 2), np.nan, np.float32)},
+        {"turning": 0.0 * ALWAYS},
+        {"turning": 2.0 * ALWAYS},
+        {"stray_spread": 0.0},
+        {"numbers": NUMBERS + 1},
+    ],
+)
+def test_forged_yardsticks_of_channels(generated_baseline: Baseline, forged: dict[str, Any]) -> None:
+    """Kernels index by these without a check, or divide by them: the true ones pass, all others are refused."""
+    true = generated_baseline.models["alpha"].reference
+    assert check_reference(true) is true
+    with pytest.raises(SnapshotError):
+        check_reference(replace(true, **forged))

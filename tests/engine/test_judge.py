@@ -22,13 +22,14 @@ HOUR_MS = 3_600_000
 def theft(
     queries: int, *, client: str = "thief", trusted: bool = True, first: int = 0, start_ms: int = START_MS, step_ms: int = 1000
 ) -> list[bytes]:
-    """Return queries of which every second is the one before it, moved by a flat step."""
+    """Return queries of which every second is the one before it, moved by a flat step of a size of its own."""
     rng = np.random.default_rng(first)
     events = Events("alpha", start_ms=start_ms, step_ms=step_ms)
     lines = []
     x = np.zeros(9)
+    signs = np.resize([1.0, -1.0], 9)
     for turn in range(queries):
-        x = rng.uniform(0.2, 0.8, 9) if turn % 2 == 0 else x + 0.1 * rng.permutation(np.resize([1.0, -1.0], 9))
+        x = rng.uniform(0.2, 0.8, 9) if turn % 2 == 0 else x + rng.uniform(0.08, 0.12) * rng.permutation(signs)
         lines.append(events.line(client, x, int(x.sum() > 4.5), trusted=trusted, event_id=f"{first}-{turn}"))
     return lines
 
@@ -216,14 +217,14 @@ def test_a_channel_that_benign_clients_set_off_may_only_alert(generated_baseline
         assert (max(finding.action for finding in construction) >= PERTURB) is stopped
 
 
-def test_a_stop_in_company_names_both(generated_baseline: Baseline) -> None:
-    """Neither is enough by itself; together they perturb, as construction, and the reason gives both figures."""
-    shard = Shard(EngineSettings(policy=PolicySettings(shadow=False)), generated_baseline.models)
+def in_company(baseline: Baseline, policy: PolicySettings, share: float = 0.7) -> Outputs:
+    """Judge a client with a `share` of the evidence at which halving alone stops, and with turns above their threshold."""
+    shard = Shard(EngineSettings(policy=policy), baseline.models)
     (batch,) = batches([Events("alpha").line("acme", np.full(9, 0.5), 1)])
     shard.process(batch)
     bisect, turns = CHANNELS.index("bisect"), CHANNELS.index("turns")
     peak = np.zeros(len(CHANNELS), np.float32)
-    peak[bisect], peak[turns] = 0.7 * FLOORS[bisect], 2.0 * FLOORS[turns]
+    peak[bisect], peak[turns] = share * FLOORS[bisect], 2.0 * FLOORS[turns]
     moment = Moment(
         batch=batch,
         event=0,
@@ -238,6 +239,12 @@ def test_a_stop_in_company_names_both(generated_baseline: Baseline) -> None:
     )
     outputs = Outputs()
     shard._table("alpha", "alpha").judge.judge(moment, outputs)
+    return outputs
+
+
+def test_a_stop_in_company_names_both(generated_baseline: Baseline) -> None:
+    """Neither is enough by itself; together they perturb, as construction, and the reason gives both figures."""
+    outputs = in_company(generated_baseline, PolicySettings(shadow=False))
     found = {finding.evidence: finding for finding in outputs.findings}
     assert {name: finding.action for name, finding in found.items()} == {"bisect": PERTURB, "turns": THROTTLE}
     assert [reason.name for reason in found["bisect"].reasons] == ["bisect", "turns"]
@@ -245,3 +252,12 @@ def test_a_stop_in_company_names_both(generated_baseline: Baseline) -> None:
     assert "is enough here" in found["bisect"].reasons[0].text
     assert [reason.name for reason in found["turns"].reasons] == ["turns"]
     assert max(order.action for order in outputs.pending_decisions) == PERTURB
+
+
+@pytest.mark.parametrize(("share", "simulated"), [(0.7, True), (2.0, False)])
+def test_company_in_shadow_mode_stops_nobody(generated_baseline: Baseline, share: float, *, simulated: bool) -> None:
+    """A channel that is only tried convicts in simulation; what stops without it still stops."""
+    policy = PolicySettings(shadow=False, shadow_channels=frozenset({"turns"}))
+    outputs = in_company(generated_baseline, policy, share)
+    stops = [order for order in outputs.pending_decisions if order.action >= PERTURB]
+    assert [(order.evidence, order.simulated) for order in stops] == [("bisect", simulated)]

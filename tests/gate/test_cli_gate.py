@@ -106,7 +106,7 @@ def test_it_obeys_what_a_replay_on_the_same_machine_decided(tmp_path: Path, monk
     ("arguments", "error", "said"),
     [
         (["127.0.0.1:1/"], ConfigError, "http://host:port/path"),
-        (["http://127.0.0.1:1/"], EndpointError, "cannot be asked"),
+        (["http://127.0.0.1:1/"], EndpointError, "cannot be asked: Connection refused"),
         (["http://127.0.0.1:1/", "--blocked", "key"], ConfigError, "written as a header"),
     ],
 )
@@ -114,6 +114,13 @@ def test_a_check_that_cannot_be_made_says_why(arguments: list[str], error: type[
     done = CliRunner().invoke(app, ["gate", "check", *arguments])
     assert isinstance(done.exception, error)
     assert said in str(done.exception)
+
+
+def test_a_configuration_before_the_word_check_is_read(tmp_path: Path) -> None:
+    """Its header and canary are those of the gate that is checked."""
+    done = CliRunner().invoke(app, ["gate", "-c", str(tmp_path / "nowhere.toml"), "check", "http://127.0.0.1:1/"])
+    assert isinstance(done.exception, ConfigError)
+    assert "nowhere.toml" in str(done.exception)
 
 
 def test_help_says_what_to_do() -> None:

@@ -227,7 +227,7 @@ def test_the_check_finds_a_gateway_that_obeys_and_one_that_does_not(
     blind = start(free_port())
     wrong = CliRunner().invoke(app, ["gate", "check", f"http://127.0.0.1:{blind.port}{PATH}", *credentials, "--json"])
     assert wrong.exit_code != 0
-    assert [entry["right"] for entry in json.loads(wrong.stdout)] == [True, False, False, False]
+    assert [entry["right"] for entry in json.loads(wrong.stdout)] == [True, False, False, False, False]
 
 
 NOT_RUN = ("traefik", "apisix", "kong", "istio")

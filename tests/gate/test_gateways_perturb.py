@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,31 @@ def test_a_perturbed_client_gets_the_coarse_answer_and_others_the_models(
     assert response.status == 200
     assert json.loads(response.body) == {"predictions": [told]}
     assert model[1] == [verdict]
+
+
+@pytest.mark.slow
+def test_a_caller_cannot_have_headers_of_the_gateway_taken_for_those_of_one_hop(
+    gateway: LocalGateway, model: tuple[int, list[str | None]]
+) -> None:
+    """A gateway may leave out what `Connection` names, also on the way to the gate."""
+    model[1].clear()
+    response = ask(gateway, "acme", "/v1/models/fraud:predict", {"Connection": "close, X-Client-Id, X-Detector-Action"})
+    assert json.loads(response.body) == {"predictions": [TOLD]}
+    assert model[1] == ["perturb"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", GATEWAYS, ids=[kind.NAME for kind in GATEWAYS])
+def test_while_the_proxy_is_down_perturbed_clients_get_no_answer_in_full(
+    kind: type[LocalGateway], installed: Callable[[Any], None], gate: int, model: tuple[int, list[str | None]]
+) -> None:
+    """What opens while the gate is down must not open then; others are answered."""
+    installed(kind)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        nobody = unused.getsockname()[1]
+    with kind(gate=gate, model=model[0], perturbed=nobody) as running:
+        assert ask(running, "acme", "/v1/models/fraud:predict", {}).status >= 500
+        assert ask(running, "beta", "/v1/models/fraud:predict", {}).status == 200
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ def test_the_digest_of_a_credential_names_the_client() -> None:
     identity = Identity(GateSection(identity="sha256"))
     expected = Member(hashlib.sha256(b"key-1").hexdigest())
     assert identity.member(b"key-1") == identity.member(b"Bearer key-1") == identity.member(b"bearer  key-1") == expected
+    assert identity.member(b"Bearer\tkey-1") == identity.member(b"BASIC \t key-1") == expected
 
 
 def test_a_mapping_names_the_client_and_is_read_again(tmp_path: Path) -> None:
@@ -67,6 +68,7 @@ def test_a_mapping_that_is_missing_is_refused(tmp_path: Path) -> None:
         ("/seldon/ns/name/v2/models/fraud/infer", "fraud"),
         ("https://host/v1/models/fraud", "fraud"),
         ("/v1/models/", None),
+        ("/v1/models/" + "m" * 257, None),
         ("/predict", None),
         ("predict", None),
         ("", None),
@@ -79,7 +81,16 @@ def test_the_path_names_the_model(uri: str, model: str | None) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["/v1/models/a/../fraud:predict", "/v1//models/fraud", "/v1/models/fraud;x", "/a/%2e%2e/b", "/a/%252e", "/a\\b", "/a/.."],
+    [
+        "/v1/models/a/../fraud:predict",
+        "/v1//models/fraud",
+        "/v1/models/fraud;x",
+        "/a/%2e%2e/b",
+        "/a/%252e",
+        "/a\\b",
+        "/a/..",
+        "/v1/models/a" + "/b" * 2000,
+    ],
 )
 def test_a_disguised_path_names_no_model(uri: str) -> None:
     assert plain_path(uri) is None

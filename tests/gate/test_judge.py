@@ -1,5 +1,6 @@
 """What a request gets: decision, ceiling, throttle, and what happens when nobody knows."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,15 @@ def test_a_throttle_is_divided_among_replicas_and_lets_one_through_at_least() ->
 def test_a_rate_of_zero_lets_nothing_through() -> None:
     verdict = Bench(value(action="throttle", rate=0)).ask("acme").verdict
     assert (verdict.status, verdict.retry_after) == (429, 60)
+
+
+@pytest.mark.parametrize("name", ["requests_per_minute", "retry_after_seconds", "status_code"])
+@pytest.mark.parametrize("number", [10**400, -(10**400), -1])
+def test_parameters_beyond_all_bounds_do_not_raise(name: str, number: int) -> None:
+    record = json.loads(value(action="throttle", rate=0))
+    record["parameters"][name] = number
+    bench = Bench(json.dumps(record).encode())
+    assert bench.ask("acme").verdict.retry_after <= 1_000_000_000
 
 
 def test_a_status_for_blocks_that_reads_as_a_fault_of_the_gate_is_not_taken() -> None:
@@ -155,6 +165,12 @@ def test_the_ceiling_of_a_model_holds_for_all_and_refused_requests_take_nothing_
     assert [bench.said("blocked")[2] for _ in range(9)] == ["decision"] * 9
     assert [bench.said("a")[2] for _ in range(9)] == ["none"] + ["ceiling"] * 8
     assert [bench.said(client)[2] for client in "bcd"] == ["none", "none", "model_ceiling"]
+
+
+def test_a_throttled_client_who_goes_on_asking_takes_nothing_of_the_ceiling_of_a_model() -> None:
+    bench = Bench(value("thief", "throttle", rate=0), model_requests_per_second=2)
+    assert {bench.said("thief") for _ in range(10)} == {("throttle", 429, "decision")}
+    assert [bench.said("other")[1] for _ in range(3)] == [200, 200, 429]
 
 
 def test_the_ceiling_is_divided_among_replicas() -> None:

@@ -108,6 +108,16 @@ def test_the_path_comes_from_the_header_of_the_dialect(gate: Callable[..., tuple
     assert b"200 OK" in exchange(own, request("block", "/auth", f"X-Path: {elsewhere}\r\nX-Forwarded-Uri: {here}\r\n"))
 
 
+def test_a_path_in_raw_utf8_names_the_same_model_as_one_that_is_escaped(gate: Callable[..., tuple[int, Desk]]) -> None:
+    port, desk = gate()
+    desk._shelf.take(desk._shelf.store, None, value("ops", "block", models=("prüfung",)), NOW_MS)
+    for path in ("/v1/models/prüfung:predict", "/v1/models/pr%C3%BCfung:predict"):
+        assert b"403" in exchange(port, request("ops", "/auth/nginx", f"X-Original-URI: {path}\r\n"))
+        assert b"403" in exchange(port, request("ops", "/auth", f"X-Forwarded-Uri: {path}\r\n"))
+    broken = request("ops", "/auth", "X-Forwarded-Uri: /v1/models/pr@fung:predict\r\n").replace(b"@", b"\xff")
+    assert b"403" in exchange(port, broken), "what is no UTF-8 names no model, so every decision holds"
+
+
 def test_a_connection_takes_many_requests_and_answers_in_order(gate: Callable[..., tuple[int, Desk]]) -> None:
     port, _ = gate()
     heard = exchange(port, request() + request("block") + request())

@@ -1,7 +1,9 @@
 """What holds for a client and a model: order, revisions, expiry, and manual against detector."""
 
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def stored(*changes: dict[str, Any]) -> Store:
     return store
 
 
-def action(store: Store, who: Who = ACME, model: str | None = "fraud", now_ms: int = NOW_MS, path: str = "") -> str:
+def action(store: Store, who: Who = ACME, model: str | None = "fraud", now_ms: int = NOW_MS, path: str | None = "/") -> str:
     return LADDER[store.find(who, model, now_ms, path).rank]
 
 
@@ -139,6 +141,24 @@ def test_organisations_campaigns_addresses_and_other_names_of_a_client() -> None
     assert action(stored({"client": "nonsense", "kind": "cidr", "models": None}), Who("a", address="x")) == "allow"
 
 
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "192.0.2.7:4711", "[::ffff:c000:207]:80"])
+@pytest.mark.parametrize(("kind", "subject"), [("ip", "192.0.2.7"), ("cidr", "192.0.2.9/24"), ("cidr", "0.0.0.0/0")])
+def test_an_address_is_met_in_each_of_its_spellings(kind: str, subject: str, address: str) -> None:
+    store = stored({"client": "10.0.0.0/8", "kind": "cidr"}, {"client": subject, "kind": kind})
+    assert action(store, Who("x", address=address)) == "block"
+    assert action(store, Who("x", address="2001:db8::7")) == "allow"
+
+
+def test_many_networks_and_models_are_read_and_met_in_time() -> None:
+    store = Store()
+    for number in range(3000):
+        put(store, f"10.{number >> 8}.{number & 255}.0/24", kind="cidr", models=(f"m{number}",))
+    began = time.perf_counter()
+    for _ in range(100):
+        assert action(store, Who("x", address="10.7.7.7"), model="m1799") == "block"
+    assert time.perf_counter() - began < 1.0, "not one look-up for each network"
+
+
 def test_a_decision_bound_to_an_address_meets_only_queries_from_there() -> None:
     for models in (("fraud",), None):
         store = stored({"address": "2001:db8::/64", "models": models})
@@ -146,6 +166,24 @@ def test_a_decision_bound_to_an_address_meets_only_queries_from_there() -> None:
         assert action(store, Who("acme", network="2001:db9::/64")) == "allow"
         assert action(store) == "allow"
         assert store.is_bound
+
+
+def test_an_allow_for_one_model_is_none_for_a_request_whose_model_is_hidden() -> None:
+    store = stored({"models": ("b",)}, {"models": ("a",), "action": "allow", "origin": "manual"})
+    assert action(store, model="a") == "allow"
+    assert action(store, model="b") == action(store, model=None) == "block"
+    put(store, models=("a", "b"), action="allow", origin="manual")
+    assert action(store, model=None) == "allow"
+    put(store)
+    assert action(store, model=None) == "block"
+    put(store, models=None, action="allow", origin="manual")
+    assert action(store, model=None) == "allow"
+
+
+def test_routes_hold_where_the_path_is_hidden_unless_they_allow() -> None:
+    routes = {"models": None, "routes": ("/admin",)}
+    assert action(stored(routes), path=None) == "block"
+    assert action(stored({}, {**routes, "action": "allow", "origin": "manual"}), path=None) == "block"
 
 
 def test_routes_hold_for_paths_below_them() -> None:

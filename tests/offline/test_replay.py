@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from detector.clock import HeldClock
 from detector.config import Config
-from detector.errors import OutputError, SourceError
+from detector.errors import ConfigError, OutputError, SourceError
 from detector.ingest.assemble import Assembler
 from detector.offline import replay as replaying
 from detector.offline.replay import replay
@@ -210,6 +210,13 @@ def test_fitting_reads_only_what_is_valid(tmp_path: Path) -> None:
     fitted = replaying.fit([write(tmp_path / "log.jsonl", lines)], Config())
     assert fitted.notes["m"]["clients"] == 31
     assert fitted.models["m"].reference.dimension == 12
+
+
+def test_a_client_to_leave_out_must_exist(tmp_path: Path) -> None:
+    """A mistyped name would leave a thief in the baseline."""
+    log = write(tmp_path / "log.jsonl", [line("acme", number, [float(number), 1.0]) for number in range(9)])
+    with pytest.raises(ConfigError, match="no client of the logs is called 'acne'"):
+        replaying.fit([log], Config(), exclude=["acme", "acne"])
 
 
 def distinct(lines: list[bytes]) -> list[bytes]:

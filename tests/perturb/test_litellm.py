@@ -28,6 +28,7 @@ def request(action: str | None) -> dict[str, Any]:
         "logprobs": True,
         "top_logprobs": 5,
         "extra_body": {"prompt_logprobs": 1, "seed": 7},
+        "include": ["message.output_text.logprobs"],
         "proxy_server_request": {"headers": headers},
     }
 
@@ -98,7 +99,8 @@ def test_while_the_gate_is_away() -> None:
 def test_who_is_perturbed_asks_for_no_probabilities() -> None:
     """Neither by the usual names nor by the server's own."""
     asked = before_call(request("perturb"), Said("perturb"), refuse)
-    assert set(asked) == {"model", "extra_body", "proxy_server_request"}
+    assert set(asked) == {"model", "extra_body", "include", "proxy_server_request"}
+    assert asked["include"] == []
     assert asked["extra_body"] == {"seed": 7}
     assert before_call(request(None), Said(), refuse) == request(None)
 

@@ -80,6 +80,7 @@ def test_streams_and_errors_pass() -> None:
     unread = App(b"data: 1\n\n", headers=[(b"content-type", b"text/event-stream")])
     start, _ = serve(unread, [*ASKED[1:], (b"content-type", b"application/octet-stream")])
     assert start["status"] == 403
+    assert serve(unread, body='{"logprobs":true}'.encode("utf-16"))[0]["status"] == 403
 
 
 @pytest.mark.parametrize(

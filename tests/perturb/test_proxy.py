@@ -180,6 +180,23 @@ def test_a_stream_passes_without_probabilities_of_tokens(ask: Asked, model: tupl
     assert headers["transfer-encoding"] == "chunked"
     assert json.loads(model[1][-1]["body"]) == {"stream": True}
     assert json.loads(ask("/predict")[2]) == LABEL
+    disguised = '{"stream":true,"logprobs":true}'
+    for body, kind in ((disguised.encode(), "text/plain"), (disguised.encode("utf-16"), "application/json")):
+        assert ask("/sse", body, Content_Type=kind)[0] == 403, "nobody has seen whether it asks for logprobs"
+    assert json.loads(ask("/predict")[2]) == LABEL
+
+
+def test_other_spellings_of_a_path_mislead_no_other_way(model: tuple[int, list[dict[str, Any]]]) -> None:
+    """Else the labels of many spellings could be counted, and most of them are right."""
+    policy = Policy(How("mislead", secret=b"0123456789abcdef"))
+    with proxied(model[0], policy) as port:
+        answers = set()
+        for number in range(32):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("POST", f"/predict/{number}", b"{}", {"Content-Type": "application/json"})
+            answers.add(connection.getresponse().read())
+            connection.close()
+    assert len(answers) == 1
 
 
 def test_what_cannot_be_read_is_refused(ask: Asked, policy: Policy) -> None:

@@ -126,9 +126,34 @@ def test_probabilities_of_tokens_are_removed() -> None:
     answer = {"choices": [{"index": 0, "message": {"content": "yes"}, "logprobs": {"content": [{"logprob": -0.12}]}}]}
     assert told(answer) == {"choices": [{"index": 0, "message": {"content": "yes"}}]}
     asked = b'{"model":"m","logprobs":true,"top_logprobs":5,"stream":true}'
-    assert json.loads(request_without_logprobs(asked)) == {"model": "m", "stream": True}
-    assert request_without_logprobs(b"logprobs, but no JSON") == b"logprobs, but no JSON"
+    assert json.loads(request_without_logprobs(asked) or b"") == {"model": "m", "stream": True}
     assert request_without_logprobs(b'{"a": 1 }') == b'{"a": 1 }'
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b'{"logpr\\u006fbs":true}',
+        b'{"LogProbs":true}',
+        b'{"a":{"logprobs":true},"a":{}}',
+        b'{"include":["message.output_text.logprobs"]}',
+    ],
+)
+def test_a_disguised_request_asks_for_no_probabilities_of_tokens(asked: bytes) -> None:
+    """Other names for them, and names that are written otherwise."""
+    kept = request_without_logprobs(asked)
+    assert kept is not None
+    assert b"logpr" not in kept.lower()
+
+
+@pytest.mark.parametrize(
+    "asked", [b"logprobs", '{"logprobs":true}'.encode("utf-16"), b'{"logprobs":true,"a":"\\ud800"}', b"[" * 99]
+)
+def test_a_request_that_cannot_be_read_is_told_from_one_that_can(asked: bytes) -> None:
+    """A server may read what is no JSON by the book."""
+    assert request_without_logprobs(asked) is None
+    assert request_without_logprobs(b"{}", "text/plain") is None
+    assert request_without_logprobs(b"", "text/plain") == b""
 
 
 @pytest.mark.parametrize(

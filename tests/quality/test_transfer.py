@@ -34,8 +34,8 @@ def test_worlds_halves_and_names_choose_cells() -> None:
 
 @pytest.mark.parametrize(
     ("worlds", "half", "only"),
-    [(["nowhere"], None, []), ([], "shut", []), ([], None, ["nobody"])],
-    ids=["world", "half", "cell"],
+    [(["nowhere"], None, []), ([], "shut", []), ([], None, ["nobody"]), (["phishing"], "held-out", [])],
+    ids=["world", "half", "cell", "none"],
 )
 def test_names_that_are_none_are_refused(worlds: list[str], half: str | None, only: list[str]) -> None:
     """The message says what there is."""

@@ -42,11 +42,14 @@ def cells_for(worlds: Sequence[str], half: str | None, only: Sequence[str]) -> l
         raise ConfigError(f"there is no world {strange[0]!r}; there are: {', '.join(VICTIMS)}")
     if half is not None and half not in {"open", "held-out"}:
         raise ConfigError(f"a half is open or held-out, not {half!r}")
-    return [
+    found = [
         cell
         for cell in chosen(only, WORLD_CELLS)
         if (not worlds or cell.data in worlds) and (half is None or halves.half_of(cell.data) == half.replace("-", " "))
     ]
+    if not found:
+        raise ConfigError("no cell is left to play: --world, --half and --only exclude each other here")
+    return found
 
 
 def priced(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

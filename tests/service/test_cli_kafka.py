@@ -170,7 +170,7 @@ def test_topics_are_checked_and_created(service: Service) -> None:
     assert "detector topics create" in told.stderr
     made = service.run("topics", "create", "--partitions", "2", "--inputs")
     assert made.returncode == 0, made.stderr
-    assert made.stdout.count("created ") == 6
+    assert made.stdout.count("created ") == 7
     assert "created" not in service.run("topics", "create").stdout
     assert "2 partitions" in service.run("topics", "check").stdout
 

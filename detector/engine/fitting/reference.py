@@ -75,6 +75,8 @@ def fit_reference(
     n = len(vectors)
     if n < LEAST_ROWS:
         raise BaselineError(f"{n} queries are too few to learn the input space from; at least {LEAST_ROWS} are needed")
+    if common_scale is None and dimension > SAMPLED and not len(codes) and sphere_of(vectors) > 0.0:
+        common_scale = True  # values of vectors of one length have one unit, however unequal their ranges
     offset, scale = _ranges(vectors, numeric, common_scale)
     categories = np.full((len(codes), MOST_CATEGORIES), np.nan, np.float32)
     for q, column in enumerate(codes):

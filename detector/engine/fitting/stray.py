@@ -67,10 +67,9 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
     samples = len(reference.sampled)
     count = max(round(LEADING * samples), 1)
     scatters = np.stack([_scatter(lesson) for lesson in lessons])
-    strays: list[Matrix] = []
-    for place, lesson in enumerate(lessons):
-        others = np.arange(len(lessons)) % FOLDS != place % FOLDS
-        strays.append(_strays(lesson, _directions(scatters[others].mean(axis=0), count)))
+    fold = np.arange(len(lessons)) % FOLDS
+    unseen = [_directions(scatters[fold != own].mean(axis=0), count) for own in range(FOLDS)]
+    strays = [_strays(lesson, unseen[own]) for lesson, own in zip(lessons, fold.tolist(), strict=True)]
     odd = max(round(ODD * len(lessons)), 1)
     edge = max(round(EDGE * len(lessons)), 3)
     order = np.argsort([-stray.mean() for stray in strays], kind="stable")[odd : odd + edge]

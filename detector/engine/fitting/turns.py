@@ -84,7 +84,7 @@ def count_turns(reference: Reference, opening: Opening) -> tuple[npt.NDArray[np.
                 for margin in {margin_class(opening.margin[nearest]), UNKNOWN}:
                     pairs[near, margin] += 1
                     turns[near, margin] += turned
-        compared[nearest] += 1
+        compared[nearest] += held > 0
         at, to = choose_place(unused, stored, np.uint64(0), RING)
         if to >= 0:
             retained[to] = retained[at]

@@ -149,3 +149,13 @@ def test_nearly_constant_columns_do_not_explode() -> None:
         reference = fit_reference(X, 2, seed=0, common_scale=common_scale)
         assert np.isfinite(reference.scale).all()
         assert np.isfinite(reference.reduce(X).landmark).all()
+
+
+def test_vectors_of_one_length_are_no_table() -> None:
+    """Embeddings that were reduced to their principal directions vary unequally, but have one unit all the same."""
+    rows = np.random.default_rng(3).normal(size=(400, 64)) * np.geomspace(3.0, 0.02, 64)
+    assert fit_reference(rows.astype(np.float32), 2, seed=0).table
+    embedded = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    reference = fit_reference(embedded, 2, seed=0)
+    assert not reference.table
+    assert reference.sphere == pytest.approx(1.0)

@@ -84,6 +84,16 @@ def test_repeats_are_not_compared(reference: Reference) -> None:
     assert count_turns(reference, wavering)[0][0, UNKNOWN] <= count_turns(reference, one)[0][0, UNKNOWN]
 
 
+def test_the_first_query_is_compared_as_often_as_others(reference: Reference) -> None:
+    """Nothing comes before it, so the two queries that are nearest to it make two pairs, as in the channel."""
+    first = pictures()[0]
+    step = np.zeros_like(first)
+    step[:8] = 0.02
+    vectors = np.array([first, first + step, first - step], np.float32)
+    pairs, _ = count_turns(reference, Opening(vectors, np.zeros(3, np.int32), np.full(3, np.nan, np.float32)))
+    assert pairs[:, UNKNOWN].sum() == 2
+
+
 def test_missing_values_are_filled_as_they_are_when_scored(reference: Reference) -> None:
     """A gap is no error."""
     gappy = camera(6)
