@@ -135,6 +135,15 @@ def decisions_show(
     _tell_unreadable(register)
 
 
+def _refuse_protected(settings: "Config", kind: str, subject: str) -> None:
+    policy = settings.policy
+    protected = {"organization": ("never_block_organizations", policy.never_block_organizations)}
+    protected |= dict.fromkeys(CLIENT_KINDS, ("never_block", policy.never_block))
+    name, listed = protected.get(kind, ("", ()))
+    if subject in listed:
+        raise ConfigError(f"{subject!r} is on [policy] {name}: take it off that list first, or throttle it")
+
+
 def _command(action: "Action", purpose: str) -> Callable[..., None]:
     """Return the command that publishes an action."""
 
@@ -161,12 +170,8 @@ def _command(action: "Action", purpose: str) -> Callable[..., None]:
         from detector.decisions.target import target_of
 
         settings = load_config(config)
-        if action in {"perturb", "block"} and kind in CLIENT_KINDS and subject in settings.policy.never_block:
-            raise ConfigError(f"{subject!r} is on [policy] never_block: take it off that list first, or throttle it")
-        if action in {"perturb", "block"} and kind == "organization" and subject in settings.policy.never_block_organizations:
-            raise ConfigError(
-                f"{subject!r} is on [policy] never_block_organizations: take it off that list first, or throttle it"
-            )
+        if action in {"perturb", "block"}:
+            _refuse_protected(settings, kind, subject)
         if rate is not None and action != "throttle":
             raise ConfigError("--rate is for a throttle")
         order = Order(

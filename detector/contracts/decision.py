@@ -37,6 +37,8 @@ Action = Literal["allow", "alert", "throttle", "perturb", "block"]
 SubjectType = Literal["client", "api_key", "user", "organization", "ip", "cidr", "campaign"]
 Origin = Literal["detector", "manual", "import"]
 Level = Literal["LOW", "MEDIUM", "HIGH"]
+ORIGINS: Final[tuple[Origin, ...]] = ("detector", "import", "manual")
+"""Who decides; an ``allow`` of a later one holds against all of the earlier ones."""
 
 LADDER: Final[tuple[Action, ...]] = get_args(Action)
 """Actions from mildest to hardest."""

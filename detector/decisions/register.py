@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
-from detector.contracts.decision import Decision, Origin, rank
+from detector.contracts.decision import ORIGINS, Decision, Origin, rank
 
 __all__ = ["PRECEDENCE", "Held", "Register", "Target"]
 
-PRECEDENCE: Final[dict[Origin, int]] = {"detector": 0, "import": 1, "manual": 2}
+PRECEDENCE: Final[dict[Origin, int]] = {origin: place for place, origin in enumerate(ORIGINS)}
 """Whose ``allow`` holds against whose decisions."""
 
 

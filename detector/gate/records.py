@@ -8,17 +8,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from detector.contracts.decision import LADDER, key_end
+from detector.contracts.decision import LADDER, ORIGINS, key_end
 from detector.contracts.moment import parse_rfc3339
 from detector.gate.packing import FOREVER_MS, NO_DETAILS, Details
 
-__all__ = ["ANYWHERE", "ORIGINS", "SEPARATOR", "Key", "Record", "key_of", "read_key", "read_value"]
+__all__ = ["ANYWHERE", "SEPARATOR", "Key", "Record", "key_of", "read_key", "read_value"]
 
 SEPARATOR: Final = "\0"
 ANYWHERE: Final = "*"  # the end of a key that holds for every model
-
-ORIGINS: Final = ("detector", "import", "manual")
-"""Who decides; an ``allow`` of a later one holds against all of the earlier ones."""
 
 _ORIGINS: Final[dict[str, int]] = {origin: place for place, origin in enumerate(ORIGINS)}
 _RANKS: Final[dict[str, int]] = {action: place for place, action in enumerate(LADDER)}

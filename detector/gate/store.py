@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
-from detector.contracts.decision import LADDER, escaped, key_end
+from detector.contracts.decision import LADDER, ORIGINS, escaped, key_end
 from detector.contracts.network import address_of
 from detector.gate.packing import (
     Details,
@@ -25,7 +25,7 @@ from detector.gate.packing import (
     rank_of,
     revision_of,
 )
-from detector.gate.records import ANYWHERE, ORIGINS, SEPARATOR, Key, Record, key_of
+from detector.gate.records import ANYWHERE, SEPARATOR, Key, Record, key_of
 
 __all__ = ["ALLOW", "BLOCK", "KEPT_MS", "PERTURB", "THROTTLE", "Found", "Store", "Who"]
 

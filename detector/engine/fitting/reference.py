@@ -75,7 +75,8 @@ def fit_reference(
     n = len(vectors)
     if n < LEAST_ROWS:
         raise BaselineError(f"{n} queries are too few to learn the input space from; at least {LEAST_ROWS} are needed")
-    if common_scale is None and dimension > SAMPLED and not len(codes) and sphere_of(vectors) > 0.0:
+    sphere = sphere_of(vectors)
+    if common_scale is None and dimension > SAMPLED and not len(codes) and sphere > 0.0:
         common_scale = True  # values of vectors of one length have one unit, however unequal their ranges
     offset, scale = _ranges(vectors, numeric, common_scale)
     categories = np.full((len(codes), MOST_CATEGORIES), np.nan, np.float32)
@@ -121,7 +122,7 @@ def fit_reference(
         unit=quantum / nearest,
         tolerance=_tolerance(intrinsic, dimension, codes),
         blur=blur_of(encoded[:, :dimension], projection[:dimension], common=bool(np.all(scale == scale[0]))) / quantum**2,
-        sphere=0.0 if table else sphere_of(vectors),
+        sphere=0.0 if table else sphere,
         grain=grain_of(encoded[:, measured]),
         principal=principal,
         off_median=float(np.median(outside)) if np.median(outside) > 1e-3 * np.sqrt(variance.sum()) else 0.0,

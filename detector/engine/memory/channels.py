@@ -17,7 +17,7 @@ from detector.engine.evidence.counts import DWELT, SHOWN, set_count
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import CROWD, MOST_PER_CROWD, foreign_ratio, times_counted
 from detector.engine.evidence.interval import TIGHT
-from detector.engine.evidence.offset import NEAREST, flattened, is_flat_offset
+from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
 from detector.engine.evidence.select import apart, judge_selection, weigh
@@ -74,9 +74,9 @@ def judge_offset(asked, past, step, scales, delta, ratio):
     for place in past.near[:NEAREST]:
         start = past.c[place, : scales.measured]
         distance = np.sqrt(past.squares[place]) * scales.unit
-        if flattened(start, asked.c, scales.c_zero, scales.c_unit, delta) and is_flat_offset(
-            delta, start, distance, scales.c_unit, scales.grain, scales.c_lowest, scales.c_highest
-        ):
+        if distance < CLOSEST or not flattened(start, asked.c, scales.c_zero, scales.c_unit, delta):
+            continue
+        if is_flat_offset(delta, start, distance, scales.c_unit, scales.grain, scales.c_lowest, scales.c_highest):
             convict(OFFSET, place, past, ratio)
             return
 
