@@ -5,7 +5,7 @@ lines through the whole pipeline: what a sink, a gateway or a dashboard would be
 
 >>> seen = watch(traffic(seed=1, innocents=3, thieves=1))
 >>> [decision.subject.id for decision in seen.decided][:1], {alert.detector.evidence[0].name for alert in seen.raised}
-(['thief-0'], {'offset'})
+(['thief-0'], {'offset', 'children'})
 """
 
 import json

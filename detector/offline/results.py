@@ -199,7 +199,7 @@ def replay(
     ...     _ = log.write_bytes(b"\n".join(traffic(queries=200)))
     ...     results = replay(log)
     >>> results
-    <Results: 1,000 events, 5 clients, 3 alerts, 2 decisions, 0 invalid>
+    <Results: 1,000 events, 5 clients, 6 alerts, 2 decisions, 0 invalid>
     """
     settings, known = set_up(config, baseline)
     tracer = Tracer(known.models if known else {}, engine_settings(settings).policy, clients)

@@ -28,10 +28,10 @@ def test_cells_go_with_their_data_and_groups() -> None:
 
 
 def test_every_world_has_every_group_that_fits() -> None:
-    """Construction, foreign data, cover and thieves who know the design are everywhere, steps around seeds not in tables."""
+    """Construction, steps around seeds, foreign data, cover and thieves who know the design are everywhere."""
     for world in VICTIMS:
         groups = {cell.group for cell in WORLD_CELLS if isinstance(cell, Theft) and cell.data == world}
-        assert groups == set(GROUPS) - ({"synthetic"} if kind_of(world) == "tabular" else set())
+        assert groups == set(GROUPS)
 
 
 def test_what_is_held_out_plays_in_held_out_worlds_only() -> None:

@@ -169,7 +169,7 @@ def sphere_of(vectors: Floats) -> float:
     length = float(np.median(lengths))
     if length == 0.0 or not math.isfinite(length):
         return 0.0
-    step = grid_step(vectors[:: max(1, len(vectors) // GRID_ROWS)].ravel() / length) * length
+    step = grid_step(vectors[:: max(1, len(vectors) // GRID_ROWS)].ravel().astype(np.float64) / length) * length
     rounding = step / math.sqrt(12.0) + vectors.shape[1] * step**2 / (24.0 * length) + length / HALF_PRECISION
     return length if float(np.quantile(np.abs(lengths - length), ON_SPHERE)) <= SLIPS * rounding else 0.0
 
