@@ -128,7 +128,7 @@ def strangers(count: int, start_ms: int) -> list[bytes]:
     for i in range(count):
         for query in range(LOOK):
             if query % 2 == 0:
-                point = 2.5 * rng.normal(size=30)
+                point = 2.0 * rng.normal(size=30)
             step = STEP * (query % 2) * rng.permuted(np.resize([1.0, -1.0], 30))
             asked.append((i / DECISIONS_PER_S + query / LOOK, i, (point + step).astype(np.float32).tolist()))
     lines = []
