@@ -2,22 +2,21 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.cli.decisions_told import show, tell_published, tell_unreadable, told, whom
 from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json
-from detector.console import Console, say
+from detector.console import say
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
     from detector.config import Config
-    from detector.contracts.decision import Action, Decision, Parameters
+    from detector.contracts.decision import Action, Parameters
     from detector.decisions.log import DecisionLog
-    from detector.decisions.register import Held, Register
 
 decisions_app = typer.Typer(
     help="Decisions that gateways carry out: those of the detector, and those of people.", no_args_is_help=True
@@ -52,8 +51,6 @@ RateOption = Annotated[
 ]
 SimulatedOption = Annotated[bool, typer.Option("--simulated", help="gateways count it and do not carry it out")]
 
-CLIENT_KINDS = frozenset({"client", "api_key", "user"})  # what gateways compare a client's name with
-WIDE = 220  # columns of the table in a pipe, where no terminal says
 
 _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LONGEST_MS = 366 * 86_400_000
@@ -86,10 +83,10 @@ def decisions_list(
         and (model is None or held.covers(model))
     ]
     found.sort(key=lambda held: (held.issued_ms, held.key), reverse=True)
-    _show(found[:limit], register, now, as_json=as_json)
+    show(found[:limit], register, now, as_json=as_json)
     if len(found) > limit:
         errors.print(f"{len(found) - limit:,} more: see --limit")
-    _tell_unreadable(register)
+    tell_unreadable(register)
 
 
 @decisions_app.command("show")
@@ -125,17 +122,19 @@ def decisions_show(
     elif not about:
         say(f"nothing is decided about {target.type} {target.id}")
     else:
-        _show(about, register, now, as_json=False)
+        show(about, register, now, as_json=False)
         for model, held in sorted(in_force.items()):
             where = "every other model" if model == "*" else f"model {model}"
-            say(f"in force on {where}: {'nothing' if held is None else _told(held)}")
+            say(f"in force on {where}: {'nothing' if held is None else told(held)}")
         for held in about:
             decision = held.decision
             say(f"{held.decision_id}: {decision.reason.admin}")
-    _tell_unreadable(register)
+    tell_unreadable(register)
 
 
 def _refuse_protected(settings: "Config", kind: str, subject: str) -> None:
+    from detector.contracts.decision import CLIENT_KINDS
+
     policy = settings.policy
     protected = {"organization": ("never_block_organizations", policy.never_block_organizations)}
     protected |= dict.fromkeys(CLIENT_KINDS, ("never_block", policy.never_block))
@@ -185,7 +184,7 @@ def _command(action: "Action", purpose: str) -> Callable[..., None]:
             _parameters(settings, action, rate),
             simulated,
         )
-        _tell_published([decide(_log(settings, file), order, _now)], as_json=as_json)
+        tell_published([decide(_log(settings, file), order, _now)], as_json=as_json)
 
     command.__doc__ = purpose
     return command
@@ -220,7 +219,7 @@ def decisions_lift(
 
     log = _log(load_config(config), file)
     orders = lifts(log.register(), target_of(kind, subject, address), tuple(models or ()), (actor, reason), _now())
-    _tell_published([decide(log, order, _now) for order in orders], as_json=as_json)
+    tell_published([decide(log, order, _now) for order in orders], as_json=as_json)
 
 
 @decisions_app.command("follow")
@@ -240,7 +239,7 @@ def decisions_follow(
         held = register.take(data, key)
         if held is None or not data:
             continue
-        typer.echo(harmless_json(held.data.decode())) if as_json else say(f"{_whom(held)}: {_told(held)}")
+        typer.echo(harmless_json(held.data.decode())) if as_json else say(f"{whom(held)}: {told(held)}")
 
 
 def _log(settings: "Config", file: Path | None) -> "DecisionLog":
@@ -307,74 +306,3 @@ def _end(settings: "Config", action: str, lasting: str | None, until: str | None
     if not 0 < length <= _LONGEST_MS:
         raise ConfigError(f"--for {lasting}: write 90s, 30m, 12h or 7d, at most 366d; or say --until-lifted")
     return _now() + length
-
-
-def _tell_published(decisions: "list[Decision]", *, as_json: bool) -> None:
-    from detector.contracts import to_json
-    from detector.decisions.register import Held
-    from detector.names import harmless_json
-
-    for decision in decisions:
-        data = to_json(decision)
-        held = Held.of(data)
-        typer.echo(harmless_json(data.decode())) if as_json else say(f"published: {_whom(held)}: {_told(held)}")
-
-
-def _show(found: "list[Held]", register: "Register", now: int, *, as_json: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from detector.names import harmless_json, printable
-
-    if as_json:
-        for held in found:
-            typer.echo(harmless_json(held.data.decode()))
-        return
-    if not found:
-        say("no decisions")
-        return
-    shown = Table(box=None, pad_edge=False)
-    for name in ("subject", "model", "action", "until", "by", "revision", "reason", ""):
-        shown.add_column(name, no_wrap=name in {"action", "until", "revision"}, overflow="fold")
-    for held in found:
-        decision = held.decision
-        over = register.overruled(held, now)
-        state = (
-            "ended" if not held.live(now) else "simulated" if held.simulated else "" if over is None else f"{over.origin} holds"
-        )
-        shown.add_row(
-            Text(printable(f"{held.target.type}:{held.target.id}", 60)),
-            Text(printable("*" if held.models is None else ", ".join(sorted(held.models)), 40)),
-            Text(held.action),
-            Text(_until(held)),
-            Text(printable(decision.actor or held.origin, 40)),
-            Text(str(held.revision)),
-            Text(printable(decision.reason.admin, 200)),
-            Text(state),
-        )
-    Console(width=None if sys.stdout.isatty() else WIDE).print(shown)
-
-
-def _until(held: "Held") -> str:
-    from detector.contracts.moment import rfc3339
-
-    return "lifted" if held.expires_ms is None else rfc3339(held.expires_ms)
-
-
-def _whom(held: "Held") -> str:
-    from detector.names import printable
-
-    where = "every model" if held.models is None else printable(", ".join(sorted(held.models)), 100)
-    return f"{held.target.type} {printable(held.target.id, 256)} on {where}"
-
-
-def _told(held: "Held") -> str:
-    from detector.names import printable
-
-    by = printable(held.decision.actor or held.origin, 256)
-    return f"{held.action} until {_until(held)}, by {by}, revision {held.revision}{' (simulated)' if held.simulated else ''}"
-
-
-def _tell_unreadable(register: "Register") -> None:
-    if register.unreadable:
-        errors.print(f"{register.unreadable:,} records are no decisions, and were left out")

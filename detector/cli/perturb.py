@@ -52,7 +52,7 @@ def perturb_proxy(
         errors.print(sentence, soft_wrap=True)
 
     address = (section.host, section.port)
-    asyncio.run(serve(server, policy, address, metrics_port=section.metrics_port, tell=tell))
+    asyncio.run(serve(server, policy, address, most=section.max_connections, metrics_port=section.metrics_port, tell=tell))
 
 
 def _explained(entry: Any) -> str:

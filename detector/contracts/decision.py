@@ -17,6 +17,7 @@ from detector.contracts.document import Document, Texts
 from detector.contracts.moment import Timestamp, parse_rfc3339
 
 __all__ = [
+    "CLIENT_KINDS",
     "LADDER",
     "Action",
     "Decision",
@@ -39,6 +40,9 @@ Origin = Literal["detector", "manual", "import"]
 Level = Literal["LOW", "MEDIUM", "HIGH"]
 ORIGINS: Final[tuple[Origin, ...]] = ("detector", "import", "manual")
 """Who decides; an ``allow`` of a later one holds against all of the earlier ones."""
+
+CLIENT_KINDS: Final[tuple[SubjectType, ...]] = ("client", "api_key", "user")
+"""Types of subject that a gateway compares with the client's name."""
 
 LADDER: Final[tuple[Action, ...]] = get_args(Action)
 """Actions from mildest to hardest."""

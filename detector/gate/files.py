@@ -17,7 +17,7 @@ from detector.gate.store import Store
 
 __all__ = ["FileSource"]
 
-PAUSE_S: Final = 0.02
+PAUSE_S: Final = 0.05  # each look costs the thread that answers a switch, 60 us of processor time where nothing is new
 PIECE: Final = 1 << 20
 LONGEST: Final = 1 << 24  # bytes of one line
 
@@ -40,9 +40,12 @@ class FileSource:
 
     def _read(self, file: BinaryIO, shelf: Shelf, tick: Callable[[], bool]) -> None:
         store, rest, complete = Store(), b"", False
+        ours, read = os.fstat(file.fileno()), 0
         while not tick():
-            piece = file.read(PIECE)
-            if piece:
+            there = self._file.stat()
+            is_another = not os.path.samestat(ours, there)
+            if (is_another or there.st_size > read) and (piece := file.read(PIECE)):
+                read += len(piece)
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
                     if line.strip():
@@ -55,10 +58,6 @@ class FileSource:
                 shelf.live = store.sweep(self._clock.now_ms())
                 complete = True
             shelf.fresh()
-            if self._is_another(file):
+            if is_another or there.st_size < read:
                 return
             time.sleep(PAUSE_S)
-
-    def _is_another(self, file: BinaryIO) -> bool:
-        ours, there = os.fstat(file.fileno()), self._file.stat()
-        return (ours.st_ino, ours.st_dev) != (there.st_ino, there.st_dev) or there.st_size < file.tell()

@@ -4,6 +4,7 @@ From the lowest bit: 3 bits rank on the ladder of actions, 1 bit simulated, 44 b
 the details, and the revision, which may grow without limit.
 """
 
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 __all__ = [
@@ -48,22 +49,47 @@ NO_DETAILS: Final = Details()
 
 
 class DetailsTable:
-    """Details by number. Full, after a million combinations, it gives those of the first, which has none."""
+    """Details by number. Full, with a million combinations in use, it gives those of the first, which has none.
+
+    One thread asks for numbers, another reads `rows`.
+    """
 
     def __init__(self) -> None:
         """Start with number 0: no details."""
         self.rows: list[Details] = [NO_DETAILS]
         self._numbers: dict[Details, int] = {NO_DETAILS: 0}
+        self._unused: frozenset[int] = frozenset()  # when `keep` was last called
+        self._free: list[int] = []  # and when it was called before that as well
+
+    def __len__(self) -> int:
+        """Return how many combinations are known."""
+        return len(self._numbers)
 
     def number(self, details: Details) -> int:
         """Return the number of these details."""
         known = self._numbers.get(details)
         if known is None:
+            if self._free:
+                known = self._numbers[details] = self._free.pop()
+                self.rows[known] = details
+                return known
             if len(self.rows) > _DETAILS:
                 return 0
             known = self._numbers[details] = len(self.rows)
             self.rows.append(details)
         return known
+
+    def keep(self, used: AbstractSet[int]) -> None:
+        """Let other details have the numbers that are not `used`, now and when this was last called.
+
+        A number that has just come out of use may be in the hands of the thread that reads.
+        """
+        unused = frozenset(range(1, len(self.rows))) - used
+        self._free = sorted(unused & self._unused)
+        for number in self._free:
+            if self._numbers.get(self.rows[number]) == number:
+                del self._numbers[self.rows[number]]
+        self._unused = unused
 
 
 def pack(rank: int, expires_ms: int, revision: int, details: int = 0, *, simulated: bool = False) -> int:

@@ -4,6 +4,7 @@ Reading is lenient where the contract is: an action that this version does not k
 What is no decision at all is `None`, to be counted: one bad record must not stop the others.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -96,7 +97,7 @@ def read_value(value: bytes) -> Record | None:
     """Return the decision in a record's value; None where it holds none."""
     try:
         found = _decode(value)
-        expires_ms = FOREVER_MS if found.expires_at is None else parse_rfc3339(found.expires_at)
+        expires_ms = FOREVER_MS if found.expires_at is None else _moment_ms(found.expires_at)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return None
     subject, scope = found.subject, found.scope
@@ -107,7 +108,7 @@ def read_value(value: bytes) -> Record | None:
     if models == () or (found.action == "throttle" and rate is None):
         return None
     return Record(
-        key=Key(_ORIGINS.get(found.origin, 0), subject.type, subject.id, key_end(models, subject.address)),
+        key=Key(_ORIGINS.get(found.origin, 0), subject.type, subject.id, _place(models, subject.address)),
         models=models or (),
         rank=_RANKS.get(found.action, _ALERT),
         expires_ms=expires_ms,
@@ -117,11 +118,36 @@ def read_value(value: bytes) -> Record | None:
     )
 
 
+def _place(models: tuple[str, ...] | None, address: str | None) -> str:
+    return _place_of_models(models) if address is None else key_end(models, address)
+
+
+@lru_cache(4096)  # few places are named by millions of records
+def _place_of_models(models: tuple[str, ...] | None) -> str:
+    return key_end(models)
+
+
+def _moment_ms(text: str) -> int:
+    """Return a moment; in the form that we write it is read without a pattern, as millions are when a gate starts."""
+    if len(text) == 24 and text[19] == "." and text[23] == "Z" and text.isascii():
+        seconds, rest = text[17:19], text[20:23]
+        if seconds.isdigit() and rest.isdigit() and seconds < "60":
+            return _minute_ms(text[:17]) + 1000 * int(seconds) + int(rest)
+    return parse_rfc3339(text)
+
+
+@lru_cache(4096)
+def _minute_ms(text: str) -> int:
+    return parse_rfc3339(text + "00Z")
+
+
 def _details(parameters: _Parameters | None, scope: _Scope | None) -> Details:
     routes = None if scope is None else scope.routes
     if parameters is None:
         return NO_DETAILS if routes is None else Details(routes=routes)
     rate, wait_s, status = parameters.requests_per_minute, parameters.retry_after_seconds, parameters.status_code
+    if rate is None and wait_s is None and status is None and routes is None:
+        return NO_DETAILS
     return Details(_bounded(rate), _bounded(wait_s), _bounded(status), routes)
 
 

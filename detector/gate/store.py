@@ -10,11 +10,10 @@ One thread writes, another one reads. Both only get, set and remove single entri
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
 from typing import Final, NamedTuple
 
-from detector.contracts.decision import LADDER, ORIGINS, escaped, key_end
-from detector.contracts.network import address_of
+from detector.contracts.decision import LADDER, ORIGINS
+from detector.gate.index import Index, Who
 from detector.gate.packing import (
     Details,
     DetailsTable,
@@ -25,26 +24,17 @@ from detector.gate.packing import (
     rank_of,
     revision_of,
 )
-from detector.gate.records import ANYWHERE, SEPARATOR, Key, Record, key_of
+from detector.gate.records import ANYWHERE, SEPARATOR, Key, Record
 
-__all__ = ["ALLOW", "BLOCK", "KEPT_MS", "PERTURB", "THROTTLE", "Found", "Store", "Who"]
+__all__ = ["ALLOW", "BLOCK", "KEPT_MS", "PERTURB", "SHRINK_AT", "THROTTLE", "Found", "Store", "Who"]
 
 ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(len(LADDER))
 
 KEPT_MS: Final = 3_600_000
 """How long what has expired is remembered."""
 
-_CLIENT_KINDS: Final = ("api_key", "user")  # other names for whom a request comes from
-
-
-class Who(NamedTuple):
-    """Whom a request comes from, as far as the gate knows."""
-
-    client: str
-    organization: str | None = None
-    campaigns: tuple[str, ...] = ()
-    address: str | None = None  # as it was given
-    network: str | None = None  # as decisions spell it
+SHRINK_AT: Final = 1000
+"""So many decisions must go, and a quarter of what is held, before a sweep looks for what they have left behind."""
 
 
 class Found(NamedTuple):
@@ -63,13 +53,8 @@ class Store:
         """Start empty."""
         self._sources: tuple[dict[str, int], ...] = tuple({} for _ in ORIGINS)
         self._table = DetailsTable()
-        self._kinds: frozenset[str] = frozenset()
-        self._places: set[str] = set()  # ends of keys but the one for all models; one thread's alone
-        self._all_places: list[str] = []  # the same, for the other: it only grows at its end
-        self._bound = False  # whether a decision is bound to an address
-        self._groups: dict[str, tuple[str, ...]] = {}  # ends of keys that name several models, by model
-        self._networks: dict[tuple[int, int, int], tuple[str, ...]] = {}  # by version, length and bits of the prefix
-        self._lengths: frozenset[tuple[int, int]] = frozenset()  # versions and lengths that are there
+        self._index = Index()
+        self._gone = 0  # decisions since the index was built
 
     def __len__(self) -> int:
         """Return how many decisions are held, expired ones included."""
@@ -82,37 +67,18 @@ class Store:
         if held is not None and record.revision <= revision_of(held):
             return False
         if record.expires_ms + KEPT_MS < now_ms:
-            own.pop(key, None)
+            self._gone += own.pop(key, None) is not None
             return True
         number = self._table.number(record.details)
         own[key] = pack(record.rank, record.expires_ms, record.revision, number, simulated=record.simulated)
-        self._index(record.key, record.models)
+        self._index.add(record.key, record.models)
         return True
 
     def remove(self, key: Key) -> bool:
         """Forget a decision, as a record without a value asks for; return whether there was one."""
-        return self._sources[key.origin].pop(key.text, None) is not None
-
-    def _index(self, key: Key, models: tuple[str, ...]) -> None:
-        if key.kind != "client" and key.kind not in self._kinds:
-            self._kinds |= {key.kind}
-        place, star, _ = key.where.partition(ANYWHERE)
-        self._bound = self._bound or bool(star and key.where != ANYWHERE)
-        if place and place not in self._places:
-            self._places.add(place)
-            self._all_places.append(place)
-            for model in models if len(models) > 1 else ():
-                self._groups[model] = (*self._groups.get(model, ()), place)
-        if key.kind == "cidr":
-            try:
-                network = ip_network(key.subject, strict=False)
-            except ValueError:
-                return
-            prefix = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
-            known = self._networks.get((network.version, network.prefixlen, prefix), ())
-            if key.subject not in known:
-                self._networks[network.version, network.prefixlen, prefix] = (*known, key.subject)
-                self._lengths |= {(network.version, network.prefixlen)}
+        known = self._sources[key.origin].pop(key.text, None) is not None
+        self._gone += known
+        return known
 
     def find(self, who: Who, model: str | None, now_ms: int, path: str | None = None) -> Found:
         """Return what holds: the hardest decision, but an ``allow`` of a person over all that others say.
@@ -124,9 +90,10 @@ class Store:
         best: tuple[int, int, str, int] | None = None  # rank, strictness, key, entry
         simulated = 0
         allowed: set[str] = set()  # models; the end of a key for all of them is one more
+        index = self._index  # the other thread may put another one in its place
         for source in reversed(self._sources):
             above = frozenset(allowed)
-            for key in self._keys(who, model) if source else ():
+            for key in index.keys(who, model) if source else ():
                 entry = source.get(key)
                 if entry is None or expires_of(entry) <= now_ms or (above and _models_of(key) <= above):
                     continue
@@ -148,49 +115,6 @@ class Store:
             return Found(ALLOW, "", self._table.rows[0], simulated)
         return Found(best[0], best[2], self._table.rows[details_of(best[3])], simulated)
 
-    def _keys(self, who: Who, model: str | None) -> Iterator[str]:
-        places = self._places_of(model)
-        yield from self._keys_at(who.client + SEPARATOR, places, who.network)
-        kinds = self._kinds
-        if not kinds:
-            return
-        for kind in _CLIENT_KINDS:
-            if kind in kinds:
-                yield from self._keys_at(key_of(kind, who.client), places, who.network)
-        if who.organization is not None and "organization" in kinds:
-            yield from self._keys_at(key_of("organization", who.organization), places, None)
-        for campaign in who.campaigns if "campaign" in kinds else ():
-            yield from self._keys_at(key_of("campaign", campaign), places, None)
-        if who.address is not None and kinds & {"ip", "cidr"}:
-            yield from self._keys_of_address(who.address, places)
-
-    def _keys_of_address(self, address: str, places: tuple[str, ...]) -> Iterator[str]:
-        yield from self._keys_at(key_of("ip", address), places, None)
-        place = address_of(address)
-        if place is None:
-            return
-        if str(place) != address:
-            yield from self._keys_at(key_of("ip", str(place)), places, None)
-        for version, length in self._lengths:
-            if version == place.version:
-                prefix = int(place) >> (place.max_prefixlen - length)
-                for text in self._networks.get((version, length, prefix), ()):
-                    yield from self._keys_at(key_of("cidr", text), places, None)
-
-    def _keys_at(self, start: str, places: tuple[str, ...], network: str | None) -> Iterator[str]:
-        for place in places:
-            yield start + place
-        if self._bound and network is not None:
-            end = key_end(None, network)  # "**" and the address: both stars belong to it
-            for place in places:
-                yield start + (place + end[1:] if place != ANYWHERE else end)
-
-    def _places_of(self, model: str | None) -> tuple[str, ...]:
-        if model is None:
-            return (ANYWHERE, *self._all_places)
-        groups = self._groups.get(model)
-        return (ANYWHERE, escaped(model)) if groups is None else (ANYWHERE, escaped(model), *groups)
-
     def sweep(self, now_ms: int) -> Counter[str]:
         """Forget what expired an hour ago; return how many live decisions there are, by action, or "simulated"."""
         live: Counter[str] = Counter()
@@ -201,7 +125,22 @@ class Store:
                     live["simulated" if is_simulated(entry) else LADDER[rank_of(entry)]] += 1
                 elif expires_of(entry) + KEPT_MS < now_ms:
                     del source[key]
+                    self._gone += 1
+        if self._gone >= max(SHRINK_AT, len(self) // 4):
+            self._shrink()
         return live
+
+    def _shrink(self) -> None:
+        """Forget models, networks and details that no decision names any more: a gate runs for months."""
+        index, used = Index(), set()
+        for origin, source in enumerate(self._sources):
+            for key, entry in source.items():
+                kind, subject, where = _parts(key)
+                index.add(Key(origin, kind, subject, where), _models_at(where))
+                used.add(details_of(entry))
+        self._index = index
+        self._table.keep(used)
+        self._gone = 0
 
     def dump(self) -> Iterator[tuple[int, str, int, Details]]:
         """Yield what is held: the place of its origin, its key, the packed decision and its details."""
@@ -214,11 +153,10 @@ class Store:
     def load(self, origin: int, key: str, entry: int, details: Details) -> None:
         """Take what `dump` yielded. Raises `ValueError` and `IndexError` where it is none of the store's."""
         kind, subject, where = _parts(key)
-        models = tuple(_unescaped(name) for name in where.partition(ANYWHERE)[0].split(",") if name)
         number = self._table.number(details)
         packed = pack(rank_of(entry), expires_of(entry), revision_of(entry), number, simulated=is_simulated(entry))
         self._sources[origin][key] = packed
-        self._index(Key(origin, kind, subject, where), models)
+        self._index.add(Key(origin, kind, subject, where), _models_at(where))
 
     def revisions(self) -> Mapping[tuple[int, str], int]:
         """Return the revision held for each origin and key, for tests and diagnosis."""
@@ -227,7 +165,12 @@ class Store:
     @property
     def is_bound(self) -> bool:
         """Whether a decision is bound to an address, which only a gate that knows addresses can obey."""
-        return self._bound
+        return self._index.is_bound
+
+    @property
+    def extent(self) -> int:
+        """How many models, networks and details are known besides the decisions themselves; a measure of memory."""
+        return len(self._index) + len(self._table)
 
 
 def _parts(key: str) -> tuple[str, str, str]:
@@ -237,6 +180,10 @@ def _parts(key: str) -> tuple[str, str, str]:
     if len(parts) == 4 and not parts[0]:
         return parts[1], parts[2], parts[3]
     raise ValueError("no key of a decision")
+
+
+def _models_at(where: str) -> tuple[str, ...]:
+    return tuple(_unescaped(name) for name in where.partition(ANYWHERE)[0].split(",") if name)
 
 
 def _unescaped(name: str) -> str:

@@ -34,6 +34,7 @@ _REASONS: Final = {
     400: b"Bad Request",
     403: b"Forbidden",
     413: b"Content Too Large",
+    503: b"Service Unavailable",
     502: b"Bad Gateway",
     504: b"Gateway Timeout",
 }
@@ -130,10 +131,12 @@ class _Parser:
 class Proxy:
     """Listens from `start` to `close`. Needs httptools.
 
+    It serves `most` connections at a time and refuses others with 503, since each may hold a request and an answer in memory.
+
     Raises `ConfigError` where httptools is not installed.
     """
 
-    def __init__(self, upstream: Upstream, policy: Policy) -> None:
+    def __init__(self, upstream: Upstream, policy: Policy, most: int = 256) -> None:
         try:
             import httptools  # noqa: PLC0415  # an extra: who does not run the proxy goes without
         except ImportError:
@@ -141,11 +144,13 @@ class Proxy:
         self._http = httptools
         self._upstream = upstream
         self._policy = policy
+        self._most = most
+        self._open = 0
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port. Raises OSError where the address cannot be used."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=READ)
+        self._server = await asyncio.start_server(self._admit, host, port, limit=READ)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -154,6 +159,18 @@ class Proxy:
             self._server.close()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._server.wait_closed(), 1.0)
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= self._most:
+            self._policy.without_answer("connections", None)
+            await _refuse(writer, 503)
+            writer.close()
+            return
+        self._open += 1
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self._open -= 1
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parser = _Parser(self._http.HttpRequestParser)

@@ -16,11 +16,14 @@ async def serve(
     policy: Policy,
     address: tuple[str, int],
     *,
+    most: int = 256,
     metrics_port: int = -1,
     tell: Callable[[str], None],
     stop: asyncio.Event | None = None,
 ) -> None:
     """Listen on `address` until SIGINT, SIGTERM or `stop`; `tell` gets the sentence that says where.
+
+    `most` connections are served at a time.
 
     Raises `ServerError` where an address cannot be used.
     """
@@ -28,7 +31,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    proxy = Proxy(upstream, policy)
+    proxy = Proxy(upstream, policy, most)
     metrics: asyncio.Server | None = None
     host, port = address
     try:

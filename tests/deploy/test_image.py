@@ -199,6 +199,26 @@ def test_the_configuration_fits_the_services() -> None:
     assert config.policy.shadow
     assert f"127.0.0.1:{config.service.port}/readyz" in str(own_services()["detect"]["healthcheck"]["test"])
     assert only("EXPOSE") == str(config.service.port)
+    gate = own_services()["gate"]
+    assert f"127.0.0.1:{config.gate.port}/readyz" in str(gate["healthcheck"]["test"])
+    assert f"127.0.0.1:{config.gate.port}:{config.gate.port}" in gate["ports"]
+    assert gate["environment"]["DETECTOR_GATE__HOST"] == "0.0.0.0"  # inside a container
+
+
+def test_the_sample_gateway_is_the_recipe_but_for_where_it_listens() -> None:
+    """What the container makes of the file differs in that line; the port is published by the service whose network it has."""
+    gateway = compose()["services"]["gateway"]
+    shell, flag, script = gateway["command"]
+    assert (shell, flag) == ("sh", "-c")
+    (expression,) = re.findall(r"sed '([^']*)'", script)
+    recipe = (DEPLOY / "gateways/nginx/detector.conf").read_text()
+    made = run("sed", expression, DEPLOY / "gateways/nginx/detector.conf").stdout
+    changed = [pair for pair in zip(recipe.splitlines(), made.splitlines(), strict=True) if pair[0] != pair[1]]
+    assert changed == [("    listen 127.0.0.1:8000;", "    listen 8000;")]
+    for volume in gateway["volumes"]:
+        assert (DEPLOY / volume.partition(":")[0]).exists()
+    service = gateway["network_mode"].removeprefix("service:")
+    assert "127.0.0.1:8000:8000" in compose()["services"][service]["ports"]
 
 
 @pytest.mark.slow
@@ -241,19 +261,31 @@ def test_what_the_image_runs_works(tmp_path: Path, local_broker: Callable[..., L
     succeed("config", "check", "-c", CONFIG)
     services = own_services()
     assert succeed(*services["topics"]["command"]).count("created ") == 7
-    check = services["detect"]["healthcheck"]["test"][1:]
     alive = json.loads(only("HEALTHCHECK").partition("CMD")[2])
     with (tmp_path / "said").open("wb") as said:
         service = subprocess.Popen(command(*services["detect"]["command"]), cwd=tmp_path, env=env, stdout=said, stderr=said)
+    env["DETECTOR_GATE__PORT"] = str(gate_port := free_port())
+    env["DETECTOR_GATE__SNAPSHOT_FILE"] = str(tmp_path / "decisions")
+    with (tmp_path / "gate-said").open("wb") as said:
+        gate = subprocess.Popen(command(*services["gate"]["command"]), cwd=tmp_path, env=env, stdout=said, stderr=said)
+
+    def is_healthy(name: str, old: str, new: int) -> bool:
+        words = services[name]["healthcheck"]["test"][1:]
+        return run(*(word.replace(old, str(new)) for word in words), env=env).returncode == 0
+
     try:
         until = time.monotonic() + 180
-        while run(*(word.replace("9477", str(port)) for word in check), env=env).returncode != 0:
-            assert service.poll() is None, (tmp_path / "said").read_text()
-            assert time.monotonic() < until, (tmp_path / "said").read_text()
+        while not (is_healthy("detect", "9477", port) and is_healthy("gate", "9478", gate_port)):
+            told = (tmp_path / "said").read_text() + (tmp_path / "gate-said").read_text()
+            assert service.poll() is None, told
+            assert gate.poll() is None, told
+            assert time.monotonic() < until, told
             time.sleep(0.5)
         assert run(*alive, env=env).returncode == 0
         service.terminate()
-        assert service.wait(60) == 0
+        gate.terminate()
+        assert (service.wait(60), gate.wait(60)) == (0, 0)
     finally:
-        service.kill()
-        service.wait()
+        for process in (service, gate):
+            process.kill()
+            process.wait()

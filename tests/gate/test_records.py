@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.contracts.moment import LAST_MS, rfc3339
 from detector.gate.packing import FOREVER_MS
-from detector.gate.records import Key, read_key, read_value
+from detector.gate.records import Key, _moment_ms, read_key, read_value
 from tests.gate.decisions import decision, value
 
 
@@ -66,3 +67,17 @@ def test_a_key_that_names_no_subject() -> None:
     assert read_key(b"x") is None
     assert read_key(b"client:acme") is None
     assert read_key(b"client:acme:*") == Key(0, "client", "acme", "*")
+
+
+@given(st.integers(0, LAST_MS))
+def test_a_moment_is_the_same_by_the_short_way(ms: int) -> None:
+    assert _moment_ms(rfc3339(ms)) == ms
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-02-30T10:00:00.000Z", "2026-02-03T24:00:00.000Z", "2026-02-03T10:00:6\u0661.000Z", "2026-02-03T10:00:99.000Z"],
+)
+def test_what_is_no_moment_is_none_by_the_short_way(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        _moment_ms(text)

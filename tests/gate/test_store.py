@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from detector.contracts.decision import LADDER, Action, rank
 from detector.gate.packing import expires_of, pack, revision_of
 from detector.gate.records import read_key, read_value
-from detector.gate.store import KEPT_MS, Store, Who
+from detector.gate.store import KEPT_MS, SHRINK_AT, Store, Who
 from tests.gate.decisions import HOUR_MS, NOW_MS, decision, value
 
 ACME = Who("acme")
@@ -229,3 +229,24 @@ def test_a_sweep_counts_what_lives_and_forgets_what_expired_long_ago() -> None:
 def test_a_packed_decision_keeps_its_parts(place: int, expires_ms: int, revision: int, simulated: bool) -> None:
     entry = pack(place, expires_ms, revision, 5, simulated=simulated)
     assert (expires_of(entry), revision_of(entry)) == (expires_ms, revision)
+
+
+def test_what_expired_decisions_have_left_behind_is_forgotten() -> None:
+    """Models, networks and parameters come and go for years; what is held, and the memory, stays that of the live ones."""
+    store, now_ms, extents = Store(), NOW_MS, []
+    put(store, models=("kept",), rate=7, action="throttle", expires_ms=NOW_MS + 1000 * HOUR_MS)
+    for generation in range(6):
+        for number in range(SHRINK_AT):
+            name = f"{generation}-{number}"
+            network = f"10.{generation}.{number >> 8}.{number & 255}/32"
+            record = value(network, "throttle", kind="cidr", models=(name, "other"), rate=1 + generation * SHRINK_AT + number)
+            found = read_value(record)
+            assert found is not None
+            store.set(found._replace(expires_ms=now_ms + HOUR_MS), now_ms)
+        assert store.find(Who("someone", address=network[:-3]), name, now_ms).details.requests_per_minute is not None
+        now_ms += HOUR_MS + KEPT_MS + 1
+        store.sweep(now_ms)
+        extents.append(store.extent)
+    assert len(store) == 1
+    assert max(extents) <= SHRINK_AT + 3, "details of the last generation may go with the next one"
+    assert store.find(Who("acme"), "kept", now_ms).details.requests_per_minute == 7

@@ -103,10 +103,10 @@ def model() -> Iterator[tuple[int, list[dict[str, Any]]]]:
 
 
 @contextmanager
-def proxied(upstream_port: int, policy: Policy, timeout_s: float = 10.0) -> Iterator[int]:
+def proxied(upstream_port: int, policy: Policy, timeout_s: float = 10.0, most: int = 256) -> Iterator[int]:
     """A proxy in a loop of its own."""
     loop = asyncio.new_event_loop()
-    proxy = Proxy(Upstream("127.0.0.1", upstream_port, timeout_s), policy)
+    proxy = Proxy(Upstream("127.0.0.1", upstream_port, timeout_s), policy, most)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -286,6 +286,34 @@ def test_the_model_server_is_away() -> None:
         connection.request("POST", "/predict", body=b"{}")
         assert connection.getresponse().status == 502
         connection.close()
+
+
+def test_no_more_connections_than_the_memory_has_room_for(model: tuple[int, list[dict[str, Any]]]) -> None:
+    """One too many is told so and counted; there is room again when another has gone."""
+    policy = Policy()
+    with proxied(model[0], policy, most=2) as port:
+        asked = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(3)]
+        statuses = []
+        for one in asked:
+            one.request("POST", "/predict", body=b"{}")
+            response = one.getresponse()
+            response.read()
+            statuses.append(response.status)
+        assert statuses == [200, 200, 503]
+        assert b'outcome="refused",reason="connections"} 1' in policy.counts.text()
+        asked[0].close()
+        until = time.monotonic() + 10
+        while _posted(port) != 200:
+            assert time.monotonic() < until
+        asked[1].close()
+
+
+def _posted(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("POST", "/predict", body=b"{}")
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def test_addresses_of_model_servers() -> None:

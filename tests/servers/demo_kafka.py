@@ -1,4 +1,4 @@
-"""The demo on Kafka: the same log through the service on a real broker of its own, and the same decisions out of it.
+"""The demo on Kafka: the same log through the service on a real broker of its own, and the decisions of a replay out of it.
 
 What runs is what would run in production: `detector run` as a process with both stages, its topics, its state and its
 checkpoints. Only the broker is a local one, started for this and gone afterwards.
@@ -28,10 +28,10 @@ from detector.service.kafka.topics import Topics
 from detector.service.produce import produce
 from tests.servers.kafka import LocalBroker
 from tests.servers.processed import PATIENCE_S, until_processed, values
+from tests.servers.replayed import PARTITIONS, replayed
 
 INPUT = "prediction-log"
-PARTITIONS = 3
-NEEDED = ("detector.toml", "baseline", "log.jsonl", "decisions.jsonl")
+NEEDED = ("detector.toml", "baseline", "log.jsonl")
 SETTINGS = """
 [kafka]
 bootstrap_servers = "{address}"
@@ -45,7 +45,7 @@ port = 0                      # any free one
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Decisions of the demo and those read from the decisions topic, by id; and what differs."""
+    """Decisions of a replay and those read from the decisions topic, by id; and what differs."""
 
     expected: int
     found: int
@@ -78,7 +78,7 @@ def compare(expected: list[bytes], found: list[bytes]) -> Compared:
 def show(folder: Path, errors: Console, *, as_json: bool) -> Compared:
     """Run the demo's log in `folder` through the service on Kafka, and compare; runs the demo first where it has not been run.
 
-    Raises `ServerError` where no broker can be had, `ServiceError` when the service fails or decides otherwise than the demo.
+    Raises `ServerError` where no broker can be had, `ServiceError` when the service fails or decides otherwise than a replay.
     """
     if not all((folder / name).exists() for name in NEEDED):
         demo.show(folder, errors, as_json=False)
@@ -116,12 +116,12 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Compared:
             raise ServiceError(f"the service ended with status {status}; it said in {folder / 'service.log'}:\n{_tail(folder)}")
         say("the service has ended in order; reading the decisions topic")
         read = values(config.kafka, topics.decisions)
-    found = compare((folder / "decisions.jsonl").read_bytes().splitlines(), read)
+    found = compare(replayed(folder, "decisions.jsonl"), read)
     decided = {json.loads(value)["decision_id"]: json.loads(value) for value in read}
     _tell(found, list(decided.values()), as_json=as_json)
     if not found.same:
         raise ServiceError(
-            f"on Kafka it was decided otherwise than in the demo: {len(found.missing)} missing, {len(found.unexpected)} "
+            f"on Kafka it was decided otherwise than in a replay: {len(found.missing)} missing, {len(found.unexpected)} "
             f"unexpected, {len(found.changed)} changed"
         )
     return found
@@ -148,7 +148,7 @@ def _tell(found: Compared, decisions: list[dict[str, Any]], *, as_json: bool) ->
         )
         return
     table = Table(title="Decisions read from the decisions topic", title_justify="left")
-    for name in ("issued", "client", "action", "reason", "as in the demo"):
+    for name in ("issued", "client", "action", "reason", "as in a replay"):
         table.add_column(name, no_wrap=name != "reason")
     other = {*found.unexpected, *found.changed}
     for decision in sorted(decisions, key=lambda one: (one["issued_at"], one["revision"])):
@@ -161,6 +161,6 @@ def _tell(found: Compared, decisions: list[dict[str, Any]], *, as_json: bool) ->
         )
     Console().print(table)
     typer.echo(
-        f"{found.found} decisions on Kafka, {found.expected} in the demo: "
+        f"{found.found} decisions on Kafka, {found.expected} in a replay: "
         + ("the same, byte for byte" if found.same else "they differ")
     )

@@ -31,9 +31,10 @@ from detector.service.kafka.topics import Topics
 from detector.service.produce import produce
 from detector.sinks.elastic.connection import connect, explained
 from detector.sinks.elastic.install import install
-from tests.servers.demo_kafka import INPUT, NEEDED, PARTITIONS
+from tests.servers.demo_kafka import INPUT, NEEDED
 from tests.servers.elastic import LocalElastic
 from tests.servers.kafka import LocalBroker
+from tests.servers.replayed import PARTITIONS, replayed
 
 EXTERNAL_ALERTS = "event.kind:alert AND NOT event.module:(endgame OR endpoint OR cloud_defend)"
 PATIENCE_S = 300.0
@@ -55,14 +56,14 @@ port = 0                      # any free one
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the query found, oldest first, and the ids that the demo raised."""
+    """What the query found, oldest first, and the ids of the alerts of a replay."""
 
     alerts: tuple[dict[str, Any], ...]
     expected: frozenset[str]
 
     @property
     def same(self) -> bool:
-        """Whether each alert of the demo is there, once, and no other."""
+        """Whether each alert of the replay is there, once, and no other."""
         ids = [alert["event"]["id"] for alert in self.alerts]
         return len(ids) == len(self.expected) and set(ids) == self.expected
 
@@ -72,10 +73,9 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Found:
 
     Raises `ServerError` where a server cannot be had, `ServiceError` when the service fails or not every alert arrives.
     """
-    needed = (*NEEDED, "alerts.jsonl")
-    if not all((folder / name).exists() for name in needed):
+    if not all((folder / name).exists() for name in NEEDED):
         demo.show(folder, errors, as_json=False)
-    expected = frozenset(json.loads(line)["event"]["id"] for line in (folder / "alerts.jsonl").read_bytes().splitlines())
+    expected = frozenset(json.loads(line)["event"]["id"] for line in replayed(folder, "alerts.jsonl"))
     started = time.perf_counter()
 
     def say(text: str) -> None:
@@ -98,7 +98,7 @@ def show(folder: Path, errors: Console, *, as_json: bool) -> Found:
     _tell(found, as_json=as_json)
     if not found.same:
         raise ServiceError(
-            f"the demo raised {len(expected)} alerts, and Elasticsearch has {len(found.alerts)} of the service's"
+            f"a replay raises {len(expected)} alerts, and Elasticsearch has {len(found.alerts)} of the service's"
         )
     return found
 
@@ -119,7 +119,10 @@ def _run(
             if service.poll() is not None:
                 raise ServiceError(f"the service has ended by itself; it said in {log_file}:\n{_tail(log_file)}")
             if time.monotonic() > until:
-                raise ServiceError(f"not every alert arrived within {PATIENCE_S:g} s; see {log_file}")
+                missing = len(expected - {alert["event"]["id"] for alert in _search(client)})
+                raise ServiceError(
+                    f"{missing} of the {len(expected)} alerts did not arrive within {PATIENCE_S:g} s; see {log_file}"
+                )
             time.sleep(0.3)
     finally:
         service.send_signal(signal.SIGTERM)
@@ -172,5 +175,5 @@ def _tell(found: Found, *, as_json: bool) -> None:
             event["reason"],
         )
     Console().print(table)
-    told = "each of the demo's, once" if found.same else f"the demo raised {len(found.expected)}"
+    told = "each of a replay's, once" if found.same else f"a replay raises {len(found.expected)}"
     typer.echo(f"{len(found.alerts)} alerts found in Elasticsearch: {told}")

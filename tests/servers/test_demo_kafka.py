@@ -1,4 +1,4 @@
-"""The demo on Kafka: a real broker, the real service, and the decisions of the demo."""
+"""The demo on Kafka: a real broker, the real service, and the decisions of a replay."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_differences_are_found() -> None:
 @pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.usefixtures("kafka_can_run")
-def test_the_service_decides_as_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_service_decides_as_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both stages, three partitions, one broker: the same decisions, byte for byte, and the service ends in order."""
     with (tmp_path / "progress.txt").open("w") as heard:
         found = show(tmp_path / "demo", Console(file=heard, width=200), as_json=False)

@@ -21,10 +21,10 @@ def test_what_counts_as_the_same() -> None:
 @pytest.mark.broker
 @pytest.mark.usefixtures("elastic_can_run")
 def test_every_alert_arrives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Through Kafka and the service into Elasticsearch: each alert of the demo once, and the service ends in order."""
+    """Through Kafka and the service into Elasticsearch: each alert of a replay once, and the service ends in order."""
     with (tmp_path / "progress.txt").open("w") as heard:
         found = show(tmp_path / "demo", Console(file=heard, width=200), as_json=False)
     assert found.same
     assert len(found.alerts) >= 5
-    assert "each of the demo's, once" in capsys.readouterr().out
+    assert "each of a replay's, once" in capsys.readouterr().out
     assert "worker ended" in (tmp_path / "demo" / "service-siem.log").read_text()

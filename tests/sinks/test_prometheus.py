@@ -10,6 +10,8 @@ import promql_parser
 import pytest
 import yaml
 
+from detector.gate.metrics import GateMetrics
+from detector.gate.shelf import Shelf
 from detector.service.telemetry.metrics import Metrics
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
@@ -18,12 +20,16 @@ BY_SCRAPING = {"job", "instance"}
 
 
 def figures() -> dict[str, set[str]]:
-    """Return the names of all samples that a worker shows, with their labels."""
+    """Return the names of all samples that workers and gates show, with their labels."""
     found: dict[str, set[str]] = {}
     for collector, names in Metrics().registry._collector_to_names.items():
         labels = set(getattr(collector, "_labelnames", ()))
         for name in names:
             found[name] = labels | BY_SCRAPING | ({"le"} if name.endswith("_bucket") else set())
+    gauges = Shelf().gauges(knows_addresses=False) | {"matched_decisions": 0.0, "decisions": {"block": 1}}
+    for family in GateMetrics(lambda: gauges).collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        found[name] = set(getattr(family, "_labelnames", ())) | BY_SCRAPING
     process = {family.name: BY_SCRAPING for family in Metrics().registry.collect() if family.name.startswith("process_")}
     return found | process | OF_PROMETHEUS
 

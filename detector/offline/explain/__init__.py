@@ -9,6 +9,7 @@ the explanation says so.
 - `results`: what the folder recorded
 - `case`: the evidence of each kind and the features, from the trace
 - `remarks`: the headline, the advice and the warnings
+- `stops`: stops that were held back or simulated
 - `explanation`: the data, and as JSON
 - `terminal`: the same for people
 - `words`: what every kind of evidence and every feature means

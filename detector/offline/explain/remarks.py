@@ -5,8 +5,10 @@ from typing import Any
 
 from detector.baseline.store import NO_BASELINE, Baseline
 from detector.config import Config
+from detector.contracts.decision import rank
 from detector.names import printable
-from detector.offline.explain.explanation import Case
+from detector.offline.explain.explanation import Case, DecisionTaken
+from detector.offline.explain.stops import held_back, simulated
 from detector.offline.explain.words import count
 from detector.offline.trace import Trace
 
@@ -22,19 +24,21 @@ def headline_of(cases: tuple[Case, ...], level: str, queries: int) -> str:
             f"Nothing stands out: no evidence reached a threshold in {count(queries, 'query')}; "
             f"{nearest.name} came nearest, {100 * nearest.share:.0f}% of the way to an alert."
         )
-    reached = [(step.query, step, case) for step, case in steps if step.action == level]
+    hardest = max(rank(step.action) for step, _ in steps)
+    reached = [(step.query, step, case) for step, case in steps if rank(step.action) == hardest]
     query, step, case = min(reached, key=lambda entry: entry[0])
     why = "made from earlier ones" if case.kind == "construction" else "unlike those of benign clients"
-    return f"Queries {why}: {case.name} called for {step.action} at query {query:,} (score {step.score:,.1f})."
+    rest = f", and was held back: the highest level is {level}" if hardest > rank(level) else ""
+    return f"Queries {why}: {case.name} called for {step.action} at query {query:,} (score {step.score:,.1f}){rest}."
 
 
-def advice_for(trace: Trace, config: Config) -> Iterator[str]:
+def advice_for(trace: Trace, config: Config, decisions: Sequence[DecisionTaken]) -> Iterator[str]:
     """Yield what the operator can do about the client."""
     if not trace.escalations:
         yield "Nothing needs to be done."
         return
-    if config.simulates(trace.model):
-        yield "Shadow mode is on: decisions were simulated and the client was served as ever ([policy] shadow)."
+    yield from simulated(trace, config, decisions)
+    yield from held_back(trace, decisions)
     yield "Compare the example queries, and ask the client's owner what the software does."
     if trace.client in config.policy.never_block:
         yield "The client is on [policy] never_block: it is throttled at most, whatever it does."

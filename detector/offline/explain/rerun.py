@@ -91,6 +91,7 @@ def describe(
     """Return the explanation of a client whose trace is at hand; `level` is the highest that the engine reports of it."""
     known = baseline.models if baseline else {}
     model = trace.model
+    taken = tuple(decisions)
     cases = (*(channel_case(trace, j) for j in range(len(CHANNELS))), novelty_case(trace))
     reference = known[model].reference if model in known else None
     return Explanation(
@@ -102,11 +103,11 @@ def describe(
         first=rfc3339(int(trace.time_ms.min())),
         last=rfc3339(int(trace.time_ms.max())),
         cases=cases,
-        decisions=tuple(decisions),
+        decisions=taken,
         look=int(trace.evaluations[-1]) if len(trace.evaluations) else 0,
         stage=int(STAGES[stage_of(int(trace.evaluations[-1]))]) if reference is not None and len(trace.evaluations) else None,
         features=feature_figures(trace, known.get(model)),
-        advice=tuple(advice_for(trace, config)),
+        advice=tuple(advice_for(trace, config, taken)),
         warnings=tuple(warnings),
         baseline_version=baseline.version if baseline else NO_BASELINE,
         config_version=config.version,

@@ -12,6 +12,7 @@ from detector.engine.memory.admission import evaluation_after
 from detector.engine.policy import PATIENCE
 from detector.names import printable
 from detector.offline.explain.explanation import Case, Explanation, FeatureFigure
+from detector.offline.explain.stops import limit_of
 from detector.offline.explain.words import count
 from detector.offline.trace import NOVELTY
 
@@ -95,6 +96,8 @@ def _tell_decisions(explanation: Explanation) -> Iterator[RenderableType]:
             f"{decision.code.removeprefix('extraction.')}; {state}{', simulated' if decision.simulated else ''}",
             2,
         )
+        if (limit := limit_of(decision)) is not None:
+            yield _indented(f"in place of a stop: {limit}")
 
 
 def _tell_features(explanation: Explanation) -> Iterator[RenderableType]:

@@ -184,6 +184,8 @@ class Metrics:
             ["outcome"],
             registry=own,
         )
+        for outcome in ("taken", "refused"):
+            self._reloads.labels(outcome)  # from 0 on: a first one that appears as 1 is no increase to Prometheus
         build = Gauge("detector_build_info", "1, with the version as a label", ["version"], registry=own)
         build.labels(VERSION).set(1)
         ProcessCollector(registry=own)

@@ -7,9 +7,11 @@ if TYPE_CHECKING:
 
 
 def test_a_headline_names_what_called_for_the_level(day: "Day") -> None:
-    """Construction for a thief, a foreign kind for a stranger, nothing for a reader, who needs no advice either."""
+    """Construction for a thief, novelty or foreign for a stranger, nothing for a reader, who needs no advice either."""
     assert "bisect called for block" in day.explain("thief").headline
-    assert "foreign called for throttle" in day.explain("stranger").headline
+    stranger = day.explain("stranger").headline
+    assert stranger.startswith("Queries unlike those of benign clients: ")
+    assert " called for throttle at query " in stranger
     quiet = day.explain("reader-0")
     assert quiet.headline.startswith("Nothing stands out")
     assert quiet.advice == ("Nothing needs to be done.",)

@@ -53,7 +53,9 @@ class _Handler(BaseHTTPRequestHandler):
         if asked.get("stream"):
             return self._stream(known, said_about(text))
         message = {"role": "assistant", "content": said_about(text)}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        tokens = [{"token": "This", "logprob": -0.25, "bytes": None, "top_logprobs": []}]
+        logprobs = {"content": tokens} if asked.get("logprobs") else None
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
         return self._answer(200, {**known, "object": "chat.completion", "choices": [choice], "usage": _USAGE})
 
     def _answer(self, status: int, content: Any) -> None:
