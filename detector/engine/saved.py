@@ -15,6 +15,7 @@ from detector.contracts.dead_letter import REASONS
 from detector.contracts.moment import LAST_MS
 from detector.engine.evidence.children import NUMBERS
 from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
+from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.features.row import NAMES
@@ -79,6 +80,7 @@ def check_reference(reference: Reference) -> Reference:
             "level": ("<f4", (COORDINATES,)),
             "leading": ("<f4", (SAMPLED, _ANY)),
             "turning": ("<f4", (DISTANCES, MARGINS)),
+            "remote": ("<f4", (VIEWS, 2)),
         },
     )
     _within("reference.categorical", reference.categorical, dimension)
@@ -105,7 +107,7 @@ def check_reference(reference: Reference) -> Reference:
         "sampled": (sampled, SAMPLED),
         "measured": (reference.measured, sampled),
         "numbers": (reference.numbers, NUMBERS),
-        "principal": (reference.principal, encoded),
+        "principal": (reference.principal, min(encoded, COORDINATES)),
         "known_count": (reference.known_count, WORDS * 64),
         "leading": (reference.leading.shape[1], SAMPLED),
     }
@@ -114,8 +116,9 @@ def check_reference(reference: Reference) -> Reference:
             raise SnapshotError(f"the saved state is damaged: reference.{name} is outside of 0 to {most}")
     if dimension == 0 or not (reference.quantum > 0 and reference.unit > 0 and reference.labels >= 0):
         raise SnapshotError("the saved state is damaged: the reference has no input space")
-    # Ratios are divided by both; a spread that is not known is NaN.
-    if not 0 < reference.turning.min() <= reference.turning.max() <= 1 or reference.stray_spread <= 0:
+    # Ratios are divided by them; a spread that is not known is NaN.
+    spreads = (reference.stray_spread, *reference.remote[:, 1])
+    if not 0 < reference.turning.min() <= reference.turning.max() <= 1 or any(spread <= 0 for spread in spreads):
         raise SnapshotError("the saved state is damaged: the reference holds a rate or a spread that cannot be")
     _check_together(reference.cooccurrence, dimension)
     return reference

@@ -11,11 +11,14 @@ directions: records put together from independent columns break correlations bet
 Where all values vary alike (dense pictures, embeddings, standardised tables) only correlation tells. There the channel
 measures how little of the difference lies in the leading directions of the population, those in which its differences are
 largest. Noise fills all directions alike. The query must stray in itself, too, that is, in its distance from the population's
-mean: versions of one picture with noise on each differ by noise alone, but each still is a picture. The larger of the two
-ratios counts.
+mean: versions of one picture with noise on each differ by noise alone, but each still is a picture.
+
+Dense pictures of another kind are neither noise nor without correlation. They are remote: see `evidence.remote`. The largest of
+the three ratios counts.
 
 The usual values and their spread come from the clients that taught the baseline. A cluster of near neighbours counts at most
-twice; otherwise a video would collect evidence with every frame.
+twice; otherwise a video would collect evidence with every frame. Far from the population, where its own queries would be far
+apart, clusters are wider: a query that is nearer to an earlier one than to the population is no new evidence.
 """
 
 import numpy as np
@@ -44,6 +47,7 @@ CHANNEL = Channel(
 
 APART = 1.6  # least distance between two unrelated queries, in median nearest-neighbour distances
 CROWD = 1.3  # queries closer than this form one cluster, in median nearest-neighbour distances
+KINDRED = 0.5  # share of a query's distance to the nearest landmark within which neighbours form a cluster, too
 MOST_PER_CROWD = 2
 PAIRS = 4
 ROUNDING = 1.0 / 6.0  # variance of the difference of two rounded values, in squared steps
@@ -103,9 +107,18 @@ def foreign_ratio(found, usual, spread):
     return np.float32(np.exp(min(max((found - usual) / spread, LEAST), MOST)))
 
 
+@kernel
+def crowd_of(landmark, table):
+    """Return the distance below which queries form one cluster; `landmark` is the log of the distance to the nearest landmark.
+
+    Columns of a table have ranges of their own; there a far record may be far in one column only.
+    """
+    return CROWD if table else max(CROWD, KINDRED * np.exp(np.float64(landmark)))
+
+
 @part
-def times_counted(asked, past, step, scales):
-    """Return how often the cluster of the new query was counted as foreign.
+def times_counted(asked, past, step, crowd, scales):
+    """Return how often the cluster of the new query, of size `crowd`, was counted as foreign.
 
     An edited record gets the largest count, since it must not be scored.
     """
@@ -116,8 +129,8 @@ def times_counted(asked, past, step, scales):
         if edited <= EDITED:
             return MOST_PER_CROWD
     counted = 0
-    if step.distance < CROWD:
+    if step.distance < crowd:
         for m in range(past.held):
-            if past.squares[m] * scales.unit * scales.unit < CROWD * CROWD:
+            if past.squares[m] * scales.unit * scales.unit < crowd * crowd:
                 counted = max(counted, count_of(past, m, SHOWN))
     return counted

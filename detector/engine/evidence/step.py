@@ -16,6 +16,7 @@ class Asked(NamedTuple):
 
     `query` and `z` (coordinates,) are its projection, as 32-bit floats and as the memory's integers. `c` (samples,) are its
     sampled values. `margin` is the logarithm of the largest over the second largest probability, NaN where the log has none.
+    `landmark` is the logarithm of the distance to the population's nearest landmark.
     """
 
     query: npt.NDArray[np.float32]
@@ -23,6 +24,7 @@ class Asked(NamedTuple):
     c: npt.NDArray[np.uint8]
     label: np.int32
     margin: np.float32
+    landmark: np.float32
 
 
 class Step(NamedTuple):

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from detector.engine.evidence.children import NUMBERS
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
+from detector.engine.fitting.remote import usual_remote
 from detector.engine.fitting.stray import usual_stray
 from detector.engine.fitting.yardsticks import (
     blur_of,
@@ -27,7 +28,7 @@ from detector.engine.fitting.yardsticks import (
 )
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.cooccurrence import nothing_known
-from detector.engine.models.reference import ALWAYS, MOST_CATEGORIES, NO_LEADING, Floats, Reference, encode
+from detector.engine.models.reference import ALWAYS, MOST_CATEGORIES, NEVER_REMOTE, NO_LEADING, Floats, Reference, encode
 from detector.errors import BaselineError
 
 PRINCIPAL = 16
@@ -76,8 +77,8 @@ def fit_reference(
     if n < LEAST_ROWS:
         raise BaselineError(f"{n} queries are too few to learn the input space from; at least {LEAST_ROWS} are needed")
     sphere = sphere_of(vectors)
-    if common_scale is None and dimension > SAMPLED and not len(codes) and sphere > 0.0:
-        common_scale = True  # values of vectors of one length have one unit, however unequal their ranges
+    if common_scale is None and dimension > COORDINATES and not len(codes) and sphere > 0.0:
+        common_scale = True  # values of vectors of one length have one unit, however few and however unequal their ranges
     offset, scale = _ranges(vectors, numeric, common_scale)
     categories = np.full((len(codes), MOST_CATEGORIES), np.nan, np.float32)
     for q, column in enumerate(codes):
@@ -140,6 +141,7 @@ def fit_reference(
         leading=NO_LEADING,
         usual_stray=math.nan,
         stray_spread=math.nan,
+        remote=NEVER_REMOTE.copy(),
         landmarks=landmarks_of(steps, seed),
         numbers=len(kept),
         level=levels_of(encoded[:, :dimension], projection[:dimension], kept, quantum),
@@ -152,6 +154,7 @@ def fit_reference(
         known |= {"neighbour": math.inf}
     if clients is not None:
         known |= usual_structure(reference, reduced_rows, clients) | usual_stray(reference, reduced_rows, clients)
+        known |= usual_remote(replace(reference, **known), reduced_rows, clients)
         if reference.table:
             known["cooccurrence"] = fit_cooccurrence(vectors, codes.tolist(), clients, seed=seed)
     return replace(reference, **known)

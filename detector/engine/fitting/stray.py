@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from detector.engine.evidence.foreign import (
     APART,
-    CROWD,
     EDITED,
     LEAST,
     MOST,
     MOST_PER_CROWD,
     PAIRS,
     ROUNDING,
+    crowd_of,
     stray_of,
 )
 from detector.engine.fitting.yardsticks import FAIR
@@ -41,11 +41,14 @@ Matrix = npt.NDArray[np.float64]
 
 
 class Lesson(NamedTuple):
-    """One client's n scored queries: their differences (n, PAIRS, samples) from unrelated ones, and themselves, centred.
+    """One client's n scored queries.
 
-    A query with fewer unrelated ones than `PAIRS` has some of them twice.
+    These are their `places`, their distance `reach` to the nearest earlier query, their differences `apart` (n, PAIRS, samples)
+    from unrelated queries, and their `own` values, centred. A query with fewer unrelated ones than `PAIRS` has some twice.
     """
 
+    places: npt.NDArray[np.intp]
+    reach: Matrix
     apart: Matrix
     own: Matrix
 
@@ -58,10 +61,7 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
     Where noise is farther away than it needs to be, the usual stray is raised: unknown cameras stray more than known ones.
     Returns nothing if fewer than `LEAST_CLIENTS` clients have `LEAST_LESSONS` unrelated queries.
     """
-    owner = np.asarray(clients)
-    found = [_lesson(reference, rows, np.flatnonzero(owner == client)[:LESSONS]) for client in sorted(set(clients))]
-    lessons = [lesson for lesson in found if len(lesson.own) >= LEAST_LESSONS]
-    lessons.sort(key=lambda lesson: float(np.square(lesson.own).sum()))  # by content: names decide on no fold
+    lessons = lessons_of(reference, rows, clients)
     if len(lessons) < LEAST_CLIENTS:
         return {}
     samples = len(reference.sampled)
@@ -70,11 +70,7 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
     fold = np.arange(len(lessons)) % FOLDS
     unseen = [_directions(scatters[fold != own].mean(axis=0), count) for own in range(FOLDS)]
     strays = [_strays(lesson, unseen[own]) for lesson, own in zip(lessons, fold.tolist(), strict=True)]
-    odd = max(round(ODD * len(lessons)), 1)
-    edge = max(round(EDGE * len(lessons)), 3)
-    order = np.argsort([-stray.mean() for stray in strays], kind="stable")[odd : odd + edge]
-    spread = max(float(np.mean([strays[k].std() for k in order])), LEAST_SPREAD)
-    usual = float(np.sort([_fair(stray, spread) for stray in strays])[-1 - odd])
+    usual, spread = expected(strays)
     noise = math.log(samples / count)
     spread = max(spread, (noise - usual) / (2.0 * MOST))
     usual = max(usual, noise - ROOM * MOST * spread)
@@ -83,17 +79,59 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
     return {"leading": leading, "usual_stray": usual, "stray_spread": spread}
 
 
+def lessons_of(reference: Reference, rows: Reduced, clients: Sequence[str]) -> list[Lesson]:
+    """Return what each client teaches that has `LEAST_LESSONS` unrelated queries; names decide on nothing, not on the order."""
+    owner = np.asarray(clients)
+    found = [_lesson(reference, rows, np.flatnonzero(owner == client)[:LESSONS]) for client in sorted(set(clients))]
+    lessons = [lesson for lesson in found if len(lesson.own) >= LEAST_LESSONS]
+    lessons.sort(key=lambda lesson: float(np.square(lesson.own).sum()))  # by content: names decide on no fold
+    return lessons
+
+
+def expected(found: Sequence[Matrix]) -> tuple[float, float]:
+    """Return the usual value and the spread under which no client's likelihood ratios average more than `FAIR`.
+
+    `found` are each client's values. A few odd clients are left out. The spread is that of the clients with the largest values.
+    """
+    spread = _spread(found)
+    return float(np.sort([_fair(values, spread) for values in found])[-1 - _odd(found)]), spread
+
+
+def expected_together(found: Sequence[Matrix], steep: float, fair: float) -> tuple[float, float]:
+    """Return the usual value and the spread under which the ratios of the foremost clients average `fair`, all together.
+
+    The foremost clients have the largest values, but for a few odd ones. Their spread is divided by `steep`. Steep ratios
+    depend on a few queries, and one client has too few of these to say what is usual.
+    """
+    spread = _spread(found) / steep
+    return _fair(np.concatenate([found[k] for k in _foremost(found)]), spread, fair), spread
+
+
+def _odd(found: Sequence[Matrix]) -> int:
+    return max(round(ODD * len(found)), 1)
+
+
+def _foremost(found: Sequence[Matrix]) -> list[int]:
+    edge = max(round(EDGE * len(found)), 3)
+    order: list[int] = np.argsort([-values.mean() for values in found], kind="stable").tolist()
+    return order[_odd(found) :][:edge]
+
+
+def _spread(found: Sequence[Matrix]) -> float:
+    return max(float(np.mean([found[k].std() for k in _foremost(found)])), LEAST_SPREAD)
+
+
 def _lesson(reference: Reference, rows: Reduced, own: npt.NDArray[np.intp]) -> Lesson:
     """Return what one client's queries `own` teach; a cluster of near neighbours counts at most as often as in the channel."""
     samples = len(reference.sampled)
     z = rows.z[own] * np.float64(reference.unit)
     c = rows.c[own, :samples].astype(np.float64)
     counted = np.zeros(len(own), np.int64)
-    apart, kept = [], []
+    apart, kept, reach = [], [], []
     for i in range(1, len(own)):
         distance = np.sqrt(np.square(z[:i] - z[i]).sum(axis=1))
         nearest = int(np.argmin(distance))
-        near = distance < CROWD
+        near = distance < crowd_of(rows.landmark[own[i]], reference.table)
         counted[i] = counted[:i][near].max(initial=0)
         others = np.flatnonzero(distance >= APART)
         repeated = distance[nearest] == 0.0 or (reference.table and np.count_nonzero(c[nearest] != c[i]) <= EDITED)
@@ -104,8 +142,9 @@ def _lesson(reference: Reference, rows: Reduced, own: npt.NDArray[np.intp]) -> L
             counted[nearest] = counted[i]
         apart.append(c[i] - c[others[np.arange(PAIRS) * len(others) // PAIRS]])
         kept.append(i)
+        reach.append(distance[nearest])
     middle = reference.middle[:samples].astype(np.float64)
-    return Lesson(np.array(apart).reshape(-1, PAIRS, samples), c[kept] - middle)
+    return Lesson(own[kept], np.array(reach), np.array(apart).reshape(-1, PAIRS, samples), c[kept] - middle)
 
 
 def _scatter(lesson: Lesson) -> Matrix:
@@ -132,12 +171,12 @@ def _strays(lesson: Lesson, leading: Matrix) -> Matrix:
     return np.minimum(apart, own)
 
 
-def _fair(stray: Matrix, spread: float) -> float:
-    """Return the expectation under which a client's ratios are `FAIR` on average, by halving an interval."""
+def _fair(stray: Matrix, spread: float, fair: float = FAIR) -> float:
+    """Return the expectation under which a client's ratios are `fair` on average, by halving an interval."""
     low, high = float(stray.min()) - MOST * spread, float(stray.max()) - LEAST * spread
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        if np.exp(np.clip((stray - middle) / spread, LEAST, MOST)).mean() > FAIR:
+        if np.exp(np.clip((stray - middle) / spread, LEAST, MOST)).mean() > fair:
             low = middle
         else:
             high = middle

@@ -15,11 +15,12 @@ from detector.engine.evidence.bisect import RECORD_WEIGHTS, deepest_halving, is_
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step
 from detector.engine.evidence.counts import DWELT, SHOWN, set_count
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
-from detector.engine.evidence.foreign import CROWD, MOST_PER_CROWD, foreign_ratio, times_counted
+from detector.engine.evidence.foreign import MOST_PER_CROWD, crowd_of, foreign_ratio, times_counted
 from detector.engine.evidence.interval import TIGHT
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
+from detector.engine.evidence.remote import LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
 from detector.engine.evidence.sens import compares, is_steep
 from detector.engine.evidence.turns import (
@@ -36,7 +37,7 @@ from detector.engine.kernels import part
 from detector.engine.memory.checksums import Sums, remember_change
 from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED
 from detector.engine.memory.single import find_single
-from detector.engine.memory.structure import compare_stray
+from detector.engine.memory.structure import compare_remote, compare_stray
 
 NEAR = 0.3  # distance below which a query is a near duplicate, in median nearest-neighbour distances
 
@@ -82,19 +83,24 @@ def judge_offset(asked, past, step, scales, delta, ratio):
 
 
 @part
-def judge_foreign(asked, past, step, structure, seed, population, along, scales, ratio):
+def judge_foreign(asked, past, step, structure, seed, population, scratch, scales, ratio):
     """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with the query.
 
-    For `seed` and the scratch `along` see `compare_stray`.
+    For `seed` see `compare_stray`.
     """
-    counted = times_counted(asked, past, step, scales)
+    crowd = crowd_of(asked.landmark, scales.table)
+    counted = times_counted(asked, past, step, crowd, scales)
     if counted < MOST_PER_CROWD and not np.isnan(scales.usual) and not np.isnan(structure):
         ratio[FOREIGN] = foreign_ratio(structure, scales.usual, scales.spread)
-        stray = compare_stray(asked, past, seed, population, along, scales)
+        stray = compare_stray(asked, past, seed, population, scratch.along, scales)
         if not np.isnan(stray):
             ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(stray, scales.usual_stray, scales.stray_spread))
+        remote = compare_remote(asked, step, population, scratch, scales)
+        if not np.isnan(remote):
+            usual = population.remote[LEAST_OF_ALL]
+            ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(remote, usual[0], usual[1]))
         counted += 1
-        if step.distance < CROWD:
+        if step.distance < crowd:
             set_count(past, step.place, SHOWN, counted)
     return counted
 

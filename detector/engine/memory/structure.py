@@ -1,5 +1,7 @@
 """Structure and stray: how the differences between a client's queries spread over the input, relative to the population's.
 
+Remoteness is how far from the population a query itself lies.
+
 The channel `foreign` uses it.
 """
 
@@ -9,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.foreign import APART, PAIRS, led_energy, spread_of_difference, stray_of
+from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
 from detector.engine.kernels import part
 from detector.engine.memory.reservoir import mix
 
@@ -94,3 +97,22 @@ def compare_stray(asked, past, seed, population, along, scales):
     apart = stray_of(led / found, whole / found, directions, asked.c.shape[0])
     own_led, own_whole = led_energy(asked.c, population.middle, population.leading, along)
     return min(apart, stray_of(own_led, own_whole, directions, asked.c.shape[0]))
+
+
+@part
+def compare_remote(asked, step, population, scratch, scales):
+    """Return how remote the query is; NaN where it is not known what is usual, or the client asked about the like before."""
+    if np.isnan(population.remote[LEAST_OF_ALL, 0]) or step.distance < ALONE * np.exp(np.float64(asked.landmark)):
+        return np.nan
+    return remoteness(
+        asked.z,
+        asked.c,
+        asked.landmark,
+        population.variance,
+        scales.principal,
+        population.middle,
+        population.leading,
+        population.remote,
+        scratch.other_delta,
+        scratch.weights,
+    )

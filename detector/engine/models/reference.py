@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.kernels import kernel
 from detector.engine.memory.checksums import add_up, weights_of
@@ -39,6 +40,7 @@ C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 MOST_CATEGORIES = 32
 NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
+NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
 SINCE_KNOWN = MappingProxyType(  # fields that older baselines lack, and what those mean
     {
@@ -47,6 +49,7 @@ SINCE_KNOWN = MappingProxyType(  # fields that older baselines lack, and what th
         "leading": NO_LEADING,
         "usual_stray": math.nan,
         "stray_spread": math.nan,
+        "remote": NEVER_REMOTE,
         "turning": ALWAYS,
     }
 )
@@ -76,8 +79,9 @@ class Reference:
     (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
     value ranges, infinite where queries of the population look selected in any order. `usual_structure` and `structure_spread`
     are what the channel `foreign` expects of benign clients, NaN where it is not known whose the queries are. So are
-    `usual_stray` and `stray_spread`, for the directions `leading` (SAMPLED, directions) of the sampled values. `turning`
-    (distances, margins) are how often labels of benign clients turn (see the channel `turns`), 1 where that is not known.
+    `usual_stray` and `stray_spread`, for the directions `leading` (SAMPLED, directions) of the sampled values, and `remote`
+    (VIEWS, 2), for how far queries lie from the population (see `evidence.remote`). `turning` (distances, margins) are how
+    often labels of benign clients turn (see the channel `turns`), 1 where that is not known.
 
     In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
     their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
@@ -115,6 +119,7 @@ class Reference:
     leading: Floats
     usual_stray: float
     stray_spread: float
+    remote: Floats
     landmarks: Floats
     numbers: int
     level: Floats

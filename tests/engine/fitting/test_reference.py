@@ -151,9 +151,10 @@ def test_nearly_constant_columns_do_not_explode() -> None:
         assert np.isfinite(reference.reduce(X).landmark).all()
 
 
-def test_vectors_of_one_length_are_no_table() -> None:
-    """Embeddings that were reduced to their principal directions vary unequally, but have one unit all the same."""
-    rows = np.random.default_rng(3).normal(size=(400, 64)) * np.geomspace(3.0, 0.02, 64)
+@pytest.mark.parametrize("dimension", [32, 64])
+def test_vectors_of_one_length_are_no_table(dimension: int) -> None:
+    """Embeddings vary unequally once reduced to principal directions, and may be short, but have one unit all the same."""
+    rows = np.random.default_rng(3).normal(size=(400, dimension)) * np.geomspace(3.0, 0.02, dimension)
     assert fit_reference(rows.astype(np.float32), 2, seed=0).table
     embedded = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     reference = fit_reference(embedded, 2, seed=0)

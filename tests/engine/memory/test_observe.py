@@ -18,6 +18,7 @@ from detector.engine.compute import coefficients_up_to
 from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
 from detector.engine.evidence.children import Family
 from detector.engine.evidence.registry import AIM, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
+from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.select import Selection
 from detector.engine.evidence.turns import DISTANCES, MARGINS, MOST_TURNS
 from detector.engine.features.distances import NAMES, WINDOW
@@ -30,7 +31,7 @@ from detector.engine.memory.observe import Queries, Written, observe, scratch_fo
 from detector.engine.memory.reservoir import ACCEPTED, CAPACITY, COORDINATES, LENGTHS, RING, SAMPLED, USED, Memory
 from detector.engine.memory.yardsticks import Population, Scales
 from detector.engine.models.novelty import Novelty
-from detector.engine.models.reference import ALWAYS, C_HIGHEST, C_LOWEST, C_UNIT
+from detector.engine.models.reference import ALWAYS, C_HIGHEST, C_LOWEST, C_UNIT, NEVER_REMOTE
 from detector.engine.policy import PolicySettings, thresholds_for
 from detector.testing import Events, batches
 from tests.quality.published.prada import Prada
@@ -64,6 +65,8 @@ def shown(
     confidence: npt.NDArray[np.float32] | None = None,
     c_variance: npt.NDArray[np.float32] | None = None,
     turning: npt.NDArray[np.float32] | None = None,
+    landmark: npt.NDArray[np.float32] | None = None,
+    remote: npt.NDArray[np.float32] | None = None,
     usual: float = math.nan,
     usual_stray: float = math.nan,
     unit: float = UNIT,
@@ -92,6 +95,7 @@ def shown(
             c=np.zeros((n, SAMPLED), np.uint8) if c is None else c,
             sums=np.zeros((0, 2), np.uint32),
             energy=np.zeros(n, np.float32),
+            landmark=np.zeros(n, np.float32) if landmark is None else landmark,
             label=np.array(labels, np.int32),
             place=np.array(labels, np.int64),
             confidence=sure,
@@ -106,6 +110,7 @@ def shown(
             c_highest=C_HIGHEST,
             c_zero=math.nan,
             measured=SAMPLED,
+            principal=16,
             dimension=SAMPLED,
             grain=0.0,
             tolerance=0.05,
@@ -128,6 +133,7 @@ def shown(
             kinship=np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
             middle=np.zeros(SAMPLED, np.float32),
             leading=np.eye(SAMPLED, 8, dtype=np.float32),
+            remote=NEVER_REMOTE if remote is None else remote,
             keys=np.zeros(0, np.uint32),
             coefficients=coefficients_up_to(WINDOW),
             turning=ALWAYS if turning is None else turning,
@@ -298,6 +304,35 @@ def test_noise_strays_from_the_leading_directions_and_noise_upon_a_picture_does_
     assert strays(noise) > 0.9
     assert strays(np.abs(rng.normal(size=(60, SAMPLED))) * leads) < 0.1
     assert strays(2.0 * leads + noise / 4.0) < 0.1
+
+
+def test_far_from_the_population_neighbours_may_be_far_apart() -> None:
+    """Queries whose nearest landmark is much farther than their nearest predecessor are one cluster."""
+    rng = np.random.default_rng(11)
+    z = (rng.integers(-9000, 9000, COORDINATES) + rng.integers(-900, 900, (40, COORDINATES))).astype(np.int16)
+    c = rng.integers(0, 256, (40, SAMPLED)).astype(np.uint8)
+
+    def counted(landmark: float) -> int:
+        far = np.full(40, landmark, np.float32)
+        return int((shown(z, [0] * 40, c=c, usual=-5.0, landmark=far).ratio[:, FOREIGN] != NOTHING).sum())
+
+    assert counted(0.0) == 39
+    assert counted(10.0) <= 3
+
+
+def test_remote_queries_are_foreign_if_the_client_asked_about_nothing_like_them() -> None:
+    """All three views find them far; a query close to an earlier one, compared with the landmarks, is not scored as remote."""
+    rng = np.random.default_rng(12)
+    z = rng.integers(-9000, 9000, (40, COORDINATES)).astype(np.int16)
+    c = rng.integers(0, 256, (40, SAMPLED)).astype(np.uint8)
+    remote = np.tile(np.array([[-1.0, 1.0]], np.float32), (VIEWS, 1))
+
+    def share(landmark: float) -> float:
+        far = np.full(40, landmark, np.float32)
+        return float((shown(z, [0] * 40, c=c, usual=99.0, landmark=far, remote=remote).ratio[1:, FOREIGN] > NOTHING).mean())
+
+    assert share(1.0) > 0.9
+    assert share(10.0) == 0.0
 
 
 def test_a_crowd_of_foreign_queries_counts_twice() -> None:

@@ -90,6 +90,7 @@ def test_a_new_query_leaves_nothing_of_the_one_before() -> None:
         c=np.arange(SAMPLED, dtype=np.uint8),
         label=np.int32(5),
         margin=np.float32(0.5),
+        landmark=np.float32(0.0),
     )
     retain(past_of(memory), 3, asked, 2, 9, True)
     assert place_of(memory, Memory, 3) == [

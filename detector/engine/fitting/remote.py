@@ -1,0 +1,59 @@
+"""Fitting what is remote: how far benign clients' queries lie from the population, in each view and in all of them at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from detector.engine.evidence.remote import (
+    ALONE,
+    DEVIATION,
+    LANDMARK,
+    LEAST_OF_ALL,
+    MAIN,
+    MINOR,
+    VIEWS,
+    minor_energy,
+    remoteness,
+    typical_deviation,
+)
+from detector.engine.fitting.stray import LEAST_CLIENTS, LEAST_LESSONS, expected, expected_together, lessons_of
+from detector.engine.models.reference import Reduced, Reference
+
+STEEP = 3.0  # deviations of benign clients that are one step of the likelihood ratio's logarithm: foreign queries are that far
+FAIR = 0.7  # mean ratio of the foremost clients; what it lacks to 1 is left to clients that are not known
+LEAST_MINOR = 4  # least number of minor principal directions
+LEAST_SAMPLES = 16  # least number of sampled values
+
+
+def usual_remote(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
+    """Return what remoteness is usual, as a field of a reference that knows its leading directions.
+
+    Returns nothing for tables, whose columns are judged one by one, and for inputs on a sphere, which are all equally far from
+    its centre. It also returns nothing where the reference has too few directions, or too few clients with unrelated queries.
+    """
+    small = reference.principal < MAIN + LEAST_MINOR or reference.measured < LEAST_SAMPLES
+    if reference.table or reference.sphere > 0.0 or small or reference.leading.shape[1] == 0:
+        return {}
+    lessons = lessons_of(reference, rows, clients)
+    alone = [lesson.places[lesson.reach >= ALONE * np.exp(rows.landmark[lesson.places])] for lesson in lessons]
+    places = [own for own in alone if len(own) >= LEAST_LESSONS]
+    if len(places) < LEAST_CLIENTS:
+        return {}
+    remote = np.full((VIEWS, 2), np.nan, np.float32)
+    ratios, weights = np.empty((2, reference.measured), np.float32)
+    middle = reference.middle
+    landmarks = [rows.landmark[own].astype(np.float64) for own in places]
+    minor = [np.array([minor_energy(rows.z[i], reference.variance, reference.principal) for i in own]) for own in places]
+    deviations = [
+        np.array([typical_deviation(rows.c[i], middle, reference.leading, ratios, weights) for i in own]) for own in places
+    ]
+    for view, found in ((LANDMARK, landmarks), (MINOR, minor), (DEVIATION, deviations)):
+        remote[view] = expected(found)
+
+    def least(i: int) -> float:
+        given = (reference.variance, reference.principal, middle, reference.leading, remote, ratios, weights)
+        return float(remoteness(rows.z[i], rows.c[i], rows.landmark[i], *given))
+
+    remote[LEAST_OF_ALL] = expected_together([np.array([least(i) for i in own]) for own in places], STEEP, FAIR)
+    return {"remote": remote}
