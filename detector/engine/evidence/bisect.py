@@ -15,9 +15,8 @@ such as a code, must equal that of one of the two records or lie at that place a
 when a person tries a field, the point must lie closer to the middle. The leaves of a tree differ without another label, so two
 different answers also make an interval if one of them was among the client's latest.
 
-A point in the very middle of `MANY` numbers is seldom there by accident, so it counts from the second halving on. A person who
-looks for the largest amount that is granted halves one column, so as long as a client halves one column alone, `MOST_ALONE`
-halvings count, which are no reason for an alert; a second column then counts from the second halving on.
+A point in the very middle of `MANY` numbers is seldom there by accident, so it counts from the second halving on. `bracket`
+judges records that differ from others in one column only.
 """
 
 import numpy as np
@@ -40,9 +39,10 @@ CHANNEL = Channel(
     innocent=(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
-        "brightness, and a query counts only if it halves the rest as well."
+        "brightness, and a query counts only if it halves the rest as well. In a table, a program that draws a curve in one "
+        "column and refines it wherever the answers differ halves as a thief does."
     ),
-    blind_to="Bisecting with noise on every query, halving one column only, and columns of fewer than four levels.",
+    blind_to="Bisecting with noise on every query, halving one column between labels, and columns of fewer than four levels.",
 )
 # By depth. Clients who set sliders at random make a first halving in up to 1 of 40 queries, and a second one as often.
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.05, 0.2, 1.0])
@@ -56,7 +56,6 @@ LEAST_LEVELS = 4.0  # least difference of the two ends, in levels of the column 
 MANY = 3  # numbers that move together; a person who tries fields of a form moves fewer at once
 OFF_MIDDLE_WIDE = 0.3  # largest distance from the middle, as a share of the interval, where `MANY` numbers move
 INSIDE = 0.5 - OFF_MIDDLE_WIDE - ASIDE  # least distance of a number from either end, as a share of their distance
-MOST_ALONE = 2  # halvings that count while a client has halved one column only
 RECENT = 8  # of two records with one label and different answers, the later is among the client's latest so many
 
 
@@ -116,29 +115,6 @@ def is_centred(query, one, other, columns, grain):
             return False
         centred += 1
     return centred >= MANY
-
-
-@kernel
-def weight_alone(depth, column, columns, halved, alone, s):
-    """Return the weight of a halving of one column by itself, and note it for client `s`.
-
-    `halved` (clients,) are masks of the columns that were halved deeply, and `alone` (clients,) counts the halvings while there
-    is only one. A column beside others counts one halving earlier in tables of at least `MANY` numeric `columns`.
-    """
-    only = np.uint32(1) << np.uint32(column)
-    last = RECORD_WEIGHTS.shape[0] - 1
-    if (halved[s] & ~only) != 0:
-        weight = RECORD_WEIGHTS[min(depth + int(columns >= MANY), last)]
-        if RECORD_WEIGHTS[min(depth, last)] > 0.0:
-            halved[s] |= only
-        return weight
-    weight = RECORD_WEIGHTS[min(depth, last)]
-    if weight > 0.0:
-        halved[s] |= only
-        if alone[s] >= MOST_ALONE:
-            return 0.0
-        alone[s] += 1
-    return weight
 
 
 @kernel

@@ -11,7 +11,15 @@ import numpy as np
 
 from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
 from detector.engine.evidence.aim import aims, may_aim
-from detector.engine.evidence.bisect import RECORD_WEIGHTS, deepest_halving, is_centred, weight_alone, weight_of
+from detector.engine.evidence.bisect import RECORD_WEIGHTS, deepest_halving, is_centred, weight_of
+from detector.engine.evidence.bracket import (
+    ELSEWHERE,
+    find_bracket,
+    halving_depth,
+    is_judged,
+    weight_between_labels,
+    weight_within_label,
+)
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step
 from detector.engine.evidence.counts import DWELT, SHOWN, set_count
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
@@ -128,13 +136,40 @@ def judge_single(asked, past, checksums, s, query_sums, keys, scales, ratio):
 
 
 @part
+def judge_bracket(bracket, past, family, s, ratio):
+    """Channel `bisect`, from a record of client `s` inside a bracket of one column; return its depth, 0 if it halves none."""
+    low, high = bracket.low, bracket.high
+    turned = past.label[low] != past.label[high]
+    depth = halving_depth(bracket, past)
+    if depth == 0:
+        ratio[BISECT] = ELSEWHERE
+        return 0
+    if turned:
+        weight = weight_between_labels(depth, bracket.column, family.halved, family.alone, s)
+    else:
+        weight = weight_within_label(depth)
+    if weight > 0.0:
+        ratio[BISECT] = weighted(BISECT, weight)
+    if weight > 0.0 or turned:
+        past.mark[low] |= USED
+        past.mark[high] |= USED
+    return depth
+
+
+@part
 def judge_bisect(asked, past, single, family, s, population, scales, gathered, toward, ratio):
     """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none.
 
-    The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. In a table,
-    a person looks for the largest loan by halving as well, so while client `s` has halved one column alone, few halvings count.
-    For `gathered` and `toward` see `deepest_halving`.
+    The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. A record
+    that differs from others in one column is judged by those alone; client `s` has its masks in `family` (see `bracket`). For
+    `gathered` and `toward` see `deepest_halving`.
     """
+    if scales.numbers > 0:
+        bracket = find_bracket(asked.query, past.z, past.held, past.order, scales.numbers, population.level)
+        if is_judged(bracket):
+            depth = judge_bracket(bracket, past, family, s, ratio)
+            if depth > 0:
+                return depth
     depth, one, other, position = deepest_halving(asked, past, scales, population, gathered, toward)
     alone = single.depth > 0 and single.depth >= depth  # a value that moves alone is no change of intensity
     if alone:
@@ -144,13 +179,13 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
     else:
         weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
     if depth > 0 and scales.numbers > 0:
-        column = only_move(past.z[:, one], past.z, other, scales.numbers)
-        if column >= 0:
-            weight = weight_alone(depth, column, scales.numbers, family.halved, family.alone, s)
-        elif is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level):
+        if is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level):
             weight = RECORD_WEIGHTS[min(depth + 1, RECORD_WEIGHTS.shape[0] - 1)]
+        elif only_move(past.z[:, one], past.z, other, scales.numbers) >= 0:
+            return 0  # `judge_bracket` has said it
     if weight > 0.0:
         ratio[BISECT] = weighted(BISECT, weight)
+    if weight > 0.0 or (depth > 0 and scales.table):
         past.mark[one] |= USED
         past.mark[other] |= USED
     return depth
@@ -170,7 +205,10 @@ def judge_aim(asked, past, step, scales, delta, ratio):
 @part
 def judge_record_probe(asked, past, step, population, scales, ratio):
     """Channel `probe`, in tables with numbers."""
-    if is_record_probe(asked.query, past.z, past.held, step.place, scales.numbers, population.level, population.variance):
+    hidden = scales.dimension - scales.numbers
+    if is_record_probe(
+        asked.query, past.z, past.held, step.place, scales.numbers, population.level, population.variance, hidden
+    ):
         convict(PROBE, step.place, past, ratio)
 
 

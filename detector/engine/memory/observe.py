@@ -301,7 +301,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
             if to >= 0:
                 move(past, at, to)
             retain(past, at, asked, depth, all_counts(dwelt, shown, turned), accepted)
-            if ratio[BISECT] > NOTHING:  # a search goes on from here
+            if ratio[BISECT] > NOTHING or (scales.table and depth > 0):  # a search goes on from here
                 past.mark[at] |= USED
             if summed:
                 retain_sums(checksums, s, at, to, queries.sums[i], single.run)

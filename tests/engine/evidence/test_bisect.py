@@ -15,7 +15,6 @@ from detector.engine.evidence.bisect import (
     lies_between,
     on_record_line,
     record_depth,
-    weight_alone,
     weight_of,
 )
 from detector.engine.evidence.interval import interval_depth
@@ -272,16 +271,6 @@ def test_what_may_halve_two_records_lies_between_them(seed: int, place: float, l
     position, _, _ = on_record_line(*records, NUMBERS, levels)
     if abs(position - 0.5) <= OFF_MIDDLE_WIDE:
         assert lies_between(*records, NUMBERS, levels)
-
-
-def test_a_column_halved_alone_is_little_evidence_until_there_is_another() -> None:
-    """A person looks for the largest loan by halving; a thief halves the next column as well, and then it counts early."""
-    halved, alone = np.zeros(1, np.uint32), np.zeros(1, np.uint8)
-    first = [weight_alone(depth, 2, NUMBERS, halved, alone, 0) for depth in (1, 2, 3, 4, 5, 6, 3, 4, 5)]
-    assert first == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 5]
-    second = [weight_alone(depth, 5, NUMBERS, halved, alone, 0) for depth in (1, 2, 3, 4)]
-    assert second == [0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], 1.0]
-    assert weight_alone(4, 2, NUMBERS, halved, alone, 0) == 1.0
 
 
 def test_a_middle_of_many_numbers_is_centred() -> None:

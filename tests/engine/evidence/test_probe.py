@@ -12,6 +12,7 @@ from detector.engine.evidence.probe import (
     is_probe,
     is_record_probe,
     largest_move,
+    longest_probe,
     moved_values,
 )
 
@@ -44,7 +45,7 @@ def record_probes(query: np.ndarray, earlier: np.ndarray, *, level: float = 0.0,
     known = np.vstack([earlier, moved(7, 30)]) if siblings else earlier
     z = np.ascontiguousarray(known.T.astype(np.int16))
     levels, variance = np.full(DIMENSION, level, np.float32), np.full(DIMENSION, SPREAD**2, np.float32)
-    return bool(is_record_probe(query.astype(np.float32), z, len(known), 0, NUMBERS, levels, variance))
+    return bool(is_record_probe(query.astype(np.float32), z, len(known), 0, NUMBERS, levels, variance, DIMENSION - NUMBERS))
 
 
 def moved(column: int, step: float) -> np.ndarray:
@@ -69,6 +70,27 @@ def test_in_records_one_number_moves_there_and_back() -> None:
     assert not record_probes(moved(5, -20), earlier)
     assert not record_probes(moved(15, -20), np.array([np.zeros(DIMENSION), moved(15, 20)]))
     assert not record_probes(moved(4, -20) + moved(5, 20), earlier)
+
+
+def test_columns_without_coordinates_are_probed_as_well() -> None:
+    """Their moves are directions; three other columns must have moved, and none of them to a third place."""
+    rng = np.random.default_rng(3)
+    ways = np.zeros((4, DIMENSION))
+    ways[:, NUMBERS:] = np.rint(rng.normal(size=(4, DIMENSION - NUMBERS)) * 12)
+    first = np.zeros(DIMENSION)
+    earlier = np.vstack([first, ways[0], moved(4, 20), moved(5, 20), ways[1], -ways[1]])
+    assert record_probes(-ways[0], earlier)
+    assert not record_probes(-ways[0], earlier[:2])
+    assert not record_probes(-ways[0], np.vstack([earlier, 3 * ways[0]]))
+    assert not record_probes(-2 * ways[0], earlier)
+    assert not record_probes(-40 * ways[0], np.vstack([earlier, 40 * ways[0]]))
+
+
+def test_one_of_three_levels_is_no_small_step() -> None:
+    """Whoever has the middle value of three finds both others beside it, and so does an audit."""
+    earlier = np.array([np.zeros(DIMENSION), moved(4, 600)])
+    assert not record_probes(moved(4, -600), earlier, level=600)
+    assert longest_probe(400.0, SPREAD**2) > 400.0 > longest_probe(600.0, SPREAD**2)
 
 
 def test_a_series_of_one_size_is_probing_in_pictures_only() -> None:
