@@ -125,7 +125,9 @@ def fit_baseline(
             )
         except BaselineError as error:
             raise BaselineError(f"model {model!r}: {error}") from error
-        learned = replace(learned, turning=fit_turning(learned, [opening.whole() for opening in sample.openings.values()]))
+        # Calibration clients teach no rate: under rates that know them, their evidence would be lower than the next client's.
+        openings = [opening.whole() for client, opening in sample.openings.items() if client in teachers]
+        learned = replace(learned, turning=fit_turning(learned, openings))
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
     for batch in map(Batch.unperturbed, read()):

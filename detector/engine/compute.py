@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS, accumulate
 from detector.engine.evidence.cooccur import update_together
+from detector.engine.evidence.frame import neighbours_of
 from detector.engine.evidence.registry import COOCCUR
 from detector.engine.features.coverage import LABELS, place_labels, update_coverage
 from detector.engine.features.normality import shapiro_coefficients
@@ -227,6 +228,7 @@ def population_of(reference: Reference, window: int) -> Population:
         keys=keys,
         coefficients=coefficients_up_to(window),
         turning=reference.turning,
+        neighbours=neighbours_of(reference.sampled, 0 if reference.table or reference.sphere > 0.0 else reference.dimension),
     )
 
 

@@ -32,7 +32,7 @@ from detector.engine.features.row import NAMES
 from detector.engine.memory.admission import Admission
 from detector.engine.memory.checksums import Checksums
 from detector.engine.memory.conduct import Conduct
-from detector.engine.memory.reservoir import CAPACITY, Memory
+from detector.engine.memory.reservoir import CAPACITY, TABLE_CAPACITY, Memory
 from detector.engine.policy import BLOCK
 from detector.errors import SnapshotError
 
@@ -91,11 +91,13 @@ class Columns:
         self,
         capacity: int,
         *,
-        retained: int = CAPACITY,
+        retained: int | None = None,
         window: int = WINDOW,
         table: bool = False,
         summed: bool = False,
     ) -> None:
+        if retained is None:
+            retained = TABLE_CAPACITY if table else CAPACITY
         lengths = {RETAINED: retained, DISTANCES: window}
         self.capacity = capacity
         self.admission = allocate(Admission, capacity)

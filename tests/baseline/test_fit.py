@@ -44,6 +44,22 @@ def test_early_clients_teach_and_later_ones_calibrate(digits_baseline: Baseline)
     assert (notes["queries"], notes["clients"], notes["labels"], notes["dimension"]) == (1200, 30, 10, 64)
 
 
+def test_calibration_clients_do_not_teach_how_often_labels_turn() -> None:
+    """Whatever the answers to later clients, the rates of turns are those of the teachers."""
+
+    def rates(answers: Callable[[int, int], int]) -> list[list[float]]:
+        """Return the rates where `answers` are those to a client's queries; of 30 clients ten teach."""
+        rng = np.random.default_rng(1)
+        events = Events("m")
+        log = [events.line(f"c{who}", rng.random(5), answers(who, turn)) for turn in range(20) for who in range(30)]
+        turning: list[list[float]] = fit_baseline(lambda: batches(log), EngineSettings()).models["m"].reference.turning.tolist()
+        return turning
+
+    steady = rates(lambda _, turn: turn // 10)
+    assert rates(lambda who, turn: turn % 2 if who >= 10 else turn // 10) == steady
+    assert rates(lambda who, turn: turn % 2 if who < 10 else turn // 10) != steady
+
+
 def test_few_clients_serve_both_ends() -> None:
     """Below 24 clients nobody can be spared, and the notes say so."""
     notes = fit_baseline(lambda: batches(lines(12, 20)), EngineSettings()).notes["m"]

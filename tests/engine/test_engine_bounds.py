@@ -22,7 +22,7 @@ from detector.testing import Events, batches, traffic
 Lines = Callable[..., list[bytes]]
 
 BYTES_PER_CLIENT = 10_000
-BYTES_IN_ALL = 10_700  # of a client of a table, with its name and its entries in tables
+BYTES_IN_ALL = 10_000  # of a client of a table, with its name and its entries in tables
 
 
 def suspects_of(table: ClientTable) -> set[str]:
@@ -104,9 +104,9 @@ def test_clients_whose_evidence_has_faded_are_forgotten_like_others() -> None:
     shard = Shard(EngineSettings(max_clients=4, learning_events=40))
     lines = [events.line("first", x, int(x.sum() > 4.5)) for x in rng.random((40, 9))]
     for i in range(12):
-        x = rng.uniform(0.2, 0.8, 9)
-        step = 0.1 * rng.permutation(np.resize([1.0, -1.0], 9))
-        lines += [events.line(f"suspect-{i}", x, 0), events.line(f"suspect-{i}", x + step, 0)]
+        for x in rng.uniform(0.2, 0.8, (2, 9)):
+            step = 0.1 * rng.permutation(np.resize([1.0, -1.0], 9))
+            lines += [events.line(f"suspect-{i}", x, 0), events.line(f"suspect-{i}", x + step, 0)]
     shard.process(*batches(lines))
     table = shard._tables["alpha"]
     assert len(table) == 4

@@ -52,22 +52,19 @@ MANY = 3  # least number of columns in which two steps agree; people who edit re
 ROUNDING = 1.5  # largest difference of two equal moves in the memory's integers, each of which is the difference of two
 FINE = 8.0  # levels from which a move may be off by one: a thief may keep what the wire rounds
 AGREE = 0.8  # share of the columns in which two steps of a thief agree
-WORTHS = 60.0  # integers per unit of a kept worth, a logarithm
 
 
 class Family(NamedTuple):
     """Per client of a table: its latest steps, from the nearest retained record, and those that had a twin.
 
     Of each step: `child` and `parent` are the numbers of its two ends, `origin` is one more than the order of the parent, 0 for
-    no step, and `worth` is what it says that another step moves a column by as much. `made` counts the steps and `matched`
-    those that had a twin. `halved` is the mask of the columns that the client halved by themselves, and `alone` counts such
-    halvings while there is one such column (see `bisect`).
+    no step. `made` counts the steps and `matched` those that had a twin. `halved` is the mask of the columns that the client
+    halved by themselves, and `alone` counts such halvings while there is one such column (see `bisect`).
     """
 
     child: Annotated[npt.NDArray[np.int16], Column(STEPS, NUMBERS)]
     parent: Annotated[npt.NDArray[np.int16], Column(STEPS, NUMBERS)]
     origin: Annotated[npt.NDArray[np.uint32], Column(STEPS)]
-    worth: Annotated[npt.NDArray[np.uint8], Column(STEPS, NUMBERS)]
     made: Annotated[npt.NDArray[np.uint32], Column()]
     matched: Annotated[npt.NDArray[np.uint32], Column()]
     halved: Annotated[npt.NDArray[np.uint32], Column()]
@@ -80,7 +77,6 @@ class Kin(NamedTuple):
     child: npt.NDArray[np.int16]
     parent: npt.NDArray[np.int16]
     origin: npt.NDArray[np.uint32]
-    worth: npt.NDArray[np.uint8]
 
 
 @kernel
@@ -195,17 +191,18 @@ def find_twin(query, z, order, held, kin, level, numbers, sums):
             continue
         sums[:held] = np.float32(0.0)
         for j in range(numbers):
-            worth = np.float32(kin.worth[k, j])
-            if worth == np.float32(0.0):
-                continue
             size = abs(np.float32(kin.child[k, j]) - np.float32(kin.parent[k, j]))
-            off = np.float32(slack(np.float64(size) + 2.0 * ROUNDING, np.float64(level[j])))
+            grid = np.float64(level[j])
+            if worth_of(np.float64(size), grid) == 0.0:
+                continue
+            off = np.float32(slack(np.float64(size) + 2.0 * ROUNDING, grid))
+            worth = np.float32(worth_of(np.float64(size + off), grid))  # that of the longest move which agrees
             q = np.float32(query[j])
             for m in range(held):
                 away = abs(abs(q - np.float32(z[j, m])) - size)
                 sums[m] += worth if away <= off else np.float32(0.0)
         for m in range(held):
-            if sums[m] <= WORTHS * needed or order[m] + 1 == kin.origin[k]:
+            if sums[m] <= needed or order[m] + 1 == kin.origin[k]:
                 continue
             worth = twin_worth(query, z, held, m, kin, k, level, numbers) - needed
             if worth > found:
@@ -215,7 +212,7 @@ def find_twin(query, z, order, held, kin, level, numbers, sums):
 
 
 @part
-def keep_step(family, s, query, past, place, matched, level, numbers):
+def keep_step(family, s, query, past, place, matched, numbers):
     """Keep the step to the query from the retained record at `place`; those that had a twin displace each other only."""
     if matched:
         k = np.int64(family.matched[s]) % TWINS
@@ -227,5 +224,3 @@ def keep_step(family, s, query, past, place, matched, level, numbers):
     for j in range(numbers):
         family.child[s, k, j] = np.int16(query[j])
         family.parent[s, k, j] = past.z[j, place]
-        size = abs(np.float64(query[j]) - np.float64(past.z[j, place]))
-        family.worth[s, k, j] = np.uint8(min(np.ceil(WORTHS * worth_of(size, np.float64(level[j]))), 255.0))

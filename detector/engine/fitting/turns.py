@@ -25,7 +25,7 @@ from detector.engine.evidence.turns import (
     distance_class,
     margin_class,
 )
-from detector.engine.memory.reservoir import CAPACITY, RING, choose_place
+from detector.engine.memory.reservoir import CAPACITY, RING, TABLE_CAPACITY, choose_place
 from detector.engine.models.reference import ALWAYS, Floats, Reference
 
 LEAST_CLIENTS = 8
@@ -65,8 +65,9 @@ def count_turns(reference: Reference, opening: Opening) -> tuple[npt.NDArray[np.
     reduced = reference.reduce(np.where(np.isnan(opening.vectors), reference.missing, opening.vectors))
     points = reduced.z.astype(np.float64)
     pairs, turns = np.zeros((2, DISTANCES, MARGINS))
-    retained = np.full(CAPACITY, -1, np.intp)
-    unused = np.zeros(CAPACITY, np.uint8)
+    capacity = TABLE_CAPACITY if reference.table else CAPACITY
+    retained = np.full(capacity, -1, np.intp)
+    unused = np.zeros(capacity, np.uint8)
     compared = np.zeros(len(points), np.int64)
     held = stored = 0
     for i in range(len(points)):

@@ -129,7 +129,7 @@ def blur_of(numbers: Floats, projection: Floats, *, common: bool) -> float:
     return float(1.5 / 12.0 * (np.square(projection).sum(axis=1) * np.square(steps)).sum())
 
 
-def grid_step(values: Floats) -> float:
+def grid_step(values: npt.NDArray[np.floating]) -> float:
     """Return the step of the grid on which the values of nearly all queries lie, 0 where there is none finer than `COARSEST`.
 
     A grid so coarse is not one of the wire: clients that look coarser than others would blur the queries of those.

@@ -21,7 +21,7 @@ from detector.engine.evidence.bracket import (
     weight_within_label,
 )
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step
-from detector.engine.evidence.counts import DWELT, SHOWN, set_count
+from detector.engine.evidence.counts import DWELT, SHOWN, count_of, set_count
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import MOST_PER_CROWD, crowd_of, foreign_ratio, times_counted
 from detector.engine.evidence.interval import TIGHT
@@ -45,7 +45,7 @@ from detector.engine.kernels import part
 from detector.engine.memory.checksums import Sums, remember_change
 from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED
 from detector.engine.memory.single import find_single
-from detector.engine.memory.structure import compare_remote, compare_stray
+from detector.engine.memory.structure import compare_remote, compare_stray, continues
 
 NEAR = 0.3  # distance below which a query is a near duplicate, in median nearest-neighbour distances
 
@@ -54,7 +54,8 @@ NEAR = 0.3  # distance below which a query is a near duplicate, in median neares
 def presume(ratio, margin, scales):
     """Write the ratios that a query starts with: ordinary in the channels that can judge it, 1 in the others."""
     ratio[:] = NOTHING
-    ratio[OFFSET] = ORDINARY[OFFSET]
+    if scales.numbers < MANY:
+        ratio[OFFSET] = ORDINARY[OFFSET]
     ratio[BISECT] = ORDINARY[BISECT]
     ratio[PROBE] = ORDINARY[PROBE]
     if scales.numbers >= MANY:
@@ -74,7 +75,13 @@ def convict(channel, place, past, ratio):
 
 @part
 def judge_offset(asked, past, step, scales, delta, ratio):
-    """Channel `offset`; `delta` (measured,) is scratch."""
+    """Channel `offset`; `delta` (measured,) is scratch.
+
+    It is silent where channel `children` judges, which knows the flat steps of analysts: in tables, people move all columns of
+    a record by fixed amounts.
+    """
+    if scales.numbers >= MANY:
+        return
     if is_flat_offset(step.delta, step.start, step.distance, scales.c_unit, scales.grain, scales.c_lowest, scales.c_highest):
         convict(OFFSET, step.place, past, ratio)
         return
@@ -98,6 +105,10 @@ def judge_foreign(asked, past, step, structure, seed, population, scratch, scale
     """
     crowd = crowd_of(asked.landmark, scales.table)
     counted = times_counted(asked, past, step, crowd, scales)
+    if counted < MOST_PER_CROWD and population.neighbours.shape[0] > 0 and not np.isnan(structure):
+        before = continues(asked, past, seed, population.neighbours, scratch.weights, scales)
+        if before >= 0:
+            counted = max(counted, count_of(past, before, SHOWN))
     if counted < MOST_PER_CROWD and not np.isnan(scales.usual) and not np.isnan(structure):
         ratio[FOREIGN] = foreign_ratio(structure, scales.usual, scales.spread)
         stray = compare_stray(asked, past, seed, population, scratch.along, scales)
@@ -218,14 +229,14 @@ def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
     numbers = min(scales.numbers, NUMBERS)
     if numbers < MANY:
         return
-    kin = Kin(family.child[s], family.parent[s], family.origin[s], family.worth[s])
+    kin = Kin(family.child[s], family.parent[s], family.origin[s])
     worth, place = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
     if worth > 0.0:
         ratio[CHILDREN] = np.float32(np.exp(min(worth, MOST)))
         past.mark[place] |= USED
-        keep_step(family, s, asked.query, past, place, True, level, numbers)
+        keep_step(family, s, asked.query, past, place, True, numbers)
     else:
-        keep_step(family, s, asked.query, past, step.place, False, level, numbers)
+        keep_step(family, s, asked.query, past, step.place, False, numbers)
 
 
 @part

@@ -20,6 +20,7 @@ from detector.engine.kernels import kernel, part
 COORDINATES = 24
 SAMPLED = 48
 CAPACITY = 64  # retained queries of a client: the ring and the sample together
+TABLE_CAPACITY = 60  # of a client of a table, whose steps and earlier records take the room of the others
 RING = 24
 LENGTHS: Lengths = {RETAINED: CAPACITY, DISTANCES: WINDOW}
 NEIGHBOURS = 8

@@ -11,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.foreign import APART, PAIRS, led_energy, spread_of_difference, stray_of
+from detector.engine.evidence.frame import is_next_frame
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
 from detector.engine.kernels import part
 from detector.engine.memory.reservoir import mix
+
+NEAREST = 4  # retained queries that a frame may continue, besides the latest one: a camera may pan to and fro
 
 
 class Variances(NamedTuple):
@@ -116,3 +119,34 @@ def compare_remote(asked, step, population, scratch, scales):
         scratch.other_delta,
         scratch.weights,
     )
+
+
+@part
+def continues(asked, past, seed, neighbours, unlike, scales):
+    """Return the place of the retained query whose picture the new one shows moved by a pixel or so, -1 if there is none.
+
+    The latest and the nearest retained queries are looked at. `unlike` (at least samples,) is scratch: how much the query
+    differs from those that `compare_structure` takes.
+    """
+    unlike[:] = 0.0
+    found = 0
+    for draw in range(2 * PAIRS):
+        m = unrelated(past, seed, draw, scales)
+        if m < 0:
+            continue
+        found += 1
+        for j in range(asked.c.shape[0]):
+            d = np.float32(asked.c[j]) - np.float32(past.c[m, j])
+            unlike[j] += d * d
+        if found == PAIRS:
+            break
+    if found == 0:
+        return np.int64(-1)
+    for j in range(asked.c.shape[0]):
+        unlike[j] /= np.float32(found)
+    if is_next_frame(past.c[past.newest], asked.c, neighbours, unlike):
+        return past.newest
+    for place in past.near[:NEAREST]:
+        if is_next_frame(past.c[place], asked.c, neighbours, unlike):
+            return place
+    return np.int64(-1)

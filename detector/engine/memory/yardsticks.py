@@ -56,6 +56,7 @@ class Population(NamedTuple):
     `kinship` (Gram matrix) and `middle` (mean) recover nearly exact distances from the integers. `keys` (dimension,) are the
     checksums' weights with their bits read backwards, empty where no checksums are kept. `coefficients` (window + 1, half) are
     those of the Shapiro-Wilk statistic. `turning` (distances, margins) are how often labels turn (see the channel `turns`).
+    `neighbours` (ways, pixels, samples) are the sampled neighbours of each pixel of a small picture (see `evidence.frame`).
     """
 
     variance: npt.NDArray[np.float32]
@@ -70,3 +71,4 @@ class Population(NamedTuple):
     keys: npt.NDArray[np.uint32]
     coefficients: npt.NDArray[np.float64]
     turning: npt.NDArray[np.float32]
+    neighbours: npt.NDArray[np.int16]

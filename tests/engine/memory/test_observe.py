@@ -17,7 +17,8 @@ from detector.engine.columns import allocate, columns_of
 from detector.engine.compute import coefficients_up_to
 from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
 from detector.engine.evidence.children import Family
-from detector.engine.evidence.registry import AIM, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
+from detector.engine.evidence.frame import PIXELS, neighbours_of
+from detector.engine.evidence.registry import AIM, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
 from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.select import Selection
 from detector.engine.evidence.turns import DISTANCES, MARGINS, MOST_TURNS
@@ -67,6 +68,7 @@ def shown(
     turning: npt.NDArray[np.float32] | None = None,
     landmark: npt.NDArray[np.float32] | None = None,
     remote: npt.NDArray[np.float32] | None = None,
+    neighbours: npt.NDArray[np.int16] | None = None,
     usual: float = math.nan,
     usual_stray: float = math.nan,
     unit: float = UNIT,
@@ -137,6 +139,7 @@ def shown(
             keys=np.zeros(0, np.uint32),
             coefficients=coefficients_up_to(WINDOW),
             turning=ALWAYS if turning is None else turning,
+            neighbours=np.zeros((0, PIXELS, SAMPLED), np.int16) if neighbours is None else neighbours,
         ),
         scratch_for(state, SAMPLED, 8),
         Written(repeat, near, flip, distance, ratio, features, 0),
@@ -345,6 +348,41 @@ def test_a_crowd_of_foreign_queries_counts_twice() -> None:
     assert 2 <= counted.sum() <= 4
     apart = rng.integers(-9000, 9000, (100, COORDINATES)).astype(np.int16)
     assert (shown(apart, [0] * 100, c=c, usual=-5.0).ratio[1:, FOREIGN] != NOTHING).all()
+
+
+def test_frames_of_a_panning_camera_count_twice() -> None:
+    """A camera that pans over a wall moves every value of a small picture; cameras that show other places count each time."""
+    rng = np.random.default_rng(5)
+    wall = rng.integers(0, 256, (8, 80)).astype(float)
+    z = rng.integers(-9000, 9000, (48, COORDINATES)).astype(np.int16)
+    sampled = np.sort(rng.permutation(64)[:SAMPLED])
+    neighbours = neighbours_of(sampled.astype(np.int32), 64)
+
+    def counted(lefts: npt.NDArray[np.int64]) -> int:
+        """Return how many of the queries are scored, which show the wall from these columns on."""
+        c = np.array([wall[:, left : left + 8].ravel()[sampled] for left in lefts.tolist()], np.uint8)
+        ratio = shown(z, [0] * 48, c=c, usual=-5.0, neighbours=neighbours).ratio[:, FOREIGN]
+        return int((ratio != NOTHING).sum())
+
+    assert counted(np.arange(48)) <= 4
+    assert counted(rng.permutation(np.arange(0, 72, 1))[:48]) > 40
+
+
+def test_offset_leaves_tables_with_numbers_to_children() -> None:
+    """Best and worst cases of a record are flat steps; so is a thief's step, which `children` finds by its twins."""
+    rng = np.random.default_rng(8)
+    records = rng.integers(-8000, 8000, (20, COORDINATES))
+    c = np.repeat(rng.integers(60, 180, (20, 1, SAMPLED)), 3, axis=1)
+    z = np.repeat(records[:, None], 3, axis=1)
+    case, moves = rng.choice([-300, 300], COORDINATES), rng.choice([-20, 20], SAMPLED)
+    for k, side in enumerate((0, 1, -1)):
+        z[:, k] += side * case
+        c[:, k] += side * moves
+    asked = (z.reshape(60, COORDINATES).astype(np.int16), c.reshape(60, SAMPLED).astype(np.uint8))
+    assert (shown(asked[0], [0] * 60, c=asked[1]).ratio[1:, OFFSET] > NOTHING).sum() > 20
+    ratio = shown(asked[0], [0] * 60, c=asked[1], table=True).ratio
+    assert (ratio[:, OFFSET] == NOTHING).all()
+    assert (ratio[:, CHILDREN] <= NOTHING).all()
 
 
 def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
