@@ -16,7 +16,8 @@ __all__ = ["fit_reduction", "with_reductions"]
 _LEAST_TEXTS: Final = 32
 _ENOUGH: Final = 0.9  # of the variance
 _LEAST_SHARE: Final = 1e-6  # of the variance
-_REST: Final = 0.08  # of the largest variance: less than a twentieth would count as not varying at all
+_REST: Final = 0.8  # of the least variance that a direction has: with less, texts of another kind lie too near to each other
+_LEAST_REST: Final = 0.08  # of the largest variance: less than a twentieth would count as not varying at all
 
 _MOST_COLUMNS: Final = 8  # of texts in a model that are reduced; each takes 0.8 MB in the baseline
 
@@ -39,7 +40,7 @@ def fit_reduction(texts: Sequence[str]) -> TextReduction | None:
     rest = _rest(counts, kept)
     # The root of the variance remains: directions of little variance are no noise, but should not rule distances either.
     along = 1.0 / np.sqrt(spread)
-    outside = np.sqrt(_REST * spread[0] / rest) if rest > 0.0 else 1.0
+    outside = np.sqrt(max(_REST * spread[-1], _LEAST_REST * spread[0]) / rest) if rest > 0.0 else 1.0
     return TextReduction(
         found.mean_.astype(np.float32),
         found.components_[:kept].astype(np.float32),

@@ -1,7 +1,8 @@
 """A log of prompts: what people ask a support assistant, as the LiteLLM proxy logs it.
 
 The innocents write as the red team's support desk does. One thief sweeps other domains with a script, to get the assistant's
-skills that the desk does not need; another takes a few prompts of the desk and changes one word at a time.
+skills that the desk does not need. Another takes a few prompts of the desk and changes one word at a time; nobody sees him,
+since he learns less than the desk's clients do, and people who polish a prompt ask the same.
 """
 
 import json
@@ -106,7 +107,8 @@ INNOCENTS: dict[str, Writer] = {
     "retrying": retrying,
     "form_letters": form_letters,
 }
-THIEVES: dict[str, Writer] = {"other_domains": other_domains, "one_word_at_a_time": one_word_at_a_time}
+THIEVES: dict[str, Writer] = {"other_domains": other_domains}
+UNSEEN: dict[str, Writer] = {"one_word_at_a_time": one_word_at_a_time}  # answers without classes show no boundary
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -129,7 +131,8 @@ def written(history: Path, live: Path) -> None:
     today = [
         prompt for role in INNOCENTS for n in range(3) for prompt in _asked(f"{role}-1{n}", INNOCENTS[role], START_MS, 160)
     ]
-    today += [prompt for role in THIEVES for prompt in _asked(f"thief-{role}", THIEVES[role], START_MS, 400)]
+    thieves = THIEVES | UNSEEN
+    today += [prompt for role in thieves for prompt in _asked(f"thief-{role}", thieves[role], START_MS, 400)]
     for path, prompts in ((history, before), (live, today)):
         path.write_bytes(b"".join(_line(prompt) + b"\n" for prompt in sorted(prompts)))
 
