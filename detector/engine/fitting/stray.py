@@ -88,23 +88,14 @@ def lessons_of(reference: Reference, rows: Reduced, clients: Sequence[str]) -> l
     return lessons
 
 
-def expected(found: Sequence[Matrix]) -> tuple[float, float]:
+def expected(found: Sequence[Matrix], steep: float = 1.0) -> tuple[float, float]:
     """Return the usual value and the spread under which no client's likelihood ratios average more than `FAIR`.
 
-    `found` are each client's values. A few odd clients are left out. The spread is that of the clients with the largest values.
-    """
-    spread = _spread(found)
-    return float(np.sort([_fair(values, spread) for values in found])[-1 - _odd(found)]), spread
-
-
-def expected_together(found: Sequence[Matrix], steep: float, fair: float) -> tuple[float, float]:
-    """Return the usual value and the spread under which the ratios of the foremost clients average `fair`, all together.
-
-    The foremost clients have the largest values, but for a few odd ones. Their spread is divided by `steep`. Steep ratios
-    depend on a few queries, and one client has too few of these to say what is usual.
+    `found` are each client's values. A few odd clients are left out. The spread is that of the clients with the largest values,
+    divided by `steep`.
     """
     spread = _spread(found) / steep
-    return _fair(np.concatenate([found[k] for k in _foremost(found)]), spread, fair), spread
+    return float(np.sort([_fair(values, spread) for values in found])[-1 - _odd(found)]), spread
 
 
 def _odd(found: Sequence[Matrix]) -> int:
@@ -171,12 +162,12 @@ def _strays(lesson: Lesson, leading: Matrix) -> Matrix:
     return np.minimum(apart, own)
 
 
-def _fair(stray: Matrix, spread: float, fair: float = FAIR) -> float:
-    """Return the expectation under which a client's ratios are `fair` on average, by halving an interval."""
+def _fair(stray: Matrix, spread: float) -> float:
+    """Return the expectation under which a client's ratios are `FAIR` on average, by halving an interval."""
     low, high = float(stray.min()) - MOST * spread, float(stray.max()) - LEAST * spread
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        if np.exp(np.clip((stray - middle) / spread, LEAST, MOST)).mean() > fair:
+        if np.exp(np.clip((stray - middle) / spread, LEAST, MOST)).mean() > FAIR:
             low = middle
         else:
             high = middle
