@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from detector.baseline.store import Baseline
+from detector.engine.memory.reservoir import TABLE_CAPACITY
 from tests.bench import bench_formats, bench_pipeline
 from tests.bench.bench_log import make_log
 from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_speed, show, warmed
@@ -61,7 +62,7 @@ def test_restored_clients_have_the_memories_of_their_donors(baseline: Baseline) 
     whole.restore(donors, 5)
     table = whole._pipeline._shards[0]._tables["bench"]
     assert len(table) == 5
-    assert set(table.columns.memory.held[:5].tolist()) == {64}
+    assert set(table.columns.memory.held[:5].tolist()) == {TABLE_CAPACITY}
     own = Whole(baseline)
     own.restore(donors, 2)
     assert table.columns.admission.queries[4] == own._pipeline._shards[0]._tables["bench"].columns.admission.queries[0]

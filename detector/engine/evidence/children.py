@@ -211,6 +211,28 @@ def find_twin(query, z, order, held, kin, level, numbers, sums):
     return found, at
 
 
+@kernel
+def sides_recur(query, z, place, kin, numbers):
+    """Tell whether the step from `place` to the query moves its columns to the same sides as a kept step, or all to the others.
+
+    So do best and worst cases, and constants that are added. A step along a gradient moves each record's columns its own way.
+    """
+    for k in range(STEPS):
+        if kin.origin[k] == 0:
+            continue
+        same = 0
+        opposite = 0
+        for j in range(numbers):
+            now = np.float64(query[j]) - np.float64(z[j, place])
+            before = np.float64(kin.child[k, j]) - np.float64(kin.parent[k, j])
+            if abs(now) > ROUNDING and abs(before) > ROUNDING:
+                same += now * before > 0.0
+                opposite += now * before < 0.0
+        if max(same, opposite) >= MANY and min(same, opposite) == 0:
+            return True
+    return False
+
+
 @part
 def keep_step(family, s, query, past, place, matched, numbers):
     """Keep the step to the query from the retained record at `place`; those that had a twin displace each other only."""

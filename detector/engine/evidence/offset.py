@@ -36,7 +36,7 @@ CHANNEL = Channel(
     ),
     blind_to=(
         "Steps below 2% of the value range, heavy-tailed step sizes, a random shift added to the whole query, inputs with "
-        "fewer than eight sampled values, and tables with three numbers or more, which `children` looks at."
+        "fewer than eight sampled values, and steps in tables that move all columns to the same sides as an earlier one did."
     ),
 )
 

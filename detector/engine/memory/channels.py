@@ -20,7 +20,7 @@ from detector.engine.evidence.bracket import (
     weight_between_labels,
     weight_within_label,
 )
-from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step
+from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
 from detector.engine.evidence.counts import DWELT, SHOWN, count_of, set_count
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import MOST_PER_CROWD, crowd_of, foreign_ratio, times_counted
@@ -54,8 +54,7 @@ NEAR = 0.3  # distance below which a query is a near duplicate, in median neares
 def presume(ratio, margin, scales):
     """Write the ratios that a query starts with: ordinary in the channels that can judge it, 1 in the others."""
     ratio[:] = NOTHING
-    if scales.numbers < MANY:
-        ratio[OFFSET] = ORDINARY[OFFSET]
+    ratio[OFFSET] = ORDINARY[OFFSET]
     ratio[BISECT] = ORDINARY[BISECT]
     ratio[PROBE] = ORDINARY[PROBE]
     if scales.numbers >= MANY:
@@ -74,16 +73,16 @@ def convict(channel, place, past, ratio):
 
 
 @part
-def judge_offset(asked, past, step, scales, delta, ratio):
-    """Channel `offset`; `delta` (measured,) is scratch.
+def judge_offset(asked, past, step, family, s, scales, delta, ratio):
+    """Channel `offset`, with the kept steps `family` of client `s`; `delta` (measured,) is scratch.
 
-    It is silent where channel `children` judges, which knows the flat steps of analysts: in tables, people move all columns of
-    a record by fixed amounts.
+    In tables people move all columns of their records at once, for a best and a worst case. They move each column to one side.
     """
-    if scales.numbers >= MANY:
-        return
     if is_flat_offset(step.delta, step.start, step.distance, scales.c_unit, scales.grain, scales.c_lowest, scales.c_highest):
-        convict(OFFSET, step.place, past, ratio)
+        numbers = min(scales.numbers, NUMBERS)
+        kin = Kin(family.child[s], family.parent[s], family.origin[s])
+        if numbers < MANY or not sides_recur(asked.query, past.z, step.place, kin, numbers):
+            convict(OFFSET, step.place, past, ratio)
         return
     if np.isnan(scales.c_zero):
         return

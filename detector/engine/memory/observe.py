@@ -273,7 +273,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 written.near[i] = step.distance < NEAR
                 written.flip[i] = written.near[i] and step.changed
                 memory.near[s] += written.near[i]
-                judge_offset(asked, past, step, scales, scratch.other_delta, ratio)
+                judge_offset(asked, past, step, family, s, scales, scratch.other_delta, ratio)
                 structure = compare_structure(asked, past, queries.seed[s], variances, scales)
                 follow(memory, s, past, structure, scales.unit)
                 shown = judge_foreign(asked, past, step, structure, queries.seed[s], population, scratch, scales, ratio)
