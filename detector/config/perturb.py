@@ -34,7 +34,9 @@ class PerturbSection(Section):
     host: str = Field("127.0.0.1", min_length=1, description="of the proxy: address to listen on")
     port: int = Field(8081, ge=0, le=65535, description="of the proxy: its port; 0: any")
     metrics_port: int = Field(-1, ge=-1, le=65535, description="of the proxy: port of /metrics; 0: any; -1: none")
-    max_connections: int = Field(256, ge=1, le=65_536, description="of the proxy: more are refused with 503")
+    max_connections: int = Field(
+        256, ge=1, le=65_536, description="requests that the proxy serves at a time: more are refused with 503"
+    )
     timeout_seconds: float = Field(60.0, gt=0, le=3600, description="of the proxy: how long the model server may be silent")
 
     @field_validator("upstream")

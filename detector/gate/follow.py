@@ -90,16 +90,22 @@ class Follower:
         self._shelf.lost(trouble)
 
     def _tick(self) -> bool:
+        try:
+            self._keep_house()
+        except Exception:  # decisions are followed all the same; what failed is tried again when it is due
+            log.exception("sweeping or saving the decisions failed")
+        return self._stopping.is_set()
+
+    def _keep_house(self) -> None:
         now_s = time.monotonic()
         if now_s - self._swept_s > (SWEEP_S if len(self._shelf.store) < LARGE else 6 * SWEEP_S):
             self._sweep()
         if now_s - self._saved_s > self._every_s:
             self._save()
-        return self._stopping.is_set()
 
     def _sweep(self) -> None:
-        self._shelf.live = self._shelf.store.sweep(self._clock.now_ms())
         self._swept_s = time.monotonic()
+        self._shelf.live = self._shelf.store.sweep(self._clock.now_ms())
         try:
             self._identity.refresh()
         except ConfigError as error:

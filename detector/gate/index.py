@@ -75,11 +75,13 @@ class Index:
     def keys(self, who: Who, model: str | None) -> Iterator[str]:
         """Yield the keys of all decisions that may meet a request for a model; without one, for any."""
         places = self._places_of(model)
-        yield from self._keys_at(who.client + SEPARATOR, places, who.network)
+        is_name = SEPARATOR not in who.client  # else it is like the key of another client and a model
+        if is_name:
+            yield from self._keys_at(who.client + SEPARATOR, places, who.network)
         kinds = self._kinds
         if not kinds:
             return
-        for kind in _OTHER_NAMES:
+        for kind in _OTHER_NAMES if is_name else ():
             if kind in kinds:
                 yield from self._keys_at(key_of(kind, who.client), places, who.network)
         if who.organization is not None and "organization" in kinds:

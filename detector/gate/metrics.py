@@ -17,6 +17,12 @@ from detector.gate.verdict import Verdict
 __all__ = ["CONTENT_TYPE", "GateMetrics"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_STARTED: Final = (
+    *(("allow", cause, "passed") for cause in ("none", "unready", "no_identity", "repeated_identity", "unknown_identity")),
+    ("throttle", "decision", "refused"),
+    ("block", "decision", "refused"),
+)
+"""Counters that are there from the start, at 0: of one that begins with its first request, Prometheus sees no increase."""
 _BOUNDS_S: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1)
 
 
@@ -26,7 +32,7 @@ class GateMetrics:
     def __init__(self, gauges: Callable[[], dict[str, float | dict[str, int]]]) -> None:
         """Start at zero."""
         self._gauges = gauges
-        self.verdicts: Counter[tuple[str, str, str]] = Counter()
+        self.verdicts: Counter[tuple[str, str, str]] = Counter(dict.fromkeys(_STARTED, 0))
         self.simulated: Counter[str] = Counter()
         self._times = [0] * (len(_BOUNDS_S) + 1)
         self._sum_s = 0.0

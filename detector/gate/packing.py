@@ -71,6 +71,7 @@ class DetailsTable:
         if known is None:
             if self._free:
                 known = self._numbers[details] = self._free.pop()
+                self._unused -= {known}
                 self.rows[known] = details
                 return known
             if len(self.rows) > _DETAILS:

@@ -101,7 +101,7 @@ def read_value(value: bytes) -> Record | None:
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return None
     subject, scope = found.subject, found.scope
-    if not subject.id or SEPARATOR in subject.id or not 0 < found.revision < _LARGEST:
+    if not subject.id or SEPARATOR in subject.type + subject.id or not 0 < found.revision < _LARGEST:
         return None
     models = None if scope is None else scope.models
     rate = None if found.parameters is None else found.parameters.requests_per_minute
@@ -170,4 +170,5 @@ def read_key(key: bytes) -> Key | None:
     origin = _ORIGINS.get(first)
     kind, _, rest = (text if origin is None else rest).partition(":")
     subject, colon, where = rest.rpartition(":")  # what follows it has no colon: they are escaped there
-    return Key(origin or 0, kind, subject, where) if colon and subject and where else None
+    known = colon and subject and where and SEPARATOR not in kind + subject
+    return Key(origin or 0, kind, subject, where) if known else None

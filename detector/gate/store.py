@@ -174,11 +174,13 @@ class Store:
 
 
 def _parts(key: str) -> tuple[str, str, str]:
-    parts = key.split(SEPARATOR)
-    if len(parts) == 2:
-        return "client", parts[0], parts[1]
-    if len(parts) == 4 and not parts[0]:
-        return parts[1], parts[2], parts[3]
+    """Return type, subject and place: from the left, since only the name of a model may hold a separator as well."""
+    subject, separator, where = key.partition(SEPARATOR)
+    if separator and subject:
+        return "client", subject, where
+    parts = where.split(SEPARATOR, 2)
+    if len(parts) == 3:
+        return parts[0], parts[1], parts[2]
     raise ValueError("no key of a decision")
 
 
@@ -194,7 +196,7 @@ def _unescaped(name: str) -> str:
 
 def _models_of(key: str) -> frozenset[str]:
     """Return the models at the end of a key, escaped; `ANYWHERE` alone where it holds for all."""
-    where = key[key.rindex(SEPARATOR) + 1 :].partition(ANYWHERE)[0]
+    where = _parts(key)[2].partition(ANYWHERE)[0]
     return frozenset(where.split(",")) if where else frozenset({ANYWHERE})
 
 

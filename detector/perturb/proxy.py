@@ -10,8 +10,8 @@ Blind to: who asks. It must not be reachable but by the gateway.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,7 +25,10 @@ __all__ = ["Proxy", "Upstream"]
 
 MOST_REQUEST: Final = 16 * 1024 * 1024  # bytes of a request
 MOST_HEAD: Final = 64 * 1024  # bytes of the head of a request or a response
-IDLE_S: Final = 75.0  # for which a connection may say nothing
+IDLE_S: Final = 75.0  # for which a connection may say nothing between two requests
+REQUEST_S: Final = 60.0  # from the first byte of a request to the last one of its body
+DRAIN_S: Final = 60.0  # for which the gateway may leave what is written unread
+DROP_S: Final = 1.0  # for which a refused request is read on: a connection closed before resets, and the refusal is lost
 READ: Final = 64 * 1024
 _HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect"}
@@ -33,6 +36,7 @@ _HOP: Final = frozenset(
 _REASONS: Final = {
     400: b"Bad Request",
     403: b"Forbidden",
+    408: b"Request Timeout",
     413: b"Content Too Large",
     503: b"Service Unavailable",
     502: b"Bad Gateway",
@@ -91,6 +95,7 @@ class _Parser:
         self.message = _Message()
         self.ready: deque[_Message] = deque()
         self._parser = make(self)
+        self.begun = False  # whether a message has begun that is not complete
 
     def feed(self, data: bytes) -> None:
         """Parse bytes. Raises httptools' errors where they are no HTTP."""
@@ -98,6 +103,7 @@ class _Parser:
 
     def on_message_begin(self) -> None:
         self.message = _Message()
+        self.begun = True
 
     def on_url(self, url: bytes) -> None:
         self.message.target += url
@@ -125,13 +131,15 @@ class _Parser:
 
     def on_message_complete(self) -> None:
         self.message.complete = True
+        self.begun = False
         self.ready.append(self.message)
 
 
 class Proxy:
     """Listens from `start` to `close`. Needs httptools.
 
-    It serves `most` connections at a time and refuses others with 503, since each may hold a request and an answer in memory.
+    It serves `most` requests at a time and refuses others with 503, since each may hold a request and an answer in memory. A
+    request counts from its first byte until its answer is written; connections that wait for the next one do not.
 
     Raises `ConfigError` where httptools is not installed.
     """
@@ -145,12 +153,12 @@ class Proxy:
         self._upstream = upstream
         self._policy = policy
         self._most = most
-        self._open = 0
+        self._serving = 0
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port. Raises OSError where the address cannot be used."""
-        self._server = await asyncio.start_server(self._admit, host, port, limit=READ)
+        self._server = await asyncio.start_server(self._serve, host, port, limit=READ)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -160,41 +168,52 @@ class Proxy:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._server.wait_closed(), 1.0)
 
-    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= self._most:
-            self._policy.without_answer("connections", None)
-            await _refuse(writer, 503)
-            writer.close()
-            return
-        self._open += 1
-        try:
-            await self._serve(reader, writer)
-        finally:
-            self._open -= 1
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parser = _Parser(self._http.HttpRequestParser)
         upstream = _Connection(self._upstream, self._http)
         keeps = True
         try:
-            while keeps and (request := await self._request(reader, writer, parser)) is not None:
-                keeps = request.keeps and await self._exchange(request, upstream, writer)
+            while keeps and (data := await _first(reader, parser)) is not None:
+                with self._place():
+                    request = await self._request(data, reader, writer, parser)
+                    keeps = request is not None and request.keeps and await self._exchange(request, upstream, writer)
         except _FaultError as fault:
-            await _refuse(writer, fault.status)
-        except (OSError, TimeoutError, self._http.HttpParserError, asyncio.IncompleteReadError):
+            await _refuse(reader, writer, fault.status)
+        except TimeoutError:
+            writer.transport.abort()  # else what the gateway does not read would stay in memory
+        except (OSError, self._http.HttpParserError, asyncio.IncompleteReadError):
             pass
         finally:
             upstream.close()
-            with suppress(OSError, RuntimeError):
-                writer.close()
+            await _close(writer)
 
-    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parser: _Parser) -> _Message | None:
-        """Read the next request; None where the gateway has closed the connection."""
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Count a request that is served. Raises `_FaultError` where there are too many."""
+        if self._serving >= self._most:
+            self._policy.without_answer("connections", None)
+            raise _FaultError(503)
+        self._serving += 1
+        try:
+            yield
+        finally:
+            self._serving -= 1
+
+    async def _request(
+        self, data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parser: _Parser
+    ) -> _Message | None:
+        """Read the request that begins with `data`; None where the gateway has closed the connection."""
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                return await self._whole(data, reader, writer, parser)
+        except TimeoutError:
+            raise _FaultError(408) from None
+
+    async def _whole(
+        self, data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parser: _Parser
+    ) -> _Message | None:
         asked = False
-        while not parser.ready:
-            data = await asyncio.wait_for(reader.read(READ), IDLE_S)
-            if not data:
-                return None
+        while True:
             try:
                 parser.feed(data)
             except self._http.HttpParserUpgrade:
@@ -204,11 +223,15 @@ class Proxy:
                 raise error.__context__ if isinstance(error.__context__, _FaultError) else _FaultError(400) from None
             if len(parser.message.body) > MOST_REQUEST:
                 raise _FaultError(413)
-            if not asked and parser.message.headed and not parser.ready:
+            if parser.ready:
+                return parser.ready.popleft()
+            if not asked and parser.message.headed:
                 asked = True
                 if header(parser.message.headers, b"expect").lower() == "100-continue":
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return parser.ready.popleft()
+            data = await reader.read(READ)
+            if not data:
+                return None
 
     async def _exchange(self, request: _Message, upstream: "_Connection", writer: asyncio.StreamWriter) -> bool:
         """Ask the model server and answer; return whether the connection goes on."""
@@ -244,7 +267,7 @@ class Proxy:
             upstream.close()
             headers = response_headers([(b"content-type", b"application/json")], len(REFUSAL))
             writer.write(_head(_line(403), headers) + REFUSAL)
-            await writer.drain()
+            await _drain(writer)
             return True
         while not response.complete and len(response.body) <= self._policy.most_bytes:
             await upstream.more(response)
@@ -263,14 +286,14 @@ class Proxy:
         else:
             written = headers if request.method == "HEAD" or status in {204, 304} else response_headers(headers, len(body))
             writer.write(_head(_line(status), written) + body)
-            await writer.drain()
+            await _drain(writer)
             return True
         if told.body is None:
             status, headers, body = 403, [(b"content-type", b"application/json")], REFUSAL
         else:
             body = told.body
         writer.write(_head(_line(status), response_headers(headers, len(body))) + body)
-        await writer.drain()
+        await _drain(writer)
         return True
 
 
@@ -303,7 +326,7 @@ class _Connection:
         writer = self._writer or await self._open()
         self._parser = _Parser(self._http.HttpResponseParser)
         writer.write(data)
-        await writer.drain()
+        await asyncio.wait_for(writer.drain(), self._upstream.timeout_s)
         while True:
             response = self._parser.message
             if response.headed and response.status >= 200:
@@ -357,14 +380,14 @@ async def _pass_on(response: _Message, upstream: _Connection, writer: asyncio.St
         response.body.clear()
         if told:
             writer.write(f"{len(told):x}\r\n".encode() + told + b"\r\n")
-        await writer.drain()
+        await _drain(writer)
         if events.ended:
             upstream.close()
         if response.complete or events.ended:
             break
         await upstream.more(response)
     writer.write(b"0\r\n\r\n")
-    await writer.drain()
+    await _drain(writer)
     return True
 
 
@@ -376,9 +399,34 @@ def _line(status: int) -> bytes:
     return b"HTTP/1.1 %d %s" % (status, _REASONS.get(status, b"OK" if status < 300 else b"Error"))
 
 
-async def _refuse(writer: asyncio.StreamWriter, status: int) -> None:
+async def _first(reader: asyncio.StreamReader, parser: _Parser) -> bytes | None:
+    """Wait for a request and return its first bytes: none where they are parsed already. None where no request comes."""
+    if parser.ready or parser.begun:
+        return b""
+    return await asyncio.wait_for(reader.read(READ), IDLE_S) or None
+
+
+async def _drain(writer: asyncio.StreamWriter) -> None:
+    await asyncio.wait_for(writer.drain(), DRAIN_S)
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int) -> None:
     body = b'{"error":"%s"}' % _REASONS[status]
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-    with suppress(OSError):
-        writer.write(_head(_line(status), headers) + body)
-        await writer.drain()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(DROP_S):
+            writer.write(_head(_line(status), headers) + body)
+            await writer.drain()
+            writer.write_eof()
+            while await reader.read(READ):
+                pass
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, also one whose other end does not read what is written."""
+    with suppress(OSError, RuntimeError):
+        writer.close()
+        try:
+            await asyncio.wait_for(writer.wait_closed(), DRAIN_S)
+        except TimeoutError:
+            writer.transport.abort()

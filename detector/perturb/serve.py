@@ -23,7 +23,7 @@ async def serve(
 ) -> None:
     """Listen on `address` until SIGINT, SIGTERM or `stop`; `tell` gets the sentence that says where.
 
-    `most` connections are served at a time.
+    `most` requests are served at a time.
 
     Raises `ServerError` where an address cannot be used.
     """

@@ -61,6 +61,13 @@ def own_services() -> dict[str, Any]:
     return {name: service for name, service in compose()["services"].items() if service["image"].startswith("detector")}
 
 
+def network_of(name: str) -> dict[str, Any]:
+    """Return the service in whose network another one is."""
+    services = compose()["services"]
+    found: dict[str, Any] = services[services[name]["network_mode"].removeprefix("service:")]
+    return found
+
+
 def run(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False, **options)
 
@@ -201,7 +208,7 @@ def test_the_configuration_fits_the_services() -> None:
     assert only("EXPOSE") == str(config.service.port)
     gate = own_services()["gate"]
     assert f"127.0.0.1:{config.gate.port}/readyz" in str(gate["healthcheck"]["test"])
-    assert f"127.0.0.1:{config.gate.port}:{config.gate.port}" in gate["ports"]
+    assert f"127.0.0.1:{config.gate.port}:{config.gate.port}" in network_of("gate")["ports"]
     assert gate["environment"]["DETECTOR_GATE__HOST"] == "0.0.0.0"  # inside a container
 
 
@@ -217,8 +224,20 @@ def test_the_sample_gateway_is_the_recipe_but_for_where_it_listens() -> None:
     assert changed == [("    listen 127.0.0.1:8000;", "    listen 8000;")]
     for volume in gateway["volumes"]:
         assert (DEPLOY / volume.partition(":")[0]).exists()
-    service = gateway["network_mode"].removeprefix("service:")
-    assert "127.0.0.1:8000:8000" in compose()["services"][service]["ports"]
+    assert "127.0.0.1:8000:8000" in network_of("gateway")["ports"]
+    for folder in ("/run", "/var/cache/nginx", "/etc/nginx/conf.d"):
+        user, group = gateway["user"].split(":")
+        assert f"{folder}:uid={user},gid={group}" in gateway["tmpfs"], "it can write there"
+
+
+def test_the_network_of_the_gate_outlives_it() -> None:
+    """The gate and the gateway are in the network of a third service, which does nothing else and is started before them."""
+    services = compose()["services"]
+    for name in ("gate", "gateway"):
+        assert services[name]["network_mode"] == "service:gate-network"
+        assert services[name]["depends_on"]["gate-network"] == {"condition": "service_started", "restart": True}
+    assert {"command", "volumes", "depends_on"}.isdisjoint(services["gate-network"])
+    assert services["gate-network"]["networks"] == {"default": {"aliases": ["gate"]}}
 
 
 @pytest.mark.slow

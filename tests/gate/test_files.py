@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -11,7 +12,7 @@ from detector.clock import HeldClock
 from detector.config import GateSection
 from detector.contracts.decision import LADDER
 from detector.errors import SnapshotError
-from detector.gate import snapshot
+from detector.gate import files, follow, snapshot
 from detector.gate.files import FileSource
 from detector.gate.follow import Follower
 from detector.gate.identity import Identity
@@ -79,6 +80,80 @@ def test_a_file_that_is_replaced_or_cut_short_begins_anew(following: Callable[..
     assert shelf.ready, "what is known stays in force"
 
 
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_file_that_is_rewritten_in_place_begins_anew(following: Callable[..., Shelf], tmp_path: Path, more: int) -> None:
+    """Also where it is as long as it was, or longer."""
+    file = tmp_path / "decisions.jsonl"
+    file.write_bytes(value("old1") + b"\n")
+    shelf = following()
+    until(lambda: shelf.ready and action(shelf.store, "old1") == "block")
+    with file.open("r+b") as out:
+        out.write(b"".join(value(client) + b"\n" for client in ["new1", "b", "c", "d"][: 1 + more]))
+    until(lambda: action(shelf.store, "new1") == "block")
+    assert action(shelf.store, "old1") == "allow"
+    assert len(shelf.store) == 1 + more
+    assert shelf.unusable == 0
+
+
+@pytest.mark.parametrize("moves_when", ["before the size is asked", "after it"])
+def test_what_is_appended_just_before_the_file_is_moved_is_read(tmp_path: Path, moves_when: str, monkeypatch: Any) -> None:
+    file, shelf, clock = tmp_path / "decisions.jsonl", Shelf(), HeldClock(NOW_MS)
+    file.write_bytes(value() + b"\n")
+
+    def move() -> None:
+        with file.open("ab") as out:
+            out.write(value("late") + b"\n")
+        file.rename(tmp_path / "decisions.1")
+
+    ticks: Iterator[Callable[[], object]]
+    if moves_when == "after it":
+        asked = files._Growing.is_another
+
+        def is_another(growing: files._Growing, path: Path) -> bool:
+            if path.exists():
+                move()
+            return asked(growing, path)
+
+        monkeypatch.setattr(files._Growing, "is_another", is_another)
+        ticks = iter([])
+    else:
+        ticks = iter([lambda: None, lambda: None, move])
+
+    def tick() -> bool:
+        next(ticks, lambda: None)()
+        return False
+
+    FileSource(file, clock).follow(shelf, tick)
+    assert action(shelf.store, "late") == "block"
+
+
+def test_a_sweep_that_fails_ends_nothing(following: Callable[..., Shelf], tmp_path: Path, monkeypatch: Any) -> None:
+    """Decisions are followed all the same, and sweeping is tried again when it is due, not at once."""
+    swept: list[int] = []
+
+    def fail(_: Store, now_ms: int) -> NoReturn:
+        swept.append(now_ms)
+        raise ValueError("no key of a decision")
+
+    file = tmp_path / "decisions.jsonl"
+    file.write_bytes(value() + b"\n")
+    shelf = following()
+    until(lambda: shelf.ready)
+    monkeypatch.setattr(Store, "sweep", fail)
+    monkeypatch.setattr(follow, "SWEEP_S", 0.2)
+    until(lambda: len(swept) >= 2)
+    with file.open("ab") as out:
+        out.write(value("b") + b"\n")
+    until(lambda: action(shelf.store, "b") == "block")
+    assert shelf.trouble is None
+    file.unlink()
+    until(lambda: shelf.trouble is not None and len(swept) >= 6)
+    assert len(swept) < 60
+    file.write_bytes(value("c") + b"\n")
+    monkeypatch.undo()
+    until(lambda: action(shelf.store, "c") == "block")
+
+
 def test_a_snapshot_answers_while_the_source_is_away(following: Callable[..., Shelf], tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     snapshot.save(_store(), kept)
@@ -112,6 +187,7 @@ def _store() -> Store:
         value("o", kind="organization", models=None),
         value("f", address="2001:db8::/64", models=None),
         value("s", simulated=True),
+        value("n", models=("a\0b",)),
     ):
         assert shelf.take(store, None, each, NOW_MS)
     return store
@@ -119,12 +195,21 @@ def _store() -> Store:
 
 def test_a_snapshot_is_what_was_saved(tmp_path: Path) -> None:
     store = _store()
-    assert snapshot.save(store, tmp_path / "kept") == 7
+    assert snapshot.save(store, tmp_path / "kept") == 8
     found = snapshot.load(tmp_path / "kept")
     assert found is not None
     assert dict(found.revisions()) == dict(store.revisions())
-    for who in (Who("acme"), Who("m"), Who("t"), Who("h"), Who("x", "o"), Who("f", network="2001:db8::/64"), Who("s")):
-        for model in ("fraud", "a:b", "c*", "d,e", "50%", "other", None):
+    for who in (
+        Who("acme"),
+        Who("m"),
+        Who("t"),
+        Who("h"),
+        Who("x", "o"),
+        Who("f", network="2001:db8::/64"),
+        Who("s"),
+        Who("n"),
+    ):
+        for model in ("fraud", "a\0b", "a:b", "c*", "d,e", "50%", "other", None):
             for path in ("/x/y", "/z"):
                 assert found.find(who, model, NOW_MS, path) == store.find(who, model, NOW_MS, path)
 

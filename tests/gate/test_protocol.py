@@ -193,3 +193,11 @@ def test_every_metric_is_explained(gate: Callable[..., tuple[int, Desk]]) -> Non
     found = set(re.findall(r"^# TYPE (detector_\w+)", text, re.MULTILINE)) | {"detector_gate_matched_decisions"}
     page = (Path(__file__).parents[2] / "docs" / "pages" / "gateways.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`(detector_gate_\w+)`", page)) == found
+
+
+def test_failures_open_are_counted_from_zero(gate: Callable[..., tuple[int, Desk]]) -> None:
+    """Prometheus sees no increase of a counter that begins with its first request."""
+    port, _ = gate()
+    text = exchange(port, request(target="/metrics")).decode()
+    for cause in ("unready", "no_identity", "repeated_identity", "unknown_identity"):
+        assert f'detector_gate_requests_total{{action="allow",cause="{cause}",result="passed"}} 0.0' in text

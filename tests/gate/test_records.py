@@ -36,6 +36,7 @@ def test_an_action_of_a_later_version_is_an_alert() -> None:
         changed(expires_at="tomorrow"),
         changed(subject={"type": "client", "id": ""}),
         changed(subject={"type": "client", "id": "a\0b"}),
+        changed(subject={"type": "a\0b", "id": "c"}),
         changed(scope={"models": []}),
         changed(action="throttle", parameters={}),
         changed(simulated=None),
@@ -66,6 +67,8 @@ def test_a_key_of_the_topic_names_what_its_decision_names(client: str, models: l
 def test_a_key_that_names_no_subject() -> None:
     assert read_key(b"x") is None
     assert read_key(b"client:acme") is None
+    assert read_key(b"client:a\0b:fraud") is None
+    assert read_key(b"a\0b:c:fraud") is None
     assert read_key(b"client:acme:*") == Key(0, "client", "acme", "*")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.contracts.decision import LADDER, Action, rank
-from detector.gate.packing import expires_of, pack, revision_of
+from detector.gate.packing import Details, DetailsTable, expires_of, pack, revision_of
 from detector.gate.records import read_key, read_value
 from detector.gate.store import KEPT_MS, SHRINK_AT, Store, Who
 from tests.gate.decisions import HOUR_MS, NOW_MS, decision, value
@@ -250,3 +250,37 @@ def test_what_expired_decisions_have_left_behind_is_forgotten() -> None:
     assert len(store) == 1
     assert max(extents) <= SHRINK_AT + 3, "details of the last generation may go with the next one"
     assert store.find(Who("acme"), "kept", now_ms).details.requests_per_minute == 7
+
+
+@pytest.mark.parametrize("kind", ["client", "organization"])
+def test_a_model_whose_name_holds_a_separator_is_one_like_others(kind: Any) -> None:
+    """Such a decision meets its requests, and is no obstacle to a sweep, also of a client that is named like a key."""
+    store = stored(
+        {"models": ("fraud\0x",), "expires_ms": None, "kind": kind}, {"client": "b", "origin": "manual", "action": "allow"}
+    )
+    who = Who("acme", "acme")
+    for number in range(SHRINK_AT + 1):
+        put(store, f"c{number}")
+    for _ in range(2):
+        assert action(store, who, "fraud\0x") == action(store, who, None) == "block"
+        assert action(store, who, "x") == action(store, who, "fraud") == "allow"
+        assert action(store, Who("acme\0fraud"), "x") == "allow"
+        store.sweep(NOW_MS + HOUR_MS + KEPT_MS + 1)
+    assert len(store) == 1
+
+
+def test_an_allow_for_a_model_whose_name_holds_a_separator_is_one_for_no_other() -> None:
+    store = stored({"models": ("x",)}, {"models": ("fraud\0x",), "action": "allow", "origin": "manual"})
+    assert action(store, model=None) == "block"
+
+
+def test_details_whose_number_came_into_use_again_are_kept_as_long_as_others() -> None:
+    """A thread that reads may hold a decision with them when they go out of use."""
+    table = DetailsTable()
+    assert table.number(Details(1)) == 1
+    table.keep(set())
+    table.keep(set())
+    assert table.number(Details(2)) == 1
+    table.keep(set())
+    assert table.number(Details(3)) == 2
+    assert table.rows[1] == Details(2)

@@ -8,13 +8,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from detector.errors import ConfigError
+from detector.perturb import proxy
 from detector.perturb.modes import How
 from detector.perturb.proxy import Proxy, Upstream
 from detector.perturb.telling import Policy
@@ -60,6 +61,8 @@ class Model(BaseHTTPRequestHandler):
             self._whole(200, gzip.compress(ANSWER), {"Content-Encoding": "gzip"})
         elif self.path == "/large":
             self._whole(200, b'{"predictions":[' + b"[0.1,0.9]," * 200_000 + b"[0.1,0.9]]}")
+        elif self.path == "/text":
+            self._whole(200, b"x" * (12 << 20), {"Content-Type": "text/plain"})
         elif self.path == "/cut":
             self._send(200, {"Content-Type": "application/json", "Content-Length": "100"})
             self.wfile.write(ANSWER)
@@ -106,13 +109,13 @@ def model() -> Iterator[tuple[int, list[dict[str, Any]]]]:
 def proxied(upstream_port: int, policy: Policy, timeout_s: float = 10.0, most: int = 256) -> Iterator[int]:
     """A proxy in a loop of its own."""
     loop = asyncio.new_event_loop()
-    proxy = Proxy(Upstream("127.0.0.1", upstream_port, timeout_s), policy, most)
+    serving = Proxy(Upstream("127.0.0.1", upstream_port, timeout_s), policy, most)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield asyncio.run_coroutine_threadsafe(proxy.start("127.0.0.1", 0), loop).result(10)
+        yield asyncio.run_coroutine_threadsafe(serving.start("127.0.0.1", 0), loop).result(10)
     finally:
-        asyncio.run_coroutine_threadsafe(proxy.close(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(serving.close(), loop).result(10)
 
         async def drain() -> None:
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -288,24 +291,71 @@ def test_the_model_server_is_away() -> None:
         connection.close()
 
 
-def test_no_more_connections_than_the_memory_has_room_for(model: tuple[int, list[dict[str, Any]]]) -> None:
-    """One too many is told so and counted; there is room again when another has gone."""
+HEAD = b"POST %s HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
+def test_no_more_requests_than_the_memory_has_room_for(model: tuple[int, list[dict[str, Any]]]) -> None:
+    """One too many is told so and counted, before its connection is closed; there is room when another has gone."""
     policy = Policy()
-    with proxied(model[0], policy, most=2) as port:
-        asked = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(3)]
-        statuses = []
-        for one in asked:
+    with proxied(model[0], policy, most=1) as port, socket.create_connection(("127.0.0.1", port), timeout=10) as begun:
+        begun.sendall(HEAD % (b"/predict", 2))
+        until = time.monotonic() + 10
+        while _posted(port) != 503:
+            assert time.monotonic() < until
+        assert b'outcome="refused",reason="connections"} ' in policy.counts.text()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as large:
+            large.sendall(HEAD % (b"/predict", 8 << 20) + b"x" * (8 << 20))
+            assert large.recv(1000).startswith(b"HTTP/1.1 503")
+        begun.sendall(b"{}")
+        assert begun.recv(1000).startswith(b"HTTP/1.1 200")
+        assert _posted(port) == 200, "a connection that waits takes no room"
+
+
+def test_connections_that_wait_take_no_room(model: tuple[int, list[dict[str, Any]]]) -> None:
+    """Gateways keep many of them open."""
+    with proxied(model[0], Policy(), most=1) as port:
+        asked = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(5)]
+        for one in asked * 2:
             one.request("POST", "/predict", body=b"{}")
             response = one.getresponse()
             response.read()
-            statuses.append(response.status)
-        assert statuses == [200, 200, 503]
-        assert b'outcome="refused",reason="connections"} 1' in policy.counts.text()
-        asked[0].close()
+            assert response.status == 200
+        for one in asked:
+            one.close()
+
+
+@pytest.mark.parametrize("begin", [b"POST", HEAD % (b"/predict", 1000)])
+def test_a_request_that_does_not_end_gives_its_room_back(
+    model: tuple[int, list[dict[str, Any]]], begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it sends a byte."""
+    monkeypatch.setattr(proxy, "REQUEST_S", 0.5)
+    with proxied(model[0], Policy(), most=1) as port, socket.create_connection(("127.0.0.1", port), timeout=0.05) as slow:
+        slow.sendall(begin)
+        told, until = b"", time.monotonic() + 10
+        while not told:
+            assert time.monotonic() < until
+            with suppress(TimeoutError):
+                told = slow.recv(1000)
+            slow.sendall(b" ")
+        assert told.startswith(b"HTTP/1.1 408")
+        assert _posted(port) == 200
+
+
+def test_who_does_not_read_gives_its_room_back(
+    model: tuple[int, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of some megabytes that stays where it is would else be held for ever."""
+    monkeypatch.setattr(proxy, "DRAIN_S", 0.5)
+    with proxied(model[0], Policy(unknown="pass", most_bytes=16 << 20), most=1) as port, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.sendall(HEAD % (b"/text", 2) + b"{}")
         until = time.monotonic() + 10
+        while _posted(port) != 503:
+            assert time.monotonic() < until
         while _posted(port) != 200:
             assert time.monotonic() < until
-        asked[1].close()
 
 
 def _posted(port: int) -> int:

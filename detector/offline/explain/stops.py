@@ -46,7 +46,8 @@ def simulated(trace: Trace, config: Config, decisions: Sequence[DecisionTaken]) 
         setting = "[policy] shadow" if own is None else f"[models.{printable(trace.model)}] shadow"
         yield f"Shadow mode is on: decisions were simulated and the client was served as ever ({setting})."
         return
-    names = sorted({decision.code.removeprefix("extraction.") for decision in decisions if decision.simulated})
+    by_detector = [decision for decision in decisions if decision.origin == "detector"]
+    names = sorted({decision.code.removeprefix("extraction.") for decision in by_detector if decision.simulated})
     if names:
         yield (
             f"Decisions because of {listed(names)} were simulated, and none of them was enforced ([policy] shadow_channels). "

@@ -84,6 +84,7 @@ class Metrics:
             ["detector", "severity"],
             registry=own,
         )
+        self._alerts.labels("held_back", "high")  # at 0 from the start: else Prometheus sees no increase at the first
         self._decisions = Counter(
             "detector_decisions_total", "Decisions sent, by action and origin", ["action", "origin"], registry=own
         )

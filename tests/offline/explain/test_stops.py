@@ -72,3 +72,6 @@ def test_the_setting_that_simulates_is_named(day: "Day", tmp_path: Path) -> None
     assert "([models.digits] shadow)" in next(simulated(found.trace, own, found.decisions))
     by_channel = _replayed(day, tmp_path / "out", shadow_channels=["bisect"]).explain("thief")
     assert any("because of bisect were simulated" in line for line in by_channel.advice)
+    by_hand = [replace(decision, origin="manual", simulated=True) for decision in found.decisions]
+    real = Config.model_validate({"policy": {"trust_clients": True, "shadow": False}})
+    assert not list(simulated(found.trace, real, by_hand)), "no setting made them so"

@@ -31,6 +31,7 @@ DOCUMENTED = {
     "detector_last_commit_timestamp_seconds": {"stage"},
     "detector_restore_seconds_count": set(),
     "detector_setbacks_total": {"stage"},
+    "detector_policy_reloads_total": {"outcome"},
     "detector_sink_documents_total": {"sink", "outcome"},
     "detector_sink_up": {"sink"},
     "detector_sink_retries_total": {"sink"},
@@ -182,3 +183,8 @@ def test_the_service_section_does_not_change_what_is_found() -> None:
     """Ports and log levels leave the version of the configuration alone."""
     make: Callable[..., Config] = Config
     assert make(service={"port": 1234, "log_level": "debug"}).version == Config().version
+
+
+def test_stops_held_back_are_counted_from_zero() -> None:
+    """Prometheus sees no increase of a counter that begins with the first of them."""
+    assert 'detector_alerts_total{detector="held_back",severity="high"} 0.0' in Metrics().text().decode()
