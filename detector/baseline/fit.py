@@ -33,7 +33,7 @@ from detector.ingest.schema import InputSchema
 
 SAMPLE = 20_000
 OPENING = 128  # first queries of a client that teach how often labels turn
-OPENINGS = SAMPLE // OPENING  # clients whose opening is kept, the first ones of the log
+LEAST_TEACHERS = 16  # with fewer openings of teachers, those of all clients teach how often labels turn: half may tell nothing
 SPLIT_FROM = 24
 LISTED = 5
 
@@ -44,10 +44,13 @@ class _Opening:
     def __init__(self) -> None:
         self.rows: list[tuple[npt.NDArray[np.float32], int, float]] = []
 
-    def add(self, batch: Batch, at: int) -> None:
-        if len(self.rows) < OPENING:
-            margin = margin_of(batch.confidence[at], batch.runner_up[at])
-            self.rows.append((batch.vector[at].copy(), int(batch.label[at]), float(margin)))
+    def add(self, batch: Batch, at: int) -> bool:
+        """Add a query, and return whether there was room for it."""
+        if len(self.rows) >= OPENING:
+            return False
+        margin = margin_of(batch.confidence[at], batch.runner_up[at])
+        self.rows.append((batch.vector[at].copy(), int(batch.label[at]), float(margin)))
+        return True
 
     def whole(self) -> Opening:
         vectors, labels, margins = zip(*self.rows, strict=True)
@@ -66,12 +69,13 @@ class _Sample:
         self.openings: dict[str, _Opening] = {}
         self._rng = np.random.default_rng(seed)
         self._seen = 0
+        self._opened = 0  # queries in the openings; clients with few queries leave room for others
 
     def add(self, batch: Batch) -> None:
         self.labels.update(int(label) for label in np.unique(batch.label))
         for place, (client, vector) in enumerate(zip(batch.client, batch.vector, strict=True)):
-            if len(self.openings) < OPENINGS or client in self.openings:
-                self.openings.setdefault(client, _Opening()).add(batch, place)
+            if self._opened < SAMPLE and (client in self.openings or client not in self.queries):
+                self._opened += self.openings.setdefault(client, _Opening()).add(batch, place)
             self.queries[client] = self.queries.get(client, 0) + 1
             self._seen += 1
             if len(self.vectors) < SAMPLE:
@@ -126,8 +130,11 @@ def fit_baseline(
         except BaselineError as error:
             raise BaselineError(f"model {model!r}: {error}") from error
         # Calibration clients teach no rate: under rates that know them, their evidence would be lower than the next client's.
-        openings = [opening.whole() for client, opening in sample.openings.items() if client in teachers]
-        learned = replace(learned, turning=fit_turning(learned, openings))
+        # A small log has too few teachers for that, and no rate at all is worse.
+        openings = [opening for client, opening in sample.openings.items() if client in teachers]
+        if len(openings) < LEAST_TEACHERS:
+            openings = list(sample.openings.values())
+        learned = replace(learned, turning=fit_turning(learned, [opening.whole() for opening in openings]))
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
     for batch in map(Batch.unperturbed, read()):

@@ -15,7 +15,7 @@ from detector.contracts.dead_letter import REASONS
 from detector.contracts.moment import LAST_MS
 from detector.engine.evidence.children import NUMBERS
 from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
-from detector.engine.evidence.remote import VIEWS
+from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.features.row import NAMES
@@ -116,12 +116,22 @@ def check_reference(reference: Reference) -> Reference:
             raise SnapshotError(f"the saved state is damaged: reference.{name} is outside of 0 to {most}")
     if dimension == 0 or not (reference.quantum > 0 and reference.unit > 0 and reference.labels >= 0):
         raise SnapshotError("the saved state is damaged: the reference has no input space")
-    # Ratios are divided by them; a spread that is not known is NaN.
-    spreads = (reference.stray_spread, *reference.remote[:, 1])
-    if not 0 < reference.turning.min() <= reference.turning.max() <= 1 or any(spread <= 0 for spread in spreads):
+    # Ratios are divided by the spread; one that is not known is NaN.
+    if not 0 < reference.turning.min() <= reference.turning.max() <= 1 or reference.stray_spread <= 0:
         raise SnapshotError("the saved state is damaged: the reference holds a rate or a spread that cannot be")
+    _check_remote(reference)
     _check_together(reference.cooccurrence, dimension)
     return reference
+
+
+def _check_remote(reference: Reference) -> None:
+    """Raise `SnapshotError` where what is usual of remoteness is half known, or known of inputs too small to have it."""
+    remote = reference.remote
+    if np.isnan(remote).all():
+        return
+    known = bool(np.isfinite(remote).all() and (remote[:, 1] > 0).all())
+    if not known or reference.leading.shape[1] == 0 or reference.measured < LEAST_SAMPLES:
+        raise SnapshotError("the saved state is damaged: reference.remote holds what cannot be usual")
 
 
 def _check_together(together: Cooccurrence, dimension: int) -> None:

@@ -48,16 +48,35 @@ def test_calibration_clients_do_not_teach_how_often_labels_turn() -> None:
     """Whatever the answers to later clients, the rates of turns are those of the teachers."""
 
     def rates(answers: Callable[[int, int], int]) -> list[list[float]]:
-        """Return the rates where `answers` are those to a client's queries; of 30 clients ten teach."""
+        """Return the rates where `answers` are those to a client's queries; of 60 clients 20 teach."""
         rng = np.random.default_rng(1)
         events = Events("m")
-        log = [events.line(f"c{who}", rng.random(5), answers(who, turn)) for turn in range(20) for who in range(30)]
+        log = [events.line(f"c{who}", rng.random(5), answers(who, turn)) for turn in range(20) for who in range(60)]
         turning: list[list[float]] = fit_baseline(lambda: batches(log), EngineSettings()).models["m"].reference.turning.tolist()
         return turning
 
     steady = rates(lambda _, turn: turn // 10)
-    assert rates(lambda who, turn: turn % 2 if who >= 10 else turn // 10) == steady
-    assert rates(lambda who, turn: turn % 2 if who < 10 else turn // 10) != steady
+    assert rates(lambda who, turn: turn % 2 if who >= 20 else turn // 10) == steady
+    assert rates(lambda who, turn: turn % 2 if who < 20 else turn // 10) != steady
+
+
+def test_in_a_small_log_all_clients_teach_how_often_labels_turn() -> None:
+    """Of 27 clients nine teach, of whom five have pairs, too few for a rate; with the other 18 there is one."""
+    rng = np.random.default_rng(1)
+    events = Events("m")
+    apart = [[events.line(f"c{who}", rng.random(5) * (1 + 99 * (turn % 2)), 0) for turn in range(20)] for who in range(4)]
+    near = [[events.line(f"c{who}", rng.random(5), turn // 10) for turn in range(20)] for who in range(4, 27)]
+    log = [line for own in (*apart, *near) for line in own]
+    assert fit_baseline(lambda: batches(log), EngineSettings()).models["m"].reference.turning.min() < 1.0
+
+
+def test_many_clients_of_one_query_leave_room_for_the_openings_of_teachers() -> None:
+    """Visitors who came before them hold few queries."""
+    rng = np.random.default_rng(1)
+    events = Events("m")
+    log = [events.line(f"v{who}", rng.random(5), 0) for who in range(400)]
+    log += [events.line(f"c{who}", rng.random(5), turn // 10) for who in range(60) for turn in range(20)]
+    assert fit_baseline(lambda: batches(log), EngineSettings()).models["m"].reference.turning.min() < 1.0
 
 
 def test_few_clients_serve_both_ends() -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from detector.baseline.store import Baseline
 from detector.engine.evidence.children import NUMBERS
+from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
 from detector.engine.memory.reservoir import SAMPLED
-from detector.engine.models.reference import ALWAYS
+from detector.engine.models.reference import ALWAYS, NO_LEADING
 from detector.engine.saved import check_reference
 from detector.engine.shard import SHARD_KEY, VERSIONS_KEY, EngineSettings, Shard
 from detector.engine.state import SNAPSHOT_VERSION, ClientSnapshot, dump
@@ -25,6 +26,8 @@ from detector.testing import batches
 
 Saved = dict[tuple[str, str], bytes]
 ROUNDS = 60
+USUAL = np.ones((VIEWS, 2), np.float32)
+LEADING = np.eye(SAMPLED, 2, dtype=np.float32)
 EXTREMES: dict[str, list[float]] = {
     "u": [0, 1, 2, 7, 12, 13, 24, 63, 64, 65, 250, 255, 65_535, 2**32 - 1, 2**64 - 1],
     "i": [0, -1, 1, 255, -(2**15), 2**31 - 1, -(2**31), 2**63 - 1, -(2**63), 10**14],
@@ -185,6 +188,11 @@ def test_forged_events_that_wait(shards: Callable[[], Shard], make_log: Callable
         {"turning": 2.0 * ALWAYS},
         {"stray_spread": 0.0},
         {"numbers": NUMBERS + 1},
+        {"remote": USUAL, "leading": NO_LEADING},
+        {"remote": USUAL, "leading": LEADING, "measured": LEAST_SAMPLES - 1},
+        {"remote": 0.0 * USUAL, "leading": LEADING, "measured": SAMPLED},
+        {"remote": np.where([[True, False]] * VIEWS, USUAL, np.nan).astype(np.float32), "leading": LEADING},
+        {"remote": np.where([[True, False]] * VIEWS, np.inf, USUAL).astype(np.float32), "leading": LEADING},
     ],
 )
 def test_forged_yardsticks_of_channels(generated_baseline: Baseline, forged: dict[str, Any]) -> None:

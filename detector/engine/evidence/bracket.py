@@ -8,10 +8,12 @@ moved at random through a grid of few positions halves brackets by accident, but
 Two kinds of search are told apart:
 
 - Between two *labels*: a thief who weighs one column after the other (Lowd and Meek, KDD 2005), and also a person who looks for
-  the largest amount that is granted. A person halves one column alone, so one column counts little until a second one follows.
+  the largest amount that is granted. A person halves one column or two, and two by hand only: until a third one follows, a
+  second column counts in full only beyond `BY_HAND` halvings.
 - Between two *answers* of one label, such as those of two leaves of a tree (path finding; Tramer et al., USENIX Security 2016).
-  Nobody looks for an amount there, so one column is enough, but only from the second halving on: a grid that is repeated with
-  half its step leaves first halvings.
+  Path finding goes back to brackets that it left, and each descent from there counts anew. A person who looks for a score
+  descends once. Until a client has gone back, the query must have the answer of exactly one end, which smooth scores hardly
+  ever give, and it counts as little as between labels. A curve that is refined from end to end never descends.
 
 Of many columns some have no coordinate of their own. A move of one of these shows in the other coordinates as a direction, so
 three records of which only that column differs lie on one line.
@@ -22,25 +24,27 @@ from typing import NamedTuple
 import numpy as np
 
 from detector.engine.evidence.bisect import ASIDE, RECORD_WEIGHTS
-from detector.engine.evidence.interval import DEEPEST
+from detector.engine.evidence.interval import DEEPEST, OFF_MIDDLE_TIGHT
 from detector.engine.evidence.probe import COLLINEAR, LEAST_STEPS, only_move
 from detector.engine.kernels import kernel, part
 
 MOST_ACCIDENT = 0.3  # largest share of a bracket that passes for its middle: of four levels, one and what rounding adds
 SATURATED = 32767.0  # a coordinate of this size may have been larger
-MOST_ALONE = 2  # halvings between two labels that count while a client has halved one column only
+MOST_ALONE = 2  # halvings that count while a client has halved one column only; one more counts in the second column
+RETURNED = np.uint32(1 << 31)  # bit of the mask `halved`: the client went back to a bracket of one label that it had left
+BY_HAND = 6  # halvings of a column by hand: they find an amount to 1 part in 64
 # By depth. Of the queries that sliders and grids set inside a bracket, up to 1 in 11 halves one between two labels.
-BESIDE = np.array([0.0, 0.06, 0.2, 1.0, 1.0, 1.0])  # between two labels, where another column was halved before
-WITHIN = np.array([0.0, 0.0, 0.02, 0.1, 0.4, 1.0])  # between two answers of one label: sliders halve more of these
+BESIDE = np.array([0.0, 0.06, 0.2, 1.0, 1.0, 1.0])  # between two labels, where two other columns were halved before
 ELSEWHERE = np.float32(0.2)  # likelihood ratio of a query inside a bracket that it does not halve, or whose ends are equal
 
 
 class Bracket(NamedTuple):
     """The records `low` and `high` on both sides of a query in one column; -1 each if there is no bracket.
 
-    `column` is the coordinate that moved, or the one that moved most where the column has none of its own. `middle` tells
-    whether the query halves the bracket, up to rounding, and `accident` which share of the bracket passes for its middle. The
-    bracket is `chained` if its latest end halved a longer one of the same column.
+    `column` is the coordinate that moved; columns without one of their own count as one, which comes after the others.
+    `middle` tells whether the query halves the bracket, up to rounding, `close` whether it nearly does, and `accident` which
+    share of the bracket passes for its middle. The bracket is `chained` if its latest end halved a longer one of the same
+    column. It `descends` if no record of this column is later than its ends.
     """
 
     column: int
@@ -48,13 +52,21 @@ class Bracket(NamedTuple):
     high: int
     accident: float
     middle: bool
+    close: bool
     chained: bool
+    descends: bool
 
 
 @kernel
-def tolerance(way, level):
-    """Return how far from the middle of two values, `way` apart, rounding may put a value; all in the memory's integers."""
-    return ASIDE * way + 0.5 * level + 1.0
+def tolerance(share, way, level):
+    """Return how far a value may lie from the middle of two values, `way` apart: a share of that, and what rounding adds."""
+    return share * way + 0.5 * level + 1.0
+
+
+@kernel
+def no_bracket():
+    """Return the bracket that stands for none."""
+    return Bracket(-1, -1, -1, 1.0, False, False, False, False)
 
 
 @kernel
@@ -62,7 +74,7 @@ def mirrors(z, m, end, other, k, level):
     """Tell whether the record at place `m` mirrors the one at `other` about the one at `end`, in coordinate `k`."""
     way = np.float64(z[k, end]) - np.float64(z[k, other])
     off = np.float64(z[k, m]) - np.float64(z[k, end]) - way
-    return abs(off) <= 2.0 * tolerance(2.0 * abs(way), level)
+    return abs(off) <= 2.0 * tolerance(OFF_MIDDLE_TIGHT, 2.0 * abs(way), level)
 
 
 @kernel
@@ -73,36 +85,55 @@ def own_bracket(query, z, held, order, columns, grain):
     integers, and the first `held` places are filled. The first `columns` coordinates are numbers, whose levels are `grain`
     apart. `others` counts the records that agree in all numbers with a coordinate of their own.
     """
-    column = -1
-    low = -1
-    high = -1
+    lows = np.full(columns, -1)
+    highs = np.full(columns, -1)
+    newest = np.full(columns, -1)  # the order of the latest record that differs in the column
     others = 0
     for m in range(held):
         k = only_move(query, z, m, columns)
         if k == columns:
             others += 1
-        elif k >= 0 and column in {-1, k}:
-            column = k
+        elif k >= 0:
+            newest[k] = max(newest[k], np.int64(order[m]))
             if z[k, m] < query[k]:
-                low = m if low < 0 or z[k, m] > z[k, low] else low
+                lows[k] = m if lows[k] < 0 or z[k, m] > z[k, lows[k]] else lows[k]
             else:
-                high = m if high < 0 or z[k, m] < z[k, high] else high
-    if low < 0 or high < 0:
-        return Bracket(column, -1, -1, 1.0, False, False), others
+                highs[k] = m if highs[k] < 0 or z[k, m] < z[k, highs[k]] else highs[k]
+    column = -1
+    shortest = np.inf
+    for k in range(columns):
+        if lows[k] < 0 or highs[k] < 0:
+            continue
+        first, second = np.float64(z[k, lows[k]]), np.float64(z[k, highs[k]])
+        if first > -SATURATED and second < SATURATED and second - first < shortest:
+            shortest = second - first
+            column = k
+    if column < 0:
+        return no_bracket(), others
+    low, high = lows[column], highs[column]
     level = np.float64(grain[column])
-    first, second = np.float64(z[column, low]), np.float64(z[column, high])
-    if first <= -SATURATED or second >= SATURATED:
-        return Bracket(column, -1, -1, 1.0, False, False), others
-    spare = tolerance(second - first, level)
-    middle = abs(np.float64(query[column]) - 0.5 * (first + second)) <= spare
+    away = abs(np.float64(query[column]) - 0.5 * (np.float64(z[column, low]) + np.float64(z[column, high])))
+    spare = tolerance(ASIDE, shortest, level)
+    middle = bool(away <= spare)
+    close = bool(away <= tolerance(OFF_MIDDLE_TIGHT, shortest, level))
     chained = False
-    if middle:
-        end, other = (low, high) if order[low] > order[high] else (high, low)
+    end, other = (low, high) if order[low] > order[high] else (high, low)
+    if close:
         for m in range(held):
             if mirrors(z, m, end, other, column, level) and only_move(query, z, m, columns) == column:
                 chained = True
                 break
-    return Bracket(column, low, high, 2.0 * spare / (second - first), middle, chained), others
+    descends = bool(newest[column] <= order[end])
+    return Bracket(column, low, high, 2.0 * spare / shortest, middle, close, chained, descends), others
+
+
+@kernel
+def length_to(query, z, m, columns):
+    """Return the squared distance to the record at place `m` in the coordinates from `columns` on."""
+    length = 0.0
+    for k in range(columns, query.shape[0]):
+        length += (np.float64(z[k, m]) - np.float64(query[k])) ** 2
+    return length
 
 
 @kernel
@@ -114,9 +145,7 @@ def other_bracket(query, z, held, order, columns, grain):
     for m in range(held):
         if only_move(query, z, m, columns) != columns:
             continue
-        length = 0.0
-        for k in range(columns, query.shape[0]):
-            length += (np.float64(z[k, m]) - np.float64(query[k])) ** 2
+        length = length_to(query, z, m, columns)
         if length >= LEAST_STEPS * LEAST_STEPS:
             alike[n] = m
             reach[n] = length
@@ -137,28 +166,31 @@ def other_bracket(query, z, held, order, columns, grain):
                 low = alike[a]
                 high = alike[b]
     if low < 0:
-        return Bracket(-1, -1, -1, 1.0, False, False)
-    column = columns
+        return no_bracket()
     middle = True
+    close = True
     accident = 1.0
-    widest = 0.0
     for k in range(columns, query.shape[0]):
         way = abs(np.float64(z[k, high]) - np.float64(z[k, low]))
-        spare = tolerance(way, np.float64(grain[k]))
-        middle = bool(middle and abs(np.float64(query[k]) - 0.5 * (np.float64(z[k, low]) + np.float64(z[k, high]))) <= spare)
+        away = abs(np.float64(query[k]) - 0.5 * (np.float64(z[k, low]) + np.float64(z[k, high])))
+        spare = tolerance(ASIDE, way, np.float64(grain[k]))
+        middle = bool(middle and away <= spare)
+        close = bool(close and away <= tolerance(OFF_MIDDLE_TIGHT, way, np.float64(grain[k])))
         accident = min(accident, 2.0 * spare / max(way, 1.0))
-        if way > widest:
-            widest = way
-            column = k
     chained = False
-    if middle:
-        end, other = (low, high) if order[low] > order[high] else (high, low)
-        for j in range(n):
-            same = True
-            for k in range(columns, query.shape[0]):
-                same = bool(same and mirrors(z, alike[j], end, other, k, np.float64(grain[k])))
-            chained = bool(chained or same)
-    return Bracket(column, low, high, accident, middle, chained)
+    descends = True
+    end, other = (low, high) if order[low] > order[high] else (high, low)
+    for j in range(n):
+        same = True
+        along = 0.0
+        for k in range(columns, query.shape[0]):
+            here = np.float64(query[k])
+            same = bool(same and mirrors(z, alike[j], end, other, k, np.float64(grain[k])))
+            along += (np.float64(z[k, alike[j]]) - here) * (np.float64(z[k, end]) - here)
+        chained = bool(chained or (close and same))
+        if order[alike[j]] > order[end] and along * along > COLLINEAR * reach[j] * length_to(query, z, end, columns):
+            descends = False
+    return Bracket(columns, low, high, accident, middle, close, chained, descends)
 
 
 @kernel
@@ -172,10 +204,10 @@ def find_bracket(query, z, held, order, columns, grain):
 
 @part
 def halving_depth(bracket, past):
-    """Return the depth of a query inside a bracket; 0 if it does not halve it, or its two ends have the same answer."""
+    """Return the depth of a query inside a bracket; 0 if it does not even nearly halve it, or its ends have the same answer."""
     low, high = bracket.low, bracket.high
     equal = past.label[low] == past.label[high] and past.margin[low] == past.margin[high]
-    if not bracket.middle or equal:
+    if not bracket.close or equal:
         return 0
     if not bracket.chained:
         return 1
@@ -184,30 +216,51 @@ def halving_depth(bracket, past):
 
 
 @kernel
-def weight_between_labels(depth, column, halved, alone, s):
-    """Return the weight of a halving of one column between two labels, and note it for client `s`.
-
-    `halved` (clients,) are masks of the columns that were halved deeply, and `alone` (clients,) counts the halvings while there
-    is only one.
-    """
-    only = np.uint32(1) << np.uint32(column)
-    weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
-    beside = (halved[s] & ~only) != 0
-    if weight > 0.0:
-        halved[s] |= only
-    if beside:
-        return BESIDE[min(depth, BESIDE.shape[0] - 1)]
-    if weight > 0.0:
-        if alone[s] >= MOST_ALONE:
-            return 0.0
-        alone[s] += 1
-    return weight
+def other_columns(halved, column):
+    """Return how many columns other than this one are in the mask `halved`."""
+    rest = np.int64(halved & ~RETURNED) & ~(np.int64(1) << np.int64(column))
+    found = 0
+    while rest:
+        rest &= rest - 1
+        found += 1
+    return found
 
 
 @kernel
-def weight_within_label(depth):
-    """Return the weight of a halving of one column between two answers of one label."""
-    return WITHIN[min(depth, WITHIN.shape[0] - 1)]
+def halving_weight(depth, column, turned, halved, alone, s):
+    """Return the weight of a halving of one column, between two labels if `turned`, and note it for client `s`.
+
+    `halved` (clients,) are masks of the columns that were halved deeply, and `alone` (clients,) counts the halvings while there
+    are at most two of them.
+    """
+    others = other_columns(halved[s], column)
+    weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
+    if weight > 0.0:
+        halved[s] |= np.uint32(1) << np.uint32(column)
+    if others > 1:
+        return BESIDE[min(depth, BESIDE.shape[0] - 1)] if turned else weight
+    if others == 1 and depth > BY_HAND:
+        return weight
+    if weight == 0.0 or alone[s] >= MOST_ALONE + others:
+        return 0.0
+    alone[s] += 1
+    return weight
+
+
+@part
+def weight_within_label(depth, bracket, single, halved, alone, s):
+    """Return the weight of a halving between two answers of one label; `single`: one end has the query's answer.
+
+    A query that goes back to a bracket which was left counts nothing itself; what follows it counts anew.
+    """
+    if not bracket.descends:
+        if bracket.chained:
+            alone[s] = 0
+            halved[s] |= RETURNED
+        return 0.0
+    if not single and halved[s] & RETURNED == 0:
+        return 0.0
+    return halving_weight(depth, bracket.column, False, halved, alone, s)
 
 
 @part

@@ -59,7 +59,7 @@ class Family(NamedTuple):
 
     Of each step: `child` and `parent` are the numbers of its two ends, `origin` is one more than the order of the parent, 0 for
     no step. `made` counts the steps and `matched` those that had a twin. `halved` is the mask of the columns that the client
-    halved by themselves, and `alone` counts such halvings while there is one such column (see `bisect`).
+    halved by themselves, and `alone` counts such halvings while there are at most two such columns (see `bracket`).
     """
 
     child: Annotated[npt.NDArray[np.int16], Column(STEPS, NUMBERS)]
@@ -195,8 +195,11 @@ def find_twin(query, z, order, held, kin, level, numbers, sums):
             grid = np.float64(level[j])
             if worth_of(np.float64(size), grid) == 0.0:
                 continue
-            off = np.float32(slack(np.float64(size) + 2.0 * ROUNDING, grid))
-            worth = np.float32(worth_of(np.float64(size + off), grid))  # that of the longest move which agrees
+            # The longest move that agrees says most, or one just too short to be off by a level.
+            off = np.float32(slack(np.float64(size) + slack(FINE * grid, grid), grid))
+            worth = np.float32(worth_of(np.float64(size + off), grid))
+            if size - off < FINE * grid <= size + off:
+                worth = max(worth, np.float32(worth_of((1.0 - 1e-9) * FINE * grid, grid)))
             q = np.float32(query[j])
             for m in range(held):
                 away = abs(abs(q - np.float32(z[j, m])) - size)

@@ -167,7 +167,18 @@ def only_move(query, z, retained, columns):
 
 
 @kernel
-def is_hidden_probe(query, z, held, retained, columns, variance, hidden):
+def longest_probe(level, variance):
+    """Return the longest move of a column that may probe it: a share of its spread, or one level.
+
+    A level as large as the spread is none: of three values, the one in the middle has both others beside it.
+    """
+    spread = np.sqrt(np.float64(variance))
+    single = 1.05 * np.float64(level) + 1.0
+    return max(TABLE_STEP * spread, single if 0.0 < level < spread else 0.0)
+
+
+@kernel
+def is_hidden_probe(query, z, held, retained, columns, grain, variance, hidden):
     """Tell the same as `is_record_probe` where the number has no coordinate of its own.
 
     The coordinates from `columns` on show the direction and the length of its move. They stand for `hidden` columns, each of
@@ -194,7 +205,8 @@ def is_hidden_probe(query, z, held, retained, columns, variance, hidden):
         if moved < 0:
             continue
         if moved < columns:
-            seen[moved] = True
+            other = np.float64(z[moved, m]) - np.float64(z[moved, retained])
+            seen[moved] = bool(seen[moved] or abs(other) <= longest_probe(grain[moved], variance[moved]))
             continue
         along = 0.0
         length = 0.0
@@ -220,17 +232,6 @@ def is_hidden_probe(query, z, held, retained, columns, variance, hidden):
 
 
 @kernel
-def longest_probe(level, variance):
-    """Return the longest move of a column that may probe it: a share of its spread, or one level.
-
-    A level as large as the spread is none: of three values, the one in the middle has both others beside it.
-    """
-    spread = np.sqrt(np.float64(variance))
-    single = 1.05 * np.float64(level) + 1.0
-    return max(TABLE_STEP * spread, single if 0.0 < level < spread else 0.0)
-
-
-@kernel
 def is_record_probe(query, z, held, retained, columns, grain, variance, hidden):
     """Tell whether a record is `retained` with one number moved a little, and its mirror image and siblings are retained.
 
@@ -242,7 +243,7 @@ def is_record_probe(query, z, held, retained, columns, grain, variance, hidden):
     if moved < 0:
         return False
     if moved == columns:
-        return is_hidden_probe(query, z, held, retained, columns, variance, hidden)
+        return is_hidden_probe(query, z, held, retained, columns, grain, variance, hidden)
     step = np.float64(query[moved]) - np.float64(z[moved, retained])
     if abs(step) < LEAST_RECORD_STEPS or abs(step) > longest_probe(grain[moved], variance[moved]):
         return False

@@ -22,6 +22,7 @@ from detector.engine.kernels import kernel
 
 VIEWS = 4  # the three views, and the least of them
 LANDMARK, MINOR, DEVIATION, LEAST_OF_ALL = range(VIEWS)
+LEAST_SAMPLES = 16  # least number of sampled values that the third view needs
 MAIN = 4  # principal directions that matter most
 TYPICAL = 0.3  # the quantile of the deviations: half as much again may be hidden under something foreign
 WORTH = -2.0  # in deviations: where the first two views are nearer, the third is not looked at

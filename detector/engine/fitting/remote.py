@@ -14,6 +14,7 @@ from detector.engine.evidence.remote import (
     DEVIATION,
     LANDMARK,
     LEAST_OF_ALL,
+    LEAST_SAMPLES,
     MAIN,
     MINOR,
     VIEWS,
@@ -27,7 +28,6 @@ from detector.engine.models.reference import Floats, Reduced, Reference
 
 STEEP = 3.0  # deviations of benign clients that are one step of the likelihood ratio's logarithm: foreign queries are that far
 LEAST_MINOR = 4  # least number of minor principal directions
-LEAST_SAMPLES = 16  # least number of sampled values
 
 
 def usual_remote(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ GRID_SLIP = 0.05  # largest distance of a value from its grid, in steps
 COARSEST = 1 / 64  # largest step of a grid, in value ranges
 HALF_PRECISION = 2048.0  # what a 16-bit float is exact to, as a part of itself
 SLIPS = 4.0  # deviations of rounding that are allowed
+MOST_CODES = 3  # values of an indicator: absent and present, or -1, 0 and 1
 ON_SPHERE = 0.99  # least share of the inputs that have the length of the sphere
 LEAST_LEVELLED = 0.05  # the population has levels if at least this share of the values lies on few of them
 
@@ -159,7 +160,8 @@ def sphere_of(vectors: Floats) -> float:
     """Return the length of all vectors (n, dimension) where they have one length up to rounding, else 0.
 
     If values are rounded to steps of q, the length deviates by q / sqrt(12), and it grows by dimension * q^2 / 24 over the
-    length. Without a grid, values may have 16-bit floats, which are exact to 1 part in 2,048.
+    length. Without a grid, values may have 16-bit floats, which are exact to 1 part in 2,048. Indicators of categories make
+    rows of one length as well, but are no sphere: no column has more than three values.
 
     >>> rows = np.random.default_rng(0).normal(size=(500, 64)).astype(np.float32)
     >>> round(sphere_of(3.0 * rows / np.linalg.norm(rows, axis=1, keepdims=True)), 3), sphere_of(rows)
@@ -171,7 +173,11 @@ def sphere_of(vectors: Floats) -> float:
         return 0.0
     step = grid_step(vectors[:: max(1, len(vectors) // GRID_ROWS)].ravel().astype(np.float64) / length) * length
     rounding = step / math.sqrt(12.0) + vectors.shape[1] * step**2 / (24.0 * length) + length / HALF_PRECISION
-    return length if float(np.quantile(np.abs(lengths - length), ON_SPHERE)) <= SLIPS * rounding else 0.0
+    away = np.abs(lengths - length)
+    if not float(np.quantile(away, ON_SPHERE)) <= SLIPS * rounding:
+        return 0.0
+    on_sphere = vectors[away <= SLIPS * rounding]
+    return length if any(len(np.unique(column)) > MOST_CODES for column in on_sphere.T) else 0.0
 
 
 def levels_of(numbers: Floats, projection: Floats, kept: npt.NDArray[np.intp], quantum: float) -> Floats:

@@ -11,13 +11,13 @@ import numpy as np
 
 from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
 from detector.engine.evidence.aim import aims, may_aim
-from detector.engine.evidence.bisect import RECORD_WEIGHTS, deepest_halving, is_centred, weight_of
+from detector.engine.evidence.bisect import LOOSE, RECORD_WEIGHTS, deepest_halving, is_centred, weight_of
 from detector.engine.evidence.bracket import (
     ELSEWHERE,
     find_bracket,
     halving_depth,
+    halving_weight,
     is_judged,
-    weight_between_labels,
     weight_within_label,
 )
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
@@ -43,7 +43,7 @@ from detector.engine.evidence.turns import (
 )
 from detector.engine.kernels import part
 from detector.engine.memory.checksums import Sums, remember_change
-from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED
+from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED, rounded_margin
 from detector.engine.memory.single import find_single
 from detector.engine.memory.structure import compare_remote, compare_stray, continues
 
@@ -146,18 +146,26 @@ def judge_single(asked, past, checksums, s, query_sums, keys, scales, ratio):
 
 
 @part
-def judge_bracket(bracket, past, family, s, ratio):
+def judge_bracket(asked, bracket, past, family, s, ratio):
     """Channel `bisect`, from a record of client `s` inside a bracket of one column; return its depth, 0 if it halves none."""
     low, high = bracket.low, bracket.high
     turned = past.label[low] != past.label[high]
     depth = halving_depth(bracket, past)
     if depth == 0:
-        ratio[BISECT] = ELSEWHERE
+        if not bracket.close or bracket.middle:
+            ratio[BISECT] = ELSEWHERE
         return 0
     if turned:
-        weight = weight_between_labels(depth, bracket.column, family.halved, family.alone, s)
+        weight = halving_weight(depth, bracket.column, True, family.halved, family.alone, s)
     else:
-        weight = weight_within_label(depth)
+        margin = rounded_margin(asked.margin)
+        like_low = asked.label == past.label[low] and margin == past.margin[low]
+        like_high = asked.label == past.label[high] and margin == past.margin[high]
+        weight = weight_within_label(depth, bracket, like_low or like_high, family.halved, family.alone, s)
+    if not bracket.middle:
+        weight *= LOOSE
+    if depth > 1 and (turned or bracket.descends):
+        ratio[BISECT] = NOTHING  # more halvings than count prove no innocence
     if weight > 0.0:
         ratio[BISECT] = weighted(BISECT, weight)
     if weight > 0.0 or turned:
@@ -177,7 +185,7 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
     if scales.numbers > 0:
         bracket = find_bracket(asked.query, past.z, past.held, past.order, scales.numbers, population.level)
         if is_judged(bracket):
-            depth = judge_bracket(bracket, past, family, s, ratio)
+            depth = judge_bracket(asked, bracket, past, family, s, ratio)
             if depth > 0:
                 return depth
     depth, one, other, position = deepest_halving(asked, past, scales, population, gathered, toward)

@@ -150,6 +150,12 @@ def move(past, at, to):
     past.counts[to] = past.counts[at]
 
 
+@kernel
+def rounded_margin(margin):
+    """Return the margin of an answer as it is retained: in levels, `NO_MARGIN` without probabilities."""
+    return np.int16(NO_MARGIN) if np.isnan(margin) else np.int16(min(np.rint(margin * MARGIN_LEVELS), 32767.0))
+
+
 @part
 def retain(past, at, asked, depth, counts, accepted):
     """Write the new query to a place."""
@@ -161,7 +167,7 @@ def retain(past, at, asked, depth, counts, accepted):
     past.order[at] = past.stored
     past.depth[at] = depth
     past.mark[at] = ACCEPTED if accepted else 0
-    past.margin[at] = NO_MARGIN if np.isnan(asked.margin) else np.int16(min(np.rint(asked.margin * MARGIN_LEVELS), 32767.0))
+    past.margin[at] = rounded_margin(asked.margin)
     past.counts[at] = counts
 
 

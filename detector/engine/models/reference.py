@@ -42,7 +42,7 @@ MOST_CATEGORIES = 32
 NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
 NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
-SINCE_KNOWN = MappingProxyType(  # fields that older baselines lack, and what those mean
+SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baselines lack, and what those mean
     {
         "blur": 0.0,
         "sphere": 0.0,
@@ -183,9 +183,14 @@ class Reference:
 
     @property
     def fingerprint(self) -> str:
-        """Eight bytes, in hex, that change with anything that the meaning of the integers depends on."""
+        """Eight bytes, in hex, that change with anything that the meaning of the integers depends on.
+
+        What older baselines lack and this one does not know is left out: they keep the fingerprint that they had.
+        """
         digest = hashlib.sha256()
-        for array in to_arrays(self).values():
+        for name, array in to_arrays(self).items():
+            if name in SINCE_KNOWN and np.array_equal(array, SINCE_KNOWN[name], equal_nan=True):
+                continue
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 

@@ -1,21 +1,27 @@
 """Brackets of one column: a search halves them where the answers differ, sliders and grids do not."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.evidence.bisect import RECORD_WEIGHTS
+from detector.engine.columns import allocate
+from detector.engine.evidence.accumulate import AccumulatedEvidence, accumulate
+from detector.engine.evidence.bisect import CHANNEL, RECORD_WEIGHTS
 from detector.engine.evidence.bracket import (
     BESIDE,
+    BY_HAND,
     MOST_ACCIDENT,
     MOST_ALONE,
     SATURATED,
-    WITHIN,
     Bracket,
     find_bracket,
-    weight_between_labels,
-    weight_within_label,
+    halving_weight,
 )
+from detector.engine.evidence.registry import BISECT
+from tests.engine.memory.test_observe import shown
 
 Vector = npt.NDArray[np.float64]
 
@@ -111,20 +117,160 @@ def test_an_end_beyond_the_integers_has_no_known_middle() -> None:
     assert bracket(middle, [first, end]).low < 0
 
 
-def test_a_column_halved_alone_is_little_evidence_until_there_is_another() -> None:
-    """A person looks for the largest loan by halving; a thief halves the next column as well, and then it counts early."""
+def test_of_several_columns_the_shortest_bracket_counts() -> None:
+    """Whichever column comes first, also where a record on one side only differs in an earlier one."""
+    first, one, other = record(), own_way(3), own_way(5)
+    query = first + 0.5 * one + 0.2 * other
+    sides = [query - 0.5 * one, query + 0.5 * one, query - 0.2 * other, query + 0.2 * other]
+    for earlier in (sides, sides[::-1]):
+        found = bracket(query, earlier)
+        assert (found.column, found.middle) == (5, True)
+    assert bracket(query, [query - 0.7 * own_way(2), *sides[:2]]).column == 3
+
+
+def test_columns_without_coordinates_count_as_one() -> None:
+    """Which of the other coordinates moved most depends on rounding."""
+    first = record()
+    for seed in range(1, 6):
+        way = hidden_way(seed)
+        assert bracket(first + 0.5 * way, [first, first + way]).column == NUMBERS
+
+
+@pytest.mark.parametrize("way", [own_way(), hidden_way()], ids=["own", "hidden"])
+def test_a_point_a_little_off_the_middle_is_close(way: Vector) -> None:
+    """A thief who blinds his places by a few hundredths still halves, and chains as before."""
+    first = record()
+    found = bracket(first + 0.53 * way, [first, first + way])
+    assert (found.middle, found.close, found.chained) == (False, True, False)
+    found = bracket(first + 0.28 * way, [first, first + way, first + 0.53 * way])
+    assert (found.middle, found.close, found.chained) == (False, True, True)
+    assert not bracket(first + 0.6 * way, [first, first + way]).close
+
+
+@pytest.mark.parametrize("way", [own_way(), hidden_way()], ids=["own", "hidden"])
+def test_a_search_descends_as_long_as_its_latest_query_is_an_end(way: Vector) -> None:
+    """A query of another record does not interrupt it, one of the other half does."""
+    first = record()
+    earlier = [first, first + way, first + 0.5 * way, record(4)]
+    assert bracket(first + 0.25 * way, earlier).descends
+    assert not bracket(first + 0.75 * way, [*earlier, first + 0.25 * way]).descends
+
+
+def test_a_column_halved_alone_is_little_evidence_until_there_are_others() -> None:
+    """A person halves one column or two, by hand; a thief halves a third, and then each halving counts early."""
     halved, alone = np.zeros(1, np.uint32), np.zeros(1, np.uint8)
-    first = [weight_between_labels(depth, 2, halved, alone, 0) for depth in (1, 2, 3, 4, 5, 6, 3, 4, 5)]
-    assert first == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 5]
+
+    def weights(column: int, depths: tuple[int, ...]) -> list[float]:
+        return [halving_weight(depth, column, True, halved, alone, 0) for depth in depths]
+
+    assert weights(2, (1, 2, 3, 4, 5, 6, 3, 4, 5)) == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 5]
     assert alone.tolist() == [MOST_ALONE]
-    second = [weight_between_labels(depth, 5, halved, alone, 0) for depth in (1, 2, 3, 4)]
-    assert second == BESIDE[1:5].tolist()
-    assert weight_between_labels(4, 2, halved, alone, 0) == 1.0
+    assert weights(5, (1, 2, 3, 4, 5, BY_HAND)) == [0.0, 0.0, RECORD_WEIGHTS[3], 0.0, 0.0, 0.0]
+    assert weights(5, (BY_HAND + 1,)) == [1.0]
+    assert weights(NUMBERS, (1, 2, 3, 4)) == BESIDE[1:5].tolist()
+    assert weights(2, (4,)) == [1.0]
+    assert halving_weight(3, 2, False, halved, alone, 0) == RECORD_WEIGHTS[3]
 
 
-def test_within_one_label_first_halvings_weigh_nothing() -> None:
-    """A grid that is repeated with half its step leaves those."""
-    assert [weight_within_label(depth) for depth in (0, 1)] == [0.0, 0.0]
-    assert weight_within_label(9) == WITHIN[-1] == 1.0
-    assert (np.diff(WITHIN) >= 0.0).all()
-    assert (WITHIN <= BESIDE).all()
+Answer = Callable[[Vector], tuple[int, float]]
+REACH = 8000.0
+
+
+def standing(values: dict[int, float]) -> Vector:
+    """Return a record with these values in some of its columns."""
+    row = record(3)
+    for column, value in values.items():
+        row[column] = np.rint(value)
+    return row
+
+
+def evidence(rows: list[Vector], answer: Answer) -> float:
+    """Return the evidence of channel `bisect` from the first records that a client asks about."""
+    rows = rows[:60]
+    given = [answer(row) for row in rows]
+    confidence = np.array([sure for _, sure in given], np.float32)
+    seen = shown(np.rint(rows).astype(np.int16), [label for label, _ in given], confidence=confidence, table=True)
+    state, slot, peak = allocate(AccumulatedEvidence, 1), np.zeros(len(rows), np.int64), np.zeros_like(seen.ratio)
+    accumulate(state, slot, seen.ratio, np.zeros(len(rows), np.uint8), seen.repeat, peak)
+    return float(peak[-1, BISECT])
+
+
+def halvings(column: int, times: int, higher: Callable[[float], bool], others: dict[int, float] | None = None) -> list[Vector]:
+    """Return the records of one search along a column for where `higher` ends."""
+    low, high = -REACH, REACH
+    places = [low, high]
+    for _ in range(times):
+        places.append((low + high) / 2.0)
+        low, high = (places[-1], high) if higher(places[-1]) else (low, places[-1])
+    return [standing((others or {}) | {column: place}) for place in places]
+
+
+def refined(column: int, finest: int) -> list[Vector]:
+    """Return the records of a curve from end to end of a column, drawn in half the step again and again."""
+    places: list[float] = []
+    steps = 5
+    while steps <= finest:
+        places += [place for place in np.linspace(-REACH, REACH, steps).tolist() if place not in places]
+        steps = 2 * steps - 1
+    return [standing({column: place}) for place in places]
+
+
+def smooth(row: Vector) -> tuple[int, float]:
+    """Answer with one label and a score that rises with column 2."""
+    return 0, 0.75 + 0.2 * float(np.tanh(row[2] / 6000.0))
+
+
+def leaves(row: Vector) -> tuple[int, float]:
+    """Answer like a tree that cuts column 2 at twelve places and gives one label."""
+    cuts = np.sort(np.random.default_rng(1).uniform(-REACH, REACH, 12))
+    return 0, 0.6 + 0.02 * float(np.searchsorted(cuts, row[2]))
+
+
+def granted(row: Vector) -> tuple[int, float]:
+    """Answer with a label alone, where three columns have a limit each."""
+    return int(row[2] > 1234.0) + 2 * int(row[5] > -777.0) + 4 * int(row[7] > 4321.0), math.nan
+
+
+def path(answer: Answer) -> list[Vector]:
+    """Return the records of path finding along column 2: each bracket with different answers is halved, the latest first."""
+    places, brackets = [-REACH, REACH], [(-REACH, REACH)]
+    while brackets:
+        low, high = brackets.pop()
+        if high - low < 20.0 or answer(standing({2: low})) == answer(standing({2: high})):
+            continue
+        places.append((low + high) / 2.0)
+        brackets += [(low, places[-1]), (places[-1], high)]
+    return [standing({2: place}) for place in places]
+
+
+@pytest.mark.parametrize(
+    ("rows", "answer"),
+    [
+        (halvings(2, 11, lambda place: smooth(standing({2: place}))[1] < 0.9), smooth),
+        (halvings(2, 11, lambda place: leaves(standing({2: place}))[1] < 0.7), leaves),
+        (refined(2, 33), smooth),
+        (refined(2, 33), leaves),
+        (halvings(2, 6, lambda place: place <= 1234.0) + halvings(5, 6, lambda place: place <= -777.0, {2: 2000.0}), granted),
+    ],
+    ids=["score", "score of a tree", "curve", "curve of a tree", "two amounts"],
+)
+def test_people_who_halve_by_hand_are_not_stopped(rows: list[Vector], answer: Answer) -> None:
+    """Goals that are looked for in one column or two, and curves that are refined."""
+    assert evidence(rows, answer) < CHANNEL.floor
+
+
+def test_searches_for_leaves_and_in_many_columns_are_stopped() -> None:
+    """Path finding within one column and one label, and a third column between labels, from its first halvings on."""
+    assert evidence(path(leaves)[:16], leaves) >= CHANNEL.floor
+    assert evidence(path(smooth), smooth) >= CHANNEL.floor
+    limits = {2: 1234.0, 5: -777.0, 7: 4321.0}
+    searches = [row for k in limits for row in halvings(k, 6, lambda place, k=k: place <= limits[k])]  # type: ignore[misc]
+    assert evidence(searches, granted) >= CHANNEL.floor
+
+
+def test_a_search_off_the_middle_keeps_some_weight() -> None:
+    """Its points count less than those in the middle, but not against it."""
+    places = [-REACH, REACH, 480.0, -3870.0, -1600.0, -500.0]
+    rows = [standing({2: place}) for place in places]
+    found = evidence(rows, lambda row: (int(row[2] > -300.0), math.nan))
+    assert 0.5 < found < evidence(halvings(2, 4, lambda place: place <= -300.0), lambda row: (int(row[2] > -300.0), math.nan))

@@ -8,7 +8,20 @@ import pytest
 
 from detector.engine.columns import allocate
 from detector.engine.evidence.channel import Weighed
-from detector.engine.evidence.children import CHANNEL, LEAST, MOST, NUMBERS, STEPS, TWINS, Family, by_accident, worth_of
+from detector.engine.evidence.children import (
+    CHANNEL,
+    LEAST,
+    MOST,
+    NUMBERS,
+    STEPS,
+    TWINS,
+    Family,
+    Kin,
+    by_accident,
+    find_twin,
+    twin_worth,
+    worth_of,
+)
 from detector.engine.evidence.registry import CHILDREN
 from tests.engine.memory.test_observe import Seen, shown
 
@@ -111,3 +124,21 @@ def test_the_texts_and_limits_fit() -> None:
     assert CHANNEL.floor > 2 * MOST
     assert allocate(Family, 2).child.shape == (2, STEPS, NUMBERS)
     assert TWINS < STEPS
+
+
+def test_no_pair_of_steps_is_passed_over_at_the_length_where_a_level_is_forgiven() -> None:
+    """The quick comparison finds what the exact one does: shorter steps say more there."""
+    rng = np.random.default_rng(0)
+    columns, held, level = 6, 60, np.full(COORDINATES, 100.0, np.float32)
+    z = np.zeros((COORDINATES, held), np.int16)
+    z[:columns] = rng.integers(-150, 150, (columns, held)) * 100
+    kin = Kin(np.zeros((STEPS, NUMBERS), np.int16), np.zeros((STEPS, NUMBERS), np.int16), np.zeros(STEPS, np.uint32))
+    kin.parent[0, :columns] = rng.integers(-100, 100, columns) * 100
+    kin.child[0, :columns] = kin.parent[0, :columns] + np.array([1, -1, -1, -1, -1, 1]) * 800
+    kin.origin[0] = 1000
+    for step in (790.0, 799.0, 800.0, 810.0):
+        query = z[:, 30].astype(np.float32)
+        query[:columns] += np.array([1, 1, -1, 1, -1, 1], np.float32) * np.float32(step)
+        exact = twin_worth(query, z, held, 30, kin, 0, level, columns) - math.log(held)
+        found, _ = find_twin(query, z, np.arange(held, dtype=np.uint32), held, kin, level, columns, np.zeros(held, np.float32))
+        assert found >= exact

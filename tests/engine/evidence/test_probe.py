@@ -83,6 +83,8 @@ def test_columns_without_coordinates_are_probed_as_well() -> None:
     assert not record_probes(-ways[0], earlier[:2])
     assert not record_probes(-ways[0], np.vstack([earlier, 3 * ways[0]]))
     assert not record_probes(-2 * ways[0], earlier)
+    far = np.vstack([first, ways[0], moved(4, 400), moved(5, 400), ways[1], -ways[1]])
+    assert not record_probes(-ways[0], far)  # siblings are as short as probes
     assert not record_probes(-40 * ways[0], np.vstack([earlier, 40 * ways[0]]))
 
 

@@ -160,3 +160,13 @@ def test_vectors_of_one_length_are_no_table(dimension: int) -> None:
     reference = fit_reference(embedded, 2, seed=0)
     assert not reference.table
     assert reference.sphere == pytest.approx(1.0)
+
+
+def test_categories_as_indicators_are_no_vectors_of_one_length() -> None:
+    """Each record has one 1 per category, so all have one length; it is a table of few columns all the same."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([np.eye(k, dtype=np.float32)[rng.integers(0, k, 300)] for k in (6, 5, 7, 4, 8, 3)], axis=1)
+    reference = fit_reference(rows, 2, seed=1)
+    assert (reference.table, reference.sphere) == (True, 0.0)
+    wide = np.concatenate([np.eye(k, dtype=np.float32)[rng.integers(0, k, 300)] for k in (30, 25, 20)], axis=1)
+    assert fit_reference(wide, 2, seed=1).sphere == 0.0

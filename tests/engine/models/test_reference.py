@@ -1,5 +1,8 @@
 """The reduction of inputs: alike in every batch, faithful to distances, finite whatever comes."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,7 +14,7 @@ from sklearn.datasets import load_digits
 from detector.engine.features.coverage import CELLS
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.memory.reservoir import COORDINATES
-from detector.engine.models.reference import Reduced, Reference, from_arrays, to_arrays
+from detector.engine.models.reference import SINCE_KNOWN, Reduced, Reference, from_arrays, to_arrays
 from detector.errors import BaselineError
 
 Floats = npt.NDArray[np.float32]
@@ -132,3 +135,15 @@ def test_an_older_reference_knows_no_rates_of_turns(reference: Reference) -> Non
     arrays = to_arrays(reference)
     del arrays["turning"]
     assert (from_arrays(arrays).turning == 1.0).all()
+
+
+def test_what_an_older_reference_lacks_does_not_change_its_fingerprint(reference: Reference) -> None:
+    """State that was saved under it is accepted; what a reference does know counts."""
+    older = from_arrays({name: array for name, array in to_arrays(reference).items() if name not in SINCE_KNOWN})
+    digest = hashlib.sha256()
+    for name, array in to_arrays(older).items():
+        if name not in SINCE_KNOWN:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    assert older.fingerprint == digest.hexdigest()[:16]
+    assert replace(older, blur=1.0).fingerprint != older.fingerprint
+    assert replace(older, turning=np.float32(0.5) * older.turning).fingerprint != older.fingerprint
