@@ -39,10 +39,13 @@ CHANNEL = Channel(
     innocent=(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
-        "brightness, and a query counts only if it halves the rest as well. In a table, a program that draws a curve in one "
-        "column and refines it wherever the answers differ halves as a thief does."
+        "brightness, and a query counts only if it halves the rest as well. In a table, people halve an amount, or two, until "
+        "the answer turns or a score is reached: a search counts in full once it goes on in further columns, or returns to "
+        "a bracket that it left. A person who looks for several scores on one record does the same."
     ),
-    blind_to="Bisecting with noise on every query, halving one column between labels, and columns of fewer than four levels.",
+    blind_to=(
+        "Bisecting with noise on every query, halving one column or two between labels, and columns of fewer than four levels."
+    ),
 )
 # By depth. Clients who set sliders at random make a first halving in up to 1 of 40 queries, and a second one as often.
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.05, 0.2, 1.0])

@@ -228,9 +228,12 @@ def sides_recur(query, z, place, kin, numbers):
         for j in range(numbers):
             now = np.float64(query[j]) - np.float64(z[j, place])
             before = np.float64(kin.child[k, j]) - np.float64(kin.parent[k, j])
-            if abs(now) > ROUNDING and abs(before) > ROUNDING:
-                same += now * before > 0.0
-                opposite += now * before < 0.0
+            if abs(now) <= ROUNDING or abs(before) <= ROUNDING:
+                continue
+            if now * before > 0.0:
+                same += 1
+            else:
+                opposite += 1
         if max(same, opposite) >= MANY and min(same, opposite) == 0:
             return True
     return False

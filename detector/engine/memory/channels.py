@@ -73,15 +73,23 @@ def convict(channel, place, past, ratio):
 
 
 @part
+def repeats_sides(asked, past, step, family, s, scales):
+    """Tell whether the step of client `s` moves the numbers of a record to the same sides as an earlier step did."""
+    numbers = min(scales.numbers, NUMBERS)
+    if numbers < MANY:  # `family` may have no rows
+        return False
+    kin = Kin(family.child[s], family.parent[s], family.origin[s])
+    return sides_recur(asked.query, past.z, step.place, kin, numbers)
+
+
+@part
 def judge_offset(asked, past, step, family, s, scales, delta, ratio):
     """Channel `offset`, with the kept steps `family` of client `s`; `delta` (measured,) is scratch.
 
     In tables people move all columns of their records at once, for a best and a worst case. They move each column to one side.
     """
     if is_flat_offset(step.delta, step.start, step.distance, scales.c_unit, scales.grain, scales.c_lowest, scales.c_highest):
-        numbers = min(scales.numbers, NUMBERS)
-        kin = Kin(family.child[s], family.parent[s], family.origin[s])
-        if numbers < MANY or not sides_recur(asked.query, past.z, step.place, kin, numbers):
+        if not repeats_sides(asked, past, step, family, s, scales):
             convict(OFFSET, step.place, past, ratio)
         return
     if np.isnan(scales.c_zero):
