@@ -4,8 +4,8 @@
 lines through the whole pipeline: what a sink, a gateway or a dashboard would be given is then in a `MemorySink`.
 
 >>> seen = watch(traffic(seed=1, innocents=3, thieves=1))
->>> [decision.subject.id for decision in seen.decided][:1], {alert.detector.evidence[0].name for alert in seen.raised}
-(['thief-0'], {'offset', 'children'})
+>>> seen.decided[0].subject.id, sorted({alert.detector.evidence[0].name for alert in seen.raised})
+('thief-0', ['children', 'offset'])
 """
 
 import json
