@@ -12,7 +12,7 @@ from detector.engine.evidence.children import NUMBERS
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
 from detector.engine.fitting.remote import usual_remote
-from detector.engine.fitting.stray import usual_stray
+from detector.engine.fitting.stray import lessons_of, usual_stray
 from detector.engine.fitting.yardsticks import (
     blur_of,
     grain_of,
@@ -153,8 +153,9 @@ def fit_reference(
     if looks_selected(reference, reduced_rows, seed):
         known |= {"neighbour": math.inf}
     if clients is not None:
-        known |= usual_structure(reference, reduced_rows, clients) | usual_stray(reference, reduced_rows, clients)
-        known |= usual_remote(replace(reference, **known), reduced_rows, clients)
+        lessons = lessons_of(reference, reduced_rows, clients)
+        known |= usual_structure(reference, reduced_rows, clients) | usual_stray(reference, lessons)
+        known |= usual_remote(replace(reference, **known), reduced_rows, lessons)
         if reference.table:
             known["cooccurrence"] = fit_cooccurrence(vectors, codes.tolist(), clients, seed=seed)
     return replace(reference, **known)

@@ -22,7 +22,7 @@ from detector.engine.evidence.remote import (
     remoteness,
     typical_deviation,
 )
-from detector.engine.fitting.stray import FOLDS, LEAST_CLIENTS, LEAST_LESSONS, expected, lessons_of
+from detector.engine.fitting.stray import FOLDS, LEAST_CLIENTS, LEAST_LESSONS, Lesson, expected
 from detector.engine.fitting.yardsticks import landmarks_of
 from detector.engine.models.reference import Floats, Reduced, Reference
 
@@ -30,7 +30,7 @@ STEEP = 3.0  # deviations of benign clients that are one step of the likelihood 
 LEAST_MINOR = 4  # least number of minor principal directions
 
 
-def usual_remote(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
+def usual_remote(reference: Reference, rows: Reduced, lessons: Sequence[Lesson]) -> dict[str, Any]:
     """Return what remoteness is usual, as a field of a reference that knows its leading directions.
 
     Returns nothing for tables, whose columns are judged one by one, and for inputs on a sphere, which are all equally far from
@@ -39,7 +39,6 @@ def usual_remote(reference: Reference, rows: Reduced, clients: Sequence[str]) ->
     small = reference.principal < MAIN + LEAST_MINOR or reference.measured < LEAST_SAMPLES
     if reference.table or reference.sphere > 0.0 or small or reference.leading.shape[1] == 0:
         return {}
-    lessons = lessons_of(reference, rows, clients)
     alone = [lesson.places[lesson.reach >= ALONE * np.exp(rows.landmark[lesson.places])] for lesson in lessons]
     places = [own for own in alone if len(own) >= LEAST_LESSONS]
     if len(places) < LEAST_CLIENTS:

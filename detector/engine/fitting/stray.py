@@ -53,7 +53,7 @@ class Lesson(NamedTuple):
     own: Matrix
 
 
-def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> dict[str, Any]:
+def usual_stray(reference: Reference, lessons: Sequence[Lesson]) -> dict[str, Any]:
     """Return the leading directions, the usual stray of benign clients and its spread, as fields of a reference.
 
     The usual stray is the least one under which no client has a mean ratio above `FAIR`, but for a few odd clients. The
@@ -61,7 +61,6 @@ def usual_stray(reference: Reference, rows: Reduced, clients: Sequence[str]) -> 
     Where noise is farther away than it needs to be, the usual stray is raised: unknown cameras stray more than known ones.
     Returns nothing if fewer than `LEAST_CLIENTS` clients have `LEAST_LESSONS` unrelated queries.
     """
-    lessons = lessons_of(reference, rows, clients)
     if len(lessons) < LEAST_CLIENTS:
         return {}
     samples = len(reference.sampled)
