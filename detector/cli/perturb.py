@@ -30,9 +30,9 @@ def perturb_proxy(
     from pydantic import ValidationError
 
     from detector.config import PerturbSection
-    from detector.perturb.proxy import Upstream
     from detector.perturb.serve import serve
     from detector.perturb.settings import policy_of
+    from detector.perturb.upstream import Upstream
 
     section = load_config(config).perturb
     given = {"upstream": upstream, "host": host, "port": port, "mode": mode}

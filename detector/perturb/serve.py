@@ -5,8 +5,9 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from detector.errors import ServerError
-from detector.perturb.proxy import Proxy, Upstream
+from detector.perturb.proxy import Proxy
 from detector.perturb.telling import Policy
+from detector.perturb.upstream import Upstream
 
 __all__ = ["serve"]
 

@@ -17,8 +17,9 @@ import pytest
 from detector.errors import ConfigError
 from detector.perturb import proxy
 from detector.perturb.modes import How
-from detector.perturb.proxy import Proxy, Upstream
+from detector.perturb.proxy import Proxy
 from detector.perturb.telling import Policy
+from detector.perturb.upstream import Upstream
 
 pytest.importorskip("httptools", reason="install httptools (the extra `gate`)")
 
