@@ -15,8 +15,8 @@ such as a code, must equal that of one of the two records or lie at that place a
 when a person tries a field, the point must lie closer to the middle. The leaves of a tree differ without another label, so two
 different answers also make an interval if one of them was among the client's latest.
 
-A point in the very middle of `MANY` numbers is seldom there by accident, so it counts from the second halving on. `bracket`
-judges records that differ from others in one column only.
+A point in the very middle of `MANY` numbers, or of two with many levels, is seldom there by accident, so it counts from the
+second halving on. `bracket` judges records that differ from others in one column only.
 """
 
 import numpy as np
@@ -40,8 +40,9 @@ CHANNEL = Channel(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
         "brightness, and a query counts only if it halves the rest as well. In a table, people halve an amount, or two, until "
-        "the answer turns or a score is reached: a search counts in full once it goes on in further columns, or returns to "
-        "a bracket that it left. A person who looks for several scores on one record does the same."
+        "the answer turns or a score is reached: a search counts in full once it goes on in further columns, returns to a "
+        "bracket that it left, or began with one record that was turned into another. A person who looks for several scores "
+        "on one record does the same."
     ),
     blind_to=(
         "Bisecting with noise on every query, halving one column or two between labels, and columns of fewer than four levels."
@@ -57,6 +58,7 @@ PICTURE = 16  # least number of values for which a change of intensity is told f
 ASIDE = 0.02  # largest distance of a number from its place between two others, as a share of their distance
 LEAST_LEVELS = 4.0  # least difference of the two ends, in levels of the column that differs most
 MANY = 3  # numbers that move together; a person who tries fields of a form moves fewer at once
+UNLIKELY = np.log(200.0)  # logarithm of the odds against a middle of two numbers, from which it counts like that of `MANY`
 OFF_MIDDLE_WIDE = 0.3  # largest distance from the middle, as a share of the interval, where `MANY` numbers move
 INSIDE = 0.5 - OFF_MIDDLE_WIDE - ASIDE  # least distance of a number from either end, as a share of their distance
 RECENT = 8  # of two records with one label and different answers, the later is among the client's latest so many
@@ -118,6 +120,31 @@ def is_centred(query, one, other, columns, grain):
             return False
         centred += 1
     return centred >= MANY
+
+
+@kernel
+def is_rare_middle(query, z, held, one, other, columns, grain):
+    """Tell whether at least two numbers differ between the records at two places, and few queries have the middle of each.
+
+    A client with a grid of its own has the same values again and again, and of two of them one more in the middle. `z`
+    (coordinates, places) are the client's retained records, and the first `held` places are filled. In tables of few numbers
+    records lie between others by accident.
+    """
+    centred = 0
+    worth = 0.0
+    for k in range(columns):
+        way = abs(np.float64(z[k, other]) - np.float64(z[k, one]))
+        if way < LEAST_LEVELS * max(np.float64(grain[k]), 1.0):
+            continue
+        spare = ASIDE * way + 0.5 * np.float64(grain[k]) + 1.0
+        if abs(np.float64(query[k]) - 0.5 * (np.float64(z[k, one]) + np.float64(z[k, other]))) > spare:
+            return False
+        like = 0
+        for m in range(held):
+            like += abs(np.float64(z[k, m]) - np.float64(query[k])) <= 1.0  # type: ignore[assignment]  # numba adds booleans
+        centred += 1
+        worth -= np.log(min(max(2.0 * spare / way, like / held), 1.0))
+    return columns >= MANY and centred > 1 and worth >= UNLIKELY
 
 
 @kernel

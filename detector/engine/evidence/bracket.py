@@ -8,8 +8,8 @@ moved at random through a grid of few positions halves brackets by accident, but
 Two kinds of search are told apart:
 
 - Between two *labels*: a thief who weighs one column after the other (Lowd and Meek, KDD 2005), and also a person who looks for
-  the largest amount that is granted. A person halves one column or two, and two by hand only: until a third one follows, a
-  second column counts in full only beyond `BY_HAND` halvings.
+  the largest amount that is granted. A person halves one column or two; `halved` says what that counts, and `crossing` what a
+  client did before.
 - Between two *answers* of one label, such as those of two leaves of a tree (path finding; Tramer et al., USENIX Security 2016).
   Path finding goes back to brackets that it left, and each descent from there counts anew. A person who looks for a score
   descends once. Until a client has gone back, the query must have the answer of exactly one end, which smooth scores hardly
@@ -23,18 +23,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detector.engine.evidence.bisect import ASIDE, RECORD_WEIGHTS
+from detector.engine.evidence.bisect import ASIDE
 from detector.engine.evidence.interval import DEEPEST, OFF_MIDDLE_TIGHT
 from detector.engine.evidence.probe import COLLINEAR, LEAST_STEPS, only_move
 from detector.engine.kernels import kernel, part
 
 MOST_ACCIDENT = 0.3  # largest share of a bracket that passes for its middle: of four levels, one and what rounding adds
 SATURATED = 32767.0  # a coordinate of this size may have been larger
-MOST_ALONE = 2  # halvings that count while a client has halved one column only; one more counts in the second column
-RETURNED = np.uint32(1 << 31)  # bit of the mask `halved`: the client went back to a bracket of one label that it had left
-BY_HAND = 6  # halvings of a column by hand: they find an amount to 1 part in 64
-# By depth. Of the queries that sliders and grids set inside a bracket, up to 1 in 11 halves one between two labels.
-BESIDE = np.array([0.0, 0.06, 0.2, 1.0, 1.0, 1.0])  # between two labels, where two other columns were halved before
 ELSEWHERE = np.float32(0.2)  # likelihood ratio of a query inside a bracket that it does not halve, or whose ends are equal
 
 
@@ -213,54 +208,6 @@ def halving_depth(bracket, past):
         return 1
     latest = low if past.order[low] > past.order[high] else high
     return min(np.int64(past.depth[latest]) + 1, DEEPEST)
-
-
-@kernel
-def other_columns(halved, column):
-    """Return how many columns other than this one are in the mask `halved`."""
-    rest = np.int64(halved & ~RETURNED) & ~(np.int64(1) << np.int64(column))
-    found = 0
-    while rest:
-        rest &= rest - 1
-        found += 1
-    return found
-
-
-@kernel
-def halving_weight(depth, column, turned, halved, alone, s):
-    """Return the weight of a halving of one column, between two labels if `turned`, and note it for client `s`.
-
-    `halved` (clients,) are masks of the columns that were halved deeply, and `alone` (clients,) counts the halvings while there
-    are at most two of them.
-    """
-    others = other_columns(halved[s], column)
-    weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
-    if weight > 0.0:
-        halved[s] |= np.uint32(1) << np.uint32(column)
-    if others > 1:
-        return BESIDE[min(depth, BESIDE.shape[0] - 1)] if turned else weight
-    if others == 1 and depth > BY_HAND:
-        return weight
-    if weight == 0.0 or alone[s] >= MOST_ALONE + others:
-        return 0.0
-    alone[s] += 1
-    return weight
-
-
-@part
-def weight_within_label(depth, bracket, single, halved, alone, s):
-    """Return the weight of a halving between two answers of one label; `single`: one end has the query's answer.
-
-    A query that goes back to a bracket which was left counts nothing itself; what follows it counts anew.
-    """
-    if not bracket.descends:
-        if bracket.chained:
-            alone[s] = 0
-            halved[s] |= RETURNED
-        return 0.0
-    if not single and halved[s] & RETURNED == 0:
-        return 0.0
-    return halving_weight(depth, bracket.column, False, halved, alone, s)
 
 
 @part

@@ -11,19 +11,14 @@ import numpy as np
 
 from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
 from detector.engine.evidence.aim import aims, may_aim
-from detector.engine.evidence.bisect import LOOSE, RECORD_WEIGHTS, deepest_halving, is_centred, weight_of
-from detector.engine.evidence.bracket import (
-    ELSEWHERE,
-    find_bracket,
-    halving_depth,
-    halving_weight,
-    is_judged,
-    weight_within_label,
-)
+from detector.engine.evidence.bisect import LOOSE, RECORD_WEIGHTS, deepest_halving, is_centred, is_rare_middle, weight_of
+from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
 from detector.engine.evidence.counts import DWELT, SHOWN, count_of, set_count
+from detector.engine.evidence.crossing import note_crossing
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import MOST_PER_CROWD, crowd_of, foreign_ratio, times_counted
+from detector.engine.evidence.halved import bits_of, halving_weight, weight_within_label
 from detector.engine.evidence.interval import TIGHT
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
@@ -154,8 +149,11 @@ def judge_single(asked, past, checksums, s, query_sums, keys, scales, ratio):
 
 
 @part
-def judge_bracket(asked, bracket, past, family, s, ratio):
-    """Channel `bisect`, from a record of client `s` inside a bracket of one column; return its depth, 0 if it halves none."""
+def judge_bracket(asked, bracket, past, family, s, columns, ratio):
+    """Channel `bisect`, from a record of client `s` inside a bracket of one column; return its depth, 0 if it halves none.
+
+    The first `columns` coordinates are numbers.
+    """
     low, high = bracket.low, bracket.high
     turned = past.label[low] != past.label[high]
     depth = halving_depth(bracket, past)
@@ -163,13 +161,14 @@ def judge_bracket(asked, bracket, past, family, s, ratio):
         if not bracket.close or bracket.middle:
             ratio[BISECT] = ELSEWHERE
         return 0
+    bits = bits_of(bracket.column, past.z, low, high, columns, np.int64(family.halved[s]))
     if turned:
-        weight = halving_weight(depth, bracket.column, True, family.halved, family.alone, s)
+        weight = halving_weight(depth, bits, True, family.halved, family.alone, s)
     else:
         margin = rounded_margin(asked.margin)
         like_low = asked.label == past.label[low] and margin == past.margin[low]
         like_high = asked.label == past.label[high] and margin == past.margin[high]
-        weight = weight_within_label(depth, bracket, like_low or like_high, family.halved, family.alone, s)
+        weight = weight_within_label(depth, bracket, bits, like_low or like_high, family.halved, family.alone, s)
     if not bracket.middle:
         weight *= LOOSE
     if depth > 1 and (turned or bracket.descends):
@@ -191,9 +190,10 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
     `gathered` and `toward` see `deepest_halving`.
     """
     if scales.numbers > 0:
+        note_crossing(asked, past, family.halved, s, scales.numbers, population.level)
         bracket = find_bracket(asked.query, past.z, past.held, past.order, scales.numbers, population.level)
         if is_judged(bracket):
-            depth = judge_bracket(asked, bracket, past, family, s, ratio)
+            depth = judge_bracket(asked, bracket, past, family, s, scales.numbers, ratio)
             if depth > 0:
                 return depth
     depth, one, other, position = deepest_halving(asked, past, scales, population, gathered, toward)
@@ -205,7 +205,8 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
     else:
         weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
     if depth > 0 and scales.numbers > 0:
-        if is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level):
+        centred = is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level)
+        if centred or is_rare_middle(asked.query, past.z, past.held, one, other, scales.numbers, population.level):
             weight = RECORD_WEIGHTS[min(depth + 1, RECORD_WEIGHTS.shape[0] - 1)]
         elif only_move(past.z[:, one], past.z, other, scales.numbers) >= 0:
             return 0  # `judge_bracket` has said it
@@ -245,7 +246,7 @@ def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
     if numbers < MANY:
         return
     kin = Kin(family.child[s], family.parent[s], family.origin[s])
-    worth, place = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
+    worth, place = find_twin(asked.query, past.z, past.order, past.held, step.place, kin, level, numbers, sums)
     if worth > 0.0:
         ratio[CHILDREN] = np.float32(np.exp(min(worth, MOST)))
         past.mark[place] |= USED

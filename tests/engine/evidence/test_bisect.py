@@ -12,6 +12,7 @@ from detector.engine.evidence.bisect import (
     OFF_MIDDLE_WIDE,
     RECORD_WEIGHTS,
     is_centred,
+    is_rare_middle,
     lies_between,
     on_record_line,
     record_depth,
@@ -284,3 +285,23 @@ def test_a_middle_of_many_numbers_is_centred() -> None:
     assert not is_centred(off, one, other, NUMBERS, grain)
     other[2:4] = 0
     assert not is_centred(middle * (np.arange(24) < 2), one, other, NUMBERS, grain)
+
+
+def test_a_middle_of_two_numbers_is_rare_where_the_client_has_no_grid() -> None:
+    """Of many levels, among values that do not recur; in tables of two numbers it is never."""
+    z = np.zeros((24, 40), np.int16)
+    z[:2] = np.random.default_rng(0).integers(-9000, 9000, (2, 40))
+    z[:2, 0], z[:2, 1] = 0, (3000, 4000)
+    query = np.array([1500, 2000, *[0] * 22], np.float32)
+
+    def is_rare(columns: int = NUMBERS, level: float = 10.0) -> bool:
+        return bool(is_rare_middle(query, z, 40, 0, 1, columns, np.full(24, level, np.float32)))
+
+    assert is_rare()
+    assert not is_rare(columns=2)
+    assert not is_rare(level=500.0)
+    z[1, 1] = 4400
+    assert not is_rare()
+    z[1, 1] = 4000
+    z[:2, 2:40:4] = query[:2, None]
+    assert not is_rare()

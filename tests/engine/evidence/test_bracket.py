@@ -9,17 +9,8 @@ import pytest
 
 from detector.engine.columns import allocate
 from detector.engine.evidence.accumulate import AccumulatedEvidence, accumulate
-from detector.engine.evidence.bisect import CHANNEL, RECORD_WEIGHTS
-from detector.engine.evidence.bracket import (
-    BESIDE,
-    BY_HAND,
-    MOST_ACCIDENT,
-    MOST_ALONE,
-    SATURATED,
-    Bracket,
-    find_bracket,
-    halving_weight,
-)
+from detector.engine.evidence.bisect import CHANNEL
+from detector.engine.evidence.bracket import MOST_ACCIDENT, SATURATED, Bracket, find_bracket
 from detector.engine.evidence.registry import BISECT
 from tests.engine.memory.test_observe import shown
 
@@ -156,22 +147,6 @@ def test_a_search_descends_as_long_as_its_latest_query_is_an_end(way: Vector) ->
     assert not bracket(first + 0.75 * way, [*earlier, first + 0.25 * way]).descends
 
 
-def test_a_column_halved_alone_is_little_evidence_until_there_are_others() -> None:
-    """A person halves one column or two, by hand; a thief halves a third, and then each halving counts early."""
-    halved, alone = np.zeros(1, np.uint32), np.zeros(1, np.uint8)
-
-    def weights(column: int, depths: tuple[int, ...]) -> list[float]:
-        return [halving_weight(depth, column, True, halved, alone, 0) for depth in depths]
-
-    assert weights(2, (1, 2, 3, 4, 5, 6, 3, 4, 5)) == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 5]
-    assert alone.tolist() == [MOST_ALONE]
-    assert weights(5, (1, 2, 3, 4, 5, BY_HAND)) == [0.0, 0.0, RECORD_WEIGHTS[3], 0.0, 0.0, 0.0]
-    assert weights(5, (BY_HAND + 1,)) == [1.0]
-    assert weights(NUMBERS, (1, 2, 3, 4)) == BESIDE[1:5].tolist()
-    assert weights(2, (4,)) == [1.0]
-    assert halving_weight(3, 2, False, halved, alone, 0) == RECORD_WEIGHTS[3]
-
-
 Answer = Callable[[Vector], tuple[int, float]]
 REACH = 8000.0
 
@@ -266,6 +241,32 @@ def test_searches_for_leaves_and_in_many_columns_are_stopped() -> None:
     limits = {2: 1234.0, 5: -777.0, 7: 4321.0}
     searches = [row for k in limits for row in halvings(k, 6, lambda place, k=k: place <= limits[k])]  # type: ignore[misc]
     assert evidence(searches, granted) >= CHANNEL.floor
+
+
+def search_after(edited: dict[int, float], *, known: bool) -> float:
+    """Return the evidence of a client that edits a record, then halves between its column 2 and another value there.
+
+    The values are those of a record that was asked about before, if they are `known`.
+    """
+    other = record(9)
+    for column, value in {**edited, 2: REACH}.items():
+        other[column] = value
+    rows = [other if known else record(8), standing({})]
+    rows += [standing(dict(list(edited.items())[:place])) for place in range(1, len(edited) + 1)]
+    low, high = float(rows[-1][2]), REACH
+    rows.append(standing({**edited, 2: high}))
+    for _ in range(5):
+        middle = float(np.rint((low + high) / 2.0))
+        rows.append(standing({**edited, 2: middle}))
+        low, high = (low, middle) if middle > 3000.0 else (middle, high)
+    return evidence(rows, lambda row: (int(row[2] > 3000.0), math.nan))
+
+
+def test_a_search_in_the_column_that_turned_the_label_is_stopped_there() -> None:
+    """Lowd and Meek turn one record into another before; a person who edits a record has values of his own."""
+    edited = {1: 1500.0, 4: 2500.0}
+    assert search_after(edited, known=True) >= CHANNEL.floor
+    assert search_after(edited, known=False) < CHANNEL.floor
 
 
 def test_a_search_off_the_middle_keeps_some_weight() -> None:
