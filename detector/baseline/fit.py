@@ -20,6 +20,7 @@ from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.evidence.step import margin_of
 from detector.engine.fitting.drift import compared
+from detector.engine.fitting.noise import Unheard, fit_noise
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.fitting.turns import Opening, fit_turning
@@ -135,6 +136,10 @@ def fit_baseline(
         if len(openings) < LEAST_TEACHERS:
             openings = list(sample.openings.values())
         learned = replace(learned, turning=fit_turning(learned, [opening.whole() for opening in openings]))
+        others = [i for i, client in enumerate(sample.clients) if client not in teachers]
+        if others:
+            unheard = Unheard(np.array([sample.vectors[i] for i in others]), [sample.clients[i] for i in others])
+            learned = fit_noise(learned, np.array([sample.vectors[i] for i in chosen]), unheard, settings.secret)
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
     for batch in map(Batch.unperturbed, read()):

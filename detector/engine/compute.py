@@ -12,6 +12,7 @@ import numpy.typing as npt
 from detector.engine.evidence.accumulate import CHANNELS, accumulate
 from detector.engine.evidence.cooccur import update_together
 from detector.engine.evidence.frame import neighbours_of
+from detector.engine.evidence.noise import VIEWS, noise_ratios, sights_from, views_of
 from detector.engine.evidence.registry import COOCCUR
 from detector.engine.features.coverage import LABELS, place_labels, update_coverage
 from detector.engine.features.normality import shapiro_coefficients
@@ -49,6 +50,7 @@ class Kernels:
         self._scales = scales_of(reference, ring)
         self._population = population_of(reference, columns.memory.window.shape[1])
         self._scratch = scratch_for(columns.memory, reference.measured, reference.leading.shape[1])
+        self._sights = sights_from(reference.sights, reference.sight_values) if len(reference.noise) else None
 
     def over(
         self,
@@ -80,6 +82,7 @@ class Kernels:
             sums=reduced.sums,
             energy=reduced.energy,
             landmark=reduced.landmark,
+            noise=self._noise(batch),
             label=batch.label,
             place=place,
             confidence=batch.confidence,
@@ -103,6 +106,15 @@ class Kernels:
         accumulate(columns.evidence, slot, ratio, admitted.verdict, repeat, peak)
         # A row is kept in 32 bits, so it is also judged in 32 bits: a later event must read the same numbers.
         return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced.z)
+
+    def _noise(self, batch: Batch) -> npt.NDArray[np.float32]:
+        """Return how much likelier each query is if it is noise; 0 where noise is not told."""
+        ratio = np.zeros(len(batch), np.float32)
+        if self._sights is not None:
+            views = np.empty((len(batch), VIEWS))
+            views_of(batch.vector, self._sights, views)
+            noise_ratios(views, self._reference.noise, ratio)
+        return ratio
 
     def _describe(
         self,

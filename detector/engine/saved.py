@@ -15,6 +15,7 @@ from detector.contracts.dead_letter import REASONS
 from detector.contracts.moment import LAST_MS
 from detector.engine.evidence.children import NUMBERS
 from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
+from detector.engine.evidence.noise import MOST_SIGHTS, TERMS
 from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.features.coverage import PLANES, WORDS
@@ -120,6 +121,7 @@ def check_reference(reference: Reference) -> Reference:
     if not 0 < reference.turning.min() <= reference.turning.max() <= 1 or reference.stray_spread <= 0:
         raise SnapshotError("the saved state is damaged: the reference holds a rate or a spread that cannot be")
     _check_remote(reference)
+    _check_noise(reference)
     _check_together(reference.cooccurrence, dimension)
     return reference
 
@@ -132,6 +134,25 @@ def _check_remote(reference: Reference) -> None:
     known = bool(np.isfinite(remote).all() and (remote[:, 1] > 0).all())
     if not known or reference.leading.shape[1] == 0 or reference.measured < LEAST_SAMPLES:
         raise SnapshotError("the saved state is damaged: reference.remote holds what cannot be usual")
+
+
+def _check_noise(reference: Reference) -> None:
+    """Raise `SnapshotError` where what tells noise is not whole; it has no values where noise is not told."""
+    kinds = len(reference.noise)
+    dimension = reference.dimension if kinds else 0
+    arrays = {name: getattr(reference, name) for name in ("sights", "sight_values", "noise")}
+    _look(
+        "reference",
+        arrays,
+        {
+            "sights": ("<f4", (dimension, _ANY)),
+            "sight_values": ("<f4", (2 if kinds else 0, dimension)),
+            "noise": ("<f8", (kinds, TERMS)),
+        },
+    )
+    finite = all(np.isfinite(array).all() for array in arrays.values())
+    if not finite or (kinds and not (reference.sight_values[1].min() > 0 and 0 < reference.sights.shape[1] <= MOST_SIGHTS)):
+        raise SnapshotError("the saved state is damaged: the reference holds what tells no noise")
 
 
 def _check_together(together: Cooccurrence, dimension: int) -> None:

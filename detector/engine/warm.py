@@ -43,15 +43,17 @@ def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
 def warm_up() -> None:
     """Rehearse with every kind of input, and fit all models: afterwards all kernels are compiled."""
     # Imported here: a service with a baseline does not need scikit-learn's fitters, which take a second to load.
+    from detector.engine.fitting.noise import Unheard, fit_noise  # noqa: PLC0415
     from detector.engine.fitting.novelty import fit_norms  # noqa: PLC0415
     from detector.engine.fitting.reference import fit_reference  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
     norms = fit_norms(_evaluations(rng)).norms
     scores = np.zeros((LEAST_CLIENTS, len(CHANNELS)))
-    for pool, categorical in ((_table(rng), (0,)), (_picture(rng), ())):
+    for pool, categorical in ((_table(rng), (0,)), (_picture(rng), ()), (_embeddings(rng), ())):
         clients = [f"teacher-{i % LEAST_CLIENTS}" for i in range(len(pool))]
         learned = fit_reference(pool, 2, seed=0, categorical=categorical, clients=clients)
+        learned = fit_noise(learned, pool[::2], Unheard(pool[1::2], clients[1::2]), seed=0)
         rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _evaluations(rng))})
         _run({}, _batch("rehearsal", pool, rng))
 
@@ -117,6 +119,12 @@ def _table(rng: np.random.Generator) -> npt.NDArray[np.float32]:
 
 def _picture(rng: np.random.Generator) -> npt.NDArray[np.float32]:
     return rng.random((PIXELS, PICTURE), np.float32)
+
+
+def _embeddings(rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return vectors of length one that are far from noise."""
+    vectors = rng.standard_normal((PIXELS, PICTURE)) ** 3 * np.linspace(0.1, 1.0, PICTURE)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 def _evaluations(rng: np.random.Generator) -> Evaluations:

@@ -15,6 +15,7 @@ import pytest
 
 from detector.baseline.store import Baseline
 from detector.engine.evidence.children import NUMBERS
+from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import ALWAYS, NO_LEADING
@@ -188,6 +189,9 @@ def test_forged_events_that_wait(shards: Callable[[], Shard], make_log: Callable
         {"turning": 2.0 * ALWAYS},
         {"stray_spread": 0.0},
         {"numbers": NUMBERS + 1},
+        {"noise": np.zeros((1, TERMS))},
+        {"noise": np.zeros((1, TERMS + 1))},
+        {"sights": np.ones((4, 2), np.float32)},
         {"remote": USUAL, "leading": NO_LEADING},
         {"remote": USUAL, "leading": LEADING, "measured": LEAST_SAMPLES - 1},
         {"remote": 0.0 * USUAL, "leading": LEADING, "measured": SAMPLED},

@@ -13,8 +13,8 @@ measures how little of the difference lies in the leading directions of the popu
 largest. Noise fills all directions alike. The query must stray in itself, too, that is, in its distance from the population's
 mean: versions of one picture with noise on each differ by noise alone, but each still is a picture.
 
-Dense pictures of another kind are neither noise nor without correlation. They are remote: see `evidence.remote`. The largest of
-the three ratios counts.
+Dense pictures of another kind are neither noise nor without correlation. They are remote: see `evidence.remote`. Embeddings
+may have no correlation at all; how noise is told from them, see `evidence.noise`. The largest of the four ratios counts.
 
 The usual values and their spread come from the clients that taught the baseline. A cluster of near neighbours counts at most
 twice; otherwise a video would collect evidence with every frame. Far from the population, where its own queries would be far

@@ -28,7 +28,17 @@ from detector.engine.fitting.yardsticks import (
 )
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.cooccurrence import nothing_known
-from detector.engine.models.reference import ALWAYS, MOST_CATEGORIES, NEVER_REMOTE, NO_LEADING, Floats, Reference, encode
+from detector.engine.models.reference import (
+    ALWAYS,
+    MOST_CATEGORIES,
+    NEVER_REMOTE,
+    NO_LEADING,
+    NO_NOISE,
+    NO_SIGHTS,
+    Floats,
+    Reference,
+    encode,
+)
 from detector.errors import BaselineError
 
 PRINCIPAL = 16
@@ -146,6 +156,9 @@ def fit_reference(
         numbers=len(kept),
         level=levels_of(encoded[:, :dimension], projection[:dimension], kept, quantum),
         turning=ALWAYS.copy(),
+        sights=NO_SIGHTS,
+        sight_values=NO_SIGHTS,
+        noise=NO_NOISE,
         cooccurrence=nothing_known(),
     )
     reduced_rows = reference.reduce(vectors)

@@ -94,7 +94,12 @@ def expected(found: Sequence[Matrix], steep: float = 1.0) -> tuple[float, float]
     divided by `steep`.
     """
     spread = _spread(found) / steep
-    return float(np.sort([_fair(values, spread) for values in found])[-1 - _odd(found)]), spread
+    return usual_under(found, spread), spread
+
+
+def usual_under(found: Sequence[Matrix], spread: float) -> float:
+    """Return the least usual value under which no client's ratios average more than `FAIR`, but for a few odd clients."""
+    return float(np.sort([_fair(values, spread) for values in found])[-1 - _odd(found)])
 
 
 def _odd(found: Sequence[Matrix]) -> int:

@@ -23,7 +23,7 @@ from detector.engine.evidence.interval import TIGHT
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
-from detector.engine.evidence.remote import LEAST_OF_ALL
+from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
 from detector.engine.evidence.sens import compares, is_steep
 from detector.engine.evidence.turns import (
@@ -100,10 +100,11 @@ def judge_offset(asked, past, step, family, s, scales, delta, ratio):
 
 
 @part
-def judge_foreign(asked, past, step, structure, seed, population, scratch, scales, ratio):
+def judge_foreign(asked, past, step, structure, noise, seed, population, scratch, scales, ratio):
     """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with the query.
 
-    For `seed` see `compare_stray`.
+    `noise` is the query's likelihood ratio of noise; it counts where the client's earlier queries hardly explain the query. For
+    `seed` see `compare_stray`.
     """
     crowd = crowd_of(asked.landmark, scales.table)
     counted = times_counted(asked, past, step, crowd, scales)
@@ -120,6 +121,8 @@ def judge_foreign(asked, past, step, structure, seed, population, scratch, scale
         if not np.isnan(remote):
             usual = population.remote[LEAST_OF_ALL]
             ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(remote, usual[0], usual[1]))
+        if noise > 0.0 and step.distance >= ALONE * np.exp(np.float64(asked.landmark)):
+            ratio[FOREIGN] = max(ratio[FOREIGN], noise)
         counted += 1
         if step.distance < crowd:
             set_count(past, step.place, SHOWN, counted)

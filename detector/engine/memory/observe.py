@@ -82,7 +82,8 @@ class Queries(NamedTuple):
 
     `slot` is the client's row, and `seed` (clients,) the random number of each client. The reduced input is `z` (n,
     coordinates), its projection, `c` (n, samples), its sampled values, `sums` (n, 2), its checksums, and `energy`, its squared
-    length. `landmark` is the logarithm of its distance to the nearest landmark. `sums` has no rows where none are kept. `place`
+    length. `landmark` is the logarithm of its distance to the nearest landmark, and `noise` its likelihood ratio of noise (see
+    `evidence.noise`), 0 where noise is not told. `sums` has no rows where none are kept. `place`
     is the label's place in the client's table of labels. `evaluation` is the row of features that a scheduled evaluation fills,
     -1 where there is none.
     """
@@ -95,6 +96,7 @@ class Queries(NamedTuple):
     sums: npt.NDArray[np.uint32]
     energy: npt.NDArray[np.float32]
     landmark: npt.NDArray[np.float32]
+    noise: npt.NDArray[np.float32]
     label: npt.NDArray[np.int32]
     place: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float32]
@@ -276,7 +278,9 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 judge_offset(asked, past, step, family, s, scales, scratch.other_delta, ratio)
                 structure = compare_structure(asked, past, queries.seed[s], variances, scales)
                 follow(memory, s, past, structure, scales.unit)
-                shown = judge_foreign(asked, past, step, structure, queries.seed[s], population, scratch, scales, ratio)
+                shown = judge_foreign(
+                    asked, past, step, structure, queries.noise[i], queries.seed[s], population, scratch, scales, ratio
+                )
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
                 depth = judge_bisect(

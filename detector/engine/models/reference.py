@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.kernels import kernel
@@ -41,6 +42,8 @@ LANDMARKS = 64
 MOST_CATEGORIES = 32
 NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
 NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
+NO_SIGHTS = np.zeros((0, 0), np.float32)
+NO_NOISE = np.zeros((0, TERMS))
 ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
 SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baselines lack, and what those mean
     {
@@ -51,6 +54,9 @@ SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baseline
         "stray_spread": math.nan,
         "remote": NEVER_REMOTE,
         "turning": ALWAYS,
+        "sights": NO_SIGHTS,
+        "sight_values": NO_SIGHTS,
+        "noise": NO_NOISE,
     }
 )
 TOGETHER = "cooccurrence"  # the only field that is not an array
@@ -81,7 +87,9 @@ class Reference:
     are what the channel `foreign` expects of benign clients, NaN where it is not known whose the queries are. So are
     `usual_stray` and `stray_spread`, for the directions `leading` (SAMPLED, directions) of the sampled values, and `remote`
     (VIEWS, 2), for how far queries lie from the population (see `evidence.remote`). `turning` (distances, margins) are how
-    often labels of benign clients turn (see the channel `turns`), 1 where that is not known.
+    often labels of benign clients turn (see the channel `turns`), 1 where that is not known. `sights` (dimension, count),
+    `sight_values` (2, dimension) and `noise` (kinds, TERMS) tell noise on a sphere (see `evidence.noise`); they are empty where
+    it is not told.
 
     In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
     their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
@@ -124,6 +132,9 @@ class Reference:
     numbers: int
     level: Floats
     turning: Floats
+    sights: Floats
+    sight_values: Floats
+    noise: npt.NDArray[np.float64]
     cooccurrence: Cooccurrence
 
     @property

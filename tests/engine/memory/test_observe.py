@@ -67,6 +67,7 @@ def shown(
     c_variance: npt.NDArray[np.float32] | None = None,
     turning: npt.NDArray[np.float32] | None = None,
     landmark: npt.NDArray[np.float32] | None = None,
+    noise: npt.NDArray[np.float32] | None = None,
     remote: npt.NDArray[np.float32] | None = None,
     neighbours: npt.NDArray[np.int16] | None = None,
     usual: float = math.nan,
@@ -98,6 +99,7 @@ def shown(
             sums=np.zeros((0, 2), np.uint32),
             energy=np.zeros(n, np.float32),
             landmark=np.zeros(n, np.float32) if landmark is None else landmark,
+            noise=np.zeros(n, np.float32) if noise is None else noise,
             label=np.array(labels, np.int32),
             place=np.array(labels, np.int64),
             confidence=sure,
@@ -307,6 +309,21 @@ def test_noise_strays_from_the_leading_directions_and_noise_upon_a_picture_does_
     assert strays(noise) > 0.9
     assert strays(np.abs(rng.normal(size=(60, SAMPLED))) * leads) < 0.1
     assert strays(2.0 * leads + noise / 4.0) < 0.1
+
+
+def test_noise_counts_where_the_client_asked_about_nothing_like_it() -> None:
+    """A query near an earlier one, compared with the landmarks, is not scored as noise."""
+    rng = np.random.default_rng(12)
+    z = rng.integers(-9000, 9000, (40, COORDINATES)).astype(np.int16)
+    c = rng.integers(0, 256, (40, SAMPLED)).astype(np.uint8)
+
+    def counted(landmark: float, ratio: float) -> int:
+        far, noise = np.full((2, 40), [[landmark], [ratio]], np.float32)
+        return int((shown(z, [0] * 40, c=c, usual=9.0, landmark=far, noise=noise).ratio[1:, FOREIGN] > NOTHING).sum())
+
+    assert counted(0.0, 5.0) == 39
+    assert counted(0.0, 0.0) == 0
+    assert counted(10.0, 5.0) == 0
 
 
 def test_far_from_the_population_neighbours_may_be_far_apart() -> None:
