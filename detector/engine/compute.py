@@ -89,7 +89,7 @@ class Kernels:
             runner_up=batch.runner_up,
             evaluation=evaluation,
         )
-        written = Written(repeat, near, flip, np.empty(n, np.float32), ratio, rows, MEMORY)
+        written = Written(repeat, near, flip, np.empty(n, np.float32), ratio, rows, MEMORY, np.zeros(n, np.bool_))
         observe(
             columns.memory,
             columns.selection,
@@ -181,6 +181,7 @@ class Kernels:
             batch.vector,
             queries.verdict,
             written.repeat,
+            written.crowded,
             together.columns,
             together.coded,
             together.edges,
@@ -213,6 +214,8 @@ def scales_of(reference: Reference, ring: int) -> Scales:
         grain=float(reference.grain),
         tolerance=float(reference.tolerance),
         blur=reference.blur_sharpened,
+        rounding=float(reference.rounding),
+        moved=reference.moved,
         table=bool(reference.table),
         numbers=int(reference.numbers),
         usual=float(reference.usual_structure),
@@ -232,6 +235,7 @@ def population_of(reference: Reference, window: int) -> Population:
         c_variance=reference.c_variance,
         sharpness=reference.sharpness,
         origin=reference.origin,
+        plain=reference.plain,
         level=reference.level,
         kinship=reference.kinship,
         middle=reference.middle,

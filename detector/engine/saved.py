@@ -82,6 +82,7 @@ def check_reference(reference: Reference) -> Reference:
             "leading": ("<f4", (SAMPLED, _ANY)),
             "turning": ("<f4", (DISTANCES, MARGINS)),
             "remote": ("<f4", (VIEWS, 2)),
+            "blurs": ("<f4", (COORDINATES if len(reference.blurs) else 0,)),
         },
     )
     _within("reference.categorical", reference.categorical, dimension)
@@ -120,6 +121,9 @@ def check_reference(reference: Reference) -> Reference:
     # Ratios are divided by the spread; one that is not known is NaN.
     if not 0 < reference.turning.min() <= reference.turning.max() <= 1 or reference.stray_spread <= 0:
         raise SnapshotError("the saved state is damaged: the reference holds a rate or a spread that cannot be")
+    # Coordinates are divided by what rounds them.
+    if not (np.all(reference.blurs > 0) and np.isfinite(reference.blurs).all() and 0 < reference.rounding < math.inf):
+        raise SnapshotError("the saved state is damaged: the reference holds a rounding that cannot be")
     _check_remote(reference)
     _check_noise(reference)
     _check_together(reference.cooccurrence, dimension)

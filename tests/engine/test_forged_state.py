@@ -17,7 +17,7 @@ from detector.baseline.store import Baseline
 from detector.engine.evidence.children import NUMBERS
 from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
-from detector.engine.memory.reservoir import SAMPLED
+from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.reference import ALWAYS, NO_LEADING
 from detector.engine.saved import check_reference
 from detector.engine.shard import SHARD_KEY, VERSIONS_KEY, EngineSettings, Shard
@@ -188,6 +188,9 @@ def test_forged_events_that_wait(shards: Callable[[], Shard], make_log: Callable
         {"turning": 0.0 * ALWAYS},
         {"turning": 2.0 * ALWAYS},
         {"stray_spread": 0.0},
+        {"blurs": np.zeros(COORDINATES, np.float32)},
+        {"blurs": np.ones(COORDINATES - 1, np.float32)},
+        {"rounding": 0.0},
         {"numbers": NUMBERS + 1},
         {"noise": np.zeros((1, TERMS))},
         {"noise": np.zeros((1, TERMS + 1))},

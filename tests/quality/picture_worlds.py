@@ -26,6 +26,11 @@ def patches(seed: int) -> Examples:
     return _patches([half for picture in grey for half in np.array_split(picture, 2)], seed)
 
 
+def photographs(seed: int) -> Examples:
+    """The patches of `patches`, through a JPEG."""
+    return replace(patches(seed), wire="jpeg")
+
+
 def portrait(seed: int) -> Examples:
     """Dense grey patches of a photograph of another kind; the label is the place of the patch in a grid of 3x2."""
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as picture:

@@ -12,6 +12,7 @@ from tests.quality.examples import Examples
 WORLDS: dict[str, Callable[[int], Examples]] = {
     "digits_8bit": picture_worlds.digits_8bit,
     "patches": picture_worlds.patches,
+    "photographs": picture_worlds.photographs,
     "colour": picture_worlds.colour,
     "features": embedding_worlds.features,
     "bananas": table_worlds.bananas,
@@ -38,6 +39,7 @@ WORLDS: dict[str, Callable[[int], Examples]] = {
 VICTIMS: dict[str, str] = {
     "digits_8bit": "mlp",
     "patches": "mlp",
+    "photographs": "mlp",
     "colour": "mlp",
     "features": "mlp",
     "bananas": "boosting",
@@ -77,5 +79,5 @@ HELD_OUT = frozenset(
     }
 )
 
-PICTURES = frozenset({"digits_8bit", "patches", "colour", "portrait", "scan", "colour_portrait", "terrain"})
+PICTURES = frozenset({"digits_8bit", "patches", "photographs", "colour", "portrait", "scan", "colour_portrait", "terrain"})
 EMBEDDINGS = frozenset({"features", "docstrings", "features_portrait"})

@@ -23,6 +23,7 @@ import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
 from detector.engine.evidence.interval import DEEPEST, MOST_AROUND, NEIGHBOURHOOD, OFF_MIDDLE_TIGHT, interval_depth, may_halve
+from detector.engine.evidence.pattern import contents_of, halves_pattern, is_free, may_be_bent, pattern_left
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.tone import halves_texture, is_toned
 from detector.engine.kernels import kernel, part
@@ -54,6 +55,7 @@ RECORD_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # the same of records
 LOOSE = 0.2  # weight of a point off the middle by more than `OFF_MIDDLE_TIGHT`
 
 DEEP = 3  # depth from which a search was seen to be none of intensity; then its steps get too short to tell
+MIDDLE = 1.5  # roundings that lie between a query and the middle of two: its own, and a quarter of that of each
 PICTURE = 16  # least number of values for which a change of intensity is told from other changes
 ASIDE = 0.02  # largest distance of a number from its place between two others, as a share of their distance
 LEAST_LEVELS = 4.0  # least difference of the two ends, in levels of the column that differs most
@@ -212,6 +214,44 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
 
 
 @part
+def halves_contents(asked, past, one, other, position, scales):
+    """Tell whether the query halves more than a change of intensity between the retained pictures at `one` and `other`."""
+    first = past.c[one, : scales.measured]
+    second = past.c[other, : scales.measured]
+    values = asked.c[: scales.measured]
+    if not halves_texture(
+        first, second, values, position, scales.tolerance, scales.rounding, scales.c_lowest, scales.c_highest
+    ):
+        return False
+    way = np.empty(scales.measured, np.float32)
+    step_between(first, second, scales.c_unit, way)
+    return not is_toned(way, first, scales.c_unit, scales.rounding, scales.c_lowest, scales.c_highest)
+
+
+@part
+def halves_faint(asked, past, one, other, position, population, scales):
+    """Tell the same by a pattern that shows in the projection alone, because a JPEG moves single values farther."""
+    first = past.c[one, : scales.measured]
+    second = past.c[other, : scales.measured]
+    if not is_free(first, second, 1.0 + np.sqrt(2.0 * scales.rounding), scales.c_lowest, scales.c_highest):
+        return False
+    sharpness = population.sharpness
+    ends = np.empty((3, sharpness.shape[0]))
+    way = 0.0
+    for k in range(sharpness.shape[0]):
+        way += ((np.float64(past.z[k, one]) - np.float64(past.z[k, other])) * sharpness[k]) ** 2
+    contents_of(past.z[:, one] * sharpness, population.plain, ends[0])
+    contents_of(past.z[:, other] * sharpness, population.plain, ends[1])
+    contents_of(asked.query * sharpness, population.plain, ends[2])
+    rounding = scales.blur / MIDDLE / sharpness.shape[0]
+    if not halves_pattern(ends[0], ends[1], ends[2], way, position, scales.tolerance, rounding):
+        return False
+    left = pattern_left(ends[0], ends[1], sharpness, scales.principal) * (scales.quantum / scales.c_unit) ** 2
+    share = left * scales.measured / scales.dimension
+    return not may_be_bent(first, second, scales.rounding, share, scales.c_highest - scales.c_lowest)
+
+
+@part
 def deepest_halving(asked, past, scales, population, gathered, toward):
     """Return (depth, end, end, position) of the shortest interval that the new query halves; (0, -1, -1, 0.5) without any.
 
@@ -220,7 +260,16 @@ def deepest_halving(asked, past, scales, population, gathered, toward):
     """
     of_table = scales.numbers > 0
     if not of_table and not may_halve(
-        asked.query, past.z, past.near, past.squares, past.label, population.origin, toward, scales.tolerance, scales.blur
+        asked.query,
+        past.z,
+        past.near,
+        past.squares,
+        past.label,
+        population.sharpness,
+        population.origin,
+        toward,
+        scales.tolerance,
+        scales.blur,
     ):
         return 0, -1, -1, 0.5
     if of_table:
@@ -249,14 +298,10 @@ def deepest_halving(asked, past, scales, population, gathered, toward):
     )
     pictures = scales.measured >= PICTURE and population.origin.shape[0] == 0
     if 0 < depth < DEEP and pictures:
-        first = past.c[one, : scales.measured]
-        second = past.c[other, : scales.measured]
-        values = asked.c[: scales.measured]
-        if not halves_texture(first, second, values, position, scales.tolerance, scales.c_lowest, scales.c_highest):
-            return 0, -1, -1, 0.5
-        way = np.empty(scales.measured, np.float32)
-        step_between(first, second, scales.c_unit, way)
-        if is_toned(way, first, scales.c_unit, scales.c_lowest, scales.c_highest):
+        seen = halves_contents(asked, past, one, other, position, scales)
+        if not seen and population.plain.shape[0] > 0:
+            seen = halves_faint(asked, past, one, other, position, population, scales)
+        if not seen:
             return 0, -1, -1, 0.5
     return depth, one, other, position
 

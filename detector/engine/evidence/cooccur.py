@@ -9,7 +9,8 @@ The baseline says what a count is worth. It compares how often the count occurs 
 seen, and in records with independent columns or with half of the columns from another record.
 
 Not scored are edited records, which differ from an earlier one of the client in few columns, and mixed records, whose values
-all come from two earlier ones, as an explainer's coalitions do (Lundberg and Lee, NeurIPS 2017). A column has *drifted* when a
+all come from two earlier ones, as an explainer's coalitions do (Lundberg and Lee, NeurIPS 2017). Versions of one record, such
+as scenarios of a stress test, clash where it does: the first two count. A column has *drifted* when a
 client's values in it no longer follow the population: other units, filled-in gaps, another market. Drifted columns are ignored,
 at most a third of all; if half or more drifted, none is ignored. A single column with a part in nearly all clashes of a client
 is ignored as well: it is filled in badly, or swapped for anonymity.
@@ -241,11 +242,28 @@ def keep(state, s, word, bins, columns):
 
 @kernel
 def update_together(
-    state, slot, vector, verdict, repeat, columns, coded, edges, share, pairs, table, worth, edited, mixes, usual, ratio
+    state,
+    slot,
+    vector,
+    verdict,
+    repeat,
+    crowded,
+    columns,
+    coded,
+    edges,
+    share,
+    pairs,
+    table,
+    worth,
+    edited,
+    mixes,
+    usual,
+    ratio,
 ):
     """Write the likelihood ratio of each event into `ratio` (events,), in stream order; unscored events keep their value.
 
-    The arguments from `columns` to `usual` are those of a model's co-occurrence (see `engine.models.cooccurrence`).
+    `crowded` (events,) marks versions of what the client asked about twice before: they clash where that does, which is no
+    news. The arguments from `columns` to `usual` are those of a model's co-occurrence (see `engine.models.cooccurrence`).
     """
     width = columns.shape[0]
     bins = np.zeros(COLUMNS, np.int64)
@@ -263,7 +281,7 @@ def update_together(
             continue
         blamed[:] = 0
         count = count_clashes(bins, pairs, table, state.left[s] | state.spared[s], level, blamed)
-        if count > 0 and mixes and is_mixed(apart, held):
+        if count > 0 and (crowded[i] or (mixes and is_mixed(apart, held))):
             continue
         ratio[i] = worth[min(count, COUNTS - 1)]
         keep(state, s, word, bins, width)

@@ -19,7 +19,7 @@ CHANNEL = Channel(
     lookalike="a camera that stands still before an ambiguous scene does; so one crowd of neighbours counts six times at most",
     innocent=(
         "A camera that stands still before an ambiguous scene. So a crowd of neighbours counts six times at most; a thief "
-        "goes on to other places of the boundary and a camera does not."
+        "goes on to other places of the boundary and a camera does not. Pictures that fade until the answer turns are left out."
     ),
     blind_to="Logs without probabilities.",
 )

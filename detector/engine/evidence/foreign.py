@@ -11,14 +11,16 @@ directions: records put together from independent columns break correlations bet
 Where all values vary alike (dense pictures, embeddings, standardised tables) only correlation tells. There the channel
 measures how little of the difference lies in the leading directions of the population, those in which its differences are
 largest. Noise fills all directions alike. The query must stray in itself, too, that is, in its distance from the population's
-mean: versions of one picture with noise on each differ by noise alone, but each still is a picture.
+mean: versions of one picture with noise on each differ by noise alone, but each still is a picture. With much noise it is none,
+so a query strays only if the client's earlier ones explain it hardly better than the population does.
 
 Dense pictures of another kind are neither noise nor without correlation. They are remote: see `evidence.remote`. Embeddings
 may have no correlation at all; how noise is told from them, see `evidence.noise`. The largest of the four ratios counts.
 
 The usual values and their spread come from the clients that taught the baseline. A cluster of near neighbours counts at most
 twice; otherwise a video would collect evidence with every frame. Far from the population, where its own queries would be far
-apart, clusters are wider: a query that is nearer to an earlier one than to the population is no new evidence.
+apart, clusters are wider: a query that is nearer to an earlier one than to the population is no new evidence. In tables it must
+be nearer to it than to most of the client's own, too, since a record may be far in one column only.
 """
 
 import numpy as np
@@ -48,6 +50,8 @@ CHANNEL = Channel(
 APART = 1.6  # least distance between two unrelated queries, in median nearest-neighbour distances
 CROWD = 1.3  # queries closer than this form one cluster, in median nearest-neighbour distances
 KINDRED = 0.5  # share of a query's distance to the nearest landmark within which neighbours form a cluster, too
+KINDRED_RECORDS = 0.25  # the same in tables, where most of the client's records must be as much farther away as landmarks
+EXPLAINED = 0.7  # share of that distance within which a picture does not stray: two draws of pure noise are farther apart
 MOST_PER_CROWD = 2
 PAIRS = 4
 ROUNDING = 1.0 / 6.0  # variance of the difference of two rounded values, in squared steps
@@ -111,9 +115,20 @@ def foreign_ratio(found, usual, spread):
 def crowd_of(landmark, table):
     """Return the distance below which queries form one cluster; `landmark` is the log of the distance to the nearest landmark.
 
-    Columns of a table have ranges of their own; there a far record may be far in one column only.
+    For tables see `is_version`.
     """
     return CROWD if table else max(CROWD, KINDRED * np.exp(np.float64(landmark)))
+
+
+@part
+def is_version(asked, past, step):
+    """Tell whether a record is a version of the nearest one: landmarks and most of the client's own are much farther away."""
+    if step.distance >= KINDRED_RECORDS * np.exp(np.float64(asked.landmark)):
+        return False
+    farther = 0
+    for m in range(past.held):
+        farther += past.squares[m] * KINDRED_RECORDS * KINDRED_RECORDS > past.squares[step.place]
+    return 2 * farther >= past.held
 
 
 @part

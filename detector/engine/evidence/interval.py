@@ -93,12 +93,13 @@ def on_arc(first, second, middle, origin):
 
 
 @kernel
-def may_halve(query, z, near, squares, label, origin, toward, tolerance, blur):
+def may_halve(query, z, near, squares, label, sharpness, origin, toward, tolerance, blur):
     """Tell whether the query may lie between two of the retained queries `near` with different labels; False is certain.
 
     A few coordinates show where it does not, so nearly every query skips the exact test: the query's distance from the line or
     the plane through two retained queries is no longer in fewer coordinates. `z` (coordinates, retained) are the client's
-    columns, `squares` (retained,) the squared distances, and `toward` (n, few) is scratch.
+    columns, `squares` (retained,) the squared distances, `sharpness` (coordinates,) the factors of the coordinates, at most 1,
+    and `toward` (n, few) is scratch.
     """
     n = near.shape[0]
     few = toward.shape[1]
@@ -107,16 +108,16 @@ def may_halve(query, z, near, squares, label, origin, toward, tolerance, blur):
     with_query = np.zeros(n)
     whole = 0.0
     for k in range(few):
-        here = query[k] + origin[k] if curved else np.float32(0.0)
+        here = (query[k] + origin[k]) * sharpness[k] if curved else np.float32(0.0)
         whole += np.float64(here) * here
     for a in range(n):
         own[a] = 0.0
         for k in range(few):
             there = np.float32(z[k, near[a]])
-            toward[a, k] = there + origin[k] if curved else there - query[k]
+            toward[a, k] = (there + origin[k] if curved else there - query[k]) * sharpness[k]
             own[a] += np.float64(toward[a, k]) * toward[a, k]
             if curved:
-                with_query[a] += np.float64(toward[a, k]) * (query[k] + origin[k])
+                with_query[a] += np.float64(toward[a, k]) * (query[k] + origin[k]) * sharpness[k]
     for a in range(n):
         for b in range(a + 1, n):
             if label[near[a]] == label[near[b]]:

@@ -45,12 +45,14 @@ MIRRORED = 0.06  # largest length of the sum of a probe and its mirror image, as
 COLLINEAR = 0.97  # squared cosine from which two directions count as one
 LEAST_STEPS = 8.0  # least length of a step in the memory's integers; shorter ones have no reliable direction
 LEAST_RECORD_STEPS = 3.0  # least move of a column of a table in the memory's integers, where no projection blurs it
-LEAST_ROUNDINGS = 1.5  # least move in roundings of the sampled values; below it sizes cannot be told apart
 EVEN_ROUNDED = 1.2  # largest difference of two equal sizes, in roundings of the sampled values
+LEAST_ROUNDINGS = 4.0 * EVEN_ROUNDED  # least move in roundings: of smaller ones nearly all are equal
 GRAINS = 1.5  # least move in levels of the population's values where these are fine: a sensor flickers by one level
 SIZES = 16  # the latest sparse steps that are remembered
 SERIES = 4  # minimum number of other values, among the last 16 sparse steps, moved by the same amount
 MOST_SAME = 2  # most steps of that size that moved this value; an explainer switches the same parts on and off more often
+BESIDE = 3.0  # sizes up to so many times as far off as equal ones may be are beside them
+CROWDED = 0.5  # most sizes beside the equal ones, as a share of these: sizes by accident would make it 2
 ALONE = 1.6  # largest ratio of the step's length to its largest single move; a projection's length is off by as much
 COARSE = 1 / 64  # size of a level in value ranges, above which steps of one level are ignored
 VARIED = 3  # least number of other coordinates that probes of columns without coordinates moved
@@ -88,6 +90,9 @@ def is_one_level(largest, grain):
 def in_series(value, size, length, values, sizes, rounding, grain):
     """Tell whether a sparse step is as large as the client's steps of several other values, and not one level of the values.
 
+    Small steps of all sizes agree in size by accident, as those of a dashboard that is polled do: then there are as many sizes
+    beside theirs.
+
     `value` is the sampled value that moved most, and `size` how far it moved, exact to `rounding`. `length` is the length of
     the whole step. `grain` is the size of one level of the population's values. All but `value` are in value ranges. `values`
     (SIZES,) and `sizes` (SIZES,) belong to the last sparse steps: values count from 1, 0 for none, and sizes are in units of
@@ -96,19 +101,23 @@ def in_series(value, size, length, values, sizes, rounding, grain):
     least = max(LEAST_ROUNDINGS * rounding, GRAINS * grain if grain <= COARSE else 0.0)
     if size <= least or length > ALONE * size:
         return False
+    off = max(EVEN_ROUNDED, SAME * size / rounding)
     alike = 0
+    beside = 0
     same = 0
     for k in range(values.shape[0]):
         same += values[k] == value + 1
         if values[k] == 0 or values[k] == value + 1:
             continue
-        if abs(np.float64(sizes[k]) - size / rounding) > max(EVEN_ROUNDED, SAME * size / rounding):
+        apart = abs(np.float64(sizes[k]) - size / rounding)
+        if apart > off:
+            beside += apart <= BESIDE * off
             continue
         counted = False
         for earlier in range(k):
             counted = counted or values[earlier] == values[k]
         alike += not counted
-    return alike >= SERIES and same <= MOST_SAME
+    return alike >= SERIES and same <= MOST_SAME and beside <= CROWDED * alike
 
 
 @kernel

@@ -3,6 +3,8 @@
 A step along the model's own gradient lowers the margin as fast as any step of its length. That holds whatever its shape, so
 this channel sees steps that `offset` misses: Euclidean, heavy-tailed and shifted ones. One such pair proves little, since blur
 and drift lower the margin, too. So the channel counts how often it happens, over pairs whose earlier answer was confident.
+
+Draws about one query are steep at every draw where the model is. So versions of one thing count twice, as in `foreign`.
 """
 
 import numpy as np
@@ -20,7 +22,10 @@ CHANNEL = Channel(
     meaning="short steps away from confident answers cost far more confidence than distance explains, as gradient steps do",
     lookalike="strong blur and a failing sensor lower confidence steeply as well, at half the rate or less",
     innocent="Strong blur and a failing sensor, at half the attack's rate or less.",
-    blind_to="Augmentation that raises the label's own probability (JbDA as published), and logs without probabilities.",
+    blind_to=(
+        "Augmentation that raises the label's own probability (JbDA as published), further steps about one place, and logs "
+        "without probabilities."
+    ),
 )
 
 CLOSEST = 0.144  # least length of the step, in median nearest-neighbour distances
@@ -30,9 +35,12 @@ STEEP = -6.0  # largest change of that margin per median nearest-neighbour dista
 
 
 @kernel
-def compares(distance, earlier_margin):
-    """Tell whether a pair can be judged: it is near, and the earlier answer was confident (False where that is not known)."""
-    return CLOSEST < distance < FARTHEST and earlier_margin > CONFIDENT
+def compares(distance, earlier_margin, moved):
+    """Tell whether a pair can be judged: it is near, and the earlier answer was confident (False where that is not known).
+
+    A step that is no longer than `moved`, the distance by which a JPEG moves two pictures apart, is not the client's.
+    """
+    return max(CLOSEST, moved) < distance < FARTHEST and earlier_margin > CONFIDENT
 
 
 @kernel

@@ -9,7 +9,7 @@ from detector.engine.kernels import kernel
 
 SMOOTH = 0.25  # largest von Neumann ratio of a step that follows the brightness of the picture
 ROUGH = 0.4  # the same of what a straight function of the brightness leaves of the step
-NOISE = 0.28  # squared roundings of a value that count as nothing: twice those of the memory and of 8 bits
+NOISE = 0.28  # square that rounding adds to the difference of two values of 8 bits: twice those of the memory and of 8 bits
 BLANK = 4.0  # largest variance of a picture without contents, in variances of rounding
 PLAIN = 2.0  # what a straight function leaves of an interval, in expected roundings, up to which it leaves nothing
 SEEN = 96.0  # least square of what it leaves, in variances of rounding: then the query's place is known to an eighth
@@ -51,11 +51,12 @@ def von_neumann_ratio(delta, retained):
 
 
 @kernel
-def is_toned(delta, retained, rounding, lowest, highest):
+def is_toned(delta, retained, rounding, noise, lowest, highest):
     """Tell whether a step is a change of intensity: a straight or smooth function of the values that it starts from.
 
     `delta` (samples,) is the step in value ranges, exact to `rounding`. `retained` are the values that it starts from, in units
-    of `rounding`; they run from `lowest` to `highest`, and what lies at an end tells nothing, since it is clipped. A blend of
+    of `rounding`; they run from `lowest` to `highest`. The difference of two values has a square of `noise` in that unit, from
+    rounding alone. What lies at an end tells nothing, since it is clipped. A blend of
     two pictures follows the brightness as well, since dark values become brighter and bright ones darker, but leaves a rough
     rest.
     """
@@ -92,17 +93,46 @@ def is_toned(delta, retained, rounding, lowest, highest):
             rough += (rest - last) ** 2
         last = rest
     # What the start was rounded by is stretched by the change; the query was rounded by itself.
-    return total <= NOISE * (1.0 + (1.0 + slope) ** 2) * n or (rough <= ROUGH * 2.0 * total and ratio <= SMOOTH)
+    return total <= noise * (1.0 + (1.0 + slope) ** 2) * n or (rough <= ROUGH * 2.0 * total and ratio <= SMOOTH)
 
 
 @kernel
-def halves_texture(first, second, values, position, tolerance, lowest, highest):
+def halves_rest(aa, ab, aq, bb, bq, qq, way, n, position, tolerance, rounding, seen):
+    """Tell whether a picture q halves what a straight function of the brightness leaves of the way between two others, a and b.
+
+    Given are sums of squares and products of their n values less the mean, each with a rounding of variance `rounding`, and the
+    whole squared `way` between the two. The least square that is seen is `seen` such variances. The other arguments are those
+    of `halves_texture`.
+    """
+    at = position
+    if bb > aa:
+        aa, bb = bb, aa
+        aq, bq = bq, aq
+        at = 1.0 - position
+    slope = ab / aa
+    own = aq / aa
+    rest = bb - slope * ab
+    texture = rest - rounding * (1.0 + slope * slope) * n
+    if rest <= PLAIN * rounding * (1.0 + slope * slope) * n or texture <= seen * rounding:
+        return False
+    if rest >= (2.0 * tolerance) ** 2 * way:
+        return True
+    shared = bq - slope * aq
+    if abs((shared - rounding * slope * own * n) / texture - at) > APART:
+        return False
+    beside = qq - own * aq - 2.0 * at * shared + at * at * rest
+    expected = rounding * (1.0 + (own - at * slope) ** 2 + at * at) * n
+    return beside <= expected * (1.0 + UNLIKELY * np.sqrt(2.0 / n)) + (0.5 * tolerance) ** 2 * texture
+
+
+@kernel
+def halves_texture(first, second, values, position, tolerance, noise, lowest, highest):
     """Tell whether a picture also halves what a straight function of the brightness leaves of the way between two others.
 
     `values` (samples,) are the picture's, at the `position` on the way from `first` to `second`; all run from `lowest` to
-    `highest` and are whole numbers. False where that rest is too small to see, and where one end has no contents: whatever
-    leads there fades. True where the rest is so large that a change of brightness would leave the line, by `tolerance` of its
-    length, and where too few values are free to tell.
+    `highest` and are whole numbers; for `noise` see `is_toned`. False where that rest is too small to see, and where one end
+    has no contents: whatever leads there fades. True where the rest is so large that a change of brightness would leave the
+    line, by `tolerance` of its length, and where too few values are free to tell.
     """
     n = 0
     mean_first = 0.0
@@ -116,7 +146,7 @@ def halves_texture(first, second, values, position, tolerance, lowest, highest):
     for j in range(first.shape[0]):
         spread_first += (np.float64(first[j]) - mean_first) ** 2
         spread_second += (np.float64(second[j]) - mean_second) ** 2
-    if min(spread_first, spread_second) <= BLANK * 0.5 * NOISE * first.shape[0]:
+    if min(spread_first, spread_second) <= BLANK * 0.5 * noise * first.shape[0]:
         return False
     free = np.empty(first.shape[0], np.bool_)
     mean_first = 0.0
@@ -133,7 +163,7 @@ def halves_texture(first, second, values, position, tolerance, lowest, highest):
     mean_first /= n
     mean_second /= n
     mean /= n
-    # Sums of squares and products of: the end with more contrast (a), the other end (b), and the query (q).
+    # Sums of squares and products of the two ends (a, b) and the query (q).
     aa, ab, aq, bb, bq, qq, way = 1e-9, 0.0, 0.0, 1e-9, 0.0, 0.0, 0.0
     for j in range(first.shape[0]):
         if free[j]:
@@ -147,23 +177,4 @@ def halves_texture(first, second, values, position, tolerance, lowest, highest):
             bq += b * q
             qq += q * q
             way += (np.float64(first[j]) - np.float64(second[j])) ** 2
-    at = position
-    if bb > aa:
-        aa, bb = bb, aa
-        aq, bq = bq, aq
-        at = 1.0 - position
-    slope = ab / aa
-    own = aq / aa
-    rounding = 0.5 * NOISE
-    rest = bb - slope * ab
-    texture = rest - rounding * (1.0 + slope * slope) * n
-    if rest <= PLAIN * rounding * (1.0 + slope * slope) * n or texture <= SEEN * rounding:
-        return False
-    if rest >= (2.0 * tolerance) ** 2 * way:
-        return True
-    shared = bq - slope * aq
-    if abs((shared - rounding * slope * own * n) / texture - at) > APART:
-        return False
-    beside = qq - own * aq - 2.0 * at * shared + at * at * rest
-    expected = rounding * (1.0 + (own - at * slope) ** 2 + at * at) * n
-    return beside <= expected * (1.0 + UNLIKELY * np.sqrt(2.0 / n)) + (0.5 * tolerance) ** 2 * texture
+    return halves_rest(aa, ab, aq, bb, bq, qq, way, n, position, tolerance, 0.5 * noise, SEEN)

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 
 from detector.engine.evidence.children import NUMBERS
+from detector.engine.evidence.tone import NOISE
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
+from detector.engine.fitting.jpeg import displaced, jpeg_of
 from detector.engine.fitting.remote import usual_remote
 from detector.engine.fitting.stray import lessons_of, usual_stray
 from detector.engine.fitting.yardsticks import (
@@ -30,8 +33,10 @@ from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.cooccurrence import nothing_known
 from detector.engine.models.reference import (
     ALWAYS,
+    C_LEVELS,
     MOST_CATEGORIES,
     NEVER_REMOTE,
+    NO_BLURS,
     NO_LEADING,
     NO_NOISE,
     NO_SIGHTS,
@@ -132,6 +137,8 @@ def fit_reference(
         quantum=quantum,
         unit=quantum / nearest,
         tolerance=_tolerance(intrinsic, dimension, codes),
+        blurs=NO_BLURS,
+        rounding=NOISE,
         blur=blur_of(encoded[:, :dimension], projection[:dimension], common=bool(np.all(scale == scale[0]))) / quantum**2,
         sphere=0.0 if table else sphere,
         grain=grain_of(encoded[:, measured]),
@@ -161,6 +168,7 @@ def fit_reference(
         noise=NO_NOISE,
         cooccurrence=nothing_known(),
     )
+    reference = replace(reference, **_rounding_of_jpeg(reference, vectors, seed))
     reduced_rows = reference.reduce(vectors)
     known = known_cells(reduced_rows)
     if looks_selected(reference, reduced_rows, seed):
@@ -172,6 +180,18 @@ def fit_reference(
         if reference.table:
             known["cooccurrence"] = fit_cooccurrence(vectors, codes.tolist(), clients, seed=seed)
     return replace(reference, **known)
+
+
+def _rounding_of_jpeg(reference: Reference, vectors: Floats, seed: int) -> dict[str, Any]:
+    """Return what rounding does to pictures (n, dimension) that went through a JPEG, as fields of a reference; else nothing."""
+    jpeg = None if reference.table or reference.grain == 0.0 else jpeg_of(vectors)
+    if jpeg is None:
+        return {}
+    moved, middles = (part * reference.scale for part in displaced(vectors, jpeg, seed))
+    # The memory rounds to whole steps besides: the query, and the ends by a quarter each.
+    blurs = np.square(middles @ reference.projection / reference.quantum).mean(axis=0) + 1.5 / 12.0
+    rounding = 2.0 * (1.0 / 12.0 + float(np.square(moved[:, reference.sampled] * C_LEVELS).mean()))
+    return {"blur": float(blurs.sum()), "blurs": blurs.astype(np.float32), "rounding": rounding}
 
 
 def missing_values(vectors: Floats) -> Floats:

@@ -11,13 +11,28 @@ import numpy as np
 
 from detector.engine.evidence.accumulate import CONSTRUCTED, NOTHING, ORDINARY, weighted
 from detector.engine.evidence.aim import aims, may_aim
-from detector.engine.evidence.bisect import LOOSE, RECORD_WEIGHTS, deepest_halving, is_centred, is_rare_middle, weight_of
+from detector.engine.evidence.bisect import (
+    LOOSE,
+    PICTURE,
+    RECORD_WEIGHTS,
+    deepest_halving,
+    is_centred,
+    is_rare_middle,
+    weight_of,
+)
 from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
 from detector.engine.evidence.counts import DWELT, SHOWN, count_of, set_count
 from detector.engine.evidence.crossing import note_crossing
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
-from detector.engine.evidence.foreign import MOST_PER_CROWD, crowd_of, foreign_ratio, times_counted
+from detector.engine.evidence.foreign import (
+    KINDRED_RECORDS,
+    MOST_PER_CROWD,
+    crowd_of,
+    foreign_ratio,
+    is_version,
+    times_counted,
+)
 from detector.engine.evidence.halved import bits_of, halving_weight, weight_within_label
 from detector.engine.evidence.interval import TIGHT
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
@@ -26,6 +41,8 @@ from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FORE
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
 from detector.engine.evidence.sens import compares, is_steep
+from detector.engine.evidence.step import step_between
+from detector.engine.evidence.tone import is_toned
 from detector.engine.evidence.turns import (
     DISTANCES,
     MOST_TURNS,
@@ -101,20 +118,25 @@ def judge_offset(asked, past, step, family, s, scales, delta, ratio):
 
 @part
 def judge_foreign(asked, past, step, structure, noise, seed, population, scratch, scales, ratio):
-    """Channel `foreign`; return how often the query's cluster was counted so far, to be retained with the query.
+    """Channel `foreign`; return how often the query's cluster was counted so far, and whether it counts no more.
+
+    The first is to be retained with the query. It counts no more where all is known that versions of one thing tell.
 
     `noise` is the query's likelihood ratio of noise; it counts where the client's earlier queries hardly explain the query. For
     `seed` see `compare_stray`.
     """
     crowd = crowd_of(asked.landmark, scales.table)
+    if scales.table and step.distance >= crowd and is_version(asked, past, step):
+        crowd = KINDRED_RECORDS * np.exp(np.float64(asked.landmark))
     counted = times_counted(asked, past, step, crowd, scales)
     if counted < MOST_PER_CROWD and population.neighbours.shape[0] > 0 and not np.isnan(structure):
         before = continues(asked, past, seed, population.neighbours, scratch.weights, scales)
         if before >= 0:
             counted = max(counted, count_of(past, before, SHOWN))
-    if counted < MOST_PER_CROWD and not np.isnan(scales.usual) and not np.isnan(structure):
+    crowded = counted >= MOST_PER_CROWD
+    if not crowded and not np.isnan(scales.usual) and not np.isnan(structure):
         ratio[FOREIGN] = foreign_ratio(structure, scales.usual, scales.spread)
-        stray = compare_stray(asked, past, seed, population, scratch.along, scales)
+        stray = compare_stray(asked, past, step, seed, population, scratch.along, scales)
         if not np.isnan(stray):
             ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(stray, scales.usual_stray, scales.stray_spread))
         remote = compare_remote(asked, step, population, scratch, scales)
@@ -123,10 +145,11 @@ def judge_foreign(asked, past, step, structure, noise, seed, population, scratch
             ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(remote, usual[0], usual[1]))
         if noise > 0.0 and step.distance >= ALONE * np.exp(np.float64(asked.landmark)):
             ratio[FOREIGN] = max(ratio[FOREIGN], noise)
+    if not crowded:
         counted += 1
         if step.distance < crowd:
             set_count(past, step.place, SHOWN, counted)
-    return counted
+    return counted, crowded
 
 
 @part
@@ -283,23 +306,42 @@ def retained_margin(past, place):
 
 
 @part
-def judge_sens(asked, past, step, ratio):
+def judge_sens(asked, past, step, scales, ratio):
     """Channel `sens`; silent where either answer has no probabilities."""
     earlier = retained_margin(past, step.place)
     if np.isnan(earlier) or np.isnan(asked.margin):
         return
-    if compares(step.distance, earlier):
+    if compares(step.distance, earlier, scales.moved):
         steep = is_steep(step.distance, earlier, asked.margin, not step.changed)
         ratio[SENS] = CONSTRUCTED[SENS] if steep else ORDINARY[SENS]
 
 
 @part
-def judge_dwell(asked, past, step, scales, ratio):
-    """Channel `dwell`; return how often the query's cluster was counted so far, to be retained with the query."""
+def fades(asked, past, scales, delta):
+    """Tell whether the client changes the intensity of one picture: so is the way to the nearest retained query off this place.
+
+    Steps within the place are too short to tell. `delta` (measured,) is scratch.
+    """
+    if scales.table or not np.isnan(scales.c_zero) or scales.measured < PICTURE:
+        return False
+    for place in past.near:
+        if past.squares[place] * scales.unit * scales.unit >= NEAR * NEAR:
+            step_between(past.c[place], asked.c, scales.c_unit, delta)
+            start = past.c[place, : scales.measured]
+            return is_toned(delta, start, scales.c_unit, scales.rounding, scales.c_lowest, scales.c_highest)
+    return False
+
+
+@part
+def judge_dwell(asked, past, step, scales, delta, ratio):
+    """Channel `dwell`; return how often the query's cluster was counted so far, to be retained with the query.
+
+    `delta` (measured,) is scratch.
+    """
     if not (step.changed and step.distance < NEAR and asked.margin < UNDECIDED):
         return 0
     counted = times_dwelt(past, NEAR, scales.unit)
-    if dwells(step.distance, asked.margin, step.changed, counted):
+    if dwells(step.distance, asked.margin, step.changed, counted) and not fades(asked, past, scales, delta):
         ratio[DWELL] = CONSTRUCTED[DWELL]
         counted += 1
         set_count(past, step.place, DWELT, counted)

@@ -110,6 +110,7 @@ class Written(NamedTuple):
     `repeat` marks exact repeats, `near` near duplicates, and `flip` near duplicates with another label. `distance` is the
     distance to the nearest accepted query of the same label, NaN for the first of a label. `ratio` (n, channels) are the
     likelihood ratios of construction. `rows` (evaluations, features) get the features of this family from `column` on.
+    `crowded` marks further versions of what was counted twice (see the channel `foreign`).
     """
 
     repeat: npt.NDArray[np.bool_]
@@ -119,6 +120,7 @@ class Written(NamedTuple):
     ratio: npt.NDArray[np.float32]
     rows: npt.NDArray[np.float64]
     column: int
+    crowded: npt.NDArray[np.bool_]
 
 
 class Scratch(NamedTuple):
@@ -239,6 +241,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
         ratio[:] = NOTHING
         written.near[i] = False
         written.flip[i] = False
+        written.crowded[i] = False
         written.distance[i] = np.nan
 
         held = np.int64(memory.held[s])
@@ -278,9 +281,10 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 judge_offset(asked, past, step, family, s, scales, scratch.other_delta, ratio)
                 structure = compare_structure(asked, past, queries.seed[s], variances, scales)
                 follow(memory, s, past, structure, scales.unit)
-                shown = judge_foreign(
+                shown, crowded = judge_foreign(
                     asked, past, step, structure, queries.noise[i], queries.seed[s], population, scratch, scales, ratio
                 )
+                written.crowded[i] = crowded
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
                 depth = judge_bisect(
@@ -292,8 +296,9 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                     judge_children(asked, past, step, family, s, population.level, scales, scratch.products, ratio)
                 elif single.place < 0 or single.flickers:
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
-                judge_sens(asked, past, step, ratio)
-                dwelt = judge_dwell(asked, past, step, scales, ratio)
+                if not crowded:  # versions of one thing, such as draws about it, count once
+                    judge_sens(asked, past, step, scales, ratio)
+                dwelt = judge_dwell(asked, past, step, scales, scratch.other_delta, ratio)
                 turned = judge_turns(asked, past, step, population.turning, scales, ratio)
             if not scales.table and held == past.stored and held < FIRST:
                 judge_select(asked, memory, selection, s, queries.energy[i], population, scales, scratch, ratio)

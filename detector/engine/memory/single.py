@@ -33,7 +33,7 @@ LARGEST = 0.1  # largest probe, in value ranges
 EVEN = 4  # difference of two equal sizes that is always allowed, in steps of the checksums
 SERIES = 2  # least number of other values that were moved as far before
 MOST_SAME = 2  # most times that this value was moved as far: there and back
-SHARE = 1 / 3  # least share of changes of this size among the latest single changes
+SHARE = 1 / 2  # least share of changes of just this size among the latest single changes
 SHORT = 2  # longest run of single changes that counts as a probe; drawing and retouching make longer runs
 PAIRS = 3  # least number of values moved to both sides of one query by one size, where sensors flicker by as much
 ONE_SIDED = 2  # least number of such values for each one that moved to one side only; a flicker rarely returns to a value
@@ -186,6 +186,7 @@ def in_even_series(value, size, values, sizes, singles):
     for k in range(values.shape[0]):
         if values[k] == 0 or not are_alike(size, np.int64(sizes[k])):
             continue
+        even += are_even(size, np.int64(sizes[k]))
         same = 0
         first = True
         for other in range(values.shape[0]):
@@ -194,7 +195,6 @@ def in_even_series(value, size, values, sizes, singles):
                 first = first and other >= k
         if same + (values[k] == value + 1) > MOST_SAME:
             return False
-        even += 1
         alike += first and values[k] != value + 1
     return alike >= SERIES and even >= SHARE * min(singles, n)
 

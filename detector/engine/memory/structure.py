@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence.foreign import APART, PAIRS, led_energy, spread_of_difference, stray_of
+from detector.engine.evidence.foreign import APART, EXPLAINED, PAIRS, led_energy, spread_of_difference, stray_of
 from detector.engine.evidence.frame import is_next_frame
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
 from detector.engine.kernels import part
@@ -74,13 +74,16 @@ def compare_structure(asked, past, seed, variances, scales):
 
 
 @part
-def compare_stray(asked, past, seed, population, along, scales):
+def compare_stray(asked, past, step, seed, population, along, scales):
     """Return the stray of the query's differences or that of the query itself, whichever is less; NaN if it is not known.
 
-    The differences are those that `compare_structure` takes. `along` is scratch, with one entry per leading direction.
+    Not known, too, is that of a query whose like the client asked about before; but records may be far in one column only. The
+    differences are those that `compare_structure` takes. `along` is scratch, with one entry per leading direction.
     """
     directions = population.leading.shape[1]
     if np.isnan(scales.usual_stray) or directions == 0:
+        return np.nan
+    if not scales.table and step.distance < EXPLAINED * np.exp(np.float64(asked.landmark)):
         return np.nan
     led = 0.0
     whole = 0.0

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import VIEWS
+from detector.engine.evidence.tone import NOISE
 from detector.engine.evidence.turns import DISTANCES, MARGINS
 from detector.engine.kernels import kernel
 from detector.engine.memory.checksums import add_up, weights_of
@@ -41,6 +42,7 @@ C_UNIT = 1.0 / C_LEVELS
 LANDMARKS = 64
 MOST_CATEGORIES = 32
 NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
+NO_BLURS = np.zeros(0, np.float32)
 NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 NO_SIGHTS = np.zeros((0, 0), np.float32)
 NO_NOISE = np.zeros((0, TERMS))
@@ -48,6 +50,8 @@ ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are no
 SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baselines lack, and what those mean
     {
         "blur": 0.0,
+        "blurs": NO_BLURS,
+        "rounding": NOISE,
         "sphere": 0.0,
         "leading": NO_LEADING,
         "usual_stray": math.nan,
@@ -78,8 +82,10 @@ class Reference:
     queries into the product of their encoded inputs, as far as the integers determine it.
 
     `tolerance` is how far off a line a point may lie for the channel `bisect`, and `blur` what rounding of the clients' values
-    adds to it, as an expected square in integer steps. `sphere` is the length of all inputs where they have one length, as
-    embeddings do, else 0. `grain` is the size of one level of the values,
+    adds to it, as an expected square in integer steps. Where pictures went through a JPEG, `blurs` (COORDINATES,) say how much
+    of that falls to each coordinate, since the JPEG rounds some directions more than others; else it is empty. `rounding` is
+    what that of two values adds to their difference, as an expected square in steps of the sampled values. `sphere` is the
+    length of all inputs where they have one length, as embeddings do, else 0. `grain` is the size of one level of the values,
     in value ranges, 0 where they have none. `known_cells` marks the cells where the population lives. `landmarks` (COORDINATES,
     landmarks) are centres of the population and `variance` (COORDINATES,) is its variance, both in integer steps; `c_variance`
     (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
@@ -109,6 +115,8 @@ class Reference:
     unit: float
     tolerance: float
     blur: float
+    blurs: Floats
+    rounding: float
     sphere: float
     grain: float
     principal: int
@@ -168,12 +176,16 @@ class Reference:
         """
         if self.blur == 0.0:
             return np.ones(COORDINATES, np.float32)
+        if len(self.blurs):
+            return np.asarray(np.sqrt(self.blurs.min() / self.blurs), np.float32)
         spread = np.sqrt(np.square(self.projection[: self.dimension], dtype=np.float64).sum(axis=0))
         return np.asarray(1.0 / np.maximum(spread, 1.0), np.float32)
 
     @property
     def blur_sharpened(self) -> float:
         """`blur` in coordinates that are multiplied by `sharpness`."""
+        if len(self.blurs):
+            return float(self.blurs.min()) * COORDINATES
         shares = np.square(self.projection[: self.dimension], dtype=np.float64).sum(axis=0)
         return float(self.blur * (shares * np.square(self.sharpness)).sum() / max(shares.sum(), 1e-30))
 
@@ -191,6 +203,27 @@ class Reference:
             return np.zeros(0, np.float32)
         center = self.center[: self.dimension] + self.offset * self.scale
         return np.asarray(center @ self.projection[: self.dimension] / self.quantum, np.float32)
+
+    @property
+    def moved(self) -> float:
+        """How far apart a JPEG moves two nearly equal pictures, in median nearest-neighbour distances; 0 without one.
+
+        `blurs` hold one and a half times what it moves a picture by.
+        """
+        return float(math.sqrt(2.0 / 1.5 * float(self.blurs.sum())) * self.unit)
+
+    @property
+    def plain(self) -> Floats:
+        """Where plain pictures lie in sharpened coordinates, (2, COORDINATES), if pictures went through a JPEG; else no rows.
+
+        That is the black picture, with the sign changed, and the direction from it to brighter plain ones, of length 1.
+        """
+        if not len(self.blurs):
+            return np.zeros((0, COORDINATES), np.float32)
+        projection = self.projection[: self.dimension] * self.sharpness
+        black = (self.center[: self.dimension] + self.offset * self.scale) @ projection / self.quantum
+        brighter = projection.sum(axis=0)
+        return np.stack([black, brighter / max(float(np.linalg.norm(brighter)), 1e-30)]).astype(np.float32)
 
     @property
     def fingerprint(self) -> str:

@@ -81,7 +81,14 @@ def nobody(clients: int = 1) -> Together:
     return allocate(Together, clients)
 
 
-def told(known: Cooccurrence, records: Floats, state: Together | None = None, repeat: Sequence[int] = ()) -> Floats:
+def told(
+    known: Cooccurrence,
+    records: Floats,
+    state: Together | None = None,
+    repeat: Sequence[int] = (),
+    *,
+    crowded: bool = False,
+) -> Floats:
     """Return the likelihood ratio of each record of one client; 1 where it was not scored."""
     ratio = np.ones(len(records), np.float32)
     repeated = np.zeros(len(records), np.bool_)
@@ -92,6 +99,7 @@ def told(known: Cooccurrence, records: Floats, state: Together | None = None, re
         records,
         np.zeros(len(records), np.uint8),
         repeated,
+        np.full(len(records), crowded),
         known.columns,
         known.coded,
         known.edges,
@@ -105,6 +113,14 @@ def told(known: Cooccurrence, records: Floats, state: Together | None = None, re
         ratio,
     )
     return ratio
+
+
+def test_versions_of_a_record_clash_once() -> None:
+    """Further versions of what the client asked about before are not scored where they clash; natural ones are."""
+    made_up = np.random.default_rng(3).integers(10, size=(40, WIDTH)).astype(np.float32)
+    assert (told(twins(), made_up) > 1.0).sum() > 20
+    assert not (told(twins(), made_up, crowded=True) > 1.0).any()
+    assert (told(twins(), natural(40), crowded=True) < 1.0).all()
 
 
 def test_a_client_takes_little_room() -> None:

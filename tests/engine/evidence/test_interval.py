@@ -90,6 +90,7 @@ def test_a_search_among_vectors_of_one_length_grows_deeper(*, curved: bool) -> N
     st.sampled_from([0.01, 0.05, 0.12]),
     st.sampled_from([0.0, 1e5]),
     st.booleans(),
+    st.booleans(),
 )
 def test_the_quick_look_overlooks_nothing(
     seed: int,
@@ -97,6 +98,7 @@ def test_the_quick_look_overlooks_nothing(
     tolerance: float,
     blur: float,
     curved: bool,
+    uneven: bool,
 ) -> None:
     """Where the exact test finds a halving, the cheap one must have let it through; lines in all directions, with noise."""
     rng = np.random.default_rng(seed)
@@ -115,18 +117,20 @@ def test_the_quick_look_overlooks_nothing(
         query = np.rint(middle).astype(np.float32)
         labels = rng.integers(0, 2, n).astype(np.int32)
         gathered = np.ascontiguousarray(z.T, np.float32)
+        sharpness = rng.uniform(0.2, 1.0, DIMENSION).astype(np.float32) if uneven else np.ones(DIMENSION, np.float32)
         squares = np.square(gathered - query).sum(axis=1).astype(np.float32)
         near = np.argsort(squares, kind="stable").astype(np.int64)
         depth, *_ = interval_depth(
-            query,
+            query * sharpness,
             near,
-            gathered[near],
+            gathered[near] * sharpness,
             labels,
             np.zeros(n, np.uint32),
             np.zeros(n, np.uint8),
-            origin,
+            origin * sharpness if curved else origin,
             tolerance,
             blur,
         )
         if depth > 0:
-            assert may_halve(query, z, near, squares, labels, origin, np.empty((n, GLANCE), np.float32), tolerance, blur)
+            toward = np.empty((n, GLANCE), np.float32)
+            assert may_halve(query, z, near, squares, labels, sharpness, origin, toward, tolerance, blur)

@@ -31,13 +31,19 @@ def probes(query: np.ndarray, earlier: np.ndarray, *, alike: bool = False) -> bo
 
 
 def series(
-    size: float, earlier: list[int], *, values: list[int] | None = None, length: float | None = None, grain: float = 0.0
+    size: float,
+    earlier: list[int],
+    *,
+    values: list[int] | None = None,
+    length: float | None = None,
+    rounding: float = 0.01,
+    grain: float = 0.0,
 ) -> bool:
-    """Ask about a sparse step of `size` after others of `earlier` sizes, in hundredths of the value range."""
+    """Ask about a sparse step of `size` after others of `earlier` sizes, in units of `rounding`."""
     sizes, moved_before = np.zeros((2, SIZES), np.uint8)
     sizes[: len(earlier)] = earlier
     moved_before[: len(earlier)] = 1 + np.arange(len(earlier)) if values is None else 1 + np.array(values)
-    return bool(in_series(40, size, size if length is None else length, moved_before, sizes, 0.01, grain))
+    return bool(in_series(40, size, size if length is None else length, moved_before, sizes, rounding, grain))
 
 
 def record_probes(query: np.ndarray, earlier: np.ndarray, *, level: float = 0.0, siblings: bool = True) -> bool:
@@ -120,9 +126,15 @@ def test_a_series_goes_from_one_value_to_the_next() -> None:
 
 def test_a_series_of_single_levels_is_none() -> None:
     """Sizes that rounding cannot tell apart, or that a sensor's single levels have, are nobody's."""
-    assert not series(0.01, [1] * SERIES)
-    assert not series(0.015, [2] * SERIES, grain=0.012)
-    assert series(0.02, [2] * SERIES, grain=0.012)
+    assert not series(0.04, [4] * SERIES)
+    assert not series(0.015, [8] * SERIES, rounding=0.002, grain=0.012)
+    assert series(0.02, [10] * SERIES, rounding=0.002, grain=0.012)
+
+
+def test_sizes_that_are_equal_by_accident_make_no_series() -> None:
+    """Where values drift, many sizes are near this one, and as many lie beside those."""
+    assert not series(0.06, [6] * SERIES + [3, 8, 9])
+    assert series(0.06, [6] * SERIES + [2, 12, 20])
 
 
 def test_a_slider_is_no_probe() -> None:

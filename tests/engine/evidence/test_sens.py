@@ -19,7 +19,13 @@ from detector.engine.evidence.sens import CLOSEST, CONFIDENT, FARTHEST, STEEP, c
 )
 def test_only_pairs_that_can_say_something_are_compared(distance: float, margin: float, *, compared: bool) -> None:
     """Neither repeats nor strangers, and only from an answer that was sure."""
-    assert compares(distance, margin) is compared
+    assert compares(distance, margin, 0.0) is compared
+
+
+def test_a_step_within_what_a_jpeg_moves_is_not_compared() -> None:
+    """It is not the client's own."""
+    assert compares(0.5, 3.0, 0.4)
+    assert not compares(0.5, 3.0, 0.6)
 
 
 def test_steepness_is_the_fall_of_the_earlier_label_s_margin_over_the_distance() -> None:

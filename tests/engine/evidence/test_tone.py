@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.evidence.tone import halves_texture, is_toned
+from detector.engine.evidence.tone import NOISE, halves_texture, is_toned
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import C_HIGHEST, C_LEVELS, C_LOWEST, C_UNIT
 
@@ -23,7 +23,7 @@ def step_of(before: Vector, after: Vector) -> tuple[npt.NDArray[np.float32], npt
 
 def looks_toned(before: Vector, after: Vector) -> bool:
     delta, first = step_of(before, after)
-    return bool(is_toned(delta, first, C_UNIT, C_LOWEST, C_HIGHEST))
+    return bool(is_toned(delta, first, C_UNIT, NOISE, C_LOWEST, C_HIGHEST))
 
 
 def picture(seed: int) -> Vector:
@@ -68,7 +68,7 @@ def texture_halved(first: Vector, second: Vector, values: Vector, position: floa
         np.rint(np.rint(np.clip(x, 0.0, 1.0) * 255) / 255 * C_LEVELS + C_LOWEST).astype(np.uint8)
         for x in (first, second, values)
     )
-    return bool(halves_texture(one, other, query, position, 0.12, C_LOWEST, C_HIGHEST))
+    return bool(halves_texture(one, other, query, position, 0.12, NOISE, C_LOWEST, C_HIGHEST))
 
 
 def plain(seed: int, brightness: float) -> Vector:

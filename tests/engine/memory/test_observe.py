@@ -21,6 +21,7 @@ from detector.engine.evidence.frame import PIXELS, neighbours_of
 from detector.engine.evidence.registry import AIM, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
 from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.select import Selection
+from detector.engine.evidence.tone import NOISE
 from detector.engine.evidence.turns import DISTANCES, MARGINS, MOST_TURNS
 from detector.engine.features.distances import NAMES, WINDOW
 from detector.engine.features.row import MEMORY as FIRST
@@ -53,6 +54,7 @@ class Seen:
     flip: npt.NDArray[np.bool_]
     distance: npt.NDArray[np.float32]
     ratio: npt.NDArray[np.float32]
+    crowded: npt.NDArray[np.bool_]
     state: Memory
 
 
@@ -80,7 +82,7 @@ def shown(
     """Show one client's queries, z (n, COORDINATES), to an empty memory, with an evaluation at each of them."""
     n = len(z)
     state = allocate(Memory, 1, LENGTHS)
-    repeat, near, flip = np.zeros((3, n), np.bool_)
+    repeat, near, flip, crowded = np.zeros((4, n), np.bool_)
     distance = np.full(n, np.nan, np.float32)
     ratio = np.zeros((n, len(CHANNELS)), np.float32)
     sure = np.full(n, np.nan, np.float32) if confidence is None else confidence
@@ -119,6 +121,8 @@ def shown(
             grain=0.0,
             tolerance=0.05,
             blur=0.0,
+            rounding=NOISE,
+            moved=0.0,
             table=table,
             numbers=COORDINATES if table else 0,
             usual=usual,
@@ -133,6 +137,7 @@ def shown(
             c_variance=np.ones(SAMPLED, np.float32) if c_variance is None else c_variance,
             sharpness=np.ones(COORDINATES, np.float32),
             origin=np.zeros(0, np.float32),
+            plain=np.zeros((0, COORDINATES), np.float32),
             level=np.zeros(COORDINATES, np.float32),
             kinship=np.zeros((COORDINATES + SAMPLED, COORDINATES + SAMPLED), np.float32),
             middle=np.zeros(SAMPLED, np.float32),
@@ -144,9 +149,9 @@ def shown(
             neighbours=np.zeros((0, PIXELS, SAMPLED), np.int16) if neighbours is None else neighbours,
         ),
         scratch_for(state, SAMPLED, 8),
-        Written(repeat, near, flip, distance, ratio, features, 0),
+        Written(repeat, near, flip, distance, ratio, features, 0, crowded),
     )
-    return Seen(features, repeat, near, flip, distance, ratio, state)
+    return Seen(features, repeat, near, flip, distance, ratio, crowded, state)
 
 
 @dataclass
@@ -309,6 +314,32 @@ def test_noise_strays_from_the_leading_directions_and_noise_upon_a_picture_does_
     assert strays(noise) > 0.9
     assert strays(np.abs(rng.normal(size=(60, SAMPLED))) * leads) < 0.1
     assert strays(2.0 * leads + noise / 4.0) < 0.1
+    c = np.clip(np.rint(noise), 0, 255).astype(np.uint8)
+    far = np.full(60, 10.0, np.float32)
+    assert not (shown(z, [0] * 60, c=c, usual=9.0, usual_stray=1.0, landmark=far).ratio[:, FOREIGN] > NOTHING).any()
+
+
+def test_versions_of_a_record_are_one_cluster_unless_all_of_the_client_s_are_as_near() -> None:
+    """Scenarios of one record among others count twice; records that are far in one column alike are not its versions."""
+    rng = np.random.default_rng(13)
+    others = rng.integers(-9000, 9000, (30, COORDINATES))
+    versions = rng.integers(-9000, 9000, COORDINATES) + rng.integers(-60, 60, (20, COORDINATES))
+    c = rng.integers(0, 256, (50, SAMPLED)).astype(np.uint8)
+
+    def counted(z: npt.NDArray[np.integer]) -> int:
+        far = np.full(len(z), 4.0, np.float32)
+        found = shown(z.astype(np.int16), [0] * len(z), c=c[: len(z)], usual=-5.0, landmark=far, table=True).ratio[:, FOREIGN]
+        return int((found[-20:] != NOTHING).sum())
+
+    assert counted(np.vstack([others, versions])) == 2
+    assert counted(versions) > 10
+
+
+def test_further_versions_of_what_counted_twice_are_marked() -> None:
+    """So that other channels leave them out."""
+    rng = np.random.default_rng(14)
+    z = rng.integers(-5, 6, (10, COORDINATES)).astype(np.int16)
+    assert shown(z, [0] * 10).crowded.tolist() == [False] * 3 + [True] * 7
 
 
 def test_noise_counts_where_the_client_asked_about_nothing_like_it() -> None:
@@ -555,12 +586,12 @@ def test_a_form_edited_in_large_steps_is_no_probe() -> None:
 
 
 def test_steep_steps_from_confident_answers_are_told_from_gentle_ones() -> None:
-    """Margins that fall by six a median distance and more; pairs that say nothing count neither way."""
+    """Margins that fall by six a median distance and more; pairs that say nothing count neither way, nor more versions."""
     z = np.zeros((5, COORDINATES), np.int16)
     z[1, 0], z[2, 1], z[3, 2], z[4, 3] = 50, 50, 50, 9000
     confidence = np.array([0.99, 0.55, 0.98, 0.55, 0.55], np.float32)
     seen = shown(z, [0, 0, 0, 1, 0], confidence=confidence)
-    assert seen.ratio[:, SENS].tolist() == pytest.approx([1.0, CONSTRUCTED[SENS], ORDINARY[SENS], CONSTRUCTED[SENS], 1.0])
+    assert seen.ratio[:, SENS].tolist() == pytest.approx([1.0, CONSTRUCTED[SENS], ORDINARY[SENS], 1.0, 1.0])
     assert (shown(z, [0, 0, 0, 1, 0]).ratio[:, SENS] == NOTHING).all()
 
 
@@ -575,6 +606,22 @@ def test_dwelling_in_one_place_counts_six_times() -> None:
     assert 1 <= hits[:n].sum() <= 7
     assert 1 <= hits[n:].sum() <= 7
     assert not (shown(z, [i % 2 for i in range(2 * n)]).ratio[:, DWELL] > NOTHING).any()
+
+
+def test_a_picture_that_fades_until_the_answer_turns_does_not_dwell() -> None:
+    """Somebody who seeks the least light goes to where the answer turns, along the way of the brightness alone."""
+    rng = np.random.default_rng(15)
+    shares = np.array([1.0, 0.1, 0.504, 0.494, 0.484, 0.474])
+
+    def dwelt(first: Matrix, second: Matrix) -> int:
+        c = np.rint(second + shares[:, None] * (first - second)).astype(np.uint8)
+        z = np.rint(shares[:, None] * np.repeat([400, 0], [4, COORDINATES - 4])).astype(np.int16)
+        seen = shown(z, [0, 1, 0, 1, 0, 1], c=c, confidence=np.full(6, 0.52, np.float32))
+        return int((seen.ratio[:, DWELL] > NOTHING).sum())
+
+    picture = rng.integers(40, 220, SAMPLED).astype(float)
+    assert dwelt(picture, np.full(SAMPLED, 20.0)) == 0
+    assert dwelt(picture, rng.integers(40, 220, SAMPLED).astype(float)) >= 2
 
 
 def pairs(places: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:

@@ -122,7 +122,8 @@ def test_a_series_moves_several_values_by_one_size() -> None:
     """Or by twice that, as from one twin to the other; not by all sizes, nor the same values again."""
     even = [(place, STEP) for place in range(SERIES)]
     assert in_series(700, STEP, even)
-    assert in_series(700, 2 * STEP, even)
+    assert not in_series(700, 2 * STEP, even)
+    assert in_series(700, 2 * STEP, [*even, *((100 + k, 2 * STEP) for k in range(len(even)))])
     assert not in_series(700, STEP, even[1:])
     assert not in_series(700, 3 * STEP, even)
     assert in_series(700, STEP, [*even, (700, STEP)])

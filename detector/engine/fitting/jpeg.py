@@ -1,0 +1,203 @@
+"""JPEG: whether a population's pictures went through one, and how far that moves a picture.
+
+A JPEG transforms blocks of 8x8 pixels by cosines and rounds each coefficient to multiples of its own step. A picture that was
+read from one still shows these steps: within whole blocks its coefficients lie near multiples of them, up to the rounding of
+the pixels (step estimation as in Fan and de Queiroz, IEEE Transactions on Image Processing 2003). The steps are larger than a
+grey level, most of all where a picture varies quickly. So a picture that comes from two others, such as their middle, arrives
+several times farther from its place than 8 bits alone would move it.
+
+Known for square grey pictures of 8 bits, whose blocks may begin at any pixel. Not found: a JPEG of colours, one that was scaled
+or shifted afterwards by an amount of its own for each picture, and populations whose clients mostly use different qualities.
+Steps of one level are not told from no steps, and move a picture no farther than the rounding of its pixels.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.fitting.yardsticks import GRID_ROWS, grid_step
+
+BLOCK = 8
+STEPS = np.arange(2, 256)  # of a coefficient, in grey levels: what a table of 8 bits can say
+PICTURES = 8000  # pictures that are looked at
+BLOCKS = 4000  # blocks that are looked at
+GLIMPSE = 400  # the same while it is not known where they begin
+SLOW = 4  # frequencies that are looked at until then, each way: JPEG rounds these least, and pictures have most of them
+LEAST_VALUES = 100  # least number of values of a coefficient beyond its first step: fewer may share one by accident
+BEYOND = 0.4  # where the values beyond the first step begin, in steps
+LEAST_STEPPED = 6  # least number of coefficients with steps
+MOST_AWAY = 0.5  # largest distance from a multiple: rounded pixels leave a deviation of 0.29, a step of 2 spreads up to 1
+LEAST_NEAR = 0.75  # least share of the values that are so near; clients who send no JPEG are the others
+EVIDENT = 0.8  # least share of the coefficients with enough values that have steps of 2 levels or more
+MIDDLES = 400  # middles of two pictures that are sent through the JPEG
+
+Array = npt.NDArray[np.float64]
+
+
+class Jpeg(NamedTuple):
+    """How square pictures of `side` pixels were compressed, whose values are whole multiples of a grey `level`.
+
+    The first whole block begins at pixel (`top`, `left`). `steps` (8, 8) are in grey levels: 0 where there are none, infinite
+    where hardly any coefficient differs from 0. `phase` is where the multiples of the first step begin.
+    """
+
+    side: int
+    level: float
+    top: int
+    left: int
+    steps: Array
+    phase: float
+
+
+def _cosines() -> Array:
+    """Return the orthonormal transform (8, 8), frequencies by rows."""
+    places = np.arange(BLOCK)
+    waves = np.cos(np.pi * (places + 0.5) * places[:, None] / BLOCK) * math.sqrt(2.0 / BLOCK)
+    waves[0] /= math.sqrt(2.0)
+    return waves
+
+
+COSINES = _cosines()
+
+
+def jpeg_of(vectors: npt.NDArray[np.float32]) -> Jpeg | None:
+    """Return how the pictures (n, dimension) of grey levels were compressed, None if there is no sign of it.
+
+    Their values lie on one grid, whose step is a grey level. Pictures that occur several times count once.
+    """
+    side = math.isqrt(vectors.shape[1])
+    if side * side != vectors.shape[1] or side < BLOCK:
+        return None
+    rng = np.random.default_rng(len(vectors))
+    distinct = rng.permutation(np.unique(vectors[rng.permutation(len(vectors))[:PICTURES]], axis=0)).astype(np.float64)
+    level = _grey_level(distinct)
+    if level == 0.0:
+        return None
+    pictures = (distinct / level).reshape(-1, side, side)
+    found = [
+        (_glimpse(_transformed(_whole_blocks(pictures, top, left, GLIMPSE))), -top, -left)
+        for top in range(min(BLOCK, side - BLOCK + 1))
+        for left in range(min(BLOCK, side - BLOCK + 1))
+    ]
+    stepped, top, left = max(found)
+    if stepped == 0:
+        return None
+    steps, phase = _steps_of(_transformed(_whole_blocks(pictures, -top, -left, BLOCKS)))
+    return Jpeg(side, level, -top, -left, steps, phase) if _evidence(steps) > 0 else None
+
+
+def _grey_level(values: Array) -> float:
+    """Return the step of the grid of the values (n, dimension), 0 where they lie on none as fine as grey levels are."""
+    spread = float(np.ptp(values))
+    if not (spread > 0.0 and math.isfinite(spread)):
+        return 0.0
+    sample = values[:: max(1, len(values) // GRID_ROWS)].ravel()
+    return grid_step((sample - sample.min()) / spread) * spread
+
+
+def _whole_blocks(pictures: Array, top: int, left: int, most: int) -> Array:
+    """Return up to `most` blocks (n, 8, 8) that lie within the pictures (n, side, side) and touch no end of their range.
+
+    A value at an end may have been clipped.
+    """
+    side = pictures.shape[1]
+    down, across = (side - top) // BLOCK, (side - left) // BLOCK
+    inside = pictures[: math.ceil(4 * most / (down * across)), top : top + BLOCK * down, left : left + BLOCK * across]
+    blocks = inside.reshape(-1, down, BLOCK, across, BLOCK).transpose(0, 1, 3, 2, 4).reshape(-1, BLOCK, BLOCK)
+    free = (blocks.min(axis=(1, 2)) > pictures.min()) & (blocks.max(axis=(1, 2)) < pictures.max())
+    return np.asarray(blocks[free][:most])
+
+
+def _transformed(blocks: Array) -> Array:
+    return np.asarray(COSINES @ blocks @ COSINES.T)
+
+
+def _steps_of(coefficients: Array) -> tuple[Array, float]:
+    """Return the steps (rows, columns) of coefficients (n, rows, columns), and the phase of the first; see `Jpeg`."""
+    steps = np.zeros(coefficients.shape[1:])
+    phase = 0.0
+    for row in range(len(steps)):
+        for column in range(len(steps)):
+            values = coefficients[:, row, column]
+            if row == column == 0:
+                steps[0, 0], phase = _step_with_phase(values)
+            else:
+                steps[row, column] = _step_of(values)
+    return steps, phase
+
+
+def _step_of(values: Array) -> float:
+    """Return the largest step near whose multiples most of the values beyond the first one lie.
+
+    It is infinite where too few values lie beyond any step, and 0 where the values have none.
+    """
+    size = np.sort(np.abs(values))
+    told = size[-LEAST_VALUES] if len(size) >= LEAST_VALUES else 0.0
+    for step in STEPS[told >= BEYOND * STEPS][::-1].tolist():
+        if _are_near(size[np.searchsorted(size, BEYOND * step) :], step):
+            return float(step)
+    return math.inf if told < BEYOND * STEPS[0] else 0.0
+
+
+def _step_with_phase(values: Array) -> tuple[float, float]:
+    """Return the same for a coefficient whose multiples begin anywhere, and where they do."""
+    if len(values) < LEAST_VALUES:
+        return math.inf, 0.0
+    for step in STEPS[np.ptp(values) > 4.0 * STEPS][::-1].tolist():
+        phase = float(np.angle(np.exp(2j * np.pi * values / step).mean()) * step / (2.0 * np.pi))
+        if _are_near(values - phase, step):
+            return float(step), phase
+    return 0.0, 0.0
+
+
+def _are_near(values: Array, step: float) -> bool:
+    away = np.abs(values - step * np.rint(values / step))
+    return bool(np.count_nonzero(away <= MOST_AWAY) >= LEAST_NEAR * len(values))
+
+
+def _evidence(steps: Array) -> int:
+    """Return how many coefficients have steps, 0 if they are too few to be those of a JPEG."""
+    stepped = np.count_nonzero((steps > 0.0) & np.isfinite(steps))
+    told = np.count_nonzero(np.isfinite(steps))
+    return int(stepped) if stepped >= max(LEAST_STEPPED, EVIDENT * told) else 0
+
+
+def _glimpse(coefficients: Array) -> int:
+    """Return the `_evidence` of the slow waves among coefficients (n, 8, 8); the slowest soon tell where there is none."""
+    slowest, _ = _steps_of(coefficients[:, :2, :2])
+    if not np.any((slowest > 0.0) & np.isfinite(slowest)):
+        return 0
+    return _evidence(_steps_of(coefficients[:, :SLOW, :SLOW])[0])
+
+
+def through_jpeg(levels: Array, jpeg: Jpeg) -> Array:
+    """Return pictures (n, dimension) in grey levels as the JPEG leaves them; blocks at the edges are filled up with these."""
+    before = (-jpeg.top) % BLOCK, (-jpeg.left) % BLOCK
+    after = tuple(-(jpeg.side + more) % BLOCK for more in before)
+    padded = np.pad(levels.reshape(-1, jpeg.side, jpeg.side), ((0, 0), *zip(before, after, strict=True)), mode="edge")
+    n, rows, columns = padded.shape
+    blocks = padded.reshape(n, rows // BLOCK, BLOCK, columns // BLOCK, BLOCK).transpose(0, 1, 3, 2, 4)
+    phase = np.zeros((BLOCK, BLOCK))
+    phase[0, 0] = jpeg.phase
+    steps = np.maximum(np.where(np.isfinite(jpeg.steps), jpeg.steps, 1.0), 1.0)
+    rounded = phase + steps * np.rint((_transformed(blocks) - phase) / steps)
+    seen = COSINES.T @ np.where(np.isfinite(jpeg.steps), rounded, 0.0) @ COSINES
+    whole = np.rint(seen.transpose(0, 1, 3, 2, 4).reshape(n, rows, columns))
+    return np.asarray(whole[:, before[0] : before[0] + jpeg.side, before[1] : before[1] + jpeg.side].reshape(n, -1), np.float64)
+
+
+def displaced(vectors: npt.NDArray[np.float32], jpeg: Jpeg, seed: int) -> tuple[Array, Array]:
+    """Return how far a JPEG moves pictures, and the middles of two of them; both (n, dimension), in the unit of the `vectors`.
+
+    Each picture that is sent is a blend of two, since those that are known lie on its steps already. A middle is compared with
+    that of its two ends as they arrived.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = vectors[rng.integers(len(vectors), size=(4, MIDDLES))].astype(np.float64) / jpeg.level
+    share = rng.random((2, MIDDLES, 1))
+    one, other = share * drawn[:2] + (1.0 - share) * drawn[2:]
+    arrived = through_jpeg(one, jpeg)
+    middle = 0.5 * (arrived + through_jpeg(other, jpeg))
+    return jpeg.level * (arrived - one), jpeg.level * (through_jpeg(0.5 * (one + other), jpeg) - middle)

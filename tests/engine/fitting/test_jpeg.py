@@ -1,0 +1,98 @@
+"""JPEG: the steps and the place of the blocks are found for any quality, and nothing is found where there is none."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.engine.evidence.tone import NOISE
+from detector.engine.fitting.jpeg import BLOCK, displaced, jpeg_of, through_jpeg
+from detector.engine.fitting.reference import fit_reference
+from detector.engine.models.reference import C_LEVELS
+from tests.engine.jpegs import SIDE, Floats, compressed, scenes
+
+
+def blends(seed: int, quality: int) -> Floats:
+    """Return blends of pictures that went through a JPEG."""
+    one, other = (compressed(scenes(100 * seed + part), quality)[0] for part in (1, 2))
+    share = np.random.default_rng(seed).random((len(one), 1))
+    return np.rint(share * one + (1.0 - share) * other).astype(np.float32)
+
+
+@pytest.mark.parametrize("quality", [60, 90])
+def test_the_steps_of_a_jpeg_are_found(quality: int) -> None:
+    """Nearly each coefficient has the step of the file's own table, or hardly ever differs from 0."""
+    arrived, table = compressed(scenes(quality, 1500), quality)
+    found = jpeg_of(arrived)
+    assert found is not None
+    assert (found.top, found.left) == (0, 0)
+    told = np.isfinite(found.steps)
+    assert told.sum() >= 6
+    assert np.mean(found.steps[told] == table[told]) > 0.9
+
+
+@given(st.integers(0, BLOCK - 1), st.integers(0, BLOCK - 1), st.sampled_from([1.0, 1.0 / 255.0]))
+@settings(max_examples=3, deadline=None)
+def test_blocks_may_begin_anywhere(top: int, left: int, level: float) -> None:
+    """Pictures were cut out after the JPEG, at one place for all."""
+    arrived, table = compressed(scenes(3, 800, 28), 75)
+    cut = arrived.reshape(-1, 28, 28)[:, top : top + SIDE, left : left + SIDE].reshape(-1, SIDE * SIDE)
+    found = jpeg_of((cut * level).astype(np.float32))
+    assert found is not None
+    assert (found.top, found.left) == (-top % BLOCK, -left % BLOCK)
+    told = np.isfinite(found.steps)
+    assert np.mean(found.steps[told] == table[told]) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["8 bits", "cut anywhere", "noise", "few levels", "one picture", "continuous", "not square"])
+def test_nothing_is_found_where_there_is_none(kind: str) -> None:
+    """Neither in pictures that never were a JPEG, nor in such whose blocks lie anywhere or which are all the same."""
+    rng = np.random.default_rng(7)
+    plain = scenes(4)
+    wide = compressed(scenes(5, 600, 28), 75)[0].reshape(-1, 28, 28)
+    places = rng.integers(BLOCK, size=(len(wide), 2)).tolist()
+    rows = {
+        "8 bits": plain,
+        "cut anywhere": np.stack([x[a : a + SIDE, b : b + SIDE].ravel() for x, (a, b) in zip(wide, places, strict=True)]),
+        "noise": rng.integers(0, 256, plain.shape).astype(np.float32),
+        "few levels": np.rint(plain / 17.0) * 17.0,
+        "one picture": np.repeat(compressed(plain[:1], 75)[0], 500, axis=0),
+        "continuous": plain + rng.random(plain.shape).astype(np.float32),
+        "not square": plain[:, :390],
+    }[kind]
+    assert jpeg_of(rows.astype(np.float32)) is None
+
+
+@pytest.mark.parametrize("quality", [60, 90])
+def test_pictures_are_moved_as_the_true_jpeg_moves_them(quality: int) -> None:
+    """So are middles of two, of pictures that are blends, as those between are; the sample is another one."""
+    arrived, _ = compressed(scenes(8, 1500), quality)
+    found = jpeg_of(arrived)
+    assert found is not None
+    one, other = blends(9, quality), blends(10, quality)
+    ends = 0.5 * (compressed(one, quality)[0] + compressed(other, quality)[0])
+    middles = compressed(np.rint(0.5 * (one + other)), quality)[0] - ends
+    moved, told = displaced(arrived, found, 1)
+    assert np.square(told).mean() == pytest.approx(np.square(middles).mean(), rel=0.4)
+    assert np.square(moved).mean() == pytest.approx(np.square(compressed(one, quality)[0] - one).mean(), rel=0.4)
+    again = through_jpeg(through_jpeg(one.astype(np.float64), found), found)
+    inside = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)[: 2 * BLOCK, : 2 * BLOCK].ravel()
+    assert np.abs(again - through_jpeg(one.astype(np.float64), found))[:, inside].mean() < 0.3
+
+
+def test_a_reference_knows_how_far_a_jpeg_moves_a_middle() -> None:
+    """By coordinate, and in all coordinates alike once these are sharpened; other pictures keep the rounding of 8 bits."""
+    arrived, _ = compressed(scenes(11, 1500), 75)
+    reference = fit_reference(arrived, 2, seed=1)
+    plain = fit_reference(scenes(11, 1500), 2, seed=1)
+    assert len(plain.blurs) == 0
+    assert plain.rounding == NOISE
+    assert reference.blur > 4.0 * plain.blur * (plain.quantum / reference.quantum) ** 2
+    one, other = blends(12, 75), blends(13, 75)
+    ends = [reference.reduce(compressed(x, 75)[0]).z.astype(np.float64) for x in (one, other)]
+    middle = reference.reduce(compressed(np.rint(0.5 * (one + other)), 75)[0]).z
+    away = (middle - 0.5 * (ends[0] + ends[1])) * reference.sharpness
+    assert np.square(away).sum(axis=1).mean() == pytest.approx(reference.blur_sharpened, rel=0.4)
+    assert np.square(away).mean(axis=0).max() < 4.0 * np.square(away).mean(axis=0).min()
+    sampled = (compressed(one, 75)[0] - one)[:, reference.sampled] * reference.scale[0] * C_LEVELS
+    assert reference.rounding == pytest.approx(2.0 * (np.square(sampled).mean() + 1.0 / 12.0), rel=0.4)
