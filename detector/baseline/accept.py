@@ -99,6 +99,7 @@ def accept(
         np.concatenate([known.channel_scores, peaks]),
         _joined(known.evaluations, compared(evaluations)),
         reviewed=known.reviewed + len(names),
+        reference_set=known.reference_set,
     )
     accepted = [
         {

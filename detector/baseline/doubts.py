@@ -14,7 +14,7 @@ import numpy.typing as npt
 from detector.engine.account import account_of
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
 from detector.engine.models.novelty import Calibrated
-from detector.engine.policy import ALERT, ALERT_SHARE, PolicySettings, thresholds_for
+from detector.engine.policy import ALERT, ALERT_SHARE, PolicySettings, Thresholds, thresholds_for
 from detector.names import printable
 
 NOVELTY = "novelty"
@@ -31,9 +31,7 @@ def doubts(
     the channel may only alert.
     """
     found = thresholds_for(policy, calibrated.norms.session_scores, channel_scores)
-    passed = np.where(MAY_STOP, FLOORS, ALERT_SHARE * np.asarray(found.stop))
-    scores = np.column_stack([channel_scores, calibrated.score])
-    heights = np.append(passed, found.alert)
+    scores, heights = _compared(calibrated, channel_scores, found)
     entries = []
     for i, j in zip(*np.nonzero(scores > heights), strict=True):
         own = int(calibrated.profile[i])
@@ -49,6 +47,23 @@ def doubts(
             }
         )
     return sorted(entries, key=lambda entry: (-entry["score"] / entry["threshold"], entry["client"]))[:LISTED]
+
+
+def set_aside(
+    names: Sequence[str], calibrated: Calibrated, channel_scores: npt.NDArray[np.float64], policy: PolicySettings
+) -> frozenset[str]:
+    """Return all calibration clients that `doubts` is about, also those beyond the longest list, by client id."""
+    found = thresholds_for(policy, calibrated.norms.session_scores, channel_scores)
+    scores, heights = _compared(calibrated, channel_scores, found)
+    return frozenset(account_of(names[i]).client for i in np.flatnonzero((scores > heights).any(axis=1)).tolist())
+
+
+def _compared(
+    calibrated: Calibrated, channel_scores: npt.NDArray[np.float64], found: Thresholds
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the scores of each client (clients, channels and novelty), and the height that makes each a doubt."""
+    passed = np.where(MAY_STOP, FLOORS, ALERT_SHARE * np.asarray(found.stop))
+    return np.column_stack([channel_scores, calibrated.score]), np.append(passed, found.alert)
 
 
 def tell(notes: Mapping[str, Any]) -> Iterator[str]:

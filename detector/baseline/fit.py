@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.baseline.calibrate import Calibration, calibrate
-from detector.baseline.doubts import doubts
+from detector.baseline.doubts import doubts, set_aside
 from detector.baseline.store import Baseline, version_of
+from detector.engine.account import account_of
 from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.evidence.step import margin_of
@@ -26,7 +27,8 @@ from detector.engine.fitting.reference import fit_reference
 from detector.engine.fitting.turns import Opening, fit_turning
 from detector.engine.models.novelty import LEAST_CLIENTS
 from detector.engine.models.profiles import STAGES
-from detector.engine.policy import PolicySettings
+from detector.engine.models.reference import Reference
+from detector.engine.odometer.reference_set import ReferenceSet, sample_reference_set
 from detector.engine.shard import EngineSettings, ModelBaseline
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
@@ -66,6 +68,7 @@ class _Sample:
         self.labels: set[int] = set()
         self.dimension = dimension
         self.vectors: list[npt.NDArray[np.float32]] = []
+        self.label: list[int] = []
         self.clients: list[str] = []
         self.openings: dict[str, _Opening] = {}
         self._rng = np.random.default_rng(seed)
@@ -81,11 +84,13 @@ class _Sample:
             self._seen += 1
             if len(self.vectors) < SAMPLE:
                 self.vectors.append(vector.copy())
+                self.label.append(int(batch.label[place]))
                 self.clients.append(client)
             else:
                 at = int(self._rng.integers(self._seen))
                 if at < SAMPLE:
                     self.vectors[at] = vector.copy()
+                    self.label[at] = int(batch.label[place])
                     self.clients[at] = client
 
 
@@ -153,7 +158,7 @@ def fit_baseline(
     models = {}
     notes = {}
     for model, table in tables.items():
-        models[model], notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model], settings.policy)
+        models[model], notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model], settings)
     kept = {model: schema for model, schema in (schemas or {}).items() if model in models}
     return Baseline(version_of(models, kept), models, notes, settings.secret, kept)
 
@@ -174,7 +179,7 @@ def _finish(
     calibration: Calibration,
     sample: _Sample,
     groups: tuple[frozenset[str], frozenset[str]],
-    policy: PolicySettings,
+    settings: EngineSettings,
 ) -> tuple[ModelBaseline, dict[str, Any]]:
     names = calibration.names
     if len(names) < LEAST_CLIENTS:
@@ -198,7 +203,24 @@ def _finish(
         "profiles": int(norms.means.shape[1]),
         "novelty_scores": [round(float(score), 3) for score in norms.session_scores[:LISTED]],
         "evidence": {name: round(float(channel_scores[:, j].max()), 3) for j, name in enumerate(CHANNELS)},
-        "set_aside": doubts(names, calibrated, channel_scores, policy),
+        "set_aside": doubts(names, calibrated, channel_scores, settings.policy),
         "clients_with_most_evidence": {names[i]: round(float(channel_scores[i].max()), 3) for i in worst},
     }
-    return ModelBaseline(table.reference, norms, channel_scores, compared(evaluations)), notes
+    aside = set_aside(names, calibrated, channel_scores, settings.policy)
+    judge = _reference_set(
+        table.reference, sample, frozenset(account_of(name).client for name in names) - aside, settings.secret
+    )
+    notes["reference_inputs"] = 0 if judge is None else len(judge.label)
+    return ModelBaseline(table.reference, norms, channel_scores, compared(evaluations), reference_set=judge), notes
+
+
+def _reference_set(reference: Reference, sample: _Sample, clients: frozenset[str], secret: int) -> ReferenceSet | None:
+    """Return what copies are judged by: queries of clients that were looked at and not set aside."""
+    rows = [i for i, client in enumerate(sample.clients) if client in clients]
+    return sample_reference_set(
+        reference,
+        np.array([sample.vectors[i] for i in rows], np.float32).reshape(len(rows), sample.dimension),
+        np.array([sample.label[i] for i in rows], np.int32),
+        [sample.clients[i] for i in rows],
+        secret,
+    )

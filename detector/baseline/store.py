@@ -22,6 +22,7 @@ from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.models import novelty, reference
 from detector.engine.models.novelty import Evaluations
+from detector.engine.odometer import reference_set
 from detector.engine.shard import ModelBaseline
 from detector.errors import BaselineError, ConfigError, OutputError
 from detector.ingest.schema import InputSchema
@@ -31,6 +32,7 @@ NO_BASELINE = "none"  # stands for the version where there is no baseline
 FORMAT = 4
 SEED = "seed"
 NOTES = "notes"
+ODOMETER = "odometer"  # its reference set, which older baselines lack
 MOST_DIGITS = 19  # most digits of a seed
 
 
@@ -50,6 +52,7 @@ class Baseline:
 
 
 def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
+    """Return what verdicts depend on; the reference set of the odometer is no part of that."""
     return {
         **{f"reference.{name}": array for name, array in reference.to_arrays(baseline.reference).items()},
         **{f"norms.{name}": array for name, array in novelty.to_arrays(baseline.norms).items()},
@@ -62,8 +65,20 @@ def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
     }
 
 
+def _judging(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
+    """Return the reference set of the odometer as arrays, none where there is none."""
+    return {} if baseline.reference_set is None else reference_set.to_arrays(baseline.reference_set)
+
+
+def _digest_of(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
+
+
 def version_of(models: Mapping[str, ModelBaseline], schemas: Mapping[str, InputSchema] | None = None) -> str:
-    """Return the digest of all models' baselines, and of the columns of their inputs where they are known."""
+    """Return the digest of all that verdicts depend on: models' baselines, and the columns of their inputs where known."""
     digest = hashlib.sha256()
     for model in sorted(models):
         digest.update(model.encode())
@@ -82,16 +97,23 @@ def save(baseline: Baseline, folder: Path) -> None:
     """
     try:
         private.make_folder(folder)
-        files = {}
+        files: dict[str, str] = {}
+        digests: dict[str, str] = {}
         for number, model in enumerate(sorted(baseline.models)):
             files[model] = f"model-{number}.sealed"
+            judging = _judging(baseline.models[model])
+            if judging:
+                digests[model] = _digest_of(judging)
             arrays = _arrays(baseline.models[model]) | {NOTES: _encoded(baseline.notes[model])}
+            arrays |= {f"{ODOMETER}.{name}": array for name, array in judging.items()}
             if model in baseline.schemas:
                 arrays |= baseline.schemas[model].to_arrays()
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **arrays)
             private.write(folder / files[model], seal(buffer.getvalue(), baseline.seed))
-        about = {"format": FORMAT, "version": baseline.version, "seed": mark_of(baseline.seed), "models": files}
+        about: dict[str, Any] = {"format": FORMAT, "version": baseline.version, "seed": mark_of(baseline.seed), "models": files}
+        if digests:
+            about[ODOMETER] = digests
         private.write(folder / "baseline.json", (json.dumps(about, indent=2) + "\n").encode())
         private.write(folder / SEED, f"{baseline.seed}\n".encode())
     except OSError as error:
@@ -149,12 +171,16 @@ def _read(folder: Path, given: int | None) -> Baseline:
         notes[model] = json.loads(arrays[NOTES].tobytes())
         if (schema := InputSchema.from_arrays(arrays)) is not None:
             schemas[model] = schema
+        judging = _part(arrays, f"{ODOMETER}.")
+        if (_digest_of(judging) if judging else None) != about.get(ODOMETER, {}).get(model):
+            raise BaselineError("the baseline is damaged: the reference set of the odometer does not belong to it")
         models[model] = ModelBaseline(
             reference.from_arrays(_part(arrays, "reference.")),
             novelty.from_arrays(_part(arrays, "norms.")),
             arrays["channel_scores"],
             _evaluations(_part(arrays, "looks.")),
             reviewed=len(notes[model].get("accepted", ())),
+            reference_set=reference_set.from_arrays(judging),
         )
     if version_of(models, schemas) != about["version"]:
         raise BaselineError("the baseline is damaged: its files do not belong together")

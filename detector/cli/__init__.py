@@ -17,6 +17,7 @@ from detector.cli.inspect import logs_app
 from detector.cli.kafka import dead_letters_app, produce, topics_app
 from detector.cli.knowledge import baseline_app, explain
 from detector.cli.logs import replay, run
+from detector.cli.odometer import odometer
 from detector.cli.perturb import perturb_app
 from detector.cli.redteam import redteam_app
 from detector.cli.redteam_price import redteam_price
@@ -27,7 +28,7 @@ from detector.cli.warm import warm_up
 from detector.distribution import VERSION
 from detector.errors import ConfigError, DetectorError
 
-STOPPED, MISUSED = 1, 2
+STOPPED, MISUSED, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="detector",
@@ -45,6 +46,7 @@ app.command()(explain)
 app.add_typer(schema_app, name="schema")
 app.add_typer(config_app, name="config")
 app.add_typer(logs_app, name="logs")
+app.command()(odometer)
 app.add_typer(topics_app, name="topics")
 app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")
@@ -74,9 +76,10 @@ def main() -> None:
         # The reader of our output has closed the pipe, as `head` does, so nothing more can be printed.
         sys.stderr.close()
         sys.exit(STOPPED)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == INTERRUPTED:  # typer has turned Ctrl-C into this status, and says nothing
+            errors.print("interrupted")
+        raise
 
 
 def _complain(error: DetectorError) -> None:

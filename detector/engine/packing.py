@@ -103,5 +103,6 @@ def _unpack_batch(model: str, packed: Mapping[str, Any]) -> Batch:
         event_id=packed["event_id"],
         version=packed["version"],
         sender=[Sender(*fields) for fields in packed["sender"]],
+        told=None,
         **arrays,
     )

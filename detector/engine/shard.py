@@ -39,6 +39,7 @@ from detector.engine.models.drift import Drift, DriftMonitor, assess
 from detector.engine.models.novelty import Evaluations, Norms, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer
+from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.packing import pack, pack_arrays, pack_unknown, unpack, unpack_unknown
 from detector.engine.parking import InMemory, Parked
 from detector.engine.policy import PolicySettings, Thresholds, thresholds_for
@@ -56,6 +57,7 @@ class ModelBaseline:
 
     `channel_scores` (clients, channels) is the highest evidence of each calibration client; the last `reviewed` of them were
     accepted by a person. `evaluations` are those of their scheduled evaluations that newcomers are compared with.
+    `reference_set` judges copies for the odometer; it is None in older baselines, and where benign clients asked too little.
     """
 
     reference: Reference
@@ -63,6 +65,7 @@ class ModelBaseline:
     channel_scores: npt.NDArray[np.float64]
     evaluations: Evaluations
     reviewed: int = 0
+    reference_set: ReferenceSet | None = None
 
     def key(self) -> str:
         """Return eight bytes, in hex, that change with the norms."""

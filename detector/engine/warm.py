@@ -7,7 +7,7 @@ kind of input: tables and pictures, with and without a baseline, with and withou
 The events are made up and are not published; a rehearsal leaves nothing behind but machine code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,10 @@ from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.models.novelty import LEAST_CLIENTS, Evaluations
 from detector.engine.models.profiles import STAGES
+from detector.engine.models.reference import Reference
+from detector.engine.odometer.meter import FIRST_READING, Meter
+from detector.engine.odometer.reference_set import sample_reference_set
+from detector.engine.odometer.told import told_of
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch, Sender, code_of
 
@@ -56,6 +60,7 @@ def warm_up() -> None:
         learned = fit_noise(learned, pool[::2], Unheard(pool[1::2], clients[1::2]), seed=0)
         rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _evaluations(rng))})
         _run({}, _batch("rehearsal", pool, rng))
+        _measure(learned, pool, clients)
 
 
 def _run(known: Mapping[str, ModelBaseline], batch: Batch) -> None:
@@ -68,6 +73,15 @@ def _run(known: Mapping[str, ModelBaseline], batch: Batch) -> None:
     second.restore(first.snapshot())
     second.process(batch.take(np.arange(half, len(batch))))
     second.snapshot(changed_only=True)
+
+
+def _measure(learned: Reference, pool: npt.NDArray[np.float32], clients: Sequence[str]) -> None:
+    """Read an odometer once."""
+    label = (np.arange(len(pool)) % 2).astype(np.int32)
+    judge = sample_reference_set(learned, pool, label, clients, 0)
+    if judge is not None:
+        asked = learned.reduce(pool[:FIRST_READING])
+        Meter(judge, 0).add(told_of(asked.z, asked.c, label[:FIRST_READING]))
 
 
 def _batch(model: str, pool: npt.NDArray[np.float32], rng: np.random.Generator) -> Batch:

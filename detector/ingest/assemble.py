@@ -93,13 +93,16 @@ class Assembler:
         dimensions: Mapping[str, int] | None = None,
         decoder: Decoder | None = None,
         secret: int = 0,
+        as_told: bool = False,
     ) -> None:
         """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`.
 
         `decoder` reads the records, by default as the native format. `secret` is the operator's seed, so that nobody can make
-        two different records that pass for one.
+        two different records that pass for one. With `as_told` batches hold what clients were told (`Batch.told`), and not what
+        the model said.
         """
         self._clock = clock
+        self._as_told = as_told
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
         self._dimensions = dict(dimensions or {})
@@ -272,7 +275,7 @@ class Assembler:
                 except struct.error:  # a missing value
                     vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
             perturbed = answer.perturbed is not None
-            if perturbed:
+            if perturbed and not self._as_told:
                 answer = answer.said()
             key = model.id, len(vector) // 4
             rows = groups.get(key)
@@ -324,6 +327,7 @@ class Assembler:
             refused=np.zeros(len(rows), np.uint8),
             digest=np.zeros(len(rows), np.uint64),
             perturbed=np.array(changed, np.uint8),
+            told=probabilities if self._as_told else None,
         )
         good = ~np.isinf(vector).any(axis=1) & ~np.isnan(vector).all(axis=1) & (time <= latest)
         if good.all():
@@ -382,10 +386,18 @@ def _owner(model: str, row: _Row) -> Owner:
     return Owner(client, model, version, event_id, int(time), sender)
 
 
-def assembler_for(config: Config, learned: Mapping[str, int], clock: Clock, decoder: Decoder, secret: int = 0) -> Assembler:
+def assembler_for(
+    config: Config,
+    learned: Mapping[str, int],
+    clock: Clock,
+    decoder: Decoder,
+    secret: int = 0,
+    *,
+    as_told: bool = False,
+) -> Assembler:
     """Return the assembler that `config` asks for; `learned` are input dimensions by model, those it declares go over them.
 
-    `decoder` is that of files or of Kafka; see `formats.routing`.
+    `decoder` is that of files or of Kafka; see `formats.routing`. `as_told` is explained at `Assembler`.
     """
     return Assembler(
         clock,
@@ -394,4 +406,5 @@ def assembler_for(config: Config, learned: Mapping[str, int], clock: Clock, deco
         dimensions={**learned, **config.dimensions()},
         decoder=decoder,
         secret=secret,
+        as_told=as_told,
     )

@@ -55,6 +55,9 @@ class Batch:
 
     `perturbed` (n,) is 1 where the client was told something else than the model said. The label and the probabilities are then
     the model's own where the log has them, and the probabilities NaN where it has not. Left out, no event is.
+
+    `told` is there only where the assembler was asked for it: the probabilities that each response gave, as packed float64. The
+    label and the two largest probabilities are then also those that the client was told.
     """
 
     model: str
@@ -72,6 +75,7 @@ class Batch:
     refused: npt.NDArray[np.uint8]
     digest: npt.NDArray[np.uint64]
     perturbed: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    told: Sequence[bytes] | None = None
 
     def __post_init__(self) -> None:
         """Fill in what was left out."""
@@ -100,6 +104,7 @@ class Batch:
             refused=self.refused[rows],
             digest=self.digest[rows],
             perturbed=self.perturbed[rows],
+            told=None if self.told is None else [self.told[i] for i in rows],
         )
 
     def unperturbed(self) -> "Batch":
@@ -144,7 +149,7 @@ def join(batches: Sequence[Batch]) -> Batch:
         if isinstance(getattr(batches[0], column.name), np.ndarray)
         else [value for batch in batches for value in getattr(batch, column.name)]
         for column in fields(Batch)
-        if column.name not in {"model", "vector"}
+        if column.name not in {"model", "vector", "told"}
     }
     whole = Batch(model=batches[0].model, vector=np.concatenate(vectors), **joined)
     return whole.take(np.argsort(whole.sequence, kind="stable"))

@@ -202,14 +202,17 @@ def read_batches(
     progress: Callable[[Position], None] | None = None,
     tally: Read | None = None,
     schemas: Mapping[str, InputSchema] | None = None,
+    *,
+    as_told: bool = False,
 ) -> Iterator[Batch]:
     """Yield the valid events of `logs`, merged by time, as batches, one model each; what is invalid is left out and in `tally`.
 
-    `schemas` are the columns of inputs that the baseline knows.
+    `schemas` are the columns of inputs that the baseline knows. With `as_told` batches hold what clients were told, and not
+    what the model said.
 
     Raises `SourceError` when a log cannot be read, or is newest first: after everything that could be read.
     """
-    assembler = assembler_for(config, {}, clock or SystemClock(), decoder_of_files(config, schemas))
+    assembler = assembler_for(config, {}, clock or SystemClock(), decoder_of_files(config, schemas), as_told=as_told)
     tally = Read() if tally is None else tally
     problems: list[str] = []
     position = Position()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.baseline.doubts import doubts, tell
+from detector.baseline.doubts import LISTED, doubts, set_aside, tell
 from detector.engine.account import account_key
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS
 from detector.engine.evidence.registry import OFFSET
@@ -43,6 +43,15 @@ def test_one_client_above_a_floor_is_set_aside_and_named(calibrated: Calibrated)
     assert [entry["client"] for entry in both] == ["client-7", "client-9"]
     assert all(entry["only_alerts"] for entry in both)
     assert all("may only alert" in sentence for sentence in tell({"set_aside": both}))
+
+
+def test_all_who_are_set_aside_are_known(calibrated: Calibrated) -> None:
+    """Also those that the list for people has no room for."""
+    evidence = np.zeros((40, len(CHANNELS)))
+    evidence[: LISTED + 5, OFFSET] = 99.0
+    assert len(doubts(NAMES, calibrated, evidence, PolicySettings())) == LISTED
+    assert set_aside(NAMES, calibrated, evidence, PolicySettings()) == set(NAMES[: LISTED + 5])
+    assert set_aside(NAMES, calibrated, np.zeros((40, len(CHANNELS))), PolicySettings()) == set()
 
 
 def test_a_name_is_one_argument_of_the_commands(calibrated: Calibrated) -> None:

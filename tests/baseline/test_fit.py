@@ -1,5 +1,6 @@
 """Fitting baselines: who teaches, who calibrates, and which logs cannot be fitted on."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ from detector.engine.features.row import NAMES
 from detector.engine.shard import EngineSettings
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
+from detector.ingest.packing import label_code
 from detector.testing import Events, batches, traffic
 
 
@@ -163,3 +165,19 @@ def test_what_cannot_say_what_is_usual_is_refused(log: Callable[[], list[bytes]]
     """An empty log, and too few or too short clients: the error says what is missing."""
     with pytest.raises(BaselineError, match=message):
         fit_baseline(lambda: batches(log()), EngineSettings())
+
+
+def test_clients_set_aside_give_no_reference_inputs() -> None:
+    """The odometer judges copies by inputs of clients that raised no doubt, few of each."""
+    events = [json.loads(line) for line in traffic(seed=1, innocents=32, thieves=1, queries=60)]
+    for event in events:
+        if event["client"]["id"] == "thief-0":
+            event["output"]["label"] = 77
+    lines = [json.dumps(event).encode() for event in events]
+    fitted = fit_baseline(lambda: batches(lines), EngineSettings(seed=5))
+    (model,) = fitted.models
+    assert "thief-0" in {entry["client"] for entry in fitted.notes[model]["set_aside"]}
+    judge = fitted.models[model].reference_set
+    assert judge is not None
+    assert set(judge.label.tolist()) == {label_code(0), label_code(1)}
+    assert len(judge.label) == fitted.notes[model]["reference_inputs"] == 1024

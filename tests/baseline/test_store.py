@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from detector.baseline.sealing import seal, unseal
-from detector.baseline.store import SEED, Baseline, load, save, seed_in
+from detector.baseline.store import SEED, Baseline, load, save, seed_in, version_of
 from detector.errors import BaselineError, ConfigError, OutputError
 
 
@@ -26,6 +27,17 @@ def test_save_and_load_give_the_same_baseline(digits_baseline: Baseline, tmp_pat
     assert again.notes["digits"]["queries"] == 1200
     for file in (tmp_path / "new" / "folder").iterdir():
         assert b"pickle" not in file.read_bytes()
+
+
+def test_the_reference_inputs_are_no_part_of_the_version(digits_baseline: Baseline, tmp_path: Path) -> None:
+    """No verdict depends on them, so a baseline with and without them has one version, and older detectors read both."""
+    known = digits_baseline.models["digits"]
+    assert known.reference_set is not None
+    without = {"digits": replace(known, reference_set=None)}
+    assert version_of(without) == digits_baseline.version
+    save(replace(digits_baseline, models=without), tmp_path)
+    assert "odometer" not in json.loads((tmp_path / "baseline.json").read_bytes())
+    assert load(tmp_path).models["digits"].reference_set is None
 
 
 def test_a_missing_baseline_is_named(tmp_path: Path) -> None:
@@ -85,6 +97,14 @@ def damage(folder: Path, kind: str) -> None:
         changed = opened(folder)
         changed["norms.usual"] = changed["norms.usual"] + 1
         closed(folder, changed)
+    elif kind == "changed reference inputs":
+        changed = opened(folder)
+        changed["odometer.z"] = changed["odometer.z"] + 1
+        closed(folder, changed)
+    elif kind == "lost reference inputs":
+        closed(folder, {name: array for name, array in opened(folder).items() if not name.startswith("odometer.")})
+    elif kind == "lost digest":
+        about.write_text(json.dumps({name: value for name, value in content.items() if name != "odometer"}))
     elif kind == "lost array":
         changed = opened(folder)
         del changed["norms.usual"]
@@ -113,6 +133,9 @@ def damage(folder: Path, kind: str) -> None:
         "cut arrays",
         "empty arrays",
         "changed arrays",
+        "changed reference inputs",
+        "lost reference inputs",
+        "lost digest",
         "lost array",
         "pickled",
         "no seed",

@@ -37,7 +37,7 @@ sixth(np.zeros(2))
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pretend that the package lies elsewhere, with sources that may be changed, and the cache too."""
     copy = tmp_path / "detector"
-    for home in ("memory", "features", "evidence", "models", "fitting"):
+    for home in kernels._HOMES:
         shutil.copytree(Path(kernels.__file__).parent / home, copy / home, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(kernels, "__file__", str(copy / "kernels.py"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

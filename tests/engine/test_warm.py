@@ -12,6 +12,8 @@ import pytest
 from detector.baseline.fit import fit_baseline
 from detector.baseline.store import Baseline, save
 from detector.engine.kernels import cache_folder, compiling
+from detector.engine.odometer.meter import FIRST_READING, Meter
+from detector.engine.odometer.told import told_of
 from detector.engine.shard import EngineSettings, Shard
 from detector.engine.warm import rehearse, warm_up
 from detector.testing import batches, traffic
@@ -30,6 +32,10 @@ def test_after_warming_up_nothing_is_compiled(make_log: Callable[..., list[bytes
             shard.process(*batches(lines))
             shard.finish()
             Shard(EngineSettings(learning_events=64), known.models).restore(shard.snapshot())
+        for known in (baseline, digits_baseline):
+            (judge,) = (entry.reference_set for entry in known.models.values())
+            assert judge is not None
+            assert Meter(judge, 1).add(told_of(judge.z, judge.c, judge.label).take(range(FIRST_READING)))
     assert compiled == []
 
 
