@@ -8,7 +8,10 @@ several times farther from its place than 8 bits alone would move it.
 
 Known for square grey pictures of 8 bits, whose blocks may begin at any pixel. Not found: a JPEG of colours, one that was scaled
 or shifted afterwards by an amount of its own for each picture, and populations whose clients mostly use different qualities.
-Steps of one level are not told from no steps, and move a picture no farther than the rounding of its pixels.
+Steps of one level are not told from no steps. So a quality of 94 or more, which has many such steps, passes for none.
+
+The pictures that are known lie on the steps already, and another pass moves them little. So each coefficient of a picture that
+is sent through the JPEG again is first put anywhere within its step. Then it moves as a picture that never was a JPEG.
 """
 
 import math
@@ -31,6 +34,7 @@ LEAST_STEPPED = 6  # least number of coefficients with steps
 MOST_AWAY = 0.5  # largest distance from a multiple: rounded pixels leave a deviation of 0.29, a step of 2 spreads up to 1
 LEAST_NEAR = 0.75  # least share of the values that are so near; clients who send no JPEG are the others
 EVIDENT = 0.8  # least share of the coefficients with enough values that have steps of 2 levels or more
+EVEN = 1e6  # times its mean size, an exponential is even over any step
 MIDDLES = 400  # middles of two pictures that are sent through the JPEG
 
 Array = npt.NDArray[np.float64]
@@ -40,7 +44,8 @@ class Jpeg(NamedTuple):
     """How square pictures of `side` pixels were compressed, whose values are whole multiples of a grey `level`.
 
     The first whole block begins at pixel (`top`, `left`). `steps` (8, 8) are in grey levels: 0 where there are none, infinite
-    where hardly any coefficient differs from 0. `phase` is where the multiples of the first step begin.
+    where hardly any coefficient differs from 0. `phase` is where the multiples of the first step begin. `spreads` (8, 8) are
+    the mean sizes of the coefficients before the JPEG, in grey levels.
     """
 
     side: int
@@ -49,6 +54,7 @@ class Jpeg(NamedTuple):
     left: int
     steps: Array
     phase: float
+    spreads: Array
 
 
 def _cosines() -> Array:
@@ -76,16 +82,20 @@ def jpeg_of(vectors: npt.NDArray[np.float32]) -> Jpeg | None:
     if level == 0.0:
         return None
     pictures = (distinct / level).reshape(-1, side, side)
+    ends = float(pictures.min()), float(pictures.max())
     found = [
-        (_glimpse(_transformed(_whole_blocks(pictures, top, left, GLIMPSE))), -top, -left)
+        (_glimpse(_transformed(_whole_blocks(pictures, ends, (top, left), GLIMPSE))), -top, -left)
         for top in range(min(BLOCK, side - BLOCK + 1))
         for left in range(min(BLOCK, side - BLOCK + 1))
     ]
     stepped, top, left = max(found)
     if stepped == 0:
         return None
-    steps, phase = _steps_of(_transformed(_whole_blocks(pictures, -top, -left, BLOCKS)))
-    return Jpeg(side, level, -top, -left, steps, phase) if _evidence(steps) > 0 else None
+    coefficients = _transformed(_whole_blocks(pictures, ends, (-top, -left), BLOCKS))
+    steps, phase = _steps_of(coefficients)
+    if _evidence(steps) == 0:
+        return None
+    return Jpeg(side, level, -top, -left, steps, phase, _spreads_of(coefficients, steps))
 
 
 def _grey_level(values: Array) -> float:
@@ -97,16 +107,17 @@ def _grey_level(values: Array) -> float:
     return grid_step((sample - sample.min()) / spread) * spread
 
 
-def _whole_blocks(pictures: Array, top: int, left: int, most: int) -> Array:
-    """Return up to `most` blocks (n, 8, 8) that lie within the pictures (n, side, side) and touch no end of their range.
+def _whole_blocks(pictures: Array, ends: tuple[float, float], place: tuple[int, int], most: int) -> Array:
+    """Return up to `most` blocks (n, 8, 8) that lie within the pictures (n, side, side) and touch neither end of their range.
 
     A value at an end may have been clipped.
     """
     side = pictures.shape[1]
+    top, left = place
     down, across = (side - top) // BLOCK, (side - left) // BLOCK
     inside = pictures[: math.ceil(4 * most / (down * across)), top : top + BLOCK * down, left : left + BLOCK * across]
     blocks = inside.reshape(-1, down, BLOCK, across, BLOCK).transpose(0, 1, 3, 2, 4).reshape(-1, BLOCK, BLOCK)
-    free = (blocks.min(axis=(1, 2)) > pictures.min()) & (blocks.max(axis=(1, 2)) < pictures.max())
+    free = (blocks.min(axis=(1, 2)) > ends[0]) & (blocks.max(axis=(1, 2)) < ends[1])
     return np.asarray(blocks[free][:most])
 
 
@@ -133,12 +144,15 @@ def _step_of(values: Array) -> float:
 
     It is infinite where too few values lie beyond any step, and 0 where the values have none.
     """
-    size = np.sort(np.abs(values))
-    told = size[-LEAST_VALUES] if len(size) >= LEAST_VALUES else 0.0
-    for step in STEPS[told >= BEYOND * STEPS][::-1].tolist():
-        if _are_near(size[np.searchsorted(size, BEYOND * step) :], step):
-            return float(step)
-    return math.inf if told < BEYOND * STEPS[0] else 0.0
+    size = np.abs(values)
+    told = np.sort(size)[-LEAST_VALUES] if len(size) >= LEAST_VALUES else 0.0
+    steps = STEPS[told >= BEYOND * STEPS].astype(np.float64)[:, None]
+    if len(steps) == 0:
+        return math.inf
+    beyond = size >= BEYOND * steps
+    near = np.abs(size - steps * np.rint(size / steps)) <= MOST_AWAY
+    found = steps[np.count_nonzero(near & beyond, axis=1) >= LEAST_NEAR * np.count_nonzero(beyond, axis=1)]
+    return float(found.max(initial=0.0))
 
 
 def _step_with_phase(values: Array) -> tuple[float, float]:
@@ -147,14 +161,10 @@ def _step_with_phase(values: Array) -> tuple[float, float]:
         return math.inf, 0.0
     for step in STEPS[np.ptp(values) > 4.0 * STEPS][::-1].tolist():
         phase = float(np.angle(np.exp(2j * np.pi * values / step).mean()) * step / (2.0 * np.pi))
-        if _are_near(values - phase, step):
+        away = np.abs(values - phase - step * np.rint((values - phase) / step))
+        if np.count_nonzero(away <= MOST_AWAY) >= LEAST_NEAR * len(values):
             return float(step), phase
     return 0.0, 0.0
-
-
-def _are_near(values: Array, step: float) -> bool:
-    away = np.abs(values - step * np.rint(values / step))
-    return bool(np.count_nonzero(away <= MOST_AWAY) >= LEAST_NEAR * len(values))
 
 
 def _evidence(steps: Array) -> int:
@@ -165,39 +175,81 @@ def _evidence(steps: Array) -> int:
 
 
 def _glimpse(coefficients: Array) -> int:
-    """Return the `_evidence` of the slow waves among coefficients (n, 8, 8); the slowest soon tell where there is none."""
-    slowest, _ = _steps_of(coefficients[:, :2, :2])
-    if not np.any((slowest > 0.0) & np.isfinite(slowest)):
+    """Return the `_evidence` of the slow waves among coefficients (n, 8, 8); the slowest soon tell where there is none.
+
+    The mean is not asked, since a step whose phase is unknown takes longest.
+    """
+    if not any(0.0 < _step_of(coefficients[:, row, column]) < math.inf for row, column in ((0, 1), (1, 0), (1, 1))):
         return 0
     return _evidence(_steps_of(coefficients[:, :SLOW, :SLOW])[0])
 
 
-def through_jpeg(levels: Array, jpeg: Jpeg) -> Array:
-    """Return pictures (n, dimension) in grey levels as the JPEG leaves them; blocks at the edges are filled up with these."""
+def _spreads_of(coefficients: Array, steps: Array) -> Array:
+    """Return the mean sizes (8, 8) of coefficients (n, 8, 8) before they were rounded to `steps`, as if exponential.
+
+    The share that is rounded to 0 tells them. Where nearly all are, sizes go on falling by the power of the frequency by which
+    those of the others fall. It is the median over pairs, since a single step may have been mistaken.
+    """
+    beyond = np.clip((np.abs(coefficients) > 0.5 * steps).mean(axis=0), 1.0 / len(coefficients), 0.99)
+    stepped = (steps > 0.0) & np.isfinite(steps)
+    spreads = 0.5 * np.where(stepped, steps, 1.0) / -np.log(beyond)
+    stepped[0, 0] = False
+    slowness = -np.log(np.maximum(np.hypot.outer(np.arange(BLOCK), np.arange(BLOCK)), 1.0))
+    known, sizes = slowness[stepped], np.log(spreads[stepped])
+    one, other = np.nonzero(known[:, None] > known)
+    power = np.median((sizes[one] - sizes[other]) / (known[one] - known[other]))
+    return np.asarray(np.where(np.isfinite(steps), spreads, np.exp(np.median(sizes - power * known) + power * slowness)))
+
+
+def _blocks_of(levels: Array, jpeg: Jpeg) -> Array:
+    """Return the blocks (n, down, across, 8, 8) of pictures (n, dimension); those at the edges are filled up with these."""
     before = (-jpeg.top) % BLOCK, (-jpeg.left) % BLOCK
     after = tuple(-(jpeg.side + more) % BLOCK for more in before)
     padded = np.pad(levels.reshape(-1, jpeg.side, jpeg.side), ((0, 0), *zip(before, after, strict=True)), mode="edge")
     n, rows, columns = padded.shape
-    blocks = padded.reshape(n, rows // BLOCK, BLOCK, columns // BLOCK, BLOCK).transpose(0, 1, 3, 2, 4)
+    return padded.reshape(n, rows // BLOCK, BLOCK, columns // BLOCK, BLOCK).transpose(0, 1, 3, 2, 4)
+
+
+def _pictures_of(blocks: Array, jpeg: Jpeg) -> Array:
+    """Undo `_blocks_of`."""
+    n, down, across = blocks.shape[:3]
+    top, left = (-jpeg.top) % BLOCK, (-jpeg.left) % BLOCK
+    whole = blocks.transpose(0, 1, 3, 2, 4).reshape(n, BLOCK * down, BLOCK * across)
+    return whole[:, top : top + jpeg.side, left : left + jpeg.side].reshape(n, -1)
+
+
+def through_jpeg(levels: Array, jpeg: Jpeg) -> Array:
+    """Return pictures (n, dimension) in grey levels as the JPEG leaves them; blocks at the edges are filled up with these."""
     phase = np.zeros((BLOCK, BLOCK))
     phase[0, 0] = jpeg.phase
     steps = np.maximum(np.where(np.isfinite(jpeg.steps), jpeg.steps, 1.0), 1.0)
-    rounded = phase + steps * np.rint((_transformed(blocks) - phase) / steps)
+    rounded = phase + steps * np.rint((_transformed(_blocks_of(levels, jpeg)) - phase) / steps)
     seen = COSINES.T @ np.where(np.isfinite(jpeg.steps), rounded, 0.0) @ COSINES
-    whole = np.rint(seen.transpose(0, 1, 3, 2, 4).reshape(n, rows, columns))
-    return np.asarray(whole[:, before[0] : before[0] + jpeg.side, before[1] : before[1] + jpeg.side].reshape(n, -1), np.float64)
+    return np.rint(_pictures_of(seen, jpeg))
+
+
+def before_jpeg(levels: Array, jpeg: Jpeg, rng: np.random.Generator) -> Array:
+    """Return pictures (n, dimension) in grey levels as they may have been before the JPEG.
+
+    A coefficient other than 0 may have been anywhere within half a step. Of those that became 0 small ones are likelier.
+    """
+    coefficients = _transformed(_blocks_of(levels, jpeg))
+    half = 0.5 * jpeg.steps
+    spreads = np.where(np.abs(coefficients) <= half, jpeg.spreads, EVEN * jpeg.spreads)
+    spreads[..., 0, 0] *= EVEN
+    away = -spreads * np.log1p(rng.random(coefficients.shape) * np.expm1(-half / spreads))
+    moved = coefficients + rng.choice([-1.0, 1.0], coefficients.shape) * away
+    return _pictures_of(COSINES.T @ moved @ COSINES, jpeg)
 
 
 def displaced(vectors: npt.NDArray[np.float32], jpeg: Jpeg, seed: int) -> tuple[Array, Array]:
     """Return how far a JPEG moves pictures, and the middles of two of them; both (n, dimension), in the unit of the `vectors`.
 
-    Each picture that is sent is a blend of two, since those that are known lie on its steps already. A middle is compared with
-    that of its two ends as they arrived.
+    A middle is compared with that of its two ends as they arrived.
     """
     rng = np.random.default_rng(seed)
-    drawn = vectors[rng.integers(len(vectors), size=(4, MIDDLES))].astype(np.float64) / jpeg.level
-    share = rng.random((2, MIDDLES, 1))
-    one, other = share * drawn[:2] + (1.0 - share) * drawn[2:]
-    arrived = through_jpeg(one, jpeg)
-    middle = 0.5 * (arrived + through_jpeg(other, jpeg))
-    return jpeg.level * (arrived - one), jpeg.level * (through_jpeg(0.5 * (one + other), jpeg) - middle)
+    drawn = vectors[rng.integers(len(vectors), size=2 * MIDDLES)].astype(np.float64) / jpeg.level
+    ends = before_jpeg(drawn, jpeg, rng)
+    arrived = through_jpeg(ends, jpeg)
+    middles = through_jpeg(0.5 * (ends[:MIDDLES] + ends[MIDDLES:]), jpeg) - 0.5 * (arrived[:MIDDLES] + arrived[MIDDLES:])
+    return jpeg.level * (arrived - ends), jpeg.level * middles

@@ -68,7 +68,7 @@ def halve(answer: Callable[[Vector], int], near: Vector, far: Vector, halvings: 
 
 def test_a_search_through_a_jpeg_is_seen(reference: Reference) -> None:
     """Between pictures with contents, once a few halvings exceed what the JPEG moves."""
-    pictures = scenes(2, 12).astype(np.float64)
+    pictures = scenes(2, 20).astype(np.float64)
 
     def search(answer: Callable[[Vector], int]) -> None:
         for one, other in zip(pictures[::2], pictures[1::2], strict=True):

@@ -1,22 +1,25 @@
 """JPEG: the steps and the place of the blocks are found for any quality, and nothing is found where there is none."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.engine.evidence.tone import NOISE
-from detector.engine.fitting.jpeg import BLOCK, displaced, jpeg_of, through_jpeg
+from detector.engine.fitting.jpeg import BLOCK, before_jpeg, displaced, jpeg_of, through_jpeg
 from detector.engine.fitting.reference import fit_reference
-from detector.engine.models.reference import C_LEVELS
+from detector.engine.models.reference import C_LEVELS, to_arrays
 from tests.engine.jpegs import SIDE, Floats, compressed, scenes
 
 
-def blends(seed: int, quality: int) -> Floats:
-    """Return blends of pictures that went through a JPEG."""
-    one, other = (compressed(scenes(100 * seed + part), quality)[0] for part in (1, 2))
-    share = np.random.default_rng(seed).random((len(one), 1))
-    return np.rint(share * one + (1.0 - share) * other).astype(np.float32)
+def middles_of(one: Floats, other: Floats) -> Floats:
+    """Return the middles of two pictures, in whole grey levels."""
+    return np.asarray(np.rint(0.5 * (one + other)), np.float32)
+
+
+def mean_square(values: npt.NDArray[np.floating]) -> float:
+    return float(np.square(values, dtype=np.float64).mean())
 
 
 @pytest.mark.parametrize("quality", [60, 90])
@@ -63,36 +66,59 @@ def test_nothing_is_found_where_there_is_none(kind: str) -> None:
     assert jpeg_of(rows.astype(np.float32)) is None
 
 
-@pytest.mark.parametrize("quality", [60, 90])
+@pytest.mark.parametrize("quality", [50, 75, 90])
 def test_pictures_are_moved_as_the_true_jpeg_moves_them(quality: int) -> None:
-    """So are middles of two, of pictures that are blends, as those between are; the sample is another one."""
+    """Pictures that never were a JPEG, of another sample; and middles of two of them, or of two that arrived."""
+    found = jpeg_of(compressed(scenes(8, 1500), quality)[0])
+    assert found is not None
+    one, other = scenes(9, 400), scenes(10, 400)
+    ends = [compressed(x, quality)[0] for x in (one, other)]
+    middle = 0.5 * (ends[0] + ends[1])
+    moved, told = map(mean_square, displaced(compressed(scenes(8, 1500), quality)[0], found, 1))
+    assert 1.0 / 1.6 < moved / mean_square(ends[0] - one) < 1.6
+    assert 1.0 / 1.6 < told / mean_square(compressed(middles_of(one, other), quality)[0] - middle) < 1.6
+    assert 1.0 / 1.6 < told / mean_square(compressed(middles_of(ends[0], ends[1]), quality)[0] - middle) < 1.6
+
+
+@pytest.mark.parametrize("quality", [60, 90])
+def test_what_went_through_a_jpeg_stays_where_it_is(quality: int) -> None:
+    """Whole blocks lie on the steps after the first pass; what may have been before lies off them, and returns to them."""
     arrived, _ = compressed(scenes(8, 1500), quality)
     found = jpeg_of(arrived)
     assert found is not None
-    one, other = blends(9, quality), blends(10, quality)
-    ends = 0.5 * (compressed(one, quality)[0] + compressed(other, quality)[0])
-    middles = compressed(np.rint(0.5 * (one + other)), quality)[0] - ends
-    moved, told = displaced(arrived, found, 1)
-    assert np.square(told).mean() == pytest.approx(np.square(middles).mean(), rel=0.4)
-    assert np.square(moved).mean() == pytest.approx(np.square(compressed(one, quality)[0] - one).mean(), rel=0.4)
-    again = through_jpeg(through_jpeg(one.astype(np.float64), found), found)
     inside = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)[: 2 * BLOCK, : 2 * BLOCK].ravel()
-    assert np.abs(again - through_jpeg(one.astype(np.float64), found))[:, inside].mean() < 0.3
+    once = through_jpeg(arrived[:300].astype(np.float64), found)
+    before = before_jpeg(once, found, np.random.default_rng(1))
+    away = np.abs(before - once)[:, inside].mean()
+    assert np.abs(through_jpeg(once, found) - once)[:, inside].mean() < 0.3
+    assert away > 1.0
+    assert np.abs(through_jpeg(before, found) - once)[:, inside].mean() < 0.5 * away
 
 
 def test_a_reference_knows_how_far_a_jpeg_moves_a_middle() -> None:
     """By coordinate, and in all coordinates alike once these are sharpened; other pictures keep the rounding of 8 bits."""
-    arrived, _ = compressed(scenes(11, 1500), 75)
-    reference = fit_reference(arrived, 2, seed=1)
+    reference = fit_reference(compressed(scenes(11, 1500), 75)[0], 2, seed=1)
     plain = fit_reference(scenes(11, 1500), 2, seed=1)
     assert len(plain.blurs) == 0
     assert plain.rounding == NOISE
     assert reference.blur > 4.0 * plain.blur * (plain.quantum / reference.quantum) ** 2
-    one, other = blends(12, 75), blends(13, 75)
+    one, other = scenes(12), scenes(13)
     ends = [reference.reduce(compressed(x, 75)[0]).z.astype(np.float64) for x in (one, other)]
-    middle = reference.reduce(compressed(np.rint(0.5 * (one + other)), 75)[0]).z
+    middle = reference.reduce(compressed(middles_of(one, other), 75)[0]).z
     away = (middle - 0.5 * (ends[0] + ends[1])) * reference.sharpness
     assert np.square(away).sum(axis=1).mean() == pytest.approx(reference.blur_sharpened, rel=0.4)
     assert np.square(away).mean(axis=0).max() < 4.0 * np.square(away).mean(axis=0).min()
     sampled = (compressed(one, 75)[0] - one)[:, reference.sampled] * reference.scale[0] * C_LEVELS
     assert reference.rounding == pytest.approx(2.0 * (np.square(sampled).mean() + 1.0 / 12.0), rel=0.4)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "table"])
+def test_inputs_that_never_were_a_jpeg_leave_the_same_reference(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte as if no JPEG were looked for."""
+    rows = scenes(14) if kind == "pictures" else np.random.default_rng(14).normal(size=(600, 12)).astype(np.float32)
+    looked = to_arrays(fit_reference(rows, 2, seed=1))
+    monkeypatch.setattr("detector.engine.fitting.reference.jpeg_of", lambda _: None)
+    ignored = to_arrays(fit_reference(rows, 2, seed=1))
+    assert {name: array.tobytes() for name, array in looked.items()} == {
+        name: array.tobytes() for name, array in ignored.items()
+    }
