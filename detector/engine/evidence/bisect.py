@@ -41,9 +41,8 @@ CHANNEL = Channel(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
         "brightness, and a query counts only if it halves the rest as well. In a table, people halve an amount, or two, until "
-        "the answer turns or a score is reached: a search counts in full once it goes on in further columns, returns to a "
-        "bracket that it left, or began with one record that was turned into another. A person who looks for several scores "
-        "on one record does the same."
+        "the answer turns or a score is reached: a search counts in full once it goes on in further columns, or returns to "
+        "a bracket that it left. A person who looks for several scores on one record does the same."
     ),
     blind_to=(
         "Bisecting with noise on every query, halving one column or two between labels, and columns of fewer than four levels."
@@ -125,12 +124,13 @@ def is_centred(query, one, other, columns, grain):
 
 
 @kernel
-def is_rare_middle(query, z, held, one, other, columns, grain):
+def is_rare_middle(query, z, c, held, one, other, columns, grain):
     """Tell whether at least two numbers differ between the records at two places, and few queries have the middle of each.
 
-    A client with a grid of its own has the same values again and again, and of two of them one more in the middle. `z`
-    (coordinates, places) are the client's retained records, and the first `held` places are filled. In tables of few numbers
-    records lie between others by accident.
+    A client with a grid of its own has the same values again and again, and of two of them one more in the middle. An amount
+    and another that is derived from it move together; then nothing else differs. `z` (coordinates, places) and `c` (places,
+    samples) are the client's retained records, and the first `held` places are filled. In tables of few numbers records lie
+    between others by accident.
     """
     centred = 0
     worth = 0.0
@@ -146,7 +146,12 @@ def is_rare_middle(query, z, held, one, other, columns, grain):
             like += abs(np.float64(z[k, m]) - np.float64(query[k])) <= 1.0  # type: ignore[assignment]  # numba adds booleans
         centred += 1
         worth -= np.log(min(max(2.0 * spare / way, like / held), 1.0))
-    return columns >= MANY and centred > 1 and worth >= UNLIKELY
+    if columns < MANY or centred < 2 or worth < UNLIKELY:
+        return False
+    apart = 0
+    for j in range(c.shape[1]):
+        apart += c[one, j] != c[other, j]
+    return apart > centred
 
 
 @kernel

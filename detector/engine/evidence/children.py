@@ -172,12 +172,11 @@ def twin_worth(query, z, held, place, kin, k, level, numbers):
 
 
 @part
-def find_twin(query, z, order, held, nearest, kin, level, numbers, sums):
+def find_twin(query, z, order, held, kin, level, numbers, sums):
     """Return (worth, place): the retained record from which the query is a step that has a twin; (-inf, -1) if there is none.
 
-    The worth is a logarithm, less that of the number of comparisons: half of the odds are those of the record at `nearest`,
-    from which most steps are, and all others share the other half. `sums` (places,) is scratch: for each kept step it holds the
-    most that agreement with the steps from each retained record could say, so nearly all pairs skip the exact comparison.
+    The worth is a logarithm, less that of the number of comparisons. `sums` (places,) is scratch: for each kept step it holds
+    the most that agreement with the steps from each retained record could say, so nearly all pairs skip the exact comparison.
     """
     kept = 0
     for k in range(STEPS):
@@ -186,8 +185,7 @@ def find_twin(query, z, order, held, nearest, kin, level, numbers, sums):
     at = -1
     if kept == 0 or held == 0:
         return found, at
-    near = np.log(2.0 * kept)
-    far = near + np.log(np.float64(held))
+    needed = np.log(np.float64(kept * held))
     for k in range(STEPS):
         if kin.origin[k] == 0:
             continue
@@ -207,7 +205,6 @@ def find_twin(query, z, order, held, nearest, kin, level, numbers, sums):
                 away = abs(abs(q - np.float32(z[j, m])) - size)
                 sums[m] += worth if away <= off else np.float32(0.0)
         for m in range(held):
-            needed = near if m == nearest else far
             if sums[m] <= needed or order[m] + 1 == kin.origin[k]:
                 continue
             worth = twin_worth(query, z, held, m, kin, k, level, numbers) - needed

@@ -2,7 +2,8 @@
 
 Lowd and Meek (KDD 2005) begin so: of two records with different labels, the columns of one take the values of the other, one
 after the other. The column that turned the label is then halved, and others are after it. An explainer that goes such a way
-halves nothing, and a person who edits a form does not know the values of a record that was asked about before.
+halves nothing, or one column to say how much is needed, so the way counts from the second column on. A person who edits a form
+does not know the values of a record that was asked about before.
 
 Values agree by accident as well, the sooner the fewer levels a column has, or the more of the client's records share a value.
 """
@@ -91,7 +92,7 @@ def is_crossing(query, values, label, z, c, labels, order, held, here, columns, 
 
 @part
 def note_crossing(asked, past, halved, s, columns, level):
-    """Note in the mask `halved` of client `s` that it went through several columns, where the label turns on such a way.
+    """Note in the mask `halved` of client `s` that it went such a way, where the label turns on it.
 
     The step starts at the latest retained record that differs from the query in one number only, which has a coordinate of its
     own: without one, two of its values may look equal.

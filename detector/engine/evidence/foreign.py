@@ -53,6 +53,7 @@ KINDRED = 0.5  # share of a query's distance to the nearest landmark within whic
 KINDRED_RECORDS = 0.25  # the same in tables, where most of the client's records must be as much farther away as landmarks
 EXPLAINED = 0.7  # share of that distance within which a picture does not stray: two draws of pure noise are farther apart
 MOST_PER_CROWD = 2
+NEVER = 3  # stands for the count of an edited record
 PAIRS = 4
 ROUNDING = 1.0 / 6.0  # variance of the difference of two rounded values, in squared steps
 EDITED = 4  # sampled values: a record that differs from an earlier one in at most so many is an edited copy and is not scored
@@ -133,19 +134,22 @@ def is_version(asked, past, step):
 
 @part
 def times_counted(asked, past, step, crowd, scales):
-    """Return how often the cluster of the new query, of size `crowd`, was counted as foreign.
+    """Return how often the cluster of the new query, of size `crowd`, was counted as foreign, and whether it counts no more.
 
-    An edited record gets the largest count, since it must not be scored.
+    An edited record gets `NEVER`, since it must not be scored; what its neighbours were counted is another matter.
     """
     if scales.table:
         edited = 0
         for j in range(asked.c.shape[0]):
             edited += asked.c[j] != past.c[step.place, j]
         if edited <= EDITED:
-            return MOST_PER_CROWD
+            return NEVER, False
     counted = 0
+    crowded = False
     if step.distance < crowd:
         for m in range(past.held):
             if past.squares[m] * scales.unit * scales.unit < crowd * crowd:
-                counted = max(counted, count_of(past, m, SHOWN))
-    return counted
+                shown = count_of(past, m, SHOWN)
+                counted = max(counted, shown)
+                crowded = crowded or shown == MOST_PER_CROWD
+    return counted, crowded

@@ -1,8 +1,8 @@
 """Halved: which columns a client has searched by halving, and what a halving counts beside them.
 
 A person halves one column or two, and two by hand only. So the first halvings of a client count little, those of a second
-column count in full only beyond `BY_HAND` halvings, and from the third column on all count early. A client that turned one
-record into another column by column before it halved has searched those columns, too (see `crossing`).
+column count in full only beyond `BY_HAND` halvings, and from the third column on all count early. To have turned one record
+into another, column by column, counts as one more column beside another that was halved (see `crossing`).
 
 The columns are bits of one mask. Columns with a coordinate of their own have a bit each. Those without one share the other
 coordinates, so two of them are told apart by the direction of their moves, as far as three coordinates show it.
@@ -26,8 +26,8 @@ SHARED = 8  # coordinates that a direction is told by, at most
 SECOND = HIDDEN + 1 + 2 * DIRECTION
 THIRD = SECOND + 1  # a second and a third such column
 RETURNED = np.uint32(1 << 31)  # the client went back to a bracket of one label that it had left
-WALKED = np.uint32(1 << SECOND | 1 << THIRD)  # the client went from one record to another, through two columns or more
-COLUMNS = np.uint32((1 << HIDDEN + 1) - 1) | WALKED
+WALKED = np.uint32(1 << THIRD)  # the client went from one record to another, column by column; a bit that a third one shares
+COLUMNS = np.uint32((1 << HIDDEN + 1) - 1 | 1 << SECOND | 1 << THIRD)
 ALIKE = 0.7  # least share of its largest coordinate that a direction has in the largest one of an equal direction
 TELLING = 0.25  # the share from which the sign of a coordinate is more than rounding
 LEAST_TOLD = 16.0  # least length, in the memory's integers, of a move whose direction is known
@@ -100,6 +100,8 @@ def bits_of(column, z, low, high, columns, halved):
 def other_columns(halved, bits):
     """Return how many columns other than that of `bits` are in the mask `halved`."""
     rest = np.int64(halved) & COLUMNS & ~bits
+    if rest == np.int64(WALKED):  # an explainer goes such a way, too, and may ask then how much is needed in one column
+        return 0
     found = 0
     while rest:
         rest &= rest - 1

@@ -33,7 +33,8 @@ CHANNEL = Channel(
         "values, or by more."
     ),
     blind_to=(
-        "Steps too small for the memory's integers, random directions (those are dense), and one-sided differences in tables."
+        "Steps of less than about 2% of the range in a few values at once, random directions (those are dense), three or more "
+        "sizes of step in turn, and one-sided differences in tables."
     ),
 )
 

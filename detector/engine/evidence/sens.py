@@ -4,13 +4,15 @@ A step along the model's own gradient lowers the margin as fast as any step of i
 this channel sees steps that `offset` misses: Euclidean, heavy-tailed and shifted ones. One such pair proves little, since blur
 and drift lower the margin, too. So the channel counts how often it happens, over pairs whose earlier answer was confident.
 
-Draws about one query are steep at every draw where the model is. So versions of one thing count twice, as in `foreign`.
+Draws about one query are steep at every draw where the model is. So steep steps count twice at one place.
 """
 
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.kernels import kernel
+from detector.engine.evidence.counts import STEEP as COUNTED
+from detector.engine.evidence.counts import count_of
+from detector.engine.kernels import kernel, part
 
 CHANNEL = Channel(
     name="sens",
@@ -31,6 +33,8 @@ CHANNEL = Channel(
 CLOSEST = 0.144  # least length of the step, in median nearest-neighbour distances
 FARTHEST = 1.0
 CONFIDENT = 1.5  # least margin of the earlier answer, as a difference of logarithms
+PLACE = 1.3  # size of a place, in median nearest-neighbour distances
+MOST_PER_PLACE = 2
 STEEP = -6.0  # largest change of that margin per median nearest-neighbour distance that counts as steep
 
 
@@ -50,3 +54,13 @@ def is_steep(distance, earlier_margin, margin, same_label):
         return False
     now = margin if same_label else -margin
     return (now - earlier_margin) < STEEP * distance
+
+
+@part
+def times_steep(past, unit):
+    """Return how often steep steps were counted at the place of the new query."""
+    counted = 0
+    for m in range(past.held):
+        if past.squares[m] * unit * unit < PLACE * PLACE:
+            counted = max(counted, count_of(past, m, COUNTED))
+    return counted

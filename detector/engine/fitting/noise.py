@@ -2,6 +2,9 @@
 
 Sights are learned from the clients that teach the reference. New clients ask about new things, which lie farther from the
 sights than those of the teachers. So what is usual is learned from the clients that calibrate.
+
+One kind of noise is told: uniform in every value. Normal noise with the usual means and deviations looks like texts that are
+unfinished or misspelt, which clients send that nobody has calibrated with.
 """
 
 from collections.abc import Sequence
@@ -24,10 +27,9 @@ SIGHT_VALUES = 1 << 15  # numbers in all sights: each is multiplied once a query
 LEARNED = 4000  # teachers' queries that sights are learned from
 LOOKED_AT = 128  # queries of a calibrating client
 LEAST_LESSONS = 4  # a large log keeps few queries of each client
-DRAWN = 4000  # vectors of noise of each kind
+DRAWN = 4000  # vectors of noise
 KEPT = 0.1  # share of the noise that may get less than the largest ratio when what is usual is raised
-# Least mean logarithm of the ratio of noise. Noise that is told more slowly is as near as unfinished and misspelt texts.
-LEAST_GROWTH = 0.5 * MOST
+LEAST_GROWTH = 0.5 * MOST  # least mean logarithm of the ratio of noise: what is told more slowly is too near
 SPREADS = np.geomspace(0.5, 20.0, 20)  # in deviations of the scores of noise: less would tell noise from noise
 MOST_STEPS = 500
 
@@ -63,15 +65,9 @@ def fit_noise(reference: Reference, teaching: Floats, calibrating: Unheard, seed
     lessons = [views(own) for own in _alone(reference, calibrating, heard)]
     if len(lessons) < LEAST_CLIENTS:
         return reference
-    drawn = (
-        rng.uniform(-1.0, 1.0, (DRAWN, rows.shape[1])),
-        values[0] + values[1] * rng.standard_normal((DRAWN, rows.shape[1])),
-    )
-    forms = [_form(lessons, views(_scaled(kind.astype(np.float32)))) for kind in drawn]
-    weights = [form for form in forms if form is not None]
-    if not weights:
-        return reference
-    return replace(reference, sights=sights, sight_values=values, noise=np.stack(weights))
+    drawn = rng.uniform(-1.0, 1.0, (DRAWN, rows.shape[1])).astype(np.float32)
+    form = _form(lessons, views(_scaled(drawn)))
+    return reference if form is None else replace(reference, sights=sights, sight_values=values, noise=form[None])
 
 
 def _whole(vectors: Floats) -> npt.NDArray[np.bool_]:

@@ -22,7 +22,7 @@ from detector.engine.evidence.bisect import (
 )
 from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
-from detector.engine.evidence.counts import DWELT, SHOWN, count_of, set_count
+from detector.engine.evidence.counts import DWELT, SHOWN, STEEP, count_of, set_count
 from detector.engine.evidence.crossing import note_crossing
 from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
 from detector.engine.evidence.foreign import (
@@ -40,7 +40,7 @@ from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
-from detector.engine.evidence.sens import compares, is_steep
+from detector.engine.evidence.sens import MOST_PER_PLACE, compares, is_steep, times_steep
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.tone import is_toned
 from detector.engine.evidence.turns import (
@@ -120,7 +120,7 @@ def judge_offset(asked, past, step, family, s, scales, delta, ratio):
 def judge_foreign(asked, past, step, structure, noise, seed, population, scratch, scales, ratio):
     """Channel `foreign`; return how often the query's cluster was counted so far, and whether it counts no more.
 
-    The first is to be retained with the query. It counts no more where all is known that versions of one thing tell.
+    The first is to be retained with the query. It counts no more where versions of it were counted often enough.
 
     `noise` is the query's likelihood ratio of noise; it counts where the client's earlier queries hardly explain the query. For
     `seed` see `compare_stray`.
@@ -128,13 +128,14 @@ def judge_foreign(asked, past, step, structure, noise, seed, population, scratch
     crowd = crowd_of(asked.landmark, scales.table)
     if scales.table and step.distance >= crowd and is_version(asked, past, step):
         crowd = KINDRED_RECORDS * np.exp(np.float64(asked.landmark))
-    counted = times_counted(asked, past, step, crowd, scales)
+    counted, crowded = times_counted(asked, past, step, crowd, scales)
     if counted < MOST_PER_CROWD and population.neighbours.shape[0] > 0 and not np.isnan(structure):
         before = continues(asked, past, seed, population.neighbours, scratch.weights, scales)
         if before >= 0:
             counted = max(counted, count_of(past, before, SHOWN))
-    crowded = counted >= MOST_PER_CROWD
-    if not crowded and not np.isnan(scales.usual) and not np.isnan(structure):
+            crowded = counted == MOST_PER_CROWD
+    scored = counted < MOST_PER_CROWD
+    if scored and not np.isnan(scales.usual) and not np.isnan(structure):
         ratio[FOREIGN] = foreign_ratio(structure, scales.usual, scales.spread)
         stray = compare_stray(asked, past, step, seed, population, scratch.along, scales)
         if not np.isnan(stray):
@@ -145,7 +146,7 @@ def judge_foreign(asked, past, step, structure, noise, seed, population, scratch
             ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(remote, usual[0], usual[1]))
         if noise > 0.0 and step.distance >= ALONE * np.exp(np.float64(asked.landmark)):
             ratio[FOREIGN] = max(ratio[FOREIGN], noise)
-    if not crowded:
+    if scored:
         counted += 1
         if step.distance < crowd:
             set_count(past, step.place, SHOWN, counted)
@@ -232,7 +233,7 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
         weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
     if depth > 0 and scales.numbers > 0:
         centred = is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level)
-        if centred or is_rare_middle(asked.query, past.z, past.held, one, other, scales.numbers, population.level):
+        if centred or is_rare_middle(asked.query, past.z, past.c, past.held, one, other, scales.numbers, population.level):
             weight = RECORD_WEIGHTS[min(depth + 1, RECORD_WEIGHTS.shape[0] - 1)]
         elif only_move(past.z[:, one], past.z, other, scales.numbers) >= 0:
             return 0  # `judge_bracket` has said it
@@ -272,7 +273,7 @@ def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
     if numbers < MANY:
         return
     kin = Kin(family.child[s], family.parent[s], family.origin[s])
-    worth, place = find_twin(asked.query, past.z, past.order, past.held, step.place, kin, level, numbers, sums)
+    worth, place = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
     if worth > 0.0:
         ratio[CHILDREN] = np.float32(np.exp(min(worth, MOST)))
         past.mark[place] |= USED
@@ -307,28 +308,42 @@ def retained_margin(past, place):
 
 @part
 def judge_sens(asked, past, step, scales, ratio):
-    """Channel `sens`; silent where either answer has no probabilities."""
+    """Channel `sens`, silent where either answer has no probabilities; return the count to be retained with the query."""
     earlier = retained_margin(past, step.place)
-    if np.isnan(earlier) or np.isnan(asked.margin):
-        return
-    if compares(step.distance, earlier, scales.moved):
-        steep = is_steep(step.distance, earlier, asked.margin, not step.changed)
-        ratio[SENS] = CONSTRUCTED[SENS] if steep else ORDINARY[SENS]
+    if np.isnan(earlier) or np.isnan(asked.margin) or not compares(step.distance, earlier, scales.moved):
+        return 0
+    if not is_steep(step.distance, earlier, asked.margin, not step.changed):
+        ratio[SENS] = ORDINARY[SENS]
+        return 0
+    counted = times_steep(past, scales.unit)
+    if counted >= MOST_PER_PLACE:
+        return 0
+    ratio[SENS] = CONSTRUCTED[SENS]
+    set_count(past, step.place, STEEP, counted + 1)
+    return counted + 1
 
 
 @part
 def fades(asked, past, scales, delta):
-    """Tell whether the client changes the intensity of one picture: so is the way to the nearest retained query off this place.
+    """Tell whether the client changes the intensity of one picture: it has retained such versions, with different labels.
 
-    Steps within the place are too short to tell. `delta` (measured,) is scratch.
+    Steps within a place are too short to tell. One version alone may be there to hide what follows. `delta` (measured,) is
+    scratch.
     """
     if scales.table or not np.isnan(scales.c_zero) or scales.measured < PICTURE:
         return False
+    faded = -1
     for place in past.near:
-        if past.squares[place] * scales.unit * scales.unit >= NEAR * NEAR:
-            step_between(past.c[place], asked.c, scales.c_unit, delta)
-            start = past.c[place, : scales.measured]
-            return is_toned(delta, start, scales.c_unit, scales.rounding, scales.c_lowest, scales.c_highest)
+        if past.squares[place] * scales.unit * scales.unit < NEAR * NEAR:
+            continue
+        if faded >= 0 and past.label[place] == past.label[faded]:
+            continue
+        step_between(past.c[place], asked.c, scales.c_unit, delta)
+        start = past.c[place, : scales.measured]
+        if is_toned(delta, start, scales.c_unit, scales.rounding, scales.c_lowest, scales.c_highest):
+            if faded >= 0:
+                return True
+            faded = place
     return False
 
 

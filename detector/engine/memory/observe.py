@@ -271,7 +271,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                 scratch.best[:found],
             )
             single = no_single()
-            depth, dwelt, shown, turned = 0, 0, 0, 0
+            depth, dwelt, shown, steep, turned = 0, 0, 0, 0, 0
             presume(ratio, margin, scales)
             if held > 0:
                 step = measure_step(asked, past, scales, delta)
@@ -296,8 +296,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
                     judge_children(asked, past, step, family, s, population.level, scales, scratch.products, ratio)
                 elif single.place < 0 or single.flickers:
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
-                if not crowded:  # versions of one thing, such as draws about it, count once
-                    judge_sens(asked, past, step, scales, ratio)
+                steep = judge_sens(asked, past, step, scales, ratio)
                 dwelt = judge_dwell(asked, past, step, scales, scratch.other_delta, ratio)
                 turned = judge_turns(asked, past, step, population.turning, scales, ratio)
             if not scales.table and held == past.stored and held < FIRST:
@@ -309,7 +308,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
             at, to = choose_place(past.mark, np.int64(past.stored), queries.seed[s], scales.ring)
             if to >= 0:
                 move(past, at, to)
-            retain(past, at, asked, depth, all_counts(dwelt, shown, turned), accepted)
+            retain(past, at, asked, depth, all_counts(dwelt, shown, steep, turned), accepted)
             if ratio[BISECT] > NOTHING or (scales.table and depth > 0):  # a search goes on from here
                 past.mark[at] |= USED
             if summed:

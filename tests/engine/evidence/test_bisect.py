@@ -288,14 +288,16 @@ def test_a_middle_of_many_numbers_is_centred() -> None:
 
 
 def test_a_middle_of_two_numbers_is_rare_where_the_client_has_no_grid() -> None:
-    """Of many levels, among values that do not recur; in tables of two numbers it is never."""
+    """Of many levels, among values that do not recur, between unlike records; in tables of two numbers it is never."""
     z = np.zeros((24, 40), np.int16)
     z[:2] = np.random.default_rng(0).integers(-9000, 9000, (2, 40))
     z[:2, 0], z[:2, 1] = 0, (3000, 4000)
     query = np.array([1500, 2000, *[0] * 22], np.float32)
+    c = np.zeros((40, 24), np.uint8)
+    c[1, :3] = 9
 
     def is_rare(columns: int = NUMBERS, level: float = 10.0) -> bool:
-        return bool(is_rare_middle(query, z, 40, 0, 1, columns, np.full(24, level, np.float32)))
+        return bool(is_rare_middle(query, z, c, 40, 0, 1, columns, np.full(24, level, np.float32)))
 
     assert is_rare()
     assert not is_rare(columns=2)
@@ -303,5 +305,9 @@ def test_a_middle_of_two_numbers_is_rare_where_the_client_has_no_grid() -> None:
     z[1, 1] = 4400
     assert not is_rare()
     z[1, 1] = 4000
+    c[1, 2] = 0
+    assert not is_rare()  # an amount, and another that is derived from it
+    c[1, 2] = 9
+    assert is_rare()
     z[:2, 2:40:4] = query[:2, None]
     assert not is_rare()

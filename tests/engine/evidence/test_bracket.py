@@ -243,30 +243,46 @@ def test_searches_for_leaves_and_in_many_columns_are_stopped() -> None:
     assert evidence(searches, granted) >= CHANNEL.floor
 
 
-def search_after(edited: dict[int, float], *, known: bool) -> float:
+def search_after(edited: dict[int, float], columns: int, *, known: bool) -> float:
     """Return the evidence of a client that edits a record, then halves between its column 2 and another value there.
 
-    The values are those of a record that was asked about before, if they are `known`.
+    With two `columns` it halves column 5 after that. The values are those of a record that was asked about before, if they are
+    `known`.
     """
     other = record(9)
     for column, value in {**edited, 2: REACH}.items():
         other[column] = value
     rows = [other if known else record(8), standing({})]
     rows += [standing(dict(list(edited.items())[:place])) for place in range(1, len(edited) + 1)]
-    low, high = float(rows[-1][2]), REACH
-    rows.append(standing({**edited, 2: high}))
-    for _ in range(5):
-        middle = float(np.rint((low + high) / 2.0))
-        rows.append(standing({**edited, 2: middle}))
-        low, high = (low, middle) if middle > 3000.0 else (middle, high)
-    return evidence(rows, lambda row: (int(row[2] > 3000.0), math.nan))
+    limit = 3000.0 + standing({})[5]
+
+    def turned(row: Vector) -> bool:
+        return bool(row[2] + row[5] > limit)
+
+    for column, end in [(2, REACH), (5, -REACH)][:columns]:
+        last = rows[-1]
+        rows.append(put(last, column, end))
+        ends = sorted([last, rows[-1]], key=turned)
+        for _ in range(9):
+            rows.append(put(ends[0], column, float(np.rint((ends[0][column] + ends[1][column]) / 2.0))))
+            ends[turned(rows[-1])] = rows[-1]
+        rows.append(ends[1])
+    return evidence(rows, lambda row: (int(turned(row)), math.nan))
 
 
-def test_a_search_in_the_column_that_turned_the_label_is_stopped_there() -> None:
-    """Lowd and Meek turn one record into another before; a person who edits a record has values of his own."""
+def put(row: Vector, column: int, value: float) -> Vector:
+    """Return the record with another value in one column."""
+    changed = row.copy()
+    changed[column] = value
+    return changed
+
+
+def test_a_search_after_one_record_was_turned_into_another_is_stopped_in_its_second_column() -> None:
+    """Lowd and Meek do both; in one column an explainer says how much is needed. A person has values of his own."""
     edited = {1: 1500.0, 4: 2500.0}
-    assert search_after(edited, known=True) >= CHANNEL.floor
-    assert search_after(edited, known=False) < CHANNEL.floor
+    assert search_after(edited, 2, known=True) >= CHANNEL.floor
+    assert search_after(edited, 1, known=True) < CHANNEL.floor
+    assert search_after(edited, 1, known=False) < CHANNEL.floor
 
 
 def test_a_search_off_the_middle_keeps_some_weight() -> None:

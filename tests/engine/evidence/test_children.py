@@ -139,11 +139,7 @@ def test_no_pair_of_steps_is_passed_over_at_the_length_where_a_level_is_forgiven
     for step in (790.0, 799.0, 800.0, 810.0):
         query = z[:, 30].astype(np.float32)
         query[:columns] += np.array([1, 1, -1, 1, -1, 1], np.float32) * np.float32(step)
-        exact = twin_worth(query, z, held, 30, kin, 0, level, columns) - math.log(2.0)
+        exact = twin_worth(query, z, held, 30, kin, 0, level, columns) - math.log(held)
         order, sums = np.arange(held, dtype=np.uint32), np.zeros(held, np.float32)
-        near, place = find_twin(query, z, order, held, 30, kin, level, columns, sums)
-        far, _ = find_twin(query, z, order, held, 0, kin, level, columns, sums)
-        assert near >= exact
-        assert far >= exact - math.log(held)
-        if place == 30:
-            assert near > far  # most steps are made from the nearest record, so that says more
+        found, _ = find_twin(query, z, order, held, kin, level, columns, sums)
+        assert found >= exact

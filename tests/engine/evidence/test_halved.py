@@ -40,9 +40,10 @@ def test_a_column_halved_alone_is_little_evidence_until_there_are_others() -> No
 
 
 def test_a_client_that_went_through_columns_has_searched_them() -> None:
-    """The first column that it halves is the third one."""
+    """The second column that it halves is the third one; the first counts as that of an explainer."""
     halved, alone = np.array([WALKED], np.uint32), np.zeros(1, np.uint8)
-    assert weights(halved, alone, 2, (1, 2, 3)) == BESIDE[1:4].tolist()
+    assert weights(halved, alone, 2, (1, 2, 3, 4, 5, 6, 7, 8)) == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 4]
+    assert weights(halved, alone, 5, (1, 2, 3)) == BESIDE[1:4].tolist()
 
 
 def bits(way: npt.NDArray[np.float64], halved: int) -> int:

@@ -586,13 +586,25 @@ def test_a_form_edited_in_large_steps_is_no_probe() -> None:
 
 
 def test_steep_steps_from_confident_answers_are_told_from_gentle_ones() -> None:
-    """Margins that fall by six a median distance and more; pairs that say nothing count neither way, nor more versions."""
+    """Margins that fall by six a median distance and more; pairs that say nothing count neither way."""
     z = np.zeros((5, COORDINATES), np.int16)
     z[1, 0], z[2, 1], z[3, 2], z[4, 3] = 50, 50, 50, 9000
     confidence = np.array([0.99, 0.55, 0.98, 0.55, 0.55], np.float32)
     seen = shown(z, [0, 0, 0, 1, 0], confidence=confidence)
-    assert seen.ratio[:, SENS].tolist() == pytest.approx([1.0, CONSTRUCTED[SENS], ORDINARY[SENS], 1.0, 1.0])
+    assert seen.ratio[:, SENS].tolist() == pytest.approx([1.0, CONSTRUCTED[SENS], ORDINARY[SENS], CONSTRUCTED[SENS], 1.0])
     assert (shown(z, [0, 0, 0, 1, 0]).ratio[:, SENS] == NOTHING).all()
+
+
+def test_steep_steps_count_twice_at_one_place() -> None:
+    """As draws about one query are; copies of it that say nothing use none of that up."""
+    z = np.zeros((14, COORDINATES), np.int16)
+    for place in (0, 7):
+        z[place : place + 7, 20] = 900 * place
+        for step in range(4):
+            z[place + 3 + step, step] = 50
+    confidence = np.tile(np.array([0.99, 0.99, 0.99, 0.55, 0.55, 0.55, 0.55], np.float32), 2)
+    steep = shown(z, [0] * 14, confidence=confidence).ratio[:, SENS] == np.float32(CONSTRUCTED[SENS])
+    assert np.flatnonzero(steep).tolist() == [3, 4, 10, 11]
 
 
 def test_dwelling_in_one_place_counts_six_times() -> None:
@@ -613,14 +625,15 @@ def test_a_picture_that_fades_until_the_answer_turns_does_not_dwell() -> None:
     rng = np.random.default_rng(15)
     shares = np.array([1.0, 0.1, 0.504, 0.494, 0.484, 0.474])
 
-    def dwelt(first: Matrix, second: Matrix) -> int:
+    def dwelt(first: Matrix, second: Matrix, labels: Sequence[int] = (0, 1, 0, 1, 0, 1)) -> int:
         c = np.rint(second + shares[:, None] * (first - second)).astype(np.uint8)
         z = np.rint(shares[:, None] * np.repeat([400, 0], [4, COORDINATES - 4])).astype(np.int16)
-        seen = shown(z, [0, 1, 0, 1, 0, 1], c=c, confidence=np.full(6, 0.52, np.float32))
+        seen = shown(z, list(labels), c=c, confidence=np.full(6, 0.52, np.float32))
         return int((seen.ratio[:, DWELL] > NOTHING).sum())
 
     picture = rng.integers(40, 220, SAMPLED).astype(float)
     assert dwelt(picture, np.full(SAMPLED, 20.0)) == 0
+    assert dwelt(picture, np.full(SAMPLED, 20.0), [0, 0, 0, 1, 0, 1]) >= 2  # no answer turns on the way: it hides something
     assert dwelt(picture, rng.integers(40, 220, SAMPLED).astype(float)) >= 2
 
 
