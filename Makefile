@@ -128,7 +128,7 @@ quality: $(READY) ## Measure detection against published detectors, then on all 
 	@status=0; $(RUN)/python -m tests.quality.quality --out quality || status=1; $(MAKE) worlds || status=1; exit $$status
 
 .PHONY: worlds
-worlds: $(READY) ## Measure it on 22 kinds of data, each on its wire, the held-out half beside the open one (results in worlds/)
+worlds: $(READY) ## Measure it on 23 kinds of data, each on its wire, the held-out half beside the open one (results in worlds/)
 	@$(RUN)/python -m tests.quality.transfer --out worlds
 
 .PHONY: false-alarms
