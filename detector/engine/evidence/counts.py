@@ -24,6 +24,16 @@ def most_of(which):
 
 
 @part
+def most_counted(past, which, near, unit):
+    """Return the largest of one of the counts among the retained queries that are closer than `near` to the new one."""
+    counted = 0
+    for m in range(past.held):
+        if past.squares[m] * unit * unit < near * near:
+            counted = max(counted, count_of(past, m, which))
+    return counted
+
+
+@part
 def set_count(past, place, which, value):
     """Set one of the counts of the retained query at `place`."""
     most = most_of(which)

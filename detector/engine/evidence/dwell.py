@@ -5,8 +5,7 @@ again and again, on both sides (after Quiring et al., EuroS&P 2018, who watch th
 """
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.evidence.counts import DWELT, count_of
-from detector.engine.kernels import kernel, part
+from detector.engine.kernels import kernel
 
 CHANNEL = Channel(
     name="dwell",
@@ -31,15 +30,5 @@ MOST_PER_CROWD = 6
 
 @kernel
 def dwells(distance, margin, flipped, crowd):
-    """Tell whether the query flips its near neighbour's label where the model is undecided; `crowd` is `times_dwelt` so far."""
+    """Tell whether the query flips its near neighbour's label where the model is undecided; `crowd` is its count so far."""
     return flipped and distance < CLOSE and margin < UNDECIDED and crowd < MOST_PER_CROWD
-
-
-@part
-def times_dwelt(past, near, unit):
-    """Return how often dwelling was counted near the new query: the largest count of retained queries closer than `near`."""
-    counted = 0
-    for m in range(past.held):
-        if past.squares[m] * unit * unit < near * near:
-            counted = max(counted, count_of(past, m, DWELT))
-    return counted

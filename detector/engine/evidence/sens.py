@@ -10,9 +10,7 @@ Draws about one query are steep at every draw where the model is. So steep steps
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.evidence.counts import STEEP as COUNTED
-from detector.engine.evidence.counts import count_of
-from detector.engine.kernels import kernel, part
+from detector.engine.kernels import kernel
 
 CHANNEL = Channel(
     name="sens",
@@ -54,13 +52,3 @@ def is_steep(distance, earlier_margin, margin, same_label):
         return False
     now = margin if same_label else -margin
     return (now - earlier_margin) < STEEP * distance
-
-
-@part
-def times_steep(past, unit):
-    """Return how often steep steps were counted at the place of the new query."""
-    counted = 0
-    for m in range(past.held):
-        if past.squares[m] * unit * unit < PLACE * PLACE:
-            counted = max(counted, count_of(past, m, COUNTED))
-    return counted

@@ -14,7 +14,7 @@ place gathers little. In tables a query with a single value changed is not judge
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Weighed
-from detector.engine.evidence.counts import COMPARED, TURNED, count_of, set_count
+from detector.engine.evidence.counts import COMPARED, TURNED, count_of, most_counted, set_count
 from detector.engine.evidence.sens import CONFIDENT
 from detector.engine.kernels import kernel, part
 
@@ -105,11 +105,7 @@ def note_comparison(past, place):
 @part
 def note_turn(past, step, unit):
     """Count a turn from the nearest retained query; return how many turns the new query's cluster has with it."""
-    counted = 0
-    for m in range(past.held):
-        if past.squares[m] * unit * unit < CROWD * CROWD:
-            counted = max(counted, count_of(past, m, TURNED))
-    counted = min(counted + 1, MOST_TURNS + 1)
+    counted = min(most_counted(past, TURNED, CROWD, unit) + 1, MOST_TURNS + 1)
     if step.distance < CROWD:
         set_count(past, step.place, TURNED, counted)
     return counted

@@ -22,9 +22,9 @@ from detector.engine.evidence.bisect import (
 )
 from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
-from detector.engine.evidence.counts import DWELT, SHOWN, STEEP, count_of, set_count
+from detector.engine.evidence.counts import DWELT, SHOWN, STEEP, count_of, most_counted, set_count
 from detector.engine.evidence.crossing import note_crossing
-from detector.engine.evidence.dwell import UNDECIDED, dwells, times_dwelt
+from detector.engine.evidence.dwell import UNDECIDED, dwells
 from detector.engine.evidence.foreign import (
     KINDRED_RECORDS,
     MOST_PER_CROWD,
@@ -40,7 +40,7 @@ from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
-from detector.engine.evidence.sens import MOST_PER_PLACE, compares, is_steep, times_steep
+from detector.engine.evidence.sens import MOST_PER_PLACE, PLACE, compares, is_steep
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.tone import is_toned
 from detector.engine.evidence.turns import (
@@ -315,7 +315,7 @@ def judge_sens(asked, past, step, scales, ratio):
     if not is_steep(step.distance, earlier, asked.margin, not step.changed):
         ratio[SENS] = ORDINARY[SENS]
         return 0
-    counted = times_steep(past, scales.unit)
+    counted = most_counted(past, STEEP, PLACE, scales.unit)
     if counted >= MOST_PER_PLACE:
         return 0
     ratio[SENS] = CONSTRUCTED[SENS]
@@ -355,7 +355,7 @@ def judge_dwell(asked, past, step, scales, delta, ratio):
     """
     if not (step.changed and step.distance < NEAR and asked.margin < UNDECIDED):
         return 0
-    counted = times_dwelt(past, NEAR, scales.unit)
+    counted = most_counted(past, DWELT, NEAR, scales.unit)
     if dwells(step.distance, asked.margin, step.changed, counted) and not fades(asked, past, scales, delta):
         ratio[DWELL] = CONSTRUCTED[DWELL]
         counted += 1
