@@ -79,6 +79,16 @@ def spread_of_difference(one, other, variance, total):
 
 
 @kernel
+def square_apart(one, other):
+    """Return the squared distance of two rows of sampled values."""
+    total = 0.0
+    for j in range(one.shape[0]):
+        d = np.float32(one[j]) - np.float32(other[j])
+        total += np.float64(d) * d
+    return total
+
+
+@kernel
 def led_energy(one, other, leading, along):
     """Return the squared distance of two rows of sampled values in the leading directions, and in all directions.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence.foreign import APART, EXPLAINED, PAIRS, led_energy, spread_of_difference, stray_of
+from detector.engine.evidence.foreign import APART, EXPLAINED, PAIRS, led_energy, spread_of_difference, square_apart, stray_of
 from detector.engine.evidence.frame import is_next_frame
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
 from detector.engine.kernels import part
@@ -83,8 +83,11 @@ def compare_stray(asked, past, step, seed, population, along, scales):
     directions = population.leading.shape[1]
     if np.isnan(scales.usual_stray) or directions == 0:
         return np.nan
+    own_led, own_whole = led_energy(asked.c, population.middle, population.leading, along)
     if not scales.table and step.distance < EXPLAINED * np.exp(np.float64(asked.landmark)):
-        return np.nan
+        # A projection has so few coordinates that of many queries of pure noise two come near each other in it by chance.
+        if square_apart(asked.c, past.c[step.place]) < EXPLAINED * EXPLAINED * own_whole:
+            return np.nan
     led = 0.0
     whole = 0.0
     found = 0
@@ -101,7 +104,6 @@ def compare_stray(asked, past, step, seed, population, along, scales):
     if found == 0:
         return np.nan
     apart = stray_of(led / found, whole / found, directions, asked.c.shape[0])
-    own_led, own_whole = led_energy(asked.c, population.middle, population.leading, along)
     return min(apart, stray_of(own_led, own_whole, directions, asked.c.shape[0]))
 
 
