@@ -29,7 +29,7 @@ from detector.engine.evidence.channel import Channel, Weighed
 from detector.engine.evidence.counts import SHOWN, count_of
 from detector.engine.kernels import kernel, part
 
-MOST = 2.5  # logarithm of the largest likelihood ratio of one query
+MOST = 3.0  # logarithm of the largest likelihood ratio of one query
 LEAST = -3.0
 CHANNEL = Channel(
     name="foreign",

@@ -314,9 +314,23 @@ def test_noise_strays_from_the_leading_directions_and_noise_upon_a_picture_does_
     assert strays(noise) > 0.9
     assert strays(np.abs(rng.normal(size=(60, SAMPLED))) * leads) < 0.1
     assert strays(2.0 * leads + noise / 4.0) < 0.1
-    c = np.clip(np.rint(noise), 0, 255).astype(np.uint8)
-    far = np.full(60, 10.0, np.float32)
-    assert not (shown(z, [0] * 60, c=c, usual=9.0, usual_stray=1.0, landmark=far).ratio[:, FOREIGN] > NOTHING).any()
+
+
+def test_noise_is_a_version_of_earlier_noise_only_if_its_values_are() -> None:
+    """Where the population is far, two draws of noise may be near each other in the projection; their values are not."""
+    rng = np.random.default_rng(9)
+    z = rng.integers(-9000, 9000, (60, COORDINATES)).astype(np.int16)
+    gaps = np.linalg.norm(z[:, None].astype(float) - z[None], axis=2) * UNIT
+    nearest = [gaps[at, :at].min(initial=np.inf) for at in range(60)]
+    far = np.log(np.minimum(nearest, 1e6) / 0.6).astype(np.float32)  # nearer to an earlier query than 0.7 of the way
+    noise = np.abs(rng.normal(0.0, 30.0, (60, SAMPLED)))
+
+    def strays(values: Matrix) -> npt.NDArray[np.bool_]:
+        c = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        return np.asarray(shown(z, [0] * 60, c=c, usual=9.0, usual_stray=1.0, landmark=far).ratio[1:, FOREIGN] > NOTHING)
+
+    assert strays(noise).mean() > 0.9
+    assert not strays(noise[0] + noise / 10.0).any()
 
 
 def test_versions_of_a_record_are_one_cluster_unless_all_of_the_client_s_are_as_near() -> None:
