@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from detector.engine.links.sketch import Sketches
 from detector.ingest.batch import Sender
 
 Kind = Literal["novelty", "construction", "harm"]
@@ -161,6 +162,7 @@ class Outputs:
     refusals: list[EngineRefusal] = field(default_factory=list)
     departed: list[Report] = field(default_factory=list)
     held_back: list[HeldBack] = field(default_factory=list)
+    sketches: list[Sketches] = field(default_factory=list)
     repeated: int = 0
 
     def add(self, other: "Outputs") -> None:
@@ -170,6 +172,7 @@ class Outputs:
         self.refusals += other.refusals
         self.departed += other.departed
         self.held_back += other.held_back
+        self.sketches += other.sketches
         self.repeated += other.repeated
 
     def sort(self) -> None:

@@ -118,7 +118,7 @@ def check(config: Config, stage: Stage) -> None:
             f"[kafka] keyed is true, and the format {apart[0]} logs requests and answers apart, which only the ingest "
             "stage joins: set keyed = false"
         )
-    if not kafka.input_topics and (kafka.keyed or stage != Stage.DETECT):
+    if not kafka.input_topics and stage != Stage.LINK and (kafka.keyed or stage != Stage.DETECT):
         raise ConfigError("[kafka] input_topics is empty: name the topics of the prediction logs")
 
 
@@ -191,6 +191,8 @@ def _work(
     try:
         metrics = Metrics()
         baseline = None if stage == Stage.SHIP else load(config)
+        if stage == Stage.LINK and baseline is None:
+            raise ConfigError("links are sought only in models with a baseline: set [baseline] path, or run another stage")
         reloader = None if reload is None else PolicyReloader(config, *reload, metrics)
         worker = Worker(config, baseline, SystemClock(), stage=stage, member=member, metrics=metrics, reloader=reloader)
         with HealthServer(
@@ -215,7 +217,7 @@ def _work(
                 for model, notes in baseline.notes.items():
                     for sentence in doubts.tell(notes):
                         log.warning("baseline", model=model, finding=sentence)
-            if stage in {Stage.ALL, Stage.DETECT}:
+            if stage in {Stage.ALL, Stage.DETECT, Stage.LINK}:
                 warm_up(baseline, metrics)
             warm.set()
             metrics.beat()
