@@ -49,6 +49,7 @@ from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
 from detector.ingest.formats.routing import joining_formats
 from detector.service.intake import Intake
 from detector.service.reload import Asked, PolicyReloader, Reader
+from detector.service.sharded.references import references_of
 from detector.service.telemetry import logs
 from detector.service.telemetry.health import HealthServer
 from detector.service.telemetry.metrics import Metrics
@@ -191,8 +192,11 @@ def _work(
     try:
         metrics = Metrics()
         baseline = None if stage == Stage.SHIP else load(config)
-        if stage == Stage.LINK and baseline is None:
-            raise ConfigError("links are sought only in models with a baseline: set [baseline] path, or run another stage")
+        if stage == Stage.LINK and not references_of(config, baseline):
+            raise ConfigError(
+                "there is nothing to do for this stage: links are sought in models with a baseline ([baseline] path), where "
+                "[links] enabled is true"
+            )
         reloader = None if reload is None else PolicyReloader(config, *reload, metrics)
         worker = Worker(config, baseline, SystemClock(), stage=stage, member=member, metrics=metrics, reloader=reloader)
         with HealthServer(

@@ -108,7 +108,7 @@ class Worker:
         self._runs = frozenset(OWN if stage == Stage.ALL else {stage})
         if config.kafka.keyed:
             self._runs -= {Stage.INGEST}
-        if not references_of(baseline):
+        if not references_of(config, baseline):
             self._runs -= {Stage.LINK}
         self._stage = stage
         self._receivers = receivers(config) if stage in {Stage.ALL, Stage.SHIP} else []

@@ -93,7 +93,7 @@ class DetectStage(ShardedStage[Shard, UnderstoodEvents]):
         self._kinds = KindReporter()
         self.learning = LearningReporter(metrics)
         sources = list(config.kafka.input_topics) if self._keyed else [topics.queries]
-        references = references_of(baseline) if link_partitions is not None else {}
+        references = references_of(config, baseline) if link_partitions is not None else {}
         self._sketching = None
         if references and link_partitions is not None:
             source = source_of(connection, sources[0])

@@ -109,7 +109,7 @@ class PlacedSketches:
         """Return the sketches at `rows`, in that order."""
         return replace(
             self,
-            sketches=take(self.sketches, rows),
+            sketches=self.sketches.take(rows),
             offset=self.offset[rows],
             index=self.index[rows],
             written=self.written[rows],
@@ -131,16 +131,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_WireSketches | _WireProgress)
 
 
-def take(sketches: Sketches, rows: npt.NDArray[np.intp]) -> Sketches:
-    """Return the sketches at `rows`, in that order."""
-    return Sketches(**{"model": sketches.model} | {name: _taken(getattr(sketches, name), rows) for name in _ROWS})
-
-
 _ROWS = [field.name for field in fields(Sketches) if field.name != "model"]
-
-
-def _taken(column: Any, rows: npt.NDArray[np.intp]) -> Any:
-    return column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows.tolist()]
 
 
 def joined(parts: Sequence[Sketches]) -> Sketches:

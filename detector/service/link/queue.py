@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from detector.engine.links.sketch import Sketches
 from detector.errors import SketchesError, SnapshotError
-from detector.service.kafka.sketches import MOST_ROWS, PlacedSketches, decode, encode_sketches, joined, take
+from detector.service.kafka.sketches import MOST_ROWS, PlacedSketches, decode, encode_sketches, joined
 
 MOST_HELD = 100_000  # sketches of a model, about 40 MB; beyond them the oldest half is taken, whoever is behind
 
@@ -138,7 +138,7 @@ class Queue:
         partition = np.repeat([part.placed.partition for part in parts], [len(part) for part in parts])
         # A partition's own sketches stay as they came: chunks are in that order, and the sort is stable.
         order = np.lexsort((partition, np.concatenate([part.moment for part in parts]), written))
-        sketches = take(joined([part.placed.sketches for part in parts]), order)
+        sketches = joined([part.placed.sketches for part in parts]).take(order)
         sequence = np.arange(self._count, self._count + len(order))
         self._count += len(order)
         hurried, late = np.count_nonzero(written > complete), np.count_nonzero(written <= before)

@@ -23,6 +23,7 @@ import structlog
 from kafka import TopicPartition
 
 from detector.engine.findings import Outputs
+from detector.engine.links.linker import Linker
 from detector.errors import SketchesError
 from detector.service.kafka.results import results
 from detector.service.kafka.sketches import PURPOSE, decode
@@ -54,7 +55,8 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
         kafka = given.config.kafka
         section = kafka.model_copy(update={"group_id": link_group(kafka.group_id)})
         topics = replace(given.topics, state=given.topics.links)
-        references = references_of(given.baseline)
+        references = references_of(given.config, given.baseline)
+        self._baselines = dict(given.baseline.models) if given.baseline else {}
         self._heard: dict[TopicPartition, float] = {}
         super().__init__(
             given,
@@ -75,7 +77,8 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
     _passed_over: tuple[int, ...] = ()
 
     def _linker_of(self, model: str) -> ModelLinker:
-        raise NotImplementedError(model)
+        known, settings = self._baselines[model], self._settings
+        return Linker(model, settings.links, known.reference, settings.policy, scores=known.link_scores, secret=settings.secret)
 
     def _understood(self, partition: TopicPartition, shard: LinkShard, records: Sequence[Any]) -> UnderstoodSketches:
         refused: list[Refused] = []

@@ -94,7 +94,7 @@ class Sketching:
 
     def __init__(self, rig: Any, baseline: Baseline) -> None:
         self.rig = rig
-        self.reference = references_of(baseline)[MODEL]
+        self.reference = references_of(rig.config, baseline)[MODEL]
         self.seal = Seal(settings_of(rig.config, baseline).secret, PURPOSE)
         self.producer = StageProducer(rig.connection, rig.topics)
         self.found = sketches(200, model=MODEL)
