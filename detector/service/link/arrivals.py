@@ -8,8 +8,9 @@ restarts, and not on how the sketches of several partitions arrived between each
 Nothing waits for ever. All limits are in the time of the sketches topic, which is that of its records, so they hold alike when
 the same records are read again:
 
-- a partition of which nothing new is heard for `PATIENCE_MS` is passed over until it is heard of again;
-- a sketch that has waited for `LONGEST_WAIT_MS` is taken, whoever is behind.
+- a partition of which nothing new is heard for the patience is passed over until it is heard of again. The patience covers the
+  session of a worker that has died, and the restore by another;
+- a sketch that has waited twice as long is taken, whoever is behind.
 
 What is not guaranteed: where a limit has passed, where the clocks of those who write to the queries topic differ by more than
 `SLACK_MS`, or where a record reached that topic later than that after its time, sketches come *late*. They are not lost: they
@@ -24,15 +25,15 @@ from detector.errors import SnapshotError
 from detector.service.kafka.sketches import Progress
 
 SLACK_MS = 1000
-PATIENCE_MS = 30_000
-LONGEST_WAIT_MS = 120_000
+PATIENCE_MS = 75_000  # unless told: a session of 45 seconds, and a restore
 NEVER = -1
 
 
 class Arrivals:
     """What is known of the partitions, from the records of one partition of the sketches topic."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_ms: int = PATIENCE_MS) -> None:
+        self._patience_ms = patience_ms
         self.now = 0  # the time of the sketches topic
         self._begun = NEVER
         self._partitions = 0
@@ -58,12 +59,17 @@ class Arrivals:
             self.hear(partition, reached)
 
     @property
+    def longest_wait(self) -> int:
+        """Sketches that came before this time are taken, whoever is behind."""
+        return self.now - 2 * self._patience_ms
+
+    @property
     def passed_over(self) -> list[int]:
         """The partitions that are not waited for."""
         return [partition for partition in range(self._partitions) if not self._waited_for(partition)]
 
     def _waited_for(self, partition: int) -> bool:
-        return self.now - self._heard.get(partition, self._begun) <= PATIENCE_MS
+        return self.now - self._heard.get(partition, self._begun) <= self._patience_ms
 
     def complete(self) -> int:
         """Return up to when all that was written, to any partition, was processed; -1 where that is not known."""
@@ -83,9 +89,9 @@ class Arrivals:
         return {"now": self.now, "begun": self._begun, "partitions": self._partitions, "places": places}
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any]) -> "Arrivals":
+    def restored(cls, state: Mapping[str, Any], patience_ms: int = PATIENCE_MS) -> "Arrivals":
         """Return what `state` told of; raises `SnapshotError` where it is damaged."""
-        found = cls()
+        found = cls(patience_ms)
         try:
             found.now, found._begun, found._partitions = (int(state[name]) for name in ("now", "begun", "partitions"))
             for place, reached, heard in _triples(state["places"]):

@@ -141,7 +141,7 @@ class Queue:
         sketches = joined([part.placed.sketches for part in parts]).take(order)
         sequence = np.arange(self._count, self._count + len(order))
         self._count += len(order)
-        hurried, late = np.count_nonzero(written > complete), np.count_nonzero(written <= before)
+        hurried, late = np.count_nonzero(written > max(complete, before)), np.count_nonzero(written <= before)
         return Turn(replace(sketches, sequence=sequence), int(hurried), int(late))
 
     def state(self) -> dict[str, Any]:

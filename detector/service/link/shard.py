@@ -18,7 +18,8 @@ from detector.engine.policy import PolicySettings
 from detector.engine.shard import SHARD_KEY
 from detector.errors import SnapshotError
 from detector.service.kafka.sketches import PlacedSketches, Progress
-from detector.service.link.arrivals import LONGEST_WAIT_MS, Arrivals
+from detector.service.link.arrivals import PATIENCE_MS, Arrivals
+from detector.service.link.blocks import BLOCK_BYTES, Blocks
 from detector.service.link.queue import Queue, Turn
 from detector.service.telemetry.metrics import SketchOutcome
 
@@ -66,17 +67,24 @@ class _Model:
 
     queue: Queue
     linker: ModelLinker
+    blocks: Blocks = field(default_factory=lambda: Blocks(LINKER))
     queue_changed: bool = False
     linker_changed: bool = False
 
 
 class LinkShard:
-    """Searches the models whose sketches are in one partition; `references` names each model's reference."""
+    """Searches the models whose sketches are in one partition; `references` names each model's reference.
 
-    def __init__(self, references: Mapping[str, str], linker_of: Callable[[str], ModelLinker]) -> None:
+    A partition of the queries topic is waited for until nothing was heard of it for `patience_ms`, see `arrivals`.
+    """
+
+    def __init__(
+        self, references: Mapping[str, str], linker_of: Callable[[str], ModelLinker], patience_ms: int = PATIENCE_MS
+    ) -> None:
+        self._patience_ms = patience_ms
         self._references = references
         self._linker_of = linker_of
-        self._arrivals = Arrivals()
+        self._arrivals = Arrivals(patience_ms)
         self._models: dict[str, _Model] = {}
 
     @property
@@ -106,7 +114,7 @@ class LinkShard:
                 self._add(content, linked)
             due, complete = self._arrivals.due(), self._arrivals.complete()
             for model in self._models.values():
-                pressing = model.queue.pressing(self._arrivals.now - LONGEST_WAIT_MS)
+                pressing = model.queue.pressing(self._arrivals.longest_wait)
                 self._feed(model, model.queue.turn(max(due, pressing), complete), linked)
         return linked
 
@@ -152,7 +160,12 @@ class LinkShard:
             if model.queue_changed or not changed_only:
                 saved[name, SHARD_KEY] = _pack({"reference": reference, **model.queue.state()})
             if model.linker_changed or not changed_only:
-                saved[name, LINKER] = _pack({"reference": reference, "linker": model.linker.snapshot()})
+                if not changed_only:
+                    model.blocks.forget()
+                value = model.linker.snapshot()
+                head = {"reference": reference, "blocks": -(-len(value) // BLOCK_BYTES)}
+                saved[name, LINKER] = _pack(head)
+                saved |= {(name, part): block for part, block in model.blocks.changed(value).items()}
             model.queue_changed = model.linker_changed = False
         return saved
 
@@ -175,7 +188,7 @@ class LinkShard:
         until: dict[str, int] = {}
         if ARRIVALS in saved:
             arrivals = _unpack(saved[ARRIVALS])
-            self._arrivals = Arrivals.restored(arrivals)
+            self._arrivals = Arrivals.restored(arrivals, self._patience_ms)
             until = msgspec.convert(arrivals.get("until", {}), dict[str, int])
         for (name, part), data in saved.items():
             if part != SHARD_KEY or (name, part) == ARRIVALS or name not in self._references:
@@ -183,11 +196,20 @@ class LinkShard:
             state = _unpack(data)
             model = self._models[name] = _Model(Queue.restored(state, self._references[name]), self._linker_of(name))
             model.queue.until = until.get(name, -1)
-            own = _unpack(saved[name, LINKER]) if saved.get((name, LINKER)) else None
-            if own is not None and own["reference"] == self._references[name]:
-                model.linker.restore(own["linker"])
-            elif own is not None:
-                log.warning("links are sought anew: the model has another reference than its saved sketches", model=name)
+            if saved.get((name, LINKER)):
+                self._restore_linker(name, model, saved)
+
+    def _restore_linker(self, name: str, model: _Model, saved: Mapping[tuple[str, str], bytes]) -> None:
+        own = _unpack(saved[name, LINKER])
+        if own["reference"] != self._references[name]:
+            log.warning("links are sought anew: the model has another reference than its saved sketches", model=name)
+            return
+        blocks = {part: data for (model_of, part), data in saved.items() if model_of == name}
+        value = model.blocks.whole(blocks, int(own["blocks"]))
+        if value is None:  # another program has overwritten a block, which was reported
+            log.warning("links are sought anew: a part of the saved state is missing", model=name)
+            return
+        model.linker.restore(value)
 
 
 def _pack(content: dict[str, Any]) -> bytes:

@@ -36,7 +36,7 @@ from detector.service.telemetry.metrics import SketchOutcome
 
 MOST_RECORDS = 200  # of up to 1,000 sketches
 LINGER_MS = 0  # results leave at once
-SILENT_S = 30.0  # without any record, after which sketches that wait are taken: nobody is there to tell of progress
+RESTORE_S = 30.0  # for another worker to restore the partitions of one that has died, after its session
 
 log = structlog.get_logger(__name__)
 
@@ -57,11 +57,12 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
         topics = replace(given.topics, state=given.topics.links)
         references = references_of(given.config, given.baseline)
         self._baselines = dict(given.baseline.models) if given.baseline else {}
+        self._patience_s = kafka.session_seconds + RESTORE_S
         self._heard: dict[TopicPartition, float] = {}
         super().__init__(
             given,
             Reading("link", section, topics, [topics.sketches], MOST_RECORDS, LINGER_MS),
-            lambda: LinkShard(references, self._linker_of),
+            lambda: LinkShard(references, self._linker_of, int(1000 * self._patience_s)),
         )
         self._sketch_seal = Seal(self._settings.secret, PURPOSE)
 
@@ -110,11 +111,11 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
             self._metrics.sketched(outcome, sketches)
 
     def _check(self) -> None:
-        """Take what waits where nothing has come for `SILENT_S`."""
+        """Take what waits where no record has come for the patience: nobody is there to tell of progress."""
         with self._lock:
             for partition, owned in self._owned.items():
                 heard = self._heard.setdefault(partition, time.monotonic())
-                if owned.shard.held and time.monotonic() > heard + SILENT_S:
+                if owned.shard.held and time.monotonic() > heard + self._patience_s:
                     log.warning("no detect worker tells of progress: sketches are taken as they came", **_where(partition))
                     self._send(partition, (), self._rendered(owned.shard.hurry(), ()))
 

@@ -222,7 +222,7 @@ def test_a_record_that_fails_is_left_out(sketching: Sketching, monkeypatch: pyte
 
 def test_without_detection_nothing_waits_for_ever(sketching: Sketching, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody tells of progress for the limit, what waits is taken, counted as hurried."""
-    monkeypatch.setattr(link, "SILENT_S", 1.0)
+    monkeypatch.setattr(link, "RESTORE_S", -44.0)
     seen = Metrics()
     sketching.write(0, 0, len(sketching.parts[0]))
     sketching.write(1, 0, len(sketching.parts[1]))
