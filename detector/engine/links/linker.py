@@ -12,7 +12,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid5
 
 import numpy as np
@@ -62,6 +62,14 @@ LISTED = 200  # accounts that an alert names
 STOPPED, THROTTLED = 0, 1  # the two decisions of a campaign: stops, and throttles where a stop is not permitted
 
 
+class Witness(Protocol):
+    """Is told of each event, for explanations."""
+
+    def linked(self, event: Event, group: Group, linker: "Linker") -> None:
+        """Take in an event that changed the evidence of a group, after it was judged."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Bars:
     """The evidence above which a group of accounts is reviewed, and above which it is stopped."""
@@ -84,7 +92,7 @@ class Linker:
     """Links the accounts of one model.
 
     `scores` are those of the groups of the calibration log (`bars_from`). `secret` keys the numbers of accounts and hashes of
-    records. It must be the same as that of the shards.
+    records. It must be the same as that of the shards. A `witness`, where given, is told of each event.
     """
 
     def __init__(
@@ -96,6 +104,7 @@ class Linker:
         *,
         scores: Sequence[float] | npt.NDArray[np.float64] = (),
         secret: int = 0,
+        witness: Witness | None = None,
     ) -> None:
         self.model = model
         self.bars = bars_from(scores)
@@ -104,6 +113,7 @@ class Linker:
         self.guard = StopGuard(policy)
         self.entries = empty(reference.landmarks.shape[1], settings.entries)
         self.chains = no_chains(reference.table)
+        self._witness = witness
         self._policy = policy
         self._reference = reference
         self._fingerprint = reference.fingerprint
@@ -171,6 +181,8 @@ class Linker:
             group = self.groups.take(event)
             if group is not None:
                 self._judge(group, sketches, i, outputs)
+                if self._witness is not None:
+                    self._witness.linked(event, group, self)
                 self.groups.expire(event.time_ms)
         return outputs
 
