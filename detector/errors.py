@@ -8,6 +8,7 @@
     │   └── DamagedError       compressed data is corrupt or ends early; what came before it was read
     ├── BaselineError      a baseline cannot be fitted, read or used here
     ├── SnapshotError      a client snapshot is of another version or another baseline
+    ├── SketchesError      a record of the sketches topic cannot be used; it becomes a dead letter
     ├── OutputError        results cannot be written (full disk, no permission)
     ├── UnknownBodyError   an answer of a model server cannot be perturbed; says in one word why
     ├── EndpointError      a model behind HTTP cannot be asked
@@ -45,6 +46,7 @@ __all__ = [
     "RetryableError",
     "ServerError",
     "ServiceError",
+    "SketchesError",
     "SnapshotError",
     "SourceError",
     "UnknownBodyError",
@@ -75,6 +77,10 @@ class BaselineError(DetectorError):
 
 class SnapshotError(DetectorError):
     """A snapshot was written by another version of the format or under another baseline."""
+
+
+class SketchesError(DetectorError):
+    """A record of the sketches topic cannot be used; the text says why."""
 
 
 class OutputError(DetectorError):

@@ -43,6 +43,7 @@ class Part(StrEnum):
     ALL = "all"
     INGEST = "ingest"
     DETECT = "detect"
+    LINK = "link"
     SHIP = "ship"
 
 

@@ -133,7 +133,14 @@ def redteam_run(
     shift: Annotated[float, typer.Option("--shift", min=0, help="blinding: movement, in pixels")] = 0.0,
     stretch: Annotated[float, typer.Option("--stretch", min=0, max=1, help="blinding: step sizes vary by up to this")] = 0.0,
     accounts: Annotated[int, typer.Option("--accounts", min=1, max=100_000, help="accounts of each thief")] = 1,
-    split: Annotated[str, typer.Option("--split", help="how accounts share: round-robin, class, region, pair")] = "round-robin",
+    split: Annotated[
+        str, typer.Option("--split", help="how accounts share: round-robin, block, random, class, region, pair")
+    ] = "round-robin",
+    organizations: Annotated[int, typer.Option("--organizations", min=0, help="organisations that its accounts name")] = 0,
+    user_agents: Annotated[int, typer.Option("--user-agents", min=0, max=8, help="user agents that its accounts name")] = 0,
+    hours: Annotated[
+        float | None, typer.Option("--hours", min=0.001, help="a thief's queries come at random over H hours")
+    ] = None,
     weave: Annotated[int, typer.Option("--weave", min=1, help="searches that a thief interleaves")] = 1,
     flush: Annotated[int, typer.Option("--flush", min=0, help="innocent queries before each one that a thief made")] = 0,
     gap: Annotated[float, typer.Option("--gap", min=0.001, help="mean seconds between a client's queries")] = 6.0,
@@ -166,7 +173,22 @@ def redteam_run(
     target = target.over(wire, answers)
     if labels_only:
         target = target.labels_only()
-    disguise = sessions.Disguise(cover, cover_profile, repeats, jitter, shift, stretch, accounts, split, per_day, weave, flush)
+    disguise = sessions.Disguise(
+        cover,
+        cover_profile,
+        repeats,
+        jitter,
+        shift,
+        stretch,
+        accounts,
+        split,
+        per_day,
+        weave,
+        flush,
+        organizations,
+        user_agents,
+        hours,
+    )
     players = [
         sessions.thief(role, number, target, disguise, budget, gap, seed)
         for role in dict.fromkeys(attacks or [])

@@ -17,10 +17,12 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.contracts import DeadLetter
 from detector.engine.findings import Outputs, Report
+from detector.engine.links.linker import Linker, Witness
+from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
 from detector.engine.partition import partition_of
-from detector.engine.shard import Shard, drifts
+from detector.engine.shard import EngineSettings, ModelBaseline, Shard, drifts
 from detector.ingest.assemble import Rejection, assembler_for
 from detector.ingest.batch import Batch, Origin, usable
 from detector.ingest.formats.decoder import Decoder
@@ -65,7 +67,8 @@ class Counts:
 class Pipeline:
     """One pass over a stream.
 
-    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine. `decoder`
+    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine, and
+    `witness` every event that links accounts. `decoder`
     reads the lines; it is the one that `config` says unless given.
     """
 
@@ -79,6 +82,7 @@ class Pipeline:
         partitions: int = 1,
         observer: Observer | None = None,
         decoder: Decoder | None = None,
+        witness: Witness | None = None,
     ) -> None:
         settings = settings_of(config, baseline).dealt(partitions)
         self._sink = sink
@@ -91,6 +95,8 @@ class Pipeline:
         reader = decoder or decoder_of_files(config, baseline.schemas if baseline else None)
         self._assembler = assembler_for(config, dimensions_of(known), clock, reader, settings.secret)
         self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
+        self._campaigns: set[str] = set()
+        self._linkers = linkers_for(settings, known, witness)
         self._partition: dict[str, int] = {}
         self._sequence = 0
         self._held: dict[int, tuple[Origin, bytes]] = {}
@@ -100,6 +106,11 @@ class Pipeline:
     def learning(self) -> Mapping[str, int]:
         """Models without a baseline that are still being learned, and the events each has so far."""
         return {model: events for shard in self._shards for model, events in shard.learning.items()}
+
+    @property
+    def campaigns(self) -> int:
+        """How many groups of accounts have been found so far that are to be reviewed or stopped."""
+        return len(self._campaigns)
 
     @property
     def drift(self) -> Mapping[str, Drift]:
@@ -130,7 +141,16 @@ class Pipeline:
         outputs = Outputs()
         for shard, dealt in self._deal(batches):
             outputs.add(shard.process(*dealt))
+        self._link(outputs)
         return outputs
+
+    def _link(self, outputs: Outputs) -> None:
+        """Let the linkers take in what all shards have sketched; they want it in stream order, whoever asked."""
+        for model, sketches in in_stream_order(outputs.sketches).items():
+            found = self._linkers[model].process(sketches)
+            self._campaigns.update(finding.client for finding in found.findings)
+            outputs.add(found)
+        outputs.sketches.clear()
 
     def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:
         if len(self._shards) == 1:
@@ -190,6 +210,26 @@ class Pipeline:
         waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
         first = fed.places.first
         self._held = {sequence: fed.source(sequence) if sequence >= first else self._held[sequence] for sequence in waiting}
+
+
+def linkers_for(
+    settings: EngineSettings, baselines: Mapping[str, ModelBaseline], witness: Witness | None = None
+) -> dict[str, Linker]:
+    """Return a linker for each model with a baseline; none where links are off. All tell the `witness`, where there is one."""
+    if not settings.links.enabled:
+        return {}
+    return {
+        model: Linker(
+            model,
+            settings.links,
+            known.reference,
+            settings.policy,
+            scores=known.link_scores,
+            secret=settings.secret,
+            witness=witness,
+        )
+        for model, known in baselines.items()
+    }
 
 
 def _beside(rejections: Sequence[Rejection]) -> list[bool]:

@@ -1,11 +1,13 @@
 """Campaigns: one thief behind many accounts, and which of them asks what.
 
 Split widely enough, no account asks enough to be seen by itself. How the queries are dealt decides what is left to see:
-in turn, every account looks like the whole; by class or by region, each looks like a specialist; with one search an account,
-none asks for long enough to be judged.
+in turn or at random, every account looks like the whole; by class or by region, each looks like a specialist; in blocks, one
+account follows another, and the first are gone before anybody looks; with one search an account, none asks for long enough
+to be judged.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -15,34 +17,74 @@ from detector.redteam.conversation import Array, AskedQuery, Labels
 from detector.redteam.k_center import greedy_k_center
 
 Dealer: TypeAlias = Callable[[AskedQuery], int]
-Split: TypeAlias = Callable[[int, Array, Labels], Dealer]
 
 
-def round_robin(accounts: int, pool: Array, labels: Labels) -> Dealer:
+@dataclass(frozen=True, slots=True, eq=False)
+class Campaign:
+    """What a thief knows who deals `queries` queries to `accounts` accounts.
+
+    `pool` (m, dimension) and `labels` (m,) are his natural examples, `rng` is his source of random numbers.
+    """
+
+    accounts: int
+    queries: int
+    pool: Array
+    labels: Labels
+    rng: np.random.Generator
+
+
+Split: TypeAlias = Callable[[Campaign], Dealer]
+
+
+def round_robin(campaign: Campaign) -> Dealer:
     """In turn."""
-    del pool, labels
-    return _dealer(accounts, 1, lambda _: 0)
+    return _dealer(campaign.accounts, 1, lambda _: 0)
 
 
-def by_class(accounts: int, pool: Array, labels: Labels) -> Dealer:
+def by_block(campaign: Campaign) -> Dealer:
+    """One account after another: each asks an equal run of queries and then never again.
+
+    Queries beyond those that were planned go to the last account.
+    """
+    accounts, queries = campaign.accounts, campaign.queries
+    _some(min(accounts, queries))
+    dealt = 0
+
+    def deal(query: AskedQuery) -> int:
+        nonlocal dealt
+        del query
+        dealt += 1
+        return min((dealt - 1) * accounts // queries, accounts - 1)
+
+    return deal
+
+
+def at_random(campaign: Campaign) -> Dealer:
+    """Each query to any account."""
+    accounts, rng = campaign.accounts, campaign.rng
+    _some(accounts)
+    return lambda _: int(rng.integers(accounts))
+
+
+def by_class(campaign: Campaign) -> Dealer:
     """By the label of the nearest natural example, which the thief knows before he asks; in turn within a class."""
-    names, places = np.unique(labels, return_inverse=True)
-    return _dealer(accounts, len(names), lambda vector: int(places[_nearest(vector, pool)]))
+    names, places = np.unique(campaign.labels, return_inverse=True)
+    return _dealer(campaign.accounts, len(names), lambda vector: int(places[_nearest(vector, campaign.pool)]))
 
 
-def by_region(accounts: int, pool: Array, labels: Labels) -> Dealer:
+def by_region(campaign: Campaign) -> Dealer:
     """By the nearest of as many well spread natural examples as there are accounts; in turn if those are too few."""
-    del labels
-    centres = pool[greedy_k_center(pool, pool[:0], accounts)[0]]
-    return _dealer(accounts, len(centres), lambda vector: _nearest(vector, centres))
+    pool = campaign.pool
+    centres = pool[greedy_k_center(pool, pool[:0], campaign.accounts)[0]]
+    return _dealer(campaign.accounts, len(centres), lambda vector: _nearest(vector, centres))
 
 
-def by_pair(accounts: int, pool: Array, labels: Labels) -> Dealer:
+def by_pair(campaign: Campaign) -> Dealer:
     """One search an account: the next one takes over where natural queries follow what was made from earlier ones.
 
     The first account comes round again after the last. Cover stays with the account that asked last.
     """
-    del pool, labels
+    accounts = campaign.accounts
     _some(accounts)
     at, made = 0, False
 
@@ -58,16 +100,26 @@ def by_pair(accounts: int, pool: Array, labels: Labels) -> Dealer:
 
 
 SPLITS: Mapping[str, Split] = MappingProxyType(
-    {"round-robin": round_robin, "class": by_class, "region": by_region, "pair": by_pair}
+    {
+        "round-robin": round_robin,
+        "class": by_class,
+        "region": by_region,
+        "pair": by_pair,
+        "block": by_block,
+        "random": at_random,
+    }
 )
-"""Splits by permanent id: ``SPLITS[id](accounts, pool, labels)`` gives a dealer, asked once a query for its account.
+"""Splits by permanent id: ``SPLITS[id](campaign)`` gives a dealer, asked once a query for its account.
 
-A dealer is called in the order of the queries and returns a number below `accounts`. All raise ValueError without an
-account, or without natural examples where they go by them.
+A dealer is called in the order of the queries and returns a number below the number of accounts. All raise ValueError without
+an account, or without natural examples or queries where they go by them.
 
->>> deal = SPLITS["round-robin"](3, np.empty((0, 1)), np.empty(0, dtype=np.int64))
->>> [deal(AskedQuery(np.zeros(1))) for _ in range(5)]
-[0, 1, 2, 0, 1]
+>>> nothing = Campaign(3, 6, np.empty((0, 1)), np.empty(0, dtype=np.int64), np.random.default_rng(0))
+>>> for split in ("round-robin", "block"):
+...     deal = SPLITS[split](nothing)
+...     print([deal(AskedQuery(np.zeros(1))) for _ in range(6)])
+[0, 1, 2, 0, 1, 2]
+[0, 0, 1, 1, 2, 2]
 """
 
 

@@ -5,7 +5,7 @@ A queue of next queries decides who asks, so an hour of traffic takes seconds an
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,11 +18,49 @@ from detector.redteam.conversation import Array, AskedQuery, Conversation, Predi
 from detector.redteam.wire import DIRECT, Wire
 
 START_MS = 1_714_816_800_000  # 2024-05-04T10:00:00Z
+USER_AGENTS = (
+    "python-requests/2.31.0",
+    "okhttp/4.12.0",
+    "axios/1.6.8",
+    "Go-http-client/2.0",
+    "curl/8.5.0",
+    "Apache-HttpClient/5.3 (Java/17.0.10)",
+    "aiohttp/3.9.3",
+    "node-fetch/3.3.2",
+)
+"""User agents of common HTTP clients, which the accounts of a campaign take in turn."""
 
 
 def _one_account(query: AskedQuery) -> int:
     del query
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the accounts of a player say of themselves: so many organisations and user agents, each said by one account in turn.
+
+    0 says nothing. There are no more user agents than `USER_AGENTS`.
+    """
+
+    organizations: int = 0
+    user_agents: int = 0
+
+    def of(self, name: str, account: int) -> dict[str, str]:
+        """Return the fields that one account adds to the client of its events.
+
+        >>> Claims(2, 1).of("acme", 3)
+        {'organization': 'acme-org-2', 'user_agent': 'python-requests/2.31.0'}
+        """
+        said: dict[str, str] = {}
+        if self.organizations:
+            said["organization"] = f"{name}-org-{account % self.organizations + 1}"
+        if self.user_agents:
+            said["user_agent"] = USER_AGENTS[account % min(self.user_agents, len(USER_AGENTS))]
+        return said
+
+
+NOTHING = Claims()
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +76,7 @@ class Player:
     next_ms: float
     accounts: int = 1
     deal: Dealer = _one_account
+    claims: Claims = NOTHING
     vectors: list[Array] = field(default_factory=list)
     answers: list[Array] = field(default_factory=list)
     synthetic: list[bool] = field(default_factory=list)
@@ -111,13 +150,16 @@ def event_id(turn: Turn) -> str:
     return f"{turn.player.name}#{len(turn.player.vectors)}"
 
 
-def event_line(turn: Turn, client: str, model: str, digits: int) -> bytes:
-    """The line that a serving stack would log of the latest event of a player, its values rounded to `digits`."""
+def event_line(turn: Turn, client: str, model: str, digits: int, claims: Mapping[str, str] | None = None) -> bytes:
+    """The line that a serving stack would log of the latest event of a player, its values rounded to `digits`.
+
+    `claims` are further fields of its client.
+    """
     return json_line(
         {
             "event_id": event_id(turn),
             "time": rfc3339(turn.time_ms),
-            "client": {"id": client, "type": "api_key"},
+            "client": {"id": client, "type": "api_key", **(claims or {})},
             "model": {"id": model, "version": "1"},
             "input": {"vector": [round(float(value), digits) for value in turn.query.vector]},
             "output": {

@@ -11,12 +11,12 @@ from types import MappingProxyType
 import numpy as np
 
 from detector.errors import ConfigError
-from detector.redteam.accounts import SPLITS
+from detector.redteam.accounts import SPLITS, Campaign
 from detector.redteam.arrivals import ARRIVALS
 from detector.redteam.conversation import Conversation
 from detector.redteam.copy import best_fidelity_at
 from detector.redteam.evasion import blinded, covered, duplicated, flushed, slow_drip, woven
-from detector.redteam.play import START_MS, Player, event_id, event_line, json_line, turns
+from detector.redteam.play import START_MS, Claims, Player, event_id, event_line, json_line, turns
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.setting import Data
 from detector.redteam.targets import Target
@@ -29,7 +29,9 @@ STEADY: Mapping[Data, str] = MappingProxyType({"image": "steady", "tabular": "ta
 class Disguise:
     """How thieves hide: shares of cover and of repeats, blinding, accounts and how they share the queries, and pace.
 
-    `weave` is how many searches are interleaved, `flush` how many queries of cover come before each query that was made.
+    `weave` is how many searches are interleaved, `flush` how many queries of cover come before each query that was made. The
+    accounts are spread over so many `organizations` and `user_agents`, and say nothing of either where that is 0; queries come
+    at random over `hours`, or with the gaps of everybody.
     """
 
     cover: float = 0.0
@@ -43,6 +45,9 @@ class Disguise:
     per_day: float | None = None
     weave: int = 1
     flush: int = 0
+    organizations: int = 0
+    user_agents: int = 0
+    hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
     try:
         searches = [ATTACKS[role].begin(target.setting(pool, one)) for one in [rng, *rng.spawn(max(disguise.weave - 1, 0))]]
         conversation = searches[0] if len(searches) == 1 else woven(searches)
-        deal = SPLITS[disguise.split](disguise.accounts, pool.vectors, pool.labels)
+        own = np.random.default_rng([seed, number, zlib.crc32(role.encode()), disguise.accounts])
+        deal = SPLITS[disguise.split](Campaign(disguise.accounts, budget, pool.vectors, pool.labels, own))
     except KeyError:
         raise ConfigError(f"accounts are split by {', '.join(SPLITS)}, not {disguise.split!r}") from None
     except ValueError as error:
@@ -88,12 +94,25 @@ def thief(role: str, number: int, target: Target, disguise: Disguise, budget: in
         conversation = flushed(conversation, _innocent(profile, target, rng), disguise.flush)
     if disguise.cover:
         conversation = covered(conversation, _innocent(profile, target, rng), disguise.cover, rng)
+    if disguise.hours is not None:
+        gap = 3600.0 * disguise.hours / budget
     gaps = ARRIVALS["poisson"](rng, gap)
     if disguise.per_day is not None:
         gaps = slow_drip(gaps, disguise.per_day, rng)
     name = f"thief-{role}-{number + 1}"
     first = START_MS + 1000.0 * float(rng.uniform(0.0, 10.0 * gap))
-    return Player(name, role, True, conversation, gaps, budget, first, disguise.accounts, deal)
+    return Player(
+        name,
+        role,
+        True,
+        conversation,
+        gaps,
+        budget,
+        first,
+        disguise.accounts,
+        deal,
+        Claims(disguise.organizations, disguise.user_agents),
+    )
 
 
 def innocent(role: str, number: int, target: Target, budget: int, gap: float, seed: int) -> Player:
@@ -123,7 +142,7 @@ def play(players: Sequence[Player], target: Target) -> Iterator[tuple[bytes, byt
             "synthetic": turn.query.synthetic,
             "cover": turn.query.cover,
         }
-        yield event_line(turn, client, target.id, digits=6), json_line(truth)
+        yield event_line(turn, client, target.id, digits=6, claims=player.claims.of(player.name, account)), json_line(truth)
 
 
 def judged(player: Player, target: Target, moments: Sequence[int], *, copies: bool = True) -> Summary:

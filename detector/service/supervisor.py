@@ -49,6 +49,7 @@ from detector.errors import ConfigError, DetectorError, FatalError, ServiceError
 from detector.ingest.formats.routing import joining_formats
 from detector.service.intake import Intake
 from detector.service.reload import Asked, PolicyReloader, Reader
+from detector.service.sharded.references import references_of
 from detector.service.telemetry import logs
 from detector.service.telemetry.health import HealthServer
 from detector.service.telemetry.metrics import Metrics
@@ -118,7 +119,7 @@ def check(config: Config, stage: Stage) -> None:
             f"[kafka] keyed is true, and the format {apart[0]} logs requests and answers apart, which only the ingest "
             "stage joins: set keyed = false"
         )
-    if not kafka.input_topics and (kafka.keyed or stage != Stage.DETECT):
+    if not kafka.input_topics and stage != Stage.LINK and (kafka.keyed or stage != Stage.DETECT):
         raise ConfigError("[kafka] input_topics is empty: name the topics of the prediction logs")
 
 
@@ -191,6 +192,11 @@ def _work(
     try:
         metrics = Metrics()
         baseline = None if stage == Stage.SHIP else load(config)
+        if stage == Stage.LINK and not references_of(config, baseline):
+            raise ConfigError(
+                "there is nothing to do for this stage: links are sought in models with a baseline ([baseline] path), where "
+                "[links] enabled is true"
+            )
         reloader = None if reload is None else PolicyReloader(config, *reload, metrics)
         worker = Worker(config, baseline, SystemClock(), stage=stage, member=member, metrics=metrics, reloader=reloader)
         with HealthServer(
@@ -215,7 +221,7 @@ def _work(
                 for model, notes in baseline.notes.items():
                     for sentence in doubts.tell(notes):
                         log.warning("baseline", model=model, finding=sentence)
-            if stage in {Stage.ALL, Stage.DETECT}:
+            if stage in {Stage.ALL, Stage.DETECT, Stage.LINK}:
                 warm_up(baseline, metrics)
             warm.set()
             metrics.beat()

@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import structlog
 from kafka.errors import FencedInstanceIdError, KafkaError
@@ -28,7 +29,10 @@ from detector.service.kafka import topics as topics_of
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
 from detector.service.kafka.watch import TopicMonitor
+from detector.service.link.stage import LinkStage, link_group
 from detector.service.reload import PolicyReloader
+from detector.service.sharded.references import references_of
+from detector.service.sharded.stage import Given
 from detector.service.telemetry.metrics import Metrics, StageName
 from detector.sinks.registry import receivers
 
@@ -49,7 +53,11 @@ class Stage(StrEnum):
     ALL = "all"
     INGEST = "ingest"
     DETECT = "detect"
+    LINK = "link"
     SHIP = "ship"
+
+
+OWN = (Stage.INGEST, Stage.DETECT, Stage.LINK)  # they make decisions, so one deployment at a time is in force for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,13 @@ class Status:
     partitions: tuple[int, ...]
     degraded: str | None = None
     refusing: str | None = None
+
+
+class Partitions(NamedTuple):
+    """Over how many partitions the state of clients is spread, and that of links between them."""
+
+    clients: int
+    links: int
 
 
 class Worker:
@@ -90,12 +105,18 @@ class Worker:
         self._reloader = reloader
         self._baseline = baseline
         self._clock = clock
-        self._stage = Stage.DETECT if config.kafka.keyed and stage != Stage.SHIP else stage
+        self._runs = frozenset(OWN if stage == Stage.ALL else {stage})
+        if config.kafka.keyed:
+            self._runs -= {Stage.INGEST}
+        if not references_of(config, baseline):
+            self._runs -= {Stage.LINK}
+        self._stage = stage
         self._receivers = receivers(config) if stage in {Stage.ALL, Stage.SHIP} else []
         self._member = member
         self._topics = Topics.under(config.kafka.prefix)
         self._ingest: IngestStage | None = None
         self._detect: DetectStage | None = None
+        self._link: LinkStage | None = None
         self._deliveries: Deliveries | None = None
         self._metrics = metrics or Metrics()
         self._watch: TopicMonitor | None = None
@@ -107,19 +128,17 @@ class Worker:
 
     def status(self) -> Status:
         """Return the status; may be called from another thread."""
-        detect = self._detect
-        ingest = self._ingest
-        started = (ingest is not None or self._stage not in {Stage.ALL, Stage.INGEST}) and (
-            detect is not None or self._stage not in {Stage.ALL, Stage.DETECT}
-        )
+        detect, ingest, link = self._detect, self._ingest, self._link
+        stages = {Stage.INGEST: ingest, Stage.DETECT: detect, Stage.LINK: link}
+        started = all(stage is not None for name, stage in stages.items() if name in self._runs)
         deliveries = self._deliveries
-        troubles = [part.trouble for part in (self._watch, deliveries) if part is not None]
+        troubles = [part.trouble for part in (self._watch, deliveries, link) if part is not None]
         troubles = [self._standing_by, *troubles, detect.learning.trouble if detect is not None else None]
         if self._stage == Stage.SHIP:  # elsewhere readiness does not wait for deliveries
             started = deliveries is not None and deliveries.ready
         return Status(
             ticked_s=self._metrics.beat_s,
-            ready=self._standing_by is not None or (started and (detect is None or detect.ready)),
+            ready=self._standing_by is not None or (started and all(stage is None or stage.ready for stage in (detect, link))),
             read=ingest.read if ingest is not None else 0,
             processed=detect.processed if detect is not None else 0,
             partitions=tuple(detect.partitions) if detect is not None else (),
@@ -138,8 +157,8 @@ class Worker:
         if partitions is not None:
             self._go_on(connection, partitions, stop)
 
-    def _wait_for_broker(self, connection: Connection, stop: threading.Event) -> int | None:
-        """Return the number of state partitions, once the broker is there; None when stopped before."""
+    def _wait_for_broker(self, connection: Connection, stop: threading.Event) -> Partitions | None:
+        """Return the numbers of partitions, once the broker is there; None when stopped before."""
         pause_s = 1.0
         while not stop.is_set():
             try:
@@ -152,18 +171,19 @@ class Worker:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return None
 
-    def _check_topics(self, connection: Connection) -> int:
+    def _check_topics(self, connection: Connection) -> Partitions:
         admin = connection.admin()
         try:
             keyed = self._config.kafka.keyed and self._stage != Stage.SHIP
-            inputs = () if self._stage in {Stage.DETECT, Stage.SHIP} and not keyed else self._config.kafka.input_topics
-            return topics_of.check(admin, self._topics, inputs=inputs, keyed=keyed)
+            inputs = self._config.kafka.input_topics if keyed or Stage.INGEST in self._runs else ()
+            partitions = topics_of.check(admin, self._topics, inputs=inputs, keyed=keyed)
+            return Partitions(partitions, topics_of.partitions_of(admin, [self._topics.links])[self._topics.links])
         except KafkaError as error:
             raise connection.failure(error, "the topics cannot be checked") from error
         finally:
             admin.close()
 
-    def _go_on(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
+    def _go_on(self, connection: Connection, partitions: Partitions, stop: threading.Event) -> None:
         pause_s = 1.0
         self._watch = TopicMonitor(connection, self._watched())
         try:
@@ -226,12 +246,13 @@ class Worker:
 
     @property
     def _role(self) -> StageName:
-        return "ingest" if self._stage == Stage.INGEST else "detect"
+        return "ingest" if self._stage == Stage.INGEST else "link" if self._stage == Stage.LINK else "detect"
 
     def _in_force(self, connection: Connection) -> Peer | None:
         """Return a worker whose settings are in force for our groups instead of ours, if there is one."""
         group = self._config.kafka.group_id
-        groups = {Stage.INGEST: [f"{group}.ingest"], Stage.DETECT: [group]}.get(self._stage, [f"{group}.ingest", group])
+        names = {Stage.INGEST: f"{group}.ingest", Stage.DETECT: group, Stage.LINK: link_group(group)}
+        groups = [name for stage, name in names.items() if self._stage in {stage, Stage.ALL}]
         admin = connection.admin()
         try:
             siblings = None if self._member is None else self._member.rpartition("-")[0] + "-"
@@ -241,7 +262,7 @@ class Worker:
 
     def _has_to_leave(self, connection: Connection) -> bool:
         """After each change of a group, check its members; leave before processing anything where others were first."""
-        generations = tuple(stage.generation for stage in (self._ingest, self._detect) if stage is not None)
+        generations = tuple(stage.generation for stage in (self._ingest, self._detect, self._link) if stage is not None)
         if generations == self._generations:
             return False
         theirs = self._in_force(connection)
@@ -252,7 +273,7 @@ class Worker:
 
     def _watched(self) -> list[str]:
         """Return the topics that the stages need."""
-        reads = self._stage in {Stage.ALL, Stage.INGEST} or self._config.kafka.keyed
+        reads = Stage.INGEST in self._runs or (self._config.kafka.keyed and Stage.DETECT in self._runs)
         return [*self._topics.policies(), *(self._config.kafka.input_topics if reads else ())]
 
     def _pause(self, stop: threading.Event, seconds: float) -> None:
@@ -261,24 +282,40 @@ class Worker:
             self._metrics.beat()  # so that waiting does not look stuck
             stop.wait(min(left, 1.0))
 
-    def _open(self, connection: Connection, partitions: int, stop: threading.Event) -> None:
-        if self._stage in {Stage.ALL, Stage.INGEST} and self._ingest is None:
+    def _open(self, connection: Connection, partitions: Partitions, stop: threading.Event) -> None:
+        clients, models = partitions
+        if Stage.INGEST in self._runs and self._ingest is None:
             self._ingest = IngestStage(
-                self._config, connection, self._topics, partitions, self._clock, self._baseline, self._metrics, self._member
+                self._config, connection, self._topics, clients, self._clock, self._baseline, self._metrics, self._member
             )
             self._metrics.beat()
-        if self._stage in {Stage.ALL, Stage.DETECT} and self._detect is None:
+        if Stage.DETECT in self._runs and self._detect is None:
             self._detect = DetectStage(
                 self._config,
                 self._baseline,
                 connection,
                 self._topics,
-                partitions,
+                clients,
+                self._clock,
+                self._member,
+                self._metrics,
+                stop,
+                models,
+            )
+            self._metrics.beat()
+        if Stage.LINK in self._runs and self._link is None:
+            given = Given(
+                self._config,
+                self._baseline,
+                connection,
+                self._topics,
+                models,
                 self._clock,
                 self._member,
                 self._metrics,
                 stop,
             )
+            self._link = LinkStage(given)
         if self._receivers and self._deliveries is None:
             share = 1.0 if self._stage == Stage.SHIP else SHARE / len(self._receivers)
             group = self._config.kafka.group_id
@@ -290,21 +327,22 @@ class Worker:
         config = None if self._reloader is None else self._reloader.due()
         if config is not None:
             self._config = config
-            if self._detect is not None:
-                self._detect.adopt(config)
+            for stage in (self._detect, self._link):
+                if stage is not None:
+                    stage.adopt(config)
 
     def _turn(self) -> None:
         self._metrics.beat()
         self._reload()
-        wait_ms = POLL_MS if self._ingest is None or self._detect is None else TURN_MS
-        written = detected = 0
-        if self._ingest is not None:
-            written = self._ingest.step(wait_ms)
-        if self._detect is not None:
-            detected = self._detect.step(wait_ms)
+        stages = [stage for stage in (self._ingest, self._detect, self._link) if stage is not None]
+        wait_ms = POLL_MS if len(stages) < 2 else TURN_MS
+        done = 0
+        for stage in stages:
+            # Links need not be found at once: where the others have work, they do not wait for sketches.
+            done += stage.step(0 if stage is self._link and len(stages) > 1 else wait_ms)
         if self._deliveries is not None:
             self._deliveries.step(POLL_MS if self._stage == Stage.SHIP else 0)
-        self._check_broker(idle=written + detected == 0)
+        self._check_broker(idle=done == 0)
 
     def _check_broker(self, *, idle: bool) -> None:
         """Raise `ServiceError` when nothing has come since the broker is away: the client itself never reports that."""
@@ -322,15 +360,15 @@ class Worker:
 
     def _abandon(self) -> None:
         """Drop the stages without a commit; their uncommitted work is repeated. Deliveries restart by themselves."""
-        for stage in (self._ingest, self._detect):
+        for stage in (self._ingest, self._detect, self._link):
             if stage is not None:
                 stage.abandon()
-        self._ingest = self._detect = None
+        self._ingest = self._detect = self._link = None
 
     def _leave(self) -> None:
         """Commit and leave the groups of the log and its queries."""
-        stages = self._ingest, self._detect
-        self._ingest = self._detect = None
+        stages = self._ingest, self._detect, self._link
+        self._ingest = self._detect = self._link = None
         _closed(*stages)
 
     def _close(self) -> None:
@@ -341,7 +379,7 @@ class Worker:
             self._watch.close()
 
 
-def _closed(*stages: IngestStage | DetectStage | Deliveries | None) -> None:
+def _closed(*stages: IngestStage | DetectStage | LinkStage | Deliveries | None) -> None:
     for stage in stages:
         if stage is not None:
             try:

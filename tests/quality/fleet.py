@@ -31,7 +31,7 @@ def fleet(players: Sequence[Player], target: Target, *, labels_only: bool = Fals
     """
     if any(player.accounts > 1 for player in players):
         raise ValueError("a fleet is of clients with one account")
-    moments = _ask(players, target)
+    moments = ask_all(players, target)
     numbers = np.repeat(np.arange(len(players)), [len(times) for times in moments])
     times = np.array([time for one in moments for time in one])
     order = np.lexsort((numbers, times))
@@ -95,8 +95,11 @@ def _alone(log: Log, number: int, name: str) -> Log:
     )
 
 
-def _ask(players: Sequence[Player], target: Target) -> list[list[float]]:
-    """Let all ask until their budgets are spent, one query each in turn; return when each query came, in ms."""
+def ask_all(players: Sequence[Player], target: Target) -> list[list[float]]:
+    """Let all ask until their budgets are spent, one query each in turn; return when each query came, in ms.
+
+    The players remember what they asked and heard. Raises `ConfigError` where a conversation finds that it cannot begin.
+    """
     moments: list[list[float]] = [[] for _ in players]
     waiting: dict[int, AskedQuery] = {}
     try:

@@ -58,7 +58,7 @@ def test_the_same_seed_writes_the_same_log(digits: Target) -> None:
     assert logs[0] == logs[1] != logs[2]
 
 
-@pytest.mark.parametrize("split", ["round-robin", "class", "region"])
+@pytest.mark.parametrize("split", ["round-robin", "class", "region", "block", "random"])
 def test_accounts_share_one_conversation(digits: Target, split: str) -> None:
     """The queries are those of a single account, told by several clients of one thief."""
     alone, _ = _play([_thief(digits)], digits)
@@ -67,6 +67,20 @@ def test_accounts_share_one_conversation(digits: Target, split: str) -> None:
     assert vectors[0] == vectors[1]
     assert len({json.loads(line)["client"]["id"] for line in events}) in range(2, 6)
     assert {line["thief"] for line in truth} == {"thief-jbda-1"}
+
+
+def test_accounts_name_organisations_and_take_half_a_day(digits: Target) -> None:
+    """Ten accounts of two organisations with three user agents, over twelve hours; innocents say nothing of either."""
+    disguise = Disguise(accounts=10, organizations=2, user_agents=3, hours=12.0)
+    events, _ = _play([_thief(digits, disguise=disguise), innocent("steady", 0, digits, 20, 6.0, 1)], digits)
+    parsed = [PredictionEvent.model_validate_json(line) for line in events]
+    said = {event.client.id: (event.client.organization, event.client.user_agent) for event in parsed}
+    assert said.pop("steady-1") == (None, None)
+    assert len(said) == 10
+    assert {organization for organization, _ in said.values()} == {"thief-jbda-1-org-1", "thief-jbda-1-org-2"}
+    assert len({agent for _, agent in said.values()}) == 3
+    moments = [event.time_ms for event in parsed if event.client.id != "steady-1"]
+    assert 8 < (moments[-1] - moments[0]) / 3_600_000 < 16
 
 
 def test_a_slow_drip_takes_days(digits: Target) -> None:
@@ -109,7 +123,7 @@ def test_a_conversation_that_ends_frees_the_rest(digits: Target) -> None:
     [
         ("jbdb", Disguise(), "no attack 'jbdb'"),
         ("path_finding", Disguise(), "takes tabular data, not image"),
-        ("jbda", Disguise(accounts=2, split="colour"), "round-robin, class, region, pair, not 'colour'"),
+        ("jbda", Disguise(accounts=2, split="colour"), "round-robin, class, region, pair, block, random, not 'colour'"),
         ("jbda", Disguise(cover=0.5, cover_profile="nobody"), "no benign profile 'nobody'"),
     ],
 )

@@ -289,6 +289,7 @@ class Rig:
                 [
                     *["[kafka]", *lines, "[engine]", "learning_events = 32", "seed = 5"],
                     *["[policy]", "shadow = false", "trust_clients = true", "[service]", "port = -1"],
+                    *([] if self.config.baseline.path is None else ["[baseline]", f'path = "{self.config.baseline.path}"']),
                 ]
             ),
             encoding="utf-8",

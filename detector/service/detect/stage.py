@@ -1,88 +1,61 @@
 """The detect stage: normalised events in, alerts and decisions out, state and offsets in one transaction.
 
-Each partition of the queries topic has its own shard. Alerts and decisions leave at once; a repeat is harmless, since it has
-the same id. Every few seconds a checkpoint writes the changed clients to the state topic and the offsets to the group, in one
-transaction: both hold or neither does. A new owner of a partition continues where the state ends; an event that the state has
-already seen is recognised by its id.
-
-A worker that has lost its partitions without noticing (a zombie) cannot commit: the transaction contains its generation of the
-group, and the broker refuses an old one. The worker then forgets everything and restarts from the last commit.
-
-While the broker takes results more slowly than they are made, the partitions are paused. Polling goes on, so the worker stays a
-member of its group.
-
-A record that makes the processing fail is found and left out; see `culprits`.
+Each partition of the queries topic has its own shard of clients; see `sharded.stage` for what is committed when. Alerts and
+decisions leave at once; an event that the state has already seen is recognised by its id. Where links between accounts are
+sought, sketches of the queries leave with them, see `sketching`.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from operator import itemgetter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import AuthorizationError, FencedInstanceIdError, IllegalStateError, KafkaError
 
 from detector.baseline.secret import settings_of
-from detector.baseline.settings import policy_settings
-from detector.baseline.store import NO_BASELINE, Baseline, dimensions_of
+from detector.baseline.store import Baseline, dimensions_of
 from detector.clock import Clock
 from detector.config import Config
-from detector.engine.findings import Outputs
+from detector.engine.links.sketch import Sketches
 from detector.engine.shard import Shard
-from detector.errors import FatalError, ServiceError
 from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import Batch, usable
-from detector.service.deployment import Deployment
-from detector.service.detect.culprits import Culprits
 from detector.service.detect.drift import DriftReporter
 from detector.service.detect.kinds import KindReporter
 from detector.service.detect.learning import LearningReporter
+from detector.service.detect.sketching import SketchWriter, source_of
 from detector.service.kafka.codec import decode
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.membership import Membership, RebalanceListener
-from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.record import whole
 from detector.service.kafka.registry import decoder_of_topics
-from detector.service.kafka.results import Result, results
-from detector.service.kafka.topics import Topics, grown
+from detector.service.kafka.results import results
+from detector.service.kafka.topics import Topics
 from detector.service.refusals import RefusalMonitor, Refused
-from detector.service.state.checkpoints import Checkpoints
-from detector.service.state.codec import State
-from detector.service.state.restore import Owned, Restorer
-from detector.service.state.seal import Seal
-from detector.service.state.store import StateStore
-from detector.service.telemetry.metrics import Metrics, records_waiting
-from detector.sinks import render
+from detector.service.sharded.references import references_of
+from detector.service.sharded.stage import Given, Reading, ShardedStage, Understood
+from detector.service.telemetry.metrics import Metrics
 from detector.spill import SpillFile
 
 MOST_RECORDS = 2000
 LINGER_MS = 0  # results leave at once
-CLOSE_MS = 3000
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
-    """The outcome of processing records, before anything is sent: events, refusals and findings.
+class UnderstoodEvents(Understood):
+    """What came of records of events, before anything is sent."""
 
-    `unreadable` records were refused before the engine saw them, `refused` ones by it.
-    """
-
-    batches: Sequence[Batch]
-    unreadable: Sequence[Refused]
-    refused: Sequence[Refused]
-    outputs: Outputs
-    results: Sequence[Result]
+    batches: Sequence[Batch] = ()
 
 
-class DetectStage:
+class DetectStage(ShardedStage[Shard, UnderstoodEvents]):
     """Reads the queries topic as one member of the detect group.
 
-    Clients are spread over `partitions`; partitions beyond those are not read. `stop` ends a restore that is running.
+    Clients are spread over `partitions`; partitions beyond those are not read. `stop` ends a restore that is running. Sketches
+    are written for the search for links, whose models are spread over `link_partitions`; None: it is not there.
     """
 
     def __init__(
@@ -96,14 +69,15 @@ class DetectStage:
         member: str | None,
         metrics: Metrics | None = None,
         stop: threading.Event | None = None,
+        link_partitions: int | None = None,
     ) -> None:
-        self._settings = settings_of(config, baseline).dealt(partitions)
+        metrics = metrics or Metrics()
+        settings = settings_of(config, baseline).dealt(partitions)
         self._baselines = dict(baseline.models) if baseline else {}
-        self._stamp = render.Stamp(baseline.version if baseline else NO_BASELINE, config.version, self._settings.policy)
-        if 0 < self._settings.policy.new_stops_per_minute < partitions:
+        if 0 < settings.policy.new_stops_per_minute < partitions:
             log.warning(
                 "each partition may stop one client a minute, which is more than new_stops_per_minute",
-                new_stops_per_minute=self._settings.policy.new_stops_per_minute,
+                new_stops_per_minute=settings.policy.new_stops_per_minute,
                 partitions=partitions,
             )
         self._assembler = assembler_for(
@@ -111,199 +85,50 @@ class DetectStage:
             dimensions_of(self._baselines),
             clock,
             decoder_of_topics(config, baseline.schemas if baseline else None),
-            self._settings.secret,
+            settings.secret,
         )
-        self._topics = topics
-        self._session_s = config.kafka.session_seconds
         self._keyed = config.kafka.keyed
-        self._clock = clock
-        self._metrics = metrics or Metrics()
-        self.refusals = RefusalMonitor("detect", config.kafka.dead_letter_ratio, self._metrics)
-        self._measured = 0.0
-        self._drift = DriftReporter(self._metrics)
+        self.refusals = RefusalMonitor("detect", config.kafka.dead_letter_ratio, metrics)
+        self._drift = DriftReporter(metrics)
         self._kinds = KindReporter()
-        self.learning = LearningReporter(self._metrics)
-        self._joined = False
-        self._partitions = partitions
-        self._stop = stop or threading.Event()
-        deployment = Deployment.of(config, baseline)
-        seal = Seal(self._settings.secret)
-        store = StateStore(connection, topics, config.kafka.group_id, partitions, seal, self._metrics.beat, str(deployment))
-        self._owned: dict[TopicPartition, Owned] = {}
-        self._fresh: set[TopicPartition] = set()
-        self._lock = threading.RLock()
-        self._polled = time.monotonic()
-        self._consumer = connection.reader(
-            group=config.kafka.group_id, member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
-        )
-        try:
-            self._producer = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
-        except ServiceError:
-            self._consumer.close(autocommit=False, timeout_ms=1000)
-            raise
-        self._checkpoints = Checkpoints(store, self._producer, self._consumer.group_metadata, config.kafka, self._metrics)
-        self._restorer = Restorer(
-            self._consumer,
-            store,
-            topics,
-            config.kafka,
-            partitions,
+        self.learning = LearningReporter(metrics)
+        sources = list(config.kafka.input_topics) if self._keyed else [topics.queries]
+        references = references_of(config, baseline) if link_partitions is not None else {}
+        self._sketching = None
+        if references and link_partitions is not None:
+            source = source_of(connection, sources[0])
+            self._sketching = SketchWriter(
+                topics.sketches, link_partitions, references, source, partitions, settings.secret, clock
+            )
+        super().__init__(
+            Given(config, baseline, connection, topics, partitions, clock, member, metrics, stop or threading.Event()),
+            Reading("detect", config.kafka, topics, sources, MOST_RECORDS, LINGER_MS, closed=self._keyed),
             lambda: Shard(self._settings, self._baselines, parked=SpillFile()),
-            self._metrics.beat,
-            self._stop.is_set,
-            deployment,
-            self._report_foreign,
         )
-        names = list(config.kafka.input_topics) if self._keyed else [topics.queries]
-        self._consumer.subscribe(names, listener=RebalanceListener(self))
-        self._membership = Membership(self._consumer, static=member is not None)
-        self._held_up = False
-        self._culprits = Culprits()
-        self._misfit: TopicPartition | None = None
-        self.processed = 0
 
-    @property
-    def generation(self) -> int:
-        """The group generation that we know of; it grows whenever a member joins or leaves."""
-        return int(self._consumer.group_metadata().generation_id)
+    def _instruct(self, shard: Shard) -> None:
+        shard.adopt(self._settings.policy)
 
-    @property
-    def ready(self) -> bool:
-        """Whether we are in the group and the state of all our partitions is restored."""
-        return self._joined and not self._fresh
+    def _released(self, shard: Shard) -> None:
+        self._metrics.evicted("handed_over", shard.clients)
 
-    @property
-    def partitions(self) -> list[int]:
-        """The partitions that are ours and restored."""
-        return sorted(partition.partition for partition in self._owned)
+    def _told(self, shard: Shard) -> dict[str, Any]:
+        return {"clients": shard.clients}
 
-    def gained(self, partitions: Iterable[TopicPartition]) -> None:
-        """Note that partitions are ours now; their state is restored before the next event is processed."""
-        with self._lock:
-            ours = {partition for partition in partitions if partition.partition < self._partitions}
-            self._fresh.update(ours)
-            if self._keyed:
-                self._misfit = next(iter(set(partitions) - ours), self._misfit)
-
-    def giving_up(self, partitions: Iterable[TopicPartition]) -> None:
-        """Give partitions up: commit their state before another member gets them."""
-        with self._lock:
-            leaving = set(partitions)
-            try:
-                self.checkpoint()
-            except (ServiceError, KafkaError) as error:
-                log.warning("partitions given up without a commit", cause=str(error))
-                self._forget()
-            self.lost(leaving)
-
-    def lost(self, partitions: Iterable[TopicPartition]) -> None:
-        """Forget partitions that another member has already."""
-        with self._lock:
-            for partition in partitions:
-                if (owned := self._owned.pop(partition, None)) is not None:
-                    self._metrics.evicted("handed_over", owned.shard.clients)
-                self._fresh.discard(partition)
-
-    def step(self, timeout_ms: int) -> int:
-        """Process what has arrived; return the number of records. Also advances the checkpoint; see `checkpoints`."""
-        self._restore_one()
-        self._hold_up()
-        self._polled = time.monotonic()
-        polled = self._consumer.poll(timeout_ms=timeout_ms)
-        self._membership.settle()
-        if self._misfit is not None:
-            raise FatalError(grown(self._misfit.topic, self._topics.state, self._partitions))
-        count = 0
-        with self._lock:
-            try:
-                for partition, records in polled.items():
-                    owned = self._owned.get(partition)
-                    fresh = [record for record in records if owned is not None and record.offset >= owned.position]
-                    if owned is not None and fresh:
-                        self._take(partition, owned, fresh)
-                        count += len(fresh)
-                self._checkpoints.step(self._owned)
-            except (FatalError, FencedInstanceIdError, AuthorizationError):
-                raise
-            except (ServiceError, KafkaError) as error:
-                log.warning("starting again from the last commit", cause=str(error))
-                self._forget()
-        self.processed += count
-        self._measure()
-        return count
-
-    def adopt(self, config: Config) -> None:
-        """Go on under the policy of another configuration; call it between two steps.
-
-        What was done before is committed first, so that no repeated work is judged under another policy than before. Raises as
-        `checkpoint` does.
-        """
-        with self._lock:
-            self.checkpoint()
-            policy = policy_settings(config)
-            self._settings = replace(self._settings, policy=policy)
-            self._stamp = render.Stamp(self._stamp.baseline_version, config.version, policy)
-            for owned in self._owned.values():
-                owned.shard.adopt(policy)
-
-    def _hold_up(self) -> None:
-        """Pause partitions without their state, and all of them while too many bytes are in flight."""
-        try:
-            held_up = self._producer.full or self._checkpoints.refused
-        except ServiceError as error:
-            log.warning("starting again from the last commit", cause=str(error))
-            with self._lock:
-                self._forget()
-            held_up = False
-        if held_up != self._held_up:
-            log.info("Kafka takes the results slowly: partitions paused" if held_up else "partitions resumed")
-        assigned = self._consumer.assignment()
-        with self._lock:
-            paused = set(assigned) if held_up else assigned - self._owned.keys()
-        before = self._consumer.paused()
-        self._consumer.pause(*(paused - before))
-        self._consumer.resume(*(before - paused))
-        self._held_up = held_up
-        self._metrics.held_up("detect", held_up)
-
-    def _measure(self) -> None:
-        """Set the gauges, about once a second."""
-        if time.monotonic() < self._measured + 1:
-            return
-        self._measured = time.monotonic()
+    def _check(self) -> None:
         self.refusals.check()
-        self._joined = self._consumer.group_metadata().generation_id >= 0
-        with self._lock:
-            shards = [owned.shard for owned in self._owned.values()]
-            self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
-            places = {partition: owned.position for partition, owned in self._owned.items()}
-            self._metrics.lag("detect", records_waiting(self._consumer, places))
-            self._drift.check(owned.shard for owned in self._owned.values())
-            self._kinds.check(owned.shard for owned in self._owned.values())
-            self.learning.check([owned.shard for owned in self._owned.values()])
+        if self._sketching is not None:
+            with self._lock:
+                positions = {partition: owned.position for partition, owned in self._owned.items()}
+                self._sketching.announce(self._producer, self._consumer, positions)
 
-    def _take(self, partition: TopicPartition, owned: Owned, records: list[Any]) -> None:
-        """Process records. Where that fails, stop there: the partition is restored first."""
-        self._metrics.consumed(partition.topic, len(records))
-        for stretch in self._culprits.stretches(partition, records):
-            if stretch.culprit is not None:
-                self._refuse(partition, stretch.records, [Refused(stretch.records[0].offset, "failed", stretch.culprit)])
-            else:
-                if stretch.tried:  # so that a failure repeats no other work
-                    self.checkpoint()
-                    self._polled = time.monotonic()  # the group has just taken our commit
-                try:
-                    understood = self._understood(partition, owned.shard, stretch.records)
-                except (ServiceError, KafkaError, MemoryError):
-                    raise
-                except Exception as error:  # noqa: BLE001  # whatever a record leads to, the stream goes on
-                    self._suspect(partition, stretch.records, error)
-                    return
-                self._send(partition, stretch.records, understood)
-                self._culprits.passed(partition, stretch.records)
-            owned.position = stretch.records[-1].offset + 1
+    def _weigh(self, shards: Collection[Shard]) -> None:
+        self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
+        self._drift.check(shards)
+        self._kinds.check(shards)
+        self.learning.check(shards)
 
-    def _understood(self, partition: TopicPartition, shard: Shard, records: Sequence[Any]) -> Understood:
+    def _understood(self, partition: TopicPartition, shard: Shard, records: Sequence[Any]) -> UnderstoodEvents:
         """Process records and render the findings. Nothing has been sent when this raises."""
         values = [record.value or b"" for record in records]
         offsets = [record.offset for record in records]
@@ -326,120 +151,15 @@ class DetectStage:
         outputs = shard.process(*batches)
         self._metrics.scored(time.perf_counter() - started)
         among = [Refused.of(refusal) for refusal in outputs.refusals]
-        return Understood(batches, refused, among, outputs, results(outputs, self._stamp, self._topics))
+        return UnderstoodEvents(refused, among, outputs, results(outputs, self._stamp, self._topics), batches)
 
-    def _send(self, partition: TopicPartition, records: Sequence[Any], understood: Understood) -> None:
-        if time.monotonic() - self._polled > self._session_s:
-            # Stopped for so long, the partitions are somebody else's by now, whose decisions ours must not follow.
-            raise ServiceError(
-                f"this process was stopped for more than {self._session_s:g} seconds, so its partitions may be another member's"
-            )
+    def _dispatch(self, partition: TopicPartition, records: Sequence[Any], understood: UnderstoodEvents) -> None:
         good = usable(understood.batches)
         self.refusals.note(good, understood.unreadable, understood.refused, lambda _: partition)
-        self._refuse(partition, records, [*understood.unreadable, *understood.refused])
-        self._producer.publish(understood.results)
-        self._metrics.published(understood.outputs, self._clock.now_ms())
+        super()._dispatch(partition, records, understood)
+        if self._sketching is not None:
+            sketches: Sequence[Sketches] = understood.outputs.sketches
+            self._sketching.write(self._producer, partition.partition, records, sketches)
 
-    def _refuse(self, partition: TopicPartition, records: Sequence[Any], refused: Sequence[Refused]) -> None:
-        """Send a dead letter for each record that was refused."""
-        by_offset = {record.offset: record for record in records}
-        for offset, reason, detail, *_ in sorted(refused, key=itemgetter(0)):
-            record = by_offset.get(offset)
-            value, key, headers = (None, None, ()) if record is None else (record.value, record.key, record.headers or ())
-            origin = RecordOrigin(partition.topic, partition.partition, offset)
-            self._producer.dead_letter(reason, detail, value, origin, key, headers if self._keyed else ())
-
-    def _suspect(self, partition: TopicPartition, records: Sequence[Any], error: Exception) -> None:
-        """Go back to the last commit of a partition, and narrow down the record that made its processing fail.
-
-        Raises `FatalError` when too many records fail, and as `checkpoint` does.
-        """
-        culprit = self._culprits.failed(partition, records, error)
-        log.error(
-            "processing failed: searching for the record" if culprit is None else "processing a record failed: it is left out",
-            topic=partition.topic,
-            partition=partition.partition,
-            offset=records[0].offset,
-            records=len(records),
-            exc_info=error if culprit is not None else None,
-            cause=repr(error)[:200],
-        )
-        self._metrics.set_back("detect")
-        self._fresh.add(partition)
-        del self._owned[partition]
-        self.checkpoint()  # of the other partitions; and no commit may be running when this one is restored
-
-    def _report_foreign(self, partition: int, state: State) -> None:
-        """Report records of the state topic that this service did not write."""
-        log.error(
-            "records in the state topic were not written by this service, and are left out: only the service should have write "
-            "access to it",
-            topic=self._topics.state,
-            partition=partition,
-            records=state.foreign_count,
-            first=state.foreign[0].whose[:200],
-            offset=state.foreign[0].offset,
-            models_lost=list(state.lost)[:5],
-        )
-        self._metrics.unsealed(state.foreign_count)
-        with self._lock:
-            for record in state.foreign:
-                detail = f"a record of {record.whose} without the seal of this service"[:200]
-                origin = RecordOrigin(self._topics.state, partition, record.offset)
-                self._producer.dead_letter("schema", detail, record.value, origin, record.key)
-
-    def checkpoint(self) -> None:
-        """Commit all that was done, and wait for it.
-
-        Raises `ServiceError` or the client's own error when that failed; the caller then has to `_forget`.
-        """
-        self._checkpoints.finish(self._owned)
-
-    def _forget(self) -> None:
-        """Start again from the last commit: the shards marked later changes as saved, and they are not."""
-        self._checkpoints.drop()
-        self._metrics.set_back("detect")
-        self._fresh.update(self._owned)
-        self._owned.clear()
-
-    def _restore_one(self) -> None:
-        """Restore one waiting partition; one at a time, so that the others are processed in between."""
-        with self._lock:
-            partition = min(self._fresh, default=None)
-        if partition is None:
-            return
-        started = time.perf_counter()
-        owned = self._restorer.restore(partition)
-        with self._lock:
-            if owned is None or partition not in self._fresh:
-                return
-            self._fresh.discard(partition)
-            try:
-                self._consumer.seek(partition, owned.position)
-                self._culprits.restored(partition, owned.position)
-            except (IllegalStateError, KeyError, ValueError):  # the group took it away meanwhile
-                return
-            self._owned[partition] = owned
-        seconds = time.perf_counter() - started
-        self._metrics.restored(seconds)
-        log.info("state restored", partition=partition.partition, clients=owned.shard.clients, seconds=round(seconds, 3))
-
-    def close(self) -> None:
-        """Commit what was done and leave the group."""
-        with self._lock:
-            try:
-                self.checkpoint()
-            except (ServiceError, KafkaError):
-                self._forget()
-        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
-        self._checkpoints.close()
-        self._producer.close()
-
-    def abandon(self) -> None:
-        """Drop everything at once, without a commit."""
-        with self._lock:
-            self._owned.clear()
-            self._fresh.clear()
-        self._producer.abandon()
-        self._checkpoints.close()
-        self._consumer.close(autocommit=False, timeout_ms=1000)
+    def _headers(self, headers: Sequence[tuple[str, bytes | None]]) -> Sequence[tuple[str, bytes | None]]:
+        return headers if self._keyed else ()

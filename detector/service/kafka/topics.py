@@ -25,6 +25,8 @@ class Topics:
     decisions: str
     dead_letters: str
     audit: str
+    sketches: str
+    links: str
 
     @classmethod
     def under(cls, prefix: str) -> "Topics":
@@ -33,7 +35,8 @@ class Topics:
         >>> Topics.under("detector.").dead_letters
         'detector.dead-letters'
         """
-        return cls(*(prefix + name for name in ("queries", "state", "alerts", "decisions", "dead-letters", "audit")))
+        names = ("queries", "state", "alerts", "decisions", "dead-letters", "audit", "sketches", "links")
+        return cls(*(prefix + name for name in names))
 
     def policies(self) -> dict[str, dict[str, str]]:
         """Return the settings that each topic of the service needs, by name; `audit` is not among them, it does without."""
@@ -43,6 +46,8 @@ class Topics:
             self.state: {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.2", **large},
             self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)},
             self.decisions: {"cleanup.policy": "compact"},
+            self.sketches: {"cleanup.policy": "delete", "retention.ms": str(3 * DAY_MS), **large},
+            self.links: {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.2", **large},
             self.dead_letters: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS), **large},
         }
 
@@ -54,7 +59,8 @@ class Topics:
 def create(admin: KafkaAdminClient, topics: Topics, *, partitions: int, replication: int) -> list[str]:
     """Create the topics that are missing and return their names; existing ones are left as they are.
 
-    `queries` and `state` get the same number of partitions: a partition's state is in the state partition of that number.
+    `queries` and `state` get the same number of partitions: a partition's state is in the state partition of that number. So do
+    `sketches` and `links`.
     """
     existing = set(admin.list_topics())
     missing = [name for name in topics.created() if name not in existing]
@@ -113,10 +119,17 @@ def check(admin: KafkaAdminClient, topics: Topics, *, inputs: Sequence[str] = ()
             "partition's state is in the partition of the same number. If no state was saved, add partitions; otherwise use "
             "another [kafka] prefix and group_id, with the same number of partitions in both topics"
         )
+    elif not faults and found[topics.sketches] < found[topics.links]:
+        faults.append(
+            f"topic {topics.links!r} has {found[topics.links]} partitions and {topics.sketches!r} has only "
+            f"{found[topics.sketches]}: add partitions to {topics.sketches!r}, since the state of each is in the partition of "
+            "the same number"
+        )
     if not faults:
-        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in (topics.state, topics.decisions)]
+        compacted = (topics.state, topics.links, topics.decisions)
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in compacted]
         described = admin.describe_configs(resources, config_filter="all")["topic"]
-        for name in (topics.state, topics.decisions):
+        for name in compacted:
             policy = described[name]["cleanup.policy"]["value"]
             if "compact" not in policy:
                 faults.append(f"topic {name!r} has cleanup.policy={policy}, it must be compact, or its records expire")

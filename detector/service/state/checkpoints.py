@@ -26,7 +26,7 @@ from detector.errors import ServiceError
 from detector.service.kafka.producer import StageProducer
 from detector.service.state.restore import Owned
 from detector.service.state.store import Checkpoint, StateStore
-from detector.service.telemetry.metrics import Metrics
+from detector.service.telemetry.metrics import Metrics, StageName
 
 SPELL_S = 0.004  # of work before a rest
 REST = 2.0  # times the working time
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 class Copy:
     """A partition's checkpoint, and the `Owned` it was copied from."""
 
-    owned: Owned
+    owned: Owned[Any]
     checkpoint: Checkpoint
 
 
@@ -97,7 +97,13 @@ class Checkpoints:
     """
 
     def __init__(
-        self, store: StateStore, producer: StageProducer, member: Callable[[], Any], section: KafkaSection, metrics: Metrics
+        self,
+        store: StateStore,
+        producer: StageProducer,
+        member: Callable[[], Any],
+        section: KafkaSection,
+        metrics: Metrics,
+        stage: StageName = "detect",
     ) -> None:
         self._store = store
         self._producer = producer
@@ -105,6 +111,7 @@ class Checkpoints:
         self._every_s = section.checkpoint_seconds
         self._session_s = section.session_seconds
         self._metrics = metrics
+        self._stage = stage
         self._due = time.monotonic() + self._every_s
         self._copies: dict[TopicPartition, Copy] = {}
         self._commit: Commit | None = None
@@ -117,7 +124,7 @@ class Checkpoints:
         """Whether the group has rebalanced and we have not noticed yet: our partitions may be another member's already."""
         return self._refused_s is not None
 
-    def step(self, owned: Mapping[TopicPartition, Owned]) -> None:
+    def step(self, owned: Mapping[TopicPartition, Owned[Any]]) -> None:
         """Do the next small step: copy a partition, start a commit, or handle one that has ended.
 
         Raises `ServiceError` or the client's own error when a commit failed.
@@ -128,7 +135,7 @@ class Checkpoints:
         elif (self._copies or time.monotonic() >= self._due) and not self._copy_one(owned):
             self._begin(owned)
 
-    def finish(self, owned: Mapping[TopicPartition, Owned]) -> None:
+    def finish(self, owned: Mapping[TopicPartition, Owned[Any]]) -> None:
         """Commit everything processed so far, and wait for it; raises as `step` does."""
         self._hurry.set()
         try:
@@ -138,7 +145,7 @@ class Checkpoints:
                     pass
                 self._begin(owned)
                 self._see_through(owned)
-            self._metrics.committed("detect")
+            self._metrics.committed(self._stage)
         finally:
             self._hurry.clear()
 
@@ -159,7 +166,7 @@ class Checkpoints:
         if self._commit is not None:
             self._commit.done.wait(END_S)
 
-    def _copy_one(self, owned: Mapping[TopicPartition, Owned]) -> bool:
+    def _copy_one(self, owned: Mapping[TopicPartition, Owned[Any]]) -> bool:
         """Copy a partition that has advanced since its last commit; return whether there was one."""
         for partition, own in owned.items():
             if own.position > own.committed and partition not in self._copies:
@@ -168,13 +175,13 @@ class Checkpoints:
                 return True
         return False
 
-    def _begin(self, owned: Mapping[TopicPartition, Owned]) -> None:
+    def _begin(self, owned: Mapping[TopicPartition, Owned[Any]]) -> None:
         self._due = time.monotonic() + self._every_s
         copies, self._copies = _still_ours(self._copies, owned), {}
         if copies:
             self._start(copies)
         else:
-            self._metrics.committed("detect")
+            self._metrics.committed(self._stage)
 
     def _start(self, copies: Mapping[TopicPartition, Copy]) -> None:
         self._commit = commit = Commit(copies, self._member(), time.time())
@@ -196,7 +203,7 @@ class Checkpoints:
         while not commit.done.wait(SLICE_S):
             self._metrics.beat()
 
-    def _see_through(self, owned: Mapping[TopicPartition, Owned]) -> None:
+    def _see_through(self, owned: Mapping[TopicPartition, Owned[Any]]) -> None:
         """Wait until no commit runs; raises as `step` does, and when one is refused although the group has not changed."""
         while (commit := self._commit) is not None:
             self._wait(commit)
@@ -204,12 +211,12 @@ class Checkpoints:
             if self._commit is commit and commit.error is not None:
                 raise commit.error
 
-    def _conclude(self, commit: Commit, owned: Mapping[TopicPartition, Owned]) -> None:
+    def _conclude(self, commit: Commit, owned: Mapping[TopicPartition, Owned[Any]]) -> None:
         """Handle the end of a commit; after a refusal, commit again once we have the new generation of the group."""
         if commit.error is None:
             for copy in commit.copies.values():
                 copy.owned.committed = copy.checkpoint.offset
-            self._metrics.committed("detect", commit.begun_s)
+            self._metrics.committed(self._stage, commit.begun_s)
             self._commit = self._refused_s = None
         elif not isinstance(commit.error, CommitFailedError):
             raise commit.error
@@ -225,7 +232,9 @@ class Checkpoints:
             raise commit.error
 
 
-def _still_ours(copies: Mapping[TopicPartition, Copy], owned: Mapping[TopicPartition, Owned]) -> dict[TopicPartition, Copy]:
+def _still_ours(
+    copies: Mapping[TopicPartition, Copy], owned: Mapping[TopicPartition, Owned[Any]]
+) -> dict[TopicPartition, Copy]:
     """Return the copies of partitions that no other member can have owned since."""
     return {partition: copy for partition, copy in copies.items() if owned.get(partition) is copy.owned}
 

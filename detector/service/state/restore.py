@@ -16,20 +16,19 @@ What may be wrong, and what the restore does:
 - the state is of another version, baseline or layout, or damaged: refuse.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from detector.config import KafkaSection
-from detector.engine.shard import Shard
 from detector.errors import SnapshotError
 from detector.service.deployment import Deployment, inherited
 from detector.service.kafka.topics import Topics
-from detector.service.state.codec import State
+from detector.service.state.codec import Key, State
 from detector.service.state.store import StateStore
 
 QUICK_MS = 2000
@@ -39,16 +38,29 @@ ASKS = 6  # requests; a transaction that cannot be aborted has timed out by the 
 log = structlog.get_logger(__name__)
 
 
+class Keeper(Protocol):
+    """What keeps the state of one partition: a shard of clients, or one of links between them."""
+
+    def snapshot(self, *, changed_only: bool = False) -> Mapping[Key, bytes]:
+        """Return the state by key; with `changed_only` only what changed since the last call, empty bytes for what is gone."""
+
+    def restore(self, saved: Mapping[Key, bytes]) -> None:
+        """Restore what `snapshot` returned into one that has processed nothing; raises `SnapshotError`."""
+
+
+S = TypeVar("S", bound=Keeper)
+
+
 @dataclass(slots=True)
-class Owned:
+class Owned(Generic[S]):
     """A partition that is ours: its shard, the offset to process next, and the one last committed."""
 
-    shard: Shard
+    shard: S
     position: int
     committed: int
 
 
-class Restorer:
+class Restorer(Generic[S]):
     """Restores partitions for one stage; it ends early once `stopping` returns true.
 
     `report_foreign` is called for a partition whose state holds records without a valid seal.
@@ -61,7 +73,7 @@ class Restorer:
         topics: Topics,
         section: KafkaSection,
         partitions: int,
-        fresh_shard: Callable[[], Shard],
+        fresh_shard: Callable[[], S],
         beat: Callable[[], None],
         stopping: Callable[[], bool],
         deployment: Deployment,
@@ -78,7 +90,7 @@ class Restorer:
         self._deployment = deployment
         self._report_foreign = report_foreign
 
-    def restore(self, partition: TopicPartition) -> Owned | None:
+    def restore(self, partition: TopicPartition) -> Owned[S] | None:
         """Return the partition with its state; None when it was stopped meanwhile.
 
         Raises `SnapshotError` when the state cannot be used, `ServiceError` or the client's own error when Kafka cannot.

@@ -1,8 +1,9 @@
-"""The seal: it distinguishes state records of this service from those that another program wrote to the topic.
+"""The seal: it distinguishes records of this service from those that another program wrote to a topic of its own.
 
-The seal is a keyed hash (BLAKE2b, 16 bytes) over a record's partition, key, value and number of parts. The key of the hash is
-derived from the secret seed. Without the seed a record cannot be made, changed, or moved to another client or partition. After
-a change of the seed no saved state can be used; the service then refuses to start and says so.
+State and sketches are sealed. The seal is a keyed hash (BLAKE2b, 16 bytes) over a record's partition, key, value and number of
+parts. The key of the hash is derived from the secret seed. Without the seed a record cannot be made, changed, or moved to
+another client or partition. After a change of the seed no saved state can be used; the service then refuses to start and says
+so.
 
 Blind to: an old record that is written again under the same key, and a record that was deleted, or overwritten and then
 compacted away. Only the service should have write access to the topic.
@@ -25,12 +26,13 @@ class Seal:
     [True, False]
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, purpose: str = "state") -> None:
+        self._person = f"detector {purpose}".encode()
         self._key = blake2b(str(seed).encode(), digest_size=32, person=b"detector seal").digest()
 
     def of(self, partition: int, key: bytes, value: bytes | None, parts: int) -> bytes:
         """Return the seal of a record; `value` None deletes, `parts` is how many parts the whole value has."""
-        digest = blake2b(key=self._key, digest_size=SEAL_BYTES, person=b"detector state")
+        digest = blake2b(key=self._key, digest_size=SEAL_BYTES, person=self._person)
         digest.update(b"%d %d %d %d " % (partition, parts, value is None, len(key)))
         digest.update(key)
         digest.update(value or b"")

@@ -20,7 +20,8 @@ from detector.sinks.render import SEVERITIES, action_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-StageName = Literal["ingest", "detect"]
+StageName = Literal["ingest", "detect", "link"]
+SketchOutcome = Literal["ordered", "hurried", "late", "repeated", "foreign"]
 Eviction = Literal["capacity", "handed_over"]
 Place = tuple[str, int]
 
@@ -187,6 +188,21 @@ class Metrics:
         )
         for outcome in ("taken", "refused"):
             self._reloads.labels(outcome)  # from 0 on: a first one that appears as 1 is no increase to Prometheus
+        self._sketches = Counter(
+            "detector_link_sketches_total",
+            "Sketches read by the search for links: in order, hurried on before all partitions had come as far, late for their "
+            "place in the order, repeated, or foreign (of another baseline)",
+            ["outcome"],
+            registry=own,
+        )
+        self._sketches_held = Gauge(
+            "detector_link_sketches_held", "Sketches that wait until all partitions have come as far", registry=own
+        )
+        self._passed_over = Gauge(
+            "detector_link_partitions_passed_over",
+            "Partitions of the queries that the search for links no longer waits for, since nothing is heard of them",
+            registry=own,
+        )
         build = Gauge("detector_build_info", "1, with the version as a label", ["version"], registry=own)
         build.labels(VERSION).set(1)
         ProcessCollector(registry=own)
@@ -263,6 +279,15 @@ class Metrics:
         """Set for each of the fixed `reasons` whether it makes a stage degraded."""
         for reason, holds in reasons.items():
             self._degraded.labels(stage, reason).set(holds)
+
+    def sketched(self, outcome: SketchOutcome, sketches: int) -> None:
+        """Count sketches that the search for links has read."""
+        self._sketches.labels(outcome).inc(sketches)
+
+    def ordering(self, held: int, passed_over: int) -> None:
+        """Set how many sketches wait for their turn, and how many partitions are not waited for."""
+        self._sketches_held.set(held)
+        self._passed_over.set(passed_over)
 
     def learning(self, models: int) -> None:
         """Set how many models are being learned."""

@@ -57,11 +57,11 @@ def _made(broker: Any, **settings: float) -> Checkpoints:
     return Checkpoints(broker, broker, broker.member, section, Metrics())
 
 
-def _owned(position: int) -> Owned:
+def _owned(position: int) -> Owned[Shard]:
     return Owned(Shard(), position, 0)
 
 
-def _until(condition: Callable[[], object], made: Checkpoints, owned: Mapping[TopicPartition, Owned]) -> None:
+def _until(condition: Callable[[], object], made: Checkpoints, owned: Mapping[TopicPartition, Owned[Shard]]) -> None:
     pause = threading.Event()
     for _ in range(6000):
         if condition():

@@ -37,6 +37,9 @@ DOCUMENTED = {
     "detector_sink_retries_total": {"sink"},
     "detector_sink_lag_messages": {"sink"},
     "detector_sink_last_delivery_timestamp_seconds": {"sink"},
+    "detector_link_sketches_total": {"outcome"},
+    "detector_link_sketches_held": set(),
+    "detector_link_partitions_passed_over": set(),
     "detector_degraded": {"stage", "reason"},
     "detector_models_learning": set(),
     "detector_build_info": {"version"},
@@ -104,6 +107,8 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.sink_current("siem")
     metrics.degraded("detect", {"model": True, "deployment": False})
     metrics.learning(1)
+    metrics.sketched("ordered", 3)
+    metrics.ordering(2, 0)
 
 
 def test_names_and_labels_are_the_documented_ones(found: Outputs) -> None:
@@ -147,8 +152,8 @@ def test_workers_do_not_share_figures() -> None:
     """Two objects in one process count apart, and making the second is no error."""
     one, other = Metrics(), Metrics()
     one.invalid("late")
-    assert "late" in one.text().decode()
-    assert "late" not in other.text().decode()
+    assert 'reason="late"' in one.text().decode()
+    assert 'reason="late"' not in other.text().decode()
 
 
 def test_lag_of_partitions_that_are_gone_vanishes() -> None:

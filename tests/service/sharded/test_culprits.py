@@ -13,7 +13,7 @@ from detector.engine.findings import Outputs
 from detector.engine.shard import Shard
 from detector.errors import BaselineError, FatalError
 from detector.ingest.batch import Batch
-from detector.service.detect.culprits import MOST_AT_FIRST, MOST_IN_A_ROW, Culprits
+from detector.service.sharded.culprits import MOST_AT_FIRST, MOST_IN_A_ROW, Culprits
 
 PLACE = TopicPartition("queries", 0)
 
