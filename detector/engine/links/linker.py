@@ -128,6 +128,7 @@ class Linker:
             int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
         )
         self._numbers: dict[str, int] = {}
+        self._largest_pool = 0  # for calibration
 
     def adopt(self, policy: PolicySettings) -> None:
         """Go on under another policy; decisions in force stay."""
@@ -187,9 +188,9 @@ class Linker:
         return outputs
 
     def scores(self) -> list[float]:
-        """Return the highest evidence of each group that is large enough for a campaign, the largest first."""
+        """Return the highest evidence of each group that is large enough for a campaign, and of several; the largest first."""
         found = (group.highest for group in self.groups.groups.values() if len(group.strong) >= LEAST_ACCOUNTS)
-        return sorted(found, reverse=True)
+        return sorted([*found, *([self._largest_pool / 1000.0] if self._largest_pool else [])], reverse=True)
 
     def campaigns(self) -> list[Group]:
         """Return the groups that are campaigns, the one with the latest event last."""
@@ -226,11 +227,17 @@ class Linker:
 
     def _judge(self, group: Group, sketches: Sketches, i: int, outputs: Outputs) -> None:
         """Add to the outputs what the evidence of a group calls for after the query at `i`."""
-        if len(group.strong) < LEAST_ACCOUNTS or (group.score <= self.bars.low and group.level == 0):
+        if len(group.strong) < LEAST_ACCOUNTS:
+            return
+        self.groups.pool(group, self.bars.low)
+        self._largest_pool = max(self._largest_pool, group.pooled)
+        if group.score <= self.bars.low and group.level == 0:
             return
         time_ms = int(sketches.time[i])
         self.groups.name(group, time_ms)
         level = REVIEW
+        if group.excess and group.pooled > 1000.0 * self.bars.high:
+            level = STOP
         if group.highest > self.bars.high:
             level = HARD if group.highest > BLOCK_SHARE * self.bars.high else STOP
         rises = level > group.level
@@ -341,15 +348,18 @@ class Linker:
 
     def _headline(self, group: Group) -> str:
         bar, then = (self.bars.high, "stop") if group.level >= STOP else (self.bars.low, "review")
-        return (
+        told = (
             f"queries of {len(group.accounts)} accounts were made from each other's, {len(group.named)} of them are named: "
-            f"evidence {group.highest:.1f}, {then} at {bar:.1f}"
+            f"evidence {group.highest:.1f}"
         )
+        if group.level >= STOP and group.highest <= self.bars.high:
+            told += f", with {group.beside} other groups of such events {group.pooled / 1000.0:.1f} above {self.bars.low:.1f}"
+        return f"{told}, {then} at {bar:.1f}"
 
     def _risk(self, group: Group) -> float:
         """Map evidence to 0-100: 30 to 60 under review, from 70 where accounts are stopped."""
         if group.level >= STOP:
-            return round(min(100.0, 70.0 * group.highest / self.bars.high), 1)
+            return round(min(100.0, 70.0 * max(group.highest / self.bars.high, 1.0)), 1)
         return round(min(60.0, 30.0 * group.highest / self.bars.low), 1)
 
     def _finding(self, group: Group, sketches: Sketches, i: int) -> Finding:
