@@ -100,6 +100,7 @@ def accept(
         _joined(known.evaluations, compared(evaluations)),
         reviewed=known.reviewed + len(names),
         reference_set=known.reference_set,
+        link_scores=known.link_scores,
     )
     accepted = [
         {

@@ -80,4 +80,5 @@ def calibrate(model: str, known: Reference, settings: EngineSettings, calibratio
         lateness_ms=settings.lateness_ms,
         observer=calibration,
         secret=settings.secret,
+        links=True,
     )

@@ -25,6 +25,8 @@ from detector.engine.fitting.noise import Unheard, fit_noise
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.fitting.turns import Opening, fit_turning
+from detector.engine.links.linker import Linker
+from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.novelty import LEAST_CLIENTS
 from detector.engine.models.profiles import STAGES
 from detector.engine.models.reference import Reference
@@ -39,6 +41,7 @@ OPENING = 128  # first queries of a client that teach how often labels turn
 LEAST_TEACHERS = 16  # with fewer openings of teachers, those of all clients teach how often labels turn: half may tell nothing
 SPLIT_FROM = 24
 LISTED = 5
+LINK_SCORES = 64  # groups of linked accounts whose evidence is kept
 
 
 class _Opening:
@@ -122,6 +125,7 @@ def fit_baseline(
     groups = {model: _split(sample) for model, sample in samples.items()}
     tables: dict[str, ClientTable] = {}
     calibrations: dict[str, Calibration] = {}
+    linkers: dict[str, Linker] = {}
     for model, sample in samples.items():
         teachers, _ = groups[model]
         chosen = [i for i, client in enumerate(sample.clients) if client in teachers]
@@ -147,6 +151,7 @@ def fit_baseline(
             learned = fit_noise(learned, np.array([sample.vectors[i] for i in chosen]), unheard, settings.secret)
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
+        linkers[model] = Linker(model, settings.links, learned, settings.policy, secret=settings.secret)
     for batch in map(Batch.unperturbed, read()):
         if not len(batch):
             continue
@@ -154,11 +159,16 @@ def fit_baseline(
         if batch.vector.shape[1] == samples[batch.model].dimension:
             rows = np.array([i for i, client in enumerate(batch.client) if client in calibrating], np.intp)
             if len(rows):
-                tables[batch.model].process(batch.take(rows))
+                outputs = tables[batch.model].process(batch.take(rows))
+                for model, sketches in in_stream_order(outputs.sketches).items():
+                    linkers[model].process(sketches)
     models = {}
     notes = {}
     for model, table in tables.items():
-        models[model], notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model], settings)
+        found, notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model], settings)
+        scores = linkers[model].scores()[:LINK_SCORES]
+        models[model] = replace(found, link_scores=np.array(scores, np.float64))
+        notes[model] = {**notes[model], "linked_groups": [round(score, 3) for score in scores[:LISTED]]}
     kept = {model: schema for model, schema in (schemas or {}).items() if model in models}
     return Baseline(version_of(models, kept), models, notes, settings.secret, kept)
 

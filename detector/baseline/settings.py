@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from detector.config import Config
-from detector.engine.evidence.registry import EVIDENCE
+from detector.engine.evidence.registry import TYPES
+from detector.engine.links.settings import LinkSettings
 from detector.engine.policy import PolicySettings
 from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
@@ -27,14 +28,20 @@ def engine_settings(config: Config, learned: Mapping[str, InputSchema] | None = 
             **{model: schema.categorical for model, schema in schemas_for(config, learned).items() if schema.categorical},
             **{model: section.categorical for model, section in config.models.items() if section.categorical},
         },
+        links=LinkSettings(
+            enabled=config.links.enabled,
+            entries=config.links.entries,
+            accounts=config.links.accounts,
+            memory_ms=int(config.links.memory_hours * 3_600_000),
+        ),
     )
 
 
 def policy_settings(config: Config) -> PolicySettings:
     """Return the policy as the engine needs it; raises `ConfigError` for an unknown type of evidence."""
     policy = config.policy
-    if unknown := sorted(set(policy.shadow_channels) - set(EVIDENCE)):
-        raise ConfigError(f"[policy] shadow_channels: no evidence is called {unknown[0]!r}; known: {', '.join(EVIDENCE)}")
+    if unknown := sorted(set(policy.shadow_channels) - set(TYPES)):
+        raise ConfigError(f"[policy] shadow_channels: no evidence is called {unknown[0]!r}; known: {', '.join(TYPES)}")
     return PolicySettings(
         shadow=policy.shadow,
         false_alerts_per_1000=policy.false_alerts_per_1000,

@@ -32,6 +32,7 @@ NO_BASELINE = "none"  # stands for the version where there is no baseline
 FORMAT = 4
 SEED = "seed"
 NOTES = "notes"
+LINK_SCORES = "link_scores"  # which older baselines lack, and those without linked accounts
 ODOMETER = "odometer"  # its reference set, which older baselines lack
 MOST_DIGITS = 19  # most digits of a seed
 
@@ -62,6 +63,7 @@ def _arrays(baseline: ModelBaseline) -> dict[str, npt.NDArray[Any]]:
         "looks.rows": baseline.evaluations.rows.astype(np.float32),
         "feature_names": np.array(NAMES),
         "channel_names": np.array(CHANNELS),
+        **({LINK_SCORES: baseline.link_scores} if len(baseline.link_scores) else {}),
     }
 
 
@@ -181,6 +183,7 @@ def _read(folder: Path, given: int | None) -> Baseline:
             _evaluations(_part(arrays, "looks.")),
             reviewed=len(notes[model].get("accepted", ())),
             reference_set=reference_set.from_arrays(judging),
+            link_scores=arrays.get(LINK_SCORES, np.zeros(0)),
         )
     if version_of(models, schemas) != about["version"]:
         raise BaselineError("the baseline is damaged: its files do not belong together")

@@ -27,7 +27,12 @@ FileOption = Annotated[
 ]
 WhomArgument = Annotated[str, typer.Argument(metavar="SUBJECT", help="the client's id, as in the log")]
 KindOption = Annotated[
-    str, typer.Option("--type", metavar="TYPE", help="client, api_key, user, organization, ip, cidr or campaign")
+    str | None,
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="client, api_key, user, organization, ip, cidr or campaign (default: campaign for the id of one, else client)",
+    ),
 ]
 ModelsOption = Annotated[
     list[str] | None, typer.Option("--model", "-m", metavar="MODEL", help="for this model only; may be repeated (default: all)")
@@ -94,16 +99,16 @@ def decisions_show(
     subject: WhomArgument,
     config: ConfigFile = None,
     file: FileOption = None,
-    kind: KindOption = "client",
+    kind: KindOption = None,
     address: AddressOption = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Show all that is decided about a subject, and what is in force for each model."""
-    from detector.decisions.target import target_of
+    from detector.decisions.target import kind_of, target_of
 
     register, now = _log(load_config(config), file).register(), _now()
-    target = target_of(kind, subject, address)
+    target = target_of(kind_of(subject, kind), subject, address)
     about = register.about(target)
     models = sorted({model for held in about for model in held.models or ()})
     in_force = {model: register.in_force(target, model, now) for model in models}
@@ -153,7 +158,7 @@ def _command(action: "Action", purpose: str) -> Callable[..., None]:
         config: ConfigFile = None,
         file: FileOption = None,
         models: ModelsOption = None,
-        kind: KindOption = "client",
+        kind: KindOption = None,
         address: AddressOption = None,
         lasting: ForOption = None,
         until: UntilOption = None,
@@ -166,15 +171,15 @@ def _command(action: "Action", purpose: str) -> Callable[..., None]:
     ) -> None:
         from detector.decisions.log import decide
         from detector.decisions.manual import Order
-        from detector.decisions.target import target_of
+        from detector.decisions.target import kind_of, target_of
 
         settings = load_config(config)
         if action in {"perturb", "block"}:
-            _refuse_protected(settings, kind, subject)
+            _refuse_protected(settings, kind_of(subject, kind), subject)
         if rate is not None and action != "throttle":
             raise ConfigError("--rate is for a throttle")
         order = Order(
-            target_of(kind, subject, address),
+            target_of(kind_of(subject, kind), subject, address),
             tuple(models or ()),
             action,
             actor,
@@ -207,7 +212,7 @@ def decisions_lift(
     config: ConfigFile = None,
     file: FileOption = None,
     models: ModelsOption = None,
-    kind: KindOption = "client",
+    kind: KindOption = None,
     address: AddressOption = None,
     *,
     as_json: AsJson = False,
@@ -215,10 +220,12 @@ def decisions_lift(
     """Lift what is in force about a client, the detector's decisions and those of people."""
     from detector.decisions.log import decide
     from detector.decisions.manual import lifts
-    from detector.decisions.target import target_of
+    from detector.decisions.target import kind_of, target_of
 
     log = _log(load_config(config), file)
-    orders = lifts(log.register(), target_of(kind, subject, address), tuple(models or ()), (actor, reason), _now())
+    orders = lifts(
+        log.register(), target_of(kind_of(subject, kind), subject, address), tuple(models or ()), (actor, reason), _now()
+    )
     tell_published([decide(log, order, _now) for order in orders], as_json=as_json)
 
 

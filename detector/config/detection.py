@@ -151,6 +151,25 @@ class EngineSection(Section):
         return int(text)
 
 
+class LinksSection(Section):
+    """The search for one theft that is spread over many accounts, of models with a baseline."""
+
+    enabled: bool = Field(default=True, description="look for campaigns: accounts whose queries are made from each other's")
+    entries: int = Field(
+        32_768,
+        ge=1024,
+        le=1_048_576,
+        description="latest queries of a model that new ones are compared with, about 140 bytes each; campaigns that ask less "
+        "often than so many queries of all clients are not seen",
+    )
+    accounts: int = Field(
+        16_384, ge=256, le=1_048_576, description="accounts of a model that are counted, and that groups hold"
+    )
+    memory_hours: float = Field(
+        72.0, gt=0, le=8760, description="groups of accounts are forgotten so long after their last event"
+    )
+
+
 def zone_of(name: str) -> dt.tzinfo:
     """Return a time zone by its IANA name; UTC needs no time zone database.
 

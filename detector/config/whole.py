@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from detector.config.decisions import DecisionsSection
 from detector.config.delivery import DeliveryTable
-from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
+from detector.config.detection import BaselineSection, EngineSection, LinksSection, ModelSection, PolicySection
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
 from detector.config.gate import GateSection
 from detector.config.ingest import IngestSection, InputsSection
@@ -44,6 +44,7 @@ class Config(BaseSettings):
     models: dict[str, ModelSection] = {}
     policy: PolicySection = PolicySection()
     engine: EngineSection = EngineSection()
+    links: LinksSection = LinksSection()
     ingest: IngestSection = IngestSection()
     inputs: InputsSection = InputsSection()
     kafka: KafkaSection = KafkaSection()

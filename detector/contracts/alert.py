@@ -166,6 +166,7 @@ def compose(
     organization: str | None = None,
     ip: str | None = None,
     message: str | None = None,
+    members: tuple[str, ...] = (),
     outcome: Outcome = "unknown",
     namespace: str = "default",
     observer_version: str | None = None,
@@ -174,7 +175,8 @@ def compose(
 
     `time_ms` is the event time of the query that raised the alert and `first_ms` that of the client's first query to
     the model; the wall clock is not asked, so a replay gives the same bytes. `ip` is taken as logged. `risk` runs
-    from 0 to 100. `message` is for alerts that are not about one client. Raises ValueError (pydantic's) where a value
+    from 0 to 100. `message` is for alerts that are not about one client, and `members` are the accounts of a campaign, whose id
+    `client` then is. Raises ValueError (pydantic's) where a value
     breaks the contract, such as a risk of 101 or a NaN in the features.
     """
     now = rfc3339(time_ms)
@@ -203,7 +205,7 @@ def compose(
         client=None if valid_ip is None else Client(ip=valid_ip),
         service=Service(name=model, version=model_version),
         observer=Observer(version=observer_version),
-        related=Related(ip=None if valid_ip is None else (valid_ip,), user=(client,)),
+        related=Related(ip=None if valid_ip is None else (valid_ip,), user=(client, *members)),
         organization=None if organization is None else Organization(id=organization),
         labels=Labels(model_id=model, model_version=model_version, shadow="true" if finding.shadow else "false"),
         detector=finding,

@@ -22,6 +22,7 @@ __all__ = [
     "Action",
     "Decision",
     "Level",
+    "Member",
     "Origin",
     "Parameters",
     "Reason",
@@ -100,6 +101,13 @@ class Subject(Document):
     ] = None
 
 
+class Member(Document):
+    """An account of a campaign; `address` is there where nobody vouches for the id, as in `Subject`."""
+
+    id: Annotated[str, Field(min_length=1)]
+    address: Annotated[str | None, Field(min_length=1)] = None
+
+
 class Scope(Document):
     """Where it holds. Absent parts mean everywhere."""
 
@@ -172,6 +180,14 @@ class Decision(Document):
     ]
     revision: Annotated[int, Field(ge=1, description="grows per key; drop anything not greater than what is held")]
     subject: Subject
+    members: Annotated[
+        tuple[Member, ...] | None,
+        Field(
+            strict=False,
+            min_length=1,
+            description="of a campaign: the accounts that it holds for, all of them in each revision",
+        ),
+    ] = None
     scope: Scope | None = None
     action: Action
     parameters: Parameters | None = None

@@ -99,7 +99,10 @@ def lifts(register: Register, target: Target, models: tuple[str, ...], by: tuple
 
     Raises `ConfigError` where there is nothing to lift.
     """
-    found = [held for held in register.about(target) if held.live(now_ms) and held.action != "allow"]
+    # A campaign has a decision of its own about the accounts that may not be stopped: it is lifted as a whole.
+    both = [target, Target(target.type, f"{target.id}-throttled")] if target.type == "campaign" else [target]
+    about = [held for one in both for held in register.about(one)]
+    found = [held for held in about if held.live(now_ms) and held.action != "allow"]
     wanted = [held for held in found if not models or held.models == frozenset(models)]
     if not wanted:
         others = "; ".join(f"{held.action} on {_where(held)}" for held in found)
@@ -107,13 +110,13 @@ def lifts(register: Register, target: Target, models: tuple[str, ...], by: tuple
             f"nothing is in force about {target.type} {target.id!r}"
             + (f" for exactly {', '.join(models)}; in force: {others}" if others else "")
         )
-    by_scope: dict[frozenset[str] | None, list[Held]] = {}
+    by_scope: dict[tuple[Target, frozenset[str] | None], list[Held]] = {}
     for held in wanted:
-        by_scope.setdefault(held.models, []).append(held)
+        by_scope.setdefault((held.target, held.models), []).append(held)
     actor, reason = by
     return [
-        Order(target, tuple(sorted(scope or ())), "allow", actor, reason, _until(held, now_ms), code="manual.lift")
-        for scope, held in by_scope.items()
+        Order(whom, tuple(sorted(scope or ())), "allow", actor, reason, _until(held, now_ms), code="manual.lift")
+        for (whom, scope), held in by_scope.items()
     ]
 
 

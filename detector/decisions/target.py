@@ -3,6 +3,7 @@
 The gate compares names as they are written. An address in another spelling would make a decision that holds for nobody.
 """
 
+import re
 from ipaddress import ip_network
 from typing import get_args
 
@@ -11,7 +12,18 @@ from detector.contracts.network import address_of, network_of
 from detector.decisions.register import Target
 from detector.errors import ConfigError
 
-__all__ = ["target_of"]
+__all__ = ["kind_of", "target_of"]
+
+_CAMPAIGN = re.compile(r"campaign-[0-9a-f]{12}(-throttled)?")
+
+
+def kind_of(subject: str, kind: str | None = None) -> str:
+    """Return the type of a subject that is named without one: a campaign where it has the form of the detector's ids.
+
+    >>> kind_of("campaign-0123456789ab"), kind_of("acme"), kind_of("campaign-0123456789ab", "client")
+    ('campaign', 'client', 'client')
+    """
+    return kind or ("campaign" if _CAMPAIGN.fullmatch(subject) else "client")
 
 
 def target_of(kind: str, subject: str, address: str | None = None) -> Target:

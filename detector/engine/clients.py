@@ -24,6 +24,7 @@ from detector.engine.findings import EngineRefusal, Outputs, Report
 from detector.engine.guard import DAY_MS
 from detector.engine.judge import Judge
 from detector.engine.kinds import Kinds
+from detector.engine.links.drawing import sketches_of
 from detector.engine.memory.admission import FRESH, LATE, REPEATED, Admitted, Arrivals, admit, unadmitted
 from detector.engine.memory.conduct import QUESTIONS, nobody, update_conduct
 from detector.engine.memory.hashing import Contents, keys_of
@@ -63,7 +64,7 @@ class ClientTable:
 
     `secret` is the operator's seed. It keys the random numbers of each client, so that nobody else can compute them or choose
     ids that collide. `key` names the table's state: a model has one table for each length of its inputs. The table keeps
-    `retained` queries and `window` distances of each client.
+    `retained` queries and `window` distances of each client. With `links`, its outputs hold sketches of the fresh queries.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ClientTable:
         secret: int = 0,
         key: str | None = None,
         parked: Parked | None = None,
+        links: bool = False,
     ) -> None:
         self.model = model
         self.key = key or model
@@ -90,6 +92,7 @@ class ClientTable:
         self.kinds = Kinds()
         self.max_clients = max_clients
         self._lateness_ms = lateness_ms
+        self._links = links
         self._observer = observer
         sizes: dict[str, Any] = {"window": window, "table": reference.table, "summed": reference.summed}
         sizes |= {} if retained is None else {"retained": retained}
@@ -246,7 +249,8 @@ class ClientTable:
 
     def _pass(self, batch: Batch, slot: npt.NDArray[np.int64], emitted: int | None, outputs: Outputs) -> None:
         """Process events whose clients are all held, at `slot` (n,)."""
-        admitted = self._admit_events(batch, slot)
+        contents = self.contents(batch)
+        admitted = self._admit_events(batch, slot, contents)
         conduct = np.zeros((len(batch), len(QUESTIONS), 4))
         update_conduct(self.columns.conduct, self._population, slot, admitted, batch.refused, conduct)
         found = self._kernels.over(self.columns, batch, slot, self._slots.seed, admitted)
@@ -260,6 +264,10 @@ class ClientTable:
         standing.novelty[evaluated] = score
         self._note_kinds(found.rows, evaluated, admitted.position[found.evaluated])
         self._refuse(batch, admitted.verdict, outputs)
+        if self._links and (rows := np.flatnonzero((admitted.verdict == FRESH) & (batch.refused == 0))).size:
+            outputs.sketches.append(
+                sketches_of(batch, rows, [self.name(s) for s in slot[rows].tolist()], found.reduced, contents)
+            )
         if self._observer is not None:
             accounts = [self.name(s) for s in slot.tolist()]
             seen = Seen(
@@ -284,13 +292,13 @@ class ClientTable:
         for i, kind in self.novelty.unfamiliar(rows[asked], queries[asked]).items():
             self.kinds.add(kind, account_of(self.name(int(slot[asked[i]]))).client)
 
-    def _admit_events(self, batch: Batch, slot: npt.NDArray[np.int64]) -> Admitted:
+    def _admit_events(self, batch: Batch, slot: npt.NDArray[np.int64], contents: npt.NDArray[np.uint64]) -> Admitted:
         """Decide which events count, and note their ids."""
         admission = self.columns.admission
         admitted = unadmitted(len(batch))
         self._ledger.reserve(len(batch), admission.horizon_ms, self._slots.kept)
         keys = keys_of(batch.event_id, self._slots.seed[slot])
-        arrivals = Arrivals(slot, batch.time, keys, self.contents(batch), batch.refused, batch.sequence)
+        arrivals = Arrivals(slot, batch.time, keys, contents, batch.refused, batch.sequence)
         self._ledger.entered(admit(admission, self._ledger.entries, arrivals, self._lateness_ms, admitted))
         return admitted
 

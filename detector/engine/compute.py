@@ -32,14 +32,19 @@ class Computed(NamedTuple):
     """The results of the kernels for a batch of n events, of which `evaluated` (evaluations,) are scheduled evaluations.
 
     `ratio` (n, channels) are the likelihood ratios of each query, and `peak` (n, channels) the highest evidence of its client
-    so far. `rows` (evaluations, features) are the features at the evaluations. `z` (n, coordinates) are the projected inputs.
+    so far. `rows` (evaluations, features) are the features at the evaluations. `reduced` are the reduced inputs.
     """
 
     evaluated: npt.NDArray[np.intp]
     rows: npt.NDArray[np.float64]
     ratio: npt.NDArray[np.float32]
     peak: npt.NDArray[np.float32]
-    z: npt.NDArray[np.int16]
+    reduced: Reduced
+
+    @property
+    def z(self) -> npt.NDArray[np.int16]:
+        """The projected inputs (n, coordinates)."""
+        return self.reduced.z
 
 
 class Kernels:
@@ -105,7 +110,7 @@ class Kernels:
         self._compare_columns(columns, batch, queries, written)
         accumulate(columns.evidence, slot, ratio, admitted.verdict, repeat, peak)
         # A row is kept in 32 bits, so it is also judged in 32 bits: a later event must read the same numbers.
-        return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced.z)
+        return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced)
 
     def _noise(self, batch: Batch) -> npt.NDArray[np.float32]:
         """Return how much likelier each query is if it is noise; 0 where noise is not told."""

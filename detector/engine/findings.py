@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from detector.engine.links.sketch import Sketches
 from detector.ingest.batch import Sender
 
 Kind = Literal["novelty", "construction", "harm"]
@@ -43,11 +44,21 @@ class FindingReason:
 
 
 @dataclass(frozen=True, slots=True)
+class CampaignMember:
+    """An account of a campaign; `address` is set where its identity is not vouched for."""
+
+    client: str
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A client passed a threshold. `action` is what the evidence calls for, within the limits of policy.
 
     `emitted` is the stream position at which it was found, and `sequence` the position of the query that caused it. They differ
     only for queries that waited while a model was learned. Times are event times in milliseconds.
+
+    A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id.
     """
 
     emitted: int
@@ -69,13 +80,15 @@ class Finding:
     reasons: tuple[FindingReason, ...]
     features: Mapping[str, float]
     simulated: bool
+    members: tuple[CampaignMember, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PendingDecision:
     """A decision to publish: what the gateway should do about a client, and until when.
 
-    `address` is set where the identity is not vouched for: the decision then holds for queries from that address alone.
+    `address` is set where the identity is not vouched for: the decision then holds for queries from that address alone. A
+    decision about a campaign has `members`, and `client` is the campaign's id.
     """
 
     emitted: int
@@ -94,6 +107,7 @@ class PendingDecision:
     risk: float
     alert_id: str
     simulated: bool
+    members: tuple[CampaignMember, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +167,8 @@ class Report:
 class Outputs:
     """The outputs for a batch, in stream order; `departed` are clients that were forgotten to make room.
 
-    `held_back` says that stops were held back; each of it becomes an alert, as a finding does.
+    `held_back` says that stops were held back; each of it becomes an alert, as a finding does. `sketches` are the fresh queries
+    as the search for links between accounts takes them, of models with a baseline.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -161,6 +176,7 @@ class Outputs:
     refusals: list[EngineRefusal] = field(default_factory=list)
     departed: list[Report] = field(default_factory=list)
     held_back: list[HeldBack] = field(default_factory=list)
+    sketches: list[Sketches] = field(default_factory=list)
     repeated: int = 0
 
     def add(self, other: "Outputs") -> None:
@@ -170,6 +186,7 @@ class Outputs:
         self.refusals += other.refusals
         self.departed += other.departed
         self.held_back += other.held_back
+        self.sketches += other.sketches
         self.repeated += other.repeated
 
     def sort(self) -> None:

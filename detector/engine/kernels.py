@@ -25,7 +25,7 @@ from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_HOMES = ("memory", "features", "evidence", "models", "fitting", "odometer")
+_HOMES = ("memory", "features", "evidence", "models", "fitting", "odometer", "links/seeking")
 _COMPILED = "numba:compile"
 
 

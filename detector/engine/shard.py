@@ -34,6 +34,7 @@ from detector.engine.learning import (
     learn_reference,
     variant_key,
 )
+from detector.engine.links.settings import LinkSettings
 from detector.engine.models import novelty, reference
 from detector.engine.models.drift import Drift, DriftMonitor, assess
 from detector.engine.models.novelty import Evaluations, Norms, Novelty
@@ -58,6 +59,8 @@ class ModelBaseline:
     `channel_scores` (clients, channels) is the highest evidence of each calibration client; the last `reviewed` of them were
     accepted by a person. `evaluations` are those of their scheduled evaluations that newcomers are compared with.
     `reference_set` judges copies for the odometer; it is None in older baselines, and where benign clients asked too little.
+    `link_scores` (groups,) is the evidence of linked groups of accounts in the log, the largest first; it is empty in older
+    baselines, and where there was none.
     """
 
     reference: Reference
@@ -66,6 +69,7 @@ class ModelBaseline:
     evaluations: Evaluations
     reviewed: int = 0
     reference_set: ReferenceSet | None = None
+    link_scores: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def key(self) -> str:
         """Return eight bytes, in hex, that change with the norms."""
@@ -90,6 +94,7 @@ class EngineSettings:
     seed: int | None = None
     categorical: Mapping[str, tuple[int, ...]] | None = None
     partitions: int = 1
+    links: LinkSettings = field(default_factory=LinkSettings)
 
     @property
     def secret(self) -> int:
@@ -257,6 +262,7 @@ class Shard:
                 secret=settings.secret,
                 parked=self._parked,
                 key=key,
+                links=settings.links.enabled and known is not None,
             )
         return self._tables[key]
 

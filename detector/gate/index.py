@@ -7,13 +7,13 @@ index is built from the keys that are held.
 One thread adds, another one reads. What is iterated is replaced or grows at its end, and is never changed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from detector.contracts.decision import CLIENT_KINDS, escaped, key_end
 from detector.contracts.network import address_of
-from detector.gate.records import ANYWHERE, SEPARATOR, Key, key_of
+from detector.gate.records import ANYWHERE, CAMPAIGN, SEPARATOR, Key, Member, key_of
 
 __all__ = ["Index", "Who"]
 
@@ -41,11 +41,12 @@ class Index:
         self._all_places: list[str] = []  # the same, for the other: it only grows at its end
         self._groups: dict[str, tuple[str, ...]] = {}  # ends of keys that name several models, by model
         self._networks: dict[tuple[int, int, int], tuple[str, ...]] = {}  # by version, length and bits of the prefix
+        self._campaigns: dict[str, tuple[tuple[str, str | None], ...]] = {}  # and the address, by client
         self._lengths: frozenset[tuple[int, int]] = frozenset()  # versions and lengths that are there
 
     def __len__(self) -> int:
         """Return how many ends and networks there are."""
-        return len(self._places) + len(self._networks)
+        return len(self._places) + len(self._networks) + len(self._campaigns)
 
     def add(self, key: Key, models: tuple[str, ...]) -> None:
         """Note the key of a decision that names these models; none where it holds for all."""
@@ -60,6 +61,29 @@ class Index:
                 self._groups[model] = (*self._groups.get(model, ()), place)
         if key.kind == "cidr":
             self._add_network(key.subject)
+
+    def join(self, campaign: str, members: Iterable[Member]) -> None:
+        """Note the accounts of a campaign."""
+        for member in members:
+            known = self._campaigns.get(member.client, ())
+            if (campaign, member.address) not in known:
+                self._campaigns[member.client] = (*known, (campaign, member.address))
+
+    def leave(self, campaign: str, members: Iterable[Member]) -> None:
+        """Forget that these accounts are of a campaign."""
+        for member in members:
+            rest = tuple(one for one in self._campaigns.get(member.client, ()) if one != (campaign, member.address))
+            if rest:
+                self._campaigns[member.client] = rest
+            else:
+                self._campaigns.pop(member.client, None)
+
+    def _campaigns_of(self, who: Who) -> Iterator[str]:
+        """Yield the campaigns that a request's client is said to be of, and those whose decisions name it."""
+        yield from who.campaigns
+        for campaign, address in self._campaigns.get(who.client, ()):
+            if (address is None or address == who.network) and campaign not in who.campaigns:
+                yield campaign
 
     def _add_network(self, subject: str) -> None:
         try:
@@ -86,8 +110,8 @@ class Index:
                 yield from self._keys_at(key_of(kind, who.client), places, who.network)
         if who.organization is not None and "organization" in kinds:
             yield from self._keys_at(key_of("organization", who.organization), places, None)
-        for campaign in who.campaigns if "campaign" in kinds else ():
-            yield from self._keys_at(key_of("campaign", campaign), places, None)
+        for campaign in self._campaigns_of(who) if CAMPAIGN in kinds else ():
+            yield from self._keys_at(key_of(CAMPAIGN, campaign), places, None)
         if who.address is not None and kinds & {"ip", "cidr"}:
             yield from self._keys_of_address(who.address, places)
 

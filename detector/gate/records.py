@@ -13,9 +13,10 @@ from detector.contracts.decision import LADDER, ORIGINS, key_end
 from detector.contracts.moment import parse_rfc3339
 from detector.gate.packing import FOREVER_MS, NO_DETAILS, Details
 
-__all__ = ["ANYWHERE", "SEPARATOR", "Key", "Record", "key_of", "read_key", "read_value"]
+__all__ = ["ANYWHERE", "CAMPAIGN", "SEPARATOR", "Key", "Member", "Record", "key_of", "read_key", "read_value"]
 
 SEPARATOR: Final = "\0"
+CAMPAIGN: Final = "campaign"
 ANYWHERE: Final = "*"  # the end of a key that holds for every model
 
 _ORIGINS: Final[dict[str, int]] = {origin: place for place, origin in enumerate(ORIGINS)}
@@ -23,6 +24,13 @@ _RANKS: Final[dict[str, int]] = {action: place for place, action in enumerate(LA
 _ALERT: Final = _RANKS["alert"]
 _LARGEST: Final = 1 << 62  # of a revision
 _MOST: Final = 1_000_000_000  # of any parameter: what is beyond it is no float, and would raise with each request
+
+
+class Member(NamedTuple):
+    """An account of a campaign; `address` is there where nobody vouches for the name."""
+
+    client: str
+    address: str | None = None
 
 
 class Key(NamedTuple):
@@ -49,10 +57,16 @@ class Record(NamedTuple):
     revision: int
     simulated: bool
     details: Details
+    members: tuple[Member, ...] = ()
 
 
 class _Subject(msgspec.Struct):
     type: str
+    id: str
+    address: str | None = None
+
+
+class _Member(msgspec.Struct):
     id: str
     address: str | None = None
 
@@ -77,6 +91,7 @@ class _Decision(msgspec.Struct):
     simulated: bool
     scope: _Scope | None = None
     parameters: _Parameters | None = None
+    members: tuple[_Member, ...] | None = None
 
 
 _decode = msgspec.json.Decoder(_Decision).decode
@@ -115,6 +130,7 @@ def read_value(value: bytes) -> Record | None:
         revision=found.revision,
         simulated=found.simulated,
         details=_details(found.parameters, scope),
+        members=tuple(Member(one.id, one.address) for one in found.members or ()) if subject.type == CAMPAIGN else (),
     )
 
 

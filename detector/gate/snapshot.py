@@ -10,12 +10,13 @@ from typing import Final
 
 from detector.errors import SnapshotError
 from detector.gate.packing import Details
+from detector.gate.records import Member
 from detector.gate.store import Store
 from detector.private import create
 
 __all__ = ["load", "save"]
 
-_FORM: Final = "detector-gate 1"
+_FORM: Final = "detector-gate 2"
 
 
 def save(store: Store, file: Path) -> int:
@@ -26,7 +27,8 @@ def save(store: Store, file: Path) -> int:
         with create(fresh) as out:
             out.write(f"{_FORM}\n".encode())
             for origin, key, entry, details in store.dump():
-                out.write(json.dumps([origin, key, f"{entry:x}", *details]).encode() + b"\n")
+                row = [origin, key, f"{entry:x}", *details, store.members(origin, key)]
+                out.write(json.dumps(row).encode() + b"\n")
                 number += 1
             out.write(f"{number}\n".encode())
             out.flush()
@@ -52,9 +54,9 @@ def load(file: Path) -> Store | None:
     store = Store()
     try:
         for line in lines[1:-2]:
-            origin, key, entry, rate, retry, status, routes = json.loads(line)
+            origin, key, entry, rate, retry, status, routes, members = json.loads(line)
             details = Details(rate, retry, status, None if routes is None else tuple(routes))
-            store.load(origin, key, int(entry, 16), details)
+            store.load(origin, key, int(entry, 16), details, tuple(Member(client, address) for client, address in members))
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise SnapshotError(f"{file}: the snapshot is damaged") from error
     return store

@@ -24,7 +24,7 @@ from detector.gate.packing import (
     rank_of,
     revision_of,
 )
-from detector.gate.records import ANYWHERE, SEPARATOR, Key, Record
+from detector.gate.records import ANYWHERE, CAMPAIGN, SEPARATOR, Key, Member, Record, key_of
 
 __all__ = ["ALLOW", "BLOCK", "KEPT_MS", "PERTURB", "SHRINK_AT", "THROTTLE", "Found", "Store", "Who"]
 
@@ -32,6 +32,11 @@ ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(len(LADDER))
 
 KEPT_MS: Final = 3_600_000
 """How long what has expired is remembered."""
+
+THROTTLED_TOO: Final = "-throttled"
+"""Ends the subject of the decision about the accounts of a campaign that may not be stopped."""
+
+_OF_CAMPAIGN: Final = key_of(CAMPAIGN, "")[:-1]
 
 SHRINK_AT: Final = 1000
 """So many decisions must go, and a quarter of what is held, before a sweep looks for what they have left behind."""
@@ -54,6 +59,7 @@ class Store:
         self._sources: tuple[dict[str, int], ...] = tuple({} for _ in ORIGINS)
         self._table = DetailsTable()
         self._index = Index()
+        self._members: dict[str, tuple[Member, ...]] = {}  # of campaigns, by the key of the decision
         self._gone = 0  # decisions since the index was built
 
     def __len__(self) -> int:
@@ -68,20 +74,39 @@ class Store:
             return False
         if record.expires_ms + KEPT_MS < now_ms:
             self._gone += own.pop(key, None) is not None
+            self._join(key, ())
             return True
         number = self._table.number(record.details)
         own[key] = pack(record.rank, record.expires_ms, record.revision, number, simulated=record.simulated)
         self._index.add(record.key, record.models)
+        if record.key.kind == CAMPAIGN and record.key.origin == 0:
+            self._join(key, record.members)
         return True
 
     def remove(self, key: Key) -> bool:
         """Forget a decision, as a record without a value asks for; return whether there was one."""
         known = self._sources[key.origin].pop(key.text, None) is not None
         self._gone += known
+        if known and key.origin == 0:
+            self._join(key.text, ())
         return known
+
+    def _join(self, key: str, members: tuple[Member, ...]) -> None:
+        """Let these be the accounts of the campaign that the detector's decision at a key is about."""
+        before = self._members.pop(key, ())
+        if not before and not members:
+            return
+        campaign = _parts(key)[1]
+        self._index.leave(campaign, frozenset(before).difference(members))
+        self._index.join(campaign, members)
+        if members:
+            self._members[key] = members
 
     def find(self, who: Who, model: str | None, now_ms: int, path: str | None = None) -> Found:
         """Return what holds: the hardest decision, but an ``allow`` of a person over all that others say.
+
+        An ``allow`` about a campaign holds against the decisions about that campaign alone: its accounts may have more against
+        them.
 
         Without a `model` every decision about the client counts, whatever its model; an ``allow`` for some models then holds
         against decisions for these alone. Decisions for routes hold where `path` is one of them or below it; without a `path`
@@ -89,6 +114,7 @@ class Store:
         """
         best: tuple[int, int, str, int] | None = None  # rank, strictness, key, entry
         simulated = 0
+        pardoned: dict[str, set[str]] = {}  # models by campaign, which a person or an import allows
         allowed: set[str] = set()  # models; the end of a key for all of them is one more
         index = self._index  # the other thread may put another one in its place
         for source in reversed(self._sources):
@@ -97,12 +123,18 @@ class Store:
                 entry = source.get(key)
                 if entry is None or expires_of(entry) <= now_ms or (above and _models_of(key) <= above):
                     continue
+                campaign = _campaign_of(key)
+                if campaign in pardoned and (ANYWHERE in pardoned[campaign] or _models_of(key) <= pardoned[campaign]):
+                    continue
                 details = self._table.rows[details_of(entry)]
                 rank = rank_of(entry)
                 if details.routes is not None and not (rank != ALLOW if path is None else _is_below(path, details.routes)):
                     continue
                 if is_simulated(entry):
                     simulated = max(simulated, rank)
+                    continue
+                if rank == ALLOW and campaign:
+                    pardoned.setdefault(campaign, set()).update(_models_of(key))
                     continue
                 if rank == ALLOW:
                     allowed |= _models_of(key)
@@ -126,6 +158,8 @@ class Store:
                 elif expires_of(entry) + KEPT_MS < now_ms:
                     del source[key]
                     self._gone += 1
+                    if source is self._sources[0]:
+                        self._join(key, ())
         if self._gone >= max(SHRINK_AT, len(self) // 4):
             self._shrink()
         return live
@@ -138,6 +172,8 @@ class Store:
                 kind, subject, where = _parts(key)
                 index.add(Key(origin, kind, subject, where), _models_at(where))
                 used.add(details_of(entry))
+        for key, members in self._members.items():
+            index.join(_parts(key)[1], members)
         self._index = index
         self._table.keep(used)
         self._gone = 0
@@ -150,13 +186,19 @@ class Store:
                 if entry is not None:
                     yield origin, key, entry, self._table.rows[details_of(entry)]
 
-    def load(self, origin: int, key: str, entry: int, details: Details) -> None:
-        """Take what `dump` yielded. Raises `ValueError` and `IndexError` where it is none of the store's."""
+    def load(self, origin: int, key: str, entry: int, details: Details, members: tuple[Member, ...] = ()) -> None:
+        """Take what `dump` yielded, and its `members`. Raises `ValueError` and `IndexError` where it is none of the store's."""
         kind, subject, where = _parts(key)
         number = self._table.number(details)
         packed = pack(rank_of(entry), expires_of(entry), revision_of(entry), number, simulated=is_simulated(entry))
         self._sources[origin][key] = packed
         self._index.add(Key(origin, kind, subject, where), _models_at(where))
+        if kind == CAMPAIGN and origin == 0:
+            self._join(key, members)
+
+    def members(self, origin: int, key: str) -> tuple[Member, ...]:
+        """Return the accounts of the campaign that a decision is about."""
+        return self._members.get(key, ()) if origin == 0 else ()
 
     def revisions(self) -> Mapping[tuple[int, str], int]:
         """Return the revision held for each origin and key, for tests and diagnosis."""
@@ -182,6 +224,13 @@ def _parts(key: str) -> tuple[str, str, str]:
     if len(parts) == 3:
         return parts[0], parts[1], parts[2]
     raise ValueError("no key of a decision")
+
+
+def _campaign_of(key: str) -> str:
+    """Return the campaign that a key is about, empty for any other subject; its accounts that are throttled have a key, too."""
+    if not key.startswith(_OF_CAMPAIGN):
+        return ""
+    return key[len(_OF_CAMPAIGN) :].partition(SEPARATOR)[0].removesuffix(THROTTLED_TOO)
 
 
 def _models_at(where: str) -> tuple[str, ...]:

@@ -17,10 +17,12 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.contracts import DeadLetter
 from detector.engine.findings import Outputs, Report
+from detector.engine.links.linker import Linker
+from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
 from detector.engine.partition import partition_of
-from detector.engine.shard import Shard, drifts
+from detector.engine.shard import EngineSettings, ModelBaseline, Shard, drifts
 from detector.ingest.assemble import Rejection, assembler_for
 from detector.ingest.batch import Batch, Origin, usable
 from detector.ingest.formats.decoder import Decoder
@@ -91,6 +93,7 @@ class Pipeline:
         reader = decoder or decoder_of_files(config, baseline.schemas if baseline else None)
         self._assembler = assembler_for(config, dimensions_of(known), clock, reader, settings.secret)
         self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
+        self._linkers = linkers_for(settings, known)
         self._partition: dict[str, int] = {}
         self._sequence = 0
         self._held: dict[int, tuple[Origin, bytes]] = {}
@@ -100,6 +103,11 @@ class Pipeline:
     def learning(self) -> Mapping[str, int]:
         """Models without a baseline that are still being learned, and the events each has so far."""
         return {model: events for shard in self._shards for model, events in shard.learning.items()}
+
+    @property
+    def campaigns(self) -> int:
+        """How many groups of accounts have been found so far that are to be reviewed or stopped."""
+        return sum(len(linker.campaigns()) for linker in self._linkers.values())
 
     @property
     def drift(self) -> Mapping[str, Drift]:
@@ -130,7 +138,14 @@ class Pipeline:
         outputs = Outputs()
         for shard, dealt in self._deal(batches):
             outputs.add(shard.process(*dealt))
+        self._link(outputs)
         return outputs
+
+    def _link(self, outputs: Outputs) -> None:
+        """Let the linkers take in what all shards have sketched; they want it in stream order, whoever asked."""
+        for model, sketches in in_stream_order(outputs.sketches).items():
+            outputs.add(self._linkers[model].process(sketches))
+        outputs.sketches.clear()
 
     def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:
         if len(self._shards) == 1:
@@ -190,6 +205,23 @@ class Pipeline:
         waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
         first = fed.places.first
         self._held = {sequence: fed.source(sequence) if sequence >= first else self._held[sequence] for sequence in waiting}
+
+
+def linkers_for(settings: EngineSettings, baselines: Mapping[str, ModelBaseline]) -> dict[str, Linker]:
+    """Return a linker for each model with a baseline; none where links are off."""
+    if not settings.links.enabled:
+        return {}
+    return {
+        model: Linker(
+            model,
+            settings.links,
+            known.reference,
+            settings.policy,
+            scores=known.link_scores,
+            secret=settings.secret,
+        )
+        for model, known in baselines.items()
+    }
 
 
 def _beside(rejections: Sequence[Rejection]) -> list[bool]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from detector.contracts.alert import Alert, Baseline, Evidence, compose
 from detector.contracts.alert import Finding as AlertDetails
-from detector.contracts.decision import Action, Decision, Level, Parameters, Reason, Risk, Scope, Subject
+from detector.contracts.decision import Action, Decision, Level, Member, Parameters, Reason, Risk, Scope, Subject
 from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
 from detector.distribution import VERSION
-from detector.engine.evidence.registry import EVIDENCE
+from detector.engine.evidence.registry import TYPES
 from detector.engine.findings import Finding, HeldBack, Outputs, PendingDecision, Report, Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, PolicySettings
 
@@ -44,7 +44,7 @@ def action_name(action: int) -> Action:
 
 def alert(finding: Finding, stamp: Stamp) -> Alert:
     """Render a finding as an alert."""
-    found = EVIDENCE[finding.evidence]
+    found = TYPES[finding.evidence]
     code = f"extraction.{finding.evidence}"
     return compose(
         alert_id=finding.alert_id,
@@ -81,6 +81,8 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
         model_version=finding.version,
         organization=finding.sender.organization,
         ip=finding.sender.ip,
+        message=f"Suspected model extraction: {finding.client} on model {finding.model}" if finding.members else None,
+        members=tuple(dict.fromkeys(member.client for member in finding.members)),
         observer_version=VERSION,
     )
 
@@ -147,7 +149,8 @@ def decision(pending: PendingDecision, stamp: Stamp) -> Decision:
     return Decision(
         decision_id=pending.decision_id,
         revision=pending.revision,
-        subject=Subject(type="client", id=pending.client, address=pending.address),
+        subject=Subject(type="campaign" if pending.members else "client", id=pending.client, address=pending.address),
+        members=tuple(Member(id=member.client, address=member.address) for member in pending.members) or None,
         scope=Scope(models=(pending.model,)),
         action=action_name(pending.action),
         parameters=_parameters(pending.action, stamp.policy),

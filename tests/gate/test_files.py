@@ -222,7 +222,7 @@ def test_a_snapshot_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     for bad, why in (
         (whole[: len(whole) // 2], "cut off"),
         (b"", "another version"),
-        (whole.replace(b"detector-gate 1", b"detector-gate 2"), "another version"),
+        (whole.replace(b"detector-gate 2", b"detector-gate 1"), "another version"),
         (whole.replace(b"acme\\u0000fraud", b"acme"), "damaged"),
     ):
         file.write_bytes(bad)

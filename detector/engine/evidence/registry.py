@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from detector.engine.evidence import aim, bisect, children, cooccur, dwell, foreign, offset, probe, select, sens, turns
 from detector.engine.evidence.channel import Channel, EvidenceType
-from detector.engine.evidence.whole import NOVELTY, REFUSED, REUSED
+from detector.engine.evidence.whole import CAMPAIGN, NOVELTY, REFUSED, REUSED
 
 REGISTRY: tuple[Channel, ...] = (
     offset.CHANNEL,
@@ -28,3 +28,6 @@ OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR, TURNS, CHILDR
 
 EVIDENCE: Mapping[str, EvidenceType] = MappingProxyType({found.name: found for found in (*REGISTRY, NOVELTY, REFUSED, REUSED)})
 """Every type of evidence by its name: the channels, then novelty, then conduct."""
+
+TYPES: Mapping[str, EvidenceType] = MappingProxyType({**EVIDENCE, CAMPAIGN.name: CAMPAIGN})
+"""The same, and the evidence about several accounts together."""

@@ -1,6 +1,6 @@
-"""Evidence about a client as a whole, not about single queries: novelty and conduct.
+"""Evidence that is not about single queries of one client: novelty and conduct of a client, and campaigns of many accounts.
 
-This file holds the words for it. `engine.models.novelty` and `engine.memory.conduct` measure it.
+This file holds the words for it. `engine.models.novelty`, `engine.memory.conduct` and `engine.links` measure it.
 """
 
 from detector.engine.evidence.channel import EvidenceType
@@ -28,4 +28,12 @@ REUSED = EvidenceType(
     description="The client gives the id of one query to others far more often than others do.",
     meaning="queries came under the id of another query",
     lookalike="a load test that sends one request id does the same",
+)
+CAMPAIGN = EvidenceType(
+    name="campaign",
+    kind="construction",
+    title="Accounts that work on one copy",
+    description="Queries of many accounts are made from each other's: one theft, spread so that no account asks much.",
+    meaning="queries of several accounts are made from each other's, as those of one thief with many accounts are",
+    lookalike="an organisation that deals an explainer's or a slider's queries over many keys comes closest",
 )

@@ -1,0 +1,66 @@
+"""Evidence of a group of accounts, and of one account in it: a mixture over unknown shares of constructed queries.
+
+Each event is worth a logarithm of odds by its kind, and each other query speaks a little against. The share of constructed
+queries is not known, so the score is the best over a few shares, as for the channels of one account.
+"""
+
+import math
+from collections.abc import Sequence
+
+from detector.engine.links.seeking.search import (
+    BISECT,
+    HALVED,
+    KINDS,
+    LINE,
+    MIRRORED,
+    NEIGHBOUR,
+    OFFSET,
+    SHALLOW,
+    SINGLE,
+)
+
+SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+AGAINST = 0.4  # how much of a share an ordinary query speaks against
+WEIGHTS = {OFFSET: 8.0, SINGLE: 8.0, BISECT: 8.0, HALVED: 8.0, MIRRORED: 8.0, LINE: 8.0, SHALLOW: 2.0, NEIGHBOUR: 5.0}
+STRONG = frozenset({OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE})
+NAMES = {
+    OFFSET: "flat steps",
+    SINGLE: "probes of single values",
+    BISECT: "halvings",
+    HALVED: "halvings of one column",
+    MIRRORED: "two-sided differences",
+    LINE: "halvings between records",
+    SHALLOW: "first halvings",
+    NEIGHBOUR: "queries beside these",
+}
+NEIGHBOURS_COUNTED = 3  # queries beside events count up to so many times the events
+
+_GAIN = [
+    [math.log1p(share * math.expm1(WEIGHTS[kind])) if kind in WEIGHTS else 0.0 for share in SHARES] for kind in range(KINDS)
+]
+_LOSS = [math.log1p(-share * AGAINST) for share in SHARES]
+
+
+def mixture(queries: int, counts: Sequence[int]) -> float:
+    """Return the evidence in so many queries, of which `counts` (KINDS,) are events by kind.
+
+    >>> round(mixture(2, [0] * NEIGHBOUR + [1]), 1), mixture(200, [0] * NEIGHBOUR + [1]) < 4
+    (4.5, True)
+    """
+    others = max(queries - sum(counts), 0)
+    best = -math.inf
+    for place in range(len(SHARES)):
+        total = others * _LOSS[place]
+        for kind, count in enumerate(counts):
+            if count:
+                total += count * _GAIN[kind][place]
+        best = max(best, total)
+    return best
+
+
+def group_score(queries: int, counts: Sequence[int]) -> float:
+    """Return the evidence of a group: queries beside events count only as far as there are events."""
+    strong = sum(counts[kind] for kind in STRONG)
+    capped = list(counts)
+    capped[NEIGHBOUR] = min(capped[NEIGHBOUR], NEIGHBOURS_COUNTED * strong)
+    return mixture(queries, capped)

@@ -1,0 +1,357 @@
+"""Groups: accounts that are joined by events, and what each has against it.
+
+A strong event joins the account that asked with those whose queries it was made from, and with others that made something of
+the same queries. What several accounts have asked is nobody's: a thief may take it from where others have it. A chain of near
+queries becomes constructed once enough of it are strong events; then each account in it is credited once, also for what it
+asked before. So an account is found by one query that lies in the middle of a campaign, however innocent it looks by itself.
+
+Bounded: accounts without a group leave when too many have asked since, groups when nothing was found for long.
+"""
+
+from dataclasses import dataclass, field
+
+from detector.engine.links.evidence import STRONG, group_score, mixture
+from detector.engine.links.seeking.search import KINDS, NEIGHBOUR, NOTHING
+from detector.engine.links.settings import LinkSettings
+
+LEAST_ACCOUNTS = 3  # accounts with strong events, an organisation counted once, that make a campaign
+NAMED_FROM = 4.0  # evidence from which an account of a campaign is named: one credit in two queries
+DENSITY = 0.05  # least share of strong events in a chain that is constructed
+MOST_CHAINS = 4096
+MOST_IN_CHAIN = 256  # accounts
+MOST_CREDITED = 16_384
+MOST_MADE = 8192  # bisections whose ends are known
+WALKED = 40  # queries of a chain of bisections that are credited
+EXAMPLES = 8
+
+
+@dataclass(slots=True)
+class Account:
+    """An account that asks: `queries` counts the new ones, `counts` (KINDS,) its events, empty while there is none.
+
+    `group` is the number of its group, 0 without one. `named_ms` is when it was named, 0 before.
+    """
+
+    number: int
+    key: str
+    organization: str | None
+    trusted: bool | None
+    queries: int = 0
+    first_ms: int = 0
+    day: int = -1
+    group: int = 0
+    named_ms: int = 0
+    counts: list[int] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        """The evidence against the account."""
+        return mixture(self.queries, self.counts) if self.counts else 0.0
+
+
+@dataclass(slots=True)
+class Group:
+    """Joined accounts, by number in the order of joining; the first event's number is the group's.
+
+    `strong` are the accounts, or their organisations, with strong events. `score` is its evidence at the latest event and
+    `highest` the highest so far. `weighed` are the accounts whose evidence changed since accounts were last named. What
+    follows is for the linker: the level that it has reached, and what was published of it, stops first and throttles second.
+    """
+
+    number: int
+    sequence: int
+    first_ms: int
+    last_ms: int
+    founder: str
+    accounts: dict[int, None] = field(default_factory=dict)
+    queries: int = 0
+    counts: list[int] = field(default_factory=lambda: [0] * KINDS)
+    strong: dict[str, None] = field(default_factory=dict)
+    score: float = 0.0
+    highest: float = 0.0
+    named: list[int] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
+    weighed: dict[int, None] = field(default_factory=dict)
+    level: int = 0
+    alerted: int = 0
+    stopped: list[int] = field(default_factory=list)
+    throttled: list[int] = field(default_factory=list)
+    revisions: list[int] = field(default_factory=lambda: [0, 0])
+    held: list[int] = field(default_factory=lambda: [0, 0])
+    held_until_ms: list[int] = field(default_factory=lambda: [0, 0])
+    published: int = 0
+    published_ms: int = 0
+    held_back: int = 0
+
+
+@dataclass(slots=True)
+class Chain:
+    """Near queries: how many, how many strong events among them, and one query of each account in it that has no credit."""
+
+    queries: int = 1
+    strong: int = 0
+    accounts: dict[int, int] = field(default_factory=dict)
+    credited: dict[int, None] = field(default_factory=dict)
+
+
+class Event:
+    """One new query as the groups take it; `made` are (number, account, chain) of the queries that it was made from."""
+
+    __slots__ = ("account", "chain", "event_id", "kind", "made", "near", "sequence", "time_ms", "uid")
+
+    def __init__(
+        self,
+        uid: int,
+        account: Account,
+        kind: int,
+        chain: int,
+        made: list[tuple[int, int, int]],
+        near: tuple[int, int],
+        sequence: int,
+        time_ms: int,
+        event_id: str,
+    ) -> None:
+        self.uid = uid
+        self.account = account
+        self.kind = kind
+        self.chain = chain
+        self.made = made
+        self.near = near
+        self.sequence = sequence
+        self.time_ms = time_ms
+        self.event_id = event_id
+
+
+class Groups:
+    """The accounts of one model, and their groups."""
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self._settings = settings
+        self.accounts: dict[int, Account] = {}  # without a group, the one that asked last at the end
+        self.grouped: dict[int, Account] = {}
+        self.groups: dict[int, Group] = {}  # by number, the one with the latest event at the end
+        self.chains: dict[int, Chain] = {}  # the one touched last at the end
+        self.credited: dict[int, None] = {}  # queries that were counted
+        self.made: dict[int, list[tuple[int, int, int]]] = {}  # the ends of bisections
+        self.makers: dict[int, int] = {}  # by query, the account that made something from it
+
+    def find(self, number: int) -> Account | None:
+        """Return an account, None where it was forgotten."""
+        return self.grouped.get(number) or self.accounts.get(number)
+
+    def asks(self, number: int) -> Account | None:
+        """Return the account that asks now, counted; None for one that is not known."""
+        account = self.grouped.get(number)
+        if account is not None:
+            self.groups[account.group].queries += 1
+        else:
+            account = self.accounts.pop(number, None)
+            if account is None:
+                return None
+            self.accounts[number] = account
+        account.queries += 1
+        return account
+
+    def admit(self, account: Account) -> None:
+        """Take in a new account; the one that has been silent longest leaves where there are too many."""
+        account.queries = 1
+        self.accounts[account.number] = account
+        if len(self.accounts) > self._settings.accounts:
+            del self.accounts[next(iter(self.accounts))]
+
+    def take(self, event: Event) -> Group | None:
+        """Take in a query that is an event or lies in a chain; return the group whose evidence changed, if any.
+
+        Accounts of the group whose own evidence changed are named where it is large enough for that.
+        """
+        account = event.account
+        chain = self._enter(event)
+        touched: dict[int, None] = {}
+        strong = event.kind in STRONG
+        chains: list[int] = [event.chain] if chain is not None and chain.strong > 0 else []
+        if event.kind != NOTHING:
+            if strong:
+                self._group_of(account, event)
+            self._credit(account, event.kind, event.uid)
+            if account.group:
+                self.groups[account.group].counts[event.kind] += 1
+            touched[account.number] = None
+            self._remember(event)
+            chains = []
+            if strong:
+                self._chain(event.chain, event.uid, account.number).strong += 1
+                self._join_made(event, touched)
+                chains = list(dict.fromkeys([event.chain, *(end[2] for end in event.made)]))
+        for number in chains:
+            self._credit_chain(number, event, touched)
+        if not touched or not account.group:
+            return None
+        group = self.groups.pop(account.group)
+        self.groups[group.number] = group
+        group.last_ms = max(group.last_ms, event.time_ms)
+        if strong:
+            group.strong[account.organization or account.key] = None
+            group.examples = [*group.examples, event.event_id][-EXAMPLES:]
+        group.weighed |= touched
+        group.score = group_score(group.queries, group.counts)
+        group.highest = max(group.highest, group.score)
+        return group
+
+    def name(self, group: Group, time_ms: int) -> list[Account]:
+        """Name the accounts of a group that have enough against them, and return those that were not named before."""
+        fresh = []
+        for number in group.weighed:
+            account = self.grouped[number]
+            if not account.named_ms and account.score >= NAMED_FROM:
+                account.named_ms = max(time_ms, 1)
+                group.named.append(number)
+                fresh.append(account)
+        group.weighed.clear()
+        return fresh
+
+    def expire(self, time_ms: int) -> list[Group]:
+        """Forget the groups without an event for long, and the oldest where they hold too many accounts; return them."""
+        gone = []
+        while self.groups:
+            oldest = next(iter(self.groups.values()))
+            late = oldest.last_ms + self._settings.memory_ms < time_ms
+            if not late and len(self.grouped) <= self._settings.accounts:
+                break
+            del self.groups[oldest.number]
+            for number in oldest.accounts:
+                del self.grouped[number]
+            gone.append(oldest)
+        return gone
+
+    def _enter(self, event: Event) -> Chain | None:
+        """Enter a query into its chain, which begins with the query that it is near to."""
+        if not event.near[0]:
+            return self.chains.get(event.chain)
+        chain = self.chains.pop(event.chain, None)
+        if chain is None:
+            chain = Chain(accounts={event.near[1]: event.near[0]})
+        self.chains[event.chain] = chain
+        chain.queries += 1
+        if len(chain.accounts) < MOST_IN_CHAIN:
+            chain.accounts.setdefault(event.account.number, event.uid)
+        if len(self.chains) > MOST_CHAINS:
+            del self.chains[next(iter(self.chains))]
+        return chain
+
+    def _chain(self, number: int, uid: int, account: int) -> Chain:
+        chain = self.chains.pop(number, None) or Chain()
+        self.chains[number] = chain
+        if len(chain.accounts) < MOST_IN_CHAIN:
+            chain.accounts.setdefault(account, uid)
+        if len(self.chains) > MOST_CHAINS:
+            del self.chains[next(iter(self.chains))]
+        return chain
+
+    def _join_made(self, event: Event, touched: dict[int, None]) -> None:
+        """Join the accounts whose queries a strong event was made from, back along the bisections before it."""
+        walk = list(event.made)
+        seen = {end[0] for end in walk}
+        for uid, number, _ in walk:
+            maker = self.makers.pop(uid, event.account.number)
+            self.makers[uid] = maker
+            self._join(event.account, maker, event)
+            if self._join(event.account, number, event):
+                touched[number] = None
+                if uid not in self.credited:
+                    self._credit(self.grouped[number], NEIGHBOUR, uid)
+            for end in self.made.get(uid, ()):
+                if end[0] not in seen and len(walk) < WALKED:
+                    seen.add(end[0])
+                    walk.append(end)
+        while len(self.makers) > MOST_MADE:
+            del self.makers[next(iter(self.makers))]
+        for uid, number, chain in event.made:
+            if chain != event.chain:
+                self._chain(chain, uid, number).strong += 1
+
+    def _remember(self, event: Event) -> None:
+        """Remember the ends of a bisection."""
+        if len(event.made) > 1:
+            self.made[event.uid] = event.made
+            if len(self.made) > MOST_MADE:
+                del self.made[next(iter(self.made))]
+
+    def _credit_chain(self, number: int, event: Event, touched: dict[int, None]) -> None:
+        """Credit each account of a constructed chain once."""
+        chain = self.chains.get(number)
+        if chain is None or chain.strong < max(DENSITY * chain.queries, 1):
+            return
+        for member, uid in list(chain.accounts.items()):
+            if member in chain.credited:
+                continue
+            chain.credited[member] = None
+            if uid in self.credited or not self._join(self._holder(chain, event), member, event):
+                continue
+            self._credit(self.grouped[member], NEIGHBOUR, uid)
+            self.groups[self.grouped[member].group].counts[NEIGHBOUR] += 1
+            touched[member] = None
+
+    def _holder(self, chain: Chain, event: Event) -> Account:
+        """Return an account of the group that made a chain constructed: the one that asks, or one of the chain's."""
+        if event.account.group:
+            return event.account
+        for number in chain.accounts:
+            if number in self.grouped:
+                return self.grouped[number]
+        return event.account
+
+    def _credit(self, account: Account, kind: int, uid: int) -> None:
+        if not account.counts:
+            account.counts = [0] * KINDS
+        account.counts[kind] += 1
+        self.credited[uid] = None
+        if len(self.credited) > MOST_CREDITED:
+            del self.credited[next(iter(self.credited))]
+
+    def _group_of(self, account: Account, event: Event) -> Group:
+        """Return the group of an account, a new one where it has none."""
+        if account.group:
+            return self.groups[account.group]
+        group = Group(event.uid, event.sequence, event.time_ms, event.time_ms, account.key)
+        self.groups[group.number] = group
+        self._move(account, group)
+        return group
+
+    def _move(self, account: Account, group: Group) -> None:
+        """Take an account without a group into one, with what it has against it."""
+        self.accounts.pop(account.number, None)
+        self.grouped[account.number] = account
+        account.group = group.number
+        group.accounts[account.number] = None
+        group.queries += account.queries
+        if account.counts:
+            group.counts = [a + b for a, b in zip(group.counts, account.counts, strict=True)]
+
+    def _join(self, account: Account, number: int, event: Event) -> bool:
+        """Join another account to that of `account`; False where it was forgotten."""
+        other = self.find(number)
+        if other is None:
+            return False
+        group = self._group_of(account, event)
+        if not other.group:
+            self._move(other, group)
+        elif other.group != group.number:
+            self._merge(group, self.groups[other.group])
+        return True
+
+    def _merge(self, one: Group, other: Group) -> None:
+        """Merge two groups; the one that has gone farther keeps its number, else the older one."""
+        kept, gone = sorted((one, other), key=lambda group: (-group.level, group.number))
+        for number in gone.accounts:
+            self.grouped[number].group = kept.number
+        kept.accounts |= gone.accounts
+        kept.queries += gone.queries
+        kept.counts = [a + b for a, b in zip(kept.counts, gone.counts, strict=True)]
+        kept.strong |= gone.strong
+        kept.named += gone.named
+        kept.weighed |= gone.weighed
+        kept.examples = [*gone.examples, *kept.examples][-EXAMPLES:]
+        kept.first_ms = min(kept.first_ms, gone.first_ms)
+        kept.last_ms = max(kept.last_ms, gone.last_ms)
+        kept.highest = max(kept.highest, gone.highest)
+        del self.groups[gone.number]

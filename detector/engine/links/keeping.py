@@ -1,0 +1,105 @@
+"""Keeping: the state of a linker as bytes, and back, checked before anything uses it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.links.groups import Account, Chain, Group, Groups
+from detector.engine.links.seeking.records import Chains
+from detector.engine.links.seeking.search import KINDS
+from detector.engine.links.seeking.store import Entries
+from detector.engine.links.settings import LinkSettings
+from detector.errors import SnapshotError
+
+FORM = 1
+
+_decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+def pack_linker(fingerprint: str, arrays: tuple[Entries, Chains], groups: Groups, guard: Mapping[str, Any]) -> bytes:
+    """Return the state as MessagePack: plain data, no code."""
+    return msgspec.msgpack.encode(
+        {
+            "form": FORM,
+            "reference": fingerprint,
+            "arrays": [np.ascontiguousarray(array).tobytes() for part in arrays for array in part],
+            "accounts": [asdict(account) for account in groups.accounts.values()],
+            "grouped": [asdict(account) for account in groups.grouped.values()],
+            "groups": [
+                {**asdict(group), "accounts": list(group.accounts), "weighed": list(group.weighed)}
+                for group in groups.groups.values()
+            ],
+            "chains": [
+                [number, chain.queries, chain.strong, list(chain.accounts.items()), list(chain.credited)]
+                for number, chain in groups.chains.items()
+            ],
+            "credited": list(groups.credited),
+            "made": list(groups.made.items()),
+            "makers": list(groups.makers.items()),
+            "guard": guard,
+        }
+    )
+
+
+def unpack_linker(
+    saved: bytes, fingerprint: str, like: tuple[Entries, Chains], settings: LinkSettings
+) -> tuple[list[npt.NDArray[Any]], Groups, Mapping[str, Any]]:
+    """Return the arrays, the groups and the guard's state of `pack_linker`. Raises `SnapshotError`."""
+    try:
+        found = _decode(saved)
+        _check_origin(found, fingerprint)
+        arrays = _arrays(found["arrays"], like)
+        return arrays, _groups(found, settings), found["guard"]
+    except SnapshotError:
+        raise
+    except Exception as error:  # damaged bytes may raise any error
+        raise SnapshotError(f"the saved links are damaged: {error!r}") from error
+
+
+def _check_origin(found: Mapping[str, Any], fingerprint: str) -> None:
+    if found["form"] != FORM or found["reference"] != fingerprint:
+        raise SnapshotError("the saved links are of another version or baseline")
+
+
+def _arrays(saved: list[bytes], like: tuple[Entries, Chains]) -> list[npt.NDArray[Any]]:
+    expected = [array for part in like for array in part]
+    if len(saved) != len(expected) or any(len(data) != array.nbytes for data, array in zip(saved, expected, strict=True)):
+        raise SnapshotError("the saved links have other sizes")
+    arrays = [np.frombuffer(data, array.dtype).reshape(array.shape) for data, array in zip(saved, expected, strict=True)]
+    filled = arrays[Entries._fields.index("filled")]
+    if filled.min() < 0 or arrays[Entries._fields.index("stored")][0] < 0:
+        raise SnapshotError("the saved links are damaged: a count is below 0")
+    return arrays
+
+
+def _groups(found: Mapping[str, Any], settings: LinkSettings) -> Groups:
+    groups = Groups(settings)
+    groups.accounts = {account.number: account for account in (_account(one) for one in found["accounts"])}
+    groups.grouped = {account.number: account for account in (_account(one) for one in found["grouped"])}
+    for one in found["groups"]:
+        group = msgspec.convert({**one, "accounts": {}, "strong": {}, "weighed": {}}, Group)
+        group.weighed = dict.fromkeys(one["weighed"])
+        group.accounts = dict.fromkeys(one["accounts"])
+        group.strong = dict.fromkeys(one["strong"])
+        if len(group.counts) != KINDS or any(groups.grouped[number].group != group.number for number in group.accounts):
+            raise SnapshotError("the saved links are damaged: a group and its accounts disagree")
+        groups.groups[group.number] = group
+    if any(account.group not in groups.groups for account in groups.grouped.values()):
+        raise SnapshotError("the saved links are damaged: an account is in a group that is missing")
+    for number, queries, strong, accounts, credited in found["chains"]:
+        groups.chains[number] = Chain(queries, strong, dict(accounts), dict.fromkeys(credited))
+    groups.credited = dict.fromkeys(found["credited"])
+    groups.made = {uid: [(a, b, c) for a, b, c in ends] for uid, ends in found["made"]}
+    groups.makers = dict(found["makers"])
+    return groups
+
+
+def _account(one: Mapping[str, Any]) -> Account:
+    account = msgspec.convert(one, Account)
+    if account.counts and len(account.counts) != KINDS:
+        raise SnapshotError("the saved links are damaged: an account has other kinds of events")
+    return account

@@ -1,0 +1,439 @@
+"""The linker: finds one theft that is spread over many accounts of a model, and says what is to be done about it.
+
+It takes the sketches of all shards in stream order. Queries are compared with those of all accounts (`seeking.search`),
+accounts are joined by what was made from what (`groups`), and a group with enough evidence is a *campaign*. Above the low bar
+it is a matter for a person: an alert, and nothing else. Above the high bar its accounts that are named are stopped, within the
+limits of policy. All follows from the sketches and their order, however they are cut.
+
+Blind to: thieves whose accounts each own a region and ask little, natural inputs (k-center, random choice), and foreign data.
+"""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid5
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.contracts.moment import LAST_MS
+from detector.engine.account import account_of
+from detector.engine.compute import population_of, scales_of
+from detector.engine.features.distances import WINDOW
+from detector.engine.findings import CampaignMember, Finding, FindingReason, HeldBack, Outputs, PendingDecision
+from detector.engine.guard import DAY_MS, StopGuard, tenfold
+from detector.engine.judge import NAMESPACE
+from detector.engine.links import keeping
+from detector.engine.links.evidence import NAMES
+from detector.engine.links.groups import LEAST_ACCOUNTS, Account, Event, Group, Groups
+from detector.engine.links.seeking.records import no_chains
+from detector.engine.links.seeking.search import NOTHING, links_for, room_for, seek
+from detector.engine.links.seeking.store import asking, empty, near_for
+from detector.engine.links.settings import LinkSettings
+from detector.engine.links.sketch import Sketches
+from detector.engine.memory.reservoir import RING
+from detector.engine.models.reference import Reference
+from detector.engine.policy import (
+    ALERT,
+    BLOCK,
+    BLOCK_SHARE,
+    PERTURB,
+    THROTTLE,
+    PolicySettings,
+    lasts_ms,
+    permitted,
+    vouched,
+)
+from detector.ingest.batch import Sender
+
+EVIDENCE = "campaign"
+LOW_BAR = 26.0  # least evidence for a review; 1.2 times the largest innocent group of one day of 2,000 known clients
+HIGH_BAR = 234.0  # least evidence for a stop; the same of 18 days of clients, most of them of unknown kinds
+MARGIN = 1.2  # by which a bar exceeds the largest group of the calibration log
+REVIEW, STOP, HARD = 1, 2, 3  # levels of a campaign
+ALERT_FROM = 4  # named accounts from which an alert follows each doubling
+AT_ONCE = 32  # named accounts up to which each leads to a decision at once
+GROWN = 16  # beyond it, one in so many accounts that are new does, or
+PAUSE_MS = 10_000  # so much time since the last decision
+MOST_MEMBERS = 2000  # accounts that a decision names: a record must fit into a message
+LISTED = 200  # accounts that an alert names
+STOPPED, THROTTLED = 0, 1  # the two decisions of a campaign: stops, and throttles where a stop is not permitted
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The evidence above which a group of accounts is reviewed, and above which it is stopped."""
+
+    low: float = LOW_BAR
+    high: float = HIGH_BAR
+
+
+def bars_from(scores: Sequence[float] | npt.NDArray[np.float64]) -> Bars:
+    """Return the bars above the largest score of the innocent groups of a calibration log, and above the floors.
+
+    >>> bars_from([10.0, 30.0]).low, bars_from([]).high
+    (36.0, 234.0)
+    """
+    largest = MARGIN * max((float(score) for score in scores), default=0.0)
+    return Bars(max(LOW_BAR, largest), max(HIGH_BAR, largest))
+
+
+class Linker:
+    """Links the accounts of one model.
+
+    `scores` are those of the groups of the calibration log (`bars_from`). `secret` keys the numbers of accounts and hashes of
+    records. It must be the same as that of the shards.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        settings: LinkSettings,
+        reference: Reference,
+        policy: PolicySettings,
+        *,
+        scores: Sequence[float] | npt.NDArray[np.float64] = (),
+        secret: int = 0,
+    ) -> None:
+        self.model = model
+        self.bars = bars_from(scores)
+        self.settings = settings
+        self.groups = Groups(settings)
+        self.guard = StopGuard(policy)
+        self.entries = empty(reference.landmarks.shape[1], settings.entries)
+        self.chains = no_chains(reference.table)
+        self._policy = policy
+        self._reference = reference
+        self._fingerprint = reference.fingerprint
+        self._scales = scales_of(reference, RING)
+        self._population = population_of(reference, WINDOW)
+        self._landmarks = np.ascontiguousarray(reference.landmarks, np.float32)
+        self._near = near_for(self.entries)
+        self._room = room_for(int(reference.measured))
+        self._secret = secret
+        self._hash_key = hashlib.blake2b(struct.pack("<Q", secret & (2**64 - 1)), digest_size=16).digest()
+        self._seed = np.uint64(
+            int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
+        )
+        self._numbers: dict[str, int] = {}
+
+    def adopt(self, policy: PolicySettings) -> None:
+        """Go on under another policy; decisions in force stay."""
+        self._policy = policy
+        self.guard.adopt(policy)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the arrays, in bytes; accounts and groups come on top."""
+        return sum(array.nbytes for array in (*self.entries, *self.chains))
+
+    def process(self, sketches: Sketches) -> Outputs:
+        """Take in queries of the model, in stream order; return findings and decisions about campaigns."""
+        outputs = Outputs()
+        n = len(sketches)
+        if n == 0:
+            return outputs
+        account = np.fromiter(map(self._number, sketches.account), np.uint64, n)
+        links = links_for(n)
+        asked = asking(sketches, account)
+        seek(
+            self.entries,
+            self.chains,
+            asked,
+            self._landmarks,
+            self._scales,
+            self._population,
+            self._near,
+            self._room,
+            self._seed,
+            links,
+        )
+        numbers = account.tolist()
+        kinds, chained = links.kind.tolist(), links.near[:, 0].tolist()
+        for i in np.flatnonzero(~links.repeat).tolist():
+            asker = self._count(sketches, i, numbers[i])
+            if kinds[i] == NOTHING and chained[i] == 0:
+                continue
+            made = [(end[0], end[1], end[2]) for end in (links.one[i].tolist(), links.other[i].tolist()) if end[0]]
+            event = Event(
+                int(links.uid[i]),
+                asker,
+                kinds[i],
+                int(links.cluster[i]),
+                made,
+                (chained[i], int(links.near[i, 1])),
+                int(sketches.sequence[i]),
+                int(sketches.time[i]),
+                sketches.event_id[i],
+            )
+            group = self.groups.take(event)
+            if group is not None:
+                self._judge(group, sketches, i, outputs)
+                self.groups.expire(event.time_ms)
+        return outputs
+
+    def scores(self) -> list[float]:
+        """Return the highest evidence of each group that is large enough for a campaign, the largest first."""
+        found = (group.highest for group in self.groups.groups.values() if len(group.strong) >= LEAST_ACCOUNTS)
+        return sorted(found, reverse=True)
+
+    def campaigns(self) -> list[Group]:
+        """Return the groups that are campaigns, the one with the latest event last."""
+        return [group for group in self.groups.groups.values() if group.level >= REVIEW]
+
+    def name_of(self, group: Group) -> str:
+        """Return the id of a campaign, the same in every run over the same stream."""
+        parts = (self.model, group.founder, str(group.number), str(group.first_ms))
+        return f"campaign-{uuid5(NAMESPACE, chr(31).join(parts)).hex[:12]}"
+
+    def _number(self, key: str) -> int:
+        """Return the number of an account: 64 bits that nobody can choose."""
+        found = self._numbers.get(key)
+        if found is None:
+            if len(self._numbers) >= 2 * self.settings.accounts:
+                self._numbers.clear()
+            digest = hashlib.blake2b(key.encode(errors="surrogatepass"), key=self._hash_key, digest_size=8).digest()
+            found = self._numbers[key] = int.from_bytes(digest, "little") | 1
+        return found
+
+    def _count(self, sketches: Sketches, i: int, number: int) -> Account:
+        """Count a query of an account, and return the account."""
+        found = self.groups.asks(number)
+        time_ms = int(sketches.time[i])
+        if found is None:
+            sender = sketches.sender[i]
+            known = sender.organization if vouched(sender, self._policy) else None
+            found = Account(number, sketches.account[i], known, sender.trusted, first_ms=time_ms)
+            self.groups.admit(found)
+        if time_ms // DAY_MS > found.day:
+            found.day = time_ms // DAY_MS
+            self.guard.note_active(found.day)
+        return found
+
+    def _judge(self, group: Group, sketches: Sketches, i: int, outputs: Outputs) -> None:
+        """Add to the outputs what the evidence of a group calls for after the query at `i`."""
+        if len(group.strong) < LEAST_ACCOUNTS or (group.score <= self.bars.low and group.level == 0):
+            return
+        time_ms = int(sketches.time[i])
+        self.groups.name(group, time_ms)
+        level = REVIEW
+        if group.highest > self.bars.high:
+            level = HARD if group.highest > BLOCK_SHARE * self.bars.high else STOP
+        rises = level > group.level
+        group.level = max(group.level, level)
+        named = len(group.named)
+        if named and (rises or not group.alerted or named >= 2 * max(group.alerted, ALERT_FROM // 2)):
+            group.alerted = named
+            outputs.findings.append(self._finding(group, sketches, i))
+        if group.level >= STOP:
+            self._decide(group, sketches, i, outputs)
+
+    def _decide(self, group: Group, sketches: Sketches, i: int, outputs: Outputs) -> None:
+        """Decide about the named accounts, all at once where there are many new ones."""
+        time_ms = int(sketches.time[i])
+        action = BLOCK if group.level >= HARD else PERTURB
+        named = len(group.named)
+        new = named - group.published
+        ended = any(group.held[which] and time_ms >= group.held_until_ms[which] for which in (STOPPED, THROTTLED))
+        harder = group.held[STOPPED] < action
+        due = new and (named <= AT_ONCE or GROWN * new >= named or time_ms >= group.published_ms + PAUSE_MS)
+        retried = group.held_back and time_ms >= group.published_ms + PAUSE_MS
+        if not (due or ended or retried or (harder and (group.stopped or new))):
+            return
+        simulated = self._policy.simulates(self.model, EVIDENCE)
+        sides = self._sides(group, action, sketches, i, outputs, simulated=simulated)
+        group.published, group.published_ms = named, time_ms
+        for which, (wanted, members) in enumerate(zip((action, THROTTLE), sides, strict=True)):
+            before = group.stopped if which == STOPPED else group.throttled
+            due = members != before or wanted > group.held[which] or time_ms >= group.held_until_ms[which]
+            if not members or not due:
+                continue
+            if which == STOPPED:
+                group.stopped = members
+            else:
+                group.throttled = members
+            outputs.pending_decisions.append(self._decision(group, which, wanted, sketches, i, simulated=simulated))
+
+    def _sides(
+        self, group: Group, action: int, sketches: Sketches, i: int, outputs: Outputs, *, simulated: bool
+    ) -> tuple[list[int], list[int]]:
+        """Return the numbers of the named accounts that are stopped, and of those that are throttled at most."""
+        time_ms = int(sketches.time[i])
+        held = frozenset(group.stopped)
+        group.held_back = 0
+        stopped: list[int] = []
+        throttled: list[int] = []
+        elsewhere = sum(len(other.stopped) for other in self.groups.groups.values() if other is not group)
+        for number in group.named[-MOST_MEMBERS:]:
+            account = self.groups.grouped[number]
+            trusted = vouched(Sender(trusted=account.trusted), self._policy)
+            protected = self._policy.protects(account_of(account.key).client, account.organization)
+            if permitted(action, trusted=trusted, protected=protected) < action:
+                throttled.append(number)
+                continue
+            if number not in held:
+                refusal = self.guard.refusal(time_ms, elsewhere + len(stopped), simulated=simulated)
+                if refusal is not None:
+                    throttled.append(number)
+                    self._hold_back(group, account, refusal, sketches, i, outputs, simulated=simulated)
+                    continue
+            stopped.append(number)
+        return stopped, throttled
+
+    def _hold_back(
+        self,
+        group: Group,
+        account: Account,
+        refusal: str,
+        sketches: Sketches,
+        i: int,
+        outputs: Outputs,
+        *,
+        simulated: bool,
+    ) -> None:
+        """Note that a stop is held back; an alert says so at 1, 10, 100 accounts and so on."""
+        time_ms = int(sketches.time[i])
+        episode = self.guard.episode(time_ms, simulated=simulated)
+        episode.clients += 1
+        group.held_back += 1
+        if not tenfold(episode.clients):
+            return
+        name = self.name_of(group)
+        counted = "1 account is" if episode.clients == 1 else f"{episode.clients:,} accounts are"
+        outputs.held_back.append(
+            HeldBack(
+                emitted=int(sketches.sequence[i]),
+                sequence=int(sketches.sequence[i]),
+                alert_id=self._id(name, "held back", episode.first_ms, episode.clients, simulated),
+                time_ms=time_ms,
+                first_ms=min(episode.first_ms, time_ms),
+                client=account_of(account.key).client,
+                model=self.model,
+                version=sketches.version[i],
+                sender=sketches.sender[i],
+                queries=max(account.queries, 1),
+                clients=episode.clients,
+                text=f"{counted} of {name} throttled instead of stopped: {refusal}",
+                simulated=simulated,
+            )
+        )
+
+    def _id(self, *parts: object) -> str:
+        return str(uuid5(NAMESPACE, "\x1f".join(map(str, (self.model, *parts)))))
+
+    def _member(self, number: int) -> CampaignMember:
+        account = account_of(self.groups.grouped[number].key)
+        return CampaignMember(account.client, account.address)
+
+    def _headline(self, group: Group) -> str:
+        bar, then = (self.bars.high, "stop") if group.level >= STOP else (self.bars.low, "review")
+        return (
+            f"queries of {len(group.accounts)} accounts were made from each other's, {len(group.named)} of them are named: "
+            f"evidence {group.highest:.1f}, {then} at {bar:.1f}"
+        )
+
+    def _risk(self, group: Group) -> float:
+        """Map evidence to 0-100: 30 to 60 under review, from 70 where accounts are stopped."""
+        if group.level >= STOP:
+            return round(min(100.0, 70.0 * group.highest / self.bars.high), 1)
+        return round(min(60.0, 30.0 * group.highest / self.bars.low), 1)
+
+    def _finding(self, group: Group, sketches: Sketches, i: int) -> Finding:
+        action = {REVIEW: ALERT, STOP: PERTURB, HARD: BLOCK}[group.level]
+        name = self.name_of(group)
+        simulated = self._policy.simulates(self.model, EVIDENCE)
+        counted = {kind: group.counts[kind] for kind in NAMES if group.counts[kind]}
+        bar = self.bars.high if group.level >= STOP else self.bars.low
+        reasons = [
+            FindingReason(
+                "construction",
+                EVIDENCE,
+                _tidy(group.highest),
+                1.0,
+                self._headline(group),
+                threshold=_tidy(bar),
+                event_ids=tuple(group.examples),
+            )
+        ]
+        total = sum(counted.values()) or 1
+        for kind, count in counted.items():
+            text = f"{count:,} {NAMES[kind]}"
+            weight = _tidy(count / total)
+            reasons.append(
+                FindingReason("construction", NAMES[kind].replace(" ", "_").replace("-", "_"), float(count), weight, text)
+            )
+        return Finding(
+            emitted=int(sketches.sequence[i]),
+            sequence=int(sketches.sequence[i]),
+            alert_id=self._id(name, "alert", group.level, group.alerted),
+            time_ms=int(sketches.time[i]),
+            first_ms=min(group.first_ms, int(sketches.time[i])),
+            client=name,
+            model=self.model,
+            version=sketches.version[i],
+            sender=Sender(),
+            queries=max(group.queries, 1),
+            look=0,
+            kind="construction",
+            evidence=EVIDENCE,
+            action=action,
+            score=_tidy(group.highest),
+            risk=self._risk(group),
+            reasons=tuple(reasons),
+            features={"accounts": float(len(group.accounts)), "accounts_named": float(len(group.named))},
+            simulated=simulated,
+            members=tuple(self._member(number) for number in group.named[:LISTED]),
+        )
+
+    def _decision(
+        self, group: Group, which: int, action: int, sketches: Sketches, i: int, *, simulated: bool
+    ) -> PendingDecision:
+        time_ms = int(sketches.time[i])
+        name = self.name_of(group)
+        subject = name if which == STOPPED else f"{name}-throttled"
+        group.revisions[which] += 1
+        revision = group.revisions[which]
+        group.held[which] = action
+        group.held_until_ms[which] = min(time_ms + lasts_ms(action, self._policy), LAST_MS)
+        return PendingDecision(
+            emitted=int(sketches.sequence[i]),
+            sequence=int(sketches.sequence[i]),
+            decision_id=self._id(subject, "decision", revision),
+            revision=revision,
+            supersedes=self._id(subject, "decision", revision - 1) if revision > 1 else None,
+            client=subject,
+            address=None,
+            model=self.model,
+            action=action,
+            issued_ms=time_ms,
+            expires_ms=group.held_until_ms[which],
+            evidence=EVIDENCE,
+            text=self._headline(group),
+            risk=self._risk(group),
+            alert_id=self._id(name, "alert", group.level, group.alerted),
+            simulated=simulated,
+            members=tuple(self._member(number) for number in (group.stopped, group.throttled)[which]),
+        )
+
+    def snapshot(self) -> bytes:
+        """Return the whole state. A linker that `restore` was called on with it goes on byte for byte the same."""
+        return keeping.pack_linker(self._fingerprint, (self.entries, self.chains), self.groups, self.guard.state())
+
+    def restore(self, saved: bytes) -> None:
+        """Restore what `snapshot` returned, into a linker of the same model and baseline.
+
+        Raises `SnapshotError` for damaged bytes, and for a snapshot of another reference or other sizes: go on without it then.
+        """
+        arrays, groups, guard = keeping.unpack_linker(saved, self._fingerprint, (self.entries, self.chains), self.settings)
+        held: tuple[npt.NDArray[Any], ...] = (*self.entries, *self.chains)
+        for kept, array in zip(held, arrays, strict=True):
+            kept[...] = array
+        self.groups = groups
+        self.guard.restore(guard)
+
+
+def _tidy(value: float) -> float:
+    """Return the value with six digits, so that documents do not depend on the last bit of a sum."""
+    return float(f"{value:.6g}")
