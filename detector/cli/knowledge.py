@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from detector.cli.terminal import (
 )
 from detector.console import Console, say
 from detector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from detector.config import Config
 
 baseline_app = typer.Typer(help="The benign reference, and the thresholds calibrated on it.", no_args_is_help=True)
 
@@ -171,7 +174,7 @@ def _show_baseline(
 
 
 def explain(
-    client: Annotated[str, typer.Argument(help="the client's id")],
+    client: Annotated[str, typer.Argument(help="the id of a client or of a campaign")],
     model: Annotated[str | None, typer.Option("--model", help="which model, if the client uses several")] = None,
     results: Annotated[Path, typer.Option("--from", metavar="DIR", help="results of `replay`, `run --out` or `demo`")] = Path(
         "detector-demo"
@@ -182,7 +185,8 @@ def explain(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Explain why a client was alerted on, throttled or stopped, in words, numbers and a picture."""
+    """Explain why a client, or a campaign, was alerted on, throttled or stopped, in words, numbers and a picture."""
+    from detector.decisions.target import kind_of
     from detector.offline.explain import explain as explain_client
     from detector.offline.explain import tell, to_dict
     from detector.offline.pictures import client_picture
@@ -192,14 +196,33 @@ def explain(
     settings = load_config(config if config is not None or not beside.exists() else beside, baseline)
     if settings.baseline.path is None:
         settings = settings.with_baseline(_recorded_baseline(results))
+    target = picture or results / f"{_file_name(client)}.png"
+    if kind_of(client) == "campaign":
+        _explain_campaign(client, results, settings, target, as_json=as_json)
+        return
     with progress("replaying the log", engine=True) as show:
         found = explain_client(client, model, results, settings, load_baseline(settings), progress=show)
-    target = picture or results / f"{_file_name(client)}.png"
     client_picture(found, target)
     if as_json:
         print_json({**to_dict(found), "picture": str(target)})
     else:
         Console().print(tell(found))
+        say(f"picture: {target}")
+
+
+def _explain_campaign(campaign: str, results: Path, settings: "Config", target: Path, *, as_json: bool) -> None:
+    from detector.offline.explain.campaign import explain_campaign, to_dict
+    from detector.offline.explain.campaign_terminal import tell_campaign
+    from detector.offline.pictures.campaign import campaign_picture
+    from detector.offline.replay import load_baseline
+
+    with progress("replaying the log", engine=True) as show:
+        found = explain_campaign(campaign, results, settings, load_baseline(settings), progress=show)
+    campaign_picture(found, target)
+    if as_json:
+        print_json({**to_dict(found), "picture": str(target)})
+    else:
+        Console().print(tell_campaign(found))
         say(f"picture: {target}")
 
 

@@ -17,7 +17,7 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.contracts import DeadLetter
 from detector.engine.findings import Outputs, Report
-from detector.engine.links.linker import Linker
+from detector.engine.links.linker import Linker, Witness
 from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
@@ -67,7 +67,8 @@ class Counts:
 class Pipeline:
     """One pass over a stream.
 
-    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine. `decoder`
+    `partitions` is over how many shards clients are dealt. `observer`, where given, sees every event in the engine, and
+    `witness` every event that links accounts. `decoder`
     reads the lines; it is the one that `config` says unless given.
     """
 
@@ -81,6 +82,7 @@ class Pipeline:
         partitions: int = 1,
         observer: Observer | None = None,
         decoder: Decoder | None = None,
+        witness: Witness | None = None,
     ) -> None:
         settings = settings_of(config, baseline).dealt(partitions)
         self._sink = sink
@@ -93,7 +95,8 @@ class Pipeline:
         reader = decoder or decoder_of_files(config, baseline.schemas if baseline else None)
         self._assembler = assembler_for(config, dimensions_of(known), clock, reader, settings.secret)
         self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
-        self._linkers = linkers_for(settings, known)
+        self._campaigns: set[str] = set()
+        self._linkers = linkers_for(settings, known, witness)
         self._partition: dict[str, int] = {}
         self._sequence = 0
         self._held: dict[int, tuple[Origin, bytes]] = {}
@@ -107,7 +110,7 @@ class Pipeline:
     @property
     def campaigns(self) -> int:
         """How many groups of accounts have been found so far that are to be reviewed or stopped."""
-        return sum(len(linker.campaigns()) for linker in self._linkers.values())
+        return len(self._campaigns)
 
     @property
     def drift(self) -> Mapping[str, Drift]:
@@ -144,7 +147,9 @@ class Pipeline:
     def _link(self, outputs: Outputs) -> None:
         """Let the linkers take in what all shards have sketched; they want it in stream order, whoever asked."""
         for model, sketches in in_stream_order(outputs.sketches).items():
-            outputs.add(self._linkers[model].process(sketches))
+            found = self._linkers[model].process(sketches)
+            self._campaigns.update(finding.client for finding in found.findings)
+            outputs.add(found)
         outputs.sketches.clear()
 
     def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:
@@ -207,8 +212,10 @@ class Pipeline:
         self._held = {sequence: fed.source(sequence) if sequence >= first else self._held[sequence] for sequence in waiting}
 
 
-def linkers_for(settings: EngineSettings, baselines: Mapping[str, ModelBaseline]) -> dict[str, Linker]:
-    """Return a linker for each model with a baseline; none where links are off."""
+def linkers_for(
+    settings: EngineSettings, baselines: Mapping[str, ModelBaseline], witness: Witness | None = None
+) -> dict[str, Linker]:
+    """Return a linker for each model with a baseline; none where links are off. All tell the `witness`, where there is one."""
     if not settings.links.enabled:
         return {}
     return {
@@ -219,6 +226,7 @@ def linkers_for(settings: EngineSettings, baselines: Mapping[str, ModelBaseline]
             settings.policy,
             scores=known.link_scores,
             secret=settings.secret,
+            witness=witness,
         )
         for model, known in baselines.items()
     }

@@ -13,6 +13,7 @@ from detector.baseline.secret import require, settings_for_fit, settings_of
 from detector.baseline.store import NO_BASELINE, Baseline
 from detector.clock import Clock, SystemClock
 from detector.config import Config
+from detector.engine.links.linker import Witness
 from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
 from detector.engine.shard import Shard, drifts
@@ -71,6 +72,7 @@ def summarise(
     partitions: int,
     config: Config,
     baseline: Baseline | None,
+    campaigns: int = 0,
 ) -> dict[str, Any]:
     """Return the summary of a run: what happened, and its origin, enough to run the same again."""
     folder = config.baseline.path if baseline is not None else None
@@ -82,6 +84,7 @@ def summarise(
         "clients": counts.clients,
         "alerts": counts.alerts,
         "decisions": counts.decisions,
+        "campaigns": campaigns,
         "seconds": None if seconds is None else round(seconds, 3),
         "shadow": config.policy.shadow,
         "logs": [log if log == "-" or is_url(log) else str(Path(log).absolute()) for log in logs],
@@ -103,6 +106,7 @@ def replay(
     clock: Clock | None = None,
     progress: Progress | None = None,
     observer: Observer | None = None,
+    witness: Witness | None = None,
     watching: Surroundings = NOBODY,
 ) -> Replayed:
     """Run the engine over `logs`, merged by time, and write what it finds to the folder `out`.
@@ -121,7 +125,14 @@ def replay(
     interrupted = False
     try:
         pipeline = Pipeline(
-            config, baseline, sink, clock or SystemClock(), partitions=partitions, observer=observer, decoder=decoder
+            config,
+            baseline,
+            sink,
+            clock or SystemClock(),
+            partitions=partitions,
+            observer=observer,
+            decoder=decoder,
+            witness=witness,
         )
         try:
             position = Position()
@@ -139,7 +150,7 @@ def replay(
         if (verdict := counts.verdict) is not None:
             problems.append(verdict)
         summary = {
-            **summarise(counts, time.perf_counter() - started, logs, partitions, config, baseline),
+            **summarise(counts, time.perf_counter() - started, logs, partitions, config, baseline, pipeline.campaigns),
             "learned_at_the_end": unlearned,
             "drift": {model: drift.to_dict() for model, drift in pipeline.drift.items()},
             "interrupted": interrupted,

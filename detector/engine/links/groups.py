@@ -23,6 +23,7 @@ MOST_CREDITED = 16_384
 MOST_MADE = 8192  # bisections whose ends are known
 WALKED = 40  # queries of a chain of bisections that are credited
 EXAMPLES = 8
+STRONG_ORDER = tuple(sorted(STRONG))
 
 
 @dataclass(slots=True)
@@ -55,7 +56,9 @@ class Group:
 
     `strong` are the accounts, or their organisations, with strong events. `score` is its evidence at the latest event and
     `highest` the highest so far. `weighed` are the accounts whose evidence changed since accounts were last named. What
-    follows is for the linker: the level that it has reached, and what was published of it, stops first and throttles second.
+    follows is for the linker: the level that it has reached; its evidence above the low bar in thousandths, the `kind` of most
+    of its events, and what all groups with such events have together, of which there are so many `beside` it; and what was
+    published of it, stops first and throttles second.
     """
 
     number: int
@@ -73,6 +76,10 @@ class Group:
     examples: list[str] = field(default_factory=list)
     weighed: dict[int, None] = field(default_factory=dict)
     level: int = 0
+    excess: int = 0
+    kind: int = 0
+    pooled: int = 0
+    beside: int = 0
     alerted: int = 0
     stopped: list[int] = field(default_factory=list)
     throttled: list[int] = field(default_factory=list)
@@ -130,6 +137,7 @@ class Groups:
         self.accounts: dict[int, Account] = {}  # without a group, the one that asked last at the end
         self.grouped: dict[int, Account] = {}
         self.groups: dict[int, Group] = {}  # by number, the one with the latest event at the end
+        self.pooled: dict[int, None] = {}  # groups with evidence above the low bar, and some that are gone
         self.chains: dict[int, Chain] = {}  # the one touched last at the end
         self.credited: dict[int, None] = {}  # queries that were counted
         self.made: dict[int, list[tuple[int, int, int]]] = {}  # the ends of bisections
@@ -208,6 +216,26 @@ class Groups:
                 fresh.append(account)
         group.weighed.clear()
         return fresh
+
+    def pool(self, group: Group, low: float) -> None:
+        """Add up the evidence above the low bar of all groups with events like this one's; note it with the group.
+
+        Whoever deals a theft so that each seed keeps to a few accounts leaves many small groups. One innocent group is rare,
+        and several of one kind at a time are rarer.
+        """
+        group.excess = max(int(1000.0 * (group.score - low)), 0)
+        if group.excess:
+            self.pooled[group.number] = None
+        group.kind = max(STRONG_ORDER, key=lambda kind: group.counts[kind])
+        total = count = 0
+        for number in list(self.pooled):
+            other = self.groups.get(number)
+            if other is None or not other.excess:
+                del self.pooled[number]
+            elif other.kind == group.kind:
+                total += other.excess
+                count += 1
+        group.pooled, group.beside = total, max(count - 1, 0)
 
     def expire(self, time_ms: int) -> list[Group]:
         """Forget the groups without an event for long, and the oldest where they hold too many accounts; return them."""

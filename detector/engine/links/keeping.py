@@ -88,6 +88,7 @@ def _groups(found: Mapping[str, Any], settings: LinkSettings) -> Groups:
         if len(group.counts) != KINDS or any(groups.grouped[number].group != group.number for number in group.accounts):
             raise SnapshotError("the saved links are damaged: a group and its accounts disagree")
         groups.groups[group.number] = group
+    groups.pooled = {number: None for number, group in groups.groups.items() if group.excess}
     if any(account.group not in groups.groups for account in groups.grouped.values()):
         raise SnapshotError("the saved links are damaged: an account is in a group that is missing")
     for number, queries, strong, accounts, credited in found["chains"]:

@@ -12,7 +12,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid5
 
 import numpy as np
@@ -62,6 +62,14 @@ LISTED = 200  # accounts that an alert names
 STOPPED, THROTTLED = 0, 1  # the two decisions of a campaign: stops, and throttles where a stop is not permitted
 
 
+class Witness(Protocol):
+    """Is told of each event, for explanations."""
+
+    def linked(self, event: Event, group: Group, linker: "Linker") -> None:
+        """Take in an event that changed the evidence of a group, after it was judged."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Bars:
     """The evidence above which a group of accounts is reviewed, and above which it is stopped."""
@@ -84,7 +92,7 @@ class Linker:
     """Links the accounts of one model.
 
     `scores` are those of the groups of the calibration log (`bars_from`). `secret` keys the numbers of accounts and hashes of
-    records. It must be the same as that of the shards.
+    records. It must be the same as that of the shards. A `witness`, where given, is told of each event.
     """
 
     def __init__(
@@ -96,6 +104,7 @@ class Linker:
         *,
         scores: Sequence[float] | npt.NDArray[np.float64] = (),
         secret: int = 0,
+        witness: Witness | None = None,
     ) -> None:
         self.model = model
         self.bars = bars_from(scores)
@@ -104,6 +113,7 @@ class Linker:
         self.guard = StopGuard(policy)
         self.entries = empty(reference.landmarks.shape[1], settings.entries)
         self.chains = no_chains(reference.table)
+        self._witness = witness
         self._policy = policy
         self._reference = reference
         self._fingerprint = reference.fingerprint
@@ -118,6 +128,7 @@ class Linker:
             int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
         )
         self._numbers: dict[str, int] = {}
+        self._largest_pool = 0  # for calibration
 
     def adopt(self, policy: PolicySettings) -> None:
         """Go on under another policy; decisions in force stay."""
@@ -171,13 +182,15 @@ class Linker:
             group = self.groups.take(event)
             if group is not None:
                 self._judge(group, sketches, i, outputs)
+                if self._witness is not None:
+                    self._witness.linked(event, group, self)
                 self.groups.expire(event.time_ms)
         return outputs
 
     def scores(self) -> list[float]:
-        """Return the highest evidence of each group that is large enough for a campaign, the largest first."""
+        """Return the highest evidence of each group that is large enough for a campaign, and of several; the largest first."""
         found = (group.highest for group in self.groups.groups.values() if len(group.strong) >= LEAST_ACCOUNTS)
-        return sorted(found, reverse=True)
+        return sorted([*found, *([self._largest_pool / 1000.0] if self._largest_pool else [])], reverse=True)
 
     def campaigns(self) -> list[Group]:
         """Return the groups that are campaigns, the one with the latest event last."""
@@ -214,11 +227,17 @@ class Linker:
 
     def _judge(self, group: Group, sketches: Sketches, i: int, outputs: Outputs) -> None:
         """Add to the outputs what the evidence of a group calls for after the query at `i`."""
-        if len(group.strong) < LEAST_ACCOUNTS or (group.score <= self.bars.low and group.level == 0):
+        if len(group.strong) < LEAST_ACCOUNTS:
+            return
+        self.groups.pool(group, self.bars.low)
+        self._largest_pool = max(self._largest_pool, group.pooled)
+        if group.score <= self.bars.low and group.level == 0:
             return
         time_ms = int(sketches.time[i])
         self.groups.name(group, time_ms)
         level = REVIEW
+        if group.excess and group.pooled > 1000.0 * self.bars.high:
+            level = STOP
         if group.highest > self.bars.high:
             level = HARD if group.highest > BLOCK_SHARE * self.bars.high else STOP
         rises = level > group.level
@@ -329,15 +348,18 @@ class Linker:
 
     def _headline(self, group: Group) -> str:
         bar, then = (self.bars.high, "stop") if group.level >= STOP else (self.bars.low, "review")
-        return (
+        told = (
             f"queries of {len(group.accounts)} accounts were made from each other's, {len(group.named)} of them are named: "
-            f"evidence {group.highest:.1f}, {then} at {bar:.1f}"
+            f"evidence {group.highest:.1f}"
         )
+        if group.level >= STOP and group.highest <= self.bars.high:
+            told += f", with {group.beside} other groups of such events {group.pooled / 1000.0:.1f} above {self.bars.low:.1f}"
+        return f"{told}, {then} at {bar:.1f}"
 
     def _risk(self, group: Group) -> float:
         """Map evidence to 0-100: 30 to 60 under review, from 70 where accounts are stopped."""
         if group.level >= STOP:
-            return round(min(100.0, 70.0 * group.highest / self.bars.high), 1)
+            return round(min(100.0, 70.0 * max(group.highest / self.bars.high, 1.0)), 1)
         return round(min(60.0, 30.0 * group.highest / self.bars.low), 1)
 
     def _finding(self, group: Group, sketches: Sketches, i: int) -> Finding:

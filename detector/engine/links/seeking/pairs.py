@@ -30,6 +30,8 @@ SINGLE_MOST = 0.2  # largest change of a single value, in value ranges
 SINGLE_NEAR = 0.5  # farthest query that a single change leads to, in median nearest-neighbour distances
 AS_FAR = 0.03  # relative difference of two changes that are as large
 SPHERE_NEAREST = 4  # entries that are compared with a query on a sphere
+RECORDS_PAIRED = 24  # the same among records, which lie closer together
+TWINS = 3  # values moved to both sides by a few levels about one query; a flicker seldom returns to a value
 PAIRED = 10  # nearest entries that may be ends of an interval
 STRAIGHT = 0.05  # largest tolerance of an interval between accounts
 OFF_CENTRE = 0.03  # largest distance from the middle, as a share of the interval, beside rounding
@@ -114,7 +116,8 @@ def offset_from(entries, c, near, found, sphere, scales, delta):
 def single_from(entries, c, total, weighed, near, found, keys, scales):
     """Return the rank of the nearest entry about which a single value moved as far as another did before, -1 without any.
 
-    Entries about which a single value moved remember how far, with their sign left out.
+    Entries about which single values moved remember the latest one, how far it moved, and how many were twins: moved to both
+    sides by one size. Changes of as few levels as a sensor flickers count only among twins.
     """
     rank = -1
     for i in range(found):
@@ -130,20 +133,27 @@ def single_from(entries, c, total, weighed, near, found, keys, scales):
         if moved > 1:
             continue
         size = np.int64(0)
+        value = np.int64(last)
         if keys.shape[0] > 0:
             value, size = single_change(total, weighed, entries.total[place], entries.weighed[place], keys)
             if value < 0:
                 continue
         elif moved == 1:
             size = np.int64(np.rint((np.float64(c[last]) - np.float64(entries.c[place, last])) * scales.c_unit * STEPS))
-        size = abs(size)
-        if size == 0 or size >= SINGLE_MOST * STEPS or is_level(size, scales.grain):
+        if size == 0 or abs(size) >= SINGLE_MOST * STEPS:
             continue
-        if is_own_flicker(entries.c[place, : scales.measured], c[: scales.measured], size, scales.c_unit):
-            continue
+        flickers = is_level(size, scales.grain) or is_own_flicker(
+            entries.c[place, : scales.measured], c[: scales.measured], size, scales.c_unit
+        )
         before = np.int64(entries.size[place])
+        as_far = before != 0 and abs(abs(size) - abs(before)) <= AS_FAR * abs(before)
+        twin = as_far and value == entries.value[place] and (size > 0) != (before > 0)
         entries.size[place] = size
-        if rank < 0 and before > 0 and abs(size - before) <= AS_FAR * before:
+        entries.value[place] = value
+        entries.probes[place] = min(entries.probes[place] + 1, 255)
+        entries.twins[place] = min(entries.twins[place] + int(twin), 255)
+        many = entries.twins[place] >= TWINS and entries.probes[place] <= 2.5 * entries.twins[place] + 1.0
+        if rank < 0 and (many if flickers else as_far):
             rank = i
     return rank
 

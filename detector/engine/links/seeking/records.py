@@ -18,6 +18,8 @@ PLACES = 1 << 16
 HALF_AS_LARGE = 0.02  # relative difference of a step from half of the one before; or half a level
 FIRST_STEP = 4.0  # least step whose half is looked for, in levels
 SYMMETRIC = 0.02  # the same of a step from the mirror image of the one before
+COLUMNS = 16  # numeric columns at most, as a reference has them
+AS_LONG = 0.03  # relative difference of two steps of a column that are as long
 SMALL = 0.08  # largest step of a difference, in deviations of the column
 
 
@@ -25,6 +27,7 @@ class Chains(NamedTuple):
     """One entry for each place: `check` tells whose it is, `first` and `latest` are values, `step` is the latest one.
 
     `depth` is how often a step was half of the one before. `account`, `uid` and `cluster` are those of the latest record.
+    `mirrored` (COLUMNS,) is the step of the latest mirror image in each column.
     """
 
     check: npt.NDArray[np.uint32]
@@ -35,6 +38,7 @@ class Chains(NamedTuple):
     account: npt.NDArray[np.uint64]
     uid: npt.NDArray[np.int64]
     cluster: npt.NDArray[np.int64]
+    mirrored: npt.NDArray[np.int32]
 
 
 def no_chains(table: bool) -> Chains:
@@ -49,6 +53,7 @@ def no_chains(table: bool) -> Chains:
         account=np.zeros(n, np.uint64),
         uid=np.zeros(n, np.int64),
         cluster=np.zeros(n, np.int64),
+        mirrored=np.zeros(COLUMNS, np.int32),
     )
 
 
@@ -87,3 +92,15 @@ def is_mirrored(chains, at, value, level, deviation):
     if reach == 0.0 or abs(reach) >= SMALL * deviation or abs(reach) <= 1.5 * max(np.float64(level), 1.0):
         return False
     return abs(reach + back) <= max(SYMMETRIC * abs(reach), 0.5)
+
+
+@part
+def is_as_long(chains, at, value, column):
+    """Tell whether a mirror image lies as far from the first value as the one before in this column, and note how far.
+
+    Differences are taken with one step in all records; what drifts to and fro has another one each time.
+    """
+    reach = abs(np.int64(value) - np.int64(chains.first[at]))
+    before = np.int64(chains.mirrored[column])
+    chains.mirrored[column] = reach
+    return before > 0 and abs(reach - before) <= max(AS_LONG * before, 1.0)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from detector.engine.evidence.bisect import record_depth
 from detector.engine.kernels import kernel
-from detector.engine.links.seeking.pairs import PAIRED, halving_of, offset_from, single_from
-from detector.engine.links.seeking.records import is_halved, is_mirrored, place_without, whole_hash
+from detector.engine.links.seeking.pairs import RECORDS_PAIRED, halving_of, offset_from, single_from
+from detector.engine.links.seeking.records import is_as_long, is_halved, is_mirrored, place_without, whole_hash
 from detector.engine.links.seeking.store import (
     CONTENTS,
     FROM_YOUNG,
@@ -72,7 +72,9 @@ def links_for(n: int) -> Links:
 
 def room_for(measured: int) -> Room:
     """Return scratch arrays; `measured` sampled values are numbers."""
-    return Room(np.zeros(COORDINATES, np.float32), np.zeros((PAIRED, COORDINATES), np.float32), np.zeros(measured, np.float32))
+    return Room(
+        np.zeros(COORDINATES, np.float32), np.zeros((RECORDS_PAIRED, COORDINATES), np.float32), np.zeros(measured, np.float32)
+    )
 
 
 @kernel
@@ -118,7 +120,7 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
             room.query[k] = np.float32(z[k])
         if scales.table:
             if found > 0:
-                few = min(found, PAIRED)
+                few = min(found, RECORDS_PAIRED)
                 for j in range(few):
                     for k in range(z.shape[0]):
                         room.gathered[j, k] = np.float32(entries.z[near.place[j] // length, k, near.place[j] % length])
@@ -149,7 +151,9 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
                         links.near[i, 1] = chains.account[at]
                     deviation = np.sqrt(np.float64(population.variance[column]))
                     strong = NOTHING
-                    if is_mirrored(chains, at, z[column], population.level[column], deviation):
+                    if is_mirrored(chains, at, z[column], population.level[column], deviation) and is_as_long(
+                        chains, at, z[column], column
+                    ):
                         strong = MIRRORED
                     if is_halved(chains, at, step, population.level[column]):
                         chains.depth[at] = min(chains.depth[at] + 1, 250)
@@ -221,5 +225,8 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
         entries.cluster[at] = cluster
         entries.account[at] = asked.account[i]
         entries.size[at] = 0
+        entries.value[at] = -1
+        entries.probes[at] = 0
+        entries.twins[at] = 0
         entries.seen_place[slot] = at
         entries.seen_uid[slot] = uid

@@ -33,9 +33,10 @@ class Entries(NamedTuple):
 
     `z` (cells, COORDINATES, length) and `c` (entries, SAMPLED) are the reduced inputs, `total` and `weighed` the checksums.
     `uid` numbers the queries of the model, 0 where there is none. `cluster` is the number of the query that a chain of near
-    ones began with. `depth` is how often an interval was halved on the way to it. `size` is the latest change of one value
-    about it, in steps of the checksums. `filled` (cells,) is how many queries a cell has ever held. `seen` (CONTENTS,) are
-    contents, each with the place and the number of its query, `asked` (TALLIED,) counts queries, and `stored` (1,) all of them.
+    ones began with. `depth` is how often an interval was halved on the way to it. `size` is the latest change of one `value`
+    about it, in steps of the checksums, of so many `probes`, among them `twins`. `filled` (cells,) is how many queries a cell
+    has ever held. `seen` (CONTENTS,) are contents, each with the place and the number of its query, `asked` (TALLIED,) counts
+    queries, and `stored` (1,) all of them.
     """
 
     z: npt.NDArray[np.int16]
@@ -50,6 +51,9 @@ class Entries(NamedTuple):
     cluster: npt.NDArray[np.int64]
     account: npt.NDArray[np.uint64]
     size: npt.NDArray[np.int32]
+    value: npt.NDArray[np.int32]
+    probes: npt.NDArray[np.uint8]
+    twins: npt.NDArray[np.uint8]
     filled: npt.NDArray[np.int64]
     seen: npt.NDArray[np.uint64]
     seen_place: npt.NDArray[np.int32]
@@ -100,6 +104,9 @@ def empty(cells: int, entries: int) -> Entries:
         cluster=np.zeros(n, np.int64),
         account=np.zeros(n, np.uint64),
         size=np.zeros(n, np.int32),
+        value=np.full(n, -1, np.int32),
+        probes=np.zeros(n, np.uint8),
+        twins=np.zeros(n, np.uint8),
         filled=np.zeros(cells, np.int64),
         seen=np.zeros(CONTENTS, np.uint64),
         seen_place=np.zeros(CONTENTS, np.int32),
