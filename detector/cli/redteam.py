@@ -29,7 +29,8 @@ redteam_app = typer.Typer(help="Attacks and benign traffic against a model; writ
 
 @redteam_app.command("list")
 def redteam_list(*, as_json: AsJson = False) -> None:
-    """Name every attack, every benign profile, and how thieves hide who know this design."""
+    """Name every attack, every benign profile, how thieves hide who know this design, and how campaigns are dealt."""
+    from detector.redteam.accounts import TITLES
     from detector.redteam.design_aware import EVASIONS
     from detector.redteam.registry import ATTACKS, PROFILES
 
@@ -69,11 +70,22 @@ def redteam_list(*, as_json: AsJson = False) -> None:
         }
         for one in EVASIONS.values()
     ]
+    splits: list[dict[str, Any]] = [
+        {
+            "id": name,
+            "kind": "split",
+            "title": title,
+            "family": "campaign",
+            "data": ["image", "tabular", "text"],
+            "source": "--split",
+        }
+        for name, title in TITLES.items()
+    ]
     if as_json:
-        print_json({"attacks": attacks, "benign": profiles, "evasions": evasions})
+        print_json({"attacks": attacks, "benign": profiles, "evasions": evasions, "splits": splits})
         return
     console = Console()
-    for title, rows in (("Attacks", attacks), ("Benign profiles", profiles), ("Evasions", evasions)):
+    for title, rows in (("Attacks", attacks), ("Benign profiles", profiles), ("Evasions", evasions), ("Campaigns", splits)):
         table = Table(title=title, title_justify="left")
         table.add_column("id", no_wrap=True)
         for column in ("what it is", "family", "data", "needs", "source"):

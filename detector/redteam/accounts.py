@@ -123,6 +123,19 @@ an account, or without natural examples or queries where they go by them.
 """
 
 
+TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "round-robin": "In turn",
+        "class": "By the label of the nearest natural example",
+        "region": "By the nearest of well spread natural examples, one for each account",
+        "pair": "One search an account",
+        "block": "One account after another",
+        "random": "Each query to any account",
+    }
+)
+"""What each split is, for lists."""
+
+
 def _dealer(accounts: int, groups: int, group_of: Callable[[Array], int]) -> Dealer:
     _some(min(accounts, groups))
     turns = np.zeros(groups, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The tables of docs/pages/reference/red-team.md: every attack, evasion and benign profile, made from the registry."""
+"""The tables of docs/pages/reference/red-team.md: every attack, evasion, split and benign profile, made from the registry."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,6 +6,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
+from detector.redteam.accounts import TITLES
 from detector.redteam.design_aware import EVASIONS
 from detector.redteam.registry import ATTACKS, PROFILES
 
@@ -19,7 +20,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def lines() -> Iterator[str]:
-    """Yield a heading and a table for each of the three lists, in the order in which they are published."""
+    """Yield a heading and a table for each of the four lists, in the order in which they are published."""
     yield from table(
         "Attacks",
         ("id", "what it is", "family", "data", "needs", "source"),
@@ -30,6 +31,7 @@ def lines() -> Iterator[str]:
         ("id", "what it is", "against", "attack", "in place of", "data"),
         [(f"`{e.id}`", e.title, e.against, f"`{e.attack}`", f"`{e.plain}`", ", ".join(e.data)) for e in EVASIONS.values()],
     )
+    yield from table("How campaigns are dealt", ("id", "what it is"), [(f"`{name}`", title) for name, title in TITLES.items()])
     yield from table(
         "Benign profiles",
         ("id", "what it is", "family", "data", "wave", "source"),

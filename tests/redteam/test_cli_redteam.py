@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from detector.cli import app
 from detector.distribution import install
 from detector.errors import ConfigError, EndpointError, OutputError
+from detector.redteam.accounts import SPLITS
 from detector.redteam.design_aware import EVASIONS
 from detector.redteam.registry import ATTACKS, PROFILES
 from detector.redteam.targets import named
@@ -35,12 +36,13 @@ def test_the_list_names_everything() -> None:
     """Every id is in the table and in the JSON, with family, data and source."""
     told = CliRunner().invoke(app, ["redteam", "list"], env={"COLUMNS": "300"})
     assert told.exit_code == 0
-    assert all(name in told.output for name in (*ATTACKS, *PROFILES))
+    assert all(name in told.output for name in (*ATTACKS, *PROFILES, *SPLITS))
     assert install("art") in told.output
     listed = json.loads(CliRunner().invoke(app, ["redteam", "list", "--json"]).output)
     assert [one["id"] for one in listed["attacks"]] == list(ATTACKS)
     assert [one["id"] for one in listed["benign"]] == list(PROFILES)
     assert [one["id"] for one in listed["evasions"]] == list(EVASIONS)
+    assert [one["id"] for one in listed["splits"]] == list(SPLITS)
     assert all(one["family"] and one["data"] and one["source"] for kind in listed.values() for one in kind)
 
 
@@ -59,6 +61,20 @@ def test_a_run_writes_a_log_the_truth_and_a_table(tmp_path: Path) -> None:
     assert len(events) == len(truth) == 180
     assert len({event["client"]["id"] for event in events}) == 4 + 4 + 1
     assert {line["role"] for line in truth} == {"jbda", "line_search", "steady"}
+
+
+def test_a_campaign_names_organisations(tmp_path: Path) -> None:
+    """Forty accounts in blocks, of two organisations, over half a day."""
+    out = tmp_path / "log.jsonl"
+    arguments = ["run", "line_search", "-n", "80", "--accounts", "40", "--split", "block", "--organizations", "2"]
+    arguments += ["--user-agents", "3", "--hours", "12", "--no-copies", "--out", str(out)]
+    told = CliRunner().invoke(app, ["redteam", *arguments])
+    assert told.exit_code == 0, told.output
+    clients = [json.loads(line)["client"] for line in out.read_bytes().splitlines()]
+    assert [client["id"] for client in clients[::2]] == [client["id"] for client in clients[1::2]]
+    assert len({client["id"] for client in clients}) == 40
+    assert len({client["organization"] for client in clients}) == 2
+    assert len({client["user_agent"] for client in clients}) == 3
 
 
 def test_numbers_for_scripts(tmp_path: Path) -> None:

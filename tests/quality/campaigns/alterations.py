@@ -68,7 +68,7 @@ def new_device(target: Target) -> Alteration | None:
 
     def alter(rows: Array, rng: np.random.Generator) -> Array:
         dimension = rows.shape[1]
-        return rows + 0.4 * rows @ (rng.standard_normal((dimension, dimension)) / np.sqrt(dimension))
+        return np.asarray(rows + 0.4 * rows @ (rng.standard_normal((dimension, dimension)) / np.sqrt(dimension)))
 
     return alter
 
