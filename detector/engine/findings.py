@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from detector.ingest.batch import Sender
 
@@ -20,6 +20,20 @@ class Unfamiliar:
     score: float
     profile: int
     features: tuple[str, ...]
+
+
+class Reading(NamedTuple):
+    """What one client holds of a model after so many `queries`, as the odometer reads it (see `odometer.reading`).
+
+    `lead` is how far a copy is from the best guess (0) to the model itself (1); the interval from `low` to `high` holds it in
+    95 of 100 cases. `agreement` is the share of the reference inputs to which the copy gives the model's label.
+    """
+
+    queries: int
+    agreement: float
+    lead: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,8 @@ class Finding:
     """A client passed a threshold. `action` is what the evidence calls for, within the limits of policy.
 
     `emitted` is the stream position at which it was found, and `sequence` the position of the query that caused it. They differ
-    only for queries that waited while a model was learned. Times are event times in milliseconds.
+    only for queries that waited while a model was learned. Times are event times in milliseconds. `odometer` is the client's
+    highest reading, None where there is none.
     """
 
     emitted: int
@@ -69,6 +84,7 @@ class Finding:
     reasons: tuple[FindingReason, ...]
     features: Mapping[str, float]
     simulated: bool
+    odometer: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +148,8 @@ class Report:
 
     `refused` counts its queries that could not be used, by reason, and `reused` its queries under an id that another query had
     before. `address` is set where the identity is not vouched for: the report then covers queries from that address alone.
-    `unfamiliar` says in what the client is unlike every known one, where it is and nothing was alerted on. `emitted` is the
+    `unfamiliar` says in what the client is unlike every known one, where it is and nothing was alerted on. `odometer` is its
+    highest reading, None where there is none. `emitted` is the
     stream position at which the client was forgotten, -1 while it is held.
     """
 
@@ -147,13 +164,15 @@ class Report:
     address: str | None = None
     unfamiliar: Unfamiliar | None = None
     emitted: int = -1
+    odometer: Reading | None = None
 
 
 @dataclass(slots=True)
 class Outputs:
     """The outputs for a batch, in stream order; `departed` are clients that were forgotten to make room.
 
-    `held_back` says that stops were held back; each of it becomes an alert, as a finding does.
+    `held_back` says that stops were held back; each of it becomes an alert, as a finding does. `readings` counts readings of
+    the odometer.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -162,6 +181,7 @@ class Outputs:
     departed: list[Report] = field(default_factory=list)
     held_back: list[HeldBack] = field(default_factory=list)
     repeated: int = 0
+    readings: int = 0
 
     def add(self, other: "Outputs") -> None:
         """Append the contents of other outputs."""
@@ -171,6 +191,7 @@ class Outputs:
         self.departed += other.departed
         self.held_back += other.held_back
         self.repeated += other.repeated
+        self.readings += other.readings
 
     def sort(self) -> None:
         """Sort all outputs into stream order, whichever model or shard they come from."""

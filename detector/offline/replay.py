@@ -80,6 +80,7 @@ def summarise(
         "reasons": counts.refusals.reasons,
         "duplicates": counts.repeated,
         "clients": counts.clients,
+        "clients_holding": {f"{lead:g}": clients for lead, clients in counts.holders.items()},
         "alerts": counts.alerts,
         "decisions": counts.decisions,
         "seconds": None if seconds is None else round(seconds, 3),

@@ -1,6 +1,6 @@
-"""Evidence about a client as a whole, not about single queries: novelty and conduct.
+"""Evidence about a client as a whole, not about single queries: novelty, conduct and harm.
 
-This file holds the words for it. `engine.models.novelty` and `engine.memory.conduct` measure it.
+This file holds the words for it. `engine.models.novelty`, `engine.memory.conduct` and `engine.odometer` measure it.
 """
 
 from detector.engine.evidence.channel import EvidenceType
@@ -28,4 +28,12 @@ REUSED = EvidenceType(
     description="The client gives the id of one query to others far more often than others do.",
     meaning="queries came under the id of another query",
     lookalike="a load test that sends one request id does the same",
+)
+HARM = EvidenceType(
+    name="harm",
+    kind="harm",
+    title="Budget of the model used up",
+    description="What the client was told is enough for as good a copy of the model as its budget allows.",
+    meaning="a copy of the model, learned from what the client was told, is as good as its budget allows",
+    lookalike="an innocent client with as many varied queries holds as much: the odometer measures, and does not know intent",
 )

@@ -54,7 +54,7 @@ from detector.service.state.codec import State
 from detector.service.state.restore import Owned, Restorer
 from detector.service.state.seal import Seal
 from detector.service.state.store import StateStore
-from detector.service.telemetry.metrics import Metrics, records_waiting
+from detector.service.telemetry.metrics import LEADS, Metrics, records_waiting
 from detector.sinks import render
 from detector.spill import SpillFile
 
@@ -276,6 +276,8 @@ class DetectStage:
         with self._lock:
             shards = [owned.shard for owned in self._owned.values()]
             self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
+            held = [shard.holders(LEADS) for shard in shards] or [[0] * len(LEADS)]
+            self._metrics.holders(dict(zip(LEADS, map(sum, zip(*held, strict=True)), strict=True)))
             places = {partition: owned.position for partition, owned in self._owned.items()}
             self._metrics.lag("detect", records_waiting(self._consumer, places))
             self._drift.check(owned.shard for owned in self._owned.values())

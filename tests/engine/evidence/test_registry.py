@@ -29,7 +29,7 @@ from detector.engine.evidence.accumulate import (
 )
 from detector.engine.evidence.channel import Channel, Counted, EvidenceType
 from detector.engine.evidence.registry import EVIDENCE, REGISTRY
-from detector.engine.evidence.whole import NOVELTY, REFUSED, REUSED
+from detector.engine.evidence.whole import HARM, NOVELTY, REFUSED, REUSED
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Outputs
 from detector.engine.judge import ConductEvidence, Moment, kind_of
@@ -98,7 +98,7 @@ def test_no_channel_is_left_out() -> None:
     declared = {module.CHANNEL.name for module in modules if hasattr(module, "CHANNEL")}
     assert declared == {channel.name for channel in REGISTRY}
     assert tuple(channel.name for channel in REGISTRY) == CHANNELS
-    assert (*CHANNELS, NOVELTY.name, REFUSED.name, REUSED.name) == tuple(EVIDENCE) == PLACES
+    assert (*CHANNELS, NOVELTY.name, REFUSED.name, REUSED.name, HARM.name) == tuple(EVIDENCE) == PLACES
 
 
 @every_type

@@ -39,6 +39,8 @@ DOCUMENTED = {
     "detector_sink_last_delivery_timestamp_seconds": {"sink"},
     "detector_degraded": {"stage", "reason"},
     "detector_models_learning": set(),
+    "detector_odometer_clients": {"lead"},
+    "detector_odometer_readings_total": set(),
     "detector_build_info": {"version"},
 }
 
@@ -104,6 +106,7 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.sink_current("siem")
     metrics.degraded("detect", {"model": True, "deployment": False})
     metrics.learning(1)
+    metrics.holders({0.5: 3, 0.65: 1})
 
 
 def test_names_and_labels_are_the_documented_ones(found: Outputs) -> None:
