@@ -176,7 +176,7 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         (
             '[odometer]\n[[odometer.tiers]]\ntypes = ["a"]\n[[odometer.tiers]]\ntypes = ["b"]\nstop = 1\n',
             6,
-            "odometer.tiers.1.stop: there is no such key; known here: clients, degrade_at, models, organizations, stop_at, types",
+            "odometer.tiers.1.stop: there is no such key; known here: clients, degrade_at, models, organizations, stop_at",
         ),
         ("[[odometer.tiers]]\nstop_at = 0.5\n", 1, "a tier needs models, clients, organizations or types"),
     ],

@@ -100,7 +100,7 @@ def test_without_it_nothing_is_measured(generated_baseline: Baseline) -> None:
         assert shard.holders((0.0, 0.5)) == [0, 0]
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.data())
 def test_readings_do_not_depend_on_cuts_and_restarts(
     benign: Callable[[], Baseline],
@@ -123,7 +123,7 @@ def test_readings_do_not_depend_on_cuts_and_restarts(
     whole = drive(lines, engine, benign().models)
     assert b'"harm"' in whole["alerts"]
     assert b'"odometer"' in whole["clients"]
-    places = st.lists(st.integers(1, len(lines) - 1), max_size=6)
+    places = st.lists(st.integers(1, len(lines) - 1), max_size=4)
     assert drive(lines, engine, benign().models, cuts=data.draw(places), restarts=data.draw(places)) == whole
     assert drive(lines, engine, benign().models, cuts=data.draw(places), restarts=data.draw(places), compacted=True) == whole
 
@@ -235,10 +235,13 @@ def test_another_version_begins_anew(generated_baseline: Baseline) -> None:
     """What the old version answered counts no more, a budget may be met again, and two versions side by side change nothing."""
     switched = asks("many", 100, version=lambda _: "1") + asks("many", 100, seed=2, version=lambda _: "2")
     shard, outputs = run(switched[: 100 + STEADY], generated_baseline, AT_HALF)
-    assert held(shard, "many") is None
+    before = held(shard, "many")
     assert harm(outputs)[0] == [PERTURB]
     again = shard.process(*batches(switched[100 + STEADY :], first_sequence=200))
-    assert held(shard, "many") is not None
+    after = held(shard, "many")
+    assert before is not None
+    assert after is not None
+    assert before.queries < 100 + STEADY < after.queries
     assert harm(again)[0] == [PERTURB]
     beside = asks("many", 200, version=lambda turn: "12"[turn % 2])
     untold = asks("many", 200, version=lambda turn: "1" if turn < 100 else None)

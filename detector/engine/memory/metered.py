@@ -1,7 +1,7 @@
 """Metered: what is noted of each client for the odometer, and since which query the version of its model holds.
 
-A copy learns from the responses of one model. So the meter begins anew once the log tells another version for `STEADY` queries
-of the client on end. Fewer do not count: a canary, or two versions side by side, would start it anew for ever. A query that
+A copy learns from the responses of one model. So the meter begins anew, with its next reading, once the log tells another
+version for `STEADY` queries of the client on end. Fewer do not count: a canary, or two versions side by side, would start it anew for ever. A query that
 tells no version changes nothing.
 """
 
@@ -52,7 +52,7 @@ class Metered(NamedTuple):
     is the reading at which the client met its budget last, 0 where it did not.
 
     `version` is a hash of the version that was told last, 0 where none was; `away` counts the latest queries with another one.
-    `turn` counts the versions, modulo 256. Where `read_turn` is another number, the reading is of a version before.
+    `turn` counts the versions, modulo 256, and `read_turn` is the one that the reading is of.
     """
 
     right: Annotated[npt.NDArray[np.uint16], Column()]

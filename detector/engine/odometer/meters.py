@@ -53,16 +53,16 @@ class Meters:
             metered.read[slot] = int(np.searchsorted(READINGS, queries)) + 1
 
     def reading(self, metered: Metered, slot: int) -> Reading | None:
-        """Return the highest reading of the client at `slot`, None where there is none of the version that answers now."""
+        """Return the highest reading of the client at `slot`, None where there is none."""
         number = int(metered.read[slot])
-        if number == 0 or metered.read_turn[slot] != metered.turn[slot]:
+        if number == 0:
             return None
         return self.view.reading(int(READINGS[number - 1]), int(metered.right[slot]))
 
     def holders(self, metered: Metered, kept: npt.NDArray[np.bool_], leads: Sequence[float]) -> list[int]:
         """Return how many of the clients in the rows `kept` hold at least each of these leads."""
         judge = self.view.judge
-        known = kept & (metered.read > 0) & (metered.read_turn == metered.turn)
+        known = kept & (metered.read > 0)
         agreement = metered.right[known] / len(judge.answers)
         return [int(np.count_nonzero(agreement >= judge.guess + lead * (1.0 - judge.guess) - 1e-9)) for lead in leads]
 
