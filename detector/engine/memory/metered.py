@@ -1,8 +1,8 @@
 """Metered: what is noted of each client for the odometer, and since which query the version of its model holds.
 
 A copy learns from the responses of one model. So the meter begins anew, with its next reading, once the log tells another
-version for `STEADY` queries of the client on end. Fewer do not count: a canary, or two versions side by side, would start it anew for ever. A query that
-tells no version changes nothing.
+version for `STEADY` queries of the client on end. Fewer do not count: a canary, or two versions side by side, would start it
+anew for ever. A query that tells no version changes nothing.
 """
 
 import zlib

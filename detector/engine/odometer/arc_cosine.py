@@ -10,19 +10,19 @@ import numpy.typing as npt
 
 from detector.engine.kernels import kernel, part
 
-PENALTY = 0.1  # added to the diagonal, as a share of its mean
+PENALTY, TABLE_PENALTY = 0.1, 0.01  # added to the diagonal, as a share of its mean; records have sharper borders
 
 Floats = npt.NDArray[np.float32]
 
 
-def kernel_predictions(inputs: Floats, targets: Floats, asked: Floats) -> npt.NDArray[np.int64]:
+def kernel_predictions(inputs: Floats, targets: Floats, asked: Floats, penalty: float = PENALTY) -> npt.NDArray[np.int64]:
     """Return the class of each of m inputs, `asked` (inputs, m), by a copy.
 
     It is fitted on the inputs (n, inputs) and what was told of them, (n, classes). Of classes with equal scores the first
     counts.
     """
     classes = np.empty(asked.shape[1], np.int64)
-    solve_kernel(inputs, np.ascontiguousarray(inputs.T), targets, asked, np.float32(PENALTY), classes)
+    solve_kernel(inputs, np.ascontiguousarray(inputs.T), targets, asked, np.float32(penalty), classes)
     return classes
 
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from detector.engine.findings import Reading
 from detector.engine.memory.kept import Kept
 from detector.engine.memory.metered import READINGS, Metered
-from detector.engine.odometer.arc_cosine import kernel_predictions
+from detector.engine.odometer.arc_cosine import PENALTY, TABLE_PENALTY, kernel_predictions
 from detector.engine.odometer.reference_set import ReferenceSet
-from detector.engine.odometer.view import Lessons, Retained, View, retained_at
+from detector.engine.odometer.view import Lessons, Retained, View, retained_at, view_of
 
 LARGEST_RATE = 0.15  # of the lead, that a doubling of the queries can bring
 LEAST_HALVED = 16  # retained queries, of which a half says something
@@ -31,7 +31,7 @@ class Meters:
     """Reads the odometers of one model's clients."""
 
     def __init__(self, reference_set: ReferenceSet) -> None:
-        self.view = View(reference_set)
+        self.view = view_of(reference_set)
 
     def read(self, metered: Metered, slot: int, queries: int, kept: Kept, row: int) -> None:
         """Read the odometer of the client at `slot`, and note the reading in `metered` where it is the highest so far.
@@ -85,7 +85,7 @@ def read_together(reference_set: ReferenceSet, members: Sequence[Retained], quer
     The copy is learned anew, from `MOST_TOGETHER` of the retained queries at most, of each member the same share. Nothing is
     added for queries that are not retained. Raises ValueError where nothing is retained.
     """
-    view = View(reference_set)
+    view = view_of(reference_set)
     lessons = [view.lessons(member) for member in members]
     total = sum(len(own.inputs) for own in lessons)
     if not total:
@@ -97,4 +97,5 @@ def read_together(reference_set: ReferenceSet, members: Sequence[Retained], quer
 
 
 def _judged(view: View, lessons: Lessons) -> int:
-    return view.right(kernel_predictions(lessons.inputs, lessons.targets, view.inputs))
+    penalty = TABLE_PENALTY if view.judge.table else PENALTY
+    return view.right(kernel_predictions(lessons.inputs, lessons.targets, view.inputs, penalty))

@@ -16,6 +16,7 @@ from detector.engine.memory.reservoir import COORDINATES, LABEL_TOLD, MARGIN_LEV
 from detector.engine.odometer.reading import Reading, reading
 from detector.engine.odometer.reference_set import ReferenceSet
 
+MOST_INPUTS = 512  # reference inputs: more cost time, and the copy's own error is larger than the luck of these
 WIDTH = 48  # values of an input that a copy uses: all coordinates, and the sampled values that vary most
 
 Floats = npt.NDArray[np.float32]
@@ -87,6 +88,13 @@ class View:
         """Return the reading of a copy that is right about so many reference inputs."""
         inputs = len(self.judge.answers)
         return reading(queries, min(right / inputs, 1.0), self.judge.guess, inputs, table=self.judge.table)
+
+
+def view_of(reference_set: ReferenceSet) -> View:
+    """Return the view of a reference set: of `MOST_INPUTS` of its inputs at the most, evenly chosen."""
+    step = -(-len(reference_set.label) // MOST_INPUTS)
+    z, c, label = (np.ascontiguousarray(part[::step]) for part in (reference_set.z, reference_set.c, reference_set.label))
+    return View(ReferenceSet(z, c, label, reference_set.table))
 
 
 def retained_at(kept: Kept, row: int) -> Retained:
