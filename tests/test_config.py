@@ -10,7 +10,7 @@ from detector.baseline.secret import require
 from detector.baseline.settings import engine_settings
 from detector.clock import HeldClock
 from detector.config import Config, EngineSection, load
-from detector.engine.policy import PolicySettings
+from detector.engine.policy import Budget, PolicySettings, Tier
 from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
 from detector.ingest.assemble import assembler_for
@@ -67,6 +67,19 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             lateness_minutes = 1.5
             learning_events = 32
             seed = 9
+            [odometer]
+            enabled = true
+            degrade_at = 0.6
+            stop_at = 0.9
+            throttle_from = 0.1
+            [[odometer.tiers]]
+            types = ["trial"]
+            stop_at = 0.4
+            [[odometer.tiers]]
+            models = "a, b"
+            clients = ["c"]
+            organizations = ["o"]
+            degrade_at = 0.5
             [models."fraud.v2"]
             categorical = [0, 4]
             dimension = 7
@@ -84,6 +97,11 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
     assert [policy.never_block_organizations, policy.shadow_channels] == [{"partner"}, {"foreign"}]
     assert (policy.new_stops_per_minute, policy.stopped_share) == (7, 0.5)
     assert [policy.shadow_models, policy.live_models] == [{"fraud.v2"}, {"plain"}]
+    assert (settings.odometer, policy.budget, policy.throttle_from) == (True, Budget(0.6, 0.9), 0.1)
+    assert policy.tiers == (
+        Tier(Budget(None, 0.4), types=frozenset({"trial"})),
+        Tier(Budget(0.5), frozenset({"a", "b"}), frozenset({"c"}), frozenset({"o"})),
+    )
     assert (settings.max_clients, settings.lateness_ms, settings.learning_events, settings.seed) == (10, 90_000, 32, 9)
     assert settings.categorical == {"fraud.v2": (0, 4)}
     assert config.dimensions() == {"fraud.v2": 7}
@@ -152,6 +170,15 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         ("[policy\n", 1, "not valid TOML"),
         ("[policy]\nshadow = true\nshadow = false\n", 3, "not valid TOML"),
         ("policy = 3\n", 1, "policy"),
+        ("[odometer]\nstop_at = 0.5\ndegrade_at = 0.5\n", 1, "stop_at must be above degrade_at"),
+        ("[odometer]\ndegrade_at = 1.5\n", 2, "odometer.degrade_at"),
+        ("[odometer]\nenabled = false\ndegrade_at = 0.5\n", 1, "a budget needs enabled = true"),
+        (
+            '[odometer]\n[[odometer.tiers]]\ntypes = ["a"]\n[[odometer.tiers]]\ntypes = ["b"]\nstop = 1\n',
+            6,
+            "odometer.tiers.1.stop: there is no such key; known here: clients, degrade_at, models, organizations, stop_at",
+        ),
+        ("[[odometer.tiers]]\nstop_at = 0.5\n", 1, "a tier needs models, clients, organizations or types"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_by_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from detector.config import Config
+from detector.config import Config, TierTable
 from detector.engine.evidence.registry import TYPES
 from detector.engine.links.settings import LinkSettings
-from detector.engine.policy import PolicySettings
+from detector.engine.policy import Budget, PolicySettings, Tier
 from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
 from detector.ingest.formats.routing import schemas_for
@@ -24,6 +24,7 @@ def engine_settings(config: Config, learned: Mapping[str, InputSchema] | None = 
         lateness_ms=int(engine.lateness_minutes * 60_000),
         learning_events=engine.learning_events,
         seed=engine.secret(),
+        odometer=config.odometer.enabled,
         categorical={
             **{model: schema.categorical for model, schema in schemas_for(config, learned).items() if schema.categorical},
             **{model: section.categorical for model, section in config.models.items() if section.categorical},
@@ -58,4 +59,14 @@ def policy_settings(config: Config) -> PolicySettings:
         live_models=frozenset(model for model, section in config.models.items() if section.shadow is False),
         new_stops_per_minute=policy.new_stops_per_minute,
         stopped_share=policy.stopped_share,
+        budget=Budget(config.odometer.degrade_at, config.odometer.stop_at),
+        tiers=tuple(map(_tier, config.odometer.tiers)),
+        throttle_from=config.odometer.throttle_from,
     )
+
+
+def _tier(table: TierTable) -> Tier:
+    models, clients, organizations, types = (
+        None if names is None else frozenset(names) for names in (table.models, table.clients, table.organizations, table.types)
+    )
+    return Tier(Budget(table.degrade_at, table.stop_at), models, clients, organizations, types)

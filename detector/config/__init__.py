@@ -11,6 +11,7 @@ from detector.config.elasticsearch import ElasticsearchSection
 from detector.config.gate import GateSection
 from detector.config.ingest import ClientRule, IngestSection, InputsSection, MappingSection, TopicSection
 from detector.config.loading import load
+from detector.config.odometer import OdometerSection, TierTable
 from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, OAuthSection, RegistrySection, ServiceSection
 from detector.config.whole import Config
@@ -32,10 +33,12 @@ __all__ = [
     "MappingSection",
     "ModelSection",
     "OAuthSection",
+    "OdometerSection",
     "PerturbSection",
     "PolicySection",
     "RegistrySection",
     "ServiceSection",
+    "TierTable",
     "TopicSection",
     "load",
 ]

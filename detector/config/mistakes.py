@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from detector.config.delivery import DeliverySection
+from detector.config.delivery import DeliverySection, DeliveryTable
 from detector.config.whole import PREFIX, Config
 from detector.errors import ConfigError
 
@@ -57,7 +57,8 @@ def _known(place: tuple[Any, ...], delivery: type[DeliverySection]) -> list[str]
         if get_origin(model) is dict:
             model = get_args(model)[1]
         elif get_origin(model) is tuple:
-            model = delivery  # the only list of tables
+            listed = get_args(model)[0]
+            model = delivery if listed is DeliveryTable else listed
         else:
             field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
             model = field.annotation if field else None
@@ -73,9 +74,9 @@ def _line(place: tuple[Any, ...], text: str) -> int:
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         header = re.fullmatch(r"\[\s*(.+?)\s*\]\s*(#.*)?", stripped)
-        entry = re.fullmatch(r"\[\[\s*([\w-]+)\s*\]\]\s*(#.*)?", stripped)
+        entry = re.fullmatch(r"\[\[\s*([\w.-]+)\s*\]\]\s*(#.*)?", stripped)
         if entry:
-            here = section = [entry[1], str(tables[entry[1]])]
+            here = section = [*entry[1].split("."), str(tables[entry[1]])]
             tables[entry[1]] += 1
         elif header:
             section = [part.strip().strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", header[1])]

@@ -13,11 +13,13 @@ from detector.config.detection import BaselineSection, EngineSection, LinksSecti
 from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
 from detector.config.gate import GateSection
 from detector.config.ingest import IngestSection, InputsSection
+from detector.config.odometer import OdometerSection
 from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, ServiceSection
 
 PREFIX = "DETECTOR_"
 KEPT = frozenset({"shadow", "trust_clients"})  # of policy, for as long as a service runs
+MEASURED = frozenset({"enabled"})  # of the odometer, likewise
 IRRELEVANT: dict[str, Any] = {  # to what is found
     "baseline": True,
     "decisions": True,
@@ -43,6 +45,7 @@ class Config(BaseSettings):
     baseline: BaselineSection = BaselineSection()
     models: dict[str, ModelSection] = {}
     policy: PolicySection = PolicySection()
+    odometer: OdometerSection = OdometerSection()
     engine: EngineSection = EngineSection()
     links: LinksSection = LinksSection()
     ingest: IngestSection = IngestSection()
@@ -85,7 +88,8 @@ class Config(BaseSettings):
     def with_policy(self, other: "Config") -> "Config":
         """Return the same configuration with the policy of another one, as far as that may change under a running service.
 
-        `[policy] shadow` and `trust_clients` stay: the state of clients and the group of workers depend on them.
+        The budgets of `[odometer]` are policy. `[policy] shadow` and `trust_clients` stay, and `[odometer] enabled`: the state
+        of clients and the group of workers depend on them.
         """
         kept = {name: getattr(self.policy, name) for name in KEPT}
         models = {}
@@ -94,7 +98,13 @@ class Config(BaseSettings):
             section = self.models.get(model, ModelSection()).model_copy(update={"shadow": shadow})
             if model in other.models or section != ModelSection():
                 models[model] = section
-        return self.model_copy(update={"policy": other.policy.model_copy(update=kept), "models": models})
+        measured = {name: getattr(self.odometer, name) for name in MEASURED}
+        changed = {
+            "policy": other.policy.model_copy(update=kept),
+            "odometer": other.odometer.model_copy(update=measured),
+            "models": models,
+        }
+        return self.model_copy(update=changed)
 
     @classmethod
     def settings_customise_sources(
@@ -129,9 +139,10 @@ class Config(BaseSettings):
     def fixed_version(self) -> str:
         """Short digest like `version`, of what does not change under a running service: without policy; see `with_policy`."""
         changing = set(PolicySection.model_fields) - KEPT
+        budgets = set(OdometerSection.model_fields) - MEASURED
         plain = {model: section.model_copy(update={"shadow": None}) for model, section in self.models.items()}
         models = {model: section for model, section in plain.items() if section != ModelSection()}
-        return _digest(self.model_copy(update={"models": models}), {"policy": changing})
+        return _digest(self.model_copy(update={"models": models}), {"policy": changing, "odometer": budgets})
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """Return everything as plain data for people to read, with secrets masked."""

@@ -37,7 +37,7 @@ from detector.contracts.ecs import (
 )
 from detector.contracts.moment import Instant, rfc3339
 
-__all__ = ["Alert", "Baseline", "Evidence", "EvidenceKind", "Finding", "compose", "event_type"]
+__all__ = ["Alert", "Baseline", "Evidence", "EvidenceKind", "Finding", "Odometer", "compose", "event_type"]
 
 EvidenceKind = Literal["novelty", "construction", "harm"]
 
@@ -78,6 +78,15 @@ class Evidence(Document):
     text: Annotated[str, Field(description="one sentence for the analyst")]
 
 
+class Odometer(Document):
+    """How much of the model the client held at the reading with the highest `lead`: 0 is the best guess, 1 the model itself."""
+
+    lead: Annotated[float, Field(ge=0, le=1)]
+    low: Annotated[float, Field(ge=0, le=1, description="with high: the interval that holds the lead in 95 of 100 cases")]
+    high: Annotated[float, Field(ge=0, le=1)]
+    queries: Annotated[int, Field(ge=1, description="the client's query count for the model at that reading")]
+
+
 class Finding(Document):
     """Our own object in the document. Figures cover the client's queries to the model up to the evaluation that alerted."""
 
@@ -103,6 +112,7 @@ class Finding(Document):
     baseline_version: str
     config_version: str
     shadow: bool
+    odometer: Annotated[Odometer | None, Field(description="there where the model is measured and the client was")] = None
 
 
 class Alert(Document):

@@ -20,7 +20,7 @@ from detector.engine.compute import Kernels
 from detector.engine.evidence.accumulate import OPEN
 from detector.engine.examples import Examples
 from detector.engine.features.distances import WINDOW
-from detector.engine.findings import EngineRefusal, Outputs, Report
+from detector.engine.findings import EngineRefusal, Outputs, Reading, Report
 from detector.engine.guard import DAY_MS
 from detector.engine.judge import Judge
 from detector.engine.kinds import Kinds
@@ -28,16 +28,18 @@ from detector.engine.links.drawing import sketches_of
 from detector.engine.memory.admission import FRESH, LATE, REPEATED, Admitted, Arrivals, admit, unadmitted
 from detector.engine.memory.conduct import QUESTIONS, nobody, update_conduct
 from detector.engine.memory.hashing import Contents, keys_of
+from detector.engine.memory.kept import Kept
 from detector.engine.memory.ledger import Ledger
 from detector.engine.memory.reservoir import RING
 from detector.engine.models.novelty import LESSONS, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer, Seen
+from detector.engine.odometer.meters import Meters
 from detector.engine.parking import InMemory, Parked
 from detector.engine.policy import ALERT
 from detector.engine.reports import reports_of
 from detector.engine.slots import Slots
-from detector.engine.state import ClientSnapshot, Columns
+from detector.engine.state import HARM, ClientSnapshot, Columns
 from detector.engine.walk import Stretch, Walk
 from detector.ingest.batch import Batch, code_of
 
@@ -65,6 +67,7 @@ class ClientTable:
     `secret` is the operator's seed. It keys the random numbers of each client, so that nobody else can compute them or choose
     ids that collide. `key` names the table's state: a model has one table for each length of its inputs. The table keeps
     `retained` queries and `window` distances of each client. With `links`, its outputs hold sketches of the fresh queries.
+    `meters` reads the odometer, None where it is not read.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class ClientTable:
         key: str | None = None,
         parked: Parked | None = None,
         links: bool = False,
+        meters: Meters | None = None,
     ) -> None:
         self.model = model
         self.key = key or model
@@ -100,8 +104,10 @@ class ClientTable:
         self.columns = Columns(capacity, **sizes)
         self._slots = Slots(self.key, secret, capacity)
         self._examples = Examples()
-        self._kernels = Kernels(reference, self.columns, RING if retained is None else retained)
-        self._walk = Walk(judge, novelty, self._examples)
+        self._kernels = Kernels(reference, self.columns, RING if retained is None else retained, metered=meters is not None)
+        self.meters = meters
+        self._readings: dict[int, Reading] = {}  # by event, of one pass
+        self._walk = Walk(judge, novelty, self._examples, self._read)
         self._ledger = Ledger()
         self._codec = ClientCodec(self.key, reference, sizes, self.columns, self._slots, self._examples, self._ledger)
         self._contents = Contents(secret, reference.dimension)
@@ -126,6 +132,32 @@ class ClientTable:
     def examples(self, slot: int, place: int) -> tuple[str, ...]:
         """Return ids of the latest events with evidence at a place of `state.PLACES`."""
         return tuple(self._examples.of(slot).get(place, ()))
+
+    @property
+    def metered(self) -> bool:
+        """Whether the odometer measures the model."""
+        return self.meters is not None
+
+    def reading(self, slot: int) -> Reading | None:
+        """Return the highest reading of the odometer, None where there is none."""
+        return None if self.meters is None else self.meters.reading(self.columns.metered, slot)
+
+    def holders(self, leads: Sequence[float]) -> list[int]:
+        """Return how many of the clients in memory hold at least each of these leads."""
+        if self.meters is None:
+            return [0] * len(leads)
+        return self.meters.holders(self.columns.metered, self._slots.kept, leads)
+
+    def _read(self, event: int, slot: int, queries: int, kept: Kept, row: int) -> None:
+        """Read the odometer of the client at `slot`, which had asked so many queries at row `row` of what was kept."""
+        assert self.meters is not None  # noqa: S101  # nothing is due otherwise
+        metered = self.columns.metered
+        before = int(metered.read_turn[slot])
+        self.meters.read(metered, slot, queries, kept, row)
+        if metered.read_turn[slot] != before:  # another version of the model: its budget is not used up
+            self.columns.standing.reached[slot, HARM] = 0
+        if (reading := self.meters.reading(metered, slot)) is not None:
+            self._readings[event] = reading
 
     def process(self, batch: Batch, emitted: int | None = None) -> Outputs:
         """Process a batch of this model's events, in stream order; `emitted` overrides their place in the output order."""
@@ -221,7 +253,7 @@ class ClientTable:
         self._park(oldest[suspect])
         leaving = oldest[~suspect]
         names = [self.name(slot) for slot in leaving.tolist()]
-        outputs.departed += reports_of(self.columns, leaving, names, self.model, self.novelty, emitted)
+        outputs.departed += reports_of(self.columns, leaving, names, self.model, self.novelty, emitted, self.meters)
         self._slots.forget(leaving)
         for slot in oldest.tolist():
             self._examples.drop(slot)
@@ -258,6 +290,7 @@ class ClientTable:
 
         standing = self.columns.standing
         newly = self._newly_active(batch, slot, admitted)
+        self._readings = {}
         score = self._walk.over(Stretch(batch, slot, admitted, conduct, found, emitted, newly), standing, outputs)
         evaluated = slot[found.evaluated]
         standing.row[evaluated] = found.rows
@@ -268,6 +301,7 @@ class ClientTable:
             outputs.sketches.append(
                 sketches_of(batch, rows, [self.name(s) for s in slot[rows].tolist()], found.reduced, contents)
             )
+        outputs.readings += len(found.read)
         if self._observer is not None:
             accounts = [self.name(s) for s in slot.tolist()]
             seen = Seen(
@@ -281,6 +315,7 @@ class ClientTable:
                 found.rows,
                 score,
                 accounts,
+                self._readings,
             )
             self._observer.observed(seen)
 
@@ -329,7 +364,9 @@ class ClientTable:
 
     def report(self, slot: int, emitted: int = -1) -> Report:
         """Return the report of the client at `slot`."""
-        (report,) = reports_of(self.columns, np.array([slot]), [self.name(slot)], self.model, self.novelty, emitted)
+        (report,) = reports_of(
+            self.columns, np.array([slot]), [self.name(slot)], self.model, self.novelty, emitted, self.meters
+        )
         return report
 
     def reports(self) -> Iterator[Report]:
@@ -340,9 +377,11 @@ class ClientTable:
             away = [client for client in some if client not in self._slots]
             columns = self._codec.apart([self._codec.load(self._parked.read(self.key, client)) for client in away])
             held = [client for client in some if client in self._slots]
+            found: dict[str, Report] = {}
             slots = np.array([self._slots.of[client] for client in held], np.int64)
-            found = dict(zip(away, reports_of(columns, np.arange(len(away)), away, self.model, self.novelty), strict=True))
-            found |= zip(held, reports_of(self.columns, slots, held, self.model, self.novelty), strict=True)
+            for some_columns, places, clients in ((columns, np.arange(len(away)), away), (self.columns, slots, held)):
+                reports = reports_of(some_columns, places, clients, self.model, self.novelty, meters=self.meters)
+                found |= zip(clients, reports, strict=True)
             for client in some:
                 yield found[client]
 

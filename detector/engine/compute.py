@@ -21,6 +21,8 @@ from detector.engine.features.rate import update_rate
 from detector.engine.features.row import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
 from detector.engine.memory.admission import Admitted
 from detector.engine.memory.checksums import weights_of
+from detector.engine.memory.kept import Kept, room_for
+from detector.engine.memory.metered import is_reading, versions_of
 from detector.engine.memory.observe import Queries, Written, observe, scratch_for
 from detector.engine.memory.yardsticks import Population, Scales
 from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reduced, Reference
@@ -32,7 +34,8 @@ class Computed(NamedTuple):
     """The results of the kernels for a batch of n events, of which `evaluated` (evaluations,) are scheduled evaluations.
 
     `ratio` (n, channels) are the likelihood ratios of each query, and `peak` (n, channels) the highest evidence of its client
-    so far. `rows` (evaluations, features) are the features at the evaluations. `reduced` are the reduced inputs.
+    so far. `rows` (evaluations, features) are the features at the evaluations. `reduced` are the reduced inputs. At the events
+    `read` (readings,) the odometer is read of what was `kept` there.
     """
 
     evaluated: npt.NDArray[np.intp]
@@ -40,6 +43,8 @@ class Computed(NamedTuple):
     ratio: npt.NDArray[np.float32]
     peak: npt.NDArray[np.float32]
     reduced: Reduced
+    read: npt.NDArray[np.intp]
+    kept: Kept
 
     @property
     def z(self) -> npt.NDArray[np.int16]:
@@ -48,9 +53,10 @@ class Computed(NamedTuple):
 
 
 class Kernels:
-    """Runs the kernels over batches of one model."""
+    """Runs the kernels over batches of one model; where it is not `metered`, nothing is kept for the odometer."""
 
-    def __init__(self, reference: Reference, columns: Columns, ring: int) -> None:
+    def __init__(self, reference: Reference, columns: Columns, ring: int, *, metered: bool = False) -> None:
+        self._metered = metered
         self._reference = reference
         self._scales = scales_of(reference, ring)
         self._population = population_of(reference, columns.memory.window.shape[1])
@@ -73,6 +79,10 @@ class Kernels:
         rows = np.full((len(evaluated), len(NAMES)), np.nan)
         ratio = np.ones((n, len(CHANNELS)), np.float32)
         peak = np.zeros((n, len(CHANNELS)), np.float32)
+        read = np.flatnonzero(admitted.evaluation & is_reading(admitted.position)) if self._metered else evaluated[:0]
+        reading = np.full(n, -1, np.int64)
+        reading[read] = np.arange(len(read))
+        kept = room_for(columns.memory, len(read))
         place = np.zeros(n, np.int64)
         repeat, near, flip = np.zeros((3, n), np.bool_)
         reduced = self._reference.reduce(batch.vector)
@@ -92,7 +102,10 @@ class Kernels:
             place=place,
             confidence=batch.confidence,
             runner_up=batch.runner_up,
+            told=np.left_shift(batch.perturbed & 3, 2, dtype=np.uint8),  # the bits `LABEL_TOLD` and `MISLED` of a mark
+            version=versions_of(batch.version) if self._metered else np.zeros(n, np.uint16),
             evaluation=evaluation,
+            reading=reading,
         )
         written = Written(repeat, near, flip, np.empty(n, np.float32), ratio, rows, MEMORY, np.zeros(n, np.bool_))
         observe(
@@ -100,17 +113,19 @@ class Kernels:
             columns.selection,
             columns.checksums,
             columns.family,
+            columns.metered,
             queries,
             self._scales,
             self._population,
             self._scratch,
             written,
+            kept,
         )
         self._describe(columns, batch, queries, written, reduced, admitted.position)
         self._compare_columns(columns, batch, queries, written)
         accumulate(columns.evidence, slot, ratio, admitted.verdict, repeat, peak)
         # A row is kept in 32 bits, so it is also judged in 32 bits: a later event must read the same numbers.
-        return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced)
+        return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced, read, kept)
 
     def _noise(self, batch: Batch) -> npt.NDArray[np.float32]:
         """Return how much likelier each query is if it is noise; 0 where noise is not told."""

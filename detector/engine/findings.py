@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from detector.engine.links.sketch import Sketches
 from detector.ingest.batch import Sender
@@ -21,6 +21,20 @@ class Unfamiliar:
     score: float
     profile: int
     features: tuple[str, ...]
+
+
+class Reading(NamedTuple):
+    """What one client holds of a model after so many `queries`, as the odometer reads it (see `odometer.reading`).
+
+    `lead` is how far a copy is from the best guess (0) to the model itself (1); the interval from `low` to `high` holds it in
+    95 of 100 cases. `agreement` is the share of the reference inputs to which the copy gives the model's label.
+    """
+
+    queries: int
+    agreement: float
+    lead: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,8 @@ class Finding:
     """A client passed a threshold. `action` is what the evidence calls for, within the limits of policy.
 
     `emitted` is the stream position at which it was found, and `sequence` the position of the query that caused it. They differ
-    only for queries that waited while a model was learned. Times are event times in milliseconds.
+    only for queries that waited while a model was learned. Times are event times in milliseconds. `odometer` is the client's
+    highest reading, None where there is none.
 
     A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id.
     """
@@ -81,6 +96,7 @@ class Finding:
     features: Mapping[str, float]
     simulated: bool
     members: tuple[CampaignMember, ...] = ()
+    odometer: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +162,8 @@ class Report:
 
     `refused` counts its queries that could not be used, by reason, and `reused` its queries under an id that another query had
     before. `address` is set where the identity is not vouched for: the report then covers queries from that address alone.
-    `unfamiliar` says in what the client is unlike every known one, where it is and nothing was alerted on. `emitted` is the
+    `unfamiliar` says in what the client is unlike every known one, where it is and nothing was alerted on. `odometer` is its
+    highest reading, None where there is none. `emitted` is the
     stream position at which the client was forgotten, -1 while it is held.
     """
 
@@ -161,6 +178,7 @@ class Report:
     address: str | None = None
     unfamiliar: Unfamiliar | None = None
     emitted: int = -1
+    odometer: Reading | None = None
 
 
 @dataclass(slots=True)
@@ -168,7 +186,7 @@ class Outputs:
     """The outputs for a batch, in stream order; `departed` are clients that were forgotten to make room.
 
     `held_back` says that stops were held back; each of it becomes an alert, as a finding does. `sketches` are the fresh queries
-    as the search for links between accounts takes them, of models with a baseline.
+    as the search for links between accounts takes them, of models with a baseline. `readings` counts readings of the odometer.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -178,6 +196,7 @@ class Outputs:
     held_back: list[HeldBack] = field(default_factory=list)
     sketches: list[Sketches] = field(default_factory=list)
     repeated: int = 0
+    readings: int = 0
 
     def add(self, other: "Outputs") -> None:
         """Append the contents of other outputs."""
@@ -188,6 +207,7 @@ class Outputs:
         self.held_back += other.held_back
         self.sketches += other.sketches
         self.repeated += other.repeated
+        self.readings += other.readings
 
     def sort(self) -> None:
         """Sort all outputs into stream order, whichever model or shard they come from."""

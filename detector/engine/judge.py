@@ -1,10 +1,10 @@
 """Judgement: the findings and decisions that a moment in a client's stream calls for, and the words for them.
 
-A moment is a query with evidence of construction, or a scheduled evaluation. A finding is raised when evidence calls for a
-higher action than before, once per kind of evidence and action. An action that gateways carry out becomes a pending decision if
-it is harder than the action in force, or if that has expired. A simulated decision never takes the place of a real one, and a
-real one takes the place of any simulated one. A stop for which the guard has no room becomes a throttle. All ids follow from
-client, model, evidence and count, so the same events give the same ids.
+A moment is a query with evidence of construction, or a scheduled evaluation, where harm is judged as well. A finding is raised
+when evidence calls for a higher action than before, once per kind of evidence and action. An action that gateways carry out
+becomes a pending decision if it is harder than the action in force, or if that has expired. A simulated decision never takes
+the place of a real one, and a real one takes the place of any simulated one. A stop for which the guard has no room becomes a
+throttle. All ids follow from client, model, evidence and count, so the same events give the same ids.
 """
 
 import math
@@ -20,9 +20,10 @@ from detector.engine.account import Account
 from detector.engine.evidence.accumulate import MAY_STOP
 from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.features.row import NAMES
-from detector.engine.findings import Finding, FindingReason, HeldBack, Kind, Outputs, PendingDecision
+from detector.engine.findings import Finding, FindingReason, HeldBack, Kind, Outputs, PendingDecision, Reading
 from detector.engine.guard import StopGuard, tenfold
 from detector.engine.memory.admission import evaluations_by
+from detector.engine.memory.metered import READINGS
 from detector.engine.models.novelty import Novelty
 from detector.engine.policy import (
     ALERT,
@@ -31,6 +32,7 @@ from detector.engine.policy import (
     COMPANY_SHARE,
     PERTURB,
     THROTTLE,
+    Budget,
     PolicySettings,
     Thresholds,
     channel_action,
@@ -41,7 +43,7 @@ from detector.engine.policy import (
     vouched,
     with_company,
 )
-from detector.engine.state import NOVELTY, PLACES, Columns
+from detector.engine.state import HARM, NOVELTY, PLACES, Columns
 from detector.ingest.batch import Batch, Sender
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:detector:v1")
@@ -87,7 +89,7 @@ class Moment:
 
     def asked(self, place: int) -> int:
         """Return how many queries a kind of evidence is based on: for conduct all records, refused ones included."""
-        return self.odd(place).records if place > NOVELTY else self.queries
+        return self.odd(place).records if is_conduct(place) else self.queries
 
 
 class Judged(Protocol):
@@ -107,6 +109,15 @@ class Judged(Protocol):
 
     def examples(self, slot: int, channel: int) -> tuple[str, ...]:
         """Return ids of the latest events that carried evidence in a channel."""
+        ...
+
+    def reading(self, slot: int) -> Reading | None:
+        """Return the highest reading of the odometer, None where there is none."""
+        ...
+
+    @property
+    def metered(self) -> bool:
+        """Whether the odometer measures the model."""
         ...
 
 
@@ -138,20 +149,41 @@ class Judge:
         self._clients.columns.standing.strange[slot] = 0
         return True
 
+    def exceeds_budget(self, batch: Batch, event: int, slot: int) -> bool:
+        """Tell whether the client holds more of the model than its budget allows."""
+        if not self._policy.budgeted or (held := self._clients.reading(slot)) is None:
+            return False
+        return self._budget(batch, event, slot).action(held.lead) > ALLOW
+
+    def _budget(self, batch: Batch, event: int, slot: int) -> Budget:
+        return self._policy.budget_of(self._clients.model, self._clients.account(slot).client, batch.sender[event])
+
     def judge(self, moment: Moment, outputs: Outputs) -> None:
         """Add to `outputs` what the moment calls for, and note it in the client's decision state."""
         for channel in with_company(moment.channels):
-            action = channel_action(channel, moment.peak, self.thresholds)
+            action = self._worth_throttling(moment, channel, channel_action(channel, moment.peak, self.thresholds))
             self._weigh(moment, channel, action, float(moment.peak[channel]), outputs)
         if moment.score is not None:
             strange = self._clients.columns.standing.strange
             beyond = moment.score >= self.thresholds.alert
             strange[moment.slot] = min(int(strange[moment.slot]) + 1, 255) if beyond else 0
             action = novelty_action(moment.score, int(strange[moment.slot]), self.thresholds)
-            self._weigh(moment, NOVELTY, action, moment.score, outputs)
+            self._weigh(moment, NOVELTY, self._worth_throttling(moment, NOVELTY, action), moment.score, outputs)
+            if self.exceeds_budget(moment.batch, moment.event, moment.slot):
+                held = self._clients.reading(moment.slot)
+                assert held is not None  # noqa: S101  # it exceeds a budget
+                action = self._budget(moment.batch, moment.event, moment.slot).action(held.lead)
+                self._weigh(moment, HARM, action, held.lead, outputs)
         for odd in moment.odds:
             action = ALERT if odd.evidence >= self.thresholds.conduct else ALLOW
             self._weigh(moment, NOVELTY + 1 + odd.question, action, odd.evidence, outputs)
+
+    def _worth_throttling(self, moment: Moment, place: int, action: int) -> int:
+        """Return the action that novelty calls for: an alert instead of a throttle where too little of the model has leaked."""
+        if action != THROTTLE or kind_of(place) != "novelty" or not self._clients.metered:
+            return action
+        held = self._clients.reading(moment.slot)
+        return action if (0.0 if held is None else held.lead) >= self._policy.throttle_from else ALERT
 
     def _weigh(self, moment: Moment, place: int, wanted: int, score: float, outputs: Outputs) -> None:
         if wanted < ALERT:
@@ -173,9 +205,11 @@ class Judge:
             action = action if refusal is None else THROTTLE
         if rises:
             standing.reached[s, place] = wanted
-            if place <= NOVELTY:
+            if place == HARM:
+                self._clients.columns.metered.met[s] = self._clients.columns.metered.read[s]
+            elif place <= NOVELTY:
                 standing.reached_at[s, place] = queries
-        at = int(standing.reached_at[s, place]) if place <= NOVELTY else queries
+        at = self._reached_at(s, place, queries)
         alert_id = self._id(s, "alert", place, int(standing.reached[s, place]), at)
         if rises:
             outputs.findings.append(self._finding(moment, place, action, score, alert_id, simulated=simulated))
@@ -209,6 +243,12 @@ class Judge:
                 simulated=simulated,
             )
         )
+
+    def _reached_at(self, slot: int, place: int, queries: int) -> int:
+        """Return how many queries the evidence at a place had led to its highest action after; conduct has only alerts."""
+        if place == HARM:
+            return int(READINGS[int(self._clients.columns.metered.met[slot]) - 1])
+        return int(self._clients.columns.standing.reached_at[slot, place]) if place <= NOVELTY else queries
 
     def _simulates(self, moment: Moment, place: int) -> bool:
         """Tell whether a decision is simulated: where its evidence is, or the company without which it would not stop."""
@@ -282,7 +322,9 @@ class Judge:
     def _headline(self, moment: Moment, place: int, score: float) -> str:
         queries = moment.queries
         meaning = EVIDENCE[PLACES[place]].meaning
-        if place > NOVELTY:
+        if place == HARM:
+            return self._budget_told(moment, score)
+        if is_conduct(place):
             odd = moment.odd(place)
             return (
                 f"{odd.hits:,} of {odd.records:,} {meaning}, at most {odd.usual:.1%} are usual: evidence {score:.1f}, "
@@ -303,6 +345,14 @@ class Judge:
             f"evidence {moment.peak[beside]:.1f}, threshold {self.thresholds.stop[beside]:.1f}"
         )
 
+    def _budget_told(self, moment: Moment, lead: float) -> str:
+        budget = self._budget(moment.batch, moment.event, moment.slot)
+        limits = ((budget.degrade_at, "labels only"), (budget.stop_at, "blocked"))
+        told = ", ".join(f"{what} from {limit:.2f}" for limit, what in limits if limit is not None)
+        held = self._clients.reading(moment.slot)
+        interval = "" if held is None else f" ({held.low:.2f} to {held.high:.2f}), read after {held.queries} queries"
+        return f"{EVIDENCE[PLACES[HARM]].meaning}: lead {lead:.2f}{interval}; {told}"
+
     def _companion(self, moment: Moment, place: int) -> int | None:
         """Return the channel without whose company the evidence at a place would not stop, None where there is none."""
         if place >= NOVELTY or moment.peak[place] >= self.thresholds.stop[place]:
@@ -313,7 +363,9 @@ class Judge:
         """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
         if place == NOVELTY:
             return round(min(60.0, 30.0 * score / self.thresholds.alert), 1)
-        if place > NOVELTY:
+        if place == HARM:
+            return round(100.0 * score, 1)
+        if is_conduct(place):
             return round(min(60.0, 30.0 * score / self.thresholds.conduct), 1)
         if not MAY_STOP[place]:
             return round(min(60.0, 50.0 * score / self.thresholds.stop[place]), 1)
@@ -350,6 +402,7 @@ class Judge:
                 if known and math.isfinite(value)
             },
             simulated=simulated,
+            odometer=self._clients.reading(moment.slot),
         )
 
     def _reasons(self, moment: Moment, place: int, score: float) -> list[FindingReason]:
@@ -357,7 +410,7 @@ class Judge:
         slot = moment.slot
         if place != NOVELTY:
             name = PLACES[place]
-            stop = self.thresholds.stop[place] if place < NOVELTY else self.thresholds.conduct
+            stop = self._threshold(moment, place)
             reason = FindingReason(
                 kind_of(place),
                 name,
@@ -398,6 +451,12 @@ class Judge:
             )
         return reasons
 
+    def _threshold(self, moment: Moment, place: int) -> float:
+        if place == HARM:
+            limit = self._budget(moment.batch, moment.event, moment.slot).limit
+            return math.inf if limit is None else limit
+        return self.thresholds.stop[place] if place < NOVELTY else self.thresholds.conduct
+
     def _beside(self, moment: Moment, channel: int) -> FindingReason:
         """Return the figure of a channel whose company lets another one stop a client."""
         score = float(moment.peak[channel])
@@ -412,8 +471,13 @@ class Judge:
         )
 
 
+def is_conduct(place: int) -> bool:
+    """Tell whether a place is one of conduct: behind novelty, before harm."""
+    return NOVELTY < place < HARM
+
+
 def kind_of(place: int) -> Kind:
-    """Return the kind of the evidence at a place: a channel, or novelty or conduct behind them."""
+    """Return the kind of the evidence at a place: a channel, or novelty, conduct or harm behind them."""
     return EVIDENCE[PLACES[place]].kind
 
 

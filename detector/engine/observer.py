@@ -1,12 +1,13 @@
 """Observers: they get what the engine computed for each query, for fitting, explanations and pictures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.findings import Reading
 from detector.ingest.batch import Batch
 
 
@@ -24,7 +25,8 @@ class Seen:
 
     `account` are the keys of the accounts (see `account`). `verdict` (n,) is 0 for fresh events. `queries` (n,) counts the
     client's queries. `peak` (n, channels) is the evidence so far, and `ratio` (n, channels) are the likelihood ratios of the
-    event. `rows` (evaluations, features) and `score` (evaluations,) belong to the evaluations.
+    event. `rows` (evaluations, features) and `score` (evaluations,) belong to the evaluations. `readings` are the highest
+    readings of the odometer at the events where it was read.
     """
 
     batch: Batch
@@ -37,3 +39,4 @@ class Seen:
     rows: npt.NDArray[np.float64]
     score: npt.NDArray[np.float64]
     account: Sequence[str]
+    readings: Mapping[int, Reading] = field(default_factory=dict)

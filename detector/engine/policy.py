@@ -1,8 +1,9 @@
 """Policy: from evidence to action, within budgets of false alarms.
 
 There are three kinds of evidence, which are not interchangeable. Novelty (unlike every known benign client) may lead to an
-alert and to a throttle. Construction (queries made from earlier queries) may also stop: perturb, then block. Harm (the share of
-the model that was copied) would stop as well once it is measured. "Stopped" means perturbed or blocked.
+alert and to a throttle. Construction (queries made from earlier queries) may also stop: perturb, then block. Harm (how good a
+copy of the model the client could have, see `engine.odometer`) stops where the operator has set a budget for it. "Stopped"
+means perturbed or blocked.
 
 The operator sets a budget: false alerts per 1,000 client-days, and false blocks per 10,000 client-days. The thresholds that
 keep it come from the calibration clients, with one score each, the highest of its session. A threshold is the score that no
@@ -71,12 +72,59 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """The leads (see `engine.odometer`) from which a client is told labels only, and is blocked; None: never."""
+
+    degrade_at: float | None = None
+    stop_at: float | None = None
+
+    @property
+    def limit(self) -> float | None:
+        """The lead that the budget allows; None where it allows any."""
+        limits = [limit for limit in (self.degrade_at, self.stop_at) if limit is not None]
+        return min(limits, default=None)
+
+    def action(self, lead: float) -> int:
+        """Return the action that a lead calls for.
+
+        >>> budget = Budget(degrade_at=0.65, stop_at=0.8)
+        >>> [ACTIONS[budget.action(lead)] for lead in (0.6, 0.65, 0.8)], ACTIONS[Budget().action(1.0)]
+        (['allow', 'perturb', 'block'], 'allow')
+        """
+        if self.stop_at is not None and lead >= self.stop_at:
+            return BLOCK
+        return PERTURB if self.degrade_at is not None and lead >= self.degrade_at else ALLOW
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Clients with a budget of their own: those that are in every one of these sets; None is a set of all."""
+
+    budget: Budget
+    models: frozenset[str] | None = None
+    clients: frozenset[str] | None = None
+    organizations: frozenset[str] | None = None
+    types: frozenset[str] | None = None
+
+    def holds(self, model: str, client: str, sender: Sender) -> bool:
+        """Tell whether a client of a model, as this query describes it, is in the tier."""
+        pairs = (
+            (self.models, model),
+            (self.clients, client),
+            (self.organizations, sender.organization),
+            (self.types, sender.type),
+        )
+        return all(some is None or one in some for some, one in pairs)
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySettings:
     """The operator's policy, as the engine needs it; durations are in milliseconds.
 
     `trust_clients` says whether an identity counts as vouched for where the record does not say. `shadow_channels` are types of
     evidence by name. `shadow_models` and `live_models` are the models for which `shadow` does not hold as it is. 0 for
-    `new_stops_per_minute` and 1 for `stopped_share` are no limits; see `guard`.
+    `new_stops_per_minute` and 1 for `stopped_share` are no limits; see `guard`. `budget` is that of clients that are in none of
+    the `tiers`. Where the odometer measures a model, novelty throttles only clients whose lead is `throttle_from` or more.
     """
 
     shadow: bool = True
@@ -94,6 +142,9 @@ class PolicySettings:
     live_models: frozenset[str] = frozenset()
     new_stops_per_minute: int = 0
     stopped_share: float = 1.0
+    budget: Budget = Budget()
+    tiers: tuple[Tier, ...] = ()
+    throttle_from: float = 0.0
 
     @property
     def version(self) -> str:
@@ -111,6 +162,15 @@ class PolicySettings:
             return True
         return self.shadow and model not in self.live_models
 
+    @property
+    def budgeted(self) -> bool:
+        """Whether any client has a budget."""
+        return any(budget.limit is not None for budget in (self.budget, *(tier.budget for tier in self.tiers)))
+
+    def budget_of(self, model: str, client: str, sender: Sender) -> Budget:
+        """Return the budget of a client: that of the first tier that it is in."""
+        return next((tier.budget for tier in self.tiers if tier.holds(model, client, sender)), self.budget)
+
     def protects(self, client: str, organization: str | None) -> bool:
         """Tell whether the operator's lists say that a client is throttled at most."""
         return client in self.never_block or organization in self.never_block_organizations
@@ -118,8 +178,8 @@ class PolicySettings:
 
 @lru_cache(64)
 def _version(policy: PolicySettings) -> str:
-    content = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in asdict(policy).items()}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    content = json.dumps(asdict(policy), sort_keys=True, default=sorted)  # sets have no order of their own
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def threshold(scores: Sequence[float] | npt.NDArray[np.float64], rate: float, tail: float, reviewed: float = 0.0) -> float:

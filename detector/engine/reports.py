@@ -13,6 +13,7 @@ from detector.engine.features.row import NAMES
 from detector.engine.findings import Report, Unfamiliar
 from detector.engine.memory.admission import evaluation_after
 from detector.engine.models.novelty import Novelty
+from detector.engine.odometer.meters import Meters
 from detector.engine.policy import ALERT
 from detector.engine.state import Columns
 
@@ -36,8 +37,11 @@ def reports_of(
     model: str,
     novelty: Novelty,
     emitted: int = -1,
+    meters: Meters | None = None,
 ) -> Iterator[Report]:
-    """Yield the reports of these `clients`, whose rows of `columns` are at `slots`; `novelty` knows who is unfamiliar.
+    """Yield the reports of these `clients`, whose rows of `columns` are at `slots`.
+
+    `novelty` knows who is unfamiliar, and `meters` what the odometer read, where it is read.
 
     Many clients may leave at once, and nearly all of them have no evidence. So a figure that none of them has is not looked up.
     """
@@ -62,6 +66,7 @@ def reports_of(
             reused=reused,
             unfamiliar=unfamiliar.get(i),
             emitted=emitted,
+            odometer=None if meters is None else meters.reading(columns.metered, int(slots[i])),
         )
 
 

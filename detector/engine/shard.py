@@ -40,6 +40,7 @@ from detector.engine.models.drift import Drift, DriftMonitor, assess
 from detector.engine.models.novelty import Evaluations, Norms, Novelty
 from detector.engine.models.reference import Reference
 from detector.engine.observer import Observer
+from detector.engine.odometer.meters import Meters
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.packing import pack, pack_arrays, pack_unknown, unpack, unpack_unknown
 from detector.engine.parking import InMemory, Parked
@@ -84,6 +85,7 @@ class EngineSettings:
     """How the engine runs; the configuration describes each setting.
 
     Without a `seed`, everybody who has this program can compute its random choices. The shard is one of so many `partitions`.
+    With `odometer` the clients of models whose baseline has a reference set are measured.
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -95,6 +97,7 @@ class EngineSettings:
     categorical: Mapping[str, tuple[int, ...]] | None = None
     partitions: int = 1
     links: LinkSettings = field(default_factory=LinkSettings)
+    odometer: bool = True
 
     @property
     def secret(self) -> int:
@@ -263,8 +266,14 @@ class Shard:
                 parked=self._parked,
                 key=key,
                 links=settings.links.enabled and known is not None,
+                meters=self._meters(known),
             )
         return self._tables[key]
+
+    def _meters(self, known: ModelBaseline | None) -> Meters | None:
+        if not self._settings.odometer or known is None or known.reference_set is None:
+            return None
+        return Meters(known.reference_set)
 
     def _thresholds(self, key: str) -> Thresholds:
         known = self._baselines.get(key)
@@ -321,6 +330,11 @@ class Shard:
     def clients(self) -> int:
         """How many clients are held in memory, over all models."""
         return sum(map(len, self._tables.values()))
+
+    def holders(self, leads: Sequence[float]) -> list[int]:
+        """Return how many clients in memory hold at least each of these leads of a model, counted once for each model."""
+        counted = [table.holders(leads) for table in self._tables.values()]
+        return [sum(of_lead) for of_lead in zip(*counted, strict=True)] if counted else [0] * len(leads)
 
     @property
     def parked(self) -> int:

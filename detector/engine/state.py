@@ -32,6 +32,7 @@ from detector.engine.features.row import NAMES
 from detector.engine.memory.admission import Admission
 from detector.engine.memory.checksums import Checksums
 from detector.engine.memory.conduct import Conduct
+from detector.engine.memory.metered import Metered
 from detector.engine.memory.reservoir import CAPACITY, TABLE_CAPACITY, Memory
 from detector.engine.policy import BLOCK
 from detector.errors import SnapshotError
@@ -40,6 +41,7 @@ SNAPSHOT_VERSION = 3  # 2: numbers keyed by the secret seed, refused queries; 3:
 ID_BYTES = 16  # bytes of a remembered id: its key, its event time and its content
 NOVELTY = len(CHANNELS)  # place of novelty behind the channels, in `DecisionState`
 PLACES = tuple(EVIDENCE)  # types of evidence in the order of `DecisionState.reached`
+HARM = PLACES.index("harm")
 
 
 class DecisionState(NamedTuple):
@@ -67,7 +69,7 @@ class DecisionState(NamedTuple):
     day: Annotated[npt.NDArray[np.uint32], Column()]
 
 
-FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing")
+FAMILIES = ("admission", "conduct", "rate", "coverage", "memory", "outputs", "evidence", "standing", "metered")
 SAVED_AS = {
     ResponseFeatures: "Outputs",
     AccumulatedEvidence: "Evidence",
@@ -112,6 +114,7 @@ class Columns:
         self.family = allocate(Family, capacity if table else 0)
         self.evidence = allocate(AccumulatedEvidence, capacity)
         self.standing = allocate(DecisionState, capacity)
+        self.metered = allocate(Metered, capacity)
         self._used = (*FAMILIES, *(("together", "family") if table else ("selection",)), *(("checksums",) if summed else ()))
         self._declared: dict[str, Column] = {}
         for family in self._families():

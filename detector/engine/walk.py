@@ -4,7 +4,7 @@ The result of an event may depend on the event before it, in any family: an eval
 of the next. So these events are processed in stream order, whichever kernels found them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from detector.engine.examples import Examples
 from detector.engine.findings import Outputs
 from detector.engine.judge import ConductEvidence, Judge, Moment
 from detector.engine.memory.admission import FRESH, REFUSED, Admitted
+from detector.engine.memory.kept import Kept
 from detector.engine.models.novelty import LESSONS, Novelty
 from detector.engine.state import NOVELTY, DecisionState
 from detector.ingest.batch import Batch
@@ -39,10 +40,18 @@ class Stretch(NamedTuple):
     newly: Sequence[tuple[int, int]] = ()
 
 
-class Walk:
-    """Judges the clients of one model, and teaches its trees; `since_lesson` counts the queries since the last lesson."""
+Read = Callable[[int, int, int, Kept, int], None]
 
-    def __init__(self, judge: Judge, novelty: Novelty, examples: Examples) -> None:
+
+class Walk:
+    """Judges the clients of one model, and teaches its trees; `since_lesson` counts the queries since the last lesson.
+
+    `read` is called where the odometer is due: with the event, its slot, the client's queries, what was kept, and the row
+    there.
+    """
+
+    def __init__(self, judge: Judge, novelty: Novelty, examples: Examples, read: Read) -> None:
+        self._read = read
         self._judge = judge
         self._novelty = novelty
         self._examples = examples
@@ -61,6 +70,7 @@ class Walk:
         fresh = self.since_lesson + np.cumsum(stretch.admitted.verdict == FRESH)
         taught_at = 0
         row_of = {int(event): row for row, event in enumerate(evaluated)}
+        reading_of = {int(event): row for row, event in enumerate(stretch.found.read)}
         latest: dict[int, int] = {}
         counted = 0
         for event in sorted({*np.flatnonzero(constructed.any(axis=1)).tolist(), *row_of, *odd}):
@@ -69,10 +79,12 @@ class Walk:
             row = row_of.get(event)
             if row is not None:
                 latest[slot] = row
+            if event in reading_of:
+                self._read(event, slot, int(stretch.admitted.position[event]), stretch.found.kept, reading_of[event])
             channels = np.flatnonzero(constructed[event]).tolist()
             odds = self._odds(stretch, event) if event in odd else ()
             self._note(stretch, event, channels, odds)
-            if channels or odds or row is None or not self._judge.passes(slot, float(score[row])):
+            if channels or odds or row is None or self._calls(stretch, event, slot, float(score[row])):
                 seen = latest.get(slot)
                 moment = Moment(
                     batch=stretch.batch,
@@ -96,6 +108,11 @@ class Walk:
         self._note_active(stretch, counted, len(stretch.batch))
         self.since_lesson = int(fresh[-1]) - taught_at
         return score
+
+    def _calls(self, stretch: Stretch, event: int, slot: int, score: float) -> bool:
+        """Tell whether a scheduled evaluation has to be judged, for novelty or for harm."""
+        passes = self._judge.passes(slot, score)
+        return not passes or self._judge.exceeds_budget(stretch.batch, event, slot)
 
     def _note_active(self, stretch: Stretch, counted: int, event: int) -> int:
         """Count the clients that became active up to an event, `counted` of them before; return how many now."""

@@ -16,12 +16,15 @@ from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
 from detector.engine.links.linker import Linker
 from detector.engine.links.sketch import in_stream_order
+from detector.engine.memory.reservoir import NO_MARGIN
 from detector.engine.models.novelty import LEAST_CLIENTS, Evaluations
 from detector.engine.models.profiles import STAGES
 from detector.engine.models.reference import Reference
 from detector.engine.odometer.meter import FIRST_READING, Meter
-from detector.engine.odometer.reference_set import sample_reference_set
+from detector.engine.odometer.meters import read_together
+from detector.engine.odometer.reference_set import ReferenceSet, sample_reference_set
 from detector.engine.odometer.told import told_of
+from detector.engine.odometer.view import Retained
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch, Sender, code_of
 
@@ -44,6 +47,9 @@ def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
     pools = {model: _like(entry, rng) for model, entry in known.items()} or {"rehearsal": _picture(rng)}
     for model, pool in pools.items():
         _run({model: known[model]} if model in known else {}, _batch(model, pool, rng))
+    for entry in known.values():
+        if entry.reference_set is not None:
+            _read(entry.reference_set)
 
 
 def warm_up() -> None:
@@ -80,12 +86,20 @@ def _run(known: Mapping[str, ModelBaseline], batch: Batch) -> None:
 
 
 def _measure(learned: Reference, pool: npt.NDArray[np.float32], clients: Sequence[str]) -> None:
-    """Read an odometer once."""
+    """Read the odometers once, that of recorded logs and that of the service."""
     label = (np.arange(len(pool)) % 2).astype(np.int32)
     judge = sample_reference_set(learned, pool, label, clients, 0)
     if judge is not None:
         asked = learned.reduce(pool[:FIRST_READING])
         Meter(judge, 0).add(told_of(asked.z, asked.c, label[:FIRST_READING]))
+        _read(judge)
+
+
+def _read(judge: ReferenceSet) -> None:
+    """Read the odometer of a client that asked for some of the reference inputs."""
+    n = len(judge.label)
+    told = Retained(judge.z, judge.c, judge.label, np.zeros(n, np.uint8), np.full(n, NO_MARGIN, np.int16))
+    read_together(judge, [told.take(slice(FIRST_READING))], FIRST_READING)
 
 
 def _batch(model: str, pool: npt.NDArray[np.float32], rng: np.random.Generator) -> Batch:

@@ -19,7 +19,7 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.contracts.dead_letter import Reason
 from detector.contracts.event import ALL_MISSING
-from detector.ingest.batch import Batch, Origin, Sender
+from detector.ingest.batch import LABEL_TOLD, MISLED, Batch, Origin, Sender
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, several
 from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.native import NativeDecoder
@@ -34,9 +34,9 @@ __all__ = ["Assembled", "Assembler", "Rejection", "assembler_for"]
 _LARGEST = float(np.finfo(np.float32).max)
 
 _Description: TypeAlias = tuple[str | None, bool | None, str | None, str | None, str | None]
-_Row: TypeAlias = tuple[int, str | float, str, str, bytes, str | int | None, bytes, float, bool, Sender, str | None]
+_Row: TypeAlias = tuple[int, str | float, str, str, bytes, str | int | None, bytes, float, int, Sender, str | None]
 """Place among the outcomes, time (ms, an integer), client, event id, vector (float32), label, probabilities (float64),
-weight, whether the answer was perturbed, sender, version.
+weight, how the answer was perturbed (see `Batch`), sender, version.
 
 The numbers are packed at once: as bytes they stay small and warm, and the decoded list is free for the next event.
 """
@@ -274,7 +274,7 @@ class Assembler:
                     vector = float32[len(numbers)](*numbers)
                 except struct.error:  # a missing value
                     vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
-            perturbed = answer.perturbed is not None
+            perturbed = 0 if answer.perturbed is None else MISLED if answer.misleads() else LABEL_TOLD
             if perturbed and not self._as_told:
                 answer = answer.said()
             key = model.id, len(vector) // 4

@@ -35,6 +35,7 @@ from detector.sinks.sink import Sink
 from detector.spill import SpillFile
 
 BATCH_SIZE = 1000
+LEADS = (0.5, 0.65, 0.8)
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Counts:
     """What happened so far.
 
     `events` were counted, `repeated` were deliveries of an event that had been counted before, `clients` were reported (once
-    per model).
+    per model). `holders` says how many of them held at least a lead, for a few leads.
     """
 
     events: int = 0
@@ -51,6 +52,7 @@ class Counts:
     alerts: int = 0
     decisions: int = 0
     clients: int = 0
+    holders: dict[float, int] = field(default_factory=lambda: dict.fromkeys(LEADS, 0))
     refusals: Refusals = field(default_factory=Refusals)
 
     @property
@@ -203,6 +205,8 @@ class Pipeline:
     def _report(self, reports: Iterable[Report]) -> None:
         for report in reports:
             self.counts.clients += 1
+            for lead in LEADS:
+                self.counts.holders[lead] += report.odometer is not None and report.odometer.lead >= lead
             self._sink.clients([render.client(report)])
 
     def _hold(self, fed: "_Fed") -> None:

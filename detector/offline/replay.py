@@ -82,6 +82,7 @@ def summarise(
         "reasons": counts.refusals.reasons,
         "duplicates": counts.repeated,
         "clients": counts.clients,
+        "clients_holding": {f"{lead:g}": clients for lead, clients in counts.holders.items()},
         "alerts": counts.alerts,
         "decisions": counts.decisions,
         "campaigns": campaigns,

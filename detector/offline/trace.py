@@ -14,6 +14,7 @@ import numpy.typing as npt
 from detector.engine.account import account_of
 from detector.engine.evidence import whole
 from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP, counts
+from detector.engine.findings import Reading
 from detector.engine.memory.admission import FRESH
 from detector.engine.memory.reservoir import COORDINATES
 from detector.engine.observer import Seen
@@ -55,7 +56,7 @@ class Trace:
     `queries` (n,) counts the client's queries, `time_ms` (n,) are their event times, `z` (n, COORDINATES) the reduced inputs;
     `ratio` and `peak` (n, channels) are the likelihood ratios of each query and the evidence so far. `evaluations` (e,) are the
     query counts at scheduled evaluations, `novelty` (e,) the scores there and `rows` (e, features) the features. `lives` is how
-    often the client was new.
+    often the client was new. `odometer` are the highest readings so far, each once.
     """
 
     client: str
@@ -73,6 +74,7 @@ class Trace:
     thresholds: Thresholds
     escalations: tuple[Escalation, ...]
     lives: int = 1
+    odometer: tuple[Reading, ...] = ()
 
     @property
     def constructed(self) -> npt.NDArray[np.bool_]:
@@ -110,12 +112,13 @@ class _Record:
     event_ids: list[str] = field(default_factory=list)
     vouched: list[bool] = field(default_factory=list)
     organizations: list[str | None] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
     lives: int = 1
 
     def add(self, seen: Seen, events: Sequence[int], policy: PolicySettings) -> None:
         at = np.asarray(events, np.intp)
         if seen.queries[at[0]] == 1 and self.event_ids:
-            self.parts, self.event_ids, self.vouched, self.organizations = {}, [], [], []
+            self.parts, self.event_ids, self.vouched, self.organizations, self.readings = {}, [], [], [], []
             self.lives += 1
         evaluated = np.flatnonzero(np.isin(seen.look_event, at))
         for name, part in (
@@ -131,6 +134,9 @@ class _Record:
             self.parts.setdefault(name, []).append(part)
         self.event_ids += [seen.batch.event_id[i] for i in events]
         self.vouched += [vouched(seen.batch.sender[i], policy) for i in events]
+        for reading in (seen.readings[i] for i in events if i in seen.readings):
+            if reading not in self.readings[-1:]:
+                self.readings.append(reading)
         self.organizations += [seen.batch.sender[i].organization for i in events]
 
     def joined(self) -> dict[str, npt.NDArray[Any]]:
@@ -226,6 +232,7 @@ class Tracer:
             thresholds=thresholds,
             escalations=tuple(sorted(_escalations(parts, thresholds, limits), key=lambda escalation: escalation.query)),
             lives=record.lives,
+            odometer=tuple(record.readings),
             **parts,
         )
 

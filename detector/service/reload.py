@@ -1,7 +1,8 @@
 """Reload: policy settings that change under a running service, on SIGHUP.
 
-Only policy is taken from the file: `[policy]` and the `shadow` of models. `[policy] shadow` and `trust_clients` stay, and so
-does everything else; a change of those is named in the log and needs a restart. A file with an error changes nothing.
+Only policy is taken from the file: `[policy]`, the budgets of `[odometer]` and the `shadow` of models. `[policy] shadow`,
+`trust_clients` and `[odometer] enabled` stay, and so does everything else; a change of those is named in the log and needs a
+restart. A file with an error changes nothing.
 
 A worker asks between two batches, so each batch is judged under one policy. Decisions say which one, in `policy_version`. The
 state of clients is not touched. What is in force stays until it expires or is lifted.
@@ -15,7 +16,7 @@ import structlog
 from detector.baseline.secret import require
 from detector.baseline.settings import policy_settings
 from detector.config import Config
-from detector.config.whole import KEPT
+from detector.config.whole import KEPT, MEASURED
 from detector.errors import ConfigError
 from detector.service.telemetry.metrics import Metrics
 
@@ -89,4 +90,5 @@ def changed(ours: Config, read: Config) -> list[str]:
     """Return the names of the sections that differ, and of policy those of the keys."""
     sections = [name for name in type(ours).model_fields if getattr(ours, name) != getattr(read, name)]
     keys = [f"policy.{name}" for name in sorted(KEPT) if getattr(ours.policy, name) != getattr(read.policy, name)]
-    return [*keys, *(name for name in sections if name != "policy")]
+    keys += [f"odometer.{name}" for name in sorted(MEASURED) if getattr(ours.odometer, name) != getattr(read.odometer, name)]
+    return [*keys, *(name for name in sections if name not in {"policy", "odometer"})]

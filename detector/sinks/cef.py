@@ -133,6 +133,8 @@ def _alert(alert: Alert) -> Iterator[tuple[str, str]]:
     yield from _labelled("cn2", "queries", str(found.queries))
     yield from _labelled("cn3", "look", str(found.look))
     yield from _labelled("cfp1", "score", f"{found.score:.6f}")
+    if found.odometer is not None:
+        yield from _labelled("cfp2", "lead", f"{found.odometer.lead:.6f}")
 
 
 def _decision(decision: Decision) -> Iterator[tuple[str, str]]:

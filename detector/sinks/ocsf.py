@@ -92,6 +92,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
                 "baseline_version": found.baseline_version,
                 "config_version": found.config_version,
                 "shadow": found.shadow,
+                **({} if found.odometer is None else {"odometer": found.odometer.model_dump(mode="json")}),
             }
         },
     }

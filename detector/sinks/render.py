@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detector.contracts.alert import Alert, Baseline, Evidence, compose
+from detector.contracts.alert import Alert, Baseline, Evidence, Odometer, compose
 from detector.contracts.alert import Finding as AlertDetails
 from detector.contracts.decision import Action, Decision, Level, Member, Parameters, Reason, Risk, Scope, Subject
 from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
 from detector.distribution import VERSION
 from detector.engine.evidence.registry import TYPES
-from detector.engine.findings import Finding, HeldBack, Outputs, PendingDecision, Report, Unfamiliar
+from detector.engine.findings import Finding, HeldBack, Outputs, PendingDecision, Reading, Report, Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE, PolicySettings
 
 SEVERITIES: Mapping[int, Severity] = {0: "low", ALERT: "low", THROTTLE: "medium", PERTURB: "high", BLOCK: "critical"}
@@ -77,6 +77,7 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
             baseline_version=stamp.baseline_version,
             config_version=stamp.config_version,
             shadow=finding.simulated,
+            odometer=None if finding.odometer is None else Odometer(**_odometer(finding.odometer)),
         ),
         model_version=finding.version,
         organization=finding.sender.organization,
@@ -182,7 +183,18 @@ def client(report: Report) -> dict[str, Any]:
         "features": dict(report.features),
         "refused": dict(report.refused),
         "reused": report.reused,
+        **({} if report.odometer is None else {"odometer": _odometer(report.odometer)}),
         **({} if report.unfamiliar is None else {"unfamiliar": _unfamiliar(report.unfamiliar)}),
+    }
+
+
+def _odometer(found: Reading) -> dict[str, Any]:
+    """Render the highest reading of a client."""
+    return {
+        "lead": round(found.lead, 4),
+        "low": round(found.low, 4),
+        "high": round(found.high, 4),
+        "queries": found.queries,
     }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from detector.contracts.alert import Alert, Baseline, Evidence, Finding, compose
+from detector.contracts.alert import Alert, Baseline, Evidence, Finding, Odometer, compose
 from detector.contracts.decision import Action, Decision
 from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
@@ -67,6 +67,7 @@ def sample_alert(
             baseline_version="2026-05-01.1",
             config_version="9f2c",
             shadow=shadow,
+            odometer=Odometer(lead=0.71, low=0.47, high=0.95, queries=379),
         ),
         model_version="7",
         organization="acme",

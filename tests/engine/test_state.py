@@ -98,7 +98,8 @@ def test_bytes_that_are_no_row_are_refused(row: bytes) -> None:
     [
         ("Memory.newest", 7),
         ("Memory.newest", 65_535),
-        ("Memory.mark", 4),
+        ("Memory.mark", 32),
+        ("Metered.read", 255),
         ("Memory.depth", 251),
         ("Coverage.label_places", LABELS),
         ("Evidence.score", np.nan),

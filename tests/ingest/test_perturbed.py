@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from detector.baseline.fit import fit_baseline
 from detector.baseline.settings import engine_settings
 from detector.config import Config
 from detector.contracts import PredictionEvent
-from detector.ingest.batch import Batch, join
+from detector.ingest.batch import LABEL_TOLD, MISLED, Batch, join
 from detector.perturb import How, output_fields, perturb
 from detector.service.kafka.codec import decode, encode
 from detector.testing import batches, traffic, watch
@@ -65,6 +66,25 @@ def test_a_misled_label_is_not_taken_for_the_models() -> None:
     assert (read(misled).label == read(ANSWER).label).all()
 
 
+@pytest.mark.parametrize(
+    ("told", "original", "misled"),
+    [
+        ({"label": "no"}, {"label": "yes"}, True),
+        ({"label": "yes"}, {"label": "yes"}, False),
+        ({"label": "no"}, None, False),  # nothing else is known than what was told
+        ({"probabilities": [0.8, 0.2]}, {"probabilities": [0.3, 0.7]}, True),
+        ({"probabilities": [0.2, 0.8]}, {"probabilities": [0.3, 0.7]}, False),
+        ({"label": "no", "probabilities": [0.8, 0.2]}, {"probabilities": [0.3, 0.7]}, True),
+        ({"label": "no"}, {"probabilities": [0.3, 0.7]}, True),
+    ],
+)
+def test_who_was_told_another_label_is_noted(told: dict[str, Any], original: Any, misled: bool) -> None:
+    """A client learns from what it was told; other modes than one keep the label."""
+    output = {**told, "perturbed": {"mode": "mislead", "key_id": "k"}, "original": original}
+    assert read(output).perturbed.tolist() == [MISLED if misled else LABEL_TOLD]
+    assert read({**output, "perturbed": {"mode": "label"}}).perturbed.tolist() == [LABEL_TOLD]
+
+
 def test_the_reference_reads_the_same() -> None:
     """A record that only the slow path accepts keeps what was said of the perturbation."""
     slow = json.loads(line({**TOLD, "original": ANSWER}))
@@ -86,17 +106,18 @@ def test_what_the_record_says_is_in_the_contract() -> None:
 
 def test_the_mark_survives_the_way_through_kafka() -> None:
     """And records of a version that did not know it are read as before."""
-    both = join([*batches([line(ANSWER, "e1")]), *batches([line({**TOLD, "original": ANSWER}, "e2")])])
+    wrong = {**TOLD, "label": "no", "perturbed": {"mode": "mislead", "key_id": "k"}, "original": ANSWER}
+    outputs = (ANSWER, {**TOLD, "original": ANSWER}, wrong)
+    both = join([batch for i, output in enumerate(outputs) for batch in batches([line(output, f"e{i}")])])
     records = encode(both)
-    (back,), unreadable = decode(records, [0, 1])
+    (back,), unreadable = decode(records, [0, 1, 2])
     assert not unreadable
-    assert back.perturbed.tolist() == both.perturbed.tolist()
-    old = records[0][:1].replace(b"\x9f", b"\x9e") + records[0][1:-1]
-    if records[0][:1] == b"\xdc":  # an array of 16 and more: its length is in two bytes
-        old = b"\xdc" + (int.from_bytes(records[0][1:3]) - 1).to_bytes(2) + records[0][3:-1]
-    (before,), unreadable = decode([old], [0])
-    assert not unreadable
-    assert before.perturbed.tolist() == [0]
+    assert back.perturbed.tolist() == both.perturbed.tolist() == [0, LABEL_TOLD, MISLED]
+    for unknown, marks in ((1, [0, LABEL_TOLD, LABEL_TOLD]), (2, [0, 0, 0])):
+        fields = [msgspec.msgpack.decode(record)[:-unknown] for record in records]
+        (before,), unreadable = decode([msgspec.msgpack.encode(some) for some in fields], [0, 1, 2])
+        assert not unreadable
+        assert before.perturbed.tolist() == marks
 
 
 def with_probabilities(record: bytes) -> bytes:

@@ -4,9 +4,10 @@
 
 Each cell is a world and a victim. A few thieves and innocents ask, and are told probabilities, labels, or probabilities rounded
 to fifths. The truth is the agreement of a copy (`redteam.copy`) on examples that nobody asked about: of a network, in tables
-the best of a network, a tree and a solved softmax regression. Both are in units of the lead. FOLDER holds logs that were played
-before (``CELL.pkl``: a dictionary with ``fit``, ``thefts[attack, cover]`` and ``innocents[wave, profile]``); without it the
-cell is played, which takes minutes.
+the best of a network, a tree and a solved softmax regression. Both are in units of the lead. Two meters are compared: that of
+recorded logs (``log``), and that of the service (``service``), which has the memory of the engine alone. FOLDER holds logs that
+were played before (``CELL.pkl``: a dictionary with ``fit``, ``thefts[attack, cover]`` and ``innocents[wave, profile]``);
+without it the cell is played, which takes minutes.
 """
 
 import argparse
@@ -20,15 +21,23 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from detector.engine.clients import ClientTable
 from detector.engine.fitting.reference import fit_reference
+from detector.engine.judge import Judge
+from detector.engine.models.novelty import Novelty
 from detector.engine.models.reference import Reference
+from detector.engine.observer import Seen
 from detector.engine.odometer.meter import Meter
+from detector.engine.odometer.meters import Meters
 from detector.engine.odometer.reading import Reading, lead_of
 from detector.engine.odometer.reference_set import ReferenceSet, sample_reference_set
 from detector.engine.odometer.told import told_of
+from detector.engine.policy import PolicySettings, thresholds_for
+from detector.ingest.batch import Batch, Sender
 from detector.redteam.copy import best_fidelity_at, fidelity
 from detector.redteam.registry import ATTACKS
 from detector.redteam.sessions import Disguise, innocent, thief
+from detector.testing import START_MS
 from tests.quality.history import GAP_SECONDS, Past, past_players, playable
 from tests.quality.observed import Log, written
 from tests.quality.simulation import Simulation, kind_of, simulated
@@ -41,6 +50,7 @@ PLAIN = (  # attacks without cover; each cell has those that fit its data
     "jbrand", "t_rnd", "uniform", "marginals", "half_swapped", "knockoff_random", "knockoff_texts", "generator_proxy",
 )  # fmt: skip
 FORMS = ("probabilities", "label", "fifths")
+METERS = ("log", "service")
 STOP = 0.65
 
 Floats = npt.NDArray[np.float64]
@@ -55,6 +65,7 @@ class Point:
     form: str
     reading: Reading
     truth: float
+    meter: str = "log"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,14 +167,65 @@ def points(cell: str, simulation: Simulation, logs: Mapping[str, Any]) -> Iterat
         for form in FORMS:
             answers = stream.told(form)
             told = told_of(reduced.z, reduced.c, stream.label, () if form == "label" else answers)
-            for reading in chosen(shown(Meter(judge, 1).add(told))):
+            of_log = chosen(shown(Meter(judge, 1).add(told)))
+            of_service = chosen(service_readings(reference, judge, stream, None if form == "label" else answers))
+            truths: dict[int, float] = {}
+            for meter, reading in [("log", one) for one in of_log] + [("service", one) for one in of_service]:
                 n = reading.queries
-                asked = stream.vectors[:n].astype(np.float64)
-                if table:
-                    found = best_fidelity_at([n], asked, answers[:n], target.test, target.predict, 0, target.encode)[n]
-                else:
-                    found = fidelity(asked, answers[:n], target.test, target.predict, 0, target.encode)
-                yield Point(cell, stream.family, form, reading, lead_of(found, guess))
+                if n not in truths:
+                    asked = stream.vectors[:n].astype(np.float64)
+                    if table:
+                        found = best_fidelity_at([n], asked, answers[:n], target.test, target.predict, 0, target.encode)[n]
+                    else:
+                        found = fidelity(asked, answers[:n], target.test, target.predict, 0, target.encode)
+                    truths[n] = lead_of(found, guess)
+                yield Point(cell, stream.family, form, reading, truths[n], meter)
+
+
+class _Readings:
+    """An observer that keeps the readings of one client, each with the queries that it had asked by then."""
+
+    def __init__(self) -> None:
+        self.found: list[Reading] = []
+
+    def observed(self, seen: Seen) -> None:
+        self.found += [reading._replace(queries=int(seen.queries[event])) for event, reading in sorted(seen.readings.items())]
+
+
+def service_readings(reference: Reference, judge: ReferenceSet, stream: Stream, answers: Floats | None) -> list[Reading]:
+    """Return what the service reads of a client, the highest reading so far at each."""
+    n = len(stream.label)
+    largest = np.full((n, 2), np.nan) if answers is None else -np.sort(-answers, axis=1)[:, :2]
+    policy, novelty, seen = PolicySettings(), Novelty(None), _Readings()
+    table = ClientTable(
+        "measured",
+        reference,
+        novelty,
+        Judge(thresholds_for(policy, None, None), policy, novelty),
+        max_clients=2,
+        lateness_ms=1000,
+        observer=seen,
+        meters=Meters(judge),
+    )
+    table.process(
+        Batch(
+            model="measured",
+            sequence=np.arange(n),
+            time=START_MS + int(GAP_SECONDS * 1000) * np.arange(n),
+            client=["client"] * n,
+            event_id=list(map(str, range(n))),
+            vector=stream.vectors.astype(np.float32),
+            label=stream.label,
+            confidence=largest[:, 0].astype(np.float32),
+            runner_up=largest[:, 1].astype(np.float32),
+            weight=np.ones(n, np.float32),
+            sender=[Sender(trusted=True)] * n,
+            version=[None] * n,
+            refused=np.zeros(n, np.uint8),
+            digest=np.zeros(n, np.uint64),
+        )
+    )
+    return seen.found
 
 
 def chosen(readings: Sequence[Reading]) -> list[Reading]:
@@ -209,17 +271,25 @@ def main() -> None:
         with threadpool_limits(1):
             found = list(points(cell, simulation, logs))
         everything += found
-        print(tell(cell, found), flush=True)  # noqa: T201
-        for form in FORMS:
-            print(tell(f"  {form}", [p for p in found if p.form == form]), flush=True)  # noqa: T201
-        stops: dict[tuple[str, str], Point] = {}
-        for point in found:
-            if point.reading.lead >= STOP:
-                stops.setdefault((point.family, point.form), point)
-        truths = [point.truth for point in stops.values()]
-        mean = f", true lead {np.mean(truths):.2f} in the mean, {np.max(truths):.2f} at most" if truths else ""
-        print(f"  a budget of {STOP} meets {len(stops)} of {len({(p.family, p.form) for p in found})}{mean}")  # noqa: T201
-    print(tell("all", everything))  # noqa: T201
+        for meter in METERS:
+            own = [point for point in found if point.meter == meter]
+            print(tell(f"{cell}, {meter}", own), flush=True)  # noqa: T201
+            for form in FORMS:
+                print(tell(f"  {form}", [p for p in own if p.form == form]), flush=True)  # noqa: T201
+            print(f"  {met(own)}", flush=True)  # noqa: T201
+    for meter in METERS:
+        print(tell(f"all, {meter}", [point for point in everything if point.meter == meter]))  # noqa: T201
+
+
+def met(found: Sequence[Point]) -> str:
+    """Return one line on a budget: whom it meets, and with which true lead."""
+    stops: dict[tuple[str, str], Point] = {}
+    for point in found:
+        if point.reading.lead >= STOP:
+            stops.setdefault((point.family, point.form), point)
+    truths = [point.truth for point in stops.values()]
+    mean = f", true lead {np.mean(truths):.2f} in the mean, {np.max(truths):.2f} at most" if truths else ""
+    return f"a budget of {STOP} meets {len(stops)} of {len({(p.family, p.form) for p in found})}{mean}"
 
 
 if __name__ == "__main__":

@@ -96,6 +96,18 @@ def test_what_needs_a_restart_is_named_and_left_out(file: File) -> None:
     assert said[0]["changed"] == ["policy.shadow", "policy.trust_clients", "models", "engine"]
 
 
+def test_budgets_are_policy_and_measuring_is_not(file: File) -> None:
+    """Limits are taken; whether anything is measured needs a restart."""
+    config, said = file.change(f"{FIRST}[odometer]\ndegrade_at = 0.5\nthrottle_from = 0.1\n")
+    assert config is not None
+    assert policy_settings(config).budget.degrade_at == 0.5
+    assert [entry["event"] for entry in said] == ["policy changed"]
+    config, said = file.change(f"{FIRST}[odometer]\nenabled = false\n")
+    assert config is not None
+    assert (config.odometer.enabled, config.odometer.degrade_at) == (True, None)
+    assert said[0]["changed"] == ["odometer.enabled"]
+
+
 def test_the_same_policy_is_said_to_be(file: File) -> None:
     """Nothing is handed on."""
     config, (said,) = file.change(f"# another comment\n{FIRST}")

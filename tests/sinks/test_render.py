@@ -12,7 +12,7 @@ from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.contracts import to_json
 from detector.contracts.ecs import SEVERITY
-from detector.engine.findings import Report, Unfamiliar
+from detector.engine.findings import Reading, Report, Unfamiliar
 from detector.engine.policy import ACTIONS, ALERT, BLOCK, PERTURB, THROTTLE
 from detector.engine.state import PLACES
 from detector.sinks import cef, ocsf, render
@@ -112,6 +112,8 @@ def test_a_client_is_one_plain_object() -> None:
         "refused": {"schema": 3},
         "reused": 1,
     }
+    line = render.client(Report("c", "m", 90, BLOCK, {}, {}, {}, 0, odometer=Reading(87, 0.9, 0.75, 0.512345, 0.98)))
+    assert line["odometer"] == {"lead": 0.75, "low": 0.5123, "high": 0.98, "queries": 87}
     stranger = Unfamiliar(2.5, 1, ("step below",))
     line = render.client(Report("c", "m", 9, BLOCK, {}, {}, {}, 0, unfamiliar=stranger))
     assert line["unfamiliar"] == {"score": 2.5, "profile": 1, "features": ["step below"]}

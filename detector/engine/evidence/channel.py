@@ -61,13 +61,14 @@ class Weighed(NamedTuple):
 class EvidenceType:
     """One type of evidence, with the words for it.
 
-    `kind` says how far it may go: construction may stop a client, novelty may alert and throttle. `title` and `description` are
+    `kind` says how far it may go: construction may stop a client, novelty may alert and throttle, and harm does what the
+    operator's budget says. `title` and `description` are
     those of the rule in an alert. Reasons and explanations begin with `meaning`, which says what the queries are. Explanations
     end with `lookalike`, which names the innocent traffic that comes close; it follows a colon.
     """
 
     name: str
-    kind: Literal["construction", "novelty"]
+    kind: Literal["construction", "novelty", "harm"]
     title: str
     description: str
     meaning: str

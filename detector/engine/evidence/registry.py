@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from detector.engine.evidence import aim, bisect, children, cooccur, dwell, foreign, offset, probe, select, sens, turns
 from detector.engine.evidence.channel import Channel, EvidenceType
-from detector.engine.evidence.whole import CAMPAIGN, NOVELTY, REFUSED, REUSED
+from detector.engine.evidence.whole import CAMPAIGN, HARM, NOVELTY, REFUSED, REUSED
 
 REGISTRY: tuple[Channel, ...] = (
     offset.CHANNEL,
@@ -26,8 +26,10 @@ REGISTRY: tuple[Channel, ...] = (
 )
 OFFSET, BISECT, AIM, PROBE, SENS, DWELL, SELECT, FOREIGN, COOCCUR, TURNS, CHILDREN = range(len(REGISTRY))
 
-EVIDENCE: Mapping[str, EvidenceType] = MappingProxyType({found.name: found for found in (*REGISTRY, NOVELTY, REFUSED, REUSED)})
-"""Every type of evidence by its name: the channels, then novelty, then conduct."""
+EVIDENCE: Mapping[str, EvidenceType] = MappingProxyType(
+    {found.name: found for found in (*REGISTRY, NOVELTY, REFUSED, REUSED, HARM)}
+)
+"""Every type of evidence by its name: the channels, then novelty, then conduct, then harm."""
 
 TYPES: Mapping[str, EvidenceType] = MappingProxyType({**EVIDENCE, CAMPAIGN.name: CAMPAIGN})
 """The same, and the evidence about several accounts together."""

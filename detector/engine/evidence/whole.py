@@ -1,6 +1,7 @@
-"""Evidence that is not about single queries of one client: novelty and conduct of a client, and campaigns of many accounts.
+"""Evidence that is not about single queries of one client: its novelty, conduct and harm, and campaigns of many accounts.
 
-This file holds the words for it. `engine.models.novelty`, `engine.memory.conduct` and `engine.links` measure it.
+This file holds the words for it. `engine.models.novelty`, `engine.memory.conduct`, `engine.odometer` and `engine.links` measure
+it.
 """
 
 from detector.engine.evidence.channel import EvidenceType
@@ -36,4 +37,12 @@ CAMPAIGN = EvidenceType(
     description="Queries of many accounts are made from each other's: one theft, spread so that no account asks much.",
     meaning="queries of several accounts are made from each other's, as those of one thief with many accounts are",
     lookalike="an organisation that deals an explainer's or a slider's queries over many keys comes closest",
+)
+HARM = EvidenceType(
+    name="harm",
+    kind="harm",
+    title="Budget of the model used up",
+    description="What the client was told is enough for as good a copy of the model as its budget allows.",
+    meaning="a copy of the model, learned from what the client was told, is as good as its budget allows",
+    lookalike="an innocent client with as many varied queries holds as much: the odometer measures, and does not know intent",
 )

@@ -60,6 +60,8 @@ from detector.engine.memory.channels import (
     presume,
 )
 from detector.engine.memory.checksums import agree, retain_sums
+from detector.engine.memory.kept import keep
+from detector.engine.memory.metered import follow_version
 from detector.engine.memory.reservoir import (
     GROUPS,
     NEIGHBOURS,
@@ -83,9 +85,11 @@ class Queries(NamedTuple):
     `slot` is the client's row, and `seed` (clients,) the random number of each client. The reduced input is `z` (n,
     coordinates), its projection, `c` (n, samples), its sampled values, `sums` (n, 2), its checksums, and `energy`, its squared
     length. `landmark` is the logarithm of its distance to the nearest landmark, and `noise` its likelihood ratio of noise (see
-    `evidence.noise`), 0 where noise is not told. `sums` has no rows where none are kept. `place`
-    is the label's place in the client's table of labels. `evaluation` is the row of features that a scheduled evaluation fills,
-    -1 where there is none.
+    `evidence.noise`), 0 where noise is not told. `sums` has no rows where none are kept. `place` is
+    the label's place in the client's table of labels. `told` are the bits of `Memory.mark` that say what the client was told,
+    and `version` the number of the model's version (see `metered`).
+    `evaluation` is the row of features that a scheduled evaluation fills, and `reading` the row of `Kept` that a reading of the
+    odometer needs; -1 where there is none.
     """
 
     slot: npt.NDArray[np.int64]
@@ -101,7 +105,10 @@ class Queries(NamedTuple):
     place: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.float32]
+    told: npt.NDArray[np.uint8]
+    version: npt.NDArray[np.uint16]
     evaluation: npt.NDArray[np.int64]
+    reading: npt.NDArray[np.int64]
 
 
 class Written(NamedTuple):
@@ -221,15 +228,15 @@ def note_distance(memory, s, place, distance):
 
 
 @kernel
-def observe(memory, selection, checksums, family, queries, scales, population, scratch, written):
+def observe(memory, selection, checksums, family, metered, queries, scales, population, scratch, written, kept):
     """Compare each fresh query with the client's retained queries, in stream order, then retain it.
 
     Fills `written` and updates the clients' columns `memory`, `selection` (channel `select`), `checksums` and `family` (channel
-    `children`). The last three have no rows where they are not kept.
+    `children`). The last three have no rows where they are not kept. `kept` gets what is retained where a reading is due.
     """
     memory, selection, checksums, family = borrowed(memory), borrowed(selection), borrowed(checksums), borrowed(family)
     queries, population, written = borrowed(queries), borrowed(population), borrowed(written)
-    scratch = borrowed(scratch)
+    scratch, metered, kept = borrowed(scratch), borrowed(metered), borrowed(kept)
     query, squares, delta = scratch.query, scratch.squares, scratch.delta
     variances = variances_of(population)
     summed = checksums.total.shape[0] > 0
@@ -237,6 +244,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
         if queries.verdict[i] != FRESH:
             continue
         s = queries.slot[i]
+        follow_version(memory, metered, s, queries.version[i])
         ratio = written.ratio[i]
         ratio[:] = NOTHING
         written.near[i] = False
@@ -308,7 +316,7 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
             at, to = choose_place(past.mark, np.int64(past.stored), queries.seed[s], scales.ring)
             if to >= 0:
                 move(past, at, to)
-            retain(past, at, asked, depth, all_counts(dwelt, shown, steep, turned), accepted)
+            retain(past, at, asked, depth, all_counts(dwelt, shown, steep, turned), accepted, queries.told[i])
             if ratio[BISECT] > NOTHING or (scales.table and depth > 0):  # a search goes on from here
                 past.mark[at] |= USED
             if summed:
@@ -319,3 +327,5 @@ def observe(memory, selection, checksums, family, queries, scales, population, s
         if queries.evaluation[i] >= 0:
             row = written.rows[queries.evaluation[i], written.column :]
             describe_distances(memory, s, population.coefficients, scratch.ordered, scratch.sorting, row)
+        if queries.reading[i] >= 0:
+            keep(memory, metered, s, kept, queries.reading[i])

@@ -26,7 +26,8 @@ LENGTHS: Lengths = {RETAINED: CAPACITY, DISTANCES: WINDOW}
 NEIGHBOURS = 8
 GROUPS = 8  # groups that the retained queries are searched in for the nearest ones
 TAKEN = 1 << 62
-ACCEPTED, USED = 1, 2  # bits of `mark`
+ACCEPTED, USED, LABEL_TOLD, MISLED, OUTDATED = 1, 2, 4, 8, 16  # bits of `mark`
+MARKS = ACCEPTED | USED | LABEL_TOLD | MISLED | OUTDATED
 MARGIN_LEVELS = 256.0  # integer levels per unit of a retained margin; NO_MARGIN stands for no margin
 NO_MARGIN = -32768
 
@@ -36,9 +37,11 @@ class Memory(NamedTuple):
 
     Of each retained query: `z` and `c` are its projected and its sampled integers, and `label` is its answer. `order` is how
     many queries were retained before it. `depth` is how often an interval was halved on the way to it (see `bisect`). `mark`
-    says whether PRADA accepted it (`ACCEPTED`), and whether a later query was constructed from it (`USED`). `margin` is the
-    margin of its answer, in `MARGIN_LEVELS`. `counts` are how often its cluster was counted by the channels `dwell` and
-    `foreign`, how often it was the nearest one, and how many turns its cluster has (see `turns`); `evidence.counts` packs them.
+    says whether PRADA accepted it (`ACCEPTED`), whether a later query was constructed from it (`USED`), what the client was
+    told where the answer was perturbed, the label alone (`LABEL_TOLD`) or another label (`MISLED`), and whether an older
+    version of the model answered (`OUTDATED`). `margin` is the margin of its answer, in `MARGIN_LEVELS`. `counts` are how often
+    its cluster was counted by the channels `dwell` and `foreign`, how often it was the nearest one, and how many turns its
+    cluster has (see `turns`); `evidence.counts` packs them.
 
     Of the client: `stored` queries were ever retained, `held` of them still are, and the latest is at `newest`. `values` and
     `sizes` are its last sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count`
@@ -52,7 +55,7 @@ class Memory(NamedTuple):
     label: Annotated[npt.NDArray[np.int32], Column(RETAINED)]
     order: Annotated[npt.NDArray[np.uint32], Column(RETAINED)]
     depth: Annotated[npt.NDArray[np.uint8], Column(RETAINED, within=(0, DEEPEST))]
-    mark: Annotated[npt.NDArray[np.uint8], Column(RETAINED, within=(0, ACCEPTED | USED))]
+    mark: Annotated[npt.NDArray[np.uint8], Column(RETAINED, within=(0, MARKS))]
     margin: Annotated[npt.NDArray[np.int16], Column(RETAINED)]
     counts: Annotated[npt.NDArray[np.uint16], Column(RETAINED)]
     held: Annotated[npt.NDArray[np.uint16], Column()]
@@ -157,8 +160,8 @@ def rounded_margin(margin):
 
 
 @part
-def retain(past, at, asked, depth, counts, accepted):
-    """Write the new query to a place."""
+def retain(past, at, asked, depth, counts, accepted, told):
+    """Write the new query to a place; `told` are the bits of its mark that say what the client was told."""
     for k in range(past.z.shape[0]):
         past.z[k, at] = asked.z[k]
     for j in range(past.c.shape[1]):
@@ -166,7 +169,7 @@ def retain(past, at, asked, depth, counts, accepted):
     past.label[at] = asked.label
     past.order[at] = past.stored
     past.depth[at] = depth
-    past.mark[at] = ACCEPTED if accepted else 0
+    past.mark[at] = np.uint8(ACCEPTED | told) if accepted else told
     past.margin[at] = rounded_margin(asked.margin)
     past.counts[at] = counts
 

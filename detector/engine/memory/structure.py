@@ -84,10 +84,10 @@ def compare_stray(asked, past, step, seed, population, along, scales):
     if np.isnan(scales.usual_stray) or directions == 0:
         return np.nan
     own_led, own_whole = led_energy(asked.c, population.middle, population.leading, along)
-    if not scales.table and step.distance < EXPLAINED * np.exp(np.float64(asked.landmark)):
-        # A projection has so few coordinates that of many queries of pure noise two come near each other in it by chance.
-        if square_apart(asked.c, past.c[step.place]) < EXPLAINED * EXPLAINED * own_whole:
-            return np.nan
+    # A projection has so few coordinates that of many queries of pure noise two come near each other in it by chance.
+    near = step.distance < EXPLAINED * np.exp(np.float64(asked.landmark))
+    if near and not scales.table and square_apart(asked.c, past.c[step.place]) < EXPLAINED * EXPLAINED * own_whole:
+        return np.nan
     led = 0.0
     whole = 0.0
     found = 0

@@ -5,23 +5,13 @@ thief could have trained on the same responses. A thief with data or patience be
 """
 
 import math
-from typing import NamedTuple
+
+from detector.engine.findings import Reading
+
+__all__ = ["CERTAINTY", "COPY_ERROR", "TABLE_COPY_ERROR", "Reading", "lead_of", "reading"]
 
 CERTAINTY = 1.96  # standard deviations to each side that hold 95% of all errors
 COPY_ERROR, TABLE_COPY_ERROR = 0.12, 0.22  # root mean square error of the lead against a well-trained copy
-
-
-class Reading(NamedTuple):
-    """What one client holds after so many `queries`: the `lead`, and the interval from `low` to `high` that holds 95%.
-
-    `agreement` is the share of the reference inputs to which the copy gives the model's label.
-    """
-
-    queries: int
-    agreement: float
-    lead: float
-    low: float
-    high: float
 
 
 def lead_of(agreement: float, guess: float) -> float:

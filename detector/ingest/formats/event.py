@@ -117,6 +117,18 @@ class EventOutput(msgspec.Struct, gc=False):
         kept = self.label if original.label is None and self.perturbed.mode != "mislead" else original.label
         return EventOutput(kept, original.probabilities)
 
+    def misleads(self) -> bool:
+        """Tell whether the client was told another label than the model's own, as far as the log shows both."""
+        original = self.original
+        if self.perturbed is None or self.perturbed.mode != "mislead" or original is None:
+            return False
+        if original.label is None and original.probabilities is None:
+            return False  # the label that was told is all that is known
+        if self.label is not None and original.label is not None:
+            return self.label != original.label
+        told, said = EventOutput(None, self.probabilities), EventOutput(None, original.probabilities)
+        return _label_of(told) is None or _label_of(told) != _label_of(said)
+
     def __repr__(self) -> str:
         """Show what is used of an answer."""
         return f"EventOutput(label={self.label!r}, probabilities={self.probabilities!r})"

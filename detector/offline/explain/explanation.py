@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS
+from detector.engine.findings import Reading
 from detector.offline.trace import Trace
 
 
@@ -96,6 +97,7 @@ class Explanation:
     `population` (m, COORDINATES) are centres of the population, or without a baseline queries of the log's other clients;
     `unit` turns them into median nearest-neighbour distances, None where that is unknown. `stage` is the number of queries at
     which benign clients were described for `features`, `look` the query count of the last scheduled evaluation (0: none yet).
+    `odometer` is the highest reading of how much of the model the client holds, None where there is none.
     """
 
     client: str
@@ -112,6 +114,7 @@ class Explanation:
     features: tuple[FeatureFigure, ...]
     advice: tuple[str, ...]
     warnings: tuple[str, ...]
+    odometer: Reading | None
     baseline_version: str
     config_version: str
     trace: Trace
@@ -150,6 +153,7 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "stage": e.stage,
         "features": [asdict(figure) for figure in e.features],
         "course": course,
+        "odometer": None if e.odometer is None else {name: tidy(value) for name, value in e.odometer._asdict().items()},
         "advice": e.advice,
         "warnings": e.warnings,
         "baseline_version": e.baseline_version,

@@ -109,6 +109,7 @@ def describe(
         features=feature_figures(trace, known.get(model)),
         advice=tuple(advice_for(trace, config, taken)),
         warnings=tuple(warnings),
+        odometer=trace.odometer[-1] if trace.odometer else None,
         baseline_version=baseline.version if baseline else NO_BASELINE,
         config_version=config.version,
         trace=trace,

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.engine.memory.admission import evaluation_after
+from detector.engine.memory.metered import FIRST_READING
 from detector.engine.policy import PATIENCE
 from detector.names import printable
 from detector.offline.explain.explanation import Case, Explanation, FeatureFigure
@@ -35,6 +36,7 @@ def tell(explanation: Explanation) -> RenderableType:
     parts += [Text(), _heading("Evidence")]
     for case in sorted(e.cases, key=lambda case: -case.share):
         parts += _tell_case(case, e)
+    parts += [Text(), _heading("Odometer"), _tell_odometer(e)]
     parts += [Text(), _heading("Decisions"), *_tell_decisions(e)]
     parts += [Text(), _heading("Features"), *_tell_features(e)]
     parts += [Text(), _heading("What to do"), *(_indented(line, 2) for line in e.advice)]
@@ -83,6 +85,17 @@ def _tell_case(case: Case, explanation: Explanation) -> Iterator[RenderableType]
             near = f", nearest to {printable(example.nearest_event_id)} (query {example.nearest_query:,})"
         yield _indented(f"{printable(example.event_id)} (query {example.query:,}){near}", 6)
     yield _indented(f"innocent traffic that looks the same: {case.lookalike}")
+
+
+def _tell_odometer(explanation: Explanation) -> RenderableType:
+    held = explanation.odometer
+    if held is None:
+        return _indented(f"not read: there are fewer than {FIRST_READING} queries, or the baseline has no reference inputs", 2)
+    return _indented(
+        f"lead {held.lead:.2f} ({held.low:.2f} to {held.high:.2f}), read after {count(held.queries, 'query')}: a copy learned "
+        f"from what the client was told agrees with the model on {held.agreement:.0%} of the reference inputs",
+        2,
+    )
 
 
 def _tell_decisions(explanation: Explanation) -> Iterator[RenderableType]:

@@ -35,7 +35,7 @@ from detector.service.kafka.topics import Topics
 from detector.service.refusals import RefusalMonitor, Refused
 from detector.service.sharded.references import references_of
 from detector.service.sharded.stage import Given, Reading, ShardedStage, Understood
-from detector.service.telemetry.metrics import Metrics
+from detector.service.telemetry.metrics import LEADS, Metrics
 from detector.spill import SpillFile
 
 MOST_RECORDS = 2000
@@ -124,6 +124,8 @@ class DetectStage(ShardedStage[Shard, UnderstoodEvents]):
 
     def _weigh(self, shards: Collection[Shard]) -> None:
         self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))
+        held = [shard.holders(LEADS) for shard in shards] or [[0] * len(LEADS)]
+        self._metrics.holders(dict(zip(LEADS, map(sum, zip(*held, strict=True)), strict=True)))
         self._drift.check(shards)
         self._kinds.check(shards)
         self.learning.check(shards)

@@ -19,7 +19,7 @@ from detector.contracts.dead_letter import REASONS
 from detector.contracts.event import PROBABILITY_SLACK
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import LAST_MS
-from detector.ingest.batch import Batch, Sender
+from detector.ingest.batch import LABEL_TOLD, MISLED, Batch, Sender
 
 WIRE_VERSION = 2  # 2: adds refused queries, and clients whose trust is unknown
 DETAIL_CHARACTERS = 200
@@ -58,6 +58,7 @@ class WireEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     refused: Annotated[int, msgspec.Meta(ge=0, le=len(REASONS))]
     digest: Annotated[int, msgspec.Meta(ge=0)]
     perturbed: bool = False  # left out by versions that did not know it, and not read by them
+    misled: bool = False  # likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def encode(batch: Batch) -> list[bytes]:
                 refused,
                 digest,
                 bool(perturbed),
+                perturbed == MISLED,
             )
         )
         for i, (time_ms, label, confidence, runner_up, weight, refused, digest, perturbed) in enumerate(numbers)
@@ -177,6 +179,10 @@ def _of_version(found: int) -> str:
     return f"a normalised event of version {found}; this version reads {WIRE_VERSION}"
 
 
+def _perturbed(event: WireEvent) -> int:
+    return MISLED if event.misled else LABEL_TOLD if event.perturbed else 0
+
+
 def _columns(model: str, vector: npt.NDArray[np.float32], rows: list[tuple[int, WireEvent]]) -> Batch:
     events = [event for _, event in rows]
     known: dict[WireSender, Sender] = {}
@@ -195,5 +201,5 @@ def _columns(model: str, vector: npt.NDArray[np.float32], rows: list[tuple[int, 
         version=[event.version for event in events],
         refused=np.array([event.refused for event in events], np.uint8),
         digest=np.array([event.digest for event in events], np.uint64),
-        perturbed=np.array([event.perturbed for event in events], np.uint8),
+        perturbed=np.array([_perturbed(event) for event in events], np.uint8),
     )

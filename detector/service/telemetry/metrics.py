@@ -35,6 +35,7 @@ class LaggingConsumer(Protocol):
 
 _DELAYS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600)
 _LASTED = (0.01, 0.05, 0.25, 1, 2.5, 5, 10, 30, 60, 120, 300)
+LEADS = (0.5, 0.65, 0.8)
 _BATCH = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
 
@@ -203,6 +204,15 @@ class Metrics:
             "Partitions of the queries that the search for links no longer waits for, since nothing is heard of them",
             registry=own,
         )
+        self._holders = Gauge(
+            "detector_odometer_clients",
+            "Clients in memory that hold at least this lead of a model; 0 is the best guess, 1 the model itself",
+            ["lead"],
+            registry=own,
+        )
+        self._readings = Counter(
+            "detector_odometer_readings_total", "Times that a copy was learned from what a client was told", registry=own
+        )
         build = Gauge("detector_build_info", "1, with the version as a label", ["version"], registry=own)
         build.labels(VERSION).set(1)
         ProcessCollector(registry=own)
@@ -247,6 +257,7 @@ class Metrics:
     def published(self, outputs: Outputs, now_ms: int) -> None:
         """Count alerts, decisions, repeats and evictions of one batch; `now_ms` is the wall clock's time."""
         self._repeated.inc(outputs.repeated)
+        self._readings.inc(outputs.readings)
         self._evicted.labels("capacity").inc(len(outputs.departed))
         for finding in outputs.findings:
             self._alerts.labels(finding.evidence, SEVERITIES[finding.action]).inc()
@@ -297,6 +308,11 @@ class Metrics:
         """Set how many clients are held in memory, and how many are parked."""
         self._tracked.set(clients)
         self._parked.set(parked)
+
+    def holders(self, clients: Mapping[float, int]) -> None:
+        """Set how many clients hold at least each of a few leads."""
+        for lead, count in clients.items():
+            self._holders.labels(f"{lead:g}").set(count)
 
     def drift(self, model: str, evidence: float, distance: float) -> None:
         """Set how well the clients of a model fit its calibration; see `detector.engine.models.drift`."""

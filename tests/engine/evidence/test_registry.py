@@ -29,12 +29,12 @@ from detector.engine.evidence.accumulate import (
 )
 from detector.engine.evidence.channel import Channel, Counted, EvidenceType
 from detector.engine.evidence.registry import EVIDENCE, REGISTRY
-from detector.engine.evidence.whole import NOVELTY, REFUSED, REUSED
+from detector.engine.evidence.whole import HARM, NOVELTY, REFUSED, REUSED
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Outputs
 from detector.engine.judge import ConductEvidence, Moment, kind_of
 from detector.engine.memory.reservoir import COORDINATES
-from detector.engine.policy import ACTIONS, BLOCK, THROTTLE, PolicySettings, thresholds_for
+from detector.engine.policy import ACTIONS, BLOCK, THROTTLE, Budget, PolicySettings, thresholds_for
 from detector.engine.shard import EngineSettings, Shard
 from detector.engine.state import PLACES
 from detector.offline.explain.case import channel_case
@@ -98,7 +98,7 @@ def test_no_channel_is_left_out() -> None:
     declared = {module.CHANNEL.name for module in modules if hasattr(module, "CHANNEL")}
     assert declared == {channel.name for channel in REGISTRY}
     assert tuple(channel.name for channel in REGISTRY) == CHANNELS
-    assert (*CHANNELS, NOVELTY.name, REFUSED.name, REUSED.name) == tuple(EVIDENCE) == PLACES
+    assert (*CHANNELS, NOVELTY.name, REFUSED.name, REUSED.name, HARM.name) == tuple(EVIDENCE) == PLACES
 
 
 @every_type
@@ -161,10 +161,13 @@ def test_only_construction_stops(channel: Channel) -> None:
 @every_type
 def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline) -> None:
     """Judged and rendered, it keeps to the published schemas, under a rule of its own."""
-    policy = PolicySettings(shadow=False)
+    policy = PolicySettings(shadow=False, budget=Budget(stop_at=0.5))
     shard = Shard(EngineSettings(policy=policy), generated_baseline.models)
     (batch,) = batches([Events("alpha").line("acme", np.full(9, 0.5), 1)])
     shard.process(batch)
+    if found is HARM:  # the odometer was read, and the copy was right about all reference inputs
+        metered = shard._tables["alpha"].columns.metered
+        metered.read[0], metered.right[0] = 1, 1024
     place = PLACES.index(found.name)
     peak = np.zeros(len(CHANNELS), np.float32)
     peak[place : place + 1] = 2000.0
@@ -175,7 +178,7 @@ def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline)
         queries=40,
         peak=peak,
         channels=[place] if place < len(CHANNELS) else [],
-        score=2000.0 if found is NOVELTY else None,
+        score={NOVELTY.name: 2000.0, HARM.name: 0.0}.get(found.name),
         odds=tuple(ConductEvidence(j, 2000.0, 30, 40, 0.02) for j, asked in enumerate((REFUSED, REUSED)) if asked is found),
         row=np.zeros(len(NAMES)),
         emitted=0,
@@ -191,7 +194,7 @@ def test_an_alert_tells_of_it(found: EvidenceType, generated_baseline: Baseline)
     assert alert.detector.evidence[0].kind == found.kind == kind_of(place)
     if found is not NOVELTY:
         assert found.meaning in alert.event.reason
-    assert finding.action <= (BLOCK if found.kind == "construction" else THROTTLE)
+    assert finding.action <= (THROTTLE if found.kind == "novelty" else BLOCK)
     documents = [
         (alert, "alert.v1.json"),
         *((render.decision(order, stamp), "decision.v1.json") for order in outputs.pending_decisions),
@@ -241,5 +244,7 @@ def test_the_investigation_guide_has_a_place_for_it(found: EvidenceType) -> None
     assert f"`{found.name}`" in sections["In short"]
     if found.kind == "construction":
         assert f"\n| `{found.name}` | " in sections["Evidence of construction"]
+    elif found is HARM:
+        assert "\n`harm`: " in sections["Evidence of harm"]
     elif found not in {REFUSED, REUSED}:
         assert f"\n`{found.name}`: " in sections["Evidence of novelty"]

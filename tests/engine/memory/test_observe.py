@@ -29,6 +29,8 @@ from detector.engine.fitting.reference import fit_reference
 from detector.engine.judge import Judge
 from detector.engine.memory.channels import NEAR
 from detector.engine.memory.checksums import Checksums
+from detector.engine.memory.kept import room_for
+from detector.engine.memory.metered import Metered
 from detector.engine.memory.observe import Queries, Written, observe, scratch_for
 from detector.engine.memory.reservoir import ACCEPTED, CAPACITY, COORDINATES, LENGTHS, RING, SAMPLED, USED, Memory
 from detector.engine.memory.yardsticks import Population, Scales
@@ -92,6 +94,7 @@ def shown(
         allocate(Selection, 1),
         allocate(Checksums, 0, LENGTHS),
         allocate(Family, int(table)),
+        allocate(Metered, 1),
         Queries(
             slot=np.zeros(n, np.int64),
             seed=np.array([seed], np.uint64),
@@ -106,7 +109,10 @@ def shown(
             place=np.array(labels, np.int64),
             confidence=sure,
             runner_up=(1.0 - sure).astype(np.float32),
+            told=np.zeros(n, np.uint8),
+            version=np.zeros(n, np.uint16),
             evaluation=np.arange(n),
+            reading=np.full(n, -1),
         ),
         Scales(
             unit=unit,
@@ -150,6 +156,7 @@ def shown(
         ),
         scratch_for(state, SAMPLED, 8),
         Written(repeat, near, flip, distance, ratio, features, 0, crowded),
+        room_for(state, 0),
     )
     return Seen(features, repeat, near, flip, distance, ratio, crowded, state)
 

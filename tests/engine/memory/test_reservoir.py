@@ -11,6 +11,7 @@ from detector.engine.memory.reservoir import (
     CAPACITY,
     COORDINATES,
     GROUPS,
+    LABEL_TOLD,
     LENGTHS,
     NEIGHBOURS,
     SAMPLED,
@@ -92,9 +93,9 @@ def test_a_new_query_leaves_nothing_of_the_one_before() -> None:
         margin=np.float32(0.5),
         landmark=np.float32(0.0),
     )
-    retain(past_of(memory), 3, asked, 2, 9, True)
+    retain(past_of(memory), 3, asked, 2, 9, True, LABEL_TOLD)
     assert place_of(memory, Memory, 3) == [
         list(range(COORDINATES)),
         list(range(SAMPLED)),
-        *([value] for value in (5, 1, 2, 1, 128, 9)),
+        *([value] for value in (5, 1, 2, 1 | LABEL_TOLD, 128, 9)),
     ]

@@ -42,6 +42,8 @@ DOCUMENTED = {
     "detector_link_partitions_passed_over": set(),
     "detector_degraded": {"stage", "reason"},
     "detector_models_learning": set(),
+    "detector_odometer_clients": {"lead"},
+    "detector_odometer_readings_total": set(),
     "detector_build_info": {"version"},
 }
 
@@ -109,6 +111,7 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.learning(1)
     metrics.sketched("ordered", 3)
     metrics.ordering(2, 0)
+    metrics.holders({0.5: 3, 0.65: 1})
 
 
 def test_names_and_labels_are_the_documented_ones(found: Outputs) -> None:

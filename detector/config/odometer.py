@@ -1,0 +1,61 @@
+"""Settings of the odometer: whether it is read, and the budgets that clients have."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from detector.config.section import Names, Section
+
+Lead = Annotated[float, Field(gt=0, le=1)]
+
+
+class TierTable(Section):
+    """A budget for some clients: those that all of its lists name; a list that is left out names everybody.
+
+    Its limits hold instead of those of `[odometer]`; a limit that is left out is none.
+    """
+
+    models: Names | None = Field(None, description="ids of models")
+    clients: Names | None = Field(None, description="ids of clients")
+    organizations: Names | None = Field(None, description="organisations (client.organization)")
+    types: Names | None = Field(None, description="types of clients (client.type), such as trial")
+    degrade_at: Lead | None = Field(None, description="lead from which the tier is told labels only; without it never")
+    stop_at: Lead | None = Field(None, description="lead from which the tier is blocked; without it never")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "TierTable":
+        _check(self.degrade_at, self.stop_at)
+        if self.models is self.clients is self.organizations is self.types is None:
+            raise ValueError("a tier needs models, clients, organizations or types; what holds for all stands in [odometer]")
+        return self
+
+
+class OdometerSection(Section):
+    """How much of a model a client may hold, in units of the lead: 0 is the best guess, 1 the model itself."""
+
+    enabled: bool = Field(
+        default=True, description="measure how much of a model each client holds, where the baseline has reference inputs"
+    )
+    degrade_at: Lead | None = Field(None, description="lead from which a client is told labels only; without it never")
+    stop_at: Lead | None = Field(
+        None, description="lead from which a client is blocked; without it never; meant for tiers without a contract"
+    )
+    throttle_from: float = Field(
+        0.0, ge=0, le=1, description="lead from which novelty may throttle a client that is measured; below it, it alerts"
+    )
+    tiers: tuple[TierTable, ...] = Field(
+        (), description="budgets for some clients, as [[odometer.tiers]]; the first that fits holds"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> "OdometerSection":
+        _check(self.degrade_at, self.stop_at)
+        limited = [self.degrade_at, self.stop_at, *(limit for tier in self.tiers for limit in (tier.degrade_at, tier.stop_at))]
+        if not self.enabled and any(limit is not None for limit in limited):
+            raise ValueError("a budget needs enabled = true: nothing is measured otherwise")
+        return self
+
+
+def _check(degrade_at: float | None, stop_at: float | None) -> None:
+    if degrade_at is not None and stop_at is not None and stop_at <= degrade_at:
+        raise ValueError("stop_at must be above degrade_at: a client that is blocked is told no labels")

@@ -1,0 +1,106 @@
+"""The view: the reference set as the copies of the service see it, and what one client was told, in the same form.
+
+The copies of the service learn from the queries that the memory retains for its own purposes. Of an answer it keeps the label
+and the margin: how much likelier the label is than the second one. A copy may use `WIDTH` values of an input.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.memory.kept import Kept
+from detector.engine.memory.reservoir import COORDINATES, LABEL_TOLD, MARGIN_LEVELS, MISLED, NO_MARGIN, OUTDATED
+from detector.engine.odometer.reading import Reading, reading
+from detector.engine.odometer.reference_set import ReferenceSet
+
+MOST_INPUTS = 512  # reference inputs: more cost time, and the copy's own error is larger than the luck of these
+WIDTH = 48  # values of an input that a copy uses: all coordinates, and the sampled values that vary most
+
+Floats = npt.NDArray[np.float32]
+
+
+class Retained(NamedTuple):
+    """Retained queries, n of them; see `Memory`."""
+
+    z: npt.NDArray[np.int16]
+    c: npt.NDArray[np.uint8]
+    label: npt.NDArray[np.int32]
+    mark: npt.NDArray[np.uint8]
+    margin: npt.NDArray[np.int16]
+
+    def take(self, rows: slice | npt.NDArray[np.intp]) -> "Retained":
+        """Return the queries at `rows`."""
+        return Retained(self.z[rows], self.c[rows], self.label[rows], self.mark[rows], self.margin[rows])
+
+
+class Lessons(NamedTuple):
+    """What a copy learns from: n inputs (n, width), and what was told of them, as probabilities (n, classes)."""
+
+    inputs: Floats
+    targets: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The reference set `judge`, as copies see it."""
+
+    judge: ReferenceSet
+
+    @cached_property
+    def columns(self) -> npt.NDArray[np.intp]:
+        """The places of the values that copies use, of those of `ReferenceSet.scaled`; values that never vary are left out."""
+        spread = self.judge.inputs.std(axis=0)
+        sampled = COORDINATES + np.argsort(-spread[COORDINATES:], kind="stable")[: WIDTH - COORDINATES]
+        chosen = np.concatenate([np.arange(COORDINATES), np.sort(sampled)])
+        return np.asarray(chosen[spread[chosen] > 0.0])
+
+    @cached_property
+    def inputs(self) -> Floats:
+        """The reference inputs (width, m)."""
+        return np.ascontiguousarray(self.judge.inputs[:, self.columns].T)
+
+    def lessons(self, retained: Retained) -> Lessons:
+        """Return what a copy learns from retained queries; those that another version of the model answered are left out.
+
+        Where the margin was told, the label has the probability that this leaves it among two, and the others share the rest.
+        Where the client was told a wrong label, it is no label that is known: nobody is right about it.
+        """
+        z, c, label, mark, margin = retained.take(np.flatnonzero((retained.mark & OUTDATED) == 0))
+        inputs = np.ascontiguousarray(self.judge.scaled(z, c)[:, self.columns])
+        known = self.judge.classes - 1
+        own = np.where(mark & MISLED, known, self.judge.class_of(label))
+        targets = np.eye(known + 1, dtype=np.float32)[own]
+        sure = np.flatnonzero((margin != NO_MARGIN) & ((mark & (LABEL_TOLD | MISLED)) == 0) & (own < known))
+        if known > 1:
+            chance = 1.0 / (1.0 + np.exp(-np.maximum(margin[sure], 0) / np.float32(MARGIN_LEVELS)))
+            targets[sure, :known] = ((1.0 - chance) / (known - 1))[:, None]
+            targets[sure, own[sure]] = chance
+        return Lessons(inputs, targets)
+
+    def right(self, copied: npt.NDArray[np.int64]) -> int:
+        """Return about how many reference inputs a copy is right that gives them these classes (m,)."""
+        return round(self.judge.agreement(copied) * len(self.judge.answers))
+
+    def reading(self, queries: int, right: int) -> Reading:
+        """Return the reading of a copy that is right about so many reference inputs."""
+        inputs = len(self.judge.answers)
+        return reading(queries, min(right / inputs, 1.0), self.judge.guess, inputs, table=self.judge.table)
+
+
+def view_of(reference_set: ReferenceSet) -> View:
+    """Return the view of a reference set: of `MOST_INPUTS` of its inputs at the most, evenly chosen."""
+    step = -(-len(reference_set.label) // MOST_INPUTS)
+    z, c, label = reference_set.z[::step], reference_set.c[::step], reference_set.label[::step]
+    own = ReferenceSet(np.ascontiguousarray(z), np.ascontiguousarray(c), np.ascontiguousarray(label), reference_set.table)
+    return View(own)
+
+
+def retained_at(kept: Kept, row: int) -> Retained:
+    """Return what was kept for one reading."""
+    held = int(kept.held[row])
+    return Retained(
+        kept.z[row, :held], kept.c[row, :held], kept.label[row, :held], kept.mark[row, :held], kept.margin[row, :held]
+    )
