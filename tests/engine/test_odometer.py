@@ -145,7 +145,11 @@ def test_a_parked_client_is_read_as_if_it_had_stayed(generated_baseline: Baselin
 
 def test_a_budget_gives_labels_only_and_then_blocks(generated_baseline: Baseline) -> None:
     """Each limit leads to one finding and one decision, at a reading, with the figure in words."""
-    policy = PolicySettings(shadow=False, budget=Budget(0.4, 0.89))
+    early, late = (held(run(asks("many", queries), generated_baseline)[0], "many") for queries in (32, 400))
+    assert early is not None
+    assert late is not None
+    assert early.lead < late.lead
+    policy = PolicySettings(shadow=False, budget=Budget(0.4, late.lead))
     _, outputs = run(asks("many", 400), generated_baseline, policy)
     actions, decided = harm(outputs)
     assert actions == decided == [PERTURB, BLOCK]
@@ -153,8 +157,8 @@ def test_a_budget_gives_labels_only_and_then_blocks(generated_baseline: Baseline
         assert finding.queries in READINGS
         assert finding.odometer is not None
         assert finding.score == pytest.approx(finding.odometer.lead)
-        assert finding.score >= (0.4 if finding.action == PERTURB else 0.89)
-        assert "labels only from 0.40, blocked from 0.89" in finding.reasons[0].text
+        assert finding.score >= (0.4 if finding.action == PERTURB else late.lead)
+        assert f"labels only from 0.40, blocked from {late.lead:.2f}" in finding.reasons[0].text
         assert finding.reasons[0].threshold == 0.4
     alerts = {finding.alert_id for finding in outputs.findings}
     assert all(decision.alert_id in alerts for decision in outputs.pending_decisions)

@@ -93,9 +93,10 @@ class View:
 def view_of(reference_set: ReferenceSet) -> View:
     """Return the view of a reference set: of `MOST_INPUTS` of its inputs at the most, evenly chosen."""
     step = -(-len(reference_set.label) // MOST_INPUTS)
-    z, c, label = reference_set.z[::step], reference_set.c[::step], reference_set.label[::step]
-    own = ReferenceSet(np.ascontiguousarray(z), np.ascontiguousarray(c), np.ascontiguousarray(label), reference_set.table)
-    return View(own)
+    chosen = slice(None, None, step)
+    return View(
+        ReferenceSet(reference_set.z[chosen], reference_set.c[chosen], reference_set.label[chosen], reference_set.table)
+    )
 
 
 def retained_at(kept: Kept, row: int) -> Retained:
