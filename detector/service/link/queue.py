@@ -105,9 +105,14 @@ class Queue:
         """Return up to when sketches have to be taken: those that came before `before`, and too many; -1 where none."""
         early = takewhile(lambda chunk: chunk.arrived < before, self._chunks)  # they are in the order of their arrival
         waited = max((int(chunk.written[-1]) for chunk in early), default=-1)
-        if len(self) > MOST_HELD:
+        if self.full:
             waited = max(waited, int(np.median(np.concatenate([chunk.written for chunk in self._chunks]))))
         return waited
+
+    @property
+    def full(self) -> bool:
+        """Whether more wait than may."""
+        return self._held > MOST_HELD
 
     @property
     def latest(self) -> int:
