@@ -14,8 +14,8 @@ the same records are read again:
 
 What is not guaranteed: where a limit has passed, where the clocks of those who write to the queries topic differ by more than
 `SLACK_MS`, or where a record reached that topic later than that after its time, sketches come *late*. They are not lost: they
-are taken at once, and counted. With several ingest workers the order is that in which they wrote, which follows the time of the
-log as closely as they keep in step.
+are taken with the next progress, and counted. With several ingest workers the order is that in which they wrote, which follows
+the time of the log as closely as they keep in step.
 """
 
 from collections.abc import Iterator, Mapping

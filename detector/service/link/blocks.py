@@ -1,7 +1,8 @@
 """A large value of the state in blocks, of which only those are written that changed.
 
-The state of a linker is some 8 MB, most of it columns of which a few places change with each query. So a checkpoint writes the
-blocks that differ from the ones before, and the number of blocks. All records of a checkpoint are committed together, so the
+The state of a linker is some 10 MB, most of it columns of which a few places change with each query. So a checkpoint writes
+the blocks that differ from the ones before, and the number of blocks. That saves most where a model is asked little: a thousand
+queries change nine blocks in ten. All records of a checkpoint are committed together, so the
 blocks that are there always belong together.
 """
 

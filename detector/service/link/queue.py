@@ -17,6 +17,7 @@ from detector.engine.links.sketch import Sketches
 from detector.errors import SketchesError, SnapshotError
 from detector.service.kafka.sketches import MOST_ROWS, PlacedSketches, decode, encode_sketches, joined
 
+LATEST = 2**62  # later than any time
 MOST_HELD = 100_000  # sketches of a model, about 40 MB; beyond them the oldest half is taken, whoever is behind
 
 
@@ -69,6 +70,7 @@ class Queue:
         self._marks: dict[int, Mark] = {}
         self._chunks: list[Chunk] = []
         self._held = 0
+        self._earliest = LATEST  # of the waiting sketches, when the first was written
         self._count = 0
         self.until = -1  # everything written up to then was taken
 
@@ -97,18 +99,20 @@ class Queue:
     def _hold(self, chunk: Chunk) -> None:
         self._chunks.append(chunk)
         self._held += len(chunk)
+        self._earliest = min(self._earliest, int(chunk.written[0]))
 
     def pressing(self, before: int) -> int:
         """Return up to when sketches have to be taken: those that came before `before`, and too many; -1 where none."""
         early = takewhile(lambda chunk: chunk.arrived < before, self._chunks)  # they are in the order of their arrival
         waited = max((int(chunk.written[-1]) for chunk in early), default=-1)
-        if len(self) > MOST_HELD:
+        if self.full:
             waited = max(waited, int(np.median(np.concatenate([chunk.written for chunk in self._chunks]))))
         return waited
 
     @property
-    def _earliest(self) -> float:
-        return min((int(chunk.written[0]) for chunk in self._chunks), default=float("inf"))
+    def full(self) -> bool:
+        """Whether more wait than may."""
+        return self._held > MOST_HELD
 
     @property
     def latest(self) -> int:
@@ -124,6 +128,7 @@ class Queue:
         self.until = due
         if self._earliest > due:
             return None
+        self._earliest = LATEST
         parts: list[Chunk] = []
         left: list[Chunk] = []
         for chunk in self._chunks:
@@ -132,8 +137,9 @@ class Queue:
                 parts.append(chunk.cut(0, end))
             if end < len(chunk):
                 left.append(chunk.cut(end, len(chunk)))
-        self._chunks = left
-        self._held -= sum(map(len, parts))
+        self._chunks, self._held = [], 0
+        for chunk in left:
+            self._hold(chunk)
         written = np.concatenate([part.written for part in parts])
         partition = np.repeat([part.placed.partition for part in parts], [len(part) for part in parts])
         # A partition's own sketches stay as they came: chunks are in that order, and the sort is stable.

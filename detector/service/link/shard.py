@@ -112,8 +112,9 @@ class LinkShard:
             else:
                 self._arrivals.hear(content.partition, int(content.written[-1]))
                 self._add(content, linked)
+            told = isinstance(content, Progress)  # once a second from each worker: a turn a record would take most of the time
             due, complete = self._arrivals.due(), self._arrivals.complete()
-            for model in self._models.values():
+            for model in (model for model in self._models.values() if told or model.queue.full):
                 pressing = model.queue.pressing(self._arrivals.longest_wait)
                 self._feed(model, model.queue.turn(max(due, pressing), complete), linked)
         return linked

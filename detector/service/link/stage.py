@@ -36,6 +36,8 @@ from detector.service.telemetry.metrics import SketchOutcome
 
 MOST_RECORDS = 200  # of up to 1,000 sketches
 LINGER_MS = 0  # results leave at once
+RARER = 6  # than those of detection are its checkpoints: a linker's state is 10 MB, and queries change most of it
+LONGEST_CHECKPOINT_S = 60.0  # unless detection's are as rare
 RESTORE_S = 30.0  # for another worker to restore the partitions of one that has died, after its session
 
 log = structlog.get_logger(__name__)
@@ -53,7 +55,8 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
 
     def __init__(self, given: Given) -> None:
         kafka = given.config.kafka
-        section = kafka.model_copy(update={"group_id": link_group(kafka.group_id)})
+        every_s = max(kafka.checkpoint_seconds, min(RARER * kafka.checkpoint_seconds, LONGEST_CHECKPOINT_S))
+        section = kafka.model_copy(update={"group_id": link_group(kafka.group_id), "checkpoint_seconds": every_s})
         topics = replace(given.topics, state=given.topics.links)
         references = references_of(given.config, given.baseline)
         self._baselines = dict(given.baseline.models) if given.baseline else {}

@@ -114,7 +114,7 @@ def test_a_sketch_waits_for_every_partition() -> None:
 
 
 def test_a_silent_partition_is_passed_over_and_heard_again() -> None:
-    """What it brings when it is there again is late: taken at once, and counted."""
+    """What it brings when it is there again is late: taken with the next progress, and counted."""
     rig = Rig()
     rig.process(Entry(BEGIN, placed(sketches(1), 0, [5])), _told(0, p0=0, p1=0))
     for now in range(0, PATIENCE_MS + 1001, 1000):
@@ -122,7 +122,10 @@ def test_a_silent_partition_is_passed_over_and_heard_again() -> None:
     assert rig.seen() == ["e-0"]
     assert linked.outcomes["hurried"] == 1
     assert rig.shard.passed_over == [2]
-    late = rig.process(Entry(BEGIN + PATIENCE_MS + 2000, placed(sketches(2, name="late"), 2, [3, 4])))
+    late = rig.process(
+        Entry(BEGIN + PATIENCE_MS + 2000, placed(sketches(2, name="late"), 2, [3, 4])),
+        _told(PATIENCE_MS + 2000, p0=PATIENCE_MS),
+    )
     assert late.outcomes["late"] == 2
     assert rig.seen() == ["e-0", "late-0", "late-1"]
     assert rig.shard.passed_over == []
