@@ -32,7 +32,8 @@ STRONG_ORDER = tuple(sorted(STRONG))
 class Account:
     """An account that asks: `queries` counts the new ones, `counts` (KINDS,) its events, empty while there is none.
 
-    `group` is the number of its group, 0 without one. `named_ms` is when it was named, 0 before.
+    `group` is the number of its group, 0 without one. `named_ms` is when it was named, 0 before. `held_back` is the latest
+    episode in which its stop was held back (see `guard`).
     """
 
     number: int
@@ -44,6 +45,7 @@ class Account:
     day: int = -1
     group: int = 0
     named_ms: int = 0
+    held_back: int = 0
     counts: list[int] = field(default_factory=list)
 
     @property
@@ -231,7 +233,7 @@ class Groups:
         group.weighed.clear()
         return fresh
 
-    def pool(self, group: Group, low: float) -> None:
+    def pool(self, group: Group, low: float, high: float) -> None:
         """Add up the evidence above the low bar of all groups with events like this one's; note it with the group.
 
         Whoever deals a theft so that each seed keeps to a few accounts leaves many small groups. One innocent group is rare,
@@ -242,12 +244,15 @@ class Groups:
         if group.excess:
             self.pooled[group.number] = None
         group.kind = max(STRONG_ORDER, key=lambda kind: group.counts[kind])
+        if group.highest > high or group.stopped or not group.excess:
+            return  # it has enough by itself, or nothing to add up
+        size = group.size
         total = count = 0
         for number in list(self.pooled):
             other = self.groups.get(number)
             if other is None or not other.excess:
                 del self.pooled[number]
-            elif other.kind == group.kind and abs(other.size - group.size) <= AS_LARGE:
+            elif other.kind == group.kind and abs(other.size - size) <= AS_LARGE:
                 total += other.excess
                 count += 1
         group.pooled, group.beside = total, max(count - 1, 0)
