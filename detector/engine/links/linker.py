@@ -57,6 +57,7 @@ ALERT_FROM = 4  # named accounts from which an alert follows each doubling
 AT_ONCE = 32  # named accounts up to which each leads to a decision at once
 GROWN = 16  # beyond it, one in so many accounts that are new does, or
 PAUSE_MS = 10_000  # so much time since the last decision
+RETRY_MS = 60_000  # after it, stops that were held back are tried again
 MOST_MEMBERS = 2000  # accounts that a decision names: a record must fit into a message
 LISTED = 200  # accounts that an alert names
 STOPPED, THROTTLED = 0, 1  # the two decisions of a campaign: stops, and throttles where a stop is not permitted
@@ -178,6 +179,7 @@ class Linker:
                 int(sketches.sequence[i]),
                 int(sketches.time[i]),
                 sketches.event_id[i],
+                float(links.size[i]),
             )
             group = self.groups.take(event)
             if group is not None:
@@ -229,7 +231,7 @@ class Linker:
         """Add to the outputs what the evidence of a group calls for after the query at `i`."""
         if len(group.strong) < LEAST_ACCOUNTS:
             return
-        self.groups.pool(group, self.bars.low)
+        self.groups.pool(group, self.bars.low, self.bars.high)
         self._largest_pool = max(self._largest_pool, group.pooled)
         if group.score <= self.bars.low and group.level == 0:
             return
@@ -258,8 +260,9 @@ class Linker:
         ended = any(group.held[which] and time_ms >= group.held_until_ms[which] for which in (STOPPED, THROTTLED))
         harder = group.held[STOPPED] < action
         due = new and (named <= AT_ONCE or GROWN * new >= named or time_ms >= group.published_ms + PAUSE_MS)
-        retried = group.held_back and time_ms >= group.published_ms + PAUSE_MS
-        if not (due or ended or retried or (harder and (group.stopped or new))):
+        paused = time_ms >= group.published_ms + PAUSE_MS
+        retried = group.held_back and time_ms >= group.published_ms + RETRY_MS
+        if not (due or retried or (paused and (ended or (harder and group.stopped)))):
             return
         simulated = self._policy.simulates(self.model, EVIDENCE)
         sides = self._sides(group, action, sketches, i, outputs, simulated=simulated)
@@ -315,8 +318,11 @@ class Linker:
         """Note that a stop is held back; an alert says so at 1, 10, 100 accounts and so on."""
         time_ms = int(sketches.time[i])
         episode = self.guard.episode(time_ms, simulated=simulated)
-        episode.clients += 1
         group.held_back += 1
+        if account.held_back == episode.number:
+            return
+        account.held_back = episode.number
+        episode.clients += 1
         if not tenfold(episode.clients):
             return
         name = self.name_of(group)
