@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+
+from detector.engine.account import account_of
+from detector.engine.findings import Outputs
+from detector.engine.fitting.reference import fit_reference
 from detector.engine.links.drawing import sketches_of
 from detector.engine.links.evidence import NAMES
 from detector.engine.links.linker import REVIEW, STOP, Linker
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
-
-from detector.engine.account import account_of
-from detector.engine.findings import Outputs
-from detector.engine.fitting.reference import fit_reference
 from detector.engine.memory.hashing import Contents
 from detector.engine.models.reference import Reference
 from detector.engine.policy import THROTTLE, PolicySettings
