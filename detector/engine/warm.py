@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.features.row import NAMES
+from detector.engine.links.linker import Linker
+from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.novelty import LEAST_CLIENTS, Evaluations
 from detector.engine.models.profiles import STAGES
 from detector.engine.models.reference import Reference
@@ -64,11 +66,13 @@ def warm_up() -> None:
 
 
 def _run(known: Mapping[str, ModelBaseline], batch: Batch) -> None:
-    """Process the batch in two shards, the second of which starts from the saved state of the first."""
+    """Process the batch in two shards, the second of which starts from the saved state of the first, and link its accounts."""
     settings = EngineSettings(max_clients=HELD, learning_events=LEARNED_FROM)
     half = len(batch) // 2
     first = Shard(settings, known)
-    first.process(batch.take(np.arange(half)))
+    sketches = in_stream_order(first.process(batch.take(np.arange(half))).sketches)
+    for model, some in sketches.items():
+        Linker(model, settings.links, known[model].reference, settings.policy).process(some)
     second = Shard(settings, known)
     second.restore(first.snapshot())
     second.process(batch.take(np.arange(half, len(batch))))

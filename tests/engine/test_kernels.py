@@ -19,6 +19,7 @@ WITH_BOUNDS = (
     "tests/engine/test_engine_repeats.py",
     "tests/engine/memory/test_checksums.py",
     "tests/engine/test_forged_state.py",
+    "tests/engine/links/seeking/test_search.py",
 )
 
 BEYOND = """

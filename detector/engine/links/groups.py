@@ -8,6 +8,7 @@ asked before. So an account is found by one query that lies in the middle of a c
 Bounded: accounts without a group leave when too many have asked since, groups when nothing was found for long.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from detector.engine.links.evidence import STRONG, group_score, mixture
@@ -23,6 +24,7 @@ MOST_CREDITED = 16_384
 MOST_MADE = 8192  # bisections whose ends are known
 WALKED = 40  # queries of a chain of bisections that are credited
 EXAMPLES = 8
+AS_LARGE = 0.1  # difference of the logarithms of two sizes of offsets that are alike
 STRONG_ORDER = tuple(sorted(STRONG))
 
 
@@ -57,8 +59,8 @@ class Group:
     `strong` are the accounts, or their organisations, with strong events. `score` is its evidence at the latest event and
     `highest` the highest so far. `weighed` are the accounts whose evidence changed since accounts were last named. What
     follows is for the linker: the level that it has reached; its evidence above the low bar in thousandths, the `kind` of most
-    of its events, and what all groups with such events have together, of which there are so many `beside` it; and what was
-    published of it, stops first and throttles second.
+    of its events, the sum `sizes` of the logarithms of how far its `offsets` move values, and what all groups with such events
+    have together, of which there are so many `beside` it; and what was published of it, stops first and throttles second.
     """
 
     number: int
@@ -78,6 +80,8 @@ class Group:
     level: int = 0
     excess: int = 0
     kind: int = 0
+    offsets: int = 0
+    sizes: float = 0.0
     pooled: int = 0
     beside: int = 0
     alerted: int = 0
@@ -89,6 +93,11 @@ class Group:
     published: int = 0
     published_ms: int = 0
     held_back: int = 0
+
+    @property
+    def size(self) -> float:
+        """The mean logarithm of the sizes of its offsets, 0 without any."""
+        return self.sizes / self.offsets if self.offsets else 0.0
 
 
 @dataclass(slots=True)
@@ -104,7 +113,7 @@ class Chain:
 class Event:
     """One new query as the groups take it; `made` are (number, account, chain) of the queries that it was made from."""
 
-    __slots__ = ("account", "chain", "event_id", "kind", "made", "near", "sequence", "time_ms", "uid")
+    __slots__ = ("account", "chain", "event_id", "kind", "made", "near", "sequence", "size", "time_ms", "uid")
 
     def __init__(
         self,
@@ -117,6 +126,7 @@ class Event:
         sequence: int,
         time_ms: int,
         event_id: str,
+        size: float = 0.0,
     ) -> None:
         self.uid = uid
         self.account = account
@@ -127,6 +137,7 @@ class Event:
         self.sequence = sequence
         self.time_ms = time_ms
         self.event_id = event_id
+        self.size = size
 
 
 class Groups:
@@ -200,6 +211,9 @@ class Groups:
         if strong:
             group.strong[account.organization or account.key] = None
             group.examples = [*group.examples, event.event_id][-EXAMPLES:]
+            if event.size > 0.0:
+                group.offsets += 1
+                group.sizes += math.log(event.size)
         group.weighed |= touched
         group.score = group_score(group.queries, group.counts)
         group.highest = max(group.highest, group.score)
@@ -221,7 +235,8 @@ class Groups:
         """Add up the evidence above the low bar of all groups with events like this one's; note it with the group.
 
         Whoever deals a theft so that each seed keeps to a few accounts leaves many small groups. One innocent group is rare,
-        and several of one kind at a time are rarer.
+        and several of one kind at a time are rarer. Offsets have to be as large, so that a theft does not draw in whoever moves
+        values by another size.
         """
         group.excess = max(int(1000.0 * (group.score - low)), 0)
         if group.excess:
@@ -232,7 +247,7 @@ class Groups:
             other = self.groups.get(number)
             if other is None or not other.excess:
                 del self.pooled[number]
-            elif other.kind == group.kind:
+            elif other.kind == group.kind and abs(other.size - group.size) <= AS_LARGE:
                 total += other.excess
                 count += 1
         group.pooled, group.beside = total, max(count - 1, 0)
@@ -377,6 +392,8 @@ class Groups:
         kept.counts = [a + b for a, b in zip(kept.counts, gone.counts, strict=True)]
         kept.strong |= gone.strong
         kept.named += gone.named
+        kept.offsets += gone.offsets
+        kept.sizes += gone.sizes
         kept.weighed |= gone.weighed
         kept.examples = [*gone.examples, *kept.examples][-EXAMPLES:]
         kept.first_ms = min(kept.first_ms, gone.first_ms)

@@ -178,6 +178,7 @@ class Linker:
                 int(sketches.sequence[i]),
                 int(sketches.time[i]),
                 sketches.event_id[i],
+                float(links.size[i]),
             )
             group = self.groups.take(event)
             if group is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.collections import LineCollection
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from detector.offline.explain.campaign import CampaignExplanation
 from detector.offline.pictures.style import (
@@ -92,4 +93,6 @@ def _draw_evidence(axes: Any, found: CampaignExplanation) -> None:
             f"{label} at {height:g}", (1.0, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9
         )
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_title("Evidence")

@@ -38,6 +38,7 @@ class Links(NamedTuple):
 
     `uid` and `cluster` are the query's own. `one` and `other` (n, 3) are number, account and cluster of the queries that it was
     made from, 0 where there is none, and `near` (n, 2) number and account of that which it is chained to.
+    `size` is how far an offset moves values, in value ranges, 0 for other events.
     """
 
     kind: npt.NDArray[np.uint8]
@@ -47,6 +48,7 @@ class Links(NamedTuple):
     one: npt.NDArray[np.uint64]
     other: npt.NDArray[np.uint64]
     near: npt.NDArray[np.uint64]
+    size: npt.NDArray[np.float32]
 
 
 class Room(NamedTuple):
@@ -67,6 +69,7 @@ def links_for(n: int) -> Links:
         np.zeros((n, 3), np.uint64),
         np.zeros((n, 3), np.uint64),
         np.zeros((n, 2), np.uint64),
+        np.zeros(n, np.float32),
     )
 
 
@@ -192,6 +195,7 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
                 kind, one, other = SINGLE, near.place[single], -1
             if flat >= 0 and kind != BISECT:
                 kind, one, other = OFFSET, near.place[flat], -1
+                links.size[i] = np.abs(room.delta).max()
             if np.sqrt(near.square[0]) * scales.unit < CHAIN:
                 place = near.place[0]
                 cluster = entries.cluster[place]

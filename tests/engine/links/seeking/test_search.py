@@ -1,0 +1,212 @@
+"""What the compiled search finds, pair by pair, and what the store keeps."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from detector.engine.compute import population_of, scales_of
+from detector.engine.features.distances import WINDOW
+from detector.engine.fitting.reference import fit_reference
+from detector.engine.links.seeking.records import no_chains
+from detector.engine.links.seeking.search import (
+    BISECT,
+    HALVED,
+    LINE,
+    MIRRORED,
+    NOTHING,
+    OFFSET,
+    SHALLOW,
+    SINGLE,
+    Links,
+    links_for,
+    room_for,
+    seek,
+)
+from detector.engine.links.seeking.store import HIT, PROBED, SHARED, Asking, Entries, empty, near_for, place_for
+from detector.engine.memory.reservoir import RING
+from detector.engine.models.reference import Reference
+
+Floats = npt.NDArray[np.float32]
+PIXELS = 100
+
+
+class Searching:
+    """A store of one model, and what is asked of it."""
+
+    def __init__(self, reference: Reference, entries: int = 4096) -> None:
+        self.reference = reference
+        self.entries: Entries = empty(reference.landmarks.shape[1], entries)
+        self.chains = no_chains(reference.table)
+        self._scales = scales_of(reference, RING)
+        self._population = population_of(reference, WINDOW)
+        self._content = 0
+
+    def ask(self, vectors: Floats, accounts: Sequence[int], labels: Sequence[int] | None = None) -> Links:
+        n = len(vectors)
+        found = self.reference.reduce(np.asarray(vectors, np.float32))
+        sums = found.sums if len(found.sums) else np.zeros((n, 2), np.uint32)
+        contents = np.array([hash(row.tobytes()) & (2**64 - 1) for row in np.asarray(vectors, np.float32)], np.uint64)
+        asked = Asking(
+            found.z,
+            found.c,
+            np.ascontiguousarray(sums[:, 0]),
+            np.ascontiguousarray(sums[:, 1]),
+            contents,
+            np.array(labels if labels is not None else [0] * n, np.int32),
+            np.array(accounts, np.uint64),
+        )
+        links = links_for(n)
+        seek(
+            self.entries,
+            self.chains,
+            asked,
+            np.ascontiguousarray(self.reference.landmarks, np.float32),
+            self._scales,
+            self._population,
+            near_for(self.entries),
+            room_for(int(self.reference.measured)),
+            np.uint64(7),
+            links,
+        )
+        return links
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Reference:
+    rng = np.random.default_rng(0)
+    return fit_reference(smooth(rng, 400), 2, seed=1, clients=[f"c{i % 20}" for i in range(400)])
+
+
+@pytest.fixture(scope="module")
+def table() -> Reference:
+    return fit_reference(records(np.random.default_rng(0), 400), 2, seed=1, clients=[f"c{i % 20}" for i in range(400)])
+
+
+def smooth(rng: np.random.Generator, n: int) -> Floats:
+    """Return pictures of ten by ten pixels with soft contents."""
+    coarse = rng.random((n, 5, 5))
+    return np.asarray(np.kron(coarse, np.ones((2, 2))).reshape(n, PIXELS) * 0.8 + 0.1, np.float32)
+
+
+def records(rng: np.random.Generator, n: int) -> Floats:
+    return np.asarray(rng.normal(0.0, [1.0, 50.0, 1000.0, 3.0], (n, 4)), np.float32)
+
+
+def test_a_flat_step_from_another_account_is_found(pictures: Reference) -> None:
+    rng = np.random.default_rng(1)
+    seeds = smooth(rng, 30)
+    search = Searching(pictures)
+    assert not search.ask(seeds, [1] * 30).kind.any()
+    moved = seeds + 0.1 * rng.choice([-1.0, 1.0], seeds.shape)
+    links = search.ask(np.asarray(moved, np.float32), [2] * 30)
+    assert np.count_nonzero(links.kind == OFFSET) >= 27
+    made = links.kind == OFFSET
+    assert (links.one[made, 1] == 1).all()
+    assert (links.one[made, 0] == np.arange(1, 31)[made]).all()
+
+
+def test_brightness_and_noise_are_no_flat_steps(pictures: Reference) -> None:
+    rng = np.random.default_rng(2)
+    seeds = smooth(rng, 30)
+    search = Searching(pictures)
+    search.ask(seeds, [1] * 30)
+    for altered in (seeds * 0.8, seeds + 0.1, seeds + rng.normal(0.0, 0.08, seeds.shape), np.rint(seeds * 15) / 15):
+        assert not (search.ask(np.asarray(altered, np.float32), [2] * 30).kind == OFFSET).any()
+
+
+def test_a_bisection_dealt_to_accounts_is_followed(pictures: Reference) -> None:
+    rng = np.random.default_rng(3)
+    low, high = smooth(rng, 2)
+    search = Searching(pictures)
+    search.ask(np.stack([low, high]), [1, 2], [0, 1])
+    kinds = []
+    for account in range(3, 11):
+        middle = np.asarray((low + high) / 2, np.float32)
+        links = search.ask(middle[None], [account], [account % 2])
+        kinds.append(int(links.kind[0]))
+        low, high = (middle, high) if account % 2 == 0 else (low, middle)
+    assert SHALLOW in kinds
+    assert kinds[-1] == BISECT
+
+
+def test_probes_of_one_size_are_found(pictures: Reference) -> None:
+    seed = smooth(np.random.default_rng(4), 1)[0]
+    search = Searching(pictures)
+    search.ask(seed[None], [1])
+    probes = np.repeat(seed[None], 6, axis=0)
+    for turn, place in enumerate((3, 40, 77, 12, 91, 55)):
+        probes[turn, place] += 0.05
+    assert np.count_nonzero(search.ask(probes, range(2, 8)).kind == SINGLE) >= 4
+
+
+def test_what_was_asked_before_is_no_event_and_belongs_to_nobody(pictures: Reference) -> None:
+    seed = smooth(np.random.default_rng(5), 1)
+    search = Searching(pictures)
+    links = search.ask(np.concatenate([seed, seed, seed]), [1, 1, 2])
+    assert links.repeat.tolist() == [False, True, True]
+    assert int(search.entries.stored[0]) == 1
+    assert np.count_nonzero(search.entries.mark & SHARED) == 1
+    moved = seed + 0.1 * np.random.default_rng(5).choice([-1.0, 1.0], seed.shape)
+    links = search.ask(np.asarray(moved, np.float32), [3])
+    assert links.kind.tolist() == [OFFSET]
+    assert links.one[0].tolist() == [1, 0, 1], "the step leads to the query and to no account"
+
+
+def test_one_column_halved_by_several_accounts_is_found(table: Reference) -> None:
+    record = records(np.random.default_rng(6), 1)[0]
+    search = Searching(table)
+    low, high = -1000.0, 1000.0
+    asked = [low, high]
+    for turn in range(6):
+        asked.append((low + high) / 2)
+        low, high = (asked[-1], high) if turn % 3 else (low, asked[-1])
+    rows = np.repeat(record[None], len(asked), axis=0)
+    rows[:, 2] = asked
+    kinds = search.ask(rows, range(1, len(asked) + 1)).kind.tolist()
+    assert kinds[:3] == [NOTHING] * 3
+    assert set(kinds[-2:]) <= {HALVED, LINE}
+
+
+def test_two_sided_differences_are_found_from_the_second_record(table: Reference) -> None:
+    rng = np.random.default_rng(7)
+    search = Searching(table)
+    rows = []
+    for record in records(rng, 6):
+        rows += [record + np.array([0.0, 0.0, step, 0.0], np.float32) for step in (0.0, 20.0, -20.0)]
+    kinds = search.ask(np.stack(rows), range(1, len(rows) + 1)).kind.reshape(6, 3)
+    assert not kinds[:, :2].any()
+    assert kinds[0, 2] == NOTHING
+    assert (kinds[1:, 2] == MIRRORED).all()
+
+
+def test_natural_inputs_are_no_events(pictures: Reference, table: Reference) -> None:
+    rng = np.random.default_rng(8)
+    for reference, inputs in ((pictures, smooth(rng, 600)), (table, records(rng, 600))):
+        links = Searching(reference).ask(inputs, rng.integers(1, 50, 600).tolist(), rng.integers(2, size=600).tolist())
+        strong = np.isin(links.kind, (OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE))
+        assert not strong.any()
+
+
+def test_the_store_is_bounded_and_cuts_change_nothing(pictures: Reference) -> None:
+    rng = np.random.default_rng(9)
+    inputs, accounts = smooth(rng, 900), rng.integers(1, 9, 900).tolist()
+    whole, cut = Searching(pictures, entries=256), Searching(pictures, entries=256)
+    links = whole.ask(inputs, accounts)
+    parts = [cut.ask(inputs[at : at + 111], accounts[at : at + 111]) for at in range(0, 900, 111)]
+    for column, array in links._asdict().items():
+        assert np.array_equal(array, np.concatenate([getattr(part, column) for part in parts])), column
+    for column, array in whole.entries._asdict().items():
+        assert np.array_equal(array, getattr(cut.entries, column)), column
+    assert len(whole.entries.uid) <= 256
+    assert sum(array.nbytes for array in empty(64, 32_768)) < 8 * 2**20
+    assert PROBED < 64
+
+
+def test_entries_that_were_used_are_kept_longer() -> None:
+    mark = np.array([HIT, 0, 0, 0], np.uint8)
+    filled = np.array([4], np.int64)
+    assert place_for(mark, filled, 0, 4) == 1
+    assert mark[0] == 0
+    assert [place_for(mark, filled, 0, 4) for _ in range(3)] == [2, 3, 0]
