@@ -84,7 +84,10 @@ def on_record_line(query, one, other, columns, grain):
             lead = k
     if lead < 0:
         return np.nan, 0.0, 0
-    position = (np.float64(query[lead]) - np.float64(one[lead])) / (np.float64(other[lead]) - np.float64(one[lead]))
+    way = np.float64(other[lead]) - np.float64(one[lead])
+    from_one = np.float64(query[lead]) - np.float64(one[lead])
+    # The leading number is rounded like the others, so its place is not more exact than the middle is.
+    position = 0.5 if abs(from_one - 0.5 * way) <= 0.5 * np.float64(grain[lead]) + 1.0 else from_one / way
     for k in range(columns):
         way = np.float64(other[k]) - np.float64(one[k])
         off = abs(np.float64(query[k]) - np.float64(one[k]) - position * way)

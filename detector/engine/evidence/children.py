@@ -9,6 +9,9 @@ What a coincidence in a column is worth depends on its grid. Two moves of about 
 and no more seldom than the client's own records differ by that amount; a client that sends round numbers only has a grid of its
 own. The worth of all columns together is reduced by the number of pairs of steps that were compared.
 
+The step to a record is sought from each retained one, and compared with kept steps, which lead from the nearest record each.
+Longer ones are found by the order of their parents (see `succession`).
+
 Four kinds of innocent steps are no twins. A constant that is added to every record, as a new year adds one to an age, moves all
 of them in one direction. A best and a worst case move them in opposite directions throughout. The mixtures of two records, as
 an explainer makes them, have only two values in each column. And a plan that varies one record up and down has one parent.
@@ -40,8 +43,8 @@ CHANNEL = Channel(
         "count."
     ),
     blind_to=(
-        "Steps of a drawn size, steps in fewer than three numbers, columns of few levels, where all steps are alike, and "
-        "pictures and embeddings, which `offset` looks at."
+        "Steps of a drawn size, steps in fewer than three numbers unless the table has only two, columns of few levels, where "
+        "all steps are alike, and pictures and embeddings, which `offset` looks at."
     ),
 )
 
@@ -52,6 +55,7 @@ MANY = 3  # least number of columns in which two steps agree; people who edit re
 ROUNDING = 1.5  # largest difference of two equal moves in the memory's integers, each of which is the difference of two
 FINE = 8.0  # levels from which a move may be off by one: a thief may keep what the wire rounds
 AGREE = 0.8  # share of the columns in which two steps of a thief agree
+SPARE = 1e-6  # what arithmetic adds to a whole number of columns
 
 
 class Family(NamedTuple):
@@ -125,18 +129,31 @@ def agreement(now, before, q, m, child, parent, level):
 
 
 @kernel
-def twin_worth(query, z, held, place, kin, k, level, numbers):
-    """Return what it says that the step from `place` to the query and the kept step `k` are twins; -inf if they are not.
+def most_differing(share):
+    """Return how many columns may differ for each one that agrees: twice as many as expected of steps that agree in a share.
 
-    A shorter step that ends at an extreme of the client's numbers was cut short there, so it says nothing.
+    >>> round(most_differing(0.8), 6), most_differing(0.5)
+    (0.5, 2.0)
     """
+    return 2.0 * (1.0 - share) / share
+
+
+@kernel
+def steps_agree(query, z, held, place, ends, starts, level, numbers, share):
+    """Return what it says that the step from `place` to the query and an earlier one are twins; -inf if they are not.
+
+    The earlier step leads from `starts` (numbers,) to `ends` (numbers,), and twins agree in a `share` of the columns. A shorter
+    step that ends at an extreme of the client's numbers was cut short there, so it says nothing. In a table of fewer than
+    `MANY` numbers all must agree.
+    """
+    most = most_differing(share)
     agreed = 0
     opposite = 0
     differed = 0
     worth = 0.0
     for j in range(numbers):
         q, m = np.float64(query[j]), np.float64(z[j, place])
-        child, parent = np.float64(kin.child[k, j]), np.float64(kin.parent[k, j])
+        child, parent = np.float64(ends[j]), np.float64(starts[j])
         now, before = q - m, child - parent
         grid = np.float64(level[j])
         found = agreement(now, before, q, m, child, parent, grid)
@@ -158,17 +175,23 @@ def twin_worth(query, z, held, place, kin, k, level, numbers):
             if end <= lowest or end >= highest:
                 continue
             differed += 1
-            if 3 * differed > numbers:
+            if differed > most * (numbers - differed) + SPARE:
                 return -np.inf
         accident = max(by_accident(size, grid), min(like / held, 0.95))
         if found > 0:
             agreed += 1
             opposite += found == 2
-            worth += np.log(AGREE / accident)
+            worth += np.log(share / accident)
         else:
-            worth += np.log((1.0 - AGREE) / (1.0 - accident))
+            worth += np.log((1.0 - share) / (1.0 - accident))
     mixed = 0 < opposite < agreed
-    return worth if agreed >= MANY and mixed and 2 * differed <= agreed else -np.inf
+    return worth if agreed >= min(MANY, numbers) and mixed and differed <= most * agreed + SPARE else -np.inf
+
+
+@kernel
+def twin_worth(query, z, held, place, kin, k, level, numbers):
+    """Return the same of the step from `place` to the query and the kept step `k`."""
+    return steps_agree(query, z, held, place, kin.child[k], kin.parent[k], level, numbers, AGREE)
 
 
 @part

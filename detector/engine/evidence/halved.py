@@ -18,6 +18,7 @@ MOST_ALONE = 2  # halvings that count while a client has halved one column only;
 BY_HAND = 6  # halvings of a column by hand: they find an amount to 1 part in 64
 # By depth. Of the queries that sliders and grids set inside a bracket, up to 1 in 11 halves one between two labels.
 BESIDE = np.array([0.0, 0.06, 0.2, 1.0, 1.0, 1.0])  # between two labels, where two other columns were halved before
+BACK = 0.2  # weight of a return to a bracket that a descent has left
 
 # Bits of the mask `halved`, after those of the columns with a coordinate of their own.
 HIDDEN = NUMBERS  # the first column without one; the bits of its direction follow, then those of the second one's
@@ -134,13 +135,16 @@ def halving_weight(depth, bits, turned, halved, alone, s):
 def weight_within_label(depth, bracket, bits, single, halved, alone, s):
     """Return the weight of a halving between two answers of one label; `single`: one end has the query's answer.
 
-    A query that goes back to a bracket which was left counts nothing itself; what follows it counts anew.
+    A query that goes back to a bracket which was left counts where a descent in this column has counted since the last such
+    query; what follows it counts anew. A curve that is refined from end to end goes back, too, and never descends.
     """
     if not bracket.descends:
-        if bracket.chained:
-            alone[s] = 0
-            halved[s] |= RETURNED
-        return 0.0
+        if not bracket.chained:
+            return 0.0
+        after_descent = alone[s] > 0 and np.int64(halved[s]) & bits != 0
+        alone[s] = 0
+        halved[s] |= RETURNED
+        return BACK if after_descent and bracket.middle else 0.0
     if not single and halved[s] & RETURNED == 0:
         return 0.0
     return halving_weight(depth, bits, False, halved, alone, s)

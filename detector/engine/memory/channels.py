@@ -42,6 +42,7 @@ from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
 from detector.engine.evidence.sens import MOST_PER_PLACE, PLACE, compares, is_steep
 from detector.engine.evidence.step import step_between
+from detector.engine.evidence.succession import FEW, find_successor
 from detector.engine.evidence.tone import is_toned
 from detector.engine.evidence.turns import (
     DISTANCES,
@@ -69,7 +70,7 @@ def presume(ratio, margin, scales):
     ratio[OFFSET] = ORDINARY[OFFSET]
     ratio[BISECT] = ORDINARY[BISECT]
     ratio[PROBE] = ORDINARY[PROBE]
-    if scales.numbers >= MANY:
+    if scales.numbers >= FEW:
         ratio[CHILDREN] = ORDINARY[CHILDREN]
     if scales.tolerance >= TIGHT and not scales.table:
         ratio[AIM] = ORDINARY[AIM]
@@ -270,10 +271,14 @@ def judge_record_probe(asked, past, step, population, scales, ratio):
 def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
     """Channel `children`; the step of client `s` is kept. `sums` (places,) is scratch."""
     numbers = min(scales.numbers, NUMBERS)
-    if numbers < MANY:
+    if numbers < FEW:
         return
     kin = Kin(family.child[s], family.parent[s], family.origin[s])
-    worth, place = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
+    worth, place = find_successor(asked.query, past, kin, level, numbers, scales.ring)
+    if numbers >= MANY and worth < MOST:
+        other, at = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
+        if other > worth:
+            worth, place = other, at
     if worth > 0.0:
         ratio[CHILDREN] = np.float32(np.exp(min(worth, MOST)))
         past.mark[place] |= USED

@@ -214,6 +214,27 @@ def test_whole_numbers_are_halved_as_nearly_as_they_can_be() -> None:
     assert other.ask(strange, 1) == 0
 
 
+@pytest.mark.parametrize("boundary", [0.03, 0.37, 0.9])
+def test_halvings_are_followed_to_a_few_levels(boundary: float) -> None:
+    """The number that tells the place on the line is rounded as well: that must not count against the others."""
+    rng = np.random.default_rng(11)
+    level = 30.0
+    first, second = np.zeros((2, DIMENSION))
+    first[:NUMBERS] = level * rng.integers(-40, 40, NUMBERS)
+    second[:NUMBERS] = first[:NUMBERS] + level * rng.integers(20, 60, NUMBERS) * rng.choice([-1, 1], NUMBERS)
+    search = Search(table=True, level=level)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    low, high = first, second
+    depths = []
+    for _ in range(4):
+        middle = level * np.rint((low + high) / (2.0 * level))
+        far = np.linalg.norm(middle - first) > boundary * np.linalg.norm(second - first)
+        depths.append(search.ask(middle, int(far)))
+        low, high = (low, middle) if far else (middle, high)
+    assert depths == [1, 2, 3, 4]
+
+
 def test_records_that_mix_the_numbers_of_two_are_no_search() -> None:
     """Each number at a place of its own between two records is a mixture, not a point on their line."""
     rng = np.random.default_rng(12)

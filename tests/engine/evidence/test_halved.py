@@ -4,7 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.bisect import RECORD_WEIGHTS
+from detector.engine.evidence.bracket import Bracket
 from detector.engine.evidence.halved import (
+    BACK,
     BESIDE,
     BY_HAND,
     HIDDEN,
@@ -15,6 +17,7 @@ from detector.engine.evidence.halved import (
     bits_of,
     halving_weight,
     other_columns,
+    weight_within_label,
 )
 
 COORDINATES = 24
@@ -44,6 +47,31 @@ def test_a_client_that_went_through_columns_has_searched_them() -> None:
     halved, alone = np.array([WALKED], np.uint32), np.zeros(1, np.uint8)
     assert weights(halved, alone, 2, (1, 2, 3, 4, 5, 6, 7, 8)) == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 4]
     assert weights(halved, alone, 5, (1, 2, 3)) == BESIDE[1:4].tolist()
+
+
+def within_label(halved: npt.NDArray[np.uint32], alone: npt.NDArray[np.uint8], way: str) -> list[float]:
+    """Return the weights of halvings of a column between leaves: down at depth 4 (d), or back to a bracket (b)."""
+    found = []
+    for turn in way:
+        bracket = Bracket(2, 0, 1, 0.01, middle=True, close=True, chained=True, descends=turn == "d")
+        found.append(weight_within_label(4, bracket, 1 << 2, True, halved, alone, 0))
+    return found
+
+
+def test_a_return_counts_after_a_descent() -> None:
+    """Path finding goes down and back by turns; a curve that is refined from end to end only goes back."""
+    deep = RECORD_WEIGHTS[4]
+    assert within_label(np.zeros(1, np.uint32), np.zeros(1, np.uint8), "ddbbdbdd") == [
+        deep,
+        deep,
+        BACK,
+        0.0,
+        deep,
+        BACK,
+        deep,
+        deep,
+    ]
+    assert within_label(np.zeros(1, np.uint32), np.zeros(1, np.uint8), "bbbbbb") == [0.0] * 6
 
 
 def bits(way: npt.NDArray[np.float64], halved: int) -> int:
