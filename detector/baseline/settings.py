@@ -62,6 +62,7 @@ def policy_settings(config: Config) -> PolicySettings:
         budget=Budget(config.odometer.degrade_at, config.odometer.stop_at),
         tiers=tuple(map(_tier, config.odometer.tiers)),
         throttle_from=config.odometer.throttle_from,
+        campaign_stop_at=config.odometer.campaign_stop_at,
     )
 
 

@@ -40,6 +40,11 @@ class OdometerSection(Section):
     stop_at: Lead | None = Field(
         None, description="lead from which a client is blocked; without it never; meant for tiers without a contract"
     )
+    campaign_stop_at: Lead | None = Field(
+        None,
+        description="lead from which the named accounts of a campaign under review are blocked, counting what they were told "
+        "together; without it never",
+    )
     throttle_from: float = Field(
         0.0, ge=0, le=1, description="lead from which novelty may throttle a client that is measured; below it, it alerts"
     )
@@ -50,7 +55,8 @@ class OdometerSection(Section):
     @model_validator(mode="after")
     def _possible(self) -> "OdometerSection":
         _check(self.degrade_at, self.stop_at)
-        limited = [self.degrade_at, self.stop_at, *(limit for tier in self.tiers for limit in (tier.degrade_at, tier.stop_at))]
+        of_tiers = [limit for tier in self.tiers for limit in (tier.degrade_at, tier.stop_at)]
+        limited = [self.degrade_at, self.stop_at, self.campaign_stop_at, *of_tiers]
         if not self.enabled and any(limit is not None for limit in limited):
             raise ValueError("a budget needs enabled = true: nothing is measured otherwise")
         return self

@@ -124,7 +124,8 @@ class PolicySettings:
     `trust_clients` says whether an identity counts as vouched for where the record does not say. `shadow_channels` are types of
     evidence by name. `shadow_models` and `live_models` are the models for which `shadow` does not hold as it is. 0 for
     `new_stops_per_minute` and 1 for `stopped_share` are no limits; see `guard`. `budget` is that of clients that are in none of
-    the `tiers`. Where the odometer measures a model, novelty throttles only clients whose lead is `throttle_from` or more.
+    the `tiers`. `campaign_stop_at` is the lead from which the accounts of a campaign under review are blocked, held together,
+    None: never. Where the odometer measures a model, novelty throttles only clients whose lead is `throttle_from` or more.
     """
 
     shadow: bool = True
@@ -145,6 +146,7 @@ class PolicySettings:
     budget: Budget = Budget()
     tiers: tuple[Tier, ...] = ()
     throttle_from: float = 0.0
+    campaign_stop_at: float | None = None
 
     @property
     def version(self) -> str:

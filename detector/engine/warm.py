@@ -24,7 +24,7 @@ from detector.engine.odometer.meter import FIRST_READING, Meter
 from detector.engine.odometer.meters import read_together
 from detector.engine.odometer.reference_set import ReferenceSet, sample_reference_set
 from detector.engine.odometer.told import told_of
-from detector.engine.odometer.view import Retained
+from detector.engine.odometer.view import Retained, view_of
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch, Sender, code_of
 
@@ -99,7 +99,7 @@ def _read(judge: ReferenceSet) -> None:
     """Read the odometer of a client that asked for some of the reference inputs."""
     n = len(judge.label)
     told = Retained(judge.z, judge.c, judge.label, np.zeros(n, np.uint8), np.full(n, NO_MARGIN, np.int16))
-    read_together(judge, [told.take(slice(FIRST_READING))], FIRST_READING)
+    read_together(view_of(judge), [told.take(slice(FIRST_READING))], FIRST_READING)
 
 
 def _batch(model: str, pool: npt.NDArray[np.float32], rng: np.random.Generator) -> Batch:

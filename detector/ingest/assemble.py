@@ -19,7 +19,7 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.contracts.dead_letter import Reason
 from detector.contracts.event import ALL_MISSING
-from detector.ingest.batch import LABEL_TOLD, MISLED, Batch, Origin, Sender
+from detector.ingest.batch import LABEL_ALONE, LABEL_CHANGED, Batch, Origin, Sender
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, several
 from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.native import NativeDecoder
@@ -274,7 +274,7 @@ class Assembler:
                     vector = float32[len(numbers)](*numbers)
                 except struct.error:  # a missing value
                     vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
-            perturbed = 0 if answer.perturbed is None else MISLED if answer.misleads() else LABEL_TOLD
+            perturbed = 0 if answer.perturbed is None else LABEL_CHANGED if answer.misleads() else LABEL_ALONE
             if perturbed and not self._as_told:
                 answer = answer.said()
             key = model.id, len(vector) // 4

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from detector.contracts.dead_letter import REASONS, Reason
 
-LABEL_TOLD, MISLED = 1, 2  # values of `Batch.perturbed`
+LABEL_ALONE, LABEL_CHANGED = 1, 2  # values of `Batch.perturbed`
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,10 @@ class Batch:
     and else one more than the reason's place in `REASONS`. Its numbers mean nothing; `digest` (n,), of its record, tells a
     repeat of it from another. Refused queries of unknown length come in a batch of dimension 0.
 
-    `perturbed` (n,) is not 0 where the client was told something else than the model said: `LABEL_TOLD` where the label is
-    right and no more than that can be relied on, `MISLED` where it was told another label. The label and the probabilities are
-    then the model's own where the log has them, and the probabilities NaN where it has not. Left out, no event is.
+    `perturbed` (n,) is not 0 where the client was told something else than the model said: `LABEL_ALONE` where the label is
+    right and no more than that can be relied on, `LABEL_CHANGED` where it was told another label. The label and the
+    probabilities are then the model's own where the log has them, and the probabilities NaN where it has not. Left out, no
+    event is.
 
     `told` is there only where the assembler was asked for it: the probabilities that each response gave, as packed float64. The
     label and the two largest probabilities are then also those that the client was told.

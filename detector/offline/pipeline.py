@@ -43,7 +43,8 @@ class Counts:
     """What happened so far.
 
     `events` were counted, `repeated` were deliveries of an event that had been counted before, `clients` were reported (once
-    per model). `holders` says how many of them held at least a lead, for a few leads.
+    per model). `holders` says how many of them held at least a lead, for a few leads. `campaigns` maps the id of each group of
+    accounts that is to be reviewed or stopped to the highest lead that its accounts were read to hold together.
     """
 
     events: int = 0
@@ -53,6 +54,7 @@ class Counts:
     decisions: int = 0
     clients: int = 0
     holders: dict[float, int] = field(default_factory=lambda: dict.fromkeys(LEADS, 0))
+    campaigns: dict[str, float] = field(default_factory=dict)
     refusals: Refusals = field(default_factory=Refusals)
 
     @property
@@ -97,7 +99,6 @@ class Pipeline:
         reader = decoder or decoder_of_files(config, baseline.schemas if baseline else None)
         self._assembler = assembler_for(config, dimensions_of(known), clock, reader, settings.secret)
         self._shards = [Shard(settings, known, observer, SpillFile()) for _ in range(partitions)]
-        self._campaigns: set[str] = set()
         self._linkers = linkers_for(settings, known, witness)
         self._partition: dict[str, int] = {}
         self._sequence = 0
@@ -108,11 +109,6 @@ class Pipeline:
     def learning(self) -> Mapping[str, int]:
         """Models without a baseline that are still being learned, and the events each has so far."""
         return {model: events for shard in self._shards for model, events in shard.learning.items()}
-
-    @property
-    def campaigns(self) -> int:
-        """How many groups of accounts have been found so far that are to be reviewed or stopped."""
-        return len(self._campaigns)
 
     @property
     def drift(self) -> Mapping[str, Drift]:
@@ -150,7 +146,13 @@ class Pipeline:
         """Let the linkers take in what all shards have sketched; they want it in stream order, whoever asked."""
         for model, sketches in in_stream_order(outputs.sketches).items():
             found = self._linkers[model].process(sketches)
-            self._campaigns.update(finding.client for finding in found.findings)
+            held = self.counts.campaigns
+            for finding in found.findings:
+                held.setdefault(finding.client, 0.0)
+            for group in self._linkers[model].campaigns():
+                reading = self._linkers[model].reading_of(group)
+                if reading is not None and (name := self._linkers[model].name_of(group)) in held:
+                    held[name] = max(held[name], reading.lead)
             outputs.add(found)
         outputs.sketches.clear()
 
@@ -229,6 +231,7 @@ def linkers_for(
             known.reference,
             settings.policy,
             scores=known.link_scores,
+            reference_set=known.reference_set if settings.odometer else None,
             secret=settings.secret,
             witness=witness,
         )

@@ -72,7 +72,6 @@ def summarise(
     partitions: int,
     config: Config,
     baseline: Baseline | None,
-    campaigns: int = 0,
 ) -> dict[str, Any]:
     """Return the summary of a run: what happened, and its origin, enough to run the same again."""
     folder = config.baseline.path if baseline is not None else None
@@ -85,7 +84,10 @@ def summarise(
         "clients_holding": {f"{lead:g}": clients for lead, clients in counts.holders.items()},
         "alerts": counts.alerts,
         "decisions": counts.decisions,
-        "campaigns": campaigns,
+        "campaigns": len(counts.campaigns),
+        "campaigns_holding": {
+            f"{least:g}": sum(lead >= least for lead in counts.campaigns.values()) for least in counts.holders
+        },
         "seconds": None if seconds is None else round(seconds, 3),
         "shadow": config.policy.shadow,
         "logs": [log if log == "-" or is_url(log) else str(Path(log).absolute()) for log in logs],
@@ -151,7 +153,7 @@ def replay(
         if (verdict := counts.verdict) is not None:
             problems.append(verdict)
         summary = {
-            **summarise(counts, time.perf_counter() - started, logs, partitions, config, baseline, pipeline.campaigns),
+            **summarise(counts, time.perf_counter() - started, logs, partitions, config, baseline),
             "learned_at_the_end": unlearned,
             "drift": {model: drift.to_dict() for model, drift in pipeline.drift.items()},
             "interrupted": interrupted,

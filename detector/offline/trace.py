@@ -21,8 +21,10 @@ from detector.engine.observer import Seen
 from detector.engine.policy import (
     ACTIONS,
     ALERT,
+    ALLOW,
     COMPANIONS,
     THROTTLE,
+    Budget,
     PolicySettings,
     Thresholds,
     channel_action,
@@ -32,6 +34,7 @@ from detector.engine.policy import (
     vouched,
 )
 from detector.engine.shard import ModelBaseline
+from detector.ingest.batch import Sender
 
 NOVELTY = whole.NOVELTY.name
 OTHERS = 512  # queries of other clients that are kept, at most twice as many
@@ -56,7 +59,8 @@ class Trace:
     `queries` (n,) counts the client's queries, `time_ms` (n,) are their event times, `z` (n, COORDINATES) the reduced inputs;
     `ratio` and `peak` (n, channels) are the likelihood ratios of each query and the evidence so far. `evaluations` (e,) are the
     query counts at scheduled evaluations, `novelty` (e,) the scores there and `rows` (e, features) the features. `lives` is how
-    often the client was new. `odometer` are the highest readings so far, each once.
+    often the client was new. `odometer` are the highest readings so far, each once, and `budget` is that of the client, as its
+    latest query describes it.
     """
 
     client: str
@@ -75,6 +79,7 @@ class Trace:
     escalations: tuple[Escalation, ...]
     lives: int = 1
     odometer: tuple[Reading, ...] = ()
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def constructed(self) -> npt.NDArray[np.bool_]:
@@ -113,6 +118,7 @@ class _Record:
     vouched: list[bool] = field(default_factory=list)
     organizations: list[str | None] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    sender: Sender = field(default_factory=Sender)
     lives: int = 1
 
     def add(self, seen: Seen, events: Sequence[int], policy: PolicySettings) -> None:
@@ -137,6 +143,7 @@ class _Record:
         for reading in (seen.readings[i] for i in events if i in seen.readings):
             if reading not in self.readings[-1:]:
                 self.readings.append(reading)
+        self.sender = seen.batch.sender[events[-1]]
         self.organizations += [seen.batch.sender[i].organization for i in events]
 
     def joined(self) -> dict[str, npt.NDArray[Any]]:
@@ -220,19 +227,22 @@ class Tracer:
         parts = record.joined()
         thresholds = self.thresholds(model, policy)
         protects = (policy or self._policy).protects
+        budget = (policy or self._policy).budget_of(model, client, record.sender)
         limits = [
             permitted(len(ACTIONS), trusted=known, protected=protects(client, organization))
             for known, organization in zip(record.vouched, record.organizations, strict=True)
         ]
+        steps = [*_escalations(parts, thresholds, limits), *_budget_steps(parts, record.readings, budget, limits)]
         return Trace(
             client=client,
             model=model,
             group=group,
             event_ids=tuple(record.event_ids),
             thresholds=thresholds,
-            escalations=tuple(sorted(_escalations(parts, thresholds, limits), key=lambda escalation: escalation.query)),
+            escalations=tuple(sorted(steps, key=lambda escalation: escalation.query)),
             lives=record.lives,
             odometer=tuple(record.readings),
+            budget=budget,
             **parts,
         )
 
@@ -266,6 +276,21 @@ def _escalations(parts: Mapping[str, npt.NDArray[Any]], thresholds: Thresholds, 
             reached = wanted
             i = int(np.searchsorted(queries, query))
             yield Escalation(NOVELTY, ACTIONS[min(wanted, limits[i])], query, int(times[i]), novelty)
+
+
+def _budget_steps(
+    parts: Mapping[str, npt.NDArray[Any]], readings: Sequence[Reading], budget: Budget, limits: Sequence[int]
+) -> Iterator[Escalation]:
+    """Yield the readings of the odometer from which on a budget called for more."""
+    reached = ALLOW
+    for reading in readings:
+        wanted = budget.action(reading.lead)
+        if wanted > reached:
+            reached = wanted
+            i = min(int(np.searchsorted(parts["queries"], reading.queries)), len(limits) - 1)
+            yield Escalation(
+                whole.HARM.name, ACTIONS[min(wanted, limits[i])], reading.queries, int(parts["time_ms"][i]), reading.lead
+            )
 
 
 def nearest_earlier(z: npt.NDArray[np.int16], i: int) -> int | None:

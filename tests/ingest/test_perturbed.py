@@ -11,7 +11,7 @@ from detector.baseline.fit import fit_baseline
 from detector.baseline.settings import engine_settings
 from detector.config import Config
 from detector.contracts import PredictionEvent
-from detector.ingest.batch import LABEL_TOLD, MISLED, Batch, join
+from detector.ingest.batch import LABEL_ALONE, LABEL_CHANGED, Batch, join
 from detector.perturb import How, output_fields, perturb
 from detector.service.kafka.codec import decode, encode
 from detector.testing import batches, traffic, watch
@@ -81,8 +81,8 @@ def test_a_misled_label_is_not_taken_for_the_models() -> None:
 def test_who_was_told_another_label_is_noted(told: dict[str, Any], original: Any, misled: bool) -> None:
     """A client learns from what it was told; other modes than one keep the label."""
     output = {**told, "perturbed": {"mode": "mislead", "key_id": "k"}, "original": original}
-    assert read(output).perturbed.tolist() == [MISLED if misled else LABEL_TOLD]
-    assert read({**output, "perturbed": {"mode": "label"}}).perturbed.tolist() == [LABEL_TOLD]
+    assert read(output).perturbed.tolist() == [LABEL_CHANGED if misled else LABEL_ALONE]
+    assert read({**output, "perturbed": {"mode": "label"}}).perturbed.tolist() == [LABEL_ALONE]
 
 
 def test_the_reference_reads_the_same() -> None:
@@ -112,8 +112,8 @@ def test_the_mark_survives_the_way_through_kafka() -> None:
     records = encode(both)
     (back,), unreadable = decode(records, [0, 1, 2])
     assert not unreadable
-    assert back.perturbed.tolist() == both.perturbed.tolist() == [0, LABEL_TOLD, MISLED]
-    for unknown, marks in ((1, [0, LABEL_TOLD, LABEL_TOLD]), (2, [0, 0, 0])):
+    assert back.perturbed.tolist() == both.perturbed.tolist() == [0, LABEL_ALONE, LABEL_CHANGED]
+    for unknown, marks in ((1, [0, LABEL_ALONE, LABEL_ALONE]), (2, [0, 0, 0])):
         fields = [msgspec.msgpack.decode(record)[:-unknown] for record in records]
         (before,), unreadable = decode([msgspec.msgpack.encode(some) for some in fields], [0, 1, 2])
         assert not unreadable

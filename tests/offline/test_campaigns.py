@@ -113,6 +113,7 @@ def test_a_campaign_is_explained(tmp_path: Path, digits_baseline: Baseline) -> N
     config = CONFIG.with_baseline(known)
     done = replay([str(log)], folder, config, digits_baseline, clock=HeldClock(LATER_MS))
     assert done.summary["campaigns"] == 1
+    assert done.summary["campaigns_holding"]["0.5"] == 1
     campaign = json.loads((folder / "decisions.jsonl").read_bytes().splitlines()[-1])["subject"]["id"]
     found = explain_campaign(campaign, folder, config, digits_baseline)
     assert [account.client for account in found.accounts if account.named] == sorted(
@@ -124,11 +125,15 @@ def test_a_campaign_is_explained(tmp_path: Path, digits_baseline: Baseline) -> N
     told = to_dict(found)
     assert told["accounts"][0]["client"] in THIEVES
     assert json.dumps(told)
+    assert found.odometer is not None
+    assert told["odometer"]["queries"] == found.odometer.queries
+    assert not told["stopped_for_harm"]
     picture = tmp_path / "campaign.png"
     campaign_picture(found, picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     out = Console(width=120, record=True, file=StringIO())
     out.print(tell_campaign(found))
+    assert f"together lead {found.odometer.lead:.2f} (" in " ".join(out.export_text(clear=False).split())
     assert f"decisions lift {campaign}" in " ".join(out.export_text().split())
     with pytest.raises(SourceError, match="there is no campaign"):
         explain_campaign("campaign-000000000000", folder, config, digits_baseline)

@@ -4,8 +4,9 @@
 
 Each cell is a world and a victim. A few thieves and innocents ask, and are told probabilities, labels, or probabilities rounded
 to fifths. The truth is the agreement of a copy (`redteam.copy`) on examples that nobody asked about: of a network, in tables
-the best of a network, a tree and a solved softmax regression. Both are in units of the lead. Two meters are compared: that of
-recorded logs (``log``), and that of the service (``service``), which has the memory of the engine alone. FOLDER holds logs that
+the best of a network, a tree and a solved softmax regression. Both are in units of the lead. Three meters are compared: that of
+recorded logs (``log``), that of the service (``service``), which has the memory of the engine alone, and that of campaigns
+(``campaign``), which reads accounts together: 20 of them, then 100, to which the client's queries are dealt in turn. FOLDER holds logs that
 were played before (``CELL.pkl``: a dictionary with ``fit``, ``thefts[attack, cover]`` and ``innocents[wave, profile]``);
 without it the cell is played, which takes minutes.
 """
@@ -24,8 +25,13 @@ from threadpoolctl import threadpool_limits
 from detector.engine.clients import ClientTable
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.judge import Judge
+from detector.engine.links.groups import Account, Group, Groups
+from detector.engine.links.holdings import Holdings
+from detector.engine.links.seeking.search import links_for
+from detector.engine.links.settings import LinkSettings
+from detector.engine.links.sketch import Sketches
 from detector.engine.models.novelty import Novelty
-from detector.engine.models.reference import Reference
+from detector.engine.models.reference import Reduced, Reference
 from detector.engine.observer import Seen
 from detector.engine.odometer.meter import Meter
 from detector.engine.odometer.meters import Meters
@@ -50,7 +56,7 @@ PLAIN = (  # attacks without cover; each cell has those that fit its data
     "jbrand", "t_rnd", "uniform", "marginals", "half_swapped", "knockoff_random", "knockoff_texts", "generator_proxy",
 )  # fmt: skip
 FORMS = ("probabilities", "label", "fifths")
-METERS = ("log", "service")
+METERS = ("log", "service", "campaign of 20", "campaign of 100")
 STOP = 0.65
 
 Floats = npt.NDArray[np.float64]
@@ -168,9 +174,12 @@ def points(cell: str, simulation: Simulation, logs: Mapping[str, Any]) -> Iterat
             answers = stream.told(form)
             told = told_of(reduced.z, reduced.c, stream.label, () if form == "label" else answers)
             of_log = chosen(shown(Meter(judge, 1).add(told)))
-            of_service = chosen(service_readings(reference, judge, stream, None if form == "label" else answers))
+            of_service = chosen(service_readings(reference, judge, stream, told_as(stream, form)))
             truths: dict[int, float] = {}
-            for meter, reading in [("log", one) for one in of_log] + [("service", one) for one in of_service]:
+            read = {"log": of_log, "service": of_service}
+            for accounts in (20, 100):
+                read[f"campaign of {accounts}"] = campaign_readings(reduced, judge, stream, told_as(stream, form), accounts)
+            for meter, reading in [(meter, one) for meter, some in read.items() for one in some]:
                 n = reading.queries
                 if n not in truths:
                     asked = stream.vectors[:n].astype(np.float64)
@@ -226,6 +235,55 @@ def service_readings(reference: Reference, judge: ReferenceSet, stream: Stream, 
         )
     )
     return seen.found
+
+
+def told_as(stream: Stream, form: str) -> Floats | None:
+    """Return the probabilities that were told, None where labels alone were."""
+    return None if form == "label" else stream.told(form)
+
+
+def campaign_readings(
+    reduced: Reduced, judge: ReferenceSet, stream: Stream, answers: Floats | None, accounts: int
+) -> list[Reading]:
+    """Return what the linker reads of a campaign whose accounts, all named, were asked a client's queries in turn."""
+    n = len(stream.label)
+    largest = np.full((n, 2), np.nan) if answers is None else -np.sort(-answers, axis=1)[:, :2]
+    whose = np.arange(n) % accounts + 1
+    numbers = np.zeros(n, np.uint64)
+    sketches = Sketches(
+        model="measured",
+        sequence=np.arange(n),
+        time=START_MS + np.arange(n),
+        account=list(map(str, whose)),
+        event_id=list(map(str, range(n))),
+        sender=[Sender(trusted=True)] * n,
+        version=[None] * n,
+        z=reduced.z,
+        c=reduced.c,
+        total=numbers.astype(np.uint32),
+        weighed=numbers.astype(np.uint32),
+        content=numbers,
+        label=stream.label,
+        confidence=largest[:, 0].astype(np.float32),
+        runner_up=largest[:, 1].astype(np.float32),
+        perturbed=np.zeros(n, np.uint8),
+    )
+    links = links_for(n)
+    links.uid[:] = np.arange(1, n + 1)
+    groups = Groups(LinkSettings())
+    group = groups.groups[1] = Group(1, 0, 0, 0, "first", named=list(range(1, accounts + 1)))
+    groups.grouped = {number: Account(number, str(number), None, True, group=1) for number in group.named}
+    holdings = Holdings(judge, LinkSettings().entries, 1)
+    holdings.take(sketches, whose.astype(np.uint64), links)
+    found = []
+    for uid in range(1, n + 1):
+        groups.grouped[int(whose[uid - 1])].queries += 1
+        group.queries += 1
+        holdings.advance(uid, groups)
+        if uid in MOMENTS or uid == n:
+            reading = holdings.read(group, groups, uid)
+            found += [] if reading is None else [reading._replace(queries=uid)]
+    return found
 
 
 def chosen(readings: Sequence[Reading]) -> list[Reading]:

@@ -36,4 +36,5 @@ def sketches_of(
         label=batch.label[rows],
         confidence=batch.confidence[rows],
         runner_up=batch.runner_up[rows],
+        perturbed=batch.perturbed[rows],
     )

@@ -1,7 +1,6 @@
 """Keeping: the state of a linker as bytes, and back, checked before anything uses it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -20,19 +19,22 @@ FORM = 1
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
-def pack_linker(fingerprint: str, arrays: tuple[Entries, Chains], groups: Groups, guard: Mapping[str, Any]) -> bytes:
+def pack_linker(
+    fingerprint: str,
+    arrays: tuple[Entries, Chains],
+    groups: Groups,
+    guard: Mapping[str, Any],
+    holdings: Mapping[str, Any] | None,
+) -> bytes:
     """Return the state as MessagePack: plain data, no code."""
     return msgspec.msgpack.encode(
         {
             "form": FORM,
             "reference": fingerprint,
             "arrays": [np.ascontiguousarray(array).tobytes() for part in arrays for array in part],
-            "accounts": [asdict(account) for account in groups.accounts.values()],
-            "grouped": [asdict(account) for account in groups.grouped.values()],
-            "groups": [
-                {**asdict(group), "accounts": list(group.accounts), "weighed": list(group.weighed)}
-                for group in groups.groups.values()
-            ],
+            "accounts": list(groups.accounts.values()),
+            "grouped": list(groups.grouped.values()),
+            "groups": list(groups.groups.values()),
             "chains": [
                 [number, chain.queries, chain.strong, list(chain.accounts.items()), list(chain.credited)]
                 for number, chain in groups.chains.items()
@@ -41,19 +43,20 @@ def pack_linker(fingerprint: str, arrays: tuple[Entries, Chains], groups: Groups
             "made": list(groups.made.items()),
             "makers": list(groups.makers.items()),
             "guard": guard,
+            "holdings": holdings,
         }
     )
 
 
 def unpack_linker(
     saved: bytes, fingerprint: str, like: tuple[Entries, Chains], settings: LinkSettings
-) -> tuple[list[npt.NDArray[Any]], Groups, Mapping[str, Any]]:
-    """Return the arrays, the groups and the guard's state of `pack_linker`. Raises `SnapshotError`."""
+) -> tuple[list[npt.NDArray[Any]], Groups, Mapping[str, Any], Mapping[str, Any] | None]:
+    """Return the arrays, the groups, the guard's state and the holdings of `pack_linker`. Raises `SnapshotError`."""
     try:
         found = _decode(saved)
         _check_origin(found, fingerprint)
         arrays = _arrays(found["arrays"], like)
-        return arrays, _groups(found, settings), found["guard"]
+        return arrays, _groups(found, settings), found["guard"], found["holdings"]
     except SnapshotError:
         raise
     except Exception as error:  # damaged bytes may raise any error

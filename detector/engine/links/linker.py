@@ -22,12 +22,13 @@ from detector.contracts.moment import LAST_MS
 from detector.engine.account import account_of
 from detector.engine.compute import population_of, scales_of
 from detector.engine.features.distances import WINDOW
-from detector.engine.findings import CampaignMember, Finding, FindingReason, HeldBack, Outputs, PendingDecision
+from detector.engine.findings import CampaignMember, Finding, FindingReason, HeldBack, Outputs, PendingDecision, Reading
 from detector.engine.guard import DAY_MS, StopGuard, tenfold
 from detector.engine.judge import NAMESPACE
 from detector.engine.links import keeping
 from detector.engine.links.evidence import NAMES
 from detector.engine.links.groups import LEAST_ACCOUNTS, Account, Event, Group, Groups
+from detector.engine.links.holdings import Holdings
 from detector.engine.links.seeking.records import no_chains
 from detector.engine.links.seeking.search import NOTHING, links_for, room_for, seek
 from detector.engine.links.seeking.store import asking, empty, near_for
@@ -35,6 +36,7 @@ from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
 from detector.engine.memory.reservoir import RING
 from detector.engine.models.reference import Reference
+from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.policy import (
     ALERT,
     BLOCK,
@@ -48,7 +50,7 @@ from detector.engine.policy import (
 )
 from detector.ingest.batch import Sender
 
-EVIDENCE = "campaign"
+EVIDENCE, HARM = "campaign", "harm"
 LOW_BAR = 26.0  # least evidence for a review; 1.2 times the largest innocent group of one day of 2,000 known clients
 HIGH_BAR = 234.0  # least evidence for a stop; the same of 18 days of clients, most of them of unknown kinds
 MARGIN = 1.2  # by which a bar exceeds the largest group of the calibration log
@@ -92,8 +94,9 @@ def bars_from(scores: Sequence[float] | npt.NDArray[np.float64]) -> Bars:
 class Linker:
     """Links the accounts of one model.
 
-    `scores` are those of the groups of the calibration log (`bars_from`). `secret` keys the numbers of accounts and hashes of
-    records. It must be the same as that of the shards. A `witness`, where given, is told of each event.
+    `scores` are those of the groups of the calibration log (`bars_from`). Where there is a `reference_set`, it is read how much
+    of the model the named accounts of a campaign hold together (see `holdings`). `secret` keys the numbers of accounts and
+    hashes of records. It must be the same as that of the shards. A `witness`, where given, is told of each event.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Linker:
         policy: PolicySettings,
         *,
         scores: Sequence[float] | npt.NDArray[np.float64] = (),
+        reference_set: ReferenceSet | None = None,
         secret: int = 0,
         witness: Witness | None = None,
     ) -> None:
@@ -128,6 +132,7 @@ class Linker:
         self._seed = np.uint64(
             int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
         )
+        self.holdings = None if reference_set is None else Holdings(reference_set, settings.entries, int(self._seed))
         self._numbers: dict[str, int] = {}
         self._largest_pool = 0  # for calibration
 
@@ -139,7 +144,8 @@ class Linker:
     @property
     def nbytes(self) -> int:
         """The memory of the arrays, in bytes; accounts and groups come on top."""
-        return sum(array.nbytes for array in (*self.entries, *self.chains))
+        held = 0 if self.holdings is None else self.holdings.nbytes
+        return held + sum(array.nbytes for array in (*self.entries, *self.chains))
 
     def process(self, sketches: Sketches) -> Outputs:
         """Take in queries of the model, in stream order; return findings and decisions about campaigns."""
@@ -162,15 +168,19 @@ class Linker:
             self._seed,
             links,
         )
-        numbers = account.tolist()
+        if self.holdings is not None:
+            self.holdings.take(sketches, account, links)
+        numbers, uids = account.tolist(), links.uid.tolist()
         kinds, chained = links.kind.tolist(), links.near[:, 0].tolist()
         for i in np.flatnonzero(~links.repeat).tolist():
             asker = self._count(sketches, i, numbers[i])
+            if self.holdings is not None:
+                self.holdings.advance(uids[i], self.groups)
             if kinds[i] == NOTHING and chained[i] == 0:
                 continue
             made = [(end[0], end[1], end[2]) for end in (links.one[i].tolist(), links.other[i].tolist()) if end[0]]
             event = Event(
-                int(links.uid[i]),
+                uids[i],
                 asker,
                 kinds[i],
                 int(links.cluster[i]),
@@ -183,10 +193,12 @@ class Linker:
             )
             group = self.groups.take(event)
             if group is not None:
-                self._judge(group, sketches, i, outputs)
+                self._judge(group, sketches, i, uids[i], outputs)
                 if self._witness is not None:
                     self._witness.linked(event, group, self)
                 self.groups.expire(event.time_ms)
+        if self.holdings is not None:
+            self.holdings.finish()
         return outputs
 
     def scores(self) -> list[float]:
@@ -197,6 +209,10 @@ class Linker:
     def campaigns(self) -> list[Group]:
         """Return the groups that are campaigns, the one with the latest event last."""
         return [group for group in self.groups.groups.values() if group.level >= REVIEW]
+
+    def reading_of(self, group: Group) -> Reading | None:
+        """Return the highest reading of what the named accounts of a campaign hold together, None where there is none."""
+        return None if self.holdings is None else self.holdings.reading(group.number)
 
     def name_of(self, group: Group) -> str:
         """Return the id of a campaign, the same in every run over the same stream."""
@@ -227,7 +243,7 @@ class Linker:
             self.guard.note_active(found.day)
         return found
 
-    def _judge(self, group: Group, sketches: Sketches, i: int, outputs: Outputs) -> None:
+    def _judge(self, group: Group, sketches: Sketches, i: int, uid: int, outputs: Outputs) -> None:
         """Add to the outputs what the evidence of a group calls for after the query at `i`."""
         if len(group.strong) < LEAST_ACCOUNTS:
             return
@@ -242,14 +258,40 @@ class Linker:
             level = STOP
         if group.highest > self.bars.high:
             level = HARD if group.highest > BLOCK_SHARE * self.bars.high else STOP
+        if self._over_budget(group, uid):
+            level = HARD
         rises = level > group.level
         group.level = max(group.level, level)
         named = len(group.named)
         if named and (rises or not group.alerted or named >= 2 * max(group.alerted, ALERT_FROM // 2)):
             group.alerted = named
+            if self.holdings is not None:
+                self.holdings.read(group, self.groups, uid)
             outputs.findings.append(self._finding(group, sketches, i))
         if group.level >= STOP:
             self._decide(group, sketches, i, outputs)
+
+    def _over_budget(self, group: Group, uid: int) -> bool:
+        """Read the odometer of a campaign where that is due; tell whether its accounts hold as much as all campaigns may."""
+        if self.holdings is None:
+            return False
+        if self.holdings.is_due(group):
+            self.holdings.read(group, self.groups, uid)
+        held, limit = self.holdings.reading(group.number), self._policy.campaign_stop_at
+        return held is not None and limit is not None and self.holdings.meets(group.number, limit)
+
+    def is_harmed(self, group: Group) -> bool:
+        """Tell whether a campaign is stopped for what it holds, and its evidence would not be enough."""
+        return (
+            group.level >= STOP
+            and group.highest <= self.bars.high
+            and self.holdings is not None
+            and self.holdings.has_met(group.number)
+        )
+
+    def _simulates(self, group: Group) -> bool:
+        evidence = (EVIDENCE, HARM) if self.is_harmed(group) else (EVIDENCE,)
+        return any(self._policy.simulates(self.model, one) for one in evidence)
 
     def _decide(self, group: Group, sketches: Sketches, i: int, outputs: Outputs) -> None:
         """Decide about the named accounts, all at once where there are many new ones."""
@@ -264,7 +306,7 @@ class Linker:
         retried = group.held_back and time_ms >= group.published_ms + RETRY_MS
         if not (due or retried or (paused and (ended or (harder and group.stopped)))):
             return
-        simulated = self._policy.simulates(self.model, EVIDENCE)
+        simulated = self._simulates(group)
         sides = self._sides(group, action, sketches, i, outputs, simulated=simulated)
         group.published, group.published_ms = named, time_ms
         for which, (wanted, members) in enumerate(zip((action, THROTTLE), sides, strict=True)):
@@ -353,17 +395,31 @@ class Linker:
         return CampaignMember(account.client, account.address)
 
     def _headline(self, group: Group) -> str:
-        bar, then = (self.bars.high, "stop") if group.level >= STOP else (self.bars.low, "review")
+        harmed = self.is_harmed(group)
+        bar, then = (self.bars.high, "stop") if group.level >= STOP and not harmed else (self.bars.low, "review")
         told = (
             f"queries of {len(group.accounts)} accounts were made from each other's, {len(group.named)} of them are named: "
             f"evidence {group.highest:.1f}"
         )
-        if group.level >= STOP and group.highest <= self.bars.high:
+        if group.level >= STOP and group.highest <= self.bars.high and not harmed:
             told += f", with {group.beside} other groups of such events {group.pooled / 1000.0:.1f} above {self.bars.low:.1f}"
-        return f"{told}, {then} at {bar:.1f}"
+        return "; ".join([f"{told}, {then} at {bar:.1f}", *self._held_told(group)])
+
+    def _held_told(self, group: Group) -> list[str]:
+        """Return what the named accounts hold together, in a sentence; nothing where it was not read."""
+        held = self.reading_of(group)
+        if held is None:
+            return []
+        lead = f"a lead of {held.lead:.2f} ({held.low:.2f} to {held.high:.2f})"
+        told = f"together they hold {lead} after {held.queries:,} queries"
+        limit = self._policy.campaign_stop_at
+        return [told if limit is None else f"{told}, campaigns are blocked from {limit:.2f}"]
 
     def _risk(self, group: Group) -> float:
         """Map evidence to 0-100: 30 to 60 under review, from 70 where accounts are stopped."""
+        held = self.reading_of(group)
+        if held is not None and self.is_harmed(group):
+            return round(max(100.0 * held.lead, 70.0), 1)
         if group.level >= STOP:
             return round(min(100.0, 70.0 * max(group.highest / self.bars.high, 1.0)), 1)
         return round(min(60.0, 30.0 * group.highest / self.bars.low), 1)
@@ -371,9 +427,10 @@ class Linker:
     def _finding(self, group: Group, sketches: Sketches, i: int) -> Finding:
         action = {REVIEW: ALERT, STOP: PERTURB, HARD: BLOCK}[group.level]
         name = self.name_of(group)
-        simulated = self._policy.simulates(self.model, EVIDENCE)
+        simulated = self._simulates(group)
         counted = {kind: group.counts[kind] for kind in NAMES if group.counts[kind]}
-        bar = self.bars.high if group.level >= STOP else self.bars.low
+        harmed, held = self.is_harmed(group), self.reading_of(group)
+        bar = self.bars.high if group.level >= STOP and not harmed else self.bars.low
         reasons = [
             FindingReason(
                 "construction",
@@ -385,6 +442,10 @@ class Linker:
                 event_ids=tuple(group.examples),
             )
         ]
+        if held is not None:
+            limit = self._policy.campaign_stop_at
+            (text,) = self._held_told(group)
+            reasons.append(FindingReason("harm", HARM, held.lead, 1.0 if harmed else 0.0, text, threshold=limit))
         total = sum(counted.values()) or 1
         for kind, count in counted.items():
             text = f"{count:,} {NAMES[kind]}"
@@ -413,6 +474,7 @@ class Linker:
             features={"accounts": float(len(group.accounts)), "accounts_named": float(len(group.named))},
             simulated=simulated,
             members=tuple(self._member(number) for number in group.named[:LISTED]),
+            odometer=held,
         )
 
     def _decision(
@@ -437,7 +499,7 @@ class Linker:
             action=action,
             issued_ms=time_ms,
             expires_ms=group.held_until_ms[which],
-            evidence=EVIDENCE,
+            evidence=HARM if self.is_harmed(group) else EVIDENCE,
             text=self._headline(group),
             risk=self._risk(group),
             alert_id=self._id(name, "alert", group.level, group.alerted),
@@ -447,19 +509,23 @@ class Linker:
 
     def snapshot(self) -> bytes:
         """Return the whole state. A linker that `restore` was called on with it goes on byte for byte the same."""
-        return keeping.pack_linker(self._fingerprint, (self.entries, self.chains), self.groups, self.guard.state())
+        held = None if self.holdings is None else self.holdings.state()
+        return keeping.pack_linker(self._fingerprint, (self.entries, self.chains), self.groups, self.guard.state(), held)
 
     def restore(self, saved: bytes) -> None:
         """Restore what `snapshot` returned, into a linker of the same model and baseline.
 
         Raises `SnapshotError` for damaged bytes, and for a snapshot of another reference or other sizes: go on without it then.
         """
-        arrays, groups, guard = keeping.unpack_linker(saved, self._fingerprint, (self.entries, self.chains), self.settings)
+        like = (self.entries, self.chains)
+        arrays, groups, guard, held_together = keeping.unpack_linker(saved, self._fingerprint, like, self.settings)
         held: tuple[npt.NDArray[Any], ...] = (*self.entries, *self.chains)
         for kept, array in zip(held, arrays, strict=True):
             kept[...] = array
         self.groups = groups
         self.guard.restore(guard)
+        if self.holdings is not None:
+            self.holdings.restore(held_together)
 
 
 def _tidy(value: float) -> float:

@@ -17,7 +17,8 @@ class Sketches:
     `sequence` is the place in the stream, `time` the event time in milliseconds. `account` are keys of accounts (see
     `engine.account`), `event_id` and `sender` as in the log. `z` (n, COORDINATES) and `c` (n, SAMPLED) are the reduced input,
     `total` and `weighed` its checksums (see `memory.checksums`), `content` a hash by which exact repeats are known. `label` is
-    the code of what the client was told, `confidence` and `runner_up` the two largest probabilities, NaN where not told.
+    the code of the answer, `confidence` and `runner_up` the two largest probabilities, NaN where there are none. `perturbed` is
+    as in `ingest.batch.Batch`.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Sketches:
     label: npt.NDArray[np.int32]
     confidence: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.float32]
+    perturbed: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
         """Return the number of queries."""

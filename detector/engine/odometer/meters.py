@@ -47,7 +47,7 @@ class Meters:
         if not n:
             return
         # Of a version that came later so large a share was asked as is retained.
-        right = self._right(lessons, float(kept.stored[row]) * n / float(kept.held[row]))
+        right = _right(self.view, lessons, float(kept.stored[row]) * n / float(kept.held[row]))
         if metered.read[slot] == 0 or right > metered.right[slot]:
             metered.right[slot] = right
             metered.read[slot] = int(np.searchsorted(READINGS, queries)) + 1
@@ -66,26 +66,13 @@ class Meters:
         agreement = metered.right[known] / len(judge.answers)
         return [int(np.count_nonzero(agreement >= judge.guess + lead * (1.0 - judge.guess) - 1e-9)) for lead in leads]
 
-    def _right(self, lessons: Lessons, asked: float) -> int:
-        """Return about how many reference inputs a copy would be right that knew all queries, of which these are retained."""
-        n = len(lessons.inputs)
-        whole = _judged(self.view, lessons)
-        doublings = math.log2(max(asked, n) / n)
-        if doublings == 0.0 or n < LEAST_HALVED:
-            return whole
-        part = _judged(self.view, Lessons(lessons.inputs[::2].copy(), lessons.targets[::2].copy()))
-        inputs = len(self.view.judge.answers)
-        most = LARGEST_RATE * (1.0 - self.view.judge.guess) * inputs
-        return min(whole + int(doublings * min(max(whole - part, 0), most)), inputs)
 
-
-def read_together(reference_set: ReferenceSet, members: Sequence[Retained], queries: int) -> Reading:
+def read_together(view: View, members: Sequence[Retained], queries: int) -> Reading:
     """Return the reading of several clients who put together what they were told, `queries` in all.
 
-    The copy is learned anew, from `MOST_TOGETHER` of the retained queries at most, of each member the same share. Nothing is
-    added for queries that are not retained. Raises ValueError where nothing is retained.
+    The copy is learned anew, from `MOST_TOGETHER` of the retained queries at most, of each member the same share. The lead is
+    continued by the queries that are not retained, as for one client. Raises ValueError where nothing is retained.
     """
-    view = view_of(reference_set)
     lessons = [view.lessons(member) for member in members]
     total = sum(len(own.inputs) for own in lessons)
     if not total:
@@ -93,7 +80,21 @@ def read_together(reference_set: ReferenceSet, members: Sequence[Retained], quer
     step = max(1.0, total / MOST_TOGETHER)
     chosen = np.floor(np.arange(0, total, step)).astype(np.intp)
     together = Lessons(*(np.concatenate(parts)[chosen] for parts in zip(*lessons, strict=True)))
-    return view.reading(queries, _judged(view, together))
+    retained = sum(len(member.label) for member in members)
+    return view.reading(queries, _right(view, together, queries * total / retained))
+
+
+def _right(view: View, lessons: Lessons, asked: float) -> int:
+    """Return about how many reference inputs a copy would be right that knew all queries, of which these are retained."""
+    n = len(lessons.inputs)
+    whole = _judged(view, lessons)
+    doublings = math.log2(max(asked, n) / n)
+    if doublings == 0.0 or n < LEAST_HALVED:
+        return whole
+    part = _judged(view, Lessons(lessons.inputs[::2].copy(), lessons.targets[::2].copy()))
+    inputs = len(view.judge.answers)
+    most = LARGEST_RATE * (1.0 - view.judge.guess) * inputs
+    return min(whole + int(doublings * min(max(whole - part, 0), most)), inputs)
 
 
 def _judged(view: View, lessons: Lessons) -> int:

@@ -14,6 +14,7 @@ from detector.config import Config
 from detector.contracts.moment import rfc3339
 from detector.engine.account import account_of
 from detector.engine.evidence.whole import CAMPAIGN
+from detector.engine.findings import Reading
 from detector.engine.links.evidence import NAMES
 from detector.engine.links.groups import Account, Event, Group
 from detector.engine.links.linker import REVIEW, STOP, Bars, Linker
@@ -53,7 +54,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class CampaignExplanation:
-    """What is known of a campaign; `evidence` are pairs of event time in milliseconds and evidence, as it grew."""
+    """What is known of a campaign; `evidence` are pairs of event time in milliseconds and evidence, as it grew.
+
+    `odometer` is the highest reading of what the named accounts hold together, None where there is none. `harmed` tells whether
+    the campaign is stopped for that, and its evidence would not be enough.
+    """
 
     campaign: str
     model: str
@@ -70,6 +75,8 @@ class CampaignExplanation:
     last: str
     links: tuple[Link, ...]
     evidence: tuple[tuple[int, float], ...]
+    odometer: Reading | None = None
+    harmed: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +90,8 @@ class _Seen:
     accounts: dict[int, Account] = field(default_factory=dict)
     events: dict[int, list[Event]] = field(default_factory=dict)
     evidence: list[tuple[int, float]] = field(default_factory=list)
+    odometer: Reading | None = None
+    harmed: bool = False
 
     def linked(self, event: Event, group: Group, linker: Linker) -> None:
         if linker.model != self.model:
@@ -92,6 +101,7 @@ class _Seen:
         if linker.name_of(group) != self.name:
             return
         self.group, self.bars = group, linker.bars
+        self.odometer, self.harmed = linker.reading_of(group), linker.is_harmed(group)
         for number in group.accounts:
             if number not in self.accounts and (account := linker.groups.find(number)) is not None:
                 self.accounts[number] = account
@@ -154,6 +164,8 @@ def to_dict(found: CampaignExplanation) -> dict[str, Any]:
         "review_at": found.review_at,
         "stop_at": found.stop_at,
         "counts": dict(found.counts),
+        "odometer": None if found.odometer is None else {name: tidy(value) for name, value in found.odometer._asdict().items()},
+        "stopped_for_harm": found.harmed,
         "accounts": accounts,
         "links": [
             {
@@ -195,13 +207,15 @@ def _described(seen: _Seen, group: Group) -> CampaignExplanation:
     )
     accounts = tuple(_account(seen.accounts[number]) for number in numbers)
     named = sum(one.named is not None for one in accounts)
-    bar = "stopped at" if group.level >= STOP else "reviewed at"
-    at = seen.bars.high if group.level >= STOP else seen.bars.low
+    stopped = group.level >= STOP and not seen.harmed
+    bar = "stopped at" if stopped else "reviewed at"
+    at = seen.bars.high if stopped else seen.bars.low
+    then = "; stopped for what its accounts hold together" if seen.harmed else ""
     return CampaignExplanation(
         campaign=seen.name,
         model=seen.model,
         level=LEVELS[group.level],
-        headline=f"{len(accounts)} accounts, {named} of them named: evidence {group.highest:.1f}, {bar} {at:.1f}"
+        headline=f"{len(accounts)} accounts, {named} of them named: evidence {group.highest:.1f}, {bar} {at:.1f}{then}"
         if group.level >= REVIEW
         else f"{len(accounts)} accounts: evidence {group.highest:.1f}",
         meaning=CAMPAIGN.meaning,
@@ -215,6 +229,8 @@ def _described(seen: _Seen, group: Group) -> CampaignExplanation:
         last=rfc3339(group.last_ms),
         links=links,
         evidence=tuple(seen.evidence),
+        odometer=seen.odometer,
+        harmed=seen.harmed,
     )
 
 

@@ -37,6 +37,9 @@ def tell_campaign(found: CampaignExplanation) -> RenderableType:
         Text("Events", "bold underline"),
         *(Padding(Text(f"{number:,} {kind}"), (0, 0, 0, 2)) for kind, number in found.counts.items()),
         Text(),
+        Text("Odometer", "bold underline"),
+        Padding(Text(_held(found)), (0, 0, 0, 2)),
+        Text(),
         Text("Accounts", "bold underline"),
         Padding(table, (0, 0, 0, 2)),
     ]
@@ -55,3 +58,13 @@ def tell_campaign(found: CampaignExplanation) -> RenderableType:
         ),
     ]
     return Group(*parts)
+
+
+def _held(found: CampaignExplanation) -> str:
+    held = found.odometer
+    if held is None:
+        return "not read: the named accounts asked too little, or the baseline has no reference inputs"
+    return (
+        f"together lead {held.lead:.2f} ({held.low:.2f} to {held.high:.2f}), read after {count(held.queries, 'query')}: a copy "
+        f"learned from what the named accounts were told agrees with the model on {held.agreement:.0%} of the reference inputs"
+    )

@@ -6,7 +6,7 @@ import numpy as np
 
 from detector.contracts.moment import rfc3339
 from detector.engine.evidence.registry import REGISTRY
-from detector.engine.evidence.whole import NOVELTY
+from detector.engine.evidence.whole import HARM, NOVELTY
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.models.profiles import RESOLUTION, stage_of
 from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, Thresholds
@@ -60,6 +60,28 @@ def novelty_case(trace: Trace) -> Case:
         share=tidy(score / thresholds.alert),
         carried=int(np.count_nonzero(trace.novelty >= thresholds.alert)),
         steps=_steps(trace, NOVELTY.name),
+        examples=(),
+    )
+
+
+def harm_case(trace: Trace) -> Case | None:
+    """Return how far the client is from its budget of the odometer, None where it has none; no single query carries it."""
+    limit = trace.budget.limit
+    if limit is None:
+        return None
+    score = trace.odometer[-1].lead if trace.odometer else 0.0
+    heights = {PERTURB: trace.budget.degrade_at, BLOCK: trace.budget.stop_at}
+    return Case(
+        name=HARM.name,
+        kind=HARM.kind,
+        meaning=HARM.meaning,
+        lookalike=HARM.lookalike,
+        score=tidy(score),
+        now=tidy(score),
+        thresholds={ACTIONS[action]: tidy(lead) for action, lead in heights.items() if lead is not None},
+        share=tidy(score / limit),
+        carried=len(trace.queries),
+        steps=_steps(trace, HARM.name),
         examples=(),
     )
 

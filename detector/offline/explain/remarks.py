@@ -27,7 +27,10 @@ def headline_of(cases: tuple[Case, ...], level: str, queries: int) -> str:
     hardest = max(rank(step.action) for step, _ in steps)
     reached = [(step.query, step, case) for step, case in steps if rank(step.action) == hardest]
     query, step, case = min(reached, key=lambda entry: entry[0])
-    why = "made from earlier ones" if case.kind == "construction" else "unlike those of benign clients"
+    if case.kind == "harm":
+        why = "answered well enough for a copy of the model"
+    else:
+        why = "made from earlier ones" if case.kind == "construction" else "unlike those of benign clients"
     rest = f", and was held back: the highest level is {level}" if hardest > rank(level) else ""
     return f"Queries {why}: {case.name} called for {step.action} at query {query:,} (score {step.score:,.1f}){rest}."
 

@@ -15,7 +15,7 @@ from detector.engine.models.profiles import STAGES, stage_of
 from detector.engine.policy import ACTIONS
 from detector.errors import SourceError
 from detector.names import printable
-from detector.offline.explain.case import channel_case, feature_figures, novelty_case
+from detector.offline.explain.case import channel_case, feature_figures, harm_case, novelty_case
 from detector.offline.explain.explanation import DecisionTaken, Explanation
 from detector.offline.explain.remarks import addresses_of, advice_for, headline_of, refused_sentence, warnings_about
 from detector.offline.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
@@ -92,7 +92,8 @@ def describe(
     known = baseline.models if baseline else {}
     model = trace.model
     taken = tuple(decisions)
-    cases = (*(channel_case(trace, j) for j in range(len(CHANNELS))), novelty_case(trace))
+    harm = harm_case(trace)
+    cases = (*(channel_case(trace, j) for j in range(len(CHANNELS))), novelty_case(trace), *([] if harm is None else [harm]))
     reference = known[model].reference if model in known else None
     return Explanation(
         client=trace.client,

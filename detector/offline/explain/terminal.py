@@ -77,7 +77,7 @@ def _tell_case(case: Case, explanation: Explanation) -> Iterator[RenderableType]
         yield _indented(f"{case.carried} of {count(total, 'evaluation')} lay beyond the alert threshold{again}")
         if explanation.stage is not None and not any(f.judged and f.side != "within" for f in explanation.features):
             yield _indented("no feature alone is outside its benign range at the latest evaluation: their combination is")
-    else:
+    elif case.kind == "construction":
         yield _indented(f"carried by {case.carried:,} of {count(explanation.queries, 'query')}; the latest of them:")
     for example in case.examples:
         near = ""

@@ -19,7 +19,7 @@ from detector.contracts.dead_letter import REASONS
 from detector.contracts.event import PROBABILITY_SLACK
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import LAST_MS
-from detector.ingest.batch import LABEL_TOLD, MISLED, Batch, Sender
+from detector.ingest.batch import LABEL_ALONE, LABEL_CHANGED, Batch, Sender
 
 WIRE_VERSION = 2  # 2: adds refused queries, and clients whose trust is unknown
 DETAIL_CHARACTERS = 200
@@ -105,7 +105,7 @@ def encode(batch: Batch) -> list[bytes]:
                 refused,
                 digest,
                 bool(perturbed),
-                perturbed == MISLED,
+                perturbed == LABEL_CHANGED,
             )
         )
         for i, (time_ms, label, confidence, runner_up, weight, refused, digest, perturbed) in enumerate(numbers)
@@ -180,7 +180,7 @@ def _of_version(found: int) -> str:
 
 
 def _perturbed(event: WireEvent) -> int:
-    return MISLED if event.misled else LABEL_TOLD if event.perturbed else 0
+    return LABEL_CHANGED if event.misled else LABEL_ALONE if event.perturbed else 0
 
 
 def _columns(model: str, vector: npt.NDArray[np.float32], rows: list[tuple[int, WireEvent]]) -> Batch:

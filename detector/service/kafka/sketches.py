@@ -26,7 +26,7 @@ from detector.contracts.moment import LAST_MS
 from detector.engine.links.sketch import Sketches
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.errors import SketchesError
-from detector.ingest.batch import Sender
+from detector.ingest.batch import LABEL_CHANGED, Sender
 from detector.service.kafka.codec import WireSender
 
 WIRE_VERSION = 1
@@ -46,6 +46,7 @@ COLUMNS = {
     "label": "<i4",
     "confidence": "<f4",
     "runner_up": "<f4",
+    "perturbed": "<u1",
 }
 
 T = TypeVar("T")
@@ -248,6 +249,8 @@ def _check(
     for name in ("confidence", "runner_up"):
         if np.isinf(columns[name]).any():
             raise SketchesError(f"{name}: holds an infinity")
+    if columns["perturbed"].max() > LABEL_CHANGED:
+        raise SketchesError("perturbed: unknown value")
 
 
 def _column(data: bytes, kind: str, n: int, name: str) -> npt.NDArray[Any]:

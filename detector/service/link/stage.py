@@ -82,7 +82,15 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
 
     def _linker_of(self, model: str) -> ModelLinker:
         known, settings = self._baselines[model], self._settings
-        return Linker(model, settings.links, known.reference, settings.policy, scores=known.link_scores, secret=settings.secret)
+        return Linker(
+            model,
+            settings.links,
+            known.reference,
+            settings.policy,
+            scores=known.link_scores,
+            reference_set=known.reference_set if settings.odometer else None,
+            secret=settings.secret,
+        )
 
     def _understood(self, partition: TopicPartition, shard: LinkShard, records: Sequence[Any]) -> UnderstoodSketches:
         refused: list[Refused] = []

@@ -47,7 +47,15 @@ def sketched(lines: Sequence[bytes], baseline: Baseline) -> Sketches:
 def linker(baseline: Baseline, policy: PolicySettings = LIVE, settings: LinkSettings | None = None) -> Linker:
     """Return a linker of the model of digits that has seen nothing."""
     known = baseline.models["digits"]
-    return Linker("digits", settings or LinkSettings(), known.reference, policy, scores=known.link_scores, secret=5)
+    return Linker(
+        "digits",
+        settings or LinkSettings(),
+        known.reference,
+        policy,
+        scores=known.link_scores,
+        reference_set=known.reference_set,
+        secret=5,
+    )
 
 
 def linked(sketches: Sketches, baseline: Baseline, policy: PolicySettings = LIVE) -> Outputs:

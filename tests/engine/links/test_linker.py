@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from detector.baseline.store import Baseline
 from detector.engine.findings import CampaignMember, Outputs
 from detector.engine.links.groups import LEAST_ACCOUNTS
-from detector.engine.links.linker import HIGH_BAR, LOW_BAR, bars_from
+from detector.engine.links.linker import HIGH_BAR, LOW_BAR, Linker, bars_from
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.memory.metered import FIRST_READING
 from detector.engine.policy import ALERT, BLOCK, PERTURB, THROTTLE
 from detector.errors import SnapshotError
 from detector.ingest.batch import Sender
@@ -164,3 +165,72 @@ def test_few_accounts_are_counted(sketches: Sketches, digits_baseline: Baseline)
 def test_bars_are_above_what_innocent_groups_show() -> None:
     assert bars_from([]) == bars_from([1.0])
     assert bars_from([300.0, 20.0]).low == bars_from([300.0]).high == pytest.approx(360.0)
+
+
+def test_a_campaign_is_told_what_its_accounts_hold_together(found: Outputs) -> None:
+    read = [finding for finding in found.findings if finding.odometer is not None]
+    held = read[-1].odometer
+    assert held is not None
+    assert held.low < held.lead < held.high
+    assert held.queries >= FIRST_READING
+    assert f"together they hold a lead of {held.lead:.2f}" in read[-1].reasons[0].text
+    assert read[-1].reasons[1].kind == "harm"
+    assert read[-1].reasons[1].value == held.lead
+
+
+def test_a_campaign_under_review_is_blocked_at_its_budget(
+    sketches: Sketches, found: Outputs, digits_baseline: Baseline
+) -> None:
+    """The bar for its evidence is not passed by then; the decision says that it is about harm."""
+    first = next(finding.odometer for finding in found.findings if finding.odometer is not None)
+    outputs = linked(sketches, digits_baseline, replace(LIVE, campaign_stop_at=first.lead))
+    decision = outputs.pending_decisions[0]
+    assert decision.sequence < found.pending_decisions[0].sequence
+    assert (decision.action, decision.evidence) == (BLOCK, "harm")
+    assert f"campaigns are blocked from {first.lead:.2f}" in decision.text
+    assert clients(outputs.pending_decisions[-1].members) == THIEVES
+    unmet = linked(sketches, digits_baseline, replace(LIVE, campaign_stop_at=1.0)).pending_decisions
+    assert {decision.evidence for decision in unmet} == {"campaign"}
+
+
+@pytest.mark.parametrize("channel", ["campaign", "harm"])
+def test_a_campaign_in_shadow_is_not_blocked_for_harm(sketches: Sketches, digits_baseline: Baseline, channel: str) -> None:
+    policy = replace(LIVE, campaign_stop_at=0.2, shadow_channels=frozenset({channel}))
+    harmed = [one for one in linked(sketches, digits_baseline, policy).pending_decisions if one.evidence == "harm"]
+    assert harmed
+    assert all(decision.simulated for decision in harmed)
+
+
+def test_without_a_reference_set_nothing_is_read(sketches: Sketches, digits_baseline: Baseline) -> None:
+    known = digits_baseline.models["digits"]
+    running = Linker("digits", LinkSettings(), known.reference, replace(LIVE, campaign_stop_at=0.1), secret=5)
+    outputs = running.process(sketches)
+    assert outputs.findings
+    assert all(finding.odometer is None for finding in outputs.findings)
+    assert not any(decision.evidence == "harm" for decision in outputs.pending_decisions)
+
+
+def test_the_odometer_may_be_turned_on_and_off(sketches: Sketches, digits_baseline: Baseline) -> None:
+    """The links go on with the saved state of before; what is held together is read anew."""
+    known = digits_baseline.models["digits"]
+    plain = Linker("digits", LinkSettings(), known.reference, LIVE, scores=known.link_scores, secret=5)
+    plain.process(sketches)
+    metered = linker(digits_baseline)
+    metered.restore(plain.snapshot())
+    (campaign,) = metered.campaigns()
+    assert metered.reading_of(campaign) is None
+    plain.restore(metered.snapshot())
+    assert [group.number for group in plain.campaigns()] == [campaign.number]
+
+
+def test_what_another_version_answered_counts_no_more(sketches: Sketches, digits_baseline: Baseline) -> None:
+    half = len(sketches) // 2
+    running = linker(digits_baseline)
+    running.process(replace(sketches.take(np.arange(half)), version=["1"] * half))
+    (campaign,) = running.campaigns()
+    before = running.reading_of(campaign)
+    running.process(replace(sketches.take(np.arange(half, len(sketches))), version=["2"] * (len(sketches) - half)))
+    after = running.reading_of(campaign)
+    assert before is not None
+    assert after is not None
+    assert after != before

@@ -13,7 +13,7 @@ from detector.engine.memory.metered import READINGS, Metered
 from detector.engine.memory.reservoir import LABEL_TOLD, MARGIN_LEVELS, MISLED, NO_MARGIN, OUTDATED
 from detector.engine.odometer.meters import MOST_TOGETHER, Meters, read_together
 from detector.engine.odometer.reference_set import ReferenceSet
-from detector.engine.odometer.view import Retained, View
+from detector.engine.odometer.view import Retained, View, view_of
 from tests.engine.odometer.learned import LABELS, judge, queries, said
 
 LARGEST = 64  # queries that a memory retains
@@ -139,23 +139,23 @@ def test_members_put_together_what_they_were_told(judging: ReferenceSet) -> None
     """Each of them knows little; together they know as much as one client with all of it, in whatever order."""
     whole = retained(400, 1)
     parts = [whole.take(slice(i, None, 20)) for i in range(20)]
-    together = read_together(judging, parts, 400)
+    together = read_together(view_of(judging), parts, 400)
     assert together.queries == 400
-    assert together.lead > 1.5 * read_together(judging, parts[:1], 20).lead
-    assert together.lead == read_together(judging, [whole], 400).lead
+    assert together.lead > 1.5 * read_together(view_of(judging), parts[:1], 20).lead
+    assert together.lead == read_together(view_of(judging), [whole], 400).lead
 
 
 def test_many_members_are_not_dear(judging: ReferenceSet) -> None:
     """No more than so many queries are used, some of each member."""
     crowd = [retained(LARGEST, seed) for seed in range(30)]
     fewer = [own.take(slice(MOST_TOGETHER // 30)) for own in crowd]
-    assert read_together(judging, crowd, 10_000).lead > read_together(judging, fewer, 10_000).lead - 0.1
+    assert read_together(view_of(judging), crowd, 10_000).lead > read_together(view_of(judging), fewer, 10_000).lead - 0.1
 
 
 def test_nobody_holds_nothing(judging: ReferenceSet) -> None:
     """Without a retained query there is nothing to read."""
     with pytest.raises(ValueError, match="retained"):
-        read_together(judging, [retained(0, 1), retained(5, 1, mark=OUTDATED)], 5)
+        read_together(view_of(judging), [retained(0, 1), retained(5, 1, mark=OUTDATED)], 5)
 
 
 def test_a_view_leaves_out_what_never_varies(judging: ReferenceSet) -> None:

@@ -1,8 +1,10 @@
 """Words on a terminal: the figures of the record, in print that nobody can paint over."""
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from rich.console import Console
 
 from detector.offline.explain import Explanation, tell, to_dict
@@ -57,3 +59,34 @@ def test_control_characters_of_an_id_do_not_reach_the_terminal(day: "Day") -> No
         assert r"key\x1b[31m$x$\n on model digits" in text
     assert "the first evaluation comes at 8 queries" in text
     assert to_dict(found)["client"] == day.odd
+
+
+def test_the_odometer_tells_what_a_client_holds(day: "Day") -> None:
+    """Its section has the figures of the results; a client with few queries is not read, and the words say why."""
+    found = day.explain("reader-0")
+    assert found.odometer is not None
+    held = found.odometer
+    line = next(line for line in day.records("clients.jsonl") if line["client"] == "reader-0")
+    assert line["odometer"] == {name: pytest.approx(value) for name, value in held._asdict().items()}
+    told = f"lead {held.lead:.2f} ({held.low:.2f} to {held.high:.2f}), read after {held.queries:,} queries"
+    assert told in " ".join(words(found).split())
+    assert to_dict(found)["odometer"]["lead"] == pytest.approx(held.lead)
+    assert "not read: there are fewer than 32 queries" in words(day.explain(day.odd))
+
+
+def test_a_budget_is_a_case_of_its_own(day: "Day") -> None:
+    """With one, the case says how far the client is from it, and when it was met; without one there is no case."""
+    plain = day.explain("reader-0")
+    assert plain.odometer is not None
+    assert "harm" not in {case.name for case in plain.cases}
+    for share, met in ((0.9, True), (1.1, False)):
+        budget = min(share * plain.odometer.lead, 1.0)
+        config = day.config.model_copy(update={"odometer": day.config.odometer.model_copy(update={"degrade_at": budget})})
+        found = replace(day, config=config).explain("reader-0")
+        (case,) = [case for case in found.cases if case.name == "harm"]
+        assert bool(case.steps) == met
+        assert case.thresholds == {"perturb": pytest.approx(budget, rel=1e-5)}
+        assert case.share == pytest.approx(plain.odometer.lead / budget, rel=1e-5)
+        assert ("harm called for perturb" in found.headline) == met
+        assert "harm" in words(found)
+        assert ("perturb called for at query" in words(found)) == met

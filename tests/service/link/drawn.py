@@ -35,6 +35,7 @@ def sketches(n: int, *, seed: int = 0, model: str = "m", name: str = "e") -> Ske
         label=rng.integers(-5, 5, n).astype(np.int32),
         confidence=rng.random(n).astype(np.float32),
         runner_up=np.full(n, np.nan, np.float32),
+        perturbed=np.zeros(n, np.uint8),
     )
 
 
