@@ -72,6 +72,7 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             degrade_at = 0.6
             stop_at = 0.9
             throttle_from = 0.1
+            campaign_stop_at = 0.7
             [[odometer.tiers]]
             types = ["trial"]
             stop_at = 0.4
@@ -98,6 +99,7 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
     assert (policy.new_stops_per_minute, policy.stopped_share) == (7, 0.5)
     assert [policy.shadow_models, policy.live_models] == [{"fraud.v2"}, {"plain"}]
     assert (settings.odometer, policy.budget, policy.throttle_from) == (True, Budget(0.6, 0.9), 0.1)
+    assert policy.campaign_stop_at == 0.7
     assert policy.tiers == (
         Tier(Budget(None, 0.4), types=frozenset({"trial"})),
         Tier(Budget(0.5), frozenset({"a", "b"}), frozenset({"c"}), frozenset({"o"})),
@@ -173,6 +175,7 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         ("[odometer]\nstop_at = 0.5\ndegrade_at = 0.5\n", 1, "stop_at must be above degrade_at"),
         ("[odometer]\ndegrade_at = 1.5\n", 2, "odometer.degrade_at"),
         ("[odometer]\nenabled = false\ndegrade_at = 0.5\n", 1, "a budget needs enabled = true"),
+        ("[odometer]\nenabled = false\ncampaign_stop_at = 0.5\n", 1, "a budget needs enabled = true"),
         (
             '[odometer]\n[[odometer.tiers]]\ntypes = ["a"]\n[[odometer.tiers]]\ntypes = ["b"]\nstop = 1\n',
             6,

@@ -80,7 +80,7 @@ def baseline_show(
 
 @baseline_app.command("accept")
 def baseline_accept(
-    clients: Annotated[list[str], typer.Argument(metavar="CLIENT...", help="ids of clients of one kind")],
+    clients: Annotated[list[str], typer.Argument(metavar="CLIENT...", help="ids of clients of one kind, or of one campaign")],
     log: Annotated[list[str], typer.Option("--log", metavar="LOG", help="log with all their queries; repeatable")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the new baseline; may be the old one")],
     actor: Annotated[str, typer.Option("--actor", help="who reviewed them")],
@@ -92,7 +92,8 @@ def baseline_accept(
     despite_construction: Annotated[
         bool,
         typer.Option(
-            "--despite-construction", help="also accept evidence of construction: its channel then stops nobody any more"
+            "--despite-construction",
+            help="also accept evidence of construction: its channel then stops nobody any more, campaigns are stopped later",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -108,20 +109,28 @@ def baseline_accept(
     long log of one such client silences the channel for most others. A shorter log costs less, but these clients may be alerted
     on later. Construction stops thieves as before; clients with evidence of it are refused.
 
+    One campaign-… may be named instead, where its accounts are innocent: the bars of the model rise above its evidence, for all
+    groups of accounts. The logs must be those of the run that found it, from its beginning.
+
     `baseline show --log` may still report drift, since it also compares shares. That ends when clients of this kind are as
     frequent in the calibration as in the traffic: accept more of them, or fit the baseline again.
     """
     from detector.baseline.accept import Review, accept
+    from detector.baseline.accept_campaign import accept_campaign, bars_moved
     from detector.baseline.report import changes, report
     from detector.baseline.secret import settings_of
     from detector.baseline.store import save
     from detector.clock import SystemClock
     from detector.contracts.moment import rfc3339
+    from detector.decisions.target import kind_of
     from detector.offline.explain.words import listed
     from detector.offline.replay import Read, load_baseline, read_batches
 
     if not actor.strip() or not reason.strip():
         raise ConfigError("--actor and --reason must not be empty: they are kept with the baseline")
+    together = any(kind_of(client) == "campaign" for client in clients)
+    if together and len(clients) > 1:
+        raise ConfigError("accept one campaign at a time, and clients without it: the bars rise with each")
     settings = load_config(config, baseline)
     known = load_baseline(settings)
     if known is None:
@@ -133,12 +142,14 @@ def baseline_accept(
     tally = Read()
     with progress("accepting", engine=True) as show:
         read = read_batches(log, settings, progress=lambda position: show(position, None), tally=tally, schemas=known.schemas)
-        found = accept(
-            known, name, clients, read, settings_of(settings, known), review, despite_construction=despite_construction
-        )
+        engine = settings_of(settings, known)
+        if together:
+            found = accept_campaign(known, name, clients[0], read, engine, review, despite_construction=despite_construction)
+        else:
+            found = accept(known, name, clients, read, engine, review, despite_construction=despite_construction)
     tell_refused(tally.tell())
     save(found, out)
-    changed = changes(known, found, name, settings)
+    changed = bars_moved(known, found, name) if together else changes(known, found, name, settings)
     if as_json:
         print_json({**report(out, settings), "changes": changed})
         return

@@ -6,9 +6,9 @@ Each cell is a world and a victim. A few thieves and innocents ask, and are told
 to fifths. The truth is the agreement of a copy (`redteam.copy`) on examples that nobody asked about: of a network, in tables
 the best of a network, a tree and a solved softmax regression. Both are in units of the lead. Three meters are compared: that of
 recorded logs (``log``), that of the service (``service``), which has the memory of the engine alone, and that of campaigns
-(``campaign``), which reads accounts together: 20 of them, then 100, to which the client's queries are dealt in turn. FOLDER holds logs that
-were played before (``CELL.pkl``: a dictionary with ``fit``, ``thefts[attack, cover]`` and ``innocents[wave, profile]``);
-without it the cell is played, which takes minutes.
+(``campaign``), which reads accounts together: 20 of them, then 100, to which the client's queries are dealt in turn. FOLDER
+holds logs that were played before (``CELL.pkl``: a dictionary with ``fit``, ``thefts[attack, cover]`` and
+``innocents[wave, profile]``); without it the cell is played, which takes minutes.
 """
 
 import argparse

@@ -98,9 +98,10 @@ def test_what_needs_a_restart_is_named_and_left_out(file: File) -> None:
 
 def test_budgets_are_policy_and_measuring_is_not(file: File) -> None:
     """Limits are taken; whether anything is measured needs a restart."""
-    config, said = file.change(f"{FIRST}[odometer]\ndegrade_at = 0.5\nthrottle_from = 0.1\n")
+    config, said = file.change(f"{FIRST}[odometer]\ndegrade_at = 0.5\nthrottle_from = 0.1\ncampaign_stop_at = 0.7\n")
     assert config is not None
     assert policy_settings(config).budget.degrade_at == 0.5
+    assert policy_settings(config).campaign_stop_at == 0.7
     assert [entry["event"] for entry in said] == ["policy changed"]
     config, said = file.change(f"{FIRST}[odometer]\nenabled = false\n")
     assert config is not None

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import SketchesError
+from detector.ingest.batch import LABEL_CHANGED
 from detector.service.kafka.sketches import (
     MOST_ROWS,
     PlacedSketches,
@@ -116,4 +117,14 @@ def test_an_infinite_probability_is_refused() -> None:
     found = sketches(2)
     found.confidence[1] = np.inf
     with pytest.raises(SketchesError, match="confidence: holds an infinity"):
+        decode(encode_sketches(placed(found, 0, [1, 2])))
+
+
+def test_an_unknown_perturbation_is_refused() -> None:
+    """A value that no sender of this version writes is none that a reader may guess at."""
+    found = sketches(2)
+    found.perturbed[:] = LABEL_CHANGED
+    assert decode(encode_sketches(placed(found, 0, [1, 2]))).sketches.perturbed.tolist() == [LABEL_CHANGED] * 2
+    found.perturbed[1] = LABEL_CHANGED + 1
+    with pytest.raises(SketchesError, match="perturbed: unknown value"):
         decode(encode_sketches(placed(found, 0, [1, 2])))
