@@ -73,7 +73,8 @@ class Finding:
     only for queries that waited while a model was learned. Times are event times in milliseconds. `odometer` is the client's
     highest reading, None where there is none.
 
-    A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id.
+    A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id. Its `odometer` is
+    what they hold together.
     """
 
     emitted: int

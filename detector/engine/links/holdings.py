@@ -225,7 +225,15 @@ class Holdings:
 
         Raises `SnapshotError` where it is damaged.
         """
-        if state is None or len(state["latest"]) != self._latest.nbytes:
+        if state is None:
+            return
+        try:
+            self._restore(state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotError(f"the saved links are damaged: what campaigns hold: {error!r}") from error
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        if len(state["latest"]) != self._latest.nbytes:
             return
         self._latest[...] = np.frombuffer(state["latest"], ROW)
         inputs = len(self._view.judge.answers)

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
 from detector.engine.memory.reservoir import COORDINATES, NO_MARGIN, SAMPLED
 from detector.engine.odometer.reference_set import ReferenceSet
+from detector.errors import SnapshotError
 from detector.ingest.batch import Sender
 
 ACCOUNTS = 3
@@ -121,6 +123,24 @@ def test_no_more_campaigns_are_kept_than_there_is_room_for() -> None:
         holdings.read(own.groups[number], groups, 1)
     assert len(holdings.campaigns) == MOST_CAMPAIGNS
     assert min(holdings.campaigns) == 3
+
+
+def test_damaged_state_is_refused() -> None:
+    holdings, groups = Holdings(judging(), 4 * LEAST_RING, 7), grouped(1)
+    run(holdings, groups, 200, [0, 200], (200,))
+    state = holdings.state()
+    (campaign,) = state["campaigns"]
+    for place, value in ((2, b"1"), (3, -1), (4, 10_000), (3, "many"), (4, None)):
+        bad = [*campaign]
+        bad[place] = value
+        with pytest.raises(SnapshotError, match="damaged"):
+            Holdings(judging(), 4 * LEAST_RING, 7).restore({**state, "campaigns": [bad]})
+    larger = Holdings(judging(), 8 * LEAST_RING, 7)
+    larger.restore(state)
+    assert not larger.campaigns, "the ring has another size, so it begins anew"
+    same = Holdings(judging(), 4 * LEAST_RING, 7)
+    same.restore(state)
+    assert same.state() == state
 
 
 def test_margins_are_those_of_the_memory() -> None:

@@ -124,7 +124,9 @@ def test_an_unknown_perturbation_is_refused() -> None:
     """A value that no sender of this version writes is none that a reader may guess at."""
     found = sketches(2)
     found.perturbed[:] = LABEL_CHANGED
-    assert decode(encode_sketches(placed(found, 0, [1, 2]))).sketches.perturbed.tolist() == [LABEL_CHANGED] * 2
+    read = decode(encode_sketches(placed(found, 0, [1, 2])))
+    assert isinstance(read, PlacedSketches)
+    assert read.sketches.perturbed.tolist() == [LABEL_CHANGED] * 2
     found.perturbed[1] = LABEL_CHANGED + 1
     with pytest.raises(SketchesError, match="perturbed: unknown value"):
         decode(encode_sketches(placed(found, 0, [1, 2])))
