@@ -63,7 +63,7 @@ RETRY_MS = 60_000  # after it, stops that were held back are tried again
 MOST_MEMBERS = 2000  # accounts that a decision names: a record must fit into a message
 MOST_MEMBER_BYTES = 700_000  # of their names in it: Kafka takes 1 MB by default
 MEMBER_BYTES = 32  # of a member's record besides its names
-OWN_SHARE = 0.1  # least share of an account's queries that are strong events, for a stop
+OWN_SHARE = 0.05  # least share of an account's queries that are strong events, for a stop
 LISTED = 200  # accounts that an alert names
 STOPPED, THROTTLED = 0, 1  # the two decisions of a campaign: stops, and throttles where a stop is not permitted
 
