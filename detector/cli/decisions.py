@@ -106,6 +106,7 @@ def decisions_show(
 ) -> None:
     """Show all that is decided about a subject, and what is in force for each model."""
     from detector.decisions.target import kind_of, target_of
+    from detector.names import printable
 
     register, now = _log(load_config(config), file).register(), _now()
     target = target_of(kind_of(subject, kind), subject, address)
@@ -114,6 +115,7 @@ def decisions_show(
     in_force = {model: register.in_force(target, model, now) for model in models}
     if any(held.models is None for held in about):
         in_force["*"] = register.in_force(target, "", now)
+    campaigns = register.naming(target, now)
     if as_json:
         print_json(
             {
@@ -122,6 +124,7 @@ def decisions_show(
                     model: None if held is None else json.loads(held.data) for model, held in sorted(in_force.items())
                 },
                 "decisions": [json.loads(held.data) for held in about],
+                "named_by": [json.loads(held.data) for held in campaigns],
             }
         )
     elif not about:
@@ -134,6 +137,8 @@ def decisions_show(
         for held in about:
             decision = held.decision
             say(f"{held.decision_id}: {decision.reason.admin}")
+    for held in [] if as_json else campaigns:
+        say(f"named by {printable(held.target.id, 256)}: {told(held)}")
     tell_unreadable(register)
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from detector.contracts.decision import Action, Decision, Parameters, Reason, Scope, Subject, SubjectType
+from detector.contracts.decision import Action, Decision, Member, Parameters, Reason, Scope, Subject, SubjectType
 from detector.contracts.limits import ID_CHARACTERS
 from detector.contracts.moment import LAST_MS, rfc3339
 from detector.decisions.register import Held, Register, Target
 from detector.errors import ConfigError
+from detector.names import printable
 
 __all__ = ["LIFT_MS", "REASON_CHARACTERS", "Order", "compose", "lifts"]
 
@@ -62,7 +63,8 @@ def compose(order: Order, register: Register, now_ms: int) -> Decision:
     """Return the record for an order.
 
     Its revision is above that of all decisions about the same subject and models, whoever made them: even a reader that keeps
-    one record for a subject then takes the latest. Raises `ConfigError` for an end that has passed.
+    one record for a subject then takes the latest. About a campaign it names the accounts that the latest decision named, which
+    it may outlast. Raises `ConfigError` for an end that has passed.
     """
     if order.expires_ms is not None and not now_ms < order.expires_ms <= LAST_MS:
         raise ConfigError("a decision must end in the future, before the year 10000")
@@ -76,6 +78,7 @@ def compose(order: Order, register: Register, now_ms: int) -> Decision:
         decision_id=str(UUID(int=0)),
         revision=revision,
         subject=Subject(type=subject_type, id=order.target.id, address=order.target.address),
+        members=_members(order, register),
         scope=None if models is None else Scope(models=tuple(sorted(models))),
         action=order.action,
         parameters=order.parameters,
@@ -106,9 +109,11 @@ def lifts(register: Register, target: Target, models: tuple[str, ...], by: tuple
     wanted = [held for held in found if not models or held.models == frozenset(models)]
     if not wanted:
         others = "; ".join(f"{held.action} on {_where(held)}" for held in found)
+        campaigns = sorted({printable(held.target.id, ID_CHARACTERS) for held in register.naming(target, now_ms)})
         raise ConfigError(
             f"nothing is in force about {target.type} {target.id!r}"
             + (f" for exactly {', '.join(models)}; in force: {others}" if others else "")
+            + (f"; it is named by {', '.join(campaigns)}: lift that, or allow {target.id!r} alone" if campaigns else "")
         )
     by_scope: dict[tuple[Target, frozenset[str] | None], list[Held]] = {}
     for held in wanted:
@@ -118,6 +123,12 @@ def lifts(register: Register, target: Target, models: tuple[str, ...], by: tuple
         Order(whom, tuple(sorted(scope or ())), "allow", actor, reason, _until(held, now_ms), code="manual.lift")
         for (whom, scope), held in by_scope.items()
     ]
+
+
+def _members(order: Order, register: Register) -> tuple[Member, ...] | None:
+    if order.target.type != "campaign" or order.action == "allow":
+        return None
+    return next((named for held in register.about(order.target) if (named := held.decision.members)), None)
 
 
 def _until(lifted: Sequence[Held], now_ms: int) -> int | None:

@@ -111,6 +111,14 @@ class Register:
         found = [held for held in self._held.values() if held.target == target]
         return sorted(found, key=lambda held: (held.issued_ms, held.revision), reverse=True)
 
+    def naming(self, target: Target, now_ms: int) -> list[Held]:
+        """Return the live decisions about campaigns that name a client, the latest first; lifted ones are among them."""
+        if target.type != "client":
+            return []
+        campaigns = (held for held in self._held.values() if held.target.type == "campaign" and held.live(now_ms))
+        found = [held for held in campaigns if any(member.id == target.id for member in held.decision.members or ())]
+        return sorted(found, key=lambda held: (held.issued_ms, held.revision), reverse=True)
+
     def in_force(self, target: Target, model: str, now_ms: int) -> Held | None:
         """Return the decision that gateways carry out for queries of a subject to a model, None where there is none.
 

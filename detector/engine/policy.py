@@ -95,6 +95,15 @@ class Budget:
             return BLOCK
         return PERTURB if self.degrade_at is not None and lead >= self.degrade_at else ALLOW
 
+    def within(self, other: "Budget") -> "Budget":
+        """Return the budget that allows what both allow.
+
+        >>> Budget(degrade_at=0.9, stop_at=0.95).within(Budget(degrade_at=0.5))
+        Budget(degrade_at=0.5, stop_at=0.95)
+        """
+        pairs = ((self.degrade_at, other.degrade_at), (self.stop_at, other.stop_at))
+        return Budget(*(min((limit for limit in pair if limit is not None), default=None) for pair in pairs))
+
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -115,6 +124,11 @@ class Tier:
             (self.types, sender.type),
         )
         return all(some is None or one in some for some, one in pairs)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether what a query says of its client decides who is in the tier."""
+        return any(some is not None for some in (self.clients, self.organizations, self.types))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +184,15 @@ class PolicySettings:
         return any(budget.limit is not None for budget in (self.budget, *(tier.budget for tier in self.tiers)))
 
     def budget_of(self, model: str, client: str, sender: Sender) -> Budget:
-        """Return the budget of a client: that of the first tier that it is in."""
-        return next((tier.budget for tier in self.tiers if tier.holds(model, client, sender)), self.budget)
+        """Return the budget of a client: that of the first tier that it is in.
+
+        Whoever is not vouched for may have written anything about himself, and no more is allowed to him by that.
+        """
+        holding = [tier for tier in self.tiers if tier.holds(model, client, sender)]
+        budget = holding[0].budget if holding else self.budget
+        if vouched(sender, self):
+            return budget
+        return budget.within(next((tier.budget for tier in holding if not tier.is_claimed), self.budget))
 
     def protects(self, client: str, organization: str | None) -> bool:
         """Tell whether the operator's lists say that a client is throttled at most."""

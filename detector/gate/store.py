@@ -59,7 +59,7 @@ class Store:
         self._sources: tuple[dict[str, int], ...] = tuple({} for _ in ORIGINS)
         self._table = DetailsTable()
         self._index = Index()
-        self._members: dict[str, tuple[Member, ...]] = {}  # of campaigns, by the key of the decision
+        self._members: dict[tuple[int, str], tuple[Member, ...]] = {}  # of campaigns, by origin and key of the decision
         self._gone = 0  # decisions since the index was built
 
     def __len__(self) -> int:
@@ -74,33 +74,37 @@ class Store:
             return False
         if record.expires_ms + KEPT_MS < now_ms:
             self._gone += own.pop(key, None) is not None
-            self._join(key, ())
+            self._join(record.key.origin, key, ())
             return True
         number = self._table.number(record.details)
         own[key] = pack(record.rank, record.expires_ms, record.revision, number, simulated=record.simulated)
         self._index.add(record.key, record.models)
-        if record.key.kind == CAMPAIGN and record.key.origin == 0:
-            self._join(key, record.members)
+        if record.key.kind == CAMPAIGN:
+            self._join(record.key.origin, key, record.members)
         return True
 
     def remove(self, key: Key) -> bool:
         """Forget a decision, as a record without a value asks for; return whether there was one."""
         known = self._sources[key.origin].pop(key.text, None) is not None
         self._gone += known
-        if known and key.origin == 0:
-            self._join(key.text, ())
+        if known:
+            self._join(key.origin, key.text, ())
         return known
 
-    def _join(self, key: str, members: tuple[Member, ...]) -> None:
-        """Let these be the accounts of the campaign that the detector's decision at a key is about."""
-        before = self._members.pop(key, ())
+    def _join(self, origin: int, key: str, members: tuple[Member, ...]) -> None:
+        """Let these be the accounts of the campaign that the decision at a key is about, besides those that others name."""
+        before = self._members.pop((origin, key), ())
         if not before and not members:
             return
         campaign = _parts(key)[1]
-        self._index.leave(campaign, frozenset(before).difference(members))
+        if gone := set(before).difference(members):
+            for (_, other), named in self._members.items():
+                if _parts(other)[1] == campaign:
+                    gone.difference_update(named)
+        self._index.leave(campaign, gone)
         self._index.join(campaign, members)
         if members:
-            self._members[key] = members
+            self._members[origin, key] = members
 
     def find(self, who: Who, model: str | None, now_ms: int, path: str | None = None) -> Found:
         """Return what holds: the hardest decision, but an ``allow`` of a person over all that others say.
@@ -150,7 +154,7 @@ class Store:
     def sweep(self, now_ms: int) -> Counter[str]:
         """Forget what expired an hour ago; return how many live decisions there are, by action, or "simulated"."""
         live: Counter[str] = Counter()
-        for source in self._sources:
+        for origin, source in enumerate(self._sources):
             for key in list(source):
                 entry = source[key]
                 if expires_of(entry) > now_ms:
@@ -158,8 +162,7 @@ class Store:
                 elif expires_of(entry) + KEPT_MS < now_ms:
                     del source[key]
                     self._gone += 1
-                    if source is self._sources[0]:
-                        self._join(key, ())
+                    self._join(origin, key, ())
         if self._gone >= max(SHRINK_AT, len(self) // 4):
             self._shrink()
         return live
@@ -172,7 +175,7 @@ class Store:
                 kind, subject, where = _parts(key)
                 index.add(Key(origin, kind, subject, where), _models_at(where))
                 used.add(details_of(entry))
-        for key, members in self._members.items():
+        for (_, key), members in self._members.items():
             index.join(_parts(key)[1], members)
         self._index = index
         self._table.keep(used)
@@ -193,12 +196,12 @@ class Store:
         packed = pack(rank_of(entry), expires_of(entry), revision_of(entry), number, simulated=is_simulated(entry))
         self._sources[origin][key] = packed
         self._index.add(Key(origin, kind, subject, where), _models_at(where))
-        if kind == CAMPAIGN and origin == 0:
-            self._join(key, members)
+        if kind == CAMPAIGN:
+            self._join(origin, key, members)
 
     def members(self, origin: int, key: str) -> tuple[Member, ...]:
         """Return the accounts of the campaign that a decision is about."""
-        return self._members.get(key, ()) if origin == 0 else ()
+        return self._members.get((origin, key), ())
 
     def revisions(self) -> Mapping[tuple[int, str], int]:
         """Return the revision held for each origin and key, for tests and diagnosis."""

@@ -10,6 +10,7 @@ import pytest
 
 from detector.contracts import Decision, to_json
 from detector.contracts.audit import Audit
+from detector.contracts.decision import Member, Parameters, Subject
 from detector.decisions.file import DecisionFile
 from detector.decisions.log import decide
 from detector.decisions.manual import LIFT_MS, Order, compose, lifts
@@ -59,6 +60,25 @@ def test_its_revision_is_above_all_about_the_same_subject() -> None:
     assert compose(order("block"), register, NOW).revision == 9
     assert compose(order("allow"), register, NOW).decision_id != first.decision_id
     assert compose(order("allow", models=()), register, NOW).revision == 1
+
+
+def test_a_decision_about_a_campaign_names_its_accounts() -> None:
+    """It may outlast the detector's, and gates know the accounts of a campaign by its decisions alone."""
+    ring = Target("campaign", "campaign-0123456789ab")
+    register = Register()
+    members = (Member(id="acme"), Member(id="other", address="192.0.2.7"))
+    found = of_detector().model_copy(update={"subject": Subject(type="campaign", id=ring.id), "members": members})
+    register.take(to_json(found))
+    block = compose(Order(ring, MODELS, "block", *BY, None), register, NOW)
+    assert block.members == members
+    register.take(to_json(block))
+    assert compose(Order(ring, (), "throttle", *BY, None, parameters=Parameters(requests_per_minute=1)), register, NOW).members
+    assert compose(Order(ring, MODELS, "allow", *BY, None), register, NOW).members is None
+    assert compose(order(), register, NOW).members is None
+    assert [held.target for held in register.naming(Target("client", "acme"), NOW)] == [ring, ring]
+    assert not register.naming(Target("client", "somebody"), NOW)
+    with pytest.raises(ConfigError, match="named by campaign-0123456789ab: lift that, or allow 'acme' alone"):
+        lifts(register, Target("client", "acme"), (), BY, NOW)
 
 
 def test_the_end_lies_ahead() -> None:

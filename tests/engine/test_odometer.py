@@ -227,6 +227,23 @@ def test_the_first_tier_that_fits_says_the_budget(
     assert harm(outputs)[1] == actions
 
 
+@pytest.mark.parametrize(
+    ("sender", "actions"),
+    [({}, [THROTTLE]), ({"type": "rich"}, [THROTTLE]), ({"organization": "acme"}, [THROTTLE]), ({"type": "trial"}, [THROTTLE])],
+)
+def test_whoever_is_not_vouched_for_claims_no_larger_budget(
+    generated_baseline: Baseline, sender: dict[str, Any], actions: list[int]
+) -> None:
+    """What he writes of himself brings him into a tier as far as that is stricter; a tier for a model alone holds for all."""
+    rich = Tier(Budget(degrade_at=0.9), types=frozenset({"rich"}))
+    lines = asks("many", 100, sender={"trusted": False, **sender})
+    _, outputs = run(lines, generated_baseline, replace(AT_HALF, tiers=(rich, TRIAL, ACME)))
+    assert set(harm(outputs)[1]) == set(actions)
+    for_all = replace(AT_HALF, budget=Budget(), tiers=(rich, ACME, Tier(AT_HALF.budget, models=frozenset({"alpha"}))))
+    _, outputs = run(lines, generated_baseline, for_all)
+    assert harm(outputs)[1] == [THROTTLE]
+
+
 def test_another_policy_brings_its_budgets(generated_baseline: Baseline) -> None:
     """Taken along while clients are held: those over the new limit are met at their next scheduled evaluation."""
     shard, outputs = run(asks("many", 100), generated_baseline)

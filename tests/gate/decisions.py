@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from detector.contracts.decision import Action, Decision, Origin, Parameters, Reason, Scope, Subject, SubjectType
+from detector.contracts.decision import Action, Decision, Member, Origin, Parameters, Reason, Scope, Subject, SubjectType
 from detector.contracts.document import to_json
 from detector.contracts.moment import rfc3339
 
@@ -26,12 +26,14 @@ def decision(
     rate: int = 60,
     status: int | None = None,
     retry_after: int | None = None,
+    members: tuple[Member, ...] | None = None,
 ) -> Decision:
     """Return a decision; each argument changes one field."""
     return Decision(
         decision_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}:{client}:{revision}")),
         revision=revision,
         subject=Subject(type=kind, id=client, address=address),
+        members=members,
         scope=None if models is None and routes is None else Scope(models=models, routes=routes),
         action=action,
         parameters=Parameters(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.contracts.decision import LADDER, Action, rank
+from detector.contracts.decision import LADDER, Action, Member, rank
 from detector.gate.packing import Details, DetailsTable, expires_of, pack, revision_of
-from detector.gate.records import read_key, read_value
+from detector.gate.records import Key, read_key, read_value
 from detector.gate.store import KEPT_MS, SHRINK_AT, Store, Who
 from tests.gate.decisions import HOUR_MS, NOW_MS, decision, value
 
@@ -139,6 +139,27 @@ def test_organisations_campaigns_addresses_and_other_names_of_a_client() -> None
         assert action(store, Who("acme")) == ("block" if met_by_name else "allow"), kind
         assert action(store, Who("z", "other", ("other",), "198.51.100.1", "198.51.100.1")) == "allow", kind
     assert action(stored({"client": "nonsense", "kind": "cidr", "models": None}), Who("a", address="x")) == "allow"
+
+
+def test_a_person_keeps_a_campaign_blocked_beyond_the_detectors_decision() -> None:
+    """Whoever decided names the accounts, and those that one decision drops are still those of another."""
+    ring: dict[str, Any] = {"client": "campaign-0123456789ab", "kind": "campaign"}
+    named, late = Member(id="acme"), Member(id="late", address="192.0.2.7")
+    store = stored({**ring, "members": (named, late)})
+    manual = {**ring, "origin": "manual", "expires_ms": None, "members": (named,)}
+    put(store, **manual)
+    put(store, **ring, revision=2, members=(late,))
+    assert action(store) == "block"
+    gone = NOW_MS + HOUR_MS + KEPT_MS + 1
+    store.sweep(gone)
+    assert action(store, now_ms=gone) == "block"
+    assert action(store, Who("late", network="192.0.2.7"), now_ms=gone) == "allow"
+    copy = Store()
+    for origin, key, entry, details in store.dump():
+        copy.load(origin, key, entry, details, store.members(origin, key))
+    assert action(copy, now_ms=gone) == "block"
+    assert copy.remove(Key(2, "campaign", "campaign-0123456789ab", "fraud"))
+    assert action(copy, now_ms=gone) == "allow"
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "192.0.2.7:4711", "[::ffff:c000:207]:80"])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid5
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -26,7 +27,7 @@ from detector.engine.findings import CampaignMember, Finding, FindingReason, Hel
 from detector.engine.guard import DAY_MS, StopGuard, tenfold
 from detector.engine.judge import NAMESPACE
 from detector.engine.links import keeping
-from detector.engine.links.evidence import NAMES
+from detector.engine.links.evidence import NAMES, STRONG
 from detector.engine.links.groups import LEAST_ACCOUNTS, Account, Event, Group, Groups
 from detector.engine.links.holdings import Holdings
 from detector.engine.links.seeking.records import no_chains
@@ -39,6 +40,7 @@ from detector.engine.models.reference import Reference
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.policy import (
     ALERT,
+    ALLOW,
     BLOCK,
     BLOCK_SHARE,
     PERTURB,
@@ -61,6 +63,9 @@ GROWN = 16  # beyond it, one in so many accounts that are new does, or
 PAUSE_MS = 10_000  # so much time since the last decision
 RETRY_MS = 60_000  # after it, stops that were held back are tried again
 MOST_MEMBERS = 2000  # accounts that a decision names: a record must fit into a message
+MOST_MEMBER_BYTES = 700_000  # of their names in it: Kafka takes 1 MB by default
+MEMBER_BYTES = 32  # of a member's record besides its names
+OWN_SHARE = 0.05  # least share of an account's queries that are strong events, for a stop
 LISTED = 200  # accounts that an alert names
 STOPPED, THROTTLED = 0, 1  # the two decisions of a campaign: stops, and throttles where a stop is not permitted
 
@@ -297,23 +302,25 @@ class Linker:
         """Decide about the named accounts, all at once where there are many new ones."""
         time_ms = int(sketches.time[i])
         action = BLOCK if group.level >= HARD else PERTURB
+        simulated = self._simulates(group)
+        in_force = [_in_force(group, which, time_ms, simulated=simulated) for which in (STOPPED, THROTTLED)]
         named = len(group.named)
         new = named - group.published
-        ended = any(group.held[which] and time_ms >= group.held_until_ms[which] for which in (STOPPED, THROTTLED))
-        harder = group.held[STOPPED] < action
+        ended = any(held and force == ALLOW for held, force in zip(group.held, in_force, strict=True))
+        harder = in_force[STOPPED] < action
         due = new and (named <= AT_ONCE or GROWN * new >= named or time_ms >= group.published_ms + PAUSE_MS)
         paused = time_ms >= group.published_ms + PAUSE_MS
         retried = group.held_back and time_ms >= group.published_ms + RETRY_MS
         if not (due or retried or (paused and (ended or (harder and group.stopped)))):
             return
-        simulated = self._simulates(group)
         sides = self._sides(group, action, sketches, i, outputs, simulated=simulated)
         group.published, group.published_ms = named, time_ms
         for which, (wanted, members) in enumerate(zip((action, THROTTLE), sides, strict=True)):
             before = group.stopped if which == STOPPED else group.throttled
-            due = members != before or wanted > group.held[which] or time_ms >= group.held_until_ms[which]
-            if not members or not due:
+            if not members or (members == before and wanted <= in_force[which]):
                 continue
+            if simulated and group.held[which] > 0 and in_force[which] > ALLOW:
+                continue  # a simulated decision never takes the place of a real one
             if which == STOPPED:
                 group.stopped = members
             else:
@@ -329,8 +336,12 @@ class Linker:
         group.held_back = 0
         stopped: list[int] = []
         throttled: list[int] = []
-        elsewhere = sum(len(other.stopped) for other in self.groups.groups.values() if other is not group)
-        for number in group.named[-MOST_MEMBERS:]:
+        elsewhere = sum(
+            len(other.stopped)
+            for other in self.groups.groups.values()
+            if other is not group and _in_force(other, STOPPED, time_ms, simulated=simulated) > ALLOW
+        )
+        for number in self._members_that_fit(group):
             account = self.groups.grouped[number]
             trusted = vouched(Sender(trusted=account.trusted), self._policy)
             protected = self._policy.protects(account_of(account.key).client, account.organization)
@@ -338,6 +349,10 @@ class Linker:
                 throttled.append(number)
                 continue
             if number not in held:
+                if not _constructs(account):
+                    throttled.append(number)
+                    group.held_back += 1
+                    continue
                 refusal = self.guard.refusal(time_ms, elsewhere + len(stopped), simulated=simulated)
                 if refusal is not None:
                     throttled.append(number)
@@ -345,6 +360,16 @@ class Linker:
                     continue
             stopped.append(number)
         return stopped, throttled
+
+    def _members_that_fit(self, group: Group) -> list[int]:
+        """Return the accounts that a decision can name, those that were named last, in the order of naming."""
+        size = 0
+        for place, number in enumerate(reversed(group.named)):
+            account = self._member(number)
+            size += len(msgspec.json.encode((account.client, account.address))) + MEMBER_BYTES
+            if place == MOST_MEMBERS or size > MOST_MEMBER_BYTES:
+                return group.named[-place:] if place else []
+        return group.named
 
     def _hold_back(
         self,
@@ -485,7 +510,7 @@ class Linker:
         subject = name if which == STOPPED else f"{name}-throttled"
         group.revisions[which] += 1
         revision = group.revisions[which]
-        group.held[which] = action
+        group.held[which] = -action if simulated else action
         group.held_until_ms[which] = min(time_ms + lasts_ms(action, self._policy), LAST_MS)
         return PendingDecision(
             emitted=int(sketches.sequence[i]),
@@ -526,6 +551,26 @@ class Linker:
         self.guard.restore(guard)
         if self.holdings is not None:
             self.holdings.restore(held_together)
+
+
+def _in_force(group: Group, which: int, time_ms: int, *, simulated: bool) -> int:
+    """Return the action of a group's decision in force; `Group.held` is below 0 where the decision is simulated.
+
+    For a real decision only real ones are in force. Where it would be simulated, nothing exceeds a real one.
+    """
+    held = group.held[which]
+    if time_ms >= group.held_until_ms[which] or (held < 0 and not simulated):
+        return ALLOW
+    return BLOCK if simulated and held > 0 else abs(held)
+
+
+def _constructs(account: Account) -> bool:
+    """Tell whether an account may be stopped: enough of its own queries were made from others.
+
+    Whoever knows what somebody else has asked, or will ask, can ask queries beside it. That alone must stop nobody.
+    """
+    strong = sum(account.counts[kind] for kind in STRONG) if account.counts else 0
+    return strong > 0 and strong >= OWN_SHARE * account.queries
 
 
 def _tidy(value: float) -> float:

@@ -106,6 +106,10 @@ class PlacedSketches:
         """Return the number of sketches."""
         return len(self.offset)
 
+    def written_by(self, moment: int) -> "PlacedSketches":
+        """Return the sketches with no time of writing later than `moment`."""
+        return self if self.written.max() <= moment else replace(self, written=np.minimum(self.written, moment))
+
     def take(self, rows: npt.NDArray[np.intp]) -> "PlacedSketches":
         """Return the sketches at `rows`, in that order."""
         return replace(

@@ -10,7 +10,9 @@ the same records are read again:
 
 - a partition of which nothing new is heard for the patience is passed over until it is heard of again. The patience covers the
   session of a worker that has died, and the restore by another;
-- a sketch that has waited twice as long is taken, whoever is behind.
+- a sketch that has waited twice as long is taken, whoever is behind;
+- a time of writing more than `AHEAD_MS` ahead counts as that: a single wrong one puts sketches out of order for so long, not
+  for ever.
 
 What is not guaranteed: where a limit has passed, where the clocks of those who write to the queries topic differ by more than
 `SLACK_MS`, or where a record reached that topic later than that after its time, sketches come *late*. They are not lost: they
@@ -25,6 +27,7 @@ from detector.errors import SnapshotError
 from detector.service.kafka.sketches import Progress
 
 SLACK_MS = 1000
+AHEAD_MS = 600_000  # of the sketches topic, that the clock of who writes to the queries topic may be
 PATIENCE_MS = 75_000  # unless told: a session of 45 seconds, and a restore
 NEVER = -1
 
@@ -47,7 +50,8 @@ class Arrivals:
             self._begun = self.now
 
     def hear(self, partition: int, reached: int) -> None:
-        """Note that everything written to a partition until `reached` was processed."""
+        """Note that everything written to a partition until `reached` was processed; a time far ahead is a wrong clock."""
+        reached = min(reached, self.now + AHEAD_MS)
         if reached > self._reached.get(partition, NEVER):
             self._reached[partition] = reached
             self._heard[partition] = self.now

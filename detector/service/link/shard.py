@@ -18,7 +18,7 @@ from detector.engine.policy import PolicySettings
 from detector.engine.shard import SHARD_KEY
 from detector.errors import SnapshotError
 from detector.service.kafka.sketches import PlacedSketches, Progress
-from detector.service.link.arrivals import PATIENCE_MS, Arrivals
+from detector.service.link.arrivals import AHEAD_MS, PATIENCE_MS, Arrivals
 from detector.service.link.blocks import BLOCK_BYTES, Blocks
 from detector.service.link.queue import Queue, Turn
 from detector.service.telemetry.metrics import SketchOutcome
@@ -110,8 +110,10 @@ class LinkShard:
             if isinstance(content, Progress):
                 self._arrivals.note(content)
             else:
-                self._arrivals.hear(content.partition, int(content.written[-1]))
-                self._add(content, linked)
+                # Who writes a query chooses its time: one in the far future must not put all later sketches out of order.
+                placed = content.written_by(self._arrivals.now + AHEAD_MS)
+                self._arrivals.hear(placed.partition, int(placed.written[-1]))
+                self._add(placed, linked)
             told = isinstance(content, Progress)  # once a second from each worker: a turn a record would take most of the time
             due, complete = self._arrivals.due(), self._arrivals.complete()
             for model in (model for model in self._models.values() if told or model.queue.full):
@@ -173,8 +175,8 @@ class LinkShard:
     def restore(self, saved: Mapping[tuple[str, str], bytes]) -> None:
         """Restore what `snapshot` returned into a shard that has processed nothing.
 
-        A model whose reference is another by now begins anew: its old sketches cannot be compared with new ones. One that has
-        no baseline any more is left out.
+        A model whose reference is another by now begins anew: its old sketches cannot be compared with new ones. So does one
+        whose linker has other sizes, as after a change of ``[links] entries``. One that has no baseline any more is left out.
 
         Raises `SnapshotError` when a snapshot is damaged or of another version; this shard must then be discarded.
         """
@@ -210,7 +212,11 @@ class LinkShard:
         if value is None:  # another program has overwritten a block, which was reported
             log.warning("links are sought anew: a part of the saved state is missing", model=name)
             return
-        model.linker.restore(value)
+        try:
+            model.linker.restore(value)
+        except SnapshotError as error:
+            model.blocks.forget()
+            log.warning("links are sought anew: the saved state is of no use", model=name, cause=str(error))
 
 
 def _pack(content: dict[str, Any]) -> bytes:

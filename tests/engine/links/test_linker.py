@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from detector.baseline.store import Baseline
+from detector.contracts import to_json
 from detector.engine.findings import CampaignMember, Outputs
+from detector.engine.links import linker as linker_module
 from detector.engine.links.groups import LEAST_ACCOUNTS
 from detector.engine.links.linker import HIGH_BAR, LOW_BAR, Linker, bars_from
 from detector.engine.links.settings import LinkSettings
@@ -18,6 +21,8 @@ from detector.engine.memory.metered import FIRST_READING
 from detector.engine.policy import ALERT, BLOCK, PERTURB, THROTTLE
 from detector.errors import SnapshotError
 from detector.ingest.batch import Sender
+from detector.sinks import render
+from detector.testing import START_MS, Events
 from tests.engine.links.campaigns import LIVE, linked, linker, sketched, theft
 
 
@@ -35,6 +40,7 @@ def clients(members: tuple[CampaignMember, ...]) -> set[str]:
     return {member.client for member in members}
 
 
+STAMP = render.Stamp("none", "none", LIVE)
 THIEVES = {f"thief-{number}" for number in range(6)}
 
 
@@ -130,6 +136,86 @@ def test_an_adopted_policy_holds_from_then_on(sketches: Sketches, digits_baselin
     running = linker(digits_baseline, replace(LIVE, shadow=True))
     running.adopt(LIVE)
     assert not any(decision.simulated for decision in running.process(sketches).pending_decisions)
+
+
+def halves(sketches: Sketches, found: Outputs) -> tuple[Sketches, Sketches]:
+    """Return what comes until all accounts are blocked, and the rest, an hour later."""
+    cut = int(np.searchsorted(sketches.sequence, found.pending_decisions[-1].sequence)) + 1
+    rest = sketches.take(np.arange(cut, len(sketches)))
+    return sketches.take(np.arange(cut)), replace(rest, time=rest.time + 3_600_000)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_real_decisions_take_the_place_of_simulated_ones(
+    sketches: Sketches, found: Outputs, digits_baseline: Baseline, *, restarted: bool
+) -> None:
+    before, after = halves(sketches, found)
+    running = linker(digits_baseline, replace(LIVE, shadow=True))
+    shadowed = running.process(before).pending_decisions
+    assert shadowed[-1].action > THROTTLE
+    assert shadowed[-1].simulated
+    if restarted:
+        state = running.snapshot()
+        running = linker(digits_baseline)
+        running.restore(state)
+    else:
+        running.adopt(LIVE)
+    real = running.process(after).pending_decisions
+    assert real, "the accounts are known and the decision about them holds for hours, but it was simulated"
+    assert not any(decision.simulated for decision in real)
+    assert clients(real[0].members) >= clients(shadowed[-1].members)
+    assert real[0].revision > shadowed[-1].revision
+
+
+def test_simulated_decisions_never_take_the_place_of_real_ones(sketches: Sketches, digits_baseline: Baseline) -> None:
+    cut = len(sketches) * 3 // 4  # some accounts are stopped by then
+    before, after = sketches.take(np.arange(cut)), sketches.take(np.arange(cut, len(sketches)))
+    running = linker(digits_baseline)
+    real = running.process(before).pending_decisions
+    assert real[-1].action > THROTTLE
+    running.adopt(replace(LIVE, shadow=True))
+    assert not running.process(after).pending_decisions
+    running.adopt(LIVE)
+    much_later = replace(sketches, time=sketches.time + 30 * 3_600_000, event_id=[f"again-{one}" for one in sketches.event_id])
+    assert not any(decision.simulated for decision in running.process(much_later).pending_decisions)
+
+
+def shifted(data: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.clip(data + 2.0 * rng.choice([-1.0, 1.0], 64), 0.0, 16.0)
+
+
+@pytest.mark.parametrize("beforehand", [False, True])
+def test_queries_beside_a_victims_get_nobody_stopped(digits_baseline: Baseline, *, beforehand: bool) -> None:
+    """Whoever knows some queries of another client asks flat steps beside them, after it or even before it."""
+    data, rng = load_digits(), np.random.default_rng(3)
+    events = Events("digits", start_ms=START_MS, step_ms=700)
+    rows = rng.permutation(len(data.data))
+    victims, known, own = rows[:200], rows[:40], rows[200:240]
+    asked = [("victim", data.data[row]) for row in victims]
+    beside = [(f"thief-{turn % 4}", shifted(data.data[row], rng)) for turn, row in enumerate(known)]
+    seeds = [(f"thief-{turn % 4}", data.data[row]) for turn, row in enumerate(own)]
+    steps = [(f"thief-{turn % 4}", shifted(data.data[row], rng)) for turn, row in enumerate((*own, *own, *own, *known))]
+    lines = [*beside, *asked, *seeds, *steps] if beforehand else [*asked, *seeds, *steps, *beside]
+    outputs = linked(
+        sketched([events.line(client, x, 3, trusted=True) for client, x in lines], digits_baseline), digits_baseline
+    )
+    stopped = [decision for decision in outputs.pending_decisions if decision.action > THROTTLE]
+    assert len(clients(stopped[-1].members)) >= 3
+    assert all("victim" not in clients(decision.members) for decision in stopped)
+    throttled = [decision for decision in outputs.pending_decisions if decision.action == THROTTLE]
+    assert clients(throttled[-1].members) == {"victim"}, "it is in the midst of a theft, which a person has to look at"
+
+
+def test_long_names_do_not_make_a_decision_that_no_topic_takes(
+    sketches: Sketches, digits_baseline: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {account: account + "\x01\U0001f600" * 100 for account in THIEVES}
+    longer = replace(sketches, account=[names.get(account, account) for account in sketches.account])
+    assert len(linked(longer, digits_baseline).pending_decisions[-1].members) == len(THIEVES)
+    monkeypatch.setattr(linker_module, "MOST_MEMBER_BYTES", 3300)
+    decisions = linked(longer, digits_baseline).pending_decisions
+    assert {len(decision.members) for decision in decisions} >= {3}
+    assert max(len(to_json(render.decision(decision, STAMP))) for decision in decisions) < 3300 + 1500
 
 
 def test_two_accounts_are_no_campaign(digits_baseline: Baseline) -> None:

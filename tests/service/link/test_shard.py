@@ -12,7 +12,7 @@ from detector.engine.policy import PolicySettings
 from detector.errors import SnapshotError
 from detector.service.kafka.sketches import PlacedSketches, Progress
 from detector.service.link import queue
-from detector.service.link.arrivals import PATIENCE_MS, SLACK_MS
+from detector.service.link.arrivals import AHEAD_MS, PATIENCE_MS, SLACK_MS
 from detector.service.link.shard import ARRIVALS, Entry, Linked, LinkShard
 from tests.service.link.drawn import BEGIN, SOURCE, Recorder, cut, placed, sketches
 
@@ -139,6 +139,38 @@ def test_nothing_waits_longer_than_the_limit() -> None:
     outcomes = [rig.process(entry).outcomes["hurried"] for entry in told]
     assert sum(outcomes) == 1
     assert outcomes.index(1) == 2 * PATIENCE_MS // 1000 + 1
+
+
+def test_a_wrong_clock_disturbs_the_order_for_a_while_only() -> None:
+    """One query that claims the year 9999 does not make all others late until the state is deleted."""
+    rig = Rig()
+    rig.process(Entry(BEGIN, placed(sketches(1, name="liar"), 0, [10**14])), _all(0, 0))
+    for now in range(0, AHEAD_MS + 2001, 1000):
+        rig.process(_all(now, now))
+    now = AHEAD_MS + 5000
+    rig.process(Entry(BEGIN + now, placed(sketches(1), 0, [now], first=1)), Entry(BEGIN + now, placed(sketches(1), 1, [now])))
+    assert rig.shard.held == 2
+    linked = rig.process(_all(now + 2000, now + 2000))
+    assert dict(linked.outcomes) == {"ordered": 2, "late": 0, "hurried": 0}
+
+
+class Other(Recorder):
+    """A search whose state is of another size."""
+
+    def restore(self, saved: bytes) -> None:
+        """Refuse it, as a linker does."""
+        raise SnapshotError(f"the saved links have other sizes: {len(saved)} bytes")
+
+
+def test_state_of_another_size_begins_anew() -> None:
+    """A changed `[links] entries` must not keep the stage from starting."""
+    rig = Rig()
+    rig.process(Entry(BEGIN, placed(sketches(2), 0, [1, 5000])), _all(0, 3000))
+    saved = rig.shard.snapshot()
+    changed = LinkShard({"m": "ref", "other": "ref"}, Other)
+    changed.restore(saved)
+    assert changed.held == rig.shard.held
+    assert ("m", "linker") in changed.snapshot()
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
