@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from detector.baseline.store import Baseline
 from detector.engine.findings import CampaignMember, Outputs
 from detector.engine.links.groups import LEAST_ACCOUNTS
-from detector.engine.links.linker import HIGH_BAR, LOW_BAR, bars_from
+from detector.engine.links.linker import Linker
+from detector.engine.links.seeking.search import KINDS, NOTHING, OFFSET, SINGLE
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.links.usual import COUNTED, EVENTS, HIGH_BAR, LARGEST, LIFTED, LOW_BAR, MARGIN
 from detector.engine.policy import ALERT, BLOCK, PERTURB, THROTTLE
 from detector.errors import SnapshotError
 from detector.ingest.batch import Sender
@@ -161,6 +163,35 @@ def test_few_accounts_are_counted(sketches: Sketches, digits_baseline: Baseline)
     assert len(running.groups.grouped) <= 4 + 1
 
 
-def test_bars_are_above_what_innocent_groups_show() -> None:
-    assert bars_from([]) == bars_from([1.0])
-    assert bars_from([300.0, 20.0]).low == bars_from([300.0]).high == pytest.approx(360.0)
+def test_what_many_innocents_show_joins_nobody(sketches: Sketches, digits_baseline: Baseline) -> None:
+    known = digits_baseline.models["digits"]
+    usual = np.zeros((KINDS, 2))
+    usual[NOTHING, EVENTS], usual[OFFSET, EVENTS] = 20_000, 300
+    noisy = Linker("digits", LinkSettings(), known.reference, LIVE, scores=usual, secret=5)
+    assert not noisy.process(sketches).findings
+    assert not noisy.groups.grouped
+    usual[OFFSET, EVENTS] = 0
+    usual[SINGLE] = (300, 9000.0)
+    other = Linker("digits", LinkSettings(), known.reference, LIVE, scores=usual, secret=5)
+    assert clients(other.process(sketches).pending_decisions[-1].members) == THIEVES, "another kind of event was noisy"
+
+
+def test_groups_are_for_review_only_where_innocents_make_large_ones(digits_baseline: Baseline) -> None:
+    known = digits_baseline.models["digits"]
+    usual = np.zeros((KINDS, 2))
+    usual[OFFSET, LARGEST] = 1.01 * LIFTED * HIGH_BAR / MARGIN
+    running = Linker("digits", LinkSettings(), known.reference, LIVE, scores=usual, secret=5)
+    outputs = running.process(sketched(theft(seeds=80), digits_baseline))
+    assert outputs.findings
+    assert {finding.action for finding in outputs.findings} == {ALERT}
+    assert not outputs.pending_decisions
+
+
+def test_what_accounts_show_is_counted_for_calibration(sketches: Sketches, digits_baseline: Baseline) -> None:
+    running = linker(digits_baseline)
+    running.process(sketches)
+    usual = running.usual()
+    assert usual.shape == (KINDS, 2)
+    assert 0 < usual[NOTHING, EVENTS] <= len(sketches)
+    assert 0 < usual[OFFSET, EVENTS] <= COUNTED * len(THIEVES)
+    assert usual[OFFSET, LARGEST] > HIGH_BAR
