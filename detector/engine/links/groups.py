@@ -58,6 +58,7 @@ class Group:
     follows is for the linker: the level that it has reached; its evidence above the low bar in thousandths, the `kind` of most
     of its events, the sum `sizes` of the logarithms of how far its `offsets` move values, and what all groups with such events
     have together, of which there are so many `beside` it; and what was published of it, stops first and throttles second.
+    `inherited` were stopped by decisions of groups that were merged into it: the guard has had room for them.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Group:
     beside: int = 0
     alerted: int = 0
     stopped: list[int] = field(default_factory=list)
+    inherited: list[int] = field(default_factory=list)
     throttled: list[int] = field(default_factory=list)
     revisions: list[int] = field(default_factory=lambda: [0, 0])
     held: list[int] = field(default_factory=lambda: [0, 0])
@@ -401,7 +403,9 @@ class Groups:
         kept.sizes += gone.sizes
         kept.weighed |= gone.weighed
         kept.examples = [*gone.examples, *kept.examples][-EXAMPLES:]
-        kept.first_ms = min(kept.first_ms, gone.first_ms)
+        kept.inherited += [*gone.stopped, *gone.inherited]
+        if not kept.level:  # its name stands in alerts and decisions, and tells when it began
+            kept.first_ms = min(kept.first_ms, gone.first_ms)
         kept.last_ms = max(kept.last_ms, gone.last_ms)
         kept.highest = max(kept.highest, gone.highest)
         del self.groups[gone.number]

@@ -274,7 +274,7 @@ class Linker:
             if not members or not due:
                 continue
             if which == STOPPED:
-                group.stopped = members
+                group.stopped, group.inherited = members, []
             else:
                 group.throttled = members
             outputs.pending_decisions.append(self._decision(group, which, wanted, sketches, i, simulated=simulated))
@@ -284,7 +284,7 @@ class Linker:
     ) -> tuple[list[int], list[int]]:
         """Return the numbers of the named accounts that are stopped, and of those that are throttled at most."""
         time_ms = int(sketches.time[i])
-        held = frozenset(group.stopped)
+        held = frozenset((*group.stopped, *group.inherited))
         group.held_back = 0
         stopped: list[int] = []
         throttled: list[int] = []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.baseline.store import Baseline
 from detector.engine.findings import CampaignMember, Outputs
-from detector.engine.links.groups import LEAST_ACCOUNTS
+from detector.engine.links.groups import LEAST_ACCOUNTS, Group
 from detector.engine.links.linker import Linker
 from detector.engine.links.seeking.search import KINDS, NOTHING, OFFSET, SINGLE
 from detector.engine.links.settings import LinkSettings
@@ -195,3 +195,17 @@ def test_what_accounts_show_is_counted_for_calibration(sketches: Sketches, digit
     assert 0 < usual[NOTHING, EVENTS] <= len(sketches)
     assert 0 < usual[OFFSET, EVENTS] <= COUNTED * len(THIEVES)
     assert usual[OFFSET, LARGEST] > HIGH_BAR
+
+
+def test_a_campaign_keeps_its_name_and_its_stops_when_groups_merge(sketches: Sketches, digits_baseline: Baseline) -> None:
+    running = linker(digits_baseline)
+    running.process(sketches)
+    (kept,) = running.campaigns()
+    name, stopped = running.name_of(kept), set(kept.stopped)
+    for number, level in ((-1, 0), (10**9, 1)):
+        gone = Group(number, 0, 0, 0, "another", level=level, stopped=[number])
+        running.groups.groups[number] = gone
+        running.groups._merge(gone, kept)
+        stopped.add(number)
+        assert running.name_of(kept) == name
+        assert {*kept.stopped, *kept.inherited} == stopped
