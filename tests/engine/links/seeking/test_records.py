@@ -14,7 +14,8 @@ DIRECTION = np.random.default_rng(3).standard_normal(COORDINATES - NUMBERS)
 
 def record(value: float) -> np.ndarray:
     """Return a record that has this value in a column that all other coordinates share."""
-    return np.rint(np.concatenate([np.arange(NUMBERS) * 100, value * DIRECTION])).astype(np.int16)
+    found: np.ndarray = np.rint(np.concatenate([np.arange(NUMBERS) * 100, value * DIRECTION])).astype(np.int16)
+    return found
 
 
 def halvings(values: list[float]) -> list[int]:
