@@ -1,8 +1,8 @@
 """Acceptance of a campaign: teaching a baseline that a group of accounts which was found together is innocent.
 
 A roll-out, a load test dealt over keys or an organisation that the log does not name may look like one theft. Its evidence
-joins that of the groups of the calibration log, so the bars of the model rise above it (see `engine.links.linker.bars_from`),
-for every group. The reference does not change, so a service can continue with its saved state.
+joins that of the groups of the calibration log, so the bars of the model rise above it (see `engine.links.usual`), for every
+group with most events of the same kind. The reference does not change, so a service can continue with its saved state.
 
 The price: a theft with no more evidence is no longer seen. Where the log can name the organisation of such accounts, that is
 better: it counts as one account, and nothing rises.
@@ -14,14 +14,12 @@ elsewhere. So it is found only in the log that it was found in, from where that 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from detector.baseline.accept import Review
-from detector.baseline.fit import LISTED
 from detector.baseline.store import Baseline, version_of
 from detector.engine.links.groups import Event, Group
-from detector.engine.links.linker import Linker, bars_from
+from detector.engine.links.linker import Linker
 from detector.engine.links.sketch import in_stream_order
+from detector.engine.links.usual import bars_of, with_group
 from detector.engine.shard import EngineSettings, Shard
 from detector.errors import BaselineError
 from detector.ingest.batch import Batch
@@ -29,17 +27,18 @@ from detector.ingest.batch import Batch
 
 @dataclass(slots=True)
 class _Seen:
-    """Watches one campaign: its highest evidence, by itself or with groups like it, and its accounts."""
+    """Watches one campaign: its highest evidence, by itself or with groups like it, its accounts and the kind of its events."""
 
     name: str
     evidence: float = 0.0
+    kind: int = 0
     accounts: int = 0
 
     def linked(self, event: Event, group: Group, linker: Linker) -> None:
         del event
         if group.level and linker.name_of(group) == self.name:
             self.evidence = max(self.evidence, group.highest, group.pooled / 1000.0)
-            self.accounts = len(group.accounts)
+            self.accounts, self.kind = len(group.accounts), group.kind
 
 
 def accept_campaign(
@@ -82,9 +81,10 @@ def accept_campaign(
             f"{campaign} is not found in this log: give the whole log of the run that found it, from its beginning, and the "
             "baseline of that run"
         )
-    scores = np.sort(np.append(known.link_scores, seen.evidence))[::-1]
-    was, now = bars_from(known.link_scores), bars_from(scores)
-    if now.high > was.high and not despite_construction:
+    scores = with_group(known.link_scores, seen.kind, seen.evidence)
+    was, now = bars_of(known.link_scores)[seen.kind], bars_of(scores)[seen.kind]
+    stops_less = now.high > was.high or now.stops < was.stops
+    if stops_less and not despite_construction:
         raise BaselineError(
             f"{campaign} has evidence {seen.evidence:.1f}: if it were accepted, accounts of the model would be stopped from "
             f"{now.high:.1f} on instead of {was.high:.1f} (--despite-construction accepts that); better let the log name the "
@@ -98,11 +98,11 @@ def accept_campaign(
         "reason": review.reason,
         "accounts": seen.accounts,
         "evidence": round(seen.evidence, 3),
-        "despite_construction": now.high > was.high,
+        "despite_construction": stops_less,
+        "kind": seen.kind,
     }
     noted = {
         **notes,
-        "linked_groups": [round(float(score), 3) for score in scores[:LISTED]],
         "accepted_campaigns": [*notes.get("accepted_campaigns", []), entry],
     }
     models = {**baseline.models, model: replace(known, link_scores=scores)}
@@ -113,13 +113,13 @@ def accept_campaign(
 
 def bars_moved(before: Baseline, after: Baseline, model: str) -> list[str]:
     """Return what the acceptance of a campaign changed, in sentences."""
-    was, now = (bars_from(known.models[model].link_scores) for known in (before, after))
     entry = after.notes[model]["accepted_campaigns"][-1]
+    was, now = (bars_of(known.models[model].link_scores)[entry["kind"]] for known in (before, after))
     told = [f"{entry['campaign']}: {entry['accounts']:,} accounts, evidence {entry['evidence']:.1f}"]
     for what, old, new in (("reviewed", was.low, now.low), ("stopped", was.high, now.high)):
         if new > old:
             told.append(
-                f"groups of accounts are {what} from {new:.1f} on, before from {old:.1f}: that holds for all of this model"
+                f"groups of accounts are {what} from {new:.1f} on, before from {old:.1f}: that holds for all groups of this kind"
             )
     if len(told) == 1:
         told.append("no bar moved: groups with as much evidence were innocent before")

@@ -41,7 +41,6 @@ OPENING = 128  # first queries of a client that teach how often labels turn
 LEAST_TEACHERS = 16  # with fewer openings of teachers, those of all clients teach how often labels turn: half may tell nothing
 SPLIT_FROM = 24
 LISTED = 5
-LINK_SCORES = 64  # groups of linked accounts whose evidence is kept
 
 
 class _Opening:
@@ -166,9 +165,9 @@ def fit_baseline(
     notes = {}
     for model, table in tables.items():
         found, notes[model] = _finish(model, table, calibrations[model], samples[model], groups[model], settings)
-        scores = linkers[model].scores()[:LINK_SCORES]
-        models[model] = replace(found, link_scores=np.array(scores, np.float64))
-        notes[model] = {**notes[model], "linked_groups": [round(score, 3) for score in scores[:LISTED]]}
+        models[model] = replace(found, link_scores=linkers[model].usual())
+        scores = linkers[model].scores()[:LISTED]
+        notes[model] = {**notes[model], "linked_groups": [round(score, 3) for score in scores]}
     kept = {model: schema for model, schema in (schemas or {}).items() if model in models}
     return Baseline(version_of(models, kept), models, notes, settings.secret, kept)
 

@@ -60,8 +60,7 @@ class ModelBaseline:
     `channel_scores` (clients, channels) is the highest evidence of each calibration client; the last `reviewed` of them were
     accepted by a person. `evaluations` are those of their scheduled evaluations that newcomers are compared with.
     `reference_set` judges copies for the odometer; it is None in older baselines, and where benign clients asked too little.
-    `link_scores` (groups,) is the evidence of linked groups of accounts in the log, the largest first; it is empty in older
-    baselines, and where there was none.
+    `link_scores` (KINDS, 2) is what the log showed across accounts (`links.usual`); (groups,) or empty in older baselines.
     """
 
     reference: Reference

@@ -8,7 +8,7 @@ import pytest
 from detector.baseline.accept import Review
 from detector.baseline.accept_campaign import accept_campaign, bars_moved
 from detector.baseline.store import Baseline, load, save
-from detector.engine.links.linker import HIGH_BAR, MARGIN, bars_from
+from detector.engine.links.usual import HIGH_BAR, MARGIN, bars_of
 from detector.engine.shard import EngineSettings
 from detector.errors import BaselineError
 from detector.testing import batches
@@ -30,11 +30,12 @@ def test_bars_rise_above_an_accepted_campaign(digits_baseline: Baseline, tmp_pat
     assert MARGIN * evidence < HIGH_BAR, "a campaign under review"
     taught = accept_campaign(digits_baseline, "digits", campaign, batches(lines), SETTINGS, REVIEW)
     assert taught.version != digits_baseline.version
-    assert bars_from(taught.models["digits"].link_scores).low > evidence
-    assert bars_from(taught.models["digits"].link_scores).high == HIGH_BAR
+    (entry,) = taught.notes["digits"]["accepted_campaigns"]
+    bars = bars_of(taught.models["digits"].link_scores)[entry["kind"]]
+    assert bars.low > evidence
+    assert bars.high == HIGH_BAR
     assert taught.models["digits"].reference is digits_baseline.models["digits"].reference
     assert not linked(sketched(lines, taught), taught).findings
-    (entry,) = taught.notes["digits"]["accepted_campaigns"]
     assert entry["actor"] == "a.person"
     assert 3 <= entry["accounts"] <= 6
     assert any("are reviewed from" in sentence for sentence in bars_moved(digits_baseline, taught, "digits"))

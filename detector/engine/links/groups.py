@@ -11,7 +11,7 @@ Bounded: accounts without a group leave when too many have asked since, groups w
 import math
 from dataclasses import dataclass, field
 
-from detector.engine.links.evidence import STRONG, group_score, mixture
+from detector.engine.links.evidence import STRONG, Worth
 from detector.engine.links.seeking.search import KINDS, NEIGHBOUR, NOTHING
 from detector.engine.links.settings import LinkSettings
 
@@ -48,11 +48,6 @@ class Account:
     held_back: int = 0
     counts: list[int] = field(default_factory=list)
 
-    @property
-    def score(self) -> float:
-        """The evidence against the account."""
-        return mixture(self.queries, self.counts) if self.counts else 0.0
-
 
 @dataclass(slots=True)
 class Group:
@@ -63,6 +58,7 @@ class Group:
     follows is for the linker: the level that it has reached; its evidence above the low bar in thousandths, the `kind` of most
     of its events, the sum `sizes` of the logarithms of how far its `offsets` move values, and what all groups with such events
     have together, of which there are so many `beside` it; and what was published of it, stops first and throttles second.
+    `inherited` were stopped by decisions of groups that were merged into it: the guard has had room for them.
     """
 
     number: int
@@ -88,6 +84,7 @@ class Group:
     beside: int = 0
     alerted: int = 0
     stopped: list[int] = field(default_factory=list)
+    inherited: list[int] = field(default_factory=list)
     throttled: list[int] = field(default_factory=list)
     revisions: list[int] = field(default_factory=lambda: [0, 0])
     held: list[int] = field(default_factory=lambda: [0, 0])
@@ -145,8 +142,9 @@ class Event:
 class Groups:
     """The accounts of one model, and their groups."""
 
-    def __init__(self, settings: LinkSettings) -> None:
+    def __init__(self, settings: LinkSettings, worth: Worth | None = None) -> None:
         self._settings = settings
+        self.worth = worth or Worth()
         self.accounts: dict[int, Account] = {}  # without a group, the one that asked last at the end
         self.grouped: dict[int, Account] = {}
         self.groups: dict[int, Group] = {}  # by number, the one with the latest event at the end
@@ -159,6 +157,10 @@ class Groups:
     def find(self, number: int) -> Account | None:
         """Return an account, None where it was forgotten."""
         return self.grouped.get(number) or self.accounts.get(number)
+
+    def score_of(self, account: Account) -> float:
+        """Return the evidence against an account."""
+        return self.worth.mixture(account.queries, account.counts) if account.counts else 0.0
 
     def asks(self, number: int) -> Account | None:
         """Return the account that asks now, counted; None for one that is not known."""
@@ -210,6 +212,7 @@ class Groups:
         group = self.groups.pop(account.group)
         self.groups[group.number] = group
         group.last_ms = max(group.last_ms, event.time_ms)
+        group.kind = max(STRONG_ORDER, key=lambda kind: group.counts[kind])
         if strong:
             group.strong[account.organization or account.key] = None
             group.examples = [*group.examples, event.event_id][-EXAMPLES:]
@@ -217,7 +220,7 @@ class Groups:
                 group.offsets += 1
                 group.sizes += math.log(event.size)
         group.weighed |= touched
-        group.score = group_score(group.queries, group.counts)
+        group.score = self.worth.group_score(group.queries, group.counts)
         group.highest = max(group.highest, group.score)
         return group
 
@@ -226,7 +229,7 @@ class Groups:
         fresh = []
         for number in group.weighed:
             account = self.grouped[number]
-            if not account.named_ms and account.score >= NAMED_FROM:
+            if not account.named_ms and self.score_of(account) >= NAMED_FROM:
                 account.named_ms = max(time_ms, 1)
                 group.named.append(number)
                 fresh.append(account)
@@ -243,7 +246,6 @@ class Groups:
         group.excess = max(int(1000.0 * (group.score - low)), 0)
         if group.excess:
             self.pooled[group.number] = None
-        group.kind = max(STRONG_ORDER, key=lambda kind: group.counts[kind])
         if group.highest > high or group.stopped or not group.excess:
             return  # it has enough by itself, or nothing to add up
         size = group.size
@@ -401,7 +403,9 @@ class Groups:
         kept.sizes += gone.sizes
         kept.weighed |= gone.weighed
         kept.examples = [*gone.examples, *kept.examples][-EXAMPLES:]
-        kept.first_ms = min(kept.first_ms, gone.first_ms)
+        kept.inherited += [*gone.stopped, *gone.inherited]
+        if not kept.level:  # its name stands in alerts and decisions, and tells when it began
+            kept.first_ms = min(kept.first_ms, gone.first_ms)
         kept.last_ms = max(kept.last_ms, gone.last_ms)
         kept.highest = max(kept.highest, gone.highest)
         del self.groups[gone.number]

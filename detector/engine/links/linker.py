@@ -10,8 +10,6 @@ Blind to: thieves whose accounts each own a region and ask little, natural input
 
 import hashlib
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid5
 
@@ -31,10 +29,11 @@ from detector.engine.links.evidence import NAMES, STRONG
 from detector.engine.links.groups import LEAST_ACCOUNTS, Account, Event, Group, Groups
 from detector.engine.links.holdings import Holdings
 from detector.engine.links.seeking.records import no_chains
-from detector.engine.links.seeking.search import NOTHING, links_for, room_for, seek
+from detector.engine.links.seeking.search import KINDS, NOTHING, links_for, room_for, seek
 from detector.engine.links.seeking.store import asking, empty, near_for
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.links.usual import COUNTED, EVENTS, LARGEST, Bars, Scores, bars_of, worth_of
 from detector.engine.memory.reservoir import RING
 from detector.engine.models.reference import Reference
 from detector.engine.odometer.reference_set import ReferenceSet
@@ -53,9 +52,6 @@ from detector.engine.policy import (
 from detector.ingest.batch import Sender
 
 EVIDENCE, HARM = "campaign", "harm"
-LOW_BAR = 26.0  # least evidence for a review; 1.2 times the largest innocent group of one day of 2,000 known clients
-HIGH_BAR = 234.0  # least evidence for a stop; the same of 18 days of clients, most of them of unknown kinds
-MARGIN = 1.2  # by which a bar exceeds the largest group of the calibration log
 REVIEW, STOP, HARD = 1, 2, 3  # levels of a campaign
 ALERT_FROM = 4  # named accounts from which an alert follows each doubling
 AT_ONCE = 32  # named accounts up to which each leads to a decision at once
@@ -78,30 +74,12 @@ class Witness(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """The evidence above which a group of accounts is reviewed, and above which it is stopped."""
-
-    low: float = LOW_BAR
-    high: float = HIGH_BAR
-
-
-def bars_from(scores: Sequence[float] | npt.NDArray[np.float64]) -> Bars:
-    """Return the bars above the largest score of the innocent groups of a calibration log, and above the floors.
-
-    >>> bars_from([10.0, 30.0]).low, bars_from([]).high
-    (36.0, 234.0)
-    """
-    largest = MARGIN * max((float(score) for score in scores), default=0.0)
-    return Bars(max(LOW_BAR, largest), max(HIGH_BAR, largest))
-
-
 class Linker:
     """Links the accounts of one model.
 
-    `scores` are those of the groups of the calibration log (`bars_from`). Where there is a `reference_set`, it is read how much
-    of the model the named accounts of a campaign hold together (see `holdings`). `secret` keys the numbers of accounts and
-    hashes of records. It must be the same as that of the shards. A `witness`, where given, is told of each event.
+    `scores` are what the calibration log showed (`usual`). Where there is a `reference_set`, it is read how much of the model
+    the named accounts of a campaign hold together (see `holdings`). `secret` keys the numbers of accounts and hashes of
+    records. It must be the same as that of the shards. A `witness`, where given, is told of each event.
     """
 
     def __init__(
@@ -111,15 +89,15 @@ class Linker:
         reference: Reference,
         policy: PolicySettings,
         *,
-        scores: Sequence[float] | npt.NDArray[np.float64] = (),
+        scores: Scores = (),
         reference_set: ReferenceSet | None = None,
         secret: int = 0,
         witness: Witness | None = None,
     ) -> None:
         self.model = model
-        self.bars = bars_from(scores)
+        self.bars = bars_of(scores)
         self.settings = settings
-        self.groups = Groups(settings)
+        self.groups = Groups(settings, worth_of(scores))
         self.guard = StopGuard(policy)
         self.entries = empty(reference.landmarks.shape[1], settings.entries)
         self.chains = no_chains(reference.table)
@@ -139,7 +117,7 @@ class Linker:
         )
         self.holdings = None if reference_set is None else Holdings(reference_set, settings.entries, int(self._seed))
         self._numbers: dict[str, int] = {}
-        self._largest_pool = 0  # for calibration
+        self._usual = np.zeros((KINDS, 2), np.float64)  # for calibration; no part of the state
 
     def adopt(self, policy: PolicySettings) -> None:
         """Go on under another policy; decisions in force stay."""
@@ -176,7 +154,10 @@ class Linker:
         if self.holdings is not None:
             self.holdings.take(sketches, account, links)
         numbers, uids = account.tolist(), links.uid.tolist()
+        worthless = np.array(self.groups.worth.weights) == 0.0
+        links.kind[worthless[links.kind]] = NOTHING
         kinds, chained = links.kind.tolist(), links.near[:, 0].tolist()
+        self._usual[NOTHING, EVENTS] += n - np.count_nonzero(links.repeat)
         for i in np.flatnonzero(~links.repeat).tolist():
             asker = self._count(sketches, i, numbers[i])
             if self.holdings is not None:
@@ -184,6 +165,7 @@ class Linker:
             if kinds[i] == NOTHING and chained[i] == 0:
                 continue
             made = [(end[0], end[1], end[2]) for end in (links.one[i].tolist(), links.other[i].tolist()) if end[0]]
+            self._note(asker, kinds[i], made)
             event = Event(
                 uids[i],
                 asker,
@@ -207,9 +189,19 @@ class Linker:
         return outputs
 
     def scores(self) -> list[float]:
-        """Return the highest evidence of each group that is large enough for a campaign, and of several; the largest first."""
-        found = (group.highest for group in self.groups.groups.values() if len(group.strong) >= LEAST_ACCOUNTS)
-        return sorted([*found, *([self._largest_pool / 1000.0] if self._largest_pool else [])], reverse=True)
+        """Return the highest evidence of each group that is large enough for a campaign, the largest first."""
+        return sorted((group.highest for group in self._large()), reverse=True)
+
+    def usual(self) -> npt.NDArray[np.float64]:
+        """Return what the accounts showed since the linker was made, (KINDS, 2), as the `scores` of another one."""
+        found = self._usual.copy()
+        for group in self._large():
+            found[group.kind, LARGEST] = max(found[group.kind, LARGEST], group.highest)
+        return found
+
+    def bars_for(self, group: Group) -> Bars:
+        """Return the bars of a group, by the kind of most of its events."""
+        return self.bars[group.kind]
 
     def campaigns(self) -> list[Group]:
         """Return the groups that are campaigns, the one with the latest event last."""
@@ -223,6 +215,14 @@ class Linker:
         """Return the id of a campaign, the same in every run over the same stream."""
         parts = (self.model, group.founder, str(group.number), str(group.first_ms))
         return f"campaign-{uuid5(NAMESPACE, chr(31).join(parts)).hex[:12]}"
+
+    def _large(self) -> list[Group]:
+        return [group for group in self.groups.groups.values() if len(group.strong) >= LEAST_ACCOUNTS]
+
+    def _note(self, asker: Account, kind: int, made: list[tuple[int, int, int]]) -> None:
+        """Note for calibration an event across accounts."""
+        if kind != NOTHING and (not asker.counts or asker.counts[kind] < COUNTED):
+            self._usual[kind, EVENTS] += any(number not in {0, asker.number} for _, number, _ in made)
 
     def _number(self, key: str) -> int:
         """Return the number of an account: 64 bits that nobody can choose."""
@@ -252,17 +252,18 @@ class Linker:
         """Add to the outputs what the evidence of a group calls for after the query at `i`."""
         if len(group.strong) < LEAST_ACCOUNTS:
             return
-        self.groups.pool(group, self.bars.low, self.bars.high)
-        self._largest_pool = max(self._largest_pool, group.pooled)
-        if group.score <= self.bars.low and group.level == 0:
+        bars = self.bars_for(group)
+        self.groups.pool(group, bars.low, bars.high)
+        self._usual[group.kind, LARGEST] = max(self._usual[group.kind, LARGEST], group.pooled / 1000.0)
+        if group.score <= bars.low and group.level == 0:
             return
         time_ms = int(sketches.time[i])
         self.groups.name(group, time_ms)
         level = REVIEW
-        if group.excess and group.pooled > 1000.0 * self.bars.high:
+        if bars.stops and group.excess and group.pooled > 1000.0 * bars.high:
             level = STOP
-        if group.highest > self.bars.high:
-            level = HARD if group.highest > BLOCK_SHARE * self.bars.high else STOP
+        if bars.stops and group.highest > bars.high:
+            level = HARD if group.highest > BLOCK_SHARE * bars.high else STOP
         if self._over_budget(group, uid):
             level = HARD
         rises = level > group.level
@@ -289,7 +290,7 @@ class Linker:
         """Tell whether a campaign is stopped for what it holds, and its evidence would not be enough."""
         return (
             group.level >= STOP
-            and group.highest <= self.bars.high
+            and group.highest <= self.bars_for(group).high
             and self.holdings is not None
             and self.holdings.has_met(group.number)
         )
@@ -322,7 +323,7 @@ class Linker:
             if simulated and group.held[which] > 0 and in_force[which] > ALLOW:
                 continue  # a simulated decision never takes the place of a real one
             if which == STOPPED:
-                group.stopped = members
+                group.stopped, group.inherited = members, []
             else:
                 group.throttled = members
             outputs.pending_decisions.append(self._decision(group, which, wanted, sketches, i, simulated=simulated))
@@ -332,7 +333,7 @@ class Linker:
     ) -> tuple[list[int], list[int]]:
         """Return the numbers of the named accounts that are stopped, and of those that are throttled at most."""
         time_ms = int(sketches.time[i])
-        held = frozenset(group.stopped)
+        held = frozenset((*group.stopped, *group.inherited))
         group.held_back = 0
         stopped: list[int] = []
         throttled: list[int] = []
@@ -420,14 +421,14 @@ class Linker:
         return CampaignMember(account.client, account.address)
 
     def _headline(self, group: Group) -> str:
-        harmed = self.is_harmed(group)
-        bar, then = (self.bars.high, "stop") if group.level >= STOP and not harmed else (self.bars.low, "review")
+        harmed, bars = self.is_harmed(group), self.bars_for(group)
+        bar, then = (bars.high, "stop") if group.level >= STOP and not harmed else (bars.low, "review")
         told = (
             f"queries of {len(group.accounts)} accounts were made from each other's, {len(group.named)} of them are named: "
             f"evidence {group.highest:.1f}"
         )
-        if group.level >= STOP and group.highest <= self.bars.high and not harmed:
-            told += f", with {group.beside} other groups of such events {group.pooled / 1000.0:.1f} above {self.bars.low:.1f}"
+        if group.level >= STOP and group.highest <= bars.high and not harmed:
+            told += f", with {group.beside} other groups of such events {group.pooled / 1000.0:.1f} above {bars.low:.1f}"
         return "; ".join([f"{told}, {then} at {bar:.1f}", *self._held_told(group)])
 
     def _held_told(self, group: Group) -> list[str]:
@@ -445,17 +446,18 @@ class Linker:
         held = self.reading_of(group)
         if held is not None and self.is_harmed(group):
             return round(max(100.0 * held.lead, 70.0), 1)
+        bars = self.bars_for(group)
         if group.level >= STOP:
-            return round(min(100.0, 70.0 * max(group.highest / self.bars.high, 1.0)), 1)
-        return round(min(60.0, 30.0 * group.highest / self.bars.low), 1)
+            return round(min(100.0, 70.0 * max(group.highest / bars.high, 1.0)), 1)
+        return round(min(60.0, 30.0 * group.highest / bars.low), 1)
 
     def _finding(self, group: Group, sketches: Sketches, i: int) -> Finding:
         action = {REVIEW: ALERT, STOP: PERTURB, HARD: BLOCK}[group.level]
         name = self.name_of(group)
         simulated = self._simulates(group)
         counted = {kind: group.counts[kind] for kind in NAMES if group.counts[kind]}
-        harmed, held = self.is_harmed(group), self.reading_of(group)
-        bar = self.bars.high if group.level >= STOP and not harmed else self.bars.low
+        harmed, held, bars = self.is_harmed(group), self.reading_of(group), self.bars_for(group)
+        bar = bars.high if group.level >= STOP and not harmed else bars.low
         reasons = [
             FindingReason(
                 "construction",
@@ -547,6 +549,7 @@ class Linker:
         held: tuple[npt.NDArray[Any], ...] = (*self.entries, *self.chains)
         for kept, array in zip(held, arrays, strict=True):
             kept[...] = array
+        groups.worth = self.groups.worth
         self.groups = groups
         self.guard.restore(guard)
         if self.holdings is not None:

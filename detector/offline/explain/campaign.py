@@ -15,10 +15,11 @@ from detector.contracts.moment import rfc3339
 from detector.engine.account import account_of
 from detector.engine.evidence.whole import CAMPAIGN
 from detector.engine.findings import Reading
-from detector.engine.links.evidence import NAMES
+from detector.engine.links.evidence import NAMES, Worth
 from detector.engine.links.groups import Account, Event, Group
-from detector.engine.links.linker import REVIEW, STOP, Bars, Linker
+from detector.engine.links.linker import REVIEW, STOP, Linker
 from detector.engine.links.seeking.search import NOTHING
+from detector.engine.links.usual import Bars
 from detector.errors import SourceError
 from detector.names import printable
 from detector.offline.explain.explanation import tidy
@@ -87,6 +88,7 @@ class _Seen:
     model: str
     group: Group | None = None
     bars: Bars = field(default_factory=Bars)
+    worth: Worth = field(default_factory=Worth)
     accounts: dict[int, Account] = field(default_factory=dict)
     events: dict[int, list[Event]] = field(default_factory=dict)
     evidence: list[tuple[int, float]] = field(default_factory=list)
@@ -100,7 +102,7 @@ class _Seen:
             self.events.setdefault(event.account.number, []).append(event)
         if linker.name_of(group) != self.name:
             return
-        self.group, self.bars = group, linker.bars
+        self.group, self.bars, self.worth = group, linker.bars_for(group), linker.groups.worth
         self.odometer, self.harmed = linker.reading_of(group), linker.is_harmed(group)
         for number in group.accounts:
             if number not in self.accounts and (account := linker.groups.find(number)) is not None:
@@ -205,7 +207,7 @@ def _described(seen: _Seen, group: Group) -> CampaignExplanation:
         )
         for event in events
     )
-    accounts = tuple(_account(seen.accounts[number]) for number in numbers)
+    accounts = tuple(_account(seen.accounts[number], seen.worth) for number in numbers)
     named = sum(one.named is not None for one in accounts)
     stopped = group.level >= STOP and not seen.harmed
     bar = "stopped at" if stopped else "reviewed at"
@@ -234,13 +236,13 @@ def _described(seen: _Seen, group: Group) -> CampaignExplanation:
     )
 
 
-def _account(account: Account) -> CampaignAccount:
+def _account(account: Account, worth: Worth) -> CampaignAccount:
     whose = account_of(account.key)
     return CampaignAccount(
         client=whose.client,
         address=whose.address,
         queries=account.queries,
         events=sum(account.counts),
-        evidence=tidy(account.score),
+        evidence=tidy(worth.mixture(account.queries, account.counts) if account.counts else 0.0),
         named=rfc3339(account.named_ms) if account.named_ms else None,
     )

@@ -13,10 +13,12 @@ from detector.baseline.store import Baseline
 from detector.contracts import to_json
 from detector.engine.findings import CampaignMember, Outputs
 from detector.engine.links import linker as linker_module
-from detector.engine.links.groups import LEAST_ACCOUNTS
-from detector.engine.links.linker import HIGH_BAR, LOW_BAR, Linker, bars_from
+from detector.engine.links.groups import LEAST_ACCOUNTS, Group
+from detector.engine.links.linker import Linker
+from detector.engine.links.seeking.search import KINDS, NOTHING, OFFSET, SINGLE
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.links.usual import COUNTED, EVENTS, HIGH_BAR, LARGEST, LIFTED, LOW_BAR, MARGIN
 from detector.engine.memory.metered import FIRST_READING
 from detector.engine.policy import ALERT, BLOCK, PERTURB, THROTTLE
 from detector.errors import SnapshotError
@@ -248,11 +250,6 @@ def test_few_accounts_are_counted(sketches: Sketches, digits_baseline: Baseline)
     assert len(running.groups.grouped) <= 4 + 1
 
 
-def test_bars_are_above_what_innocent_groups_show() -> None:
-    assert bars_from([]) == bars_from([1.0])
-    assert bars_from([300.0, 20.0]).low == bars_from([300.0]).high == pytest.approx(360.0)
-
-
 def test_a_campaign_is_told_what_its_accounts_hold_together(found: Outputs) -> None:
     read = [finding for finding in found.findings if finding.odometer is not None]
     held = read[-1].odometer
@@ -320,3 +317,51 @@ def test_what_another_version_answered_counts_no_more(sketches: Sketches, digits
     assert before is not None
     assert after is not None
     assert after != before
+
+
+def test_what_many_innocents_show_joins_nobody(sketches: Sketches, digits_baseline: Baseline) -> None:
+    known = digits_baseline.models["digits"]
+    usual = np.zeros((KINDS, 2))
+    usual[NOTHING, EVENTS], usual[OFFSET, EVENTS] = 20_000, 300
+    noisy = Linker("digits", LinkSettings(), known.reference, LIVE, scores=usual, secret=5)
+    assert not noisy.process(sketches).findings
+    assert not noisy.groups.grouped
+    usual[OFFSET, EVENTS] = 0
+    usual[SINGLE] = (300, 9000.0)
+    other = Linker("digits", LinkSettings(), known.reference, LIVE, scores=usual, secret=5)
+    assert clients(other.process(sketches).pending_decisions[-1].members) == THIEVES, "another kind of event was noisy"
+
+
+def test_groups_are_for_review_only_where_innocents_make_large_ones(digits_baseline: Baseline) -> None:
+    known = digits_baseline.models["digits"]
+    usual = np.zeros((KINDS, 2))
+    usual[OFFSET, LARGEST] = 1.01 * LIFTED * HIGH_BAR / MARGIN
+    running = Linker("digits", LinkSettings(), known.reference, LIVE, scores=usual, secret=5)
+    outputs = running.process(sketched(theft(seeds=80), digits_baseline))
+    assert outputs.findings
+    assert {finding.action for finding in outputs.findings} == {ALERT}
+    assert not outputs.pending_decisions
+
+
+def test_what_accounts_show_is_counted_for_calibration(sketches: Sketches, digits_baseline: Baseline) -> None:
+    running = linker(digits_baseline)
+    running.process(sketches)
+    usual = running.usual()
+    assert usual.shape == (KINDS, 2)
+    assert 0 < usual[NOTHING, EVENTS] <= len(sketches)
+    assert 0 < usual[OFFSET, EVENTS] <= COUNTED * len(THIEVES)
+    assert usual[OFFSET, LARGEST] > HIGH_BAR
+
+
+def test_a_campaign_keeps_its_name_and_its_stops_when_groups_merge(sketches: Sketches, digits_baseline: Baseline) -> None:
+    running = linker(digits_baseline)
+    running.process(sketches)
+    (kept,) = running.campaigns()
+    name, stopped = running.name_of(kept), set(kept.stopped)
+    for number, level in ((-1, 0), (10**9, 1)):
+        gone = Group(number, 0, 0, 0, "another", level=level, stopped=[number])
+        running.groups.groups[number] = gone
+        running.groups._merge(gone, kept)
+        stopped.add(number)
+        assert running.name_of(kept) == name
+        assert {*kept.stopped, *kept.inherited} == stopped

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.engine.account import account_of
 from detector.engine.findings import Outputs
@@ -16,6 +17,7 @@ from detector.engine.links.evidence import NAMES
 from detector.engine.links.linker import REVIEW, STOP, Linker
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.links.usual import Scores
 from detector.engine.memory.hashing import Contents
 from detector.engine.models.reference import Reference
 from detector.engine.policy import THROTTLE, PolicySettings
@@ -30,8 +32,8 @@ POLICY = PolicySettings(shadow=False)
 
 
 @lru_cache(maxsize=2)
-def calibrated(world: World, size: Size) -> tuple[Reference, tuple[float, ...]]:
-    """Fit the reference of a world on the teachers' day; return it with the evidence of the groups of the other day before."""
+def calibrated(world: World, size: Size) -> tuple[Reference, npt.NDArray[np.float64]]:
+    """Fit the reference of a world on the teachers' day; return it with what was usual on the other day before."""
     model = served(world)
     teachers = past_day(world, size.teaching, "teaching")
     rows = np.random.default_rng(SECRET).permutation(len(teachers))[:TEACHING]
@@ -45,7 +47,7 @@ def calibrated(world: World, size: Size) -> tuple[Reference, tuple[float, ...]]:
     linker = _linker(model.evaluation.id, reference, ())
     for _ in _outputs(linker, past_day(world, size.calibrating), reference, labels_only=model.labels_only):
         pass
-    return reference, tuple(linker.scores())
+    return reference, linker.usual()
 
 
 def linked(world: World, traffic: Traffic, size: Size) -> Found:
@@ -79,10 +81,10 @@ def linked(world: World, traffic: Traffic, size: Size) -> Found:
         for group in linker.groups.groups.values()
         if group.level >= REVIEW or group.highest > 0.0
     )
-    return Found(groups, told, named, met, linker.bars.low, linker.bars.high)
+    return Found(groups, told, named, met, max(bars.low for bars in linker.bars), max(bars.high for bars in linker.bars))
 
 
-def _linker(model: str, reference: Reference, scores: tuple[float, ...]) -> Linker:
+def _linker(model: str, reference: Reference, scores: Scores) -> Linker:
     return Linker(model, LinkSettings(), reference, POLICY, scores=scores, secret=SECRET)
 
 

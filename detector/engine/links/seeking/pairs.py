@@ -10,7 +10,7 @@ import numpy as np
 
 from detector.engine.evidence.bisect import DEEP, PICTURE
 from detector.engine.evidence.interval import interval_depth
-from detector.engine.evidence.offset import GRAINS, KNOWN, LARGEST, ROUNDINGS, flattened
+from detector.engine.evidence.offset import GRAINS, KNOWN, LARGEST, ROUNDINGS_FEW, flattened
 from detector.engine.evidence.step import is_own_level, step_between
 from detector.engine.evidence.tone import halves_texture, is_toned, von_neumann_ratio
 from detector.engine.kernels import kernel, part
@@ -24,6 +24,7 @@ AT_FULL = 0.35  # least share of the moved values with the full size; what the r
 BOTH_SIDES = 0.06  # least share of these on either side; two at least
 ROUGH = 0.4  # least von Neumann ratio: a change of brightness or contrast has a lower one
 LATTICE = 0.95  # share of all values on multiples of the step, from which it is a level of a picture with few levels
+DITHERED = 0.29  # least deviation of the retained values, in steps: of values that are spread evenly over one step
 ON_LATTICE = 0.04  # distance from a multiple, in steps
 SLACK = 1.5  # difference of two sampled values that is a move, in roundings
 SINGLE_MOST = 0.2  # largest change of a single value, in value ranges
@@ -52,7 +53,7 @@ def is_both_sided(delta, retained, distance, rounding, grain, lowest):
     for value in delta:
         largest = max(largest, abs(np.float64(value)))
         moved += abs(value) > SLACK * rounding
-    if moved < FEWEST or largest >= LARGEST or largest <= max(GRAINS * grain, ROUNDINGS * rounding):
+    if moved < FEWEST or largest >= LARGEST or largest <= max(GRAINS * grain, ROUNDINGS_FEW * rounding):
         return False
     full = 0
     up = 0
@@ -73,9 +74,25 @@ def is_both_sided(delta, retained, distance, rounding, grain, lowest):
                 break
     if known > KNOWN * full or is_own_level(retained, delta, largest, rounding):
         return False
-    if is_on_lattice(delta, retained, largest, rounding, lowest):
+    if is_flat(retained, largest, rounding) or is_on_lattice(delta, retained, largest, rounding, lowest):
         return False
     return von_neumann_ratio(delta, retained) > ROUGH
+
+
+@kernel
+def is_flat(retained, largest, rounding):
+    """Tell whether values vary so little that a step from them cannot be told from another picture of as few levels.
+
+    A dithered or posterised picture takes levels on either side of its mean, so it is a flat step from every flat picture of
+    that mean. Of what varies by less than `DITHERED` of the step, all rounds to the same levels.
+    """
+    total = 0.0
+    squares = 0.0
+    for value in retained:
+        total += np.float64(value)
+        squares += np.float64(value) ** 2
+    mean = total / retained.shape[0]
+    return np.sqrt(max(squares / retained.shape[0] - mean * mean, 0.0)) * rounding < DITHERED * largest
 
 
 @kernel

@@ -4,6 +4,9 @@ A record's hash without one column is the sum of the keyed values of the other c
 values that this column took: its first, its latest, and the latest step. So a search that halves one column, and two-sided
 differences, show whoever asks. A place is taken over by the next hash that falls on it: twins among the records of a public
 table must not be credited with what was made long ago.
+
+Of many columns most have no coordinate of their own. A move of one of these shows in the other coordinates, so its search is
+looked for among the nearest records: those that are equal in all columns with a coordinate, and halve the way between two.
 """
 
 from typing import NamedTuple
@@ -11,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.probe import only_move
 from detector.engine.kernels import kernel, part
 from detector.engine.memory.reservoir import mix
 
@@ -20,6 +24,7 @@ FIRST_STEP = 4.0  # least step whose half is looked for, in levels
 SYMMETRIC = 0.02  # the same of a step from the mirror image of the one before
 COLUMNS = 16  # numeric columns at most, as a reference has them
 AS_LONG = 0.03  # relative difference of two steps of a column that are as long
+LONG = 4.0  # least way between two records that is halved, in the lengths by which its middle may be missed
 SMALL = 0.08  # largest step of a difference, in deviations of the column
 
 
@@ -104,3 +109,47 @@ def is_as_long(chains, at, value, column):
     before = np.int64(chains.mirrored[column])
     chains.mirrored[column] = reach
     return before > 0 and abs(reach - before) <= max(AS_LONG * before, 1.0)
+
+
+@part
+def hidden_halving(entries, z, place, numbers, level):
+    """Return (depth, way, latest, other): how a record goes on with a search in a column without a coordinate of its own.
+
+    `place` are the nearest records of the store. `latest` is the last of them that differs in such a column alone, -1 without
+    any. Where the record halves the way from it to another one, `other` is that, `way` the length, and `depth` how often in a
+    row such ways were halved, each half as long as the one before; a slider that is moved at random seldom does it twice.
+    """
+    length = entries.z.shape[2]
+    alike = np.empty(place.shape[0], np.int64)
+    n = 0
+    latest = np.int64(-1)
+    for i in range(place.shape[0]):
+        if only_move(z, entries.z[place[i] // length], place[i] % length, numbers) == numbers:
+            alike[n] = place[i]
+            n += 1
+            if latest < 0 or entries.uid[place[i]] > entries.uid[latest]:
+                latest = place[i]
+    other = np.int64(-1)
+    missed = 0.0
+    for k in range(numbers, z.shape[0]):
+        missed += (0.5 * np.float64(level[k]) + 1.0) ** 2
+    shortest = np.inf
+    for a in range(n):
+        way = 0.0
+        for k in range(numbers, z.shape[0]):
+            first = np.float64(entries.z[latest // length, k, latest % length])
+            second = np.float64(entries.z[alike[a] // length, k, alike[a] % length])
+            way += (second - first) ** 2
+            if abs(np.float64(z[k]) - 0.5 * (first + second)) > 0.5 * np.float64(level[k]) + 1.0:
+                way = np.inf
+                break
+        if LONG * LONG * missed < way < shortest:
+            shortest = way
+            other = alike[a]
+    if other < 0:
+        return 0, 0, latest, other
+    way = np.sqrt(shortest)
+    before = np.float64(entries.size[latest])
+    goes_on = before > 0.0 and abs(way - 0.5 * before) <= HALF_AS_LARGE * before + np.sqrt(missed)
+    depth = min(np.int64(entries.depth[latest]) + 1, 250) if goes_on else 1
+    return depth, np.int32(np.rint(way)), latest, other

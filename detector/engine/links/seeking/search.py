@@ -11,7 +11,7 @@ import numpy.typing as npt
 from detector.engine.evidence.bisect import record_depth
 from detector.engine.kernels import kernel
 from detector.engine.links.seeking.pairs import RECORDS_PAIRED, halving_of, offset_from, single_from
-from detector.engine.links.seeking.records import is_as_long, is_halved, is_mirrored, place_without, whole_hash
+from detector.engine.links.seeking.records import hidden_halving, is_as_long, is_halved, is_mirrored, place_without, whole_hash
 from detector.engine.links.seeking.store import (
     CONTENTS,
     FROM_YOUNG,
@@ -117,6 +117,7 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
         cluster = uid
         kind = NOTHING
         depth = 0
+        way = 0
         one = -1
         other = -1
         for k in range(z.shape[0]):
@@ -141,6 +142,16 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
                 )
                 if depth > 0:
                     kind = LINE if depth >= STRONG_DEPTH else SHALLOW
+                if scales.dimension > scales.numbers:
+                    halved, way, latest, second = hidden_halving(entries, z, near.place[:few], scales.numbers, population.level)
+                    if latest >= 0:
+                        cluster = entries.cluster[latest]
+                        links.near[i, 0] = np.uint64(entries.uid[latest])
+                        links.near[i, 1] = owner(entries.mark, entries.account, latest)
+                    if halved > depth:
+                        depth = halved
+                        if halved >= STRONG_DEPTH:
+                            kind, one, other = HALVED, latest, second
             whole = whole_hash(z, seed)
             latest = np.int64(0)
             for column in range(scales.numbers):
@@ -228,7 +239,7 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
         entries.uid[at] = uid
         entries.cluster[at] = cluster
         entries.account[at] = asked.account[i]
-        entries.size[at] = 0
+        entries.size[at] = way
         entries.value[at] = -1
         entries.probes[at] = 0
         entries.twins[at] = 0

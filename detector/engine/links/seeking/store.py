@@ -34,8 +34,9 @@ class Entries(NamedTuple):
     `z` (cells, COORDINATES, length) and `c` (entries, SAMPLED) are the reduced inputs, `total` and `weighed` the checksums.
     `uid` numbers the queries of the model, 0 where there is none. `cluster` is the number of the query that a chain of near
     ones began with. `depth` is how often an interval was halved on the way to it. `size` is the latest change of one `value`
-    about it, in steps of the checksums, of so many `probes`, among them `twins`. `filled` (cells,) is how many queries a cell
-    has ever held. `seen` (CONTENTS,) are contents, each with the place and the number of its query, `asked` (TALLIED,) counts
+    about it, in steps of the checksums, of so many `probes`, among them `twins`; of a record, the length of the way that it
+    halved. `filled` (cells,) is how many queries a cell has ever held. `seen` (CONTENTS,) are contents,
+    each with the place and the number of its query, `asked` (TALLIED,) counts
     queries, and `stored` (1,) all of them.
     """
 
