@@ -119,7 +119,7 @@ def bars_moved(before: Baseline, after: Baseline, model: str) -> list[str]:
     for what, old, new in (("reviewed", was.low, now.low), ("stopped", was.high, now.high)):
         if new > old:
             told.append(
-                f"groups of accounts are {what} from {new:.1f} on, before from {old:.1f}: that holds for all groups of this kind"
+                f"groups of accounts are {what} from {new:.1f} on, before from {old:.1f}: that holds for all of this kind"
             )
     if len(told) == 1:
         told.append("no bar moved: groups with as much evidence were innocent before")
