@@ -270,6 +270,21 @@ def test_another_version_begins_anew(generated_baseline: Baseline) -> None:
     assert [held(run(lines, generated_baseline)[0], "many") for lines in (beside, untold)] == [plain, plain]
 
 
+def test_versions_asked_in_turn_start_nothing_anew(generated_baseline: Baseline) -> None:
+    """Whoever may choose the version gets one more budget for each that is new to it, and none by going back."""
+    plain = held(run(asks("many", 400), generated_baseline)[0], "many")
+    assert plain is not None
+    for versions in (2, 3):
+        lines = asks("many", 400, version=lambda turn, versions=versions: str(turn // STEADY % versions))  # type: ignore[misc]
+        found = held(run(lines, generated_baseline)[0], "many")
+        assert found is not None
+        assert found.lead > plain.lead - 0.1
+    renewed = asks("many", 400, version=lambda turn: str(turn // 200))
+    after = held(run(renewed[: 200 + 2 * STEADY], generated_baseline)[0], "many")
+    assert after is not None
+    assert after.lead < plain.lead - 0.1, "a version that is new begins anew"
+
+
 @pytest.mark.parametrize("mode", ["label", "mislead"])
 def test_perturbed_answers_count_for_what_they_tell(generated_baseline: Baseline, mode: str) -> None:
     """A client that was told wrong labels has learned less than one that was told the labels alone."""

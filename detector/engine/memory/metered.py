@@ -2,7 +2,10 @@
 
 A copy learns from the responses of one model. So the meter begins anew, with its next reading, once the log tells another
 version for `STEADY` queries of the client on end. Fewer do not count: a canary, or two versions side by side, would start it
-anew for ever. A query that tells no version changes nothing.
+anew for ever. Nor does a version that the client was told before: whoever may choose the version would ask two in turn. A query
+that tells no version changes nothing.
+
+Blind to: a client that takes turns among more than `FORMER` + 1 versions.
 """
 
 import zlib
@@ -18,6 +21,7 @@ from detector.engine.memory.admission import evaluation_after
 from detector.engine.memory.reservoir import OUTDATED
 
 STEADY = 16  # queries on end with another version
+FORMER = 4  # versions that are known besides the present one
 FIRST_READING = 32  # queries
 GROWTH = 1.25  # factor from one reading to the next
 
@@ -52,13 +56,15 @@ class Metered(NamedTuple):
     is the reading at which the client met its budget last, 0 where it did not.
 
     `version` is a hash of the version that was told last, 0 where none was; `away` counts the latest queries with another one.
-    `turn` counts the versions, modulo 256, and `read_turn` is the one that the reading is of.
+    `former` (clients, FORMER) are the versions before it, 0 where there was none. `turn` counts those that were new, modulo
+    256, and `read_turn` is the one that the reading is of.
     """
 
     right: Annotated[npt.NDArray[np.uint16], Column()]
     read: Annotated[npt.NDArray[np.uint8], Column(within=(0, len(READINGS)))]
     met: Annotated[npt.NDArray[np.uint8], Column(within=(0, len(READINGS)))]
     version: Annotated[npt.NDArray[np.uint16], Column()]
+    former: Annotated[npt.NDArray[np.uint16], Column(FORMER)]
     away: Annotated[npt.NDArray[np.uint8], Column()]
     turn: Annotated[npt.NDArray[np.uint8], Column()]
     read_turn: Annotated[npt.NDArray[np.uint8], Column()]
@@ -75,7 +81,7 @@ def versions_of(versions: Sequence[str | None]) -> npt.NDArray[np.uint16]:
 
 @part
 def follow_version(memory, metered, s, told):
-    """Take in the version of the model that answered a query of client `s`; what an older one answered becomes outdated."""
+    """Take in the version of the model that answered a query of client `s`; a new one makes older answers outdated."""
     if told == 0:
         return
     if metered.version[s] == 0:
@@ -86,8 +92,18 @@ def follow_version(memory, metered, s, told):
     metered.away[s] += 1
     if metered.away[s] < STEADY:
         return
+    last = FORMER - 1
+    known = False
+    for k in range(FORMER):
+        if metered.former[s, k] == told:
+            last, known = k, True
+    for k in range(last, 0, -1):
+        metered.former[s, k] = metered.former[s, k - 1]
+    metered.former[s, 0] = metered.version[s]
     metered.version[s] = told
     metered.away[s] = 0
+    if known:
+        return
     metered.turn[s] += 1
     for m in range(memory.held[s]):
         memory.mark[s, m] |= OUTDATED
