@@ -166,11 +166,11 @@ def test_topics_are_checked_and_created(service: Service) -> None:
     """Check names what is missing and the command; create makes it, twice is fine; then check is content."""
     told = service.run("topics", "check")
     assert told.returncode == 1
-    assert told.stderr.count("does not exist") == 6
+    assert told.stderr.count("does not exist") == 8
     assert "detector topics create" in told.stderr
     made = service.run("topics", "create", "--partitions", "2", "--inputs")
     assert made.returncode == 0, made.stderr
-    assert made.stdout.count("created ") == 7
+    assert made.stdout.count("created ") == 9
     assert "created" not in service.run("topics", "create").stdout
     assert "2 partitions" in service.run("topics", "check").stdout
 
