@@ -36,7 +36,7 @@ class _Seen:
 
     def linked(self, event: Event, group: Group, linker: Linker) -> None:
         del event
-        if group.level and linker.name_of(group) == self.name:
+        if group.level and linker.telling.name_of(group) == self.name:
             self.evidence = max(self.evidence, group.highest, group.pooled / 1000.0)
             self.accounts, self.kind = len(group.accounts), group.kind
 

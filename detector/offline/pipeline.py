@@ -150,8 +150,8 @@ class Pipeline:
             for finding in found.findings:
                 held.setdefault(finding.client, 0.0)
             for group in self._linkers[model].campaigns():
-                reading = self._linkers[model].reading_of(group)
-                if reading is not None and (name := self._linkers[model].name_of(group)) in held:
+                reading = self._linkers[model].telling.reading_of(group)
+                if reading is not None and (name := self._linkers[model].telling.name_of(group)) in held:
                     held[name] = max(held[name], reading.lead)
             outputs.add(found)
         outputs.sketches.clear()

@@ -11,21 +11,16 @@ Blind to: thieves whose accounts each own a region and ask little, natural input
 import hashlib
 import struct
 from typing import Any, Protocol
-from uuid import uuid5
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from detector.contracts.moment import LAST_MS
-from detector.engine.account import account_of
 from detector.engine.compute import population_of, scales_of
 from detector.engine.features.distances import WINDOW
-from detector.engine.findings import CampaignMember, Finding, FindingReason, HeldBack, Outputs, PendingDecision, Reading
-from detector.engine.guard import DAY_MS, StopGuard, tenfold
-from detector.engine.judge import NAMESPACE
+from detector.engine.findings import Outputs
+from detector.engine.guard import DAY_MS, StopGuard
 from detector.engine.links import keeping
-from detector.engine.links.evidence import NAMES, STRONG
+from detector.engine.links.deciding import Deciding
 from detector.engine.links.groups import LEAST_ACCOUNTS, Account, Event, Group, Groups
 from detector.engine.links.holdings import Holdings
 from detector.engine.links.seeking.records import no_chains
@@ -33,37 +28,18 @@ from detector.engine.links.seeking.search import KINDS, NOTHING, links_for, room
 from detector.engine.links.seeking.store import asking, empty, near_for
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
-from detector.engine.links.usual import COUNTED, EVENTS, LARGEST, Bars, Scores, bars_of, worth_of
+from detector.engine.links.telling import HARD, REVIEW, STOP, Telling
+from detector.engine.links.usual import COUNTED, EVENTS, LARGEST, Scores, bars_of, worth_of
 from detector.engine.memory.reservoir import RING
 from detector.engine.models.reference import Reference
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.policy import (
-    ALERT,
-    ALLOW,
-    BLOCK,
     BLOCK_SHARE,
-    PERTURB,
-    THROTTLE,
     PolicySettings,
-    lasts_ms,
-    permitted,
     vouched,
 )
-from detector.ingest.batch import Sender
 
-EVIDENCE, HARM = "campaign", "harm"
-REVIEW, STOP, HARD = 1, 2, 3  # levels of a campaign
 ALERT_FROM = 4  # named accounts from which an alert follows each doubling
-AT_ONCE = 32  # named accounts up to which each leads to a decision at once
-GROWN = 16  # beyond it, one in so many accounts that are new does, or
-PAUSE_MS = 10_000  # so much time since the last decision
-RETRY_MS = 60_000  # after it, stops that were held back are tried again
-MOST_MEMBERS = 2000  # accounts that a decision names: a record must fit into a message
-MOST_MEMBER_BYTES = 700_000  # of their names in it: Kafka takes 1 MB by default
-MEMBER_BYTES = 32  # of a member's record besides its names
-OWN_SHARE = 0.05  # least share of an account's queries that are strong events, for a stop
-LISTED = 200  # accounts that an alert names
-STOPPED, THROTTLED = 0, 1  # the two decisions of a campaign: stops, and throttles where a stop is not permitted
 
 
 class Witness(Protocol):
@@ -95,7 +71,6 @@ class Linker:
         witness: Witness | None = None,
     ) -> None:
         self.model = model
-        self.bars = bars_of(scores)
         self.settings = settings
         self.groups = Groups(settings, worth_of(scores))
         self.guard = StopGuard(policy)
@@ -116,12 +91,14 @@ class Linker:
             int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
         )
         self.holdings = None if reference_set is None else Holdings(reference_set, settings.entries, int(self._seed))
+        self.telling = Telling(model, self.groups, bars_of(scores), policy, self.holdings)
+        self._deciding = Deciding(self.telling, self.guard)
         self._numbers: dict[str, int] = {}
         self._usual = np.zeros((KINDS, 2), np.float64)  # for calibration; no part of the state
 
     def adopt(self, policy: PolicySettings) -> None:
         """Go on under another policy; decisions in force stay."""
-        self._policy = policy
+        self._policy = self.telling.policy = policy
         self.guard.adopt(policy)
 
     @property
@@ -199,22 +176,9 @@ class Linker:
             found[group.kind, LARGEST] = max(found[group.kind, LARGEST], group.highest)
         return found
 
-    def bars_for(self, group: Group) -> Bars:
-        """Return the bars of a group, by the kind of most of its events."""
-        return self.bars[group.kind]
-
     def campaigns(self) -> list[Group]:
         """Return the groups that are campaigns, the one with the latest event last."""
         return [group for group in self.groups.groups.values() if group.level >= REVIEW]
-
-    def reading_of(self, group: Group) -> Reading | None:
-        """Return the highest reading of what the named accounts of a campaign hold together, None where there is none."""
-        return None if self.holdings is None else self.holdings.reading(group.number)
-
-    def name_of(self, group: Group) -> str:
-        """Return the id of a campaign, the same in every run over the same stream."""
-        parts = (self.model, group.founder, str(group.number), str(group.first_ms))
-        return f"campaign-{uuid5(NAMESPACE, chr(31).join(parts)).hex[:12]}"
 
     def _large(self) -> list[Group]:
         return [group for group in self.groups.groups.values() if len(group.strong) >= LEAST_ACCOUNTS]
@@ -252,7 +216,7 @@ class Linker:
         """Add to the outputs what the evidence of a group calls for after the query at `i`."""
         if len(group.strong) < LEAST_ACCOUNTS:
             return
-        bars = self.bars_for(group)
+        bars = self.telling.bars_for(group)
         self.groups.pool(group, bars.low, bars.high)
         self._usual[group.kind, LARGEST] = max(self._usual[group.kind, LARGEST], group.pooled / 1000.0)
         if group.score <= bars.low and group.level == 0:
@@ -273,9 +237,9 @@ class Linker:
             group.alerted = named
             if self.holdings is not None:
                 self.holdings.read(group, self.groups, uid)
-            outputs.findings.append(self._finding(group, sketches, i))
+            outputs.findings.append(self.telling.finding(group, sketches, i))
         if group.level >= STOP:
-            self._decide(group, sketches, i, outputs)
+            self._deciding.decide(group, sketches, i, outputs)
 
     def _over_budget(self, group: Group, uid: int) -> bool:
         """Read the odometer of a campaign where that is due; tell whether its accounts hold as much as all campaigns may."""
@@ -285,254 +249,6 @@ class Linker:
             self.holdings.read(group, self.groups, uid)
         held, limit = self.holdings.reading(group.number), self._policy.campaign_stop_at
         return held is not None and limit is not None and self.holdings.meets(group.number, limit)
-
-    def is_harmed(self, group: Group) -> bool:
-        """Tell whether a campaign is stopped for what it holds, and its evidence would not be enough."""
-        return (
-            group.level >= STOP
-            and group.highest <= self.bars_for(group).high
-            and self.holdings is not None
-            and self.holdings.has_met(group.number)
-        )
-
-    def _simulates(self, group: Group) -> bool:
-        evidence = (EVIDENCE, HARM) if self.is_harmed(group) else (EVIDENCE,)
-        return any(self._policy.simulates(self.model, one) for one in evidence)
-
-    def _decide(self, group: Group, sketches: Sketches, i: int, outputs: Outputs) -> None:
-        """Decide about the named accounts, all at once where there are many new ones."""
-        time_ms = int(sketches.time[i])
-        action = BLOCK if group.level >= HARD else PERTURB
-        simulated = self._simulates(group)
-        in_force = [_in_force(group, which, time_ms, simulated=simulated) for which in (STOPPED, THROTTLED)]
-        named = len(group.named)
-        new = named - group.published
-        ended = any(held and force == ALLOW for held, force in zip(group.held, in_force, strict=True))
-        harder = in_force[STOPPED] < action
-        due = new and (named <= AT_ONCE or GROWN * new >= named or time_ms >= group.published_ms + PAUSE_MS)
-        paused = time_ms >= group.published_ms + PAUSE_MS
-        retried = group.held_back and time_ms >= group.published_ms + RETRY_MS
-        if not (due or retried or (paused and (ended or (harder and group.stopped)))):
-            return
-        sides = self._sides(group, action, sketches, i, outputs, simulated=simulated)
-        group.published, group.published_ms = named, time_ms
-        for which, (wanted, members) in enumerate(zip((action, THROTTLE), sides, strict=True)):
-            before = group.stopped if which == STOPPED else group.throttled
-            if not members or (members == before and wanted <= in_force[which]):
-                continue
-            if simulated and group.held[which] > 0 and in_force[which] > ALLOW:
-                continue  # a simulated decision never takes the place of a real one
-            if which == STOPPED:
-                group.stopped, group.inherited = members, []
-            else:
-                group.throttled = members
-            outputs.pending_decisions.append(self._decision(group, which, wanted, sketches, i, simulated=simulated))
-
-    def _sides(
-        self, group: Group, action: int, sketches: Sketches, i: int, outputs: Outputs, *, simulated: bool
-    ) -> tuple[list[int], list[int]]:
-        """Return the numbers of the named accounts that are stopped, and of those that are throttled at most."""
-        time_ms = int(sketches.time[i])
-        held = frozenset((*group.stopped, *group.inherited))
-        group.held_back = 0
-        stopped: list[int] = []
-        throttled: list[int] = []
-        elsewhere = sum(
-            len(other.stopped)
-            for other in self.groups.groups.values()
-            if other is not group and _in_force(other, STOPPED, time_ms, simulated=simulated) > ALLOW
-        )
-        for number in self._members_that_fit(group):
-            account = self.groups.grouped[number]
-            trusted = vouched(Sender(trusted=account.trusted), self._policy)
-            protected = self._policy.protects(account_of(account.key).client, account.organization)
-            if permitted(action, trusted=trusted, protected=protected) < action:
-                throttled.append(number)
-                continue
-            if number not in held:
-                if not _constructs(account):
-                    throttled.append(number)
-                    group.held_back += 1
-                    continue
-                refusal = self.guard.refusal(time_ms, elsewhere + len(stopped), simulated=simulated)
-                if refusal is not None:
-                    throttled.append(number)
-                    self._hold_back(group, account, refusal, sketches, i, outputs, simulated=simulated)
-                    continue
-            stopped.append(number)
-        return stopped, throttled
-
-    def _members_that_fit(self, group: Group) -> list[int]:
-        """Return the accounts that a decision can name, those that were named last, in the order of naming."""
-        size = 0
-        for place, number in enumerate(reversed(group.named)):
-            account = self._member(number)
-            size += len(msgspec.json.encode((account.client, account.address))) + MEMBER_BYTES
-            if place == MOST_MEMBERS or size > MOST_MEMBER_BYTES:
-                return group.named[-place:] if place else []
-        return group.named
-
-    def _hold_back(
-        self,
-        group: Group,
-        account: Account,
-        refusal: str,
-        sketches: Sketches,
-        i: int,
-        outputs: Outputs,
-        *,
-        simulated: bool,
-    ) -> None:
-        """Note that a stop is held back; an alert says so at 1, 10, 100 accounts and so on."""
-        time_ms = int(sketches.time[i])
-        episode = self.guard.episode(time_ms, simulated=simulated)
-        group.held_back += 1
-        if account.held_back == episode.number:
-            return
-        account.held_back = episode.number
-        episode.clients += 1
-        if not tenfold(episode.clients):
-            return
-        name = self.name_of(group)
-        counted = "1 account is" if episode.clients == 1 else f"{episode.clients:,} accounts are"
-        outputs.held_back.append(
-            HeldBack(
-                emitted=int(sketches.sequence[i]),
-                sequence=int(sketches.sequence[i]),
-                alert_id=self._id(name, "held back", episode.first_ms, episode.clients, simulated),
-                time_ms=time_ms,
-                first_ms=min(episode.first_ms, time_ms),
-                client=account_of(account.key).client,
-                model=self.model,
-                version=sketches.version[i],
-                sender=sketches.sender[i],
-                queries=max(account.queries, 1),
-                clients=episode.clients,
-                text=f"{counted} of {name} throttled instead of stopped: {refusal}",
-                simulated=simulated,
-            )
-        )
-
-    def _id(self, *parts: object) -> str:
-        return str(uuid5(NAMESPACE, "\x1f".join(map(str, (self.model, *parts)))))
-
-    def _member(self, number: int) -> CampaignMember:
-        account = account_of(self.groups.grouped[number].key)
-        return CampaignMember(account.client, account.address)
-
-    def _headline(self, group: Group) -> str:
-        harmed, bars = self.is_harmed(group), self.bars_for(group)
-        bar, then = (bars.high, "stop") if group.level >= STOP and not harmed else (bars.low, "review")
-        told = (
-            f"queries of {len(group.accounts)} accounts were made from each other's, {len(group.named)} of them are named: "
-            f"evidence {group.highest:.1f}"
-        )
-        if group.level >= STOP and group.highest <= bars.high and not harmed:
-            told += f", with {group.beside} other groups of such events {group.pooled / 1000.0:.1f} above {bars.low:.1f}"
-        return "; ".join([f"{told}, {then} at {bar:.1f}", *self._held_told(group)])
-
-    def _held_told(self, group: Group) -> list[str]:
-        """Return what the named accounts hold together, in a sentence; nothing where it was not read."""
-        held = self.reading_of(group)
-        if held is None:
-            return []
-        lead = f"a lead of {held.lead:.2f} ({held.low:.2f} to {held.high:.2f})"
-        told = f"together they hold {lead} after {held.queries:,} queries"
-        limit = self._policy.campaign_stop_at
-        return [told if limit is None else f"{told}, campaigns are blocked from {limit:.2f}"]
-
-    def _risk(self, group: Group) -> float:
-        """Map evidence to 0-100: 30 to 60 under review, from 70 where accounts are stopped."""
-        held = self.reading_of(group)
-        if held is not None and self.is_harmed(group):
-            return round(max(100.0 * held.lead, 70.0), 1)
-        bars = self.bars_for(group)
-        if group.level >= STOP:
-            return round(min(100.0, 70.0 * max(group.highest / bars.high, 1.0)), 1)
-        return round(min(60.0, 30.0 * group.highest / bars.low), 1)
-
-    def _finding(self, group: Group, sketches: Sketches, i: int) -> Finding:
-        action = {REVIEW: ALERT, STOP: PERTURB, HARD: BLOCK}[group.level]
-        name = self.name_of(group)
-        simulated = self._simulates(group)
-        counted = {kind: group.counts[kind] for kind in NAMES if group.counts[kind]}
-        harmed, held, bars = self.is_harmed(group), self.reading_of(group), self.bars_for(group)
-        bar = bars.high if group.level >= STOP and not harmed else bars.low
-        reasons = [
-            FindingReason(
-                "construction",
-                EVIDENCE,
-                _tidy(group.highest),
-                1.0,
-                self._headline(group),
-                threshold=_tidy(bar),
-                event_ids=tuple(group.examples),
-            )
-        ]
-        if held is not None:
-            limit = self._policy.campaign_stop_at
-            (text,) = self._held_told(group)
-            reasons.append(FindingReason("harm", HARM, held.lead, 1.0 if harmed else 0.0, text, threshold=limit))
-        total = sum(counted.values()) or 1
-        for kind, count in counted.items():
-            text = f"{count:,} {NAMES[kind]}"
-            weight = _tidy(count / total)
-            reasons.append(
-                FindingReason("construction", NAMES[kind].replace(" ", "_").replace("-", "_"), float(count), weight, text)
-            )
-        return Finding(
-            emitted=int(sketches.sequence[i]),
-            sequence=int(sketches.sequence[i]),
-            alert_id=self._id(name, "alert", group.level, group.alerted),
-            time_ms=int(sketches.time[i]),
-            first_ms=min(group.first_ms, int(sketches.time[i])),
-            client=name,
-            model=self.model,
-            version=sketches.version[i],
-            sender=Sender(),
-            queries=max(group.queries, 1),
-            look=0,
-            kind="construction",
-            evidence=EVIDENCE,
-            action=action,
-            score=_tidy(group.highest),
-            risk=self._risk(group),
-            reasons=tuple(reasons),
-            features={"accounts": float(len(group.accounts)), "accounts_named": float(len(group.named))},
-            simulated=simulated,
-            members=tuple(self._member(number) for number in group.named[:LISTED]),
-            odometer=held,
-        )
-
-    def _decision(
-        self, group: Group, which: int, action: int, sketches: Sketches, i: int, *, simulated: bool
-    ) -> PendingDecision:
-        time_ms = int(sketches.time[i])
-        name = self.name_of(group)
-        subject = name if which == STOPPED else f"{name}-throttled"
-        group.revisions[which] += 1
-        revision = group.revisions[which]
-        group.held[which] = -action if simulated else action
-        group.held_until_ms[which] = min(time_ms + lasts_ms(action, self._policy), LAST_MS)
-        return PendingDecision(
-            emitted=int(sketches.sequence[i]),
-            sequence=int(sketches.sequence[i]),
-            decision_id=self._id(subject, "decision", revision),
-            revision=revision,
-            supersedes=self._id(subject, "decision", revision - 1) if revision > 1 else None,
-            client=subject,
-            address=None,
-            model=self.model,
-            action=action,
-            issued_ms=time_ms,
-            expires_ms=group.held_until_ms[which],
-            evidence=HARM if self.is_harmed(group) else EVIDENCE,
-            text=self._headline(group),
-            risk=self._risk(group),
-            alert_id=self._id(name, "alert", group.level, group.alerted),
-            simulated=simulated,
-            members=tuple(self._member(number) for number in (group.stopped, group.throttled)[which]),
-        )
 
     def snapshot(self) -> bytes:
         """Return the whole state. A linker that `restore` was called on with it goes on byte for byte the same."""
@@ -550,32 +266,7 @@ class Linker:
         for kept, array in zip(held, arrays, strict=True):
             kept[...] = array
         groups.worth = self.groups.worth
-        self.groups = groups
+        self.groups = self.telling.groups = groups
         self.guard.restore(guard)
         if self.holdings is not None:
             self.holdings.restore(held_together)
-
-
-def _in_force(group: Group, which: int, time_ms: int, *, simulated: bool) -> int:
-    """Return the action of a group's decision in force; `Group.held` is below 0 where the decision is simulated.
-
-    For a real decision only real ones are in force. Where it would be simulated, nothing exceeds a real one.
-    """
-    held = group.held[which]
-    if time_ms >= group.held_until_ms[which] or (held < 0 and not simulated):
-        return ALLOW
-    return BLOCK if simulated and held > 0 else abs(held)
-
-
-def _constructs(account: Account) -> bool:
-    """Tell whether an account may be stopped: enough of its own queries were made from others.
-
-    Whoever knows what somebody else has asked, or will ask, can ask queries beside it. That alone must stop nobody.
-    """
-    strong = sum(account.counts[kind] for kind in STRONG) if account.counts else 0
-    return strong > 0 and strong >= OWN_SHARE * account.queries
-
-
-def _tidy(value: float) -> float:
-    """Return the value with six digits, so that documents do not depend on the last bit of a sum."""
-    return float(f"{value:.6g}")

@@ -17,8 +17,9 @@ from detector.engine.evidence.whole import CAMPAIGN
 from detector.engine.findings import Reading
 from detector.engine.links.evidence import NAMES, Worth
 from detector.engine.links.groups import Account, Event, Group
-from detector.engine.links.linker import REVIEW, STOP, Linker
+from detector.engine.links.linker import Linker
 from detector.engine.links.seeking.search import NOTHING
+from detector.engine.links.telling import REVIEW, STOP
 from detector.engine.links.usual import Bars
 from detector.errors import SourceError
 from detector.names import printable
@@ -100,10 +101,10 @@ class _Seen:
             return
         if event.kind != NOTHING:
             self.events.setdefault(event.account.number, []).append(event)
-        if linker.name_of(group) != self.name:
+        if linker.telling.name_of(group) != self.name:
             return
-        self.group, self.bars, self.worth = group, linker.bars_for(group), linker.groups.worth
-        self.odometer, self.harmed = linker.reading_of(group), linker.is_harmed(group)
+        self.group, self.bars, self.worth = group, linker.telling.bars_for(group), linker.groups.worth
+        self.odometer, self.harmed = linker.telling.reading_of(group), linker.telling.is_harmed(group)
         for number in group.accounts:
             if number not in self.accounts and (account := linker.groups.find(number)) is not None:
                 self.accounts[number] = account

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from detector.baseline.store import Baseline
 from detector.contracts import to_json
 from detector.engine.findings import CampaignMember, Outputs
-from detector.engine.links import linker as linker_module
+from detector.engine.links import deciding
 from detector.engine.links.groups import LEAST_ACCOUNTS, Group
 from detector.engine.links.linker import Linker
 from detector.engine.links.seeking.search import KINDS, NOTHING, OFFSET, SINGLE
@@ -214,7 +214,7 @@ def test_long_names_do_not_make_a_decision_that_no_topic_takes(
     names = {account: account + "\x01\U0001f600" * 100 for account in THIEVES}
     longer = replace(sketches, account=[names.get(account, account) for account in sketches.account])
     assert len(linked(longer, digits_baseline).pending_decisions[-1].members) == len(THIEVES)
-    monkeypatch.setattr(linker_module, "MOST_MEMBER_BYTES", 3300)
+    monkeypatch.setattr(deciding, "MOST_MEMBER_BYTES", 3300)
     decisions = linked(longer, digits_baseline).pending_decisions
     assert {len(decision.members) for decision in decisions} >= {3}
     assert max(len(to_json(render.decision(decision, STAMP))) for decision in decisions) < 3300 + 1500
@@ -301,7 +301,7 @@ def test_the_odometer_may_be_turned_on_and_off(sketches: Sketches, digits_baseli
     metered = linker(digits_baseline)
     metered.restore(plain.snapshot())
     (campaign,) = metered.campaigns()
-    assert metered.reading_of(campaign) is None
+    assert metered.telling.reading_of(campaign) is None
     plain.restore(metered.snapshot())
     assert [group.number for group in plain.campaigns()] == [campaign.number]
 
@@ -311,9 +311,9 @@ def test_what_another_version_answered_counts_no_more(sketches: Sketches, digits
     running = linker(digits_baseline)
     running.process(replace(sketches.take(np.arange(half)), version=["1"] * half))
     (campaign,) = running.campaigns()
-    before = running.reading_of(campaign)
+    before = running.telling.reading_of(campaign)
     running.process(replace(sketches.take(np.arange(half, len(sketches))), version=["2"] * (len(sketches) - half)))
-    after = running.reading_of(campaign)
+    after = running.telling.reading_of(campaign)
     assert before is not None
     assert after is not None
     assert after != before
@@ -357,11 +357,11 @@ def test_a_campaign_keeps_its_name_and_its_stops_when_groups_merge(sketches: Ske
     running = linker(digits_baseline)
     running.process(sketches)
     (kept,) = running.campaigns()
-    name, stopped = running.name_of(kept), set(kept.stopped)
+    name, stopped = running.telling.name_of(kept), set(kept.stopped)
     for number, level in ((-1, 0), (10**9, 1)):
         gone = Group(number, 0, 0, 0, "another", level=level, stopped=[number])
         running.groups.groups[number] = gone
         running.groups._merge(gone, kept)
         stopped.add(number)
-        assert running.name_of(kept) == name
+        assert running.telling.name_of(kept) == name
         assert {*kept.stopped, *kept.inherited} == stopped

@@ -14,9 +14,10 @@ from detector.engine.findings import Outputs
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.links.drawing import sketches_of
 from detector.engine.links.evidence import NAMES
-from detector.engine.links.linker import REVIEW, STOP, Linker
+from detector.engine.links.linker import Linker
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.links.telling import REVIEW, STOP
 from detector.engine.links.usual import Scores
 from detector.engine.memory.hashing import Contents
 from detector.engine.models.reference import Reference
@@ -81,7 +82,9 @@ def linked(world: World, traffic: Traffic, size: Size) -> Found:
         for group in linker.groups.groups.values()
         if group.level >= REVIEW or group.highest > 0.0
     )
-    return Found(groups, told, named, met, max(bars.low for bars in linker.bars), max(bars.high for bars in linker.bars))
+    return Found(
+        groups, told, named, met, max(bars.low for bars in linker.telling.bars), max(bars.high for bars in linker.telling.bars)
+    )
 
 
 def _linker(model: str, reference: Reference, scores: Scores) -> Linker:
