@@ -279,7 +279,7 @@ def test_what_the_image_runs_works(tmp_path: Path, local_broker: Callable[..., L
     assert re.fullmatch(r"detector \d+\.\d+\.\d+\S*\n", succeed("version"))
     succeed("config", "check", "-c", CONFIG)
     services = own_services()
-    assert succeed(*services["topics"]["command"]).count("created ") == 7
+    assert succeed(*services["topics"]["command"]).count("created ") == 9
     alive = json.loads(only("HEALTHCHECK").partition("CMD")[2])
     with (tmp_path / "said").open("wb") as said:
         service = subprocess.Popen(command(*services["detect"]["command"]), cwd=tmp_path, env=env, stdout=said, stderr=said)
