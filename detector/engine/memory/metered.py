@@ -2,7 +2,7 @@
 
 A copy learns from the responses of one model. So the meter begins anew, with its next reading, once the log tells another
 version for `STEADY` queries of the client on end. Fewer do not count: a canary, or two versions side by side, would start it
-anew for ever. Nor does a version that the client was told before: whoever may choose the version would ask two in turn. A query
+anew for ever. Nor does the version before: whoever may choose the version would ask two in turn. A query
 that tells no version changes nothing.
 
 Blind to: a client that takes turns among more than `FORMER` + 1 versions.
@@ -21,7 +21,7 @@ from detector.engine.memory.admission import evaluation_after
 from detector.engine.memory.reservoir import OUTDATED
 
 STEADY = 16  # queries on end with another version
-FORMER = 4  # versions that are known besides the present one
+FORMER = 1  # versions that are known besides the present one; a client's row has no room for more
 FIRST_READING = 32  # queries
 GROWTH = 1.25  # factor from one reading to the next
 
