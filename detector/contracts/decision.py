@@ -19,6 +19,7 @@ from detector.contracts.moment import Timestamp, parse_rfc3339
 __all__ = [
     "CLIENT_KINDS",
     "LADDER",
+    "THROTTLED_TOO",
     "Action",
     "Decision",
     "Level",
@@ -44,6 +45,9 @@ ORIGINS: Final[tuple[Origin, ...]] = ("detector", "import", "manual")
 
 CLIENT_KINDS: Final[tuple[SubjectType, ...]] = ("client", "api_key", "user")
 """Types of subject that a gateway compares with the client's name."""
+
+THROTTLED_TOO: Final = "-throttled"
+"""Ends the subject of the decision about the accounts of a campaign that may not be stopped."""
 
 LADDER: Final[tuple[Action, ...]] = get_args(Action)
 """Actions from mildest to hardest."""

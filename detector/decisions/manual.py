@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from detector.contracts.decision import Action, Decision, Member, Parameters, Reason, Scope, Subject, SubjectType
+from detector.contracts.decision import THROTTLED_TOO, Action, Decision, Member, Parameters, Reason, Scope, Subject, SubjectType
 from detector.contracts.limits import ID_CHARACTERS
 from detector.contracts.moment import LAST_MS, rfc3339
 from detector.decisions.register import Held, Register, Target
@@ -103,7 +103,7 @@ def lifts(register: Register, target: Target, models: tuple[str, ...], by: tuple
     Raises `ConfigError` where there is nothing to lift.
     """
     # A campaign has a decision of its own about the accounts that may not be stopped: it is lifted as a whole.
-    both = [target, Target(target.type, f"{target.id}-throttled")] if target.type == "campaign" else [target]
+    both = [target, Target(target.type, target.id + THROTTLED_TOO)] if target.type == "campaign" else [target]
     about = [held for one in both for held in register.about(one)]
     found = [held for held in about if held.live(now_ms) and held.action != "allow"]
     wanted = [held for held in found if not models or held.models == frozenset(models)]

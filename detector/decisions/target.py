@@ -7,14 +7,14 @@ import re
 from ipaddress import ip_network
 from typing import get_args
 
-from detector.contracts.decision import SubjectType
+from detector.contracts.decision import THROTTLED_TOO, SubjectType
 from detector.contracts.network import address_of, network_of
 from detector.decisions.register import Target
 from detector.errors import ConfigError
 
 __all__ = ["kind_of", "target_of"]
 
-_CAMPAIGN = re.compile(r"campaign-[0-9a-f]{12}(-throttled)?")
+_CAMPAIGN = re.compile(rf"campaign-[0-9a-f]{{12}}({THROTTLED_TOO})?")
 
 
 def kind_of(subject: str, kind: str | None = None) -> str:

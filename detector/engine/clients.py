@@ -297,13 +297,11 @@ class ClientTable:
         standing.novelty[evaluated] = score
         self._note_kinds(found.rows, evaluated, admitted.position[found.evaluated])
         self._refuse(batch, admitted.verdict, outputs)
-        if self._links and (rows := np.flatnonzero((admitted.verdict == FRESH) & (batch.refused == 0))).size:
-            outputs.sketches.append(
-                sketches_of(batch, rows, [self.name(s) for s in slot[rows].tolist()], found.reduced, contents)
-            )
         outputs.readings += len(found.read)
+        accounts = [self.name(s) for s in slot.tolist()] if self._links or self._observer is not None else []
+        if self._links and (rows := np.flatnonzero((admitted.verdict == FRESH) & (batch.refused == 0))).size:
+            outputs.sketches.append(sketches_of(batch, rows, [accounts[i] for i in rows.tolist()], found.reduced, contents))
         if self._observer is not None:
-            accounts = [self.name(s) for s in slot.tolist()]
             seen = Seen(
                 batch,
                 admitted.verdict,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from detector.contracts.decision import LADDER, ORIGINS
+from detector.contracts.decision import LADDER, ORIGINS, THROTTLED_TOO
 from detector.gate.index import Index, Who
 from detector.gate.packing import (
     Details,
@@ -32,9 +32,6 @@ ALLOW, ALERT, THROTTLE, PERTURB, BLOCK = range(len(LADDER))
 
 KEPT_MS: Final = 3_600_000
 """How long what has expired is remembered."""
-
-THROTTLED_TOO: Final = "-throttled"
-"""Ends the subject of the decision about the accounts of a campaign that may not be stopped."""
 
 _OF_CAMPAIGN: Final = key_of(CAMPAIGN, "")[:-1]
 

@@ -17,12 +17,14 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.contracts import DeadLetter
 from detector.engine.findings import Outputs, Report
-from detector.engine.links.linker import Linker, Witness
+from detector.engine.linkers import linkers_for
+from detector.engine.links.linker import Witness
 from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.drift import Drift
 from detector.engine.observer import Observer
+from detector.engine.odometer.reading import LEADS
 from detector.engine.partition import partition_of
-from detector.engine.shard import EngineSettings, ModelBaseline, Shard, drifts
+from detector.engine.shard import Shard, drifts
 from detector.ingest.assemble import Rejection, assembler_for
 from detector.ingest.batch import Batch, Origin, usable
 from detector.ingest.formats.decoder import Decoder
@@ -35,7 +37,6 @@ from detector.sinks.sink import Sink
 from detector.spill import SpillFile
 
 BATCH_SIZE = 1000
-LEADS = (0.5, 0.65, 0.8)
 
 
 @dataclass(slots=True)
@@ -145,13 +146,14 @@ class Pipeline:
     def _link(self, outputs: Outputs) -> None:
         """Let the linkers take in what all shards have sketched; they want it in stream order, whoever asked."""
         for model, sketches in in_stream_order(outputs.sketches).items():
-            found = self._linkers[model].process(sketches)
+            linker = self._linkers[model]
+            found = linker.process(sketches)
             held = self.counts.campaigns
             for finding in found.findings:
                 held.setdefault(finding.client, 0.0)
-            for group in self._linkers[model].campaigns():
-                reading = self._linkers[model].telling.reading_of(group)
-                if reading is not None and (name := self._linkers[model].telling.name_of(group)) in held:
+            for group in linker.campaigns():
+                reading = linker.telling.reading_of(group)
+                if reading is not None and (name := linker.telling.name_of(group)) in held:
                     held[name] = max(held[name], reading.lead)
             outputs.add(found)
         outputs.sketches.clear()
@@ -216,27 +218,6 @@ class Pipeline:
         waiting = [sequence for shard in self._shards for sequence in shard.waiting()]
         first = fed.places.first
         self._held = {sequence: fed.source(sequence) if sequence >= first else self._held[sequence] for sequence in waiting}
-
-
-def linkers_for(
-    settings: EngineSettings, baselines: Mapping[str, ModelBaseline], witness: Witness | None = None
-) -> dict[str, Linker]:
-    """Return a linker for each model with a baseline; none where links are off. All tell the `witness`, where there is one."""
-    if not settings.links.enabled:
-        return {}
-    return {
-        model: Linker(
-            model,
-            settings.links,
-            known.reference,
-            settings.policy,
-            scores=known.link_scores,
-            reference_set=known.reference_set if settings.odometer else None,
-            secret=settings.secret,
-            witness=witness,
-        )
-        for model, known in baselines.items()
-    }
 
 
 def _beside(rejections: Sequence[Rejection]) -> list[bool]:

@@ -1,7 +1,6 @@
 """Decisions from a file and from a snapshot, followed by a real thread."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,13 +18,7 @@ from detector.gate.identity import Identity
 from detector.gate.shelf import Shelf
 from detector.gate.store import Store, Who
 from tests.gate.decisions import NOW_MS, value
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+from tests.waiting import wait_for
 
 
 def action(store: Store, client: str = "acme", model: str | None = "fraud") -> str:
@@ -52,31 +45,31 @@ def following(tmp_path: Path) -> Iterator[Callable[..., Shelf]]:
 def test_a_file_is_read_and_followed(following: Callable[..., Shelf], tmp_path: Path) -> None:
     file = tmp_path / "decisions.jsonl"
     shelf = following()
-    until(lambda: shelf.trouble is not None and "No such file" in shelf.trouble)
+    wait_for(lambda: shelf.trouble is not None and "No such file" in shelf.trouble)
     assert not shelf.answers
     file.write_bytes(value() + b"\n")
-    until(lambda: shelf.ready and action(shelf.store) == "block")
+    wait_for(lambda: shelf.ready and action(shelf.store) == "block")
     with file.open("ab") as out:
         out.write(b"no decision\n\n" + value("b")[:40])
         out.flush()
-        until(lambda: shelf.unusable == 1)
+        wait_for(lambda: shelf.unusable == 1)
         assert action(shelf.store, "b") == "allow"
         out.write(value("b")[40:] + b"\n" + value(action="allow", revision=2) + b"\n")
-    until(lambda: action(shelf.store, "b") == "block" and action(shelf.store) == "allow")
+    wait_for(lambda: action(shelf.store, "b") == "block" and action(shelf.store) == "allow")
 
 
 def test_a_file_that_is_replaced_or_cut_short_begins_anew(following: Callable[..., Shelf], tmp_path: Path) -> None:
     file, fresh = tmp_path / "decisions.jsonl", tmp_path / "fresh"
     file.write_bytes(value(revision=7) + b"\n")
     shelf = following()
-    until(lambda: shelf.ready and action(shelf.store) == "block")
+    wait_for(lambda: shelf.ready and action(shelf.store) == "block")
     fresh.write_bytes(value("acme", "alert", revision=1) + b"\n")
     fresh.replace(file)
-    until(lambda: action(shelf.store) == "alert")
+    wait_for(lambda: action(shelf.store) == "alert")
     file.write_bytes(b"")
-    until(lambda: len(shelf.store) == 0)
+    wait_for(lambda: len(shelf.store) == 0)
     file.unlink()
-    until(lambda: shelf.trouble is not None)
+    wait_for(lambda: shelf.trouble is not None)
     assert shelf.ready, "what is known stays in force"
 
 
@@ -86,10 +79,10 @@ def test_a_file_that_is_rewritten_in_place_begins_anew(following: Callable[..., 
     file = tmp_path / "decisions.jsonl"
     file.write_bytes(value("old1") + b"\n")
     shelf = following()
-    until(lambda: shelf.ready and action(shelf.store, "old1") == "block")
+    wait_for(lambda: shelf.ready and action(shelf.store, "old1") == "block")
     with file.open("r+b") as out:
         out.write(b"".join(value(client) + b"\n" for client in ["new1", "b", "c", "d"][: 1 + more]))
-    until(lambda: action(shelf.store, "new1") == "block")
+    wait_for(lambda: action(shelf.store, "new1") == "block")
     assert action(shelf.store, "old1") == "allow"
     assert len(shelf.store) == 1 + more
     assert shelf.unusable == 0
@@ -138,20 +131,20 @@ def test_a_sweep_that_fails_ends_nothing(following: Callable[..., Shelf], tmp_pa
     file = tmp_path / "decisions.jsonl"
     file.write_bytes(value() + b"\n")
     shelf = following()
-    until(lambda: shelf.ready)
+    wait_for(lambda: shelf.ready)
     monkeypatch.setattr(Store, "sweep", fail)
     monkeypatch.setattr(follow, "SWEEP_S", 0.2)
-    until(lambda: len(swept) >= 2)
+    wait_for(lambda: len(swept) >= 2)
     with file.open("ab") as out:
         out.write(value("b") + b"\n")
-    until(lambda: action(shelf.store, "b") == "block")
+    wait_for(lambda: action(shelf.store, "b") == "block")
     assert shelf.trouble is None
     file.unlink()
-    until(lambda: shelf.trouble is not None and len(swept) >= 6)
+    wait_for(lambda: shelf.trouble is not None and len(swept) >= 6)
     assert len(swept) < 60
     file.write_bytes(value("c") + b"\n")
     monkeypatch.undo()
-    until(lambda: action(shelf.store, "c") == "block")
+    wait_for(lambda: action(shelf.store, "c") == "block")
 
 
 def test_a_snapshot_answers_while_the_source_is_away(following: Callable[..., Shelf], tmp_path: Path) -> None:
@@ -159,17 +152,17 @@ def test_a_snapshot_answers_while_the_source_is_away(following: Callable[..., Sh
     snapshot.save(_store(), kept)
     shelf = following(snapshot_file=kept)
     assert shelf.answers
-    until(lambda: shelf.ready)
+    wait_for(lambda: shelf.ready)
     assert action(shelf.store) == "block"
     (tmp_path / "decisions.jsonl").write_bytes(value("b") + b"\n")
-    until(lambda: action(shelf.store, "b") == "block")
+    wait_for(lambda: action(shelf.store, "b") == "block")
     assert action(shelf.store) == "allow", "the source knows better"
 
 
 def test_a_gate_that_ends_leaves_a_snapshot(following: Callable[..., Shelf], tmp_path: Path) -> None:
     (tmp_path / "decisions.jsonl").write_bytes(value() + b"\n")
     shelf = following(snapshot_file=tmp_path / "kept", snapshot_seconds=1)
-    until((tmp_path / "kept").exists)
+    wait_for((tmp_path / "kept").exists)
     assert shelf.ready
     assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
     found = snapshot.load(tmp_path / "kept")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from detector.service.kafka.topics import Topics
 from tests.gate.decisions import decision
 from tests.servers.broker import LocalBroker
 from tests.servers.gate import LocalGate
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -85,13 +85,6 @@ def following(publisher: Publisher) -> Iterator[Callable[..., Shelf]]:
         thread.stop()
 
 
-def until(true: Callable[[], bool], patience_s: float = 60.0) -> None:
-    end = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def action(shelf: Shelf, client: str = "acme") -> str:
     return LADDER[shelf.store.find(Who(client), "fraud", SystemClock().now_ms()).rank]
 
@@ -109,21 +102,21 @@ def test_it_reads_everything_first_and_then_follows(publisher: Publisher, follow
     publisher.send(*(blocked(f"client-{number}") for number in range(500)), blocked())
     publisher.raw(b"?", b"no decision")
     shelf = following(client=client)
-    until(lambda: shelf.ready)
+    wait_for(lambda: shelf.ready)
     assert shelf.unusable == 1
     assert all(action(shelf, f"client-{number}") == "block" for number in range(500))
     publisher.send(blocked("late"))
-    until(lambda: action(shelf, "late") == "block")
+    wait_for(lambda: action(shelf, "late") == "block")
     publisher.send(blocked(revision=2, action="allow", seconds=60))
-    until(lambda: action(shelf) == "allow")
+    wait_for(lambda: action(shelf) == "allow")
     publisher.send(blocked(revision=1), blocked("mark"))
     publisher.send(blocked("mark", revision=1), blocked("mark-2"), blocked("mark-3"))
-    until(lambda: action(shelf, "mark-2") == action(shelf, "mark-3") == "block")
-    until(lambda: shelf.lag == 0)
+    wait_for(lambda: action(shelf, "mark-2") == action(shelf, "mark-3") == "block")
+    wait_for(lambda: shelf.lag == 0)
     assert action(shelf) == "allow", "an old revision came after the lift"
     publisher.raw(blocked("late").key.encode(), None)
-    until(lambda: action(shelf, "late") == "allow")
-    until(lambda: shelf.trouble is None)
+    wait_for(lambda: action(shelf, "late") == "allow")
+    wait_for(lambda: shelf.trouble is None)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -132,19 +125,19 @@ def test_decisions_hold_and_expire_while_the_broker_is_frozen(
 ) -> None:
     publisher.send(blocked("long"), blocked("short", seconds=6.0))
     shelf = following(client=client)
-    until(lambda: shelf.ready)
+    wait_for(lambda: shelf.ready)
     assert action(shelf, "short") == "block"
     assert node.process_id is not None
     os.kill(node.process_id, signal.SIGSTOP)
     try:
-        until(lambda: shelf.trouble is not None)
-        until(lambda: action(shelf, "short") == "allow")
+        wait_for(lambda: shelf.trouble is not None)
+        wait_for(lambda: action(shelf, "short") == "allow")
         assert action(shelf, "long") == "block"
         assert shelf.ready, "what is known stays in force"
     finally:
         os.kill(node.process_id, signal.SIGCONT)
     publisher.send(blocked("after"))
-    until(lambda: action(shelf, "after") == "block" and shelf.trouble is None)
+    wait_for(lambda: action(shelf, "after") == "block" and shelf.trouble is None)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -153,15 +146,15 @@ def test_it_goes_on_when_the_broker_restarts(
 ) -> None:
     publisher.send(blocked())
     shelf = following(client=client)
-    until(lambda: shelf.ready)
+    wait_for(lambda: shelf.ready)
     node.kill()
-    until(lambda: shelf.trouble is not None)
+    wait_for(lambda: shelf.trouble is not None)
     assert action(shelf) == "block"
     assert shelf.ready
     node.start()
     publisher.send(blocked("after"))
-    until(lambda: action(shelf, "after") == "block", 90.0)
-    until(lambda: shelf.trouble is None)
+    wait_for(lambda: action(shelf, "after") == "block", 90.0)
+    wait_for(lambda: shelf.trouble is None)
     assert action(shelf) == "block"
 
 
@@ -195,9 +188,9 @@ def test_a_gate_that_restarts_knows_at_once_and_without_kafka(node: LocalBroker,
 def test_without_its_topic_it_says_so_and_goes_on_once_it_is_there(node: LocalBroker, following: Callable[..., Shelf]) -> None:
     prefix = f"{uuid4().hex[:8]}."
     shelf = following(prefix=prefix)
-    until(lambda: "detector topics create" in (shelf.trouble or ""))
+    wait_for(lambda: "detector topics create" in (shelf.trouble or ""))
     assert not shelf.ready
     admin = Connection(KafkaSection(bootstrap_servers=(node.bootstrap,))).admin()
     topics_of.create(admin, Topics.under(prefix), partitions=1, replication=1)
     admin.close()
-    until(lambda: shelf.ready)
+    wait_for(lambda: shelf.ready)

@@ -10,17 +10,10 @@ import pytest
 
 from detector.testing import traffic
 from tests.servers.kafka import LocalBroker
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 QUICK = {"session_seconds": 6.0}  # the least that a broker accepts unless told otherwise
-
-
-def wait_for(condition: Callable[[], object], patience_s: float = 60.0) -> None:
-    """Return when the condition holds; fail when it does not in time."""
-    until = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < until, "it did not come to that in time"
-        time.sleep(0.05)
 
 
 def _kills(rig: Any, log: list[bytes], kills: int, seed: int) -> None:

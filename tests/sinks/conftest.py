@@ -4,7 +4,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ import trustme
 from detector.contracts import Alert, Decision
 from detector.sinks.message import Document, Message
 from detector.sinks.sample import sample_alert, sample_decision
+from tests.waiting import wait_for
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PATIENCE_S = 60.0
@@ -36,14 +36,6 @@ def made_here(kind: Callable[..., T], close: Callable[[T], None]) -> Iterator[Ca
     yield make
     for server in made:
         close(server)
-
-
-def wait_for(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
-    """Return when the condition holds; fail when it does not in time."""
-    until = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < until, "it did not come to that in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ and the guard hold as they do for clients.
 
 import msgspec
 
+from detector.contracts.decision import THROTTLED_TOO
 from detector.contracts.moment import LAST_MS
 from detector.engine.account import account_of
 from detector.engine.findings import HeldBack, Outputs, PendingDecision
@@ -154,7 +155,7 @@ class Deciding:
     ) -> PendingDecision:
         time_ms = int(sketches.time[i])
         name = self._telling.name_of(group)
-        subject = name if which == STOPPED else f"{name}-throttled"
+        subject = name if which == STOPPED else name + THROTTLED_TOO
         group.revisions[which] += 1
         revision = group.revisions[which]
         group.held[which] = -action if simulated else action

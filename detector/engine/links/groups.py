@@ -224,17 +224,14 @@ class Groups:
         group.highest = max(group.highest, group.score)
         return group
 
-    def name(self, group: Group, time_ms: int) -> list[Account]:
-        """Name the accounts of a group that have enough against them, and return those that were not named before."""
-        fresh = []
+    def name(self, group: Group, time_ms: int) -> None:
+        """Name the accounts of a group that have enough against them."""
         for number in group.weighed:
             account = self.grouped[number]
             if not account.named_ms and self.score_of(account) >= NAMED_FROM:
                 account.named_ms = max(time_ms, 1)
                 group.named.append(number)
-                fresh.append(account)
         group.weighed.clear()
-        return fresh
 
     def pool(self, group: Group, low: float, high: float) -> None:
         """Add up the evidence above the low bar of all groups with events like this one's; note it with the group.
@@ -259,9 +256,8 @@ class Groups:
                 count += 1
         group.pooled, group.beside = total, max(count - 1, 0)
 
-    def expire(self, time_ms: int) -> list[Group]:
-        """Forget the groups without an event for long, and the oldest where they hold too many accounts; return them."""
-        gone = []
+    def expire(self, time_ms: int) -> None:
+        """Forget the groups without an event for long, and the oldest where they hold too many accounts."""
         while self.groups:
             oldest = next(iter(self.groups.values()))
             late = oldest.last_ms + self._settings.memory_ms < time_ms
@@ -270,8 +266,6 @@ class Groups:
             del self.groups[oldest.number]
             for number in oldest.accounts:
                 del self.grouped[number]
-            gone.append(oldest)
-        return gone
 
     def _enter(self, event: Event) -> Chain | None:
         """Enter a query into its chain, which begins with the query that it is near to."""

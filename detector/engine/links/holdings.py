@@ -14,7 +14,7 @@ Bounded: about 120 bytes for each query of the ring and of the samples, of which
 `MOST_CAMPAIGNS` campaigns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from detector.engine.links.groups import Group, Groups
 from detector.engine.links.seeking.search import Links
 from detector.engine.links.sketch import Sketches
 from detector.engine.memory.metered import FIRST_READING, GROWTH, STEADY, versions_of
-from detector.engine.memory.reservoir import COORDINATES, MARGIN_LEVELS, NO_MARGIN, OUTDATED, SAMPLED
+from detector.engine.memory.reservoir import COORDINATES, OUTDATED, SAMPLED, mix_all, round_margins
 from detector.engine.odometer.meters import MOST_TOGETHER, read_together
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.odometer.view import Retained, view_of
@@ -36,7 +36,6 @@ RING_SHARE = 4  # of so many entries of the store, the ring has one
 LEAST_RING = 256
 MOST_SAMPLED = MOST_TOGETHER
 MOST_CAMPAIGNS = 64
-LEAST_PROBABILITY = 1e-6
 ROW = np.dtype(
     [
         ("uid", np.int64),
@@ -195,7 +194,9 @@ class Holdings:
         rows = rows[np.unique(rows["uid"], return_index=True)[1]]
         if len(rows) <= MOST_SAMPLED:
             return rows
-        return rows[np.sort(np.argsort(_mixed(self._seed, rows["uid"]), kind="stable")[:MOST_SAMPLED])]
+        drawn = np.empty(len(rows), np.uint64)
+        mix_all(self._seed, np.ascontiguousarray(rows["uid"]), drawn)
+        return rows[np.sort(np.argsort(drawn, kind="stable")[:MOST_SAMPLED])]
 
     def _follow(self, groups: Groups) -> None:
         """Follow campaigns whose groups have merged into others, and forget those whose groups are gone."""
@@ -245,14 +246,14 @@ class Holdings:
 
 
 def margins_of(confidence: npt.NDArray[np.float32], runner_up: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """Return margins (n,) as the memory retains them (see `reservoir.rounded_margin`), `NO_MARGIN` without probabilities.
+    """Return margins (n,) as the memory retains them (see `reservoir.round_margins`), `NO_MARGIN` without probabilities.
 
     >>> margins_of(np.array([0.5, np.nan], np.float32), np.array([0.25, np.nan], np.float32)).tolist()
     [177, -32768]
     """
-    margin = np.log(np.maximum(confidence, LEAST_PROBABILITY)) - np.log(np.maximum(runner_up, LEAST_PROBABILITY))
-    levels = np.clip(np.rint(margin * MARGIN_LEVELS), -32767.0, 32767.0)
-    return np.where(np.isnan(levels), NO_MARGIN, np.nan_to_num(levels)).astype(np.int16)
+    margins = np.empty(len(confidence), np.int16)
+    round_margins(confidence, runner_up, margins)
+    return margins
 
 
 def _version_of(versions: npt.NDArray[np.uint16]) -> int:
@@ -260,11 +261,3 @@ def _version_of(versions: npt.NDArray[np.uint16]) -> int:
     told = versions[versions > 0][-STEADY:]
     found, counts = np.unique(told, return_counts=True)
     return int(found[counts.argmax()]) if len(found) else 0
-
-
-def _mixed(seed: np.uint64, numbers: npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.uint64]:
-    """Return 64 pseudo-random bits for each number (splitmix64, as `reservoir.mix`)."""
-    x = seed + np.asarray(numbers).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))

@@ -78,14 +78,12 @@ class Linker:
         self.chains = no_chains(reference.table)
         self._witness = witness
         self._policy = policy
-        self._reference = reference
         self._fingerprint = reference.fingerprint
         self._scales = scales_of(reference, RING)
         self._population = population_of(reference, WINDOW)
         self._landmarks = np.ascontiguousarray(reference.landmarks, np.float32)
         self._near = near_for(self.entries)
         self._room = room_for(int(reference.measured))
-        self._secret = secret
         self._hash_key = hashlib.blake2b(struct.pack("<Q", secret & (2**64 - 1)), digest_size=16).digest()
         self._seed = np.uint64(
             int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
@@ -247,8 +245,8 @@ class Linker:
             return False
         if self.holdings.is_due(group):
             self.holdings.read(group, self.groups, uid)
-        held, limit = self.holdings.reading(group.number), self._policy.campaign_stop_at
-        return held is not None and limit is not None and self.holdings.meets(group.number, limit)
+        limit = self._policy.campaign_stop_at
+        return limit is not None and self.holdings.meets(group.number, limit)
 
     def snapshot(self) -> bytes:
         """Return the whole state. A linker that `restore` was called on with it goes on byte for byte the same."""

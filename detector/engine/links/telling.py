@@ -3,6 +3,7 @@
 from uuid import uuid5
 
 from detector.engine.account import account_of
+from detector.engine.evidence import whole
 from detector.engine.findings import CampaignMember, Finding, FindingReason, Reading
 from detector.engine.judge import NAMESPACE
 from detector.engine.links.evidence import NAMES
@@ -13,7 +14,7 @@ from detector.engine.links.usual import Bars
 from detector.engine.policy import ALERT, BLOCK, PERTURB, PolicySettings
 from detector.ingest.batch import Sender
 
-EVIDENCE, HARM = "campaign", "harm"
+EVIDENCE, HARM = whole.CAMPAIGN.name, whole.HARM.name
 REVIEW, STOP, HARD = 1, 2, 3  # levels of a campaign
 LISTED = 200  # accounts that an alert names
 

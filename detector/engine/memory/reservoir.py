@@ -13,6 +13,7 @@ import numpy.typing as npt
 from detector.engine.columns import DISTANCES, RETAINED, Column, Lengths, columns_of
 from detector.engine.evidence.interval import DEEPEST
 from detector.engine.evidence.probe import SIZES
+from detector.engine.evidence.step import margin_of
 from detector.engine.features.coverage import LABELS
 from detector.engine.features.distances import WINDOW
 from detector.engine.kernels import kernel, part
@@ -115,6 +116,13 @@ def mix(seed, counter):
 
 
 @kernel
+def mix_all(seed, counters, mixed):
+    """Write the bits of each of n counters to `mixed` (n,)."""
+    for i in range(mixed.shape[0]):
+        mixed[i] = mix(seed, counters[i])
+
+
+@kernel
 def choose_place(mark, stored, seed, ring):
     """Return (at, to): the place for the next query, and the place to which the query at `at` moves.
 
@@ -157,6 +165,13 @@ def move(past, at, to):
 def rounded_margin(margin):
     """Return the margin of an answer as it is retained: in levels, `NO_MARGIN` without probabilities."""
     return np.int16(NO_MARGIN) if np.isnan(margin) else np.int16(min(np.rint(margin * MARGIN_LEVELS), 32767.0))
+
+
+@kernel
+def round_margins(confidence, runner_up, margins):
+    """Write to `margins` (n,) how the margins of n answers are retained."""
+    for i in range(margins.shape[0]):
+        margins[i] = rounded_margin(margin_of(confidence[i], runner_up[i]))
 
 
 @part

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.kernels import kernel, part
+from detector.engine.odometer.cholesky import solve
 
 PENALTY, TABLE_PENALTY = 0.1, 0.01  # added to the diagonal, as a share of its mean; records have sharper borders
 
@@ -91,23 +92,7 @@ def solve_kernel(inputs, columns, targets, asked, penalty, classes):
         gram[i, i] += penalty * mean
         for c in range(outputs):
             right[c, i] = targets[i, c] - 1.0 / outputs
-    for d in range(n):  # of the lower triangle
-        for e in range(d + 1):
-            total = gram[d, e]
-            for k in range(e):
-                total -= gram[d, k] * gram[e, k]
-            gram[d, e] = np.sqrt(max(total, 1e-12)) if d == e else total / gram[e, e]
-    for c in range(outputs):
-        for d in range(n):
-            total = right[c, d]
-            for k in range(d):
-                total -= gram[d, k] * right[c, k]
-            right[c, d] = total / gram[d, d]
-        for d in range(n - 1, -1, -1):
-            total = right[c, d]
-            for k in range(d + 1, n):
-                total -= gram[k, d] * right[c, k]
-            right[c, d] = total / gram[d, d]
+    solve(gram, right)
     scores = np.zeros((outputs, m), np.float32)
     lengths, products = np.empty(m, np.float32), np.empty(m, np.float32)
     lengths_of(asked, lengths)

@@ -11,6 +11,7 @@ from detector.engine.findings import Reading
 __all__ = ["CERTAINTY", "COPY_ERROR", "TABLE_COPY_ERROR", "Reading", "lead_of", "reading"]
 
 CERTAINTY = 1.96  # standard deviations to each side that hold 95% of all errors
+LEADS = (0.5, 0.65, 0.8)  # that holders are counted at
 COPY_ERROR, TABLE_COPY_ERROR = 0.12, 0.22  # root mean square error of the lead against a well-trained copy
 
 

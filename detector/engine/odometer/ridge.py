@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.kernels import kernel
+from detector.engine.odometer.cholesky import solve
 
 PENALTY = 0.3
 
@@ -31,7 +32,7 @@ def solve_and_predict(inputs, targets, asked, penalty, classes):
     size = width + 1
     outputs = targets.shape[1]
     gram = np.zeros((size, size))
-    right = np.zeros((size, outputs))
+    right = np.zeros((outputs, size))
     row = np.ones(size)
     for i in range(n):
         for d in range(width):
@@ -40,32 +41,17 @@ def solve_and_predict(inputs, targets, asked, penalty, classes):
             for e in range(d + 1):
                 gram[d, e] += row[d] * row[e]
             for c in range(outputs):
-                right[d, c] += row[d] * (targets[i, c] - 1.0 / outputs)
+                right[c, d] += row[d] * (targets[i, c] - 1.0 / outputs)
     for d in range(size):
         gram[d, d] += penalty
-        for e in range(d + 1):
-            total = gram[d, e]
-            for k in range(e):
-                total -= gram[d, k] * gram[e, k]
-            gram[d, e] = np.sqrt(max(total, 1e-12)) if d == e else total / gram[e, e]
-    for c in range(outputs):
-        for d in range(size):
-            total = right[d, c]
-            for k in range(d):
-                total -= gram[d, k] * right[k, c]
-            right[d, c] = total / gram[d, d]
-        for d in range(size - 1, -1, -1):
-            total = right[d, c]
-            for k in range(d + 1, size):
-                total -= gram[k, d] * right[k, c]
-            right[d, c] = total / gram[d, d]
+    solve(gram, right)
     for i in range(asked.shape[0]):
         highest = -np.inf
         classes[i] = 0
         for c in range(outputs):
-            score = right[width, c]
+            score = right[c, width]
             for d in range(width):
-                score += asked[i, d] * right[d, c]
+                score += asked[i, d] * right[c, d]
             if score > highest:
                 highest = score
                 classes[i] = c

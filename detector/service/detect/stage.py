@@ -19,6 +19,7 @@ from detector.baseline.store import Baseline, dimensions_of
 from detector.clock import Clock
 from detector.config import Config
 from detector.engine.links.sketch import Sketches
+from detector.engine.odometer.reading import LEADS
 from detector.engine.shard import Shard
 from detector.ingest.assemble import assembler_for
 from detector.ingest.batch import Batch, usable
@@ -35,7 +36,7 @@ from detector.service.kafka.topics import Topics
 from detector.service.refusals import RefusalMonitor, Refused
 from detector.service.sharded.references import references_of
 from detector.service.sharded.stage import Given, Reading, ShardedStage, Understood
-from detector.service.telemetry.metrics import LEADS, Metrics
+from detector.service.telemetry.metrics import Metrics
 from detector.spill import SpillFile
 
 MOST_RECORDS = 2000

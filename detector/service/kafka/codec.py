@@ -165,14 +165,23 @@ def _broken_rule(event: WireEvent) -> str | None:
     return None
 
 
-def _why_not(record: bytes, error: Exception) -> str:
-    """Return why a record cannot be decoded. The version is checked first: other versions may have other fields."""
+def other_version(record: bytes, place: int, own: int) -> int | None:
+    """Return the version at this place of a record that cannot be decoded, None where it is our `own` or cannot be read.
+
+    Other versions may have other fields, so that is the first thing to look at.
+    """
     try:
-        version = msgspec.msgpack.decode(record, type=list[msgspec.Raw])[0]
+        version = msgspec.msgpack.decode(record, type=list[msgspec.Raw])[place]
         found = msgspec.msgpack.decode(version, type=int)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
-        found = WIRE_VERSION
-    return f"not a normalised event: {error}"[:DETAIL_CHARACTERS] if found == WIRE_VERSION else _of_version(found)
+        return None
+    return None if found == own else found
+
+
+def _why_not(record: bytes, error: Exception) -> str:
+    """Return why a record cannot be decoded."""
+    other = other_version(record, 0, WIRE_VERSION)
+    return f"not a normalised event: {error}"[:DETAIL_CHARACTERS] if other is None else _of_version(other)
 
 
 def _of_version(found: int) -> str:

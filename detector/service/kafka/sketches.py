@@ -27,7 +27,7 @@ from detector.engine.links.sketch import Sketches
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.errors import SketchesError
 from detector.ingest.batch import LABEL_CHANGED, Sender
-from detector.service.kafka.codec import WireSender
+from detector.service.kafka.codec import WireSender, other_version
 
 WIRE_VERSION = 1
 MOST_ROWS = 1000
@@ -273,13 +273,9 @@ def _looked_up(table: Sequence[T], codes: bytes, n: int, name: str) -> list[T]:
 
 
 def _why_not(record: bytes, error: Exception) -> str:
-    """Return why a record cannot be decoded. The version is checked first: other versions may have other fields."""
-    try:
-        version = msgspec.msgpack.decode(record, type=list[msgspec.Raw])[1]
-        found = msgspec.msgpack.decode(version, type=int)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
-        found = WIRE_VERSION
-    return f"no sketches: {error}"[:DETAIL_CHARACTERS] if found == WIRE_VERSION else _of_version(found)
+    """Return why a record cannot be decoded."""
+    other = other_version(record, 1, WIRE_VERSION)
+    return f"no sketches: {error}"[:DETAIL_CHARACTERS] if other is None else _of_version(other)
 
 
 def _of_version(found: int) -> str:

@@ -23,7 +23,7 @@ import structlog
 from kafka import TopicPartition
 
 from detector.engine.findings import Outputs
-from detector.engine.links.linker import Linker
+from detector.engine.linkers import linker_for
 from detector.errors import SketchesError
 from detector.service.kafka.results import results
 from detector.service.kafka.sketches import PURPOSE, decode
@@ -81,16 +81,7 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
     _passed_over: tuple[int, ...] = ()
 
     def _linker_of(self, model: str) -> ModelLinker:
-        known, settings = self._baselines[model], self._settings
-        return Linker(
-            model,
-            settings.links,
-            known.reference,
-            settings.policy,
-            scores=known.link_scores,
-            reference_set=known.reference_set if settings.odometer else None,
-            secret=settings.secret,
-        )
+        return linker_for(model, self._baselines[model], self._settings)
 
     def _understood(self, partition: TopicPartition, shard: LinkShard, records: Sequence[Any]) -> UnderstoodSketches:
         refused: list[Refused] = []

@@ -27,18 +27,11 @@ from detector.service.worker import Stage
 from detector.sinks.elastic.install import install, streams_to_roll
 from detector.sinks.sample import ALERT_ID, TIME_MS, sample_alert, sample_decision
 from tests.servers.elastic import User
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 
 PATIENCE_S = 300.0
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; fail when it does not in time."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that in time"
-        time.sleep(0.1)
 
 
 def alerts(number: int) -> list[bytes]:
@@ -160,8 +153,8 @@ def test_alerts_decisions_and_samples(rig: Any, place: Place, elastic: str) -> N
     producer.close(timeout=10)
     metrics = Metrics()
     with shipping(rig, metrics) as worker:
-        until(lambda: len(place.ids("logs-detector.decision")) == 2 and len(place.ids()) == 3)
-        until(lambda: worker.status().ready)
+        wait_for(lambda: len(place.ids("logs-detector.decision")) == 2 and len(place.ids()) == 3)
+        wait_for(lambda: worker.status().ready)
         assert worker.status().degraded is None
     names = [f"alert-{i}" for i in range(3)]
     assert place.ids() == Counter(names)
@@ -187,14 +180,14 @@ def test_what_will_never_be_taken(rig: Any, place: Place, elastic: str) -> None:
     }
     send(rig, rig.topics.alerts, [*good[:10], *bad, *good[10:]], partition=0)
     with shipping(rig):
-        until(lambda: len(place.ids()) == 20)
-        until(lambda: len(dead_letters(rig)) == len(bad))
+        wait_for(lambda: len(place.ids()) == 20)
+        wait_for(lambda: len(dead_letters(rig)) == len(bad))
     found = dead_letters(rig)
     assert {record.value: dict(record.headers)["reason"] for record in found} == bad
     origins = {(dict(record.headers)["source_topic"], dict(record.headers)["source_offset"]) for record in found}
     assert origins == {(rig.topics.alerts.encode(), str(10 + i).encode()) for i in range(len(bad))}
     with shipping(rig) as worker:
-        until(lambda: worker.status().ready)
+        wait_for(lambda: worker.status().ready)
     assert len(dead_letters(rig)) == len(bad)
 
 
@@ -211,8 +204,8 @@ def test_away_for_long(rig: Any, place: Place, stolen: list[bytes], faulty_proxy
     rig.produce(stolen)
     with rig.thread(metrics=metrics) as worker:
         rig.wait_done(120)
-        until(lambda: worker.status().degraded is not None)
-        until(lambda: proxy.refused >= 4)
+        wait_for(lambda: worker.status().degraded is not None)
+        wait_for(lambda: proxy.refused >= 4)
         status = worker.status()
         assert status.ready
         assert "Elasticsearch at" in str(status.degraded)
@@ -220,8 +213,8 @@ def test_away_for_long(rig: Any, place: Place, stolen: list[bytes], faulty_proxy
         raised = {json.loads(r.value)["event"]["id"] for rs in rig.read(rig.topics.alerts).values() for r in rs}
         assert raised
         away.clear()
-        until(lambda: set(place.ids()) == raised)
-        until(lambda: worker.status().degraded is None)
+        wait_for(lambda: set(place.ids()) == raised)
+        wait_for(lambda: worker.status().degraded is None)
     assert place.ids() == Counter(raised)
     assert dead_letters(rig) == []
 
@@ -232,11 +225,11 @@ def test_asked_to_stop_while_it_is_away(rig: Any, place: Place, elastic: str) ->
     ship_to(rig, place.section("http://127.0.0.1:1"))
     send(rig, rig.topics.alerts, alerts(5))
     with shipping(rig) as worker:
-        until(lambda: worker.status().degraded is not None)
+        wait_for(lambda: worker.status().degraded is not None)
         assert "nothing listens there" in str(worker.status().degraded)
     ship_to(rig, place.section(elastic))
     with shipping(rig):
-        until(lambda: len(place.ids()) == 5)
+        wait_for(lambda: len(place.ids()) == 5)
 
 
 @pytest.mark.limit(900)
@@ -245,13 +238,13 @@ def test_read_again_after_a_rollover(rig: Any, place: Place, elastic: str) -> No
     ship_to(rig, place.section(elastic))
     send(rig, rig.topics.alerts, alerts(300))
     with shipping(rig):
-        until(lambda: len(place.ids()) == 300)
+        wait_for(lambda: len(place.ids()) == 300)
     place.client.indices.rollover(alias=f"logs-detector.alert-{place.namespace}")
     place.client.indices.rollover(alias=f"metrics-detector.client-{place.namespace}")
     rig.config = rig.config.model_copy(update={"kafka": rig.config.kafka.model_copy(update={"group_id": "another"})})
     send(rig, rig.topics.alerts, [*alerts(301)[300:]])
     with shipping(rig):
-        until(lambda: "alert-300" in place.ids())
+        wait_for(lambda: "alert-300" in place.ids())
     assert place.ids() == Counter(f"alert-{i}" for i in range(301))
 
 
@@ -274,13 +267,13 @@ def test_killed_busy_and_poisoned(rig: Any, local_elastic: Callable[..., Any], f
     every = alerts(number)
     send(rig, rig.topics.alerts, [*every[: number // 2], poison, *every[number // 2 :]])
     with shipping(rig):
-        until(lambda: proxy.passed >= 2)
+        wait_for(lambda: proxy.passed >= 2)
         node.kill()
         refused = proxy.refused
-        until(lambda: proxy.refused > refused or proxy.passed)
+        wait_for(lambda: proxy.refused > refused or proxy.passed)
         node.start()
-        until(lambda: len(place.ids()) >= number)
-        until(lambda: len(dead_letters(rig)) >= 1)
+        wait_for(lambda: len(place.ids()) >= number)
+        wait_for(lambda: len(dead_letters(rig)) >= 1)
     assert place.ids() == Counter(f"alert-{i}" for i in range(number))
     assert [record.value for record in dead_letters(rig)] == [poison]
     assert proxy.refused > 0
@@ -321,15 +314,15 @@ def test_only_who_may(rig: Any, local_elastic: Callable[..., Any], tmp_path: Pat
     for url, settings, words in wrong:
         ship_to(rig, place.section(url, **settings))
         with shipping(rig) as worker:
-            until(lambda: worker.status().degraded is not None)  # it is called in here
+            wait_for(lambda: worker.status().degraded is not None)  # it is called in here
             said = str(worker.status().degraded)
         assert re.search(words, said), said
         assert "secret" not in said
     assert not place.ids()
     ship_to(rig, place.section(node.url, username="ship", password_file=file, **trusting))
     with shipping(rig) as worker:
-        until(lambda: len(place.ids()) == 40)
-        until(lambda: worker.status().ready and worker.status().degraded is None)
+        wait_for(lambda: len(place.ids()) == 40)
+        wait_for(lambda: worker.status().ready and worker.status().degraded is None)
     assert place.ids() == Counter(f"alert-{i}" for i in range(40))
     assert dead_letters(rig) == []
     place.client.close()

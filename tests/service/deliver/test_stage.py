@@ -2,8 +2,7 @@
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from detector.sinks.message import Message
 from detector.sinks.receiver import Receiver, rendered
 from detector.sinks.registry import receiver
 from detector.sinks.sample import sample_alert, sample_decision
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -64,12 +64,6 @@ def delivering(rig: Any, *receivers: Receiver, metrics: Metrics | None = None) -
         stage.step(0)  # raises what a thread ended with
     finally:
         stage.close(30.0)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return when the condition holds; the limit of the test ends it when it never does."""
-    while not condition():
-        time.sleep(0.02)
 
 
 def publish(rig: Any, first: int, last: int) -> set[str]:

@@ -7,6 +7,7 @@ from kafka.admin import NewTopic
 
 from detector.errors import ServiceError
 from detector.service.kafka import topics as topics_of
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -53,6 +54,7 @@ def test_state_without_queries(rig_at: Any, broker: str) -> None:
     with rig.admin() as admin:
         topics_of.create(admin, rig.topics, partitions=2, replication=1)
         admin.create_partitions({rig.topics.state: 3})
+        wait_for(lambda: topics_of.partitions_of(admin, [rig.topics.state]) == {rig.topics.state: 3})
     said = _refused(rig)
     assert f"topic {rig.topics.state!r} has 3 partitions and {rig.topics.queries!r} has only 2" in said
     assert "add partitions; otherwise use another [kafka] prefix" in said

@@ -1,7 +1,6 @@
 """Taking a partition over: what is lost is refused, rebuilt or found again, and never passed over in silence."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,16 +13,9 @@ from detector.service.deployment import Deployment
 from detector.service.kafka import topics as topics_of
 from detector.service.state.codec import mark_record
 from detector.service.worker import Stage
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
-
-
-def wait_for(condition: Callable[[], object], patience_s: float = 60.0) -> None:
-    """Return when the condition holds; fail when it does not in time."""
-    until = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < until, "it did not come to that in time"
-        time.sleep(0.05)
 
 
 def _lose_state(rig: Any) -> None:
