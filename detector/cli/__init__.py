@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from detector.cli.bench import bench
 from detector.cli.decisions import decisions_app
 from detector.cli.gate import gate_app
 from detector.cli.inspect import logs_app
@@ -56,6 +57,7 @@ app.add_typer(siem_app, name="siem")
 app.add_typer(gate_app, name="gate")
 redteam_app.command("price")(redteam_price)
 app.add_typer(redteam_app, name="redteam")
+app.command()(bench)
 app.command("warm-up")(warm_up)
 
 

@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from detector.redteam.conversation import Array, Labels, Predict
 from detector.redteam.linear import solve
-from detector.redteam.network import train
+from detector.redteam.network import one_hot, train
 
 Encode: TypeAlias = Callable[[Array], Array]
 
@@ -59,14 +59,26 @@ def best_fidelity_at(
         if not len(X):
             found[moment] = 0.0
             continue
-        guesses = [_network(X, Y, fresh, rng_seed), _tree(X, Y, fresh, rng_seed)]
-        try:
-            weights, biases = solve(X, Y, least=1.001e-4)
-            guesses.append((fresh @ weights + biases).argmax(axis=1))
-        except ValueError:  # too few answers that make an equation
-            pass
-        found[moment] = max(_agreement(guess, truth) for guess in guesses)
+        found[moment] = max(_agreement(guess, truth) for guess in guesses_of(X, Y, fresh, rng_seed))
     return found
+
+
+def guesses_of(features: Array, answers: Array, fresh: Array, seed: int, *, labels_too: bool = False) -> list[Labels]:
+    """What each copy of a thief says of `fresh` features: a network, a tree, and a softmax regression where there is one.
+
+    `features` (n, width) and `answers` (n, classes) are the queries and the responses, n >= 1. With `labels_too` a second
+    network learns from the labels alone, as a thief does who does not believe the confidences.
+    """
+    guesses = [_network(features, answers, fresh, seed), _tree(features, answers, fresh, seed)]
+    labels = one_hot(answers.argmax(axis=1), answers.shape[1])
+    if labels_too and not np.array_equal(labels, answers):
+        guesses.append(_network(features, labels, fresh, seed))
+    try:
+        weights, biases = solve(features, answers, least=1.001e-4)
+        guesses.append((fresh @ weights + biases).argmax(axis=1))
+    except ValueError:  # too few answers that make an equation
+        pass
+    return guesses
 
 
 def _network(X: Array, Y: Array, fresh: Array, seed: int) -> Labels:
