@@ -50,9 +50,10 @@ class Endpoint:
     def __call__(self, X: Array) -> Array:
         """Ask about all rows in one request; raises `EndpointError`."""
         body = json.dumps({self.request_key: X.tolist()}).encode()
-        return self._read(self._post(body), len(X))
+        return self._read(self.post(body), len(X))
 
-    def _post(self, body: bytes) -> bytes:
+    def post(self, body: bytes) -> bytes:
+        """Send one body and return the answer's; raises `EndpointError`."""
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             self.url, body, {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
         )
