@@ -22,6 +22,12 @@ from detector.cli.odometer import odometer
 from detector.cli.perturb import perturb_app
 from detector.cli.redteam import redteam_app
 from detector.cli.redteam_price import redteam_price
+from detector.cli.redteam_rankings import (
+    redteam_rankings,
+    redteam_rankings_ask,
+    redteam_rankings_log,
+    redteam_rankings_serve,
+)
 from detector.cli.settings import config_app, schema_app
 from detector.cli.siem import siem_app
 from detector.cli.terminal import AsJson, errors
@@ -56,6 +62,10 @@ app.add_typer(perturb_app, name="perturb")
 app.add_typer(siem_app, name="siem")
 app.add_typer(gate_app, name="gate")
 redteam_app.command("price")(redteam_price)
+redteam_app.command("rankings")(redteam_rankings)
+redteam_app.command("rankings-log")(redteam_rankings_log)
+redteam_app.command("rankings-serve")(redteam_rankings_serve)
+redteam_app.command("rankings-ask")(redteam_rankings_ask)
 app.add_typer(redteam_app, name="redteam")
 app.command()(bench)
 app.command("warm-up")(warm_up)

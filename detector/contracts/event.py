@@ -18,11 +18,16 @@ The rules, for a record that is already well-formed JSON (RFC 8259: UTF-8, no Na
   value may be missing. `vector_b64` is padded standard base64 without line breaks.
 - `columns` are by name: a number, a text, a truth or null. `image_b64` is a PNG or JPEG file; whether it can be read is not
   decided here, since that takes Pillow.
-- `output`: `label`, `probabilities` or `value`, a number that was predicted, which is used where neither of the others is
-  there. It is what the client was told; `perturbed` and `original` say what was done to it: evidence reads the original, or
+- `output`: `label`, `probabilities`, `ranking` or `value`, a number that was predicted, which is used where none of the others
+  is there. It is what the client was told; `perturbed` and `original` say what was done to it: evidence reads the original, or
   leaves the probabilities out where the log has none, and no baseline learns from it. An integer label fits in 64 signed
   bits. A probability lies in [0, 1], give or take `PROBABILITY_SLACK`, since servers round; they need not sum to 1, since
   models need not be exclusive.
+- `ranking` is a recommender's answer: ids of items, the best first, each once, at most `RANKING_ITEMS`. ``1`` and ``"1"`` are
+  two items. `ranking_scores`, if there, has a finite number for each of them. Where there is neither a label nor
+  probabilities, the first item is the label: it is what the model prefers, as a label is, and the one place of a list that
+  no truncation hides and that defences leave alone. The rest of the list is checked and then dropped, since no evidence
+  reads it.
 """
 
 import datetime as dt
@@ -33,13 +38,15 @@ import numpy.typing as npt
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from detector.contracts.document import Wire, from_base64
-from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
+from detector.contracts.limits import ID_CHARACTERS, RANKING_ITEMS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import PATTERN, READINGS, event_ms
 
 __all__ = [
     "ALL_MISSING",
     "FLOAT32_BOUND",
     "PROBABILITY_SLACK",
+    "REPEATED_ITEM",
+    "SCORES_DIFFER",
     "Answer",
     "Client",
     "Model",
@@ -54,6 +61,10 @@ FLOAT32_BOUND: Final = 3.4028235677973366e38
 PROBABILITY_SLACK: Final = 1e-6
 
 ALL_MISSING: Final = "every value is missing"
+
+REPEATED_ITEM: Final = "an item stands in it twice"
+
+SCORES_DIFFER: Final = "ranking_scores has another length than ranking, or stands without it"
 
 _BASE64_FLOATS = r"^([A-Za-z0-9+/]{16})*([A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{11}=|[A-Za-z0-9+/]{6}==)$"
 _INT64 = Field(ge=-(2**63), le=2**63 - 1)
@@ -75,6 +86,7 @@ Id = Annotated[str, Field(min_length=1, max_length=ID_CHARACTERS)]
 Label = Annotated[str, Field(max_length=TEXT_CHARACTERS)]
 Described = Annotated[str, AfterValidator(_cut)]
 Coordinate = Annotated[float, Field(gt=-FLOAT32_BOUND, lt=FLOAT32_BOUND)]
+Item = Id | Annotated[int, _INT64]
 Probability = Annotated[float, Field(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
 
 
@@ -108,6 +120,12 @@ def _some_known(vector: list[float | None]) -> list[float | None]:
     if vector and all(number is None for number in vector):
         raise ValueError(ALL_MISSING)
     return vector
+
+
+def _each_once(items: list[str | int]) -> list[str | int]:
+    if len(set(items)) < len(items):
+        raise ValueError(REPEATED_ITEM)
+    return items
 
 
 def _readable_vector(text: str) -> str:
@@ -214,6 +232,7 @@ class Answer(Wire):
             "anyOf": [
                 {"required": ["label"], "properties": {"label": {"type": ["string", "integer"]}}},
                 {"required": ["probabilities"], "properties": {"probabilities": {"type": "array"}}},
+                {"required": ["ranking"], "properties": {"ranking": {"type": "array"}}},
                 {"required": ["value"], "properties": {"value": {"type": "number"}}},
             ]
         }
@@ -226,6 +245,20 @@ class Answer(Wire):
     value: Annotated[
         float | None, Field(description="a number that was predicted: its bin among the model's usual answers is used")
     ] = None
+    ranking: Annotated[
+        Annotated[list[Item], AfterValidator(_each_once)] | None,
+        Field(
+            min_length=1,
+            max_length=RANKING_ITEMS,
+            description="ids of recommended items, the best first, each once; without a label or probabilities the first one "
+            "is the label",
+            json_schema_extra={"uniqueItems": True},
+        ),
+    ] = None
+    ranking_scores: Annotated[
+        list[float] | None,
+        Field(min_length=1, max_length=RANKING_ITEMS, description="one finite number for each item of ranking"),
+    ] = None
     perturbed: Annotated[Perturbed | None, Field(description="there where the answer was changed before the client got it")] = (
         None
     )
@@ -233,8 +266,10 @@ class Answer(Wire):
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "Answer":
-        if self.label is None and self.probabilities is None and self.value is None:
-            raise ValueError("neither label nor probabilities nor value")
+        if self.label is None and self.probabilities is None and self.ranking is None and self.value is None:
+            raise ValueError("neither label nor probabilities, nor ranking or value")
+        if self.ranking_scores is not None and len(self.ranking_scores) != len(self.ranking or ()):
+            raise ValueError(SCORES_DIFFER)
         return self
 
 

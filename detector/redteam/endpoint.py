@@ -122,7 +122,7 @@ class Endpoint:
         return told
 
     def _asked(self, rows: Array, form: WireProtocol, known: Mapping[str, Any]) -> Answers:
-        return self._read(self._post(json.dumps(form.body(rows, known)).encode()), len(rows), form)
+        return self._read(self.post(json.dumps(form.body(rows, known)).encode()), len(rows), form)
 
     def _about(self, form: WireProtocol) -> Mapping[str, Any]:
         """What the server tells of the model, asked for once; nothing where it tells nothing."""
@@ -139,7 +139,8 @@ class Endpoint:
             self.traffic.about = told if isinstance(told, dict) else {}
         return self.traffic.about
 
-    def _post(self, body: bytes) -> bytes:
+    def post(self, body: bytes) -> bytes:
+        """Send one body and return the answer's; raises `EndpointError`."""
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             self.url, body, {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
         )

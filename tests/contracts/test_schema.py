@@ -101,6 +101,7 @@ _numbers = st.one_of(
 )
 _junk = st.one_of(st.none(), st.booleans(), st.sampled_from(["", "a", "1", "x" * 256, "x" * 257]), _numbers)
 _arrays = st.lists(st.one_of(st.floats(0, 1), _junk), max_size=3) | st.just([None, None])
+_rankings = st.lists(st.one_of(st.sampled_from(["a", "b", "1", 1, 2]), _junk), max_size=3)
 _coded = st.sampled_from(["AACAPw==", "AACAPwAAAEA=", "AAAA", "AACAPw", ""])
 _times = st.one_of(
     *(st.integers(first - 2, end + 2) | st.sampled_from([first - 1, first, end - 1, end]) for first, end in READINGS),
@@ -120,7 +121,9 @@ _events = _maybe(
         "client": st.one_of(_maybe({"id": st.just("c"), "type": _junk, "trusted": _junk, "ip": _junk, "other": _junk}), _junk),
         "model": st.one_of(_maybe({"id": _junk, "version": _junk}), _junk),
         "input": st.one_of(_maybe({"vector": st.one_of(_arrays, _junk), "vector_b64": st.one_of(_coded, _junk)}), _junk),
-        "output": st.one_of(_maybe({"label": _junk, "probabilities": st.one_of(_arrays, _junk)}), _junk),
+        "output": st.one_of(
+            _maybe({"label": _junk, "probabilities": st.one_of(_arrays, _junk), "ranking": st.one_of(_rankings, _junk)}), _junk
+        ),
         "latency_ms": _junk,
         "status": _junk,
         "sampled_rate": _junk,

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.contracts.dead_letter import Reason
-from detector.contracts.event import PROBABILITY_SLACK
-from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS
+from detector.contracts.event import PROBABILITY_SLACK, REPEATED_ITEM, SCORES_DIFFER
+from detector.contracts.limits import ID_CHARACTERS, RANKING_ITEMS, TEXT_CHARACTERS
 from detector.errors import DetectorError
 from detector.ingest.owner import Owner
 
@@ -35,6 +35,7 @@ DETAIL_CHARACTERS: Final = 200
 _Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS)]
 _Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)]
 _Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Item: TypeAlias = _Id | _Int64
 _Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=-PROBABILITY_SLACK, le=1 + PROBABILITY_SLACK)]
 
 
@@ -92,9 +93,9 @@ class EventOriginal(msgspec.Struct, gc=False):
 
 
 class EventOutput(msgspec.Struct, gc=False):
-    """The output; of a decoded event `label` or `probabilities` is there, which a `value` is made into.
+    """The output; of a decoded event `label` or `probabilities` is there, which a `ranking` or a `value` is made into.
 
-    `value` is kept where the answer was a single number.
+    `value` is kept where the answer was a single number, a ranking is not: only its first item is used, and lists are long.
     """
 
     label: _Label | _Int64 | None = None
@@ -102,6 +103,8 @@ class EventOutput(msgspec.Struct, gc=False):
     value: float | None = None
     perturbed: EventPerturbed | None = None
     original: EventOriginal | None = None
+    ranking: Annotated[list[_Item], msgspec.Meta(min_length=1, max_length=RANKING_ITEMS)] | None = None
+    ranking_scores: Annotated[list[float], msgspec.Meta(min_length=1, max_length=RANKING_ITEMS)] | None = None
 
     def said(self) -> "EventOutput":
         """Return what the model said, as evidence reads it: the original of a perturbed answer.
@@ -116,6 +119,23 @@ class EventOutput(msgspec.Struct, gc=False):
         # Modes but one keep the label, and the told one is of the same kind as in other events: a name, not a place.
         kept = self.label if original.label is None and self.perturbed.mode != "mislead" else original.label
         return EventOutput(kept, original.probabilities)
+
+    def rank(self) -> str | None:
+        """Make the first item of a ranking the label, unless there is an answer beside it, and drop the list.
+
+        Returns what is wrong with the list, None where nothing is.
+        """
+        items, scores = self.ranking, self.ranking_scores
+        self.ranking = self.ranking_scores = None
+        if scores is not None and len(scores) != len(items or ()):
+            return f"output: {SCORES_DIFFER}"
+        if items is None:
+            return None
+        if len(set(items)) < len(items):
+            return f"output.ranking: {REPEATED_ITEM}"
+        if self.label is None and self.probabilities is None:
+            self.label = items[0]
+        return None
 
     def misleads(self) -> bool:
         """Tell whether the client was told another label than the model's own, as far as the log shows both."""

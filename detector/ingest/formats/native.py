@@ -170,6 +170,10 @@ class NativeDecoder(Decoder):
                 return self.read_slowly(record)
         elif query.vector is None and query.columns is None and query.text is None and query.image_b64 is None:
             return self.read_slowly(record)
+        if answer.ranking is not None or answer.ranking_scores is not None:
+            problem = answer.rank()
+            if problem is not None:
+                return refuse("schema", problem) if len(record) > LONG else self.read_slowly(record)
         if answer.label is None and answer.probabilities is None:
             if answer.value is None:
                 return self.read_slowly(record)
@@ -253,7 +257,8 @@ class NativeDecoder(Decoder):
     def _output(self, event: PredictionEvent) -> EventOutput:
         answer, changed, before = event.output, event.output.perturbed, event.output.original
         if answer.label is None and answer.probabilities is None:
-            found = self._settled(event.model.id, event.client.id, answer.value)
+            first = None if answer.ranking is None else answer.ranking[0]
+            found = EventOutput(first) if first is not None else self._settled(event.model.id, event.client.id, answer.value)
         else:
             found = EventOutput(answer.label, answer.probabilities)
         found.perturbed = None if changed is None else EventPerturbed(changed.mode, changed.key_id)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.contracts.moment import event_ms
+from detector.ingest.formats.decoder import Record
 from detector.ingest.formats.event import DETAIL_CHARACTERS, DecodedEvent, Refusal
 from detector.ingest.formats.inputs import Inputs
 from detector.ingest.formats.native import NativeDecoder
@@ -291,3 +292,91 @@ def test_a_predicted_value_and_what_was_done_to_an_answer(
 def test_parts_of_an_answer_must_be_valid_though_they_are_not_used(output: dict[str, Any]) -> None:
     """Whatever is present must be valid."""
     assert isinstance(NativeDecoder().decode_value(_bytes(output=output)), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("output", "label"),
+    [
+        ({"ranking": ["b", "a"]}, "b"),
+        ({"ranking": [7, "7"], "ranking_scores": [2, -0.5]}, 7),
+        ({"ranking": ["b", "a"], "label": "c"}, "c"),
+        ({"ranking": ["b", "a"], "value": 0.5}, "b"),
+        ({"ranking": [1], "perturbed": {"mode": "swaps"}, "original": {"label": 1}}, 1),
+        ({"ranking": list(range(1000))}, 0),
+    ],
+)
+def test_the_first_item_of_a_ranking_is_the_label(output: dict[str, Any], label: str | int) -> None:
+    """On the fast path and in the reference; the rest of the list is not carried on."""
+    decoder = NativeDecoder()
+    for found in (decoder.decode_value(_bytes(output=output)), decoder.read_slowly(_bytes(output=output))):
+        assert isinstance(found, DecodedEvent)
+        assert (found.output.label, found.output.probabilities, found.output.value) in [
+            (label, None, None),
+            (label, None, output.get("value")),
+        ]
+        assert found.output.ranking is None
+        assert found.output.ranking_scores is None
+
+
+@pytest.mark.parametrize(
+    ("output", "detail"),
+    [
+        ({"ranking": []}, "output.ranking: Value should have at least 1 item"),
+        ({"ranking": ["a", "b", "a"]}, "output.ranking: an item stands in it twice"),
+        ({"ranking": list(range(1001))}, "output.ranking: Value should have at most 1000 items"),
+        ({"ranking": [f"{n:0255}" for n in range(999)] + ["a", "a"]}, "output.ranking: "),
+        ({"ranking": [f"{n:0255}" for n in range(998)] + ["a", "a"]}, "output.ranking: an item stands in it twice"),
+        ({"ranking": "a"}, "output.ranking: "),
+        ({"ranking": ["a", 1.0]}, "output.ranking[1]: "),
+        ({"ranking": [True]}, "output.ranking[0]: "),
+        ({"ranking": [""]}, "output.ranking[0]: String should have at least 1 character"),
+        ({"ranking": ["x" * 257]}, "output.ranking[0]: String should have at most 256 characters"),
+        ({"ranking": [2**63]}, "output.ranking[0]: Input should be less than or equal to"),
+        ({"label": "a", "ranking": [None]}, "output.ranking[0]: "),
+        ({"ranking": ["a"], "ranking_scores": [1, 2]}, "output: ranking_scores has another length than ranking"),
+        ({"label": "a", "ranking_scores": [1]}, "output: ranking_scores has another length than ranking"),
+    ],
+)
+def test_bad_rankings_are_refused(output: dict[str, Any], detail: str) -> None:
+    """With the field and the rule, however long the record is."""
+    refusal = NativeDecoder().decode_value(_bytes(output=output))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "schema"
+    assert detail in refusal.detail
+
+
+def test_a_bad_ranking_counts_for_its_client() -> None:
+    """The refused query has an owner, so that its client cannot ask unseen."""
+    decoder = NativeDecoder()
+    record = _bytes(output={"ranking": [1, 1]})
+    owner = decoder.owner(Record(record))
+    assert owner is not None
+    assert (owner.client, owner.model) == ("acme", "fraud")
+
+
+_items = st.one_of(
+    st.sampled_from(["a", "b", "1", "", "x" * 256, "x" * 257, True, None, 1.0, 2**63, -(2**63)]), st.integers(0, 3)
+)
+_answers = st.fixed_dictionaries(
+    {},
+    optional={
+        "label": st.sampled_from(["a", 1, None, 1.5]),
+        "probabilities": st.sampled_from([[0.5, 0.5], None, []]),
+        "value": st.sampled_from([0.5, 12.25, None]),
+        "ranking": st.one_of(st.none(), st.lists(_items, max_size=4), st.lists(st.integers(0, 9), unique=True, max_size=4)),
+        "ranking_scores": st.one_of(st.none(), st.lists(st.sampled_from([1, -0.5, 1e300, True]), max_size=4)),
+    },
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(_answers)
+def test_answers_are_those_of_the_reference(output: dict[str, Any]) -> None:
+    """The fast path accepts, reads and refuses answers as the reference does."""
+    decoder = NativeDecoder()
+    fast, slow = decoder.decode_value(_bytes(output=output)), decoder.read_slowly(_bytes(output=output))
+    if isinstance(slow, Refusal):
+        assert fast == slow
+    else:
+        assert isinstance(fast, DecodedEvent)
+        assert (fast.output.label, fast.output.probabilities) == (slow.output.label, slow.output.probabilities)

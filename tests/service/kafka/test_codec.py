@@ -1,5 +1,6 @@
 """The normalised event: what is written is read back, and anything else is refused without harm."""
 
+import json
 import random
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.clock import HeldClock
 from detector.contracts.dead_letter import REASONS
 from detector.contracts.limits import ID_CHARACTERS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
 from detector.contracts.moment import LAST_MS
+from detector.ingest.assemble import Assembler
 from detector.service.kafka.codec import DETAIL_CHARACTERS, WIRE_VERSION, WireEvent, WireSender, decode, encode
 from detector.testing import Events, batches
 
@@ -197,3 +200,24 @@ def test_no_mutation_raises() -> None:
         assert batch.time.min() >= 0
         assert batch.weight.min() >= 1
         assert not np.isinf(batch.vector).any()
+
+
+def test_a_ranking_does_not_travel() -> None:
+    """The list of a recommender is dropped before the topic: an event of a thousand items is as small as that of one."""
+    sizes = []
+    for items in ([f"item-{n}" for n in range(1000)], ["item-0"]):
+        line = json.dumps(
+            {
+                "event_id": "e1",
+                "time": 1_777_890_667_000,
+                "client": {"id": "acme"},
+                "model": {"id": "next-item"},
+                "input": {"vector": [1.0]},
+                "output": {"ranking": items, "ranking_scores": [0.5] * len(items)},
+            }
+        ).encode()
+        (batch,), rejected, _ = Assembler(HeldClock(1_777_890_700_000)).assemble([line], "x", first_line=1, first_sequence=0)
+        assert not rejected
+        (record,) = encode(batch)
+        sizes.append((len(record), batch.label.tolist()))
+    assert sizes[0] == sizes[1]
