@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["ID_CHARACTERS", "TEXT_CHARACTERS", "USER_AGENT_CHARACTERS"]
+__all__ = ["ID_CHARACTERS", "MARK_SUBJECT_CHARACTERS", "TEXT_CHARACTERS", "USER_AGENT_CHARACTERS"]
 
 ID_CHARACTERS: Final = 256
 """An id of an event, a client or a model; at least 1."""
@@ -12,3 +12,6 @@ TEXT_CHARACTERS: Final = 256
 
 USER_AGENT_CHARACTERS: Final = 1024
 """Browsers send up to some hundred; proxies and servers cut at 4,096 or more."""
+
+MARK_SUBJECT_CHARACTERS: Final = 288
+"""The subject of a mark: its kind, a colon and an id."""
