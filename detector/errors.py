@@ -11,7 +11,8 @@
     ├── SketchesError      a record of the sketches topic cannot be used; it becomes a dead letter
     ├── OutputError        results cannot be written (full disk, no permission)
     ├── UnknownBodyError   an answer of a model server cannot be perturbed; says in one word why
-    ├── EndpointError      a model behind HTTP cannot be asked
+    ├── ModelError         a model that was asked threw, or answered in another form; names the input
+    │   └── EndpointError      a model behind HTTP cannot be asked
     ├── ServerError        a local server cannot be had or does not start
     ├── DeliveryError      alerts or decisions were not delivered; says how many were
     │   ├── RetryableError     the same may work later
@@ -39,6 +40,7 @@ __all__ = [
     "ElasticError",
     "EndpointError",
     "FatalError",
+    "ModelError",
     "NoDocumentError",
     "NotKafkaError",
     "OutputError",
@@ -95,7 +97,15 @@ class UnknownBodyError(DetectorError):
         self.reason = reason
 
 
-class EndpointError(DetectorError):
+class ModelError(DetectorError):
+    """A model that was asked threw or answered in another form; `row` is the input's place in what was asked, None for all."""
+
+    def __init__(self, text: str, *, row: int | None = None) -> None:
+        super().__init__(text)
+        self.row = row
+
+
+class EndpointError(ModelError):
     """A model's endpoint cannot be reached, refuses us, or answers in another form; the message says which."""
 
 

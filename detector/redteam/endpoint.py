@@ -1,8 +1,9 @@
 """A model behind HTTP, asked as a function.
 
-The form is KServe's v1 protocol, which most serving stacks speak: ``{"instances": [[...]]}`` is answered by
-``{"predictions": [[...]]}``. The two keys can be others. A prediction may be a list of probabilities, or a label from 0,
-which becomes a certainty. Only for models that one may attack: one's own.
+The forms are those of `detector.redteam.protocols`; where the path of the address names none, it is KServe's v1 protocol, which
+most serving stacks speak: ``{"instances": [[...]]}`` is answered by ``{"predictions": [[...]]}``. The two keys can be others. A
+prediction may be a list of probabilities, or a label from 0, which becomes a certainty. Only for models that one may attack:
+one's own.
 """
 
 import http.client
@@ -14,23 +15,60 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from detector.errors import EndpointError
 from detector.redteam.conversation import Array
+from detector.redteam.protocols import Answers, Instances, WireProtocol, protocol_of
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
+TOO_MANY: Final = 429
+OF_CONTENT: Final = (400, 413, 422, 500)  # what a server says to an input that it cannot take, or to too many
+LONGEST_PAUSE_S: Final = 10.0  # between requests; an endpoint that wants more says so with Retry-After
+
+
+class _StatusError(EndpointError):
+    """A server's refusal, with its status; 0 for one that was not reached."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What asking has cost so far: requests, those that were tried again, refusals for haste (429), and seconds waited.
+
+    `pause_s` is how long is waited before each request: refusals for haste double it, answers let it shrink.
+    """
+
+    requests: int = 0
+    repeated: int = 0
+    too_many: int = 0
+    waited_s: float = 0.0
+    pause_s: float = 0.0
+    about: Mapping[str, Any] | None = None
+
+    def refused(self) -> None:
+        """Count a refusal for haste, and slow down."""
+        self.too_many += 1
+        self.pause_s = min(max(2.0 * self.pause_s, 0.1), LONGEST_PAUSE_S)
+
+    def answered(self) -> None:
+        """Go a little faster again."""
+        self.pause_s = 0.9 * self.pause_s if self.pause_s > 0.01 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A predict function over HTTP: call it with X (n, dimension) for probabilities (n, classes).
 
-    Each call is one POST. Connections that fail and passing refusals (408, 425, 429, 5xx) are tried again, `attempts`
-    times in all, after half a second and twice as long each time, or as long as ``Retry-After`` says, up to a minute.
-    `classes` is needed where the endpoint answers with labels only.
+    Each call is one POST for as many rows as its form takes at once. Connections that fail and passing refusals (408, 425, 429,
+    5xx) are tried again, `attempts` times in all, after half a second and twice as long each time, or as long as
+    ``Retry-After`` says, up to a minute. After a 429 all requests slow down. `traffic` counts.
+    `classes` is needed where the endpoint answers with labels only. `protocol` is the form, which otherwise the path tells.
     """
 
     url: str
@@ -41,61 +79,122 @@ class Endpoint:
     timeout: float = 30.0
     attempts: int = 5
     sleep: Callable[[float], None] = time.sleep
+    protocol: WireProtocol | None = None
+    traffic: Traffic = field(default_factory=Traffic, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what is no web address, such as a file."""
         if urllib.parse.urlsplit(self.url).scheme not in {"http", "https"}:
             raise EndpointError(f"{self.url} is not an http or https address")
 
+    @property
+    def form(self) -> WireProtocol:
+        """How it is asked: as `protocol` says, or with keys that are not the usual ones, or as the path says."""
+        if self.protocol is not None:
+            return self.protocol
+        keys = Instances(self.request_key, self.response_key)
+        return keys if keys != Instances() else protocol_of(self.url)
+
     def __call__(self, X: Array) -> Array:
-        """Ask about all rows in one request; raises `EndpointError`."""
-        body = json.dumps({self.request_key: X.tolist()}).encode()
-        return self._read(self._post(body), len(X))
+        """Ask about all rows; raises `EndpointError`, with the row where it is known."""
+        answers = [self._row(number, entry) for number, entry in enumerate(self.raw(X))]
+        if len({row.shape for row in answers}) != 1:
+            raise EndpointError(f"{self.url} answered with predictions of different lengths")
+        return np.stack(answers)
+
+    def raw(self, X: Array) -> Answers:
+        """Ask about all rows, and return what was told of each: a list of numbers, a number, or a label."""
+        told: Answers = []
+        form = self.form
+        known = self._about(form)
+        for at in range(0, len(X), form.at_once):
+            rows = X[at : at + form.at_once]
+            try:
+                told += self._asked(rows, form, known)
+            except _StatusError as error:
+                if error.status not in OF_CONTENT or len(rows) == 1:
+                    raise EndpointError(str(error), row=at if len(rows) == 1 else None) from error
+                for number, row in enumerate(rows):  # one of them may be what is refused, or so many at once
+                    try:
+                        told += self._asked(row[None], form, known)
+                    except EndpointError as alone:
+                        raise EndpointError(str(alone), row=at + number) from alone
+        return told
+
+    def _asked(self, rows: Array, form: WireProtocol, known: Mapping[str, Any]) -> Answers:
+        return self._read(self._post(json.dumps(form.body(rows, known)).encode()), len(rows), form)
+
+    def _about(self, form: WireProtocol) -> Mapping[str, Any]:
+        """What the server tells of the model, asked for once; nothing where it tells nothing."""
+        if form.about is None:
+            return {}
+        if self.traffic.about is None:
+            whole = urllib.parse.urlsplit(self.url)._replace(path=form.about, query="")
+            request = urllib.request.Request(urllib.parse.urlunsplit(whole), headers=dict(self.headers))  # noqa: S310
+            try:
+                with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
+                    told = json.loads(response.read())
+            except (OSError, ValueError, http.client.HTTPException):  # asking for the answers says what is wrong
+                told = {}
+            self.traffic.about = told if isinstance(told, dict) else {}
+        return self.traffic.about
 
     def _post(self, body: bytes) -> bytes:
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             self.url, body, {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
         )
-        problem = ""
+        problem, status = "", 0
+        if self.traffic.pause_s:
+            self._wait(self.traffic.pause_s)
         for attempt in range(self.attempts):
             wait = 0.5 * 2.0**attempt
+            self.traffic.requests += 1
             try:
                 with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
-                    return bytes(response.read())
+                    content = bytes(response.read())
+                self.traffic.answered()
             except urllib.error.HTTPError as error:
                 with error:
                     said = error.read(300).decode("utf-8", "replace").strip()
+                status = error.code
                 problem = f"answered {error.code} {error.reason}" + (f": {said}" if said else "")
+                if error.code == TOO_MANY:
+                    self.traffic.refused()
                 if error.code not in PASSING:
                     break
                 wait = _seconds(error.headers.get("Retry-After"), wait)
             except (OSError, http.client.HTTPException) as error:
+                status = 0
                 problem = f"cannot be reached: {getattr(error, 'reason', None) or error or type(error).__name__}"
+            else:
+                return content
             if attempt + 1 < self.attempts:
-                self.sleep(min(wait, 60.0))
-        raise EndpointError(f"{self.url} {problem}")
+                self.traffic.repeated += 1
+                self._wait(min(wait, 60.0))
+        raise _StatusError(f"{self.url} {problem}", status)
 
-    def _read(self, content: bytes, rows: int) -> Array:
+    def _wait(self, seconds: float) -> None:
+        self.traffic.waited_s += seconds
+        self.sleep(seconds)
+
+    def _read(self, content: bytes, rows: int, form: WireProtocol) -> Answers:
         try:
             document = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EndpointError(f"{self.url} answered with something that is not JSON") from error
-        if not isinstance(document, dict) or self.response_key not in document:
-            keys = ", ".join(document) if isinstance(document, dict) else type(document).__name__
-            raise EndpointError(f"{self.url} answered without {self.response_key!r}; there is: {keys}")
-        predictions = document[self.response_key]
-        if not isinstance(predictions, list) or len(predictions) != rows:
+        try:
+            answers = form.answers(document)
+        except EndpointError as error:
+            raise EndpointError(f"{self.url} {error}") from error
+        if len(answers) != rows:
             raise EndpointError(f"{self.url} was asked about {rows} rows and did not answer with as many predictions")
-        answers = [self._row(prediction) for prediction in predictions]
-        if len({row.shape for row in answers}) != 1:
-            raise EndpointError(f"{self.url} answered with predictions of different lengths")
-        return np.stack(answers)
+        return answers
 
-    def _row(self, prediction: Any) -> Array:
+    def _row(self, number: int, prediction: Any) -> Array:
         if isinstance(prediction, int) and not isinstance(prediction, bool):
             if self.classes is None or not 0 <= prediction < self.classes:
                 raise EndpointError(
-                    f"{self.url} answers with labels ({prediction}): say how many classes there are, counted from 0"
+                    f"{self.url} answers with labels ({prediction}): say how many classes there are, counted from 0", row=number
                 )
             return np.asarray(np.eye(self.classes)[prediction])
         try:
@@ -103,7 +202,9 @@ class Endpoint:
         except (TypeError, ValueError):
             row = np.empty(0)
         if row.ndim != 1 or row.size == 0 or not np.isfinite(row).all() or row.min() < 0.0:
-            raise EndpointError(f"{self.url} answered with {json.dumps(prediction)[:80]} where probabilities were expected")
+            raise EndpointError(
+                f"{self.url} answered with {json.dumps(prediction)[:80]} where probabilities were expected", row=number
+            )
         return row
 
 
