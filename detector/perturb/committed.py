@@ -103,7 +103,10 @@ class Committed:
         if not (0.0 <= strength <= 4.0 and 0.0 <= rate <= 0.05 and classes >= 2):
             raise ValueError("strength, dawn_rate or classes are out of range")
         return cls(
-            *texts,
+            model=texts[0],
+            epoch=texts[1],
+            key_sha256=texts[2],
+            created=texts[3],
             classes=classes,
             strength=strength,
             dawn_rate=rate,

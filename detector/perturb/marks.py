@@ -116,15 +116,18 @@ class Marks:
         try:
             found = self._who.subject(headers)
             if found is None:
-                return self.left("client")
+                self.left("client")
+                return None
             inputs = inputs_of(body)
             if inputs is None or inputs.shape[1] != self.committed.dimension:
-                return self.left("input")
+                self.left("input")
+                return None
             client, subject = found
             name = name_of(self._key(subject), subject, self.committed.epoch)
             return Marking(self, client, name, inputs)
         except Exception:  # noqa: BLE001  # a fault of ours must not become an error of the service
-            return self.left("failed")
+            self.left("failed")
+            return None
 
     def marked(self, name: MarkName, vector: npt.NDArray[np.float32], values: Sequence[float]) -> list[float]:
         """Return an answer with the mark, with as many decimals as it had."""
@@ -151,6 +154,11 @@ class Marks:
             self._counted[""] += len(marking.answers)
         if self._log is not None and not self._log.add(self.committed.model, mode, marking):
             self.left("unlogged")
+
+    def close(self) -> None:
+        """Close the log of what was told."""
+        if self._log is not None:
+            self._log.close()
 
     def text(self) -> bytes:
         """Return the counts for Prometheus."""

@@ -52,7 +52,7 @@ class PerturbMiddleware:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
         kind = scope["type"]
-        headers = scope["headers"] if kind in {"http", "websocket"} else ()
+        headers = scope["headers"] if kind in {"http", "websocket"} else []
         marks = self._policy.marks
         perturbs = kind in {"http", "websocket"} and (self._always or asks_for_it(headers))
         policy = self._policy if perturbs else self._marking

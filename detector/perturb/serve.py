@@ -46,6 +46,8 @@ async def serve(
         raise ServerError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         await proxy.close()
+        if policy.marks is not None:
+            policy.marks.close()
         if metrics is not None:
             metrics.close()
 

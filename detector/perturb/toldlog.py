@@ -7,6 +7,7 @@ answer. A line that the disk does not take is lost and counted: the answer goes 
 import threading
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -47,6 +48,11 @@ class ToldLog:
         except (OSError, ValueError, TypeError):
             return False
         return True
+
+    def close(self) -> None:
+        """Close the file; what is added after that is lost."""
+        with self._lock, suppress(OSError):
+            self._file.close()
 
     def _event(self, model: str, time: str, mode: str, marking: "Marking", at: int) -> dict[str, Any]:
         vector = [None if number != number else number for number in marking.inputs[at].tolist()]  # noqa: PLR0124  # NaN
