@@ -11,6 +11,7 @@
     ├── SketchesError      a record of the sketches topic cannot be used; it becomes a dead letter
     ├── OutputError        results cannot be written (full disk, no permission)
     ├── UnknownBodyError   an answer of a model server cannot be perturbed; says in one word why
+    ├── OwnershipError     a suspect cannot be tested, marks cannot be committed to, or evidence was changed; says why
     ├── ModelError         a model that was asked threw, or answered in another form; names the input
     │   └── EndpointError      a model behind HTTP cannot be asked
     ├── ServerError        a local server cannot be had or does not start
@@ -44,6 +45,7 @@ __all__ = [
     "NoDocumentError",
     "NotKafkaError",
     "OutputError",
+    "OwnershipError",
     "RefusedError",
     "RetryableError",
     "ServerError",
@@ -87,6 +89,10 @@ class SketchesError(DetectorError):
 
 class OutputError(DetectorError):
     """Results cannot be written where they were asked for."""
+
+
+class OwnershipError(DetectorError):
+    """A suspect cannot be tested by this log, marks cannot be committed to, or evidence was changed; the message says why."""
 
 
 class UnknownBodyError(DetectorError):

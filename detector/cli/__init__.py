@@ -19,6 +19,7 @@ from detector.cli.kafka import dead_letters_app, produce, topics_app
 from detector.cli.knowledge import baseline_app, explain
 from detector.cli.logs import replay, run
 from detector.cli.odometer import odometer
+from detector.cli.ownership import ownership_app
 from detector.cli.perturb import perturb_app
 from detector.cli.redteam import redteam_app
 from detector.cli.redteam_price import redteam_price
@@ -59,6 +60,7 @@ app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(decisions_app, name="decisions")
 app.add_typer(perturb_app, name="perturb")
+app.add_typer(ownership_app, name="ownership")
 app.add_typer(siem_app, name="siem")
 app.add_typer(gate_app, name="gate")
 redteam_app.command("price")(redteam_price)

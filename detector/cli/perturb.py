@@ -22,7 +22,9 @@ def perturb_proxy(
     ] = None,
     host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="address to listen on")] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, metavar="PORT", help="its port; 0: any")] = None,
-    mode: Annotated[str | None, typer.Option("--mode", metavar="MODE", help="top1, label or mislead")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", metavar="MODE", help="top1, label, mislead, or none: only marks")
+    ] = None,
 ) -> None:
     """Run the second upstream of a gateway: all that is asked here is answered perturbed. Ctrl-C ends it."""
     import asyncio
@@ -34,7 +36,8 @@ def perturb_proxy(
     from detector.perturb.settings import policy_of
     from detector.perturb.upstream import Upstream
 
-    section = load_config(config).perturb
+    settings = load_config(config)
+    section = settings.perturb
     given = {"upstream": upstream, "host": host, "port": port, "mode": mode}
     try:
         changed = {name: value for name, value in given.items() if value is not None}
@@ -43,7 +46,7 @@ def perturb_proxy(
         raise ConfigError("\n".join(map(_explained, error.errors()))) from error
     if section.upstream is None:
         raise ConfigError("where is the model server? Name it with --upstream or in [perturb] upstream")
-    policy, warning = policy_of(section)
+    policy, warning = policy_of(section, settings.ownership)
     if warning is not None:
         errors.print(f"detector: {warning}", soft_wrap=True)
     server = Upstream.of(section.upstream, section.timeout_seconds)

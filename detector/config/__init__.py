@@ -12,6 +12,7 @@ from detector.config.gate import GateSection
 from detector.config.ingest import ClientRule, IngestSection, InputsSection, MappingSection, TopicSection
 from detector.config.loading import load
 from detector.config.odometer import OdometerSection, TierTable
+from detector.config.ownership import OwnershipSection
 from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, OAuthSection, RegistrySection, ServiceSection
 from detector.config.whole import Config
@@ -34,6 +35,7 @@ __all__ = [
     "ModelSection",
     "OAuthSection",
     "OdometerSection",
+    "OwnershipSection",
     "PerturbSection",
     "PolicySection",
     "RegistrySection",

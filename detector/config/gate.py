@@ -14,6 +14,13 @@ Answer = Literal["allow", "refuse"]
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
+def header_name(name: str | None) -> str | None:
+    """Return the name of a header, or None. Raises ValueError for what is none."""
+    if name is not None and _HEADER.fullmatch(name) is None:
+        raise ValueError("is no name of an HTTP header")
+    return name
+
+
 class GateSection(Section):
     """What `detector gate` listens on, how it knows clients and models, and what it does when it cannot know."""
 
@@ -54,9 +61,7 @@ class GateSection(Section):
     @field_validator("client_header", "organization_header", "address_header", "uri_header", "model_header")
     @classmethod
     def _header(cls, name: str | None) -> str | None:
-        if name is not None and _HEADER.fullmatch(name) is None:
-            raise ValueError("is no name of an HTTP header")
-        return name
+        return header_name(name)
 
     @field_validator("model_pattern")
     @classmethod

@@ -16,13 +16,16 @@ class PerturbSection(Section):
         "top1",
         "label",
         "mislead",
+        "none",
         "rounded",
         "reverse_sigmoid",
         "gaussian_noise",
         "high_confidence",
         "class_labels",
     ] = Field(
-        "top1", description="label and rounded confidence, label only, or wrong labels; names of ART stand for the nearest"
+        "top1",
+        description="label and rounded confidence, label only, wrong labels, or none (answers are only marked, see "
+        "`[ownership]`); names of ART stand for the nearest",
     )
     decimals: int = Field(1, ge=0, le=2, description="of the confidence")
     allow_wrong_answers: bool = Field(default=False, description="must be true for mode mislead: half of its labels are wrong")

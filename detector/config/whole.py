@@ -14,6 +14,7 @@ from detector.config.elasticsearch import DELIVERY, ElasticsearchSection
 from detector.config.gate import GateSection
 from detector.config.ingest import IngestSection, InputsSection
 from detector.config.odometer import OdometerSection
+from detector.config.ownership import OwnershipSection
 from detector.config.perturb import PerturbSection
 from detector.config.service import IntakeSection, KafkaSection, ServiceSection
 
@@ -28,6 +29,7 @@ IRRELEVANT: dict[str, Any] = {  # to what is found
     "ingest": True,
     "intake": True,
     "kafka": True,
+    "ownership": True,
     "perturb": True,
     "service": True,
     "deliveries": True,
@@ -56,6 +58,7 @@ class Config(BaseSettings):
     intake: IntakeSection = IntakeSection()
     decisions: DecisionsSection = DecisionsSection()
     perturb: PerturbSection = PerturbSection()
+    ownership: OwnershipSection = OwnershipSection()
     gate: GateSection = GateSection()
     deliveries: tuple[DeliveryTable, ...] = ()
 

@@ -38,7 +38,13 @@ import numpy.typing as npt
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from detector.contracts.document import Wire, from_base64
-from detector.contracts.limits import ID_CHARACTERS, RANKING_ITEMS, TEXT_CHARACTERS, USER_AGENT_CHARACTERS
+from detector.contracts.limits import (
+    ID_CHARACTERS,
+    MARK_SUBJECT_CHARACTERS,
+    RANKING_ITEMS,
+    TEXT_CHARACTERS,
+    USER_AGENT_CHARACTERS,
+)
 from detector.contracts.moment import PATTERN, READINGS, event_ms
 
 __all__ = [
@@ -210,11 +216,20 @@ class Query(Wire):
         return self
 
 
+class Mark(Wire):
+    """The mark of ownership that an answer bears: `id` says which key made it, without the key."""
+
+    id: Label
+    subject: Annotated[str, Field(max_length=MARK_SUBJECT_CHARACTERS, description="client:ID, organization:ID or campaign:ID")]
+    epoch: Label
+
+
 class Perturbed(Wire):
     """How an answer was changed before the client got it."""
 
-    mode: Label
+    mode: Annotated[Label, Field(description="top1, label, mislead; none: it was only marked")]
     key_id: Label | None = None
+    mark: Annotated[Mark | None, Field(description="there where a copy can be recognised by the answer")] = None
 
 
 class Original(Wire):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["ID_CHARACTERS", "RANKING_ITEMS", "TEXT_CHARACTERS", "USER_AGENT_CHARACTERS"]
+__all__ = ["ID_CHARACTERS", "MARK_SUBJECT_CHARACTERS", "RANKING_ITEMS", "TEXT_CHARACTERS", "USER_AGENT_CHARACTERS"]
 
 ID_CHARACTERS: Final = 256
 """An id of an event, a client or a model; at least 1."""
@@ -15,3 +15,6 @@ USER_AGENT_CHARACTERS: Final = 1024
 
 RANKING_ITEMS: Final = 1000
 """Items of a ranking. Lists that are shown have tens; whoever logs the whole catalogue in order logs its first items."""
+
+MARK_SUBJECT_CHARACTERS: Final = 288
+"""The subject of a mark: its kind, a colon and an id."""

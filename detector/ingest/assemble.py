@@ -274,8 +274,10 @@ class Assembler:
                     vector = float32[len(numbers)](*numbers)
                 except struct.error:  # a missing value
                     vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
-            perturbed = 0 if answer.perturbed is None else LABEL_CHANGED if answer.misleads() else LABEL_ALONE
-            if perturbed and not self._as_told:
+            changed = answer.perturbed is not None
+            # A mark that leaves the label alone hides nothing: such answers teach and count as the model's own.
+            perturbed = 0 if not changed or answer.only_marked() else LABEL_CHANGED if answer.misleads() else LABEL_ALONE
+            if changed and not self._as_told:
                 answer = answer.said()
             key = model.id, len(vector) // 4
             rows = groups.get(key)

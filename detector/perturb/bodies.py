@@ -9,6 +9,7 @@ from math import prod
 from typing import Any, Final
 
 from detector.errors import UnknownBodyError
+from detector.perturb.marks import Marking
 from detector.perturb.modes import How, is_distribution
 from detector.perturb.rows import DEEPEST, Rows, has_fraction
 
@@ -18,12 +19,12 @@ LOGPROBS: Final = frozenset({"logprobs", "top_logprobs", "prompt_logprobs", "tok
 _FLOATS: Final = frozenset({"FP16", "FP32", "FP64", "BF16"})
 
 
-def rewritten(document: Any, how: How, model: str = "") -> tuple[Any, int]:
-    """Return a response as it is told, and how many answers in it were changed.
+def rewritten(document: Any, how: How, model: str = "", marking: Marking | None = None) -> tuple[Any, int]:
+    """Return a response as it is told, and how many answers in it were changed; `marking` is shown them all.
 
     Raises `UnknownBodyError` where it holds numbers that cannot be told from the answer.
     """
-    rows = Rows(how, model)
+    rows = Rows(how, model, marking)
     return _document(document, rows), rows.changed
 
 

@@ -1,7 +1,8 @@
 """ASGI middleware for model servers in Python: FastAPI, BentoML, Ray Serve, MLServer's REST side and the like.
 
-It acts on requests that carry ``X-Detector-Action: perturb``, which the gateway sets over the caller's own value. All others go
-through untouched. Server-sent events are told as they come; the probabilities of tokens are removed from what was asked.
+It acts on requests that carry ``X-Detector-Action: perturb``, which the gateway sets over the caller's own value, and on those
+whose answers bear a mark of ownership. All others go through untouched. Server-sent events are told as they come; the
+probabilities of tokens are removed from what was asked.
 
     app.add_middleware(PerturbMiddleware, policy=policy)
 
@@ -10,6 +11,7 @@ without the gateway: who can choose the header can leave it out.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from detector.perturb.events import Events
@@ -23,6 +25,8 @@ from detector.perturb.exchange import (
     response_headers,
     unreadable,
 )
+from detector.perturb.marks import Marking
+from detector.perturb.modes import How
 from detector.perturb.telling import Policy, Told, is_json, request_without_logprobs, tell
 
 __all__ = ["PerturbMiddleware"]
@@ -41,24 +45,31 @@ class PerturbMiddleware:
     def __init__(self, app: App, policy: Policy, *, always: bool = False, observer: Observer | None = None) -> None:
         self._app = app
         self._policy = policy
+        self._marking = replace(policy, how=How("none"))  # of who is not under a perturb decision
         self._always = always
         self._observer = observer
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
         kind = scope["type"]
-        if kind not in {"http", "websocket"} or not (self._always or asks_for_it(scope["headers"])):
+        headers = scope["headers"] if kind in {"http", "websocket"} else []
+        marks = self._policy.marks
+        perturbs = kind in {"http", "websocket"} and (self._always or asks_for_it(headers))
+        policy = self._policy if perturbs else self._marking
+        marked = marks is not None and kind == "http" and marks.wants(headers)
+        if not marked and (not perturbs or policy.only_marks):
             await self._app(scope, receive, send)
         elif kind == "websocket":
             await self._socket(scope, receive, send)
         else:
-            asked = await _asked(receive, scope["headers"], self._policy.most_bytes)
+            asked = await _asked(receive, headers, policy)
+            marking = marks.begin(headers, asked.body) if marks is not None and marked and asked.whole else None
             inner = {
                 **scope,
                 "headers": request_headers(scope["headers"], len(asked.body) if asked.whole else None),
                 "extensions": {},  # else a server may send a file, which nobody here would see
             }
-            answer = _Answer(scope, send, self._policy, asked, self._observer)
+            answer = _Answer(scope, send, policy, asked, self._observer, marking)
             await self._app(inner, asked.receive, answer.send)
 
     async def _socket(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -87,7 +98,7 @@ class _Asked:
         return {"type": "http.request", "body": self.body, "more_body": not self.whole}
 
 
-async def _asked(receive: Receive, headers: list[Header], most: int) -> _Asked:
+async def _asked(receive: Receive, headers: list[Header], policy: Policy) -> _Asked:
     """Read a JSON request to its end; other requests, and longer ones, are handed on as they come."""
     if not is_json(header(headers, b"content-type") or "application/json"):
         return _Asked(b"", receive, whole=False)
@@ -99,8 +110,10 @@ async def _asked(receive: Receive, headers: list[Header], most: int) -> _Asked:
             break
         body += message.get("body", b"")
         more = message.get("more_body", False)
-        if more and len(body) > most:
+        if more and len(body) > policy.most_bytes:
             return _Asked(bytes(body), receive, whole=False)
+    if policy.only_marks:
+        return _Asked(bytes(body), receive, whole=True, read=True)
     kept = request_without_logprobs(bytes(body))
     return _Asked(bytes(body) if kept is None else kept, receive, whole=True, read=kept is not None)
 
@@ -115,7 +128,9 @@ class _Answer:
         policy: Policy,
         asked: _Asked,
         observer: Observer | None,
+        marking: Marking | None,
     ) -> None:
+        self._marking = marking
         self._scope = scope
         self._send = send
         self._policy = policy
@@ -134,6 +149,8 @@ class _Answer:
             if handling == "tell":
                 self._start = message
                 return
+            if handling == "stream" and self._policy.only_marks:
+                handling = "as_it_is"
             if handling == "stream" and (reason := unreadable(headers, read=self._asked.read)) is not None:
                 self._start = message
                 await self._end(self._policy.without_answer(reason, None))
@@ -150,7 +167,9 @@ class _Answer:
         if message["type"] != "http.response.body" or self._done:
             return
         self._body += message.get("body", b"")
-        if len(self._body) > self._policy.most_bytes:
+        if len(self._body) > self._policy.most_bytes and self._policy.only_marks:
+            await self._let_go(message)
+        elif len(self._body) > self._policy.most_bytes:
             await self._end(self._policy.without_answer("too_large", None))
         elif not message.get("more_body", False):
             headers = self._start.get("headers", ())
@@ -159,8 +178,17 @@ class _Answer:
                 self._policy,
                 content_type=header(headers, b"content-type"),
                 encoding=header(headers, b"content-encoding"),
+                marking=self._marking,
             )
             await self._end(told)
+
+    async def _let_go(self, message: Message) -> None:
+        """Pass on what was held of an answer that is too long to be marked; the rest goes by as it comes."""
+        start, self._start = self._start, None
+        self._policy.without_answer("too_large", b"")
+        await self._send(start or {})
+        await self._send({**message, "body": bytes(self._body)})
+        self._body.clear()
 
     async def _event(self, message: Message, events: Events) -> None:
         """Pass a part of a stream on as it is told."""

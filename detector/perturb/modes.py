@@ -4,6 +4,7 @@
 top1       the label, and its confidence to one decimal; the other classes share the rest evenly
 label      the label only: its class has all of the probability
 mislead    as top1, but half of the coarse answers name a wrong label, which a secret key chooses; opt-in
+none       as the model said: for answers that only bear a mark of ownership (`marks`)
 ========== =======================================================================================================
 
 While the label stays right, no mode is stronger than `label`: a thief trains on labels then. With ten classes `top1` is
@@ -25,7 +26,7 @@ from detector.errors import ConfigError
 
 __all__ = ["ART_NAMES", "How", "Mode", "coarse", "is_distribution", "mode_of", "perturb"]
 
-Mode = Literal["top1", "label", "mislead"]
+Mode = Literal["top1", "label", "mislead", "none"]
 
 SLACK: Final = 0.02  # rounding of probabilities that sum to 1
 LEAST_LEAD: Final = 0.02  # by which the label's confidence exceeds an even share, so that the label stays the largest
@@ -85,11 +86,11 @@ def mode_of(name: str) -> tuple[Mode, str | None]:
     >>> mode_of("label"), mode_of("class_labels")[0]
     (('label', None), 'label')
     """
-    if name in {"top1", "label", "mislead"}:
+    if name in {"top1", "label", "mislead", "none"}:
         known: Mode = name  # type: ignore[assignment]  # just looked up
         return known, None
     if name not in ART_NAMES:
-        raise ConfigError(f"[perturb] mode {name!r}: known are top1, label, mislead, {', '.join(ART_NAMES)}")
+        raise ConfigError(f"[perturb] mode {name!r}: known are top1, label, mislead, none, {', '.join(ART_NAMES)}")
     return ART_NAMES[name]
 
 
@@ -128,6 +129,8 @@ def perturb(probabilities: Sequence[float], how: How, model: str = "") -> list[f
     >>> perturb([0.03, 0.63, 0.34], How("label"))
     [0.0, 1.0, 0.0]
     """
+    if how.mode == "none":
+        return list(probabilities)
     classes = len(probabilities)
     highest = max(probabilities)
     label = probabilities.index(highest)

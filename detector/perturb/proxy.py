@@ -16,6 +16,7 @@ from typing import Final
 from detector.errors import ConfigError
 from detector.perturb.events import Events
 from detector.perturb.exchange import REFUSAL, header, kind_of, request_headers, response_headers, unreadable
+from detector.perturb.marks import Marking
 from detector.perturb.message import MOST_REQUEST, REASONS, FaultError, Message, Parser, head_of, status_line
 from detector.perturb.telling import Policy, request_without_logprobs, tell
 from detector.perturb.upstream import READ, Connection, Upstream
@@ -132,7 +133,11 @@ class Proxy:
     async def _exchange(self, request: Message, upstream: "Connection", writer: asyncio.StreamWriter) -> bool:
         """Ask the model server and answer; return whether the connection goes on."""
         body = bytes(request.body)
-        kept_body = request_without_logprobs(body, header(request.headers, b"content-type"))
+        marks = self._policy.marks
+        marking = marks.begin(request.headers, body) if marks is not None and body else None  # all that comes here is suspected
+        kept_body = (
+            body if self._policy.only_marks else request_without_logprobs(body, header(request.headers, b"content-type"))
+        )
         body = body if kept_body is None else kept_body
         kept = [(name, value) for name, value in request.headers if name.lower() not in _HOP]
         bodiless = not body and request.method in {"GET", "HEAD", "DELETE", "OPTIONS"}
@@ -147,15 +152,24 @@ class Proxy:
         except (OSError, EOFError, self._http.HttpParserError):
             raise FaultError(502) from None
         try:
-            return await self._answer(request, response, upstream, writer, read=kept_body is not None)
+            return await self._answer(request, response, upstream, writer, read=kept_body is not None, marking=marking)
         except (EOFError, self._http.HttpParserError):  # the head may have left already
             return False
 
     async def _answer(
-        self, request: Message, response: Message, upstream: "Connection", writer: asyncio.StreamWriter, *, read: bool
+        self,
+        request: Message,
+        response: Message,
+        upstream: "Connection",
+        writer: asyncio.StreamWriter,
+        *,
+        read: bool,
+        marking: Marking | None,
     ) -> bool:
         """Answer; `read` tells whether the request is known to ask for no probabilities of tokens."""
         handling = kind_of(request.method, response.status, response.headers)
+        if handling == "stream" and self._policy.only_marks:
+            return await _pass_on(response, upstream, writer, None)
         if handling == "stream":
             if (reason := unreadable(response.headers, read=read)) is None:
                 return await _pass_on(response, upstream, writer, Events(self._policy))
@@ -169,6 +183,9 @@ class Proxy:
             await upstream.more(response)
         headers = [(name, value) for name, value in response.headers if name.lower() not in _HOP]
         status, body = response.status, bytes(response.body)
+        if not response.complete and self._policy.only_marks:
+            self._policy.without_answer("too_large", b"")
+            return await _pass_on(response, upstream, writer, None)
         if not response.complete:
             told = self._policy.without_answer("too_large", None)
             upstream.close()
@@ -178,6 +195,7 @@ class Proxy:
                 self._policy,
                 content_type=header(headers, b"content-type"),
                 encoding=header(headers, b"content-encoding"),
+                marking=marking,
             )
         else:
             written = headers if request.method == "HEAD" or status in {204, 304} else response_headers(headers, len(body))
@@ -193,19 +211,21 @@ class Proxy:
         return True
 
 
-async def _pass_on(response: Message, upstream: Connection, writer: asyncio.StreamWriter, events: Events) -> bool:
-    """Pass a stream of events on as it is told, in chunks."""
+async def _pass_on(response: Message, upstream: Connection, writer: asyncio.StreamWriter, events: Events | None) -> bool:
+    """Pass a stream of events on as it is told, in chunks; as it is, where it is told to nobody."""
     headers = [(name, value) for name, value in response.headers if name.lower() not in _HOP | {b"content-length"}]
     writer.write(head_of(status_line(response.status), [*headers, (b"transfer-encoding", b"chunked")]))
     while True:
-        told = events.told(bytes(response.body), last=response.complete)
+        body = bytes(response.body)
+        told = body if events is None else events.told(body, last=response.complete)
         response.body.clear()
         if told:
             writer.write(f"{len(told):x}\r\n".encode() + told + b"\r\n")
         await _drain(writer)
-        if events.ended:
+        ended = events is not None and events.ended
+        if ended:
             upstream.close()
-        if response.complete or events.ended:
+        if response.complete or ended:
             break
         await upstream.more(response)
     writer.write(b"0\r\n\r\n")

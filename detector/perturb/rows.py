@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from detector.errors import UnknownBodyError
+from detector.perturb.marks import Marking
 from detector.perturb.modes import MOST, How, is_distribution, perturb
 
 __all__ = ["Rows", "has_fraction"]
@@ -32,11 +33,15 @@ class _Moved(NamedTuple):
 
 
 class Rows:
-    """Perturbs answers of one model; `changed` counts those that were told otherwise than the model said."""
+    """Perturbs answers of one model; `changed` counts those that were told otherwise than the model said.
 
-    def __init__(self, how: How, model: str) -> None:
+    With a `marking`, answers whose classes have a place each bear its mark.
+    """
+
+    def __init__(self, how: How, model: str, marking: Marking | None = None) -> None:
         self._how = how
         self._model = model
+        self._marking = marking
         self.changed = 0
 
     def row(self, value: Any, depth: int = 0) -> Any:
@@ -57,8 +62,21 @@ class Rows:
         """Return probabilities as they are told. Raises `UnknownBodyError` where they are no distribution."""
         if not is_distribution(values):
             raise UnknownBodyError("numbers", "numbers that are no probabilities")
-        self.changed += 1
+        if self._marking is None:
+            return self._perturbed(values)
+        told = self._perturbed(self._marking.row(values))
+        self._marking.told(told)
+        return told
+
+    def _perturbed(self, values: Sequence[float]) -> list[float]:
+        self.changed += self._how.mode != "none" or self._marking is not None
         return perturb(values, self._how, self._model)
+
+    def _aside(self, values: Sequence[float]) -> list[float]:
+        """Return probabilities as they are told whose classes have no place that could be relied on: they bear no mark."""
+        if self._marking is not None:
+            self._marking.aside = True
+        return self._perturbed(values)
 
     def score(self, value: float) -> float:
         """Return a single number: the probability of the second of two classes, or a label that is written as one.
@@ -69,9 +87,17 @@ class Rows:
             return value
         if not 0.0 <= value <= 1.0:
             raise UnknownBodyError("numbers", "a number that is no probability")
-        upper = value >= 0.5
-        told = self.chances([value, 1.0 - value] if upper else [1.0 - value, value])
-        return told[0] if upper else told[1]
+        if self._marking is not None:
+            value = self._marking.row([1.0 - value, value])[1]
+        if self._how.mode == "none":
+            told = value
+        else:
+            upper = value >= 0.5
+            pair = self._perturbed([value, 1.0 - value] if upper else [1.0 - value, value])
+            told = pair[0] if upper else pair[1]
+        if self._marking is not None:
+            self._marking.told([1.0 - told, told])
+        return told
 
     def record(self, value: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
         """Return an answer by name: probabilities, scores and labels under the names that servers use.
@@ -80,7 +106,7 @@ class Rows:
         """
         numbers = list(value.values())
         if is_distribution(numbers) and not value.keys() & (LABELS | SCORES):  # a probability for the name of each class
-            return dict(zip(value, self.chances(numbers), strict=True))
+            return dict(zip(value, self._aside(numbers), strict=True))
         told: dict[str, Any] = {}
         moved: list[_Moved] = []
         for name, entry in value.items():
@@ -120,7 +146,9 @@ class Rows:
             return [self.row(entry, depth + 1) for entry in value]
         scores = [float(entry[name]) for entry in value]
         if is_distribution(scores):
-            return [{**entry, name: told} for entry, told in zip(value, self.chances(scores), strict=True)]
+            return [{**entry, name: told} for entry, told in zip(value, self._aside(scores), strict=True)]
+        if self._how.mode == "none":
+            return list(value)
         best = value[scores.index(max(scores))]
         return [{**best, name: self._confidence(float(best[name]))}]
 
@@ -128,6 +156,8 @@ class Rows:
         """Return the confidence of a label, where nobody says how many classes there are."""
         if not 0.0 <= value <= 1.0:
             raise UnknownBodyError("numbers", "a score that is no probability")
+        if self._how.mode == "none":
+            return value
         self.changed += 1
         upper = value >= 0.5
         if self._how.mode == "label":

@@ -46,6 +46,8 @@ async def serve(
         raise ServerError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         await proxy.close()
+        if policy.marks is not None:
+            policy.marks.close()
         if metrics is not None:
             metrics.close()
 
@@ -54,7 +56,7 @@ def _metrics(policy: Policy) -> Callable[[asyncio.StreamReader, asyncio.StreamWr
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5.0)
-            body = policy.counts.text()
+            body = policy.text()
             head = (
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
             )

@@ -8,12 +8,13 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from detector.errors import UnknownBodyError
 from detector.perturb.bodies import rewritten, without_logprobs
+from detector.perturb.marks import Marking, Marks
 from detector.perturb.modes import How
 
 __all__ = ["Counts", "Policy", "Told", "is_json", "request_without_logprobs", "tell"]
@@ -24,11 +25,15 @@ MOST_BYTES: Final = 1024 * 1024
 
 
 class Told(NamedTuple):
-    """What becomes of a response: its new `body`, None where it is refused; `reason` where it was not known."""
+    """What becomes of a response: its new `body`, None where it is refused; `reason` where it was not known.
+
+    `marking` is there where the answers bear a mark of ownership.
+    """
 
     body: bytes | None
     outcome: Outcome
     reason: str | None = None
+    marking: Marking | None = None
 
 
 class Counts:
@@ -62,16 +67,26 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How answers are perturbed, what becomes of unknown ones, and how long a body may be."""
+    """How answers are perturbed, what becomes of unknown ones, how long a body may be, and whose answers bear a mark."""
 
     how: How = field(default_factory=How)
     unknown: Unknown = "refuse"
     most_bytes: int = MOST_BYTES
     counts: Counts = field(default_factory=Counts, compare=False)
+    marks: Marks | None = field(default=None, compare=False)
+
+    @property
+    def only_marks(self) -> bool:
+        """Whether answers are told as they are, but for a mark: then nothing is refused."""
+        return self.how.mode == "none"
+
+    def text(self) -> bytes:
+        """Return the counts for Prometheus."""
+        return self.counts.text() + (b"" if self.marks is None else self.marks.text())
 
     def without_answer(self, reason: str, body: bytes | None) -> Told:
         """Return what becomes of a body that is not known; one that is not at hand can only be refused."""
-        if self.unknown == "pass" and body is not None:
+        if (self.unknown == "pass" or self.only_marks) and body is not None:
             return self.counts.add(Told(body, "passed", reason))
         return self.counts.add(Told(None, "refused", reason))
 
@@ -86,8 +101,18 @@ def is_json(content_type: str) -> bool:
     return kind in {"application/json", "text/json"} or kind.endswith("+json")
 
 
-def tell(body: bytes, policy: Policy, *, content_type: str = "application/json", encoding: str = "", model: str = "") -> Told:
+def tell(
+    body: bytes,
+    policy: Policy,
+    *,
+    content_type: str = "application/json",
+    encoding: str = "",
+    model: str = "",
+    marking: Marking | None = None,
+) -> Told:
     """Return what the client is told of a response. Never raises.
+
+    Answers that cannot bear the mark of `marking` are told without it.
 
     `model` must not be what the caller wrote, such as a path: under each spelling other labels would mislead.
 
@@ -103,7 +128,14 @@ def tell(body: bytes, policy: Policy, *, content_type: str = "application/json",
     if not is_json(content_type):
         return policy.without_answer("not_json", body)
     try:
-        told, changed = rewritten(msgspec.json.decode(body), policy.how, model)
+        document = msgspec.json.decode(body)
+        written = _marked(document, policy, model, marking)
+        if written is not None and marking is not None and policy.marks is not None:
+            policy.marks.note(marking, policy.how.mode)
+            return policy.counts.add(Told(written, "told", None, marking))
+        if policy.only_marks:
+            return policy.counts.add(Told(body, "unchanged"))
+        told, changed = rewritten(document, policy.how, model)
         written = msgspec.json.encode(told)
     except UnknownBodyError as error:
         return policy.without_answer(error.reason, body)
@@ -114,6 +146,22 @@ def tell(body: bytes, policy: Policy, *, content_type: str = "application/json",
     except Exception:  # noqa: BLE001  # a fault of ours must not become an error of the service
         return policy.without_answer("failed", body)
     return policy.counts.add(Told(written, "told" if changed else "unchanged"))
+
+
+def _marked(document: Any, policy: Policy, model: str, marking: Marking | None) -> bytes | None:
+    """Return a response whose answers bear a mark, None where they cannot."""
+    if marking is None or policy.marks is None:
+        return None
+    try:
+        told, _ = rewritten(document, policy.how, model, marking)
+        if marking.complete:
+            return msgspec.json.encode(told)
+        policy.marks.left("answer")
+    except UnknownBodyError as error:
+        policy.marks.left(error.reason)
+    except Exception:  # noqa: BLE001  # without its mark the answer may yet be told
+        policy.marks.left("failed")
+    return None
 
 
 def request_without_logprobs(body: bytes, content_type: str = "") -> bytes | None:

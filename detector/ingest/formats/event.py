@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from detector.contracts.dead_letter import Reason
 from detector.contracts.event import PROBABILITY_SLACK, REPEATED_ITEM, SCORES_DIFFER
-from detector.contracts.limits import ID_CHARACTERS, RANKING_ITEMS, TEXT_CHARACTERS
+from detector.contracts.limits import ID_CHARACTERS, MARK_SUBJECT_CHARACTERS, RANKING_ITEMS, TEXT_CHARACTERS
 from detector.errors import DetectorError
 from detector.ingest.owner import Owner
 
@@ -78,11 +78,25 @@ class EventInput(msgspec.Struct, gc=False):
             return np.array(self.vector, np.float64).astype(np.float32)
 
 
+class EventMark(msgspec.Struct, gc=False):
+    """The mark of ownership that an answer bears: which key made it, for whom, and in which epoch."""
+
+    id: _Label
+    subject: Annotated[str, msgspec.Meta(max_length=MARK_SUBJECT_CHARACTERS)]
+    epoch: _Label
+
+
 class EventPerturbed(msgspec.Struct, gc=False):
     """How an answer was changed before the client got it."""
 
     mode: _Label
     key_id: _Label | None = None
+    mark: EventMark | None = None
+
+    @property
+    def moves_labels(self) -> bool:
+        """Whether the client may have been told another label than the model's own."""
+        return self.mode == "mislead" or self.mark is not None
 
 
 class EventOriginal(msgspec.Struct, gc=False):
@@ -117,7 +131,7 @@ class EventOutput(msgspec.Struct, gc=False):
         if original.label is None and original.probabilities is None:
             return EventOutput(_label_of(self), None)
         # Modes but one keep the label, and the told one is of the same kind as in other events: a name, not a place.
-        kept = self.label if original.label is None and self.perturbed.mode != "mislead" else original.label
+        kept = self.label if original.label is None and not self.perturbed.moves_labels else original.label
         return EventOutput(kept, original.probabilities)
 
     def rank(self) -> str | None:
@@ -140,7 +154,7 @@ class EventOutput(msgspec.Struct, gc=False):
     def misleads(self) -> bool:
         """Tell whether the client was told another label than the model's own, as far as the log shows both."""
         original = self.original
-        if self.perturbed is None or self.perturbed.mode != "mislead" or original is None:
+        if self.perturbed is None or not self.perturbed.moves_labels or original is None:
             return False
         if original.label is None and original.probabilities is None:
             return False  # the label that was told is all that is known
@@ -148,6 +162,12 @@ class EventOutput(msgspec.Struct, gc=False):
             return self.label != original.label
         told, said = EventOutput(None, self.probabilities), EventOutput(None, original.probabilities)
         return _label_of(told) is None or _label_of(told) != _label_of(said)
+
+    def only_marked(self) -> bool:
+        """Tell whether the answer differs from the model's own, which the log has, by a mark that left the label alone."""
+        if self.perturbed is None or self.perturbed.mode != "none" or self.perturbed.mark is None:
+            return False
+        return self.original is not None and self.original.probabilities is not None and not self.misleads()
 
     def __repr__(self) -> str:
         """Show what is used of an answer."""

@@ -28,6 +28,7 @@ from detector.ingest.formats.event import (
     DecodedEvent,
     EventClient,
     EventInput,
+    EventMark,
     EventModel,
     EventOriginal,
     EventOutput,
@@ -261,7 +262,9 @@ class NativeDecoder(Decoder):
             found = EventOutput(first) if first is not None else self._settled(event.model.id, event.client.id, answer.value)
         else:
             found = EventOutput(answer.label, answer.probabilities)
-        found.perturbed = None if changed is None else EventPerturbed(changed.mode, changed.key_id)
+        mark = None if changed is None or changed.mark is None else changed.mark
+        named = None if mark is None else EventMark(mark.id, mark.subject, mark.epoch)
+        found.perturbed = None if changed is None else EventPerturbed(changed.mode, changed.key_id, named)
         found.original = None if before is None else EventOriginal(before.label, before.probabilities)
         return found
 

@@ -1,0 +1,168 @@
+"""Committing to marks before the first answer bears one: how inputs are measured, how strong the tilt is, under which key."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.clock import Clock, SystemClock
+from detector.config import OwnershipSection
+from detector.contracts.moment import rfc3339
+from detector.errors import ConfigError, OwnershipError
+from detector.ingest.formats.event import DecodedEvent
+from detector.ownership.answers import Kept, answer_of, said_of
+from detector.perturb.committed import Committed
+from detector.perturb.keys import key_digest, master_key
+from detector.perturb.tilt import Frame, draw, logits_of, pulls
+
+__all__ = ["Choice", "Sample", "committed", "file_digest", "flips_at", "frame_of", "sample_of", "strength_for"]
+
+SAMPLED: Final = 2000  # inputs that a strength is chosen by
+LEAST: Final = 100  # inputs below which the share of labels that change cannot be told
+KEYS: Final = 40  # that the share is the mean of
+MOST_FLIPS: Final = 0.02
+STRONGEST: Final = 1.5  # of what is chosen by itself: confidences suffer before labels do
+STEPS: Final = 30
+FLOOR: Final = 0.25  # of the median spread: a value that hardly varies must not be all that an input is measured by
+
+_Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Inputs of a log (n, d), each once, and the model's own answers to them (n, classes)."""
+
+    model: str
+    X: npt.NDArray[np.float32]
+    said: _Array
+
+
+class Choice(NamedTuple):
+    """A strength, and the share of labels that it changes: the mean of many keys, and that of the worst one in twenty."""
+
+    strength: float
+    flips: float
+    worst: float
+
+
+def sample_of(events: Iterator[DecodedEvent], model: str | None) -> Sample:
+    """Draw a fair sample of a log: every input has the same chance, whoever sent it and however often.
+
+    Raises `OwnershipError` where the log has too few inputs with probabilities, and `ConfigError` where it has several models.
+    """
+    kept: dict[tuple[str, int, int], Kept] = {}
+    seen = bare = 0
+    for event in events:
+        seen += 1
+        said, vector = said_of(event.output), event.input.values()
+        if said is None or len(said) < 2 or not np.isfinite(said).all():
+            bare += 1
+            continue
+        answer = answer_of(vector, said, event.output)
+        shape = (event.model.id, len(vector), len(said))
+        if shape not in kept and len(kept) < 100:
+            kept[shape] = Kept(SAMPLED)
+        if shape in kept:
+            kept[shape].add(int.from_bytes(answer.digest[:8]) / 2.0**64, answer)
+    models = sorted({shape[0] for shape in kept})
+    if len(models) > 1:
+        raise ConfigError(f"the log has several models: say which one with --model ({', '.join(models)})")
+    answers, name = max(
+        ((each.answers(), shape[0]) for shape, each in kept.items()), key=lambda one: len(one[0]), default=([], "")
+    )
+    if len(answers) < LEAST:
+        about = f" of model {model!r}" if model else ""
+        raise OwnershipError(
+            f"the log has {len(answers)} different inputs{about} with probabilities, and {LEAST} are needed to choose a "
+            f"strength ({seen} events, {bare} of them without probabilities)"
+        )
+    return Sample(name, np.array([one.vector for one in answers]), np.array([one.said for one in answers]))
+
+
+def frame_of(X: npt.NDArray[np.float32]) -> Frame:
+    """Return how inputs are measured: by the spread of each value, and the median distance of two of them."""
+    values = np.asarray(X, np.float64)
+    known = np.isfinite(values).any(axis=0)
+    centre, spread = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    centre[known] = np.nanmean(values[:, known], axis=0)
+    spread[known] = np.nanstd(values[:, known], axis=0)
+    usual = float(np.median(spread[spread > 0])) if (spread > 0).any() else 1.0
+    scale = np.maximum(spread, FLOOR * usual)
+    placed = Frame(centre, scale, 1.0).placed(X)
+    rows = np.random.default_rng(0).permutation(len(placed))
+    pairs = np.linalg.norm(placed[rows] - placed[np.roll(rows, 1)], axis=1)
+    distance = float(np.median(pairs[pairs > 0])) if (pairs > 0).any() else 1.0
+    return Frame(centre, scale, distance)
+
+
+def flips_at(frame: Frame, sample: Sample, strength: float) -> _Array:
+    """Return the share of labels that each of some keys changes, (keys,)."""
+    logits, classes = logits_of(sample.said), sample.said.shape[1]
+    own = logits.argmax(axis=1)
+    placed = frame.placed(sample.X)
+    shares = []
+    for at in range(KEYS):
+        tilts = draw([hashlib.sha256(b"detector strength\0" + bytes([at])).digest()], sample.X.shape[1], classes)
+        shares.append(float(((logits + strength * pulls(tilts, placed)[0]).argmax(axis=1) != own).mean()))
+    return np.array(shares)
+
+
+def strength_for(frame: Frame, sample: Sample) -> Choice:
+    """Return the strongest tilt that changes 2% of the labels at most; labels change the more, the stronger it is."""
+    best = 0.0
+    for step in range(1, STEPS + 1):
+        strength = STRONGEST * step / STEPS
+        if flips_at(frame, sample, strength).mean() > MOST_FLIPS:
+            break
+        best = strength
+    return chosen(frame, sample, round(best, 3))
+
+
+def chosen(frame: Frame, sample: Sample, strength: float) -> Choice:
+    """Return a strength with the share of labels that it changes."""
+    shares = flips_at(frame, sample, strength)
+    return Choice(strength, float(shares.mean()), float(np.quantile(shares, 0.95)))
+
+
+def committed(
+    sample: Sample, section: OwnershipSection, model_file: Path | None = None, clock: Clock | None = None
+) -> tuple[Committed, Choice]:
+    """Return the commitment that the settings ask for, and what its strength changes.
+
+    Raises `ConfigError` where there is no master key, and `OwnershipError` where no strength is weak enough.
+    """
+    master = master_key(section.secret())
+    frame = frame_of(sample.X)
+    choice = strength_for(frame, sample) if section.strength is None else chosen(frame, sample, section.strength)
+    if choice.strength <= 0.0:
+        raise OwnershipError(
+            f"even the weakest tilt changes more than {MOST_FLIPS:.0%} of the labels of this log: the model is too uncertain "
+            "about its inputs to be marked without harm; set [ownership] strength to mark all the same"
+        )
+    made = Committed(
+        model=sample.model,
+        epoch=section.epoch,
+        key_sha256=key_digest(master),
+        created=rfc3339((clock or SystemClock()).now_ms()),
+        classes=sample.said.shape[1],
+        strength=choice.strength,
+        dawn_rate=section.dawn_rate,
+        frame=frame,
+        flips=round(choice.flips, 6),
+        queries=len(sample.X),
+        model_sha256=None if model_file is None else file_digest(model_file),
+    )
+    return made, choice
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises `ConfigError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the model: {error.strerror or error}") from error
