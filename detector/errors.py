@@ -12,6 +12,7 @@
     ├── OutputError        results cannot be written (full disk, no permission)
     ├── UnknownBodyError   an answer of a model server cannot be perturbed; says in one word why
     ├── EndpointError      a model behind HTTP cannot be asked
+    ├── DrillError         a drill did not go as it was expected to
     ├── ServerError        a local server cannot be had or does not start
     ├── DeliveryError      alerts or decisions were not delivered; says how many were
     │   ├── RetryableError     the same may work later
@@ -35,6 +36,7 @@ __all__ = [
     "DamagedError",
     "DeliveryError",
     "DetectorError",
+    "DrillError",
     "ElasticCause",
     "ElasticError",
     "EndpointError",
@@ -97,6 +99,10 @@ class UnknownBodyError(DetectorError):
 
 class EndpointError(DetectorError):
     """A model's endpoint cannot be reached, refuses us, or answers in another form; the message says which."""
+
+
+class DrillError(DetectorError):
+    """What a drill expected did not arrive, or an innocent was not left alone; one line for each."""
 
 
 class ServerError(DetectorError):

@@ -20,6 +20,7 @@ from detector.cli.logs import replay, run
 from detector.cli.odometer import odometer
 from detector.cli.perturb import perturb_app
 from detector.cli.redteam import redteam_app
+from detector.cli.redteam_drill import redteam_drill
 from detector.cli.redteam_price import redteam_price
 from detector.cli.settings import config_app, schema_app
 from detector.cli.siem import siem_app
@@ -55,6 +56,7 @@ app.add_typer(perturb_app, name="perturb")
 app.add_typer(siem_app, name="siem")
 app.add_typer(gate_app, name="gate")
 redteam_app.command("price")(redteam_price)
+redteam_app.command("drill")(redteam_drill)
 app.add_typer(redteam_app, name="redteam")
 app.command("warm-up")(warm_up)
 

@@ -13,8 +13,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,32 @@ from detector.errors import EndpointError
 from detector.redteam.conversation import Array
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
+REFUSALS = (403, 429)  # with which a gateway refuses a client
+
+
+class Reply(NamedTuple):
+    """What came of one question: the status, the probabilities (n, classes) where it was answered, and how long to wait."""
+
+    status: int
+    answers: Array | None = None
+    retry_after_s: float = 0.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A question that is sent on arrives as another request, without its rows, or elsewhere than was allowed."""
+
+    def redirect_request(self, *_of_request: Any) -> None:
+        """Follow nothing: the status is then told as an error."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+_DIRECT = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+
+
+class _Came(NamedTuple):
+    status: int
+    content: bytes = b""
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +57,8 @@ class Endpoint:
 
     Each call is one POST. Connections that fail and passing refusals (408, 425, 429, 5xx) are tried again, `attempts`
     times in all, after half a second and twice as long each time, or as long as ``Retry-After`` says, up to a minute.
-    `classes` is needed where the endpoint answers with labels only.
+    `classes` is needed where the endpoint answers with labels only. Redirections are not followed. `direct` says that the proxy
+    of the environment is not used.
     """
 
     url: str
@@ -40,6 +68,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     timeout: float = 30.0
     attempts: int = 5
+    direct: bool = False
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
@@ -49,22 +78,34 @@ class Endpoint:
 
     def __call__(self, X: Array) -> Array:
         """Ask about all rows in one request; raises `EndpointError`."""
-        body = json.dumps({self.request_key: X.tolist()}).encode()
-        return self._read(self._post(body), len(X))
+        return self._read(self._post(X, ()).content, len(X))
 
-    def _post(self, body: bytes) -> bytes:
+    def ask(self, X: Array) -> Reply:
+        """Ask as `__call__` does, but take 403 and 429 for the reply that they are to a client who is refused.
+
+        Raises `EndpointError`.
+        """
+        came = self._post(X, REFUSALS)
+        return Reply(came.status, self._read(came.content, len(X)) if came.status == HTTPStatus.OK else None, came.wait_s)
+
+    def _post(self, X: Array, refusals: tuple[int, ...]) -> "_Came":
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            self.url, body, {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
+            self.url,
+            json.dumps({self.request_key: X.tolist()}).encode(),
+            {"Content-Type": "application/json", "Accept": "application/json", **self.headers},
         )
+        opener = _DIRECT if self.direct else _OPENER
         problem = ""
         for attempt in range(self.attempts):
             wait = 0.5 * 2.0**attempt
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
-                    return bytes(response.read())
+                with opener.open(request, timeout=self.timeout) as response:
+                    return _Came(HTTPStatus.OK, bytes(response.read()))
             except urllib.error.HTTPError as error:
                 with error:
                     said = error.read(300).decode("utf-8", "replace").strip()
+                if error.code in refusals:
+                    return _Came(error.code, wait_s=_seconds(error.headers.get("Retry-After"), 0.0))
                 problem = f"answered {error.code} {error.reason}" + (f": {said}" if said else "")
                 if error.code not in PASSING:
                     break
