@@ -14,6 +14,7 @@
     ├── OwnershipError     a suspect cannot be tested, marks cannot be committed to, or evidence was changed; says why
     ├── ModelError         a model that was asked threw, or answered in another form; names the input
     │   └── EndpointError      a model behind HTTP cannot be asked
+    ├── DrillError         a drill did not go as it was expected to
     ├── ServerError        a local server cannot be had or does not start
     ├── DeliveryError      alerts or decisions were not delivered; says how many were
     │   ├── RetryableError     the same may work later
@@ -37,6 +38,7 @@ __all__ = [
     "DamagedError",
     "DeliveryError",
     "DetectorError",
+    "DrillError",
     "ElasticCause",
     "ElasticError",
     "EndpointError",
@@ -113,6 +115,10 @@ class ModelError(DetectorError):
 
 class EndpointError(ModelError):
     """A model's endpoint cannot be reached, refuses us, or answers in another form; the message says which."""
+
+
+class DrillError(DetectorError):
+    """What a drill expected did not arrive, or an innocent was not left alone; one line for each."""
 
 
 class ServerError(DetectorError):

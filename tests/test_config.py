@@ -72,6 +72,8 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             degrade_at = 0.6
             stop_at = 0.9
             throttle_from = 0.1
+            throttle_halves_every = 0.2
+            throttle_floor = 3
             campaign_stop_at = 0.7
             [[odometer.tiers]]
             types = ["trial"]
@@ -100,6 +102,7 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
     assert [policy.shadow_models, policy.live_models] == [{"fraud.v2"}, {"plain"}]
     assert (settings.odometer, policy.budget, policy.throttle_from) == (True, Budget(0.6, 0.9), 0.1)
     assert policy.campaign_stop_at == 0.7
+    assert (policy.halving_lead, policy.least_rate) == (0.2, 3)
     assert policy.tiers == (
         Tier(Budget(None, 0.4), types=frozenset({"trial"})),
         Tier(Budget(0.5), frozenset({"a", "b"}), frozenset({"c"}), frozenset({"o"})),

@@ -63,6 +63,8 @@ def policy_settings(config: Config) -> PolicySettings:
         tiers=tuple(map(_tier, config.odometer.tiers)),
         throttle_from=config.odometer.throttle_from,
         campaign_stop_at=config.odometer.campaign_stop_at,
+        halving_lead=config.odometer.throttle_halves_every,
+        least_rate=config.odometer.throttle_floor,
     )
 
 

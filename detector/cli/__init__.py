@@ -22,6 +22,7 @@ from detector.cli.odometer import odometer
 from detector.cli.ownership import ownership_app
 from detector.cli.perturb import perturb_app
 from detector.cli.redteam import redteam_app
+from detector.cli.redteam_drill import redteam_drill
 from detector.cli.redteam_price import redteam_price
 from detector.cli.redteam_rankings import (
     redteam_rankings,
@@ -68,6 +69,7 @@ redteam_app.command("rankings")(redteam_rankings)
 redteam_app.command("rankings-log")(redteam_rankings_log)
 redteam_app.command("rankings-serve")(redteam_rankings_serve)
 redteam_app.command("rankings-ask")(redteam_rankings_ask)
+redteam_app.command("drill")(redteam_drill)
 app.add_typer(redteam_app, name="redteam")
 app.command()(bench)
 app.command("warm-up")(warm_up)

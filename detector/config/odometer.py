@@ -48,6 +48,14 @@ class OdometerSection(Section):
     throttle_from: float = Field(
         0.0, ge=0, le=1, description="lead from which novelty may throttle a client that is measured; below it, it alerts"
     )
+    throttle_halves_every: Lead | None = Field(
+        None,
+        description="lead at each multiple of which the rate of a throttle is halved, such as 0.1; without it, "
+        "[policy] requests_per_minute holds for all",
+    )
+    throttle_floor: int = Field(
+        1, ge=0, description="requests a minute that halving leaves a throttled client in any case, 0 for none"
+    )
     tiers: tuple[TierTable, ...] = Field(
         (), description="budgets for some clients, as [[odometer.tiers]]; the first that fits holds"
     )
@@ -59,6 +67,8 @@ class OdometerSection(Section):
         limited = [self.degrade_at, self.stop_at, self.campaign_stop_at, *of_tiers]
         if not self.enabled and any(limit is not None for limit in limited):
             raise ValueError("a budget needs enabled = true: nothing is measured otherwise")
+        if not self.enabled and self.throttle_halves_every is not None:
+            raise ValueError("throttle_halves_every needs enabled = true: nothing is measured otherwise")
         return self
 
 

@@ -105,7 +105,8 @@ class PendingDecision:
     """A decision to publish: what the gateway should do about a client, and until when.
 
     `address` is set where the identity is not vouched for: the decision then holds for queries from that address alone. A
-    decision about a campaign has `members`, and `client` is the campaign's id.
+    decision about a campaign has `members`, and `client` is the campaign's id. `requests_per_minute` is the rate of a
+    throttle where it is the client's own, None where it is that of the policy.
     """
 
     emitted: int
@@ -125,6 +126,7 @@ class PendingDecision:
     alert_id: str
     simulated: bool
     members: tuple[CampaignMember, ...] = ()
+    requests_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

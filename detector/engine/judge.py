@@ -223,6 +223,7 @@ class Judge:
         standing.held[s] = action
         standing.simulated[s] = simulated
         standing.held_until_ms[s] = min(time_ms + lasts_ms(action, self._policy), LAST_MS)
+        rate, slowed = self._rate(s) if action == THROTTLE else (None, "")
         outputs.pending_decisions.append(
             PendingDecision(
                 emitted=moment.emitted,
@@ -237,12 +238,23 @@ class Judge:
                 issued_ms=time_ms,
                 expires_ms=int(standing.held_until_ms[s]),
                 evidence=PLACES[place],
-                text=self._headline(moment, place, score) + ("" if refusal is None else f"; not stopped: {refusal}"),
+                text=self._headline(moment, place, score) + slowed + ("" if refusal is None else f"; not stopped: {refusal}"),
                 risk=self._risk(place, score),
                 alert_id=alert_id,
                 simulated=simulated,
+                requests_per_minute=rate,
             )
         )
+
+    def _rate(self, slot: int) -> tuple[int | None, str]:
+        """Return the rate of a throttle and what is said of it; None where it is that of everybody."""
+        held = self._clients.reading(slot)
+        if self._policy.halving_lead is None or held is None:
+            return None, ""
+        rate = self._policy.rate_at(held.lead)
+        if rate == self._policy.requests_per_minute:
+            return None, ""
+        return rate, f"; {rate} requests a minute at lead {held.lead:.2f}, of {self._policy.requests_per_minute}"
 
     def _reached_at(self, slot: int, place: int, queries: int) -> int:
         """Return how many queries the evidence at a place had led to its highest action after; conduct has only alerts."""

@@ -140,6 +140,7 @@ class PolicySettings:
     `new_stops_per_minute` and 1 for `stopped_share` are no limits; see `guard`. `budget` is that of clients that are in none of
     the `tiers`. `campaign_stop_at` is the lead from which the accounts of a campaign under review are blocked, held together,
     None: never. Where the odometer measures a model, novelty throttles only clients whose lead is `throttle_from` or more.
+    `halving_lead` and `least_rate` say how the rate of a throttle falls, see `rate_at`.
     """
 
     shadow: bool = True
@@ -161,6 +162,8 @@ class PolicySettings:
     tiers: tuple[Tier, ...] = ()
     throttle_from: float = 0.0
     campaign_stop_at: float | None = None
+    halving_lead: float | None = None
+    least_rate: int = 1
 
     @property
     def version(self) -> str:
@@ -193,6 +196,20 @@ class PolicySettings:
         if vouched(sender, self):
             return budget
         return budget.within(next((tier.budget for tier in holding if not tier.is_claimed), self.budget))
+
+    def rate_at(self, lead: float) -> int:
+        """Return the requests a minute of a throttled client with this lead: halved at each multiple of `halving_lead`.
+
+        It is rounded down, and not brought below `least_rate`. A lead that is not known is 0.
+
+        >>> settings = PolicySettings(requests_per_minute=30, halving_lead=0.1, least_rate=2)
+        >>> [settings.rate_at(lead) for lead in (0.0, 0.09, 0.1, 0.3, 0.95)], PolicySettings().rate_at(0.95)
+        ([30, 30, 15, 3, 2], 30)
+        """
+        if self.halving_lead is None:
+            return self.requests_per_minute
+        halvings = int(lead / self.halving_lead + 1e-9)  # so that 0.3 is the third multiple of 0.1
+        return min(self.requests_per_minute, max(self.requests_per_minute >> halvings, self.least_rate))
 
     def protects(self, client: str, organization: str | None) -> bool:
         """Tell whether the operator's lists say that a client is throttled at most."""

@@ -14,8 +14,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from detector.redteam.conversation import Array
 from detector.redteam.protocols import Answers, Instances, WireProtocol, protocol_of
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
+REFUSALS = (403, 429)  # with which a gateway refuses a client
 TOO_MANY: Final = 429
 OF_CONTENT: Final = (400, 413, 422, 500)  # what a server says to an input that it cannot take, or to too many
 LONGEST_PAUSE_S: Final = 10.0  # between requests; an endpoint that wants more says so with Retry-After
@@ -32,9 +34,29 @@ LONGEST_PAUSE_S: Final = 10.0  # between requests; an endpoint that wants more s
 class _StatusError(EndpointError):
     """A server's refusal, with its status; 0 for one that was not reached."""
 
-    def __init__(self, text: str, status: int) -> None:
+    def __init__(self, text: str, status: int, wait_s: float = 0.0) -> None:
         super().__init__(text)
         self.status = status
+        self.wait_s = wait_s
+
+
+class Reply(NamedTuple):
+    """What came of one question: the status, the probabilities (n, classes) where it was answered, and how long to wait."""
+
+    status: int
+    answers: Array | None = None
+    retry_after_s: float = 0.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A question that is sent on arrives as another request, without its rows, or elsewhere than was allowed."""
+
+    def redirect_request(self, *_of_request: Any) -> None:
+        """Follow nothing: the status is then told as an error."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+_DIRECT = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
 
 
 @dataclass(slots=True)
@@ -69,6 +91,7 @@ class Endpoint:
     5xx) are tried again, `attempts` times in all, after half a second and twice as long each time, or as long as
     ``Retry-After`` says, up to a minute. After a 429 all requests slow down. `traffic` counts.
     `classes` is needed where the endpoint answers with labels only. `protocol` is the form, which otherwise the path tells.
+    Redirections are not followed. `direct` says that the proxy of the environment is not used.
     """
 
     url: str
@@ -78,6 +101,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     timeout: float = 30.0
     attempts: int = 5
+    direct: bool = False
     sleep: Callable[[float], None] = time.sleep
     protocol: WireProtocol | None = None
     traffic: Traffic = field(default_factory=Traffic, repr=False, compare=False)
@@ -97,10 +121,22 @@ class Endpoint:
 
     def __call__(self, X: Array) -> Array:
         """Ask about all rows; raises `EndpointError`, with the row where it is known."""
-        answers = [self._row(number, entry) for number, entry in enumerate(self.raw(X))]
-        if len({row.shape for row in answers}) != 1:
-            raise EndpointError(f"{self.url} answered with predictions of different lengths")
-        return np.stack(answers)
+        return self._rows(self.raw(X))
+
+    def ask(self, X: Array) -> Reply:
+        """Ask about rows in one request, and take 403 and 429 for the reply that they are to a client who is refused.
+
+        Raises `EndpointError`.
+        """
+        form = self.form
+        body = json.dumps(form.body(X, self._about(form))).encode()
+        try:
+            content = self.post(body, REFUSALS)
+        except _StatusError as error:
+            if error.status not in REFUSALS:
+                raise
+            return Reply(error.status, retry_after_s=error.wait_s)
+        return Reply(HTTPStatus.OK, self._rows(self._read(content, len(X), form)))
 
     def raw(self, X: Array) -> Answers:
         """Ask about all rows, and return what was told of each: a list of numbers, a number, or a label."""
@@ -132,15 +168,19 @@ class Endpoint:
             whole = urllib.parse.urlsplit(self.url)._replace(path=form.about, query="")
             request = urllib.request.Request(urllib.parse.urlunsplit(whole), headers=dict(self.headers))  # noqa: S310
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
+                with self._opener.open(request, timeout=self.timeout) as response:
                     told = json.loads(response.read())
             except (OSError, ValueError, http.client.HTTPException):  # asking for the answers says what is wrong
                 told = {}
             self.traffic.about = told if isinstance(told, dict) else {}
         return self.traffic.about
 
-    def post(self, body: bytes) -> bytes:
-        """Send one body and return the answer's; raises `EndpointError`."""
+    @property
+    def _opener(self) -> urllib.request.OpenerDirector:
+        return _DIRECT if self.direct else _OPENER
+
+    def post(self, body: bytes, refusals: tuple[int, ...] = ()) -> bytes:
+        """Send one body and return the answer's; raises `EndpointError`, at once where the status is one of `refusals`."""
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             self.url, body, {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
         )
@@ -151,7 +191,7 @@ class Endpoint:
             wait = 0.5 * 2.0**attempt
             self.traffic.requests += 1
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
+                with self._opener.open(request, timeout=self.timeout) as response:
                     content = bytes(response.read())
                 self.traffic.answered()
             except urllib.error.HTTPError as error:
@@ -159,6 +199,9 @@ class Endpoint:
                     said = error.read(300).decode("utf-8", "replace").strip()
                 status = error.code
                 problem = f"answered {error.code} {error.reason}" + (f": {said}" if said else "")
+                if error.code in refusals:
+                    asked_for = _seconds(error.headers.get("Retry-After"), 0.0)
+                    raise _StatusError(f"{self.url} {problem}", status, asked_for) from error
                 if error.code == TOO_MANY:
                     self.traffic.refused()
                 if error.code not in PASSING:
@@ -190,6 +233,12 @@ class Endpoint:
         if len(answers) != rows:
             raise EndpointError(f"{self.url} was asked about {rows} rows and did not answer with as many predictions")
         return answers
+
+    def _rows(self, told: Answers) -> Array:
+        answers = [self._row(number, entry) for number, entry in enumerate(told)]
+        if len({row.shape for row in answers}) != 1:
+            raise EndpointError(f"{self.url} answered with predictions of different lengths")
+        return np.stack(answers)
 
     def _row(self, number: int, prediction: Any) -> Array:
         if isinstance(prediction, int) and not isinstance(prediction, bool):

@@ -128,10 +128,11 @@ def alerts(outputs: Outputs, stamp: Stamp) -> Iterator[Alert]:
     yield from (held_back(one, stamp) for one in held)
 
 
-def _parameters(action: int, policy: PolicySettings) -> Parameters:
-    if action == THROTTLE:
-        return Parameters(requests_per_minute=policy.requests_per_minute, retry_after_seconds=60)
-    if action == PERTURB:
+def _parameters(pending: PendingDecision, policy: PolicySettings) -> Parameters:
+    if pending.action == THROTTLE:
+        rate = policy.requests_per_minute if pending.requests_per_minute is None else pending.requests_per_minute
+        return Parameters(requests_per_minute=rate, retry_after_seconds=60)
+    if pending.action == PERTURB:
         return Parameters(labels_only=True)
     return Parameters(status_code=403)
 
@@ -154,7 +155,7 @@ def decision(pending: PendingDecision, stamp: Stamp) -> Decision:
         members=tuple(Member(id=member.client, address=member.address) for member in pending.members) or None,
         scope=Scope(models=(pending.model,)),
         action=action_name(pending.action),
-        parameters=_parameters(pending.action, stamp.policy),
+        parameters=_parameters(pending, stamp.policy),
         issued_at=rfc3339(pending.issued_ms),
         expires_at=rfc3339(pending.expires_ms),
         reason=Reason(

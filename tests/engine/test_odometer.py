@@ -29,16 +29,17 @@ def asks(
     seed: int = 1,
     version: Callable[[int], str | None] = lambda _: None,
     turned: bool = False,
+    span: Callable[[int], float] = lambda _: 1.0,
     start_ms: int = START_MS,
     sender: dict[str, Any] | None = None,
     **changes: Any,
 ) -> list[bytes]:
-    """Return queries all over the input space; the answers are those of the model, or of one that is `turned`."""
+    """Return queries over the `span` of each value; the answers are those of the model, or of one that is `turned`."""
     rng = np.random.default_rng(seed)
     events = Events("alpha", start_ms=start_ms)
     lines = []
     for turn in range(queries):
-        x = rng.random(9)
+        x = span(turn) * rng.random(9)
         chance = float(1.0 / (1.0 + np.exp(-6.0 * (x.sum() - 4.5))))
         chance = 1.0 - chance if turned else chance
         told = version(turn)
@@ -48,6 +49,11 @@ def asks(
         whose = {"client": {"id": client, "trusted": True} | (sender or {})}
         lines.append(json.dumps(json.loads(line) | whose).encode())
     return lines
+
+
+def begins_narrowly(turn: int) -> float:
+    """Return how far each value of a query goes, of one who at first asks about a part of the input space."""
+    return 0.6 if turn < 60 else 1.0
 
 
 def run(lines: list[bytes], baseline: Baseline, policy: PolicySettings | None = None, **changes: Any) -> tuple[Shard, Outputs]:
@@ -306,3 +312,40 @@ def test_novelty_throttles_where_something_has_leaked(generated_baseline: Baseli
     assert max(finding.action for finding in before) >= THROTTLE
     assert [finding.action for finding in after if finding.kind == "novelty"] != []
     assert {finding.action for finding in after if finding.kind == "novelty"} == {ALERT}
+
+
+def test_the_rate_of_a_throttle_falls_with_the_lead(generated_baseline: Baseline) -> None:
+    """Whoever may only be throttled is let through less with each renewal, down to the floor; without the setting, as ever."""
+    falling = PolicySettings(
+        shadow=False,
+        budget=Budget(degrade_at=0.2),
+        throttle_ms=30_000,
+        requests_per_minute=6400,
+        halving_lead=0.1,
+        least_rate=3,
+    )
+    lines = asks("many", 300, sender={"trusted": False}, span=begins_narrowly)
+    shard, outputs = run(lines, generated_baseline, falling)
+    decisions = outputs.pending_decisions
+    assert {decision.action for decision in decisions} == {THROTTLE}
+    rates = [decision.requests_per_minute or 0 for decision in decisions]
+    assert len(rates) > 2
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > rates[-1] > 3
+    assert all(
+        f"; {rate} requests a minute at lead 0." in decision.text for rate, decision in zip(rates, decisions, strict=True)
+    )
+    reading = held(shard, "many")
+    assert reading is not None
+    assert rates[-1] >= falling.rate_at(reading.lead)
+    _, usual = run(lines, generated_baseline, replace(falling, halving_lead=None))
+    assert {decision.requests_per_minute for decision in usual.pending_decisions} == {None}
+    assert [decision.issued_ms for decision in usual.pending_decisions] == [decision.issued_ms for decision in decisions]
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 1.0), st.integers(0, 100), st.lists(st.floats(0.0, 1.0), min_size=2, max_size=2))
+def test_no_lead_raises_a_rate(rate: int, every: float, floor: int, leads: list[float]) -> None:
+    """The rate falls or stays, and lies between the floor and that of everybody."""
+    policy = PolicySettings(requests_per_minute=rate, halving_lead=every, least_rate=floor)
+    low, high = (policy.rate_at(lead) for lead in sorted(leads))
+    assert min(rate, floor) <= high <= low <= rate

@@ -139,3 +139,27 @@ def test_nobody_at_home_is_an_error() -> None:
 def test_tokens_are_not_shown() -> None:
     """The representation of an endpoint keeps its headers to itself."""
     assert "secret" not in repr(Endpoint("http://localhost", headers={"Authorization": "Bearer secret"}))
+
+
+def test_a_client_who_is_refused_is_told_so(server: Served) -> None:
+    """`ask` takes 403 and 429 for replies; `__call__` and other refusals do not."""
+    endpoint = Endpoint(server.url, attempts=1)
+    server.reply(429, "slowly", Retry_After="7")
+    server.reply(403, "no")
+    server.reply(200, {"predictions": [[0.25, 0.75]]})
+    throttled, blocked, answered = (endpoint.ask(np.zeros((1, 2))) for _ in range(3))
+    assert (throttled.status, throttled.answers, throttled.retry_after_s) == (429, None, 7.0)
+    assert (blocked.status, blocked.retry_after_s) == (403, 0.0)
+    assert answered.answers is not None
+    assert answered.answers.tolist() == [[0.25, 0.75]]
+    server.reply(401, "who?")
+    with pytest.raises(EndpointError, match="answered 401"):
+        endpoint.ask(np.zeros((1, 2)))
+
+
+def test_nobody_is_sent_elsewhere(server: Served) -> None:
+    """A redirection would ask without the rows, or ask somebody who may not be attacked."""
+    server.reply(302, "", Location=server.url)
+    with pytest.raises(EndpointError, match="answered 302"):
+        Endpoint(server.url, attempts=1, direct=True)(np.zeros((1, 2)))
+    assert len(server.asked) == 1
