@@ -8,6 +8,7 @@ from detector.engine.links.sketch import Sketches
 from detector.ingest.batch import Sender
 
 Kind = Literal["novelty", "construction", "harm"]
+Subject = Literal["client", "campaign", "organization"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,9 @@ class Finding:
     only for queries that waited while a model was learned. Times are event times in milliseconds. `odometer` is the client's
     highest reading, None where there is none.
 
-    A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id. Its `odometer` is
-    what they hold together.
+    A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id. One about an
+    organisation has those of its accounts that asked most, and `client` is its name. The `odometer` of both is what the
+    accounts hold together.
     """
 
     emitted: int
@@ -98,6 +100,7 @@ class Finding:
     simulated: bool
     members: tuple[CampaignMember, ...] = ()
     odometer: Reading | None = None
+    subject: Subject = "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class PendingDecision:
     """A decision to publish: what the gateway should do about a client, and until when.
 
     `address` is set where the identity is not vouched for: the decision then holds for queries from that address alone. A
-    decision about a campaign has `members`, and `client` is the campaign's id.
+    decision about a campaign has `members`, and `client` is the campaign's id; of one about an organisation it is the name.
     """
 
     emitted: int
@@ -125,6 +128,7 @@ class PendingDecision:
     alert_id: str
     simulated: bool
     members: tuple[CampaignMember, ...] = ()
+    subject: Subject = "client"
 
 
 @dataclass(frozen=True, slots=True)

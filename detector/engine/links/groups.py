@@ -57,7 +57,8 @@ class Group:
     `highest` the highest so far. `weighed` are the accounts whose evidence changed since accounts were last named. What
     follows is for the linker: the level that it has reached; its evidence above the low bar in thousandths, the `kind` of most
     of its events, the sum `sizes` of the logarithms of how far its `offsets` move values, and what all groups with such events
-    have together, of which there are so many `beside` it; and what was published of it, stops first and throttles second.
+    have together, of which there are so many `beside` it; and what was published of it, stops first and throttles second: the
+    actions `held` until `held_until_ms`, and whether they are `simulated`.
     `inherited` were stopped by decisions of groups that were merged into it: the guard has had room for them.
     """
 
@@ -88,6 +89,7 @@ class Group:
     throttled: list[int] = field(default_factory=list)
     revisions: list[int] = field(default_factory=lambda: [0, 0])
     held: list[int] = field(default_factory=lambda: [0, 0])
+    simulated: list[bool] = field(default_factory=lambda: [False, False])
     held_until_ms: list[int] = field(default_factory=lambda: [0, 0])
     published: int = 0
     published_ms: int = 0

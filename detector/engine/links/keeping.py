@@ -14,7 +14,7 @@ from detector.engine.links.seeking.store import Entries
 from detector.engine.links.settings import LinkSettings
 from detector.errors import SnapshotError
 
-FORM = 2
+FORM = 3
 
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 

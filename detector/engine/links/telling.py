@@ -64,7 +64,8 @@ class Telling:
 
     def member(self, number: int) -> CampaignMember:
         """Return an account as decisions name it."""
-        account = account_of(self.groups.grouped[number].key)
+        found = self.groups.grouped.get(number) or self.groups.accounts[number]
+        account = account_of(found.key)
         return CampaignMember(account.client, account.address)
 
     def headline(self, group: Group) -> str:
@@ -151,6 +152,7 @@ class Telling:
             simulated=simulated,
             members=tuple(self.member(number) for number in group.named[:LISTED]),
             odometer=held,
+            subject="campaign",
         )
 
 
