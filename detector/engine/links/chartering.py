@@ -62,7 +62,9 @@ class Chartering:
             stopped = self._stopped(found, time_ms, simulated=simulated) + max(len(members) - 1, 0)
             refusal = self._guard.refusal(time_ms, stopped, simulated=simulated)
             action = action if refusal is None else THROTTLE
-        text = self._headline(found, reading, len(members)) + ("" if refusal is None else f"; not stopped: {refusal}")
+        text = self._headline(found, reading, max(len(members), len(found.members))) + (
+            "" if refusal is None else f"; not stopped: {refusal}"
+        )
         if wanted > found.level:
             found.level, found.alerted = wanted, found.queries
             outputs.findings.append(self._finding(found, action, reading, members, text, sketches, i, simulated=simulated))

@@ -7,7 +7,7 @@ hand before it is read, so all is the same however the stream is cut.
 
 Blind to: what was asked before the ring began, and answers that the log does not tell as they were told.
 
-Bounded: about 110 bytes for each query of the ring and of a sample, which holds `MOST_SAMPLED` at the most.
+Bounded: 125 bytes for each query of the ring and of a sample, which holds `MOST_SAMPLED` at the most.
 """
 
 from collections.abc import Sequence
