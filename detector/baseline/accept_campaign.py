@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from detector.baseline.accept import Review
 from detector.baseline.store import Baseline, version_of
-from detector.engine.links.groups import Event, Group
+from detector.engine.links.joined import Event, Group
 from detector.engine.links.linker import Linker, Witness
 from detector.engine.links.sketch import in_stream_order
 from detector.engine.links.usual import bars_of, with_group

@@ -32,8 +32,8 @@ from detector.service.kafka.topics import Topics
 from detector.service.kafka.watch import TopicMonitor
 from detector.service.link.stage import LinkStage, link_group
 from detector.service.reload import PolicyReloader
+from detector.service.sharded.given import Given
 from detector.service.sharded.references import references_of
-from detector.service.sharded.stage import Given
 from detector.service.telemetry.metrics import Metrics, StageName
 from detector.sinks.registry import receivers
 

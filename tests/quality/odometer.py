@@ -25,7 +25,8 @@ from threadpoolctl import threadpool_limits
 from detector.engine.clients import ClientTable
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.judge import Judge
-from detector.engine.links.groups import Account, Group, Groups
+from detector.engine.links.groups import Groups
+from detector.engine.links.joined import Account, Group
 from detector.engine.links.latest import Latest
 from detector.engine.links.seeking.search import links_for
 from detector.engine.links.settings import LinkSettings

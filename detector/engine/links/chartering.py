@@ -12,7 +12,7 @@ from detector.engine.account import account_of
 from detector.engine.findings import Finding, FindingReason, HeldBack, Outputs, PendingDecision, Reading
 from detector.engine.guard import StopGuard, tenfold
 from detector.engine.links.deciding import stopped_elsewhere
-from detector.engine.links.groups import Account
+from detector.engine.links.joined import Account
 from detector.engine.links.organizations import Organization, Organizations
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import HARM, LISTED, Telling

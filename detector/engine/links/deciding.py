@@ -12,7 +12,8 @@ from detector.engine.account import account_of
 from detector.engine.findings import HeldBack, Outputs, PendingDecision
 from detector.engine.guard import StopGuard, tenfold
 from detector.engine.links.evidence import STRONG
-from detector.engine.links.groups import Account, Group, Groups
+from detector.engine.links.groups import Groups
+from detector.engine.links.joined import Account, Group
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import EVIDENCE, HARD, HARM, Telling
 from detector.engine.policy import ALLOW, BLOCK, PERTURB, THROTTLE, lasts_ms, permitted, vouched

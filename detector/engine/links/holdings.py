@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from detector.engine.findings import Reading
-from detector.engine.links.groups import Group, Groups
+from detector.engine.links.groups import Groups
+from detector.engine.links.joined import Group
 from detector.engine.links.latest import Latest, Sample
 from detector.engine.memory.metered import FIRST_READING, GROWTH
 from detector.errors import SnapshotError

@@ -22,7 +22,8 @@ from detector.engine.guard import DAY_MS, StopGuard
 from detector.engine.links import keeping
 from detector.engine.links.chartering import Chartering
 from detector.engine.links.deciding import Deciding
-from detector.engine.links.groups import LEAST_ACCOUNTS, Account, Event, Group, Groups
+from detector.engine.links.groups import LEAST_ACCOUNTS, Groups
+from detector.engine.links.joined import Account, Event, Group
 from detector.engine.links.latest import Latest
 from detector.engine.links.organizations import NOBODY, Organization
 from detector.engine.links.seeking.records import no_chains

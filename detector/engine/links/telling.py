@@ -7,8 +7,9 @@ from detector.engine.evidence import whole
 from detector.engine.findings import CampaignMember, Finding, FindingReason, Reading
 from detector.engine.judge import NAMESPACE
 from detector.engine.links.evidence import NAMES
-from detector.engine.links.groups import Group, Groups
+from detector.engine.links.groups import Groups
 from detector.engine.links.holdings import Holdings
+from detector.engine.links.joined import Group
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.usual import Bars
 from detector.engine.policy import ALERT, BLOCK, PERTURB, PolicySettings

@@ -15,7 +15,7 @@ from detector.contracts.moment import rfc3339
 from detector.engine.account import account_of
 from detector.engine.evidence.whole import HARM
 from detector.engine.findings import Reading
-from detector.engine.links.groups import Account
+from detector.engine.links.joined import Account
 from detector.engine.links.linker import Linker, Witness
 from detector.engine.links.organizations import LEAST_MEMBERS, Organization
 from detector.engine.policy import Budget

@@ -30,8 +30,9 @@ from detector.service.kafka.results import results
 from detector.service.kafka.sketches import PURPOSE, decode
 from detector.service.link.shard import Entry, Linked, LinkShard, ModelLinker
 from detector.service.refusals import Refused
+from detector.service.sharded.given import Given, Reading, Understood
 from detector.service.sharded.references import references_of
-from detector.service.sharded.stage import Given, Reading, ShardedStage, Understood
+from detector.service.sharded.stage import ShardedStage
 from detector.service.state.seal import Seal
 from detector.service.telemetry.metrics import SketchOutcome
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.engine.links.groups import Account, Group, Groups
+from detector.engine.links.groups import Groups
 from detector.engine.links.holdings import MOST_CAMPAIGNS
+from detector.engine.links.joined import Account, Group
 from detector.engine.links.latest import LEAST_RING, MOST_SAMPLED, Latest, margins_of
 from detector.engine.links.seeking.search import links_for
 from detector.engine.links.settings import LinkSettings

@@ -13,7 +13,8 @@ from detector.baseline.store import Baseline
 from detector.contracts import to_json
 from detector.engine.findings import CampaignMember, Outputs, PendingDecision
 from detector.engine.links import deciding
-from detector.engine.links.groups import LEAST_ACCOUNTS, Group
+from detector.engine.links.groups import LEAST_ACCOUNTS
+from detector.engine.links.joined import Group
 from detector.engine.links.linker import Linker
 from detector.engine.links.seeking.search import KINDS, NOTHING, OFFSET, SINGLE
 from detector.engine.links.settings import LinkSettings
