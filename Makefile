@@ -107,8 +107,9 @@ format: $(READY) ## Format the code
 	@$(RUN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## Measure speed and memory, as ratios from one run (bench.json), and each log format (bench-formats.json)
+bench: $(READY) ## Speed and memory as ratios from one run (bench.json), links and odometer (bench-links.json), log formats (bench-formats.json)
 	@$(RUN)/python -m tests.bench.bench_pipeline
+	@$(RUN)/python -m tests.bench.bench_links
 	@$(RUN)/python -m tests.bench.bench_formats
 
 .PHONY: bench-kafka

@@ -179,10 +179,21 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         ("[odometer]\ndegrade_at = 1.5\n", 2, "odometer.degrade_at"),
         ("[odometer]\nenabled = false\ndegrade_at = 0.5\n", 1, "a budget needs enabled = true"),
         ("[odometer]\nenabled = false\ncampaign_stop_at = 0.5\n", 1, "a budget needs enabled = true"),
+        ("[odometer]\nenabled = false\norganization_stop_at = 0.5\n", 1, "a budget needs enabled = true"),
+        (
+            "[odometer]\norganization_stop_at = 0.5\norganization_degrade_at = 0.6\n",
+            1,
+            "organization_stop_at must be above organization_degrade_at",
+        ),
+        (
+            '[[odometer.tiers]]\ntypes = ["trial"]\norganization_stop_at = 0.5\n',
+            1,
+            "organization_degrade_at and organization_stop_at are for whole organisations: leave clients and types out",
+        ),
         (
             '[odometer]\n[[odometer.tiers]]\ntypes = ["a"]\n[[odometer.tiers]]\ntypes = ["b"]\nstop = 1\n',
             6,
-            "odometer.tiers.1.stop: there is no such key; known here: clients, degrade_at, models, organizations, stop_at",
+            "odometer.tiers.1.stop: there is no such key; known here: clients, degrade_at, models, organization_degrade_at",
         ),
         ("[[odometer.tiers]]\nstop_at = 0.5\n", 1, "a tier needs models, clients, organizations or types"),
     ],

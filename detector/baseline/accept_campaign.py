@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from detector.baseline.accept import Review
 from detector.baseline.store import Baseline, version_of
-from detector.engine.links.groups import Event, Group
-from detector.engine.links.linker import Linker
+from detector.engine.links.joined import Event, Group
+from detector.engine.links.linker import Linker, Witness
 from detector.engine.links.sketch import in_stream_order
 from detector.engine.links.usual import bars_of, with_group
 from detector.engine.shard import EngineSettings, Shard
@@ -26,7 +26,7 @@ from detector.ingest.batch import Batch
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Seen(Witness):
     """Watches one campaign: its highest evidence, by itself or with groups like it, its accounts and the kind of its events."""
 
     name: str

@@ -65,6 +65,7 @@ def policy_settings(config: Config) -> PolicySettings:
         campaign_stop_at=config.odometer.campaign_stop_at,
         halving_lead=config.odometer.throttle_halves_every,
         least_rate=config.odometer.throttle_floor,
+        organizations=Budget(config.odometer.organization_degrade_at, config.odometer.organization_stop_at),
     )
 
 
@@ -72,4 +73,5 @@ def _tier(table: TierTable) -> Tier:
     models, clients, organizations, types = (
         None if names is None else frozenset(names) for names in (table.models, table.clients, table.organizations, table.types)
     )
-    return Tier(Budget(table.degrade_at, table.stop_at), models, clients, organizations, types)
+    together = Budget(table.organization_degrade_at, table.organization_stop_at)
+    return Tier(Budget(table.degrade_at, table.stop_at), models, clients, organizations, types, together)

@@ -24,6 +24,8 @@ from detector.errors import ConfigError
 if TYPE_CHECKING:
     from detector.config import Config
 
+EXPLAINED = ("client", "campaign", "organization")
+
 baseline_app = typer.Typer(help="The benign reference, and the thresholds calibrated on it.", no_args_is_help=True)
 
 
@@ -185,7 +187,11 @@ def _show_baseline(
 
 
 def explain(
-    client: Annotated[str, typer.Argument(help="the id of a client or of a campaign")],
+    client: Annotated[str, typer.Argument(help="the id of a client or of a campaign, or the name of an organisation")],
+    kind: Annotated[
+        str | None,
+        typer.Option("--type", help="client, campaign or organization (default: campaign for the id of one, else client)"),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="which model, if the client uses several")] = None,
     results: Annotated[Path, typer.Option("--from", metavar="DIR", help="results of `replay`, `run --out` or `demo`")] = Path(
         "detector-demo"
@@ -196,20 +202,26 @@ def explain(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Explain why a client, or a campaign, was alerted on, throttled or stopped, in words, numbers and a picture."""
+    """Explain why a client, a campaign or an organisation was alerted on or stopped, in words, numbers and a picture."""
     from detector.decisions.target import kind_of
     from detector.offline.explain import explain as explain_client
     from detector.offline.explain import tell, to_dict
     from detector.offline.pictures import client_picture
     from detector.offline.replay import load_baseline
 
+    if kind not in {None, *EXPLAINED}:
+        raise ConfigError(f"--type {kind}: there is nothing to explain of such a subject; known: {', '.join(EXPLAINED)}")
     beside = results / "detector.toml"
     settings = load_config(config if config is not None or not beside.exists() else beside, baseline)
     if settings.baseline.path is None:
         settings = settings.with_baseline(_recorded_baseline(results))
     target = picture or results / f"{_file_name(client)}.png"
-    if kind_of(client) == "campaign":
+    whose = kind_of(client, kind)
+    if whose == "campaign":
         _explain_campaign(client, results, settings, target, as_json=as_json)
+        return
+    if whose == "organization":
+        _explain_organization(client, model, results, settings, target, as_json=as_json)
         return
     with progress("replaying the log", engine=True) as show:
         found = explain_client(client, model, results, settings, load_baseline(settings), progress=show)
@@ -234,6 +246,24 @@ def _explain_campaign(campaign: str, results: Path, settings: "Config", target: 
         print_json({**to_dict(found), "picture": str(target)})
     else:
         Console().print(tell_campaign(found))
+        say(f"picture: {target}")
+
+
+def _explain_organization(
+    organization: str, model: str | None, results: Path, settings: "Config", target: Path, *, as_json: bool
+) -> None:
+    from detector.offline.explain.organization import explain_organization, to_dict
+    from detector.offline.explain.organization_terminal import tell_organization
+    from detector.offline.pictures.organization import organization_picture
+    from detector.offline.replay import load_baseline
+
+    with progress("replaying the log", engine=True) as show:
+        found = explain_organization(organization, model, results, settings, load_baseline(settings), progress=show)
+    organization_picture(found, target)
+    if as_json:
+        print_json({**to_dict(found), "picture": str(target)})
+    else:
+        Console().print(tell_organization(found))
         say(f"picture: {target}")
 
 

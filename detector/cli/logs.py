@@ -27,6 +27,7 @@ from detector.cli.terminal import (
     require_logs,
     tell_refused,
     tell_set_up,
+    tell_unmeasured,
     watching_formats,
 )
 from detector.console import JsonTerminal, say
@@ -74,6 +75,7 @@ def replay(
     known = load_baseline(settings)
     require_logs(logs)  # before results of an earlier run are replaced
     tell_set_up(settings, known.version if known else None)
+    tell_unmeasured(settings, known)
     gc.freeze()  # what is loaded now stays loaded, so the garbage collector can skip it
     with progress("replaying", engine=True) as show:
         done = run_replay(
@@ -197,6 +199,7 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
         sources = expand(sources)
         require_logs([source for source in sources if source != "-"])
     tell_set_up(settings, known.version if known else None)
+    tell_unmeasured(settings, known)
     folder = FolderSink(out) if out is not None else None  # only now: it replaces the results of an earlier run
     printer = StreamSink(JsonTerminal(sys.stdout.buffer))
     stopping = False

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from detector.cli.deliveries import receivers_of
-from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json, tell_set_up
+from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json, tell_set_up, tell_unmeasured
 from detector.console import say
 
 schema_app = typer.Typer(help="The contracts as JSON Schema.", no_args_is_help=True)
@@ -46,5 +46,6 @@ def config_check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
             typer.echo("")
     known = load_baseline(settings)
     tell_set_up(settings, known.version if known else None)
+    tell_unmeasured(settings, known)
     if (seed := source(settings)) != NONE:
         errors.print(seed, soft_wrap=True)

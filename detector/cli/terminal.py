@@ -17,6 +17,7 @@ from detector.errors import SourceError
 from detector.names import harmless_json
 
 if TYPE_CHECKING:
+    from detector.baseline.store import Baseline
     from detector.config import Config, DeliverySection
     from detector.ingest.formats.decoder import Surroundings
     from detector.ingest.source import Position
@@ -154,6 +155,14 @@ def mode(config: "Config") -> str:
     apart = sorted(model for model, section in config.models.items() if section.shadow not in {None, shadow})
     but = f", but {'real' if shadow else 'simulated'} for {', '.join(apart)}" if apart else ""
     return f"shadow mode: decisions are simulated{but}" if shadow else f"decisions are real: gateways enforce them{but}"
+
+
+def tell_unmeasured(config: "Config", baseline: "Baseline | None") -> None:
+    """Print a warning where budgets of the odometer can meet nobody."""
+    from detector.baseline.unmeasured import tell
+
+    for sentence in tell(config, baseline):
+        errors.print(sentence, soft_wrap=True, markup=False)
 
 
 def tell_set_up(config: "Config", baseline_version: str | None) -> None:

@@ -21,10 +21,32 @@ class TierTable(Section):
     types: Names | None = Field(None, description="types of clients (client.type), such as trial")
     degrade_at: Lead | None = Field(None, description="lead from which the tier is told labels only; without it never")
     stop_at: Lead | None = Field(None, description="lead from which the tier is blocked; without it never")
+    organization_degrade_at: Lead | None = Field(
+        None, description="lead from which an organisation of the tier is told labels only, counting all of its accounts"
+    )
+    organization_stop_at: Lead | None = Field(
+        None, description="lead from which an organisation of the tier is blocked, counting all of its accounts"
+    )
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The leads from which something is done about somebody in the tier."""
+        return _given(self.degrade_at, self.stop_at, *self.together)
+
+    @property
+    def together(self) -> tuple[float, ...]:
+        """Those of them that are compared with what several accounts hold together."""
+        return _given(self.organization_degrade_at, self.organization_stop_at)
 
     @model_validator(mode="after")
     def _in_order(self) -> "TierTable":
         _check(self.degrade_at, self.stop_at)
+        _check(self.organization_degrade_at, self.organization_stop_at, "organization_")
+        whole = self.clients is None and self.types is None
+        if not whole and self.together:
+            raise ValueError(
+                "organization_degrade_at and organization_stop_at are for whole organisations: leave clients and types out"
+            )
         if self.models is self.clients is self.organizations is self.types is None:
             raise ValueError("a tier needs models, clients, organizations or types; what holds for all stands in [odometer]")
         return self
@@ -45,6 +67,15 @@ class OdometerSection(Section):
         description="lead from which the named accounts of a campaign under review are blocked, counting what they were told "
         "together; without it never",
     )
+    organization_degrade_at: Lead | None = Field(
+        None,
+        description="lead from which an organisation is told labels only, counting what all its accounts were told; without it "
+        "never",
+    )
+    organization_stop_at: Lead | None = Field(
+        None,
+        description="lead from which an organisation is blocked, counting what all of its accounts were told; without it never",
+    )
     throttle_from: float = Field(
         0.0, ge=0, le=1, description="lead from which novelty may throttle a client that is measured; below it, it alerts"
     )
@@ -60,18 +91,31 @@ class OdometerSection(Section):
         (), description="budgets for some clients, as [[odometer.tiers]]; the first that fits holds"
     )
 
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The leads from which something is done about somebody who is in no tier."""
+        return _given(self.degrade_at, self.stop_at, *self.together)
+
+    @property
+    def together(self) -> tuple[float, ...]:
+        """Those of them that are compared with what several accounts hold together."""
+        return _given(self.organization_degrade_at, self.organization_stop_at, self.campaign_stop_at)
+
     @model_validator(mode="after")
     def _possible(self) -> "OdometerSection":
         _check(self.degrade_at, self.stop_at)
-        of_tiers = [limit for tier in self.tiers for limit in (tier.degrade_at, tier.stop_at)]
-        limited = [self.degrade_at, self.stop_at, self.campaign_stop_at, *of_tiers]
-        if not self.enabled and any(limit is not None for limit in limited):
+        _check(self.organization_degrade_at, self.organization_stop_at, "organization_")
+        if not self.enabled and (self.limits or any(tier.limits for tier in self.tiers)):
             raise ValueError("a budget needs enabled = true: nothing is measured otherwise")
         if not self.enabled and self.throttle_halves_every is not None:
             raise ValueError("throttle_halves_every needs enabled = true: nothing is measured otherwise")
         return self
 
 
-def _check(degrade_at: float | None, stop_at: float | None) -> None:
+def _given(*limits: float | None) -> tuple[float, ...]:
+    return tuple(limit for limit in limits if limit is not None)
+
+
+def _check(degrade_at: float | None, stop_at: float | None, whose: str = "") -> None:
     if degrade_at is not None and stop_at is not None and stop_at <= degrade_at:
-        raise ValueError("stop_at must be above degrade_at: a client that is blocked is told no labels")
+        raise ValueError(f"{whose}stop_at must be above {whose}degrade_at: a client that is blocked is told no labels")

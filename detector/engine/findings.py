@@ -8,6 +8,7 @@ from detector.engine.links.sketch import Sketches
 from detector.ingest.batch import Sender
 
 Kind = Literal["novelty", "construction", "harm"]
+Subject = Literal["client", "campaign", "organization"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,9 @@ class Finding:
     only for queries that waited while a model was learned. Times are event times in milliseconds. `odometer` is the client's
     highest reading, None where there is none.
 
-    A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id. Its `odometer` is
-    what they hold together.
+    A finding about a campaign has `members`, the accounts that are named, and `client` is the campaign's id. One about an
+    organisation has those of its accounts that asked most, and `client` is its name. The `odometer` of both is what the
+    accounts hold together.
     """
 
     emitted: int
@@ -98,6 +100,7 @@ class Finding:
     simulated: bool
     members: tuple[CampaignMember, ...] = ()
     odometer: Reading | None = None
+    subject: Subject = "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,8 @@ class PendingDecision:
     """A decision to publish: what the gateway should do about a client, and until when.
 
     `address` is set where the identity is not vouched for: the decision then holds for queries from that address alone. A
-    decision about a campaign has `members`, and `client` is the campaign's id. `requests_per_minute` is the rate of a
-    throttle where it is the client's own, None where it is that of the policy.
+    decision about a campaign has `members`, and `client` is the campaign's id; of one about an organisation it is the name.
+    `requests_per_minute` is the rate of a throttle where it is the client's own, None where it is that of the policy.
     """
 
     emitted: int
@@ -127,6 +130,7 @@ class PendingDecision:
     simulated: bool
     members: tuple[CampaignMember, ...] = ()
     requests_per_minute: int | None = None
+    subject: Subject = "client"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,13 +107,17 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Clients with a budget of their own: those that are in every one of these sets; None is a set of all."""
+    """Clients with a budget of their own: those that are in every one of these sets; None is a set of all.
+
+    `together` is the budget of each organisation of the tier, for what all of its accounts hold.
+    """
 
     budget: Budget
     models: frozenset[str] | None = None
     clients: frozenset[str] | None = None
     organizations: frozenset[str] | None = None
     types: frozenset[str] | None = None
+    together: Budget = Budget()
 
     def holds(self, model: str, client: str, sender: Sender) -> bool:
         """Tell whether a client of a model, as this query describes it, is in the tier."""
@@ -124,6 +128,12 @@ class Tier:
             (self.types, sender.type),
         )
         return all(some is None or one in some for some, one in pairs)
+
+    def holds_organization(self, model: str, organization: str) -> bool:
+        """Tell whether a whole organisation is in the tier: some of its clients, or those of a type, are not."""
+        whole = self.clients is None and self.types is None
+        pairs = ((self.models, model), (self.organizations, organization))
+        return whole and all(some is None or one in some for some, one in pairs)
 
     @property
     def is_claimed(self) -> bool:
@@ -139,8 +149,9 @@ class PolicySettings:
     evidence by name. `shadow_models` and `live_models` are the models for which `shadow` does not hold as it is. 0 for
     `new_stops_per_minute` and 1 for `stopped_share` are no limits; see `guard`. `budget` is that of clients that are in none of
     the `tiers`. `campaign_stop_at` is the lead from which the accounts of a campaign under review are blocked, held together,
-    None: never. Where the odometer measures a model, novelty throttles only clients whose lead is `throttle_from` or more.
-    `halving_lead` and `least_rate` say how the rate of a throttle falls, see `rate_at`.
+    None: never. `organizations` is the budget of an organisation that is in none of the tiers. Where the odometer measures a
+    model, novelty throttles only clients whose lead is `throttle_from` or more. `halving_lead` and `least_rate` say how the
+    rate of a throttle falls, see `rate_at`.
     """
 
     shadow: bool = True
@@ -164,6 +175,7 @@ class PolicySettings:
     campaign_stop_at: float | None = None
     halving_lead: float | None = None
     least_rate: int = 1
+    organizations: Budget = Budget()
 
     @property
     def version(self) -> str:
@@ -210,6 +222,11 @@ class PolicySettings:
             return self.requests_per_minute
         halvings = int(lead / self.halving_lead + 1e-9)  # so that 0.3 is the third multiple of 0.1
         return min(self.requests_per_minute, max(self.requests_per_minute >> halvings, self.least_rate))
+
+    def organization_budget(self, model: str, organization: str) -> Budget:
+        """Return the budget of an organisation for what its accounts hold together: that of the first tier that it is in."""
+        found = (tier.together for tier in self.tiers if tier.holds_organization(model, organization))
+        return next(found, self.organizations)
 
     def protects(self, client: str, organization: str | None) -> bool:
         """Tell whether the operator's lists say that a client is throttled at most."""

@@ -45,7 +45,8 @@ class Counts:
 
     `events` were counted, `repeated` were deliveries of an event that had been counted before, `clients` were reported (once
     per model). `holders` says how many of them held at least a lead, for a few leads. `campaigns` maps the id of each group of
-    accounts that is to be reviewed or stopped to the highest lead that its accounts were read to hold together.
+    accounts that is to be reviewed or stopped to the highest lead that its accounts were read to hold together, and
+    `organizations` the model and name of each organisation that was measured to that of its accounts.
     """
 
     events: int = 0
@@ -56,6 +57,7 @@ class Counts:
     clients: int = 0
     holders: dict[float, int] = field(default_factory=lambda: dict.fromkeys(LEADS, 0))
     campaigns: dict[str, float] = field(default_factory=dict)
+    organizations: dict[tuple[str, str], float] = field(default_factory=dict)
     refusals: Refusals = field(default_factory=Refusals)
 
     @property
@@ -155,6 +157,8 @@ class Pipeline:
                 reading = linker.telling.reading_of(group)
                 if reading is not None and (name := linker.telling.name_of(group)) in held:
                     held[name] = max(held[name], reading.lead)
+            for name, lead in linker.leads().items():
+                self.counts.organizations[model, name] = max(lead, self.counts.organizations.get((model, name), 0.0))
             outputs.add(found)
         outputs.sketches.clear()
 

@@ -88,6 +88,10 @@ def summarise(
         "campaigns_holding": {
             f"{least:g}": sum(lead >= least for lead in counts.campaigns.values()) for least in counts.holders
         },
+        "organizations": len(counts.organizations),
+        "organizations_holding": {
+            f"{least:g}": sum(lead >= least for lead in counts.organizations.values()) for least in counts.holders
+        },
         "seconds": None if seconds is None else round(seconds, 3),
         "shadow": config.policy.shadow,
         "logs": [log if log == "-" or is_url(log) else str(Path(log).absolute()) for log in logs],

@@ -37,7 +37,7 @@ from typing import TypeAlias
 
 import structlog
 
-from detector.baseline import doubts
+from detector.baseline import doubts, unmeasured
 from detector.baseline.secret import known_seed, require
 from detector.baseline.settings import policy_settings
 from detector.baseline.store import Baseline
@@ -221,6 +221,8 @@ def _work(
                 for model, notes in baseline.notes.items():
                     for sentence in doubts.tell(notes):
                         log.warning("baseline", model=model, finding=sentence)
+            for sentence in unmeasured.tell(config, baseline) if number == 0 else ():
+                log.warning("budgets", finding=sentence)
             if stage in {Stage.ALL, Stage.DETECT, Stage.LINK}:
                 warm_up(baseline, metrics)
             warm.set()

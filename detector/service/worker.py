@@ -15,6 +15,7 @@ from typing import NamedTuple
 import structlog
 from kafka.errors import FencedInstanceIdError, KafkaError
 
+from detector.baseline import unmeasured
 from detector.baseline.store import Baseline
 from detector.clock import Clock
 from detector.config import Config
@@ -31,8 +32,8 @@ from detector.service.kafka.topics import Topics
 from detector.service.kafka.watch import TopicMonitor
 from detector.service.link.stage import LinkStage, link_group
 from detector.service.reload import PolicyReloader
+from detector.service.sharded.given import Given
 from detector.service.sharded.references import references_of
-from detector.service.sharded.stage import Given
 from detector.service.telemetry.metrics import Metrics, StageName
 from detector.sinks.registry import receivers
 
@@ -327,6 +328,8 @@ class Worker:
         config = None if self._reloader is None else self._reloader.due()
         if config is not None:
             self._config = config
+            for sentence in unmeasured.tell(config, self._baseline):
+                log.warning("budgets", finding=sentence)
             for stage in (self._detect, self._link):
                 if stage is not None:
                     stage.adopt(config)

@@ -50,7 +50,7 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
         alert_id=finding.alert_id,
         time_ms=finding.time_ms,
         first_ms=min(finding.first_ms, finding.time_ms),
-        client=finding.client,
+        client=f"organization:{finding.client}" if finding.subject == "organization" else finding.client,
         model=finding.model,
         severity=SEVERITIES[finding.action],
         risk=finding.risk,
@@ -82,10 +82,18 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
         model_version=finding.version,
         organization=finding.sender.organization,
         ip=finding.sender.ip,
-        message=f"Suspected model extraction: {finding.client} on model {finding.model}" if finding.members else None,
+        message=_message(finding),
         members=tuple(dict.fromkeys(member.client for member in finding.members)),
         observer_version=VERSION,
     )
+
+
+def _message(finding: Finding) -> str | None:
+    """Return the name of an alert that is not about one client."""
+    if finding.subject == "client":
+        return None
+    whose = "organization " if finding.subject == "organization" else ""
+    return f"Suspected model extraction: {whose}{finding.client} on model {finding.model}"
 
 
 def held_back(held: HeldBack, stamp: Stamp) -> Alert:
@@ -151,7 +159,7 @@ def decision(pending: PendingDecision, stamp: Stamp) -> Decision:
     return Decision(
         decision_id=pending.decision_id,
         revision=pending.revision,
-        subject=Subject(type="campaign" if pending.members else "client", id=pending.client, address=pending.address),
+        subject=Subject(type=pending.subject, id=pending.client, address=pending.address),
         members=tuple(Member(id=member.client, address=member.address) for member in pending.members) or None,
         scope=Scope(models=(pending.model,)),
         action=action_name(pending.action),

@@ -110,9 +110,9 @@ class Documents:
 class Whole:
     """The pipeline: from lines to rendered documents, every event remembered and every look scored."""
 
-    def __init__(self, baseline: Baseline) -> None:
+    def __init__(self, baseline: Baseline, config: Config | None = None) -> None:
         self.documents = Documents()
-        self._pipeline = Pipeline(Config(), baseline, self.documents, CLOCK)
+        self._pipeline = Pipeline(config or Config(), baseline, self.documents, CLOCK)
         self._line = 0
 
     def __call__(self, lines: Sequence[bytes]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from detector.baseline.store import Baseline
 from detector.engine.memory.reservoir import TABLE_CAPACITY
-from tests.bench import bench_formats, bench_pipeline
+from tests.bench import bench_formats, bench_links, bench_pipeline
 from tests.bench.bench_log import make_log
 from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_speed, show, warmed
 from tests.bench.format_records import SUBJECTS, Subject
@@ -82,6 +82,17 @@ def test_figures_are_complete(baseline: Baseline, capsys: pytest.CaptureFixture[
     assert case["bytes_per_client"]["columns"] > 0
     show(found)
     assert "whole pipeline" in capsys.readouterr().out
+
+
+def test_links_and_odometer_are_measured_beside_decoding(baseline: Baseline, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both have a cost, the organisations of the log are read, and without links or odometer nothing is."""
+    found = bench_links.measure(baseline, bench_links.Size(clients=40, rounds=2, events=1200))
+    assert set(found["costs"]) == {"links", "odometer"}
+    assert found["costs"]["links"]["us"] > 0
+    assert found["organizations_read"] > 0
+    assert found["bytes_per_model"] > 0
+    bench_links.show(found)
+    assert "times decoding" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)

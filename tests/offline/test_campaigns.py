@@ -141,3 +141,25 @@ def test_a_campaign_is_explained(tmp_path: Path, digits_baseline: Baseline) -> N
 
 def found_at(found: CampaignExplanation, client: str) -> int:
     return [account.client for account in found.accounts].index(client)
+
+
+def test_a_lift_outlasts_what_is_named_meanwhile(digits_baseline: Baseline) -> None:
+    """More accounts do not make a stop last longer, so it ends with the lift, as a client's does."""
+    decided = watch(theft(accounts=30), CONFIG, digits_baseline).decided
+    by_subject: dict[str, list[Decision]] = {}
+    for decision in decided:
+        if decision.subject.type == "campaign":
+            by_subject.setdefault(decision.subject.id, []).append(decision)
+    own = max(by_subject.values(), key=lambda some: sum(one.action == some[0].action for one in some))
+    first = own[0]
+    lifted_ms, until_ms = parse_rfc3339(first.issued_at), parse_rfc3339(first.expires_at or "")
+    register = Register()
+    register.take(to_json(first))
+    orders = lifts(register, target_of("campaign", first.subject.id), (), ("soc:j.doe", "our own load test"), lifted_ms)
+    lifted = [compose(order, register, lifted_ms) for order in orders]
+    meanwhile = [one for one in own[1:] if one.action == first.action]
+    named = {member.id for one in meanwhile for member in one.members or ()}
+    assert len(named) > len(first.members or ()), "more accounts were named while it was lifted"
+    store = gate_of([first, *meanwhile, *lifted], lifted_ms)
+    for moment_ms in (lifted_ms, until_ms - 1, until_ms, until_ms + 1):
+        assert {store.find(Who(client), "digits", moment_ms).rank for client in named} == {ALLOW}

@@ -25,11 +25,13 @@ from threadpoolctl import threadpool_limits
 from detector.engine.clients import ClientTable
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.judge import Judge
-from detector.engine.links.groups import Account, Group, Groups
-from detector.engine.links.holdings import Holdings
+from detector.engine.links.groups import Groups
+from detector.engine.links.joined import Account, Group
+from detector.engine.links.latest import Latest
 from detector.engine.links.seeking.search import links_for
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.links.together import Together
 from detector.engine.models.novelty import Novelty
 from detector.engine.models.reference import Reduced, Reference
 from detector.engine.observer import Seen
@@ -273,15 +275,15 @@ def campaign_readings(
     groups = Groups(LinkSettings())
     group = groups.groups[1] = Group(1, 0, 0, 0, "first", named=list(range(1, accounts + 1)))
     groups.grouped = {number: Account(number, str(number), None, True, group=1) for number in group.named}
-    holdings = Holdings(judge, LinkSettings().entries, 1)
-    holdings.take(sketches, whose.astype(np.uint64), links)
+    kept = Together(Latest(judge, LinkSettings().entries, 1), len, lambda sender: sender.trusted is True)
+    kept.take(sketches, whose.astype(np.uint64), links)
     found = []
     for uid in range(1, n + 1):
         groups.grouped[int(whose[uid - 1])].queries += 1
         group.queries += 1
-        holdings.advance(uid, groups)
+        kept.advance(uid, groups)
         if uid in MOMENTS or uid == n:
-            reading = holdings.read(group, groups, uid)
+            reading = kept.holdings.read(group, groups, uid)
             found += [] if reading is None else [reading._replace(queries=uid)]
     return found
 

@@ -12,7 +12,8 @@ from detector.engine.account import account_of
 from detector.engine.findings import HeldBack, Outputs, PendingDecision
 from detector.engine.guard import StopGuard, tenfold
 from detector.engine.links.evidence import STRONG
-from detector.engine.links.groups import Account, Group
+from detector.engine.links.groups import Groups
+from detector.engine.links.joined import Account, Group
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import EVIDENCE, HARD, HARM, Telling
 from detector.engine.policy import ALLOW, BLOCK, PERTURB, THROTTLE, lasts_ms, permitted, vouched
@@ -57,7 +58,7 @@ class Deciding:
             before = group.stopped if which == STOPPED else group.throttled
             if not members or (members == before and wanted <= in_force[which]):
                 continue
-            if simulated and group.held[which] > 0 and in_force[which] > ALLOW:
+            if simulated and not group.simulated[which] and in_force[which] > ALLOW:
                 continue  # a simulated decision never takes the place of a real one
             if which == STOPPED:
                 group.stopped, group.inherited = members, []
@@ -74,11 +75,7 @@ class Deciding:
         group.held_back = 0
         stopped: list[int] = []
         throttled: list[int] = []
-        elsewhere = sum(
-            len(other.stopped)
-            for other in self._telling.groups.groups.values()
-            if other is not group and _in_force(other, STOPPED, time_ms, simulated=simulated) > ALLOW
-        )
+        elsewhere = stopped_elsewhere(self._telling.groups, group, time_ms, simulated=simulated)
         for number in self._members_that_fit(group):
             account = self._telling.groups.grouped[number]
             trusted = vouched(Sender(trusted=account.trusted), self._telling.policy)
@@ -158,8 +155,10 @@ class Deciding:
         subject = name if which == STOPPED else name + THROTTLED_TOO
         group.revisions[which] += 1
         revision = group.revisions[which]
-        group.held[which] = -action if simulated else action
-        group.held_until_ms[which] = min(time_ms + lasts_ms(action, self._telling.policy), LAST_MS)
+        if action > _in_force(group, which, time_ms, simulated=simulated):
+            group.held_until_ms[which] = min(time_ms + lasts_ms(action, self._telling.policy), LAST_MS)
+        # Else more accounts were named: it ends when it would have, so that what a person has lifted stays lifted until then.
+        group.held[which], group.simulated[which] = action, simulated
         return PendingDecision(
             emitted=int(sketches.sequence[i]),
             sequence=int(sketches.sequence[i]),
@@ -178,18 +177,27 @@ class Deciding:
             alert_id=self._telling.id_of(name, "alert", group.level, group.alerted),
             simulated=simulated,
             members=tuple(self._telling.member(number) for number in (group.stopped, group.throttled)[which]),
+            subject="campaign",
         )
 
 
+def stopped_elsewhere(groups: Groups, own: Group | None, time_ms: int, *, simulated: bool) -> int:
+    """Return how many accounts the decisions about other campaigns than `own` stop at this time."""
+    return sum(
+        len(other.stopped)
+        for other in groups.groups.values()
+        if other is not own and _in_force(other, STOPPED, time_ms, simulated=simulated) > ALLOW
+    )
+
+
 def _in_force(group: Group, which: int, time_ms: int, *, simulated: bool) -> int:
-    """Return the action of a group's decision in force; `Group.held` is below 0 where the decision is simulated.
+    """Return the action of a group's decision in force.
 
     For a real decision only real ones are in force. Where it would be simulated, nothing exceeds a real one.
     """
-    held = group.held[which]
-    if time_ms >= group.held_until_ms[which] or (held < 0 and not simulated):
+    if time_ms >= group.held_until_ms[which] or (group.simulated[which] and not simulated):
         return ALLOW
-    return BLOCK if simulated and held > 0 else abs(held)
+    return BLOCK if simulated and not group.simulated[which] else group.held[which]
 
 
 def _constructs(account: Account) -> bool:

@@ -7,14 +7,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.links.groups import Account, Chain, Group, Groups
+from detector.engine.links.groups import Groups
+from detector.engine.links.joined import Account, Chain, Group
 from detector.engine.links.seeking.records import Chains
 from detector.engine.links.seeking.search import KINDS
 from detector.engine.links.seeking.store import Entries
 from detector.engine.links.settings import LinkSettings
 from detector.errors import SnapshotError
 
-FORM = 2
+FORM = 3
 
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 

@@ -10,7 +10,7 @@ Blind to: thieves whose accounts each own a region and ask little, natural input
 
 import hashlib
 import struct
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,42 +20,46 @@ from detector.engine.features.distances import WINDOW
 from detector.engine.findings import Outputs
 from detector.engine.guard import DAY_MS, StopGuard
 from detector.engine.links import keeping
+from detector.engine.links.chartering import Chartering
 from detector.engine.links.deciding import Deciding
-from detector.engine.links.groups import LEAST_ACCOUNTS, Account, Event, Group, Groups
-from detector.engine.links.holdings import Holdings
+from detector.engine.links.groups import LEAST_ACCOUNTS, Groups
+from detector.engine.links.joined import Account, Event, Group
+from detector.engine.links.latest import Latest
+from detector.engine.links.organizations import NOBODY, Organization
 from detector.engine.links.seeking.records import no_chains
 from detector.engine.links.seeking.search import KINDS, NOTHING, links_for, room_for, seek
 from detector.engine.links.seeking.store import asking, empty, near_for
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import HARD, REVIEW, STOP, Telling
+from detector.engine.links.together import Together
 from detector.engine.links.usual import COUNTED, EVENTS, LARGEST, Scores, bars_of, worth_of
 from detector.engine.memory.reservoir import RING
 from detector.engine.models.reference import Reference
 from detector.engine.odometer.reference_set import ReferenceSet
-from detector.engine.policy import (
-    BLOCK_SHARE,
-    PolicySettings,
-    vouched,
-)
+from detector.engine.policy import BLOCK_SHARE, PolicySettings, vouched
+from detector.ingest.batch import Sender
 
 ALERT_FROM = 4  # named accounts from which an alert follows each doubling
 
 
-class Witness(Protocol):
-    """Is told of each event, for explanations."""
+class Witness:
+    """Is told of each event, and of what organisations ask, for explanations; this one does nothing with it."""
 
     def linked(self, event: Event, group: Group, linker: "Linker") -> None:
         """Take in an event that changed the evidence of a group, after it was judged."""
-        ...
+
+    def asked(self, found: Organization, account: Account, time_ms: int, linker: "Linker") -> None:
+        """Take in a new query of an account for its organisation, after what that holds was read and judged."""
 
 
 class Linker:
     """Links the accounts of one model.
 
     `scores` are what the calibration log showed (`usual`). Where there is a `reference_set`, it is read how much of the model
-    the named accounts of a campaign hold together (see `holdings`). `secret` keys the numbers of accounts and hashes of
-    records. It must be the same as that of the shards. A `witness`, where given, is told of each event.
+    the named accounts of a campaign hold together (see `holdings`), and those of an organisation (see `organizations`).
+    `secret` keys the numbers of accounts and hashes of records. It must be the same as that of the shards. A `witness`, where
+    given, is told of each event.
     """
 
     def __init__(
@@ -88,9 +92,16 @@ class Linker:
         self._seed = np.uint64(
             int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
         )
-        self.holdings = None if reference_set is None else Holdings(reference_set, settings.entries, int(self._seed))
-        self.telling = Telling(model, self.groups, bars_of(scores), policy, self.holdings)
+        self.together = None
+        if reference_set is not None:
+            latest = Latest(reference_set, settings.entries, int(self._seed))
+            self.together = Together(latest, self._number_of, self._is_vouched)
+        holdings = None if self.together is None else self.together.holdings
+        self.telling = Telling(model, self.groups, bars_of(scores), policy, holdings)
         self._deciding = Deciding(self.telling, self.guard)
+        self._chartering = None
+        if self.together is not None:
+            self._chartering = Chartering(self.telling, self.together.organizations, self.guard)
         self._numbers: dict[str, int] = {}
         self._usual = np.zeros((KINDS, 2), np.float64)  # for calibration; no part of the state
 
@@ -102,7 +113,7 @@ class Linker:
     @property
     def nbytes(self) -> int:
         """The memory of the arrays, in bytes; accounts and groups come on top."""
-        held = 0 if self.holdings is None else self.holdings.nbytes
+        held = 0 if self.together is None else self.together.nbytes
         return held + sum(array.nbytes for array in (*self.entries, *self.chains))
 
     def process(self, sketches: Sketches) -> Outputs:
@@ -126,8 +137,7 @@ class Linker:
             self._seed,
             links,
         )
-        if self.holdings is not None:
-            self.holdings.take(sketches, account, links)
+        organizations = [NOBODY] * n if self.together is None else self.together.take(sketches, account, links)
         numbers, uids = account.tolist(), links.uid.tolist()
         worthless = np.array(self.groups.worth.weights) == 0.0
         links.kind[worthless[links.kind]] = NOTHING
@@ -135,8 +145,10 @@ class Linker:
         self._usual[NOTHING, EVENTS] += n - np.count_nonzero(links.repeat)
         for i in np.flatnonzero(~links.repeat).tolist():
             asker = self._count(sketches, i, numbers[i])
-            if self.holdings is not None:
-                self.holdings.advance(uids[i], self.groups)
+            if self.together is not None:
+                self.together.advance(uids[i], self.groups)
+            if organizations[i] != NOBODY:
+                self._charge(organizations[i], asker, sketches, i, uids[i], outputs)
             if kinds[i] == NOTHING and chained[i] == 0:
                 continue
             made = [(end[0], end[1], end[2]) for end in (links.one[i].tolist(), links.other[i].tolist()) if end[0]]
@@ -159,8 +171,8 @@ class Linker:
                 if self._witness is not None:
                     self._witness.linked(event, group, self)
                 self.groups.expire(event.time_ms)
-        if self.holdings is not None:
-            self.holdings.finish()
+        if self.together is not None:
+            self.together.finish()
         return outputs
 
     def scores(self) -> list[float]:
@@ -178,8 +190,28 @@ class Linker:
         """Return the groups that are campaigns, the one with the latest event last."""
         return [group for group in self.groups.groups.values() if group.level >= REVIEW]
 
+    def leads(self) -> dict[str, float]:
+        """Return the highest lead of each organisation that is measured, by name."""
+        return {} if self.together is None else self.together.organizations.leads()
+
     def _large(self) -> list[Group]:
         return [group for group in self.groups.groups.values() if len(group.strong) >= LEAST_ACCOUNTS]
+
+    def _charge(self, number: int, asker: Account, sketches: Sketches, i: int, uid: int, outputs: Outputs) -> None:
+        """Count a query for the organisation of its account, and do what its budget calls for."""
+        if self.together is None or self._chartering is None:
+            return
+        time_ms = int(sketches.time[i])
+        found = self.together.organizations.asks(number, asker.number, time_ms)
+        self._chartering.weigh(found, sketches, i, uid, outputs)
+        if self._witness is not None:
+            self._witness.asked(found, asker, time_ms, self)
+
+    def _number_of(self, organization: str) -> int:
+        return self._number(f"organization\0{organization}")
+
+    def _is_vouched(self, sender: Sender) -> bool:
+        return vouched(sender, self._policy)
 
     def _note(self, asker: Account, kind: int, made: list[tuple[int, int, int]]) -> None:
         """Note for calibration an event across accounts."""
@@ -233,24 +265,25 @@ class Linker:
         named = len(group.named)
         if named and (rises or not group.alerted or named >= 2 * max(group.alerted, ALERT_FROM // 2)):
             group.alerted = named
-            if self.holdings is not None:
-                self.holdings.read(group, self.groups, uid)
+            if self.together is not None:
+                self.together.holdings.read(group, self.groups, uid)
             outputs.findings.append(self.telling.finding(group, sketches, i))
         if group.level >= STOP:
             self._deciding.decide(group, sketches, i, outputs)
 
     def _over_budget(self, group: Group, uid: int) -> bool:
         """Read the odometer of a campaign where that is due; tell whether its accounts hold as much as all campaigns may."""
-        if self.holdings is None:
+        if self.together is None:
             return False
-        if self.holdings.is_due(group):
-            self.holdings.read(group, self.groups, uid)
+        holdings = self.together.holdings
+        if holdings.is_due(group):
+            holdings.read(group, self.groups, uid)
         limit = self._policy.campaign_stop_at
-        return limit is not None and self.holdings.meets(group.number, limit)
+        return limit is not None and holdings.meets(group.number, limit)
 
     def snapshot(self) -> bytes:
         """Return the whole state. A linker that `restore` was called on with it goes on byte for byte the same."""
-        held = None if self.holdings is None else self.holdings.state()
+        held = None if self.together is None else self.together.state()
         return keeping.pack_linker(self._fingerprint, (self.entries, self.chains), self.groups, self.guard.state(), held)
 
     def restore(self, saved: bytes) -> None:
@@ -266,5 +299,5 @@ class Linker:
         groups.worth = self.groups.worth
         self.groups = self.telling.groups = groups
         self.guard.restore(guard)
-        if self.holdings is not None:
-            self.holdings.restore(held_together)
+        if self.together is not None:
+            self.together.restore(held_together)

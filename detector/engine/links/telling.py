@@ -7,8 +7,9 @@ from detector.engine.evidence import whole
 from detector.engine.findings import CampaignMember, Finding, FindingReason, Reading
 from detector.engine.judge import NAMESPACE
 from detector.engine.links.evidence import NAMES
-from detector.engine.links.groups import Group, Groups
+from detector.engine.links.groups import Groups
 from detector.engine.links.holdings import Holdings
+from detector.engine.links.joined import Group
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.usual import Bars
 from detector.engine.policy import ALERT, BLOCK, PERTURB, PolicySettings
@@ -64,7 +65,8 @@ class Telling:
 
     def member(self, number: int) -> CampaignMember:
         """Return an account as decisions name it."""
-        account = account_of(self.groups.grouped[number].key)
+        found = self.groups.grouped.get(number) or self.groups.accounts[number]
+        account = account_of(found.key)
         return CampaignMember(account.client, account.address)
 
     def headline(self, group: Group) -> str:
@@ -151,6 +153,7 @@ class Telling:
             simulated=simulated,
             members=tuple(self.member(number) for number in group.named[:LISTED]),
             odometer=held,
+            subject="campaign",
         )
 
 

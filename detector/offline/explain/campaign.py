@@ -16,8 +16,8 @@ from detector.engine.account import account_of
 from detector.engine.evidence.whole import CAMPAIGN
 from detector.engine.findings import Reading
 from detector.engine.links.evidence import NAMES, Worth
-from detector.engine.links.groups import Account, Event, Group
-from detector.engine.links.linker import Linker
+from detector.engine.links.joined import Account, Event, Group
+from detector.engine.links.linker import Linker, Witness
 from detector.engine.links.seeking.search import NOTHING
 from detector.engine.links.telling import REVIEW, STOP
 from detector.engine.links.usual import Bars
@@ -82,7 +82,7 @@ class CampaignExplanation:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Seen(Witness):
     """Watches one campaign while its log runs again."""
 
     name: str

@@ -34,8 +34,9 @@ from detector.service.kafka.registry import decoder_of_topics
 from detector.service.kafka.results import results
 from detector.service.kafka.topics import Topics
 from detector.service.refusals import RefusalMonitor, Refused
+from detector.service.sharded.given import Given, Reading, Understood
 from detector.service.sharded.references import references_of
-from detector.service.sharded.stage import Given, Reading, ShardedStage, Understood
+from detector.service.sharded.stage import ShardedStage
 from detector.service.telemetry.metrics import Metrics
 from detector.spill import SpillFile
 

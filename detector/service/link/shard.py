@@ -45,6 +45,9 @@ class ModelLinker(Protocol):
     def adopt(self, policy: PolicySettings) -> None:
         """Go on under another policy."""
 
+    def leads(self) -> dict[str, float]:
+        """Return the highest lead of each organisation that is measured, by name."""
+
 
 class Entry(NamedTuple):
     """What a record of the sketches topic holds, and its time in milliseconds since 1970."""
@@ -101,6 +104,11 @@ class LinkShard:
     def passed_over(self) -> list[int]:
         """The partitions of the queries topic that are not waited for."""
         return self._arrivals.passed_over
+
+    def organizations(self, leads: Iterable[float]) -> dict[float, int]:
+        """Return how many organisations hold at least each of these leads of a model, of all models."""
+        held = [lead for model in self._models.values() for lead in model.linker.leads().values()]
+        return {least: sum(lead >= least for lead in held) for least in leads}
 
     def process(self, entries: Iterable[Entry]) -> Linked:
         """Take the next records of the partition, in its order."""

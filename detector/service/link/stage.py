@@ -24,13 +24,15 @@ from kafka import TopicPartition
 
 from detector.engine.findings import Outputs
 from detector.engine.linkers import linker_for
+from detector.engine.odometer.reading import LEADS
 from detector.errors import SketchesError
 from detector.service.kafka.results import results
 from detector.service.kafka.sketches import PURPOSE, decode
 from detector.service.link.shard import Entry, Linked, LinkShard, ModelLinker
 from detector.service.refusals import Refused
+from detector.service.sharded.given import Given, Reading, Understood
 from detector.service.sharded.references import references_of
-from detector.service.sharded.stage import Given, Reading, ShardedStage, Understood
+from detector.service.sharded.stage import ShardedStage
 from detector.service.state.seal import Seal
 from detector.service.telemetry.metrics import SketchOutcome
 
@@ -124,6 +126,8 @@ class LinkStage(ShardedStage[LinkShard, UnderstoodSketches]):
     def _weigh(self, shards: Collection[LinkShard]) -> None:
         self._passed_over = tuple(sorted({partition for shard in shards for partition in shard.passed_over}))
         self._metrics.ordering(sum(shard.held for shard in shards), len(self._passed_over))
+        held = [shard.organizations(LEADS) for shard in shards]
+        self._metrics.organizations({lead: sum(one[lead] for one in held) for lead in LEADS})
 
     def _released(self, shard: LinkShard) -> None:
         log.debug("a partition is another worker's now", models=shard.models)

@@ -17,7 +17,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -27,77 +27,27 @@ from kafka.errors import AuthorizationError, FencedInstanceIdError, IllegalState
 
 from detector.baseline.secret import settings_of
 from detector.baseline.settings import policy_settings
-from detector.baseline.store import NO_BASELINE, Baseline
-from detector.clock import Clock
-from detector.config import Config, KafkaSection
-from detector.engine.findings import Outputs
+from detector.baseline.store import NO_BASELINE
+from detector.config import Config
 from detector.errors import FatalError, ServiceError
 from detector.service.deployment import Deployment
-from detector.service.kafka.connection import Connection
 from detector.service.kafka.membership import Membership, RebalanceListener
 from detector.service.kafka.producer import RecordOrigin, StageProducer
-from detector.service.kafka.results import Result
-from detector.service.kafka.topics import Topics, grown
+from detector.service.kafka.topics import grown
 from detector.service.refusals import Refused
 from detector.service.sharded.culprits import Culprits
+from detector.service.sharded.given import Given, Reading, Understood
 from detector.service.state.checkpoints import Checkpoints
 from detector.service.state.codec import State
 from detector.service.state.restore import Keeper, Owned, Restorer
 from detector.service.state.seal import Seal
 from detector.service.state.store import StateStore
-from detector.service.telemetry.metrics import Metrics, StageName, records_waiting
+from detector.service.telemetry.metrics import records_waiting
 from detector.sinks import render
 
 CLOSE_MS = 3000
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a stage works with; `stop` ends a restore that is running, `member` makes it a static member of its group.
-
-    State is spread over `partitions`.
-    """
-
-    config: Config
-    baseline: Baseline | None
-    connection: Connection
-    topics: Topics
-    partitions: int
-    clock: Clock
-    member: str | None
-    metrics: Metrics
-    stop: threading.Event
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a stage reads, and where its state is: `section` names its group, `topics.state` the topic of its state.
-
-    `closed` says that added partitions of the source would move keys away from their state, so they are refused.
-    """
-
-    stage: StageName
-    section: KafkaSection
-    topics: Topics
-    sources: Sequence[str]
-    most_records: int
-    linger_ms: int
-    closed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Understood:
-    """The outcome of processing records, before anything is sent: refusals and results.
-
-    `unreadable` records were refused before the engine saw them, `refused` ones by it.
-    """
-
-    unreadable: Sequence[Refused]
-    refused: Sequence[Refused]
-    outputs: Outputs
-    results: Sequence[Result]
 
 
 S = TypeVar("S", bound=Keeper)

@@ -209,6 +209,12 @@ class Metrics:
             ["lead"],
             registry=own,
         )
+        self._organizations = Gauge(
+            "detector_odometer_organizations",
+            "Organisations whose accounts hold at least this lead of a model together; 0 is the best guess, 1 the model itself",
+            ["lead"],
+            registry=own,
+        )
         self._readings = Counter(
             "detector_odometer_readings_total", "Times that a copy was learned from what a client was told", registry=own
         )
@@ -312,6 +318,11 @@ class Metrics:
         """Set how many clients hold at least each of a few leads."""
         for lead, count in clients.items():
             self._holders.labels(f"{lead:g}").set(count)
+
+    def organizations(self, organizations: Mapping[float, int]) -> None:
+        """Set how many organisations hold at least each of a few leads."""
+        for lead, count in organizations.items():
+            self._organizations.labels(f"{lead:g}").set(count)
 
     def drift(self, model: str, evidence: float, distance: float) -> None:
         """Set how well the clients of a model fit its calibration; see `detector.engine.models.drift`."""

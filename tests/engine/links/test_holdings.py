@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.engine.links.groups import Account, Group, Groups
-from detector.engine.links.holdings import LEAST_RING, MOST_CAMPAIGNS, MOST_SAMPLED, Holdings, margins_of
+from detector.engine.links.groups import Groups
+from detector.engine.links.holdings import MOST_CAMPAIGNS
+from detector.engine.links.joined import Account, Group
+from detector.engine.links.latest import LEAST_RING, MOST_SAMPLED, Latest, margins_of
 from detector.engine.links.seeking.search import links_for
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
+from detector.engine.links.together import Together
 from detector.engine.memory.reservoir import COORDINATES, NO_MARGIN, SAMPLED
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.errors import SnapshotError
@@ -41,6 +44,10 @@ def asked(n: int, first: int = 1) -> tuple[Sketches, np.ndarray, np.ndarray]:
     return sketches, (uid % ACCOUNTS * 2 + 1).astype(np.uint64), uid
 
 
+def together(entries: int = 4 * LEAST_RING) -> Together:
+    return Together(Latest(judging(), entries, 7), len, lambda sender: sender.trusted is True)
+
+
 def grouped(*numbers: int, group: int = 9) -> Groups:
     """Return one group of accounts, all of them named."""
     groups = Groups(LinkSettings())
@@ -53,18 +60,18 @@ def grouped(*numbers: int, group: int = 9) -> Groups:
     return groups
 
 
-def run(holdings: Holdings, groups: Groups, n: int, edges: list[int], reads: tuple[int, ...]) -> None:
+def run(kept: Together, groups: Groups, n: int, edges: list[int], reads: tuple[int, ...]) -> None:
     """Take in n queries, cut at `edges`; the campaign is read at the queries `reads`."""
     for start, stop in pairwise(edges):
         sketches, account, uid = asked(stop - start, start + 1)
         links = links_for(stop - start)
         links.uid[:] = uid
-        holdings.take(sketches, account, links)
+        kept.take(sketches, account, links)
         for number in uid.tolist():
-            holdings.advance(number, groups)
+            kept.advance(number, groups)
             if number in reads:
-                holdings.read(groups.groups[9], groups, number)
-        holdings.finish()
+                kept.holdings.read(groups.groups[9], groups, number)
+        kept.finish()
     assert edges[-1] == n
 
 
@@ -72,17 +79,17 @@ def run(holdings: Holdings, groups: Groups, n: int, edges: list[int], reads: tup
 def test_cuts_change_nothing(cuts: list[int]) -> None:
     states = []
     for edges in ([0, 900], [0, *sorted(cuts), 900]):
-        holdings = Holdings(judging(), 4 * LEAST_RING, 7)
-        run(holdings, grouped(1, 3), 900, edges, (100, 500))
-        states.append(holdings.state())
+        kept = together()
+        run(kept, grouped(1, 3), 900, edges, (100, 500))
+        states.append(kept.state())
     assert states[0] == states[1]
 
 
 def test_a_campaign_keeps_what_the_ring_forgets() -> None:
     """All queries of its accounts from the first reading on, and what the ring had before, up to a sample's size."""
-    holdings, groups = Holdings(judging(), 4 * LEAST_RING, 7), grouped(1)
-    run(holdings, groups, 1000, [0, 1000], (100, 1000))
-    rows = holdings.campaigns[9].rows
+    kept, groups = together(), grouped(1)
+    run(kept, groups, 1000, [0, 1000], (100, 1000))
+    rows = kept.holdings.campaigns[9].sample.rows
     assert rows["uid"].tolist() == [uid for uid in range(1, 1001) if uid % ACCOUNTS == 0]
     assert (rows["account"] == 1).all()
 
@@ -90,55 +97,55 @@ def test_a_campaign_keeps_what_the_ring_forgets() -> None:
 def test_a_sample_does_not_depend_on_when_it_was_gathered() -> None:
     samples = []
     for reads in ((1, 1000, 2000), (1, 400, 700, 1300, 2000)):
-        holdings, groups = Holdings(judging(), 4 * LEAST_RING, 7), grouped(1, 3, 5)
-        run(holdings, groups, 2000, [0, 2000], reads)
-        samples.append(holdings.campaigns[9].rows["uid"].tolist())
+        kept, groups = together(), grouped(1, 3, 5)
+        run(kept, groups, 2000, [0, 2000], reads)
+        samples.append(kept.holdings.campaigns[9].sample.rows["uid"].tolist())
     assert samples[0] == samples[1]
     assert len(samples[0]) == MOST_SAMPLED
     assert 800 < np.mean(samples[0]) < 1200, "early and late queries alike"
 
 
 def test_campaigns_that_merge_are_read_as_one() -> None:
-    holdings, groups = Holdings(judging(), 4 * LEAST_RING, 7), grouped(1)
-    run(holdings, groups, 200, [0, 200], (200,))
-    before = holdings.campaigns[9].rows["uid"].tolist()
+    kept, groups = together(), grouped(1)
+    run(kept, groups, 200, [0, 200], (200,))
+    before = kept.holdings.campaigns[9].sample.rows["uid"].tolist()
     merged = grouped(1, 3, group=4)
     merged.groups[9] = merged.groups.pop(4)
     merged.groups[9].number = 9
     other = grouped(1, 3, group=4)
-    found = holdings.read(other.groups[4], other, 200)
+    found = kept.holdings.read(other.groups[4], other, 200)
     assert found is not None
-    assert list(holdings.campaigns) == [4]
-    assert set(before) < set(holdings.campaigns[4].rows["uid"].tolist())
-    holdings.advance(256, Groups(LinkSettings()))
-    assert not holdings.campaigns, "the group was forgotten"
+    assert list(kept.holdings.campaigns) == [4]
+    assert set(before) < set(kept.holdings.campaigns[4].sample.rows["uid"].tolist())
+    kept.advance(256, Groups(LinkSettings()))
+    assert not kept.holdings.campaigns, "the group was forgotten"
 
 
 def test_no_more_campaigns_are_kept_than_there_is_room_for() -> None:
-    holdings, groups = Holdings(judging(), 4 * LEAST_RING, 7), Groups(LinkSettings())
+    kept, groups = together(), Groups(LinkSettings())
     for number in range(1, MOST_CAMPAIGNS + 3):
         own = grouped(2 * number + 1, group=number)
         groups.groups |= own.groups
         groups.grouped |= own.grouped
-        holdings.read(own.groups[number], groups, 1)
-    assert len(holdings.campaigns) == MOST_CAMPAIGNS
-    assert min(holdings.campaigns) == 3
+        kept.holdings.read(own.groups[number], groups, 1)
+    assert len(kept.holdings.campaigns) == MOST_CAMPAIGNS
+    assert min(kept.holdings.campaigns) == 3
 
 
 def test_damaged_state_is_refused() -> None:
-    holdings, groups = Holdings(judging(), 4 * LEAST_RING, 7), grouped(1)
-    run(holdings, groups, 200, [0, 200], (200,))
-    state = holdings.state()
+    kept, groups = together(), grouped(1)
+    run(kept, groups, 200, [0, 200], (200,))
+    state = kept.state()
     (campaign,) = state["campaigns"]
     for place, value in ((2, b"1"), (3, -1), (4, 10_000), (3, "many"), (4, None)):
         bad = [*campaign]
         bad[place] = value
         with pytest.raises(SnapshotError, match="damaged"):
-            Holdings(judging(), 4 * LEAST_RING, 7).restore({**state, "campaigns": [bad]})
-    larger = Holdings(judging(), 8 * LEAST_RING, 7)
+            together().restore({**state, "campaigns": [bad]})
+    larger = together(8 * LEAST_RING)
     larger.restore(state)
-    assert not larger.campaigns, "the ring has another size, so it begins anew"
-    same = Holdings(judging(), 4 * LEAST_RING, 7)
+    assert not larger.holdings.campaigns, "the ring has another size, so it begins anew"
+    same = together()
     same.restore(state)
     assert same.state() == state
 

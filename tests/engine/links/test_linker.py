@@ -11,9 +11,10 @@ from sklearn.datasets import load_digits
 
 from detector.baseline.store import Baseline
 from detector.contracts import to_json
-from detector.engine.findings import CampaignMember, Outputs
+from detector.engine.findings import CampaignMember, Outputs, PendingDecision
 from detector.engine.links import deciding
-from detector.engine.links.groups import LEAST_ACCOUNTS, Group
+from detector.engine.links.groups import LEAST_ACCOUNTS
+from detector.engine.links.joined import Group
 from detector.engine.links.linker import Linker
 from detector.engine.links.seeking.search import KINDS, NOTHING, OFFSET, SINGLE
 from detector.engine.links.settings import LinkSettings
@@ -109,6 +110,26 @@ def test_who_may_not_be_stopped_is_throttled(sketches: Sketches, digits_baseline
     assert clients(stops[-1].members) == THIEVES - {"thief-0", "thief-1"}
     assert clients(throttles[-1].members) == {"thief-0", "thief-1"}
     assert throttles[-1].client == f"{stops[-1].client}-throttled"
+
+
+def test_a_decision_is_renewed_when_it_has_ended_or_is_harder(digits_baseline: Baseline) -> None:
+    """That more accounts are named does not make it last longer."""
+    lasts_ms = 20_000
+    policy = replace(LIVE, throttle_ms=lasts_ms, perturb_ms=lasts_ms, block_ms=lasts_ms)
+    outputs = linked(sketched(theft(accounts=30), digits_baseline), digits_baseline, policy)
+    kinds = set()
+    latest: dict[str, PendingDecision] = {}
+    for decision in outputs.pending_decisions:
+        before = latest.get(decision.client, decision)
+        latest[decision.client] = decision
+        if before is decision or decision.issued_ms >= before.expires_ms or decision.action > before.action:
+            kinds.add("anew")
+            assert decision.expires_ms == decision.issued_ms + lasts_ms
+        else:
+            kinds.add("more accounts")
+            assert decision.members != before.members
+            assert decision.expires_ms == before.expires_ms
+    assert kinds == {"anew", "more accounts"}
 
 
 def test_forgeable_names_are_throttled_at_their_address(digits_baseline: Baseline) -> None:

@@ -43,6 +43,7 @@ DOCUMENTED = {
     "detector_degraded": {"stage", "reason"},
     "detector_models_learning": set(),
     "detector_odometer_clients": {"lead"},
+    "detector_odometer_organizations": {"lead"},
     "detector_odometer_readings_total": set(),
     "detector_build_info": {"version"},
 }
@@ -112,6 +113,7 @@ def use(metrics: Metrics, outputs: Outputs) -> None:
     metrics.sketched("ordered", 3)
     metrics.ordering(2, 0)
     metrics.holders({0.5: 3, 0.65: 1})
+    metrics.organizations({0.5: 3, 0.65: 1})
 
 
 def test_names_and_labels_are_the_documented_ones(found: Outputs) -> None:

@@ -133,7 +133,7 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
                     near.place[:few],
                     room.gathered,
                     entries.label,
-                    entries.margin,
+                    entries.label,  # for margins: two answers are told apart by their labels alone
                     entries.uid,
                     entries.depth,
                     np.int64(uid),

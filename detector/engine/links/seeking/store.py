@@ -47,7 +47,6 @@ class Entries(NamedTuple):
     label: npt.NDArray[np.int32]
     depth: npt.NDArray[np.uint8]
     mark: npt.NDArray[np.uint8]
-    margin: npt.NDArray[np.int16]
     uid: npt.NDArray[np.int64]
     cluster: npt.NDArray[np.int64]
     account: npt.NDArray[np.uint64]
@@ -100,7 +99,6 @@ def empty(cells: int, entries: int) -> Entries:
         label=np.zeros(n, np.int32),
         depth=np.zeros(n, np.uint8),
         mark=np.zeros(n, np.uint8),
-        margin=np.zeros(n, np.int16),
         uid=np.zeros(n, np.int64),
         cluster=np.zeros(n, np.int64),
         account=np.zeros(n, np.uint64),
