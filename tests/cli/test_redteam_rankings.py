@@ -49,6 +49,7 @@ def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
         (["rankings", "--out", "/no/such/folder/x.md"], OutputError, "there is no folder"),
         (["rankings-log", "--defence", "hope", *SMALL], ConfigError, "no defence 'hope'"),
         (["rankings-log", "knockoff", *SMALL], ConfigError, "no client 'knockoff'"),
+        (["rankings-log", "--input", "picture", *SMALL], ConfigError, "not logged as 'picture'; there are: columns, vector"),
         (["rankings-log", "traverse", *SMALL, "--out", "/no/such/folder/x.jsonl"], OutputError, "cannot write to"),
         (["rankings-ask", "http://127.0.0.1:9/", "--catalogue", "/no/such/file"], ConfigError, "cannot read the catalogue"),
     ],

@@ -8,7 +8,7 @@ from detector.clock import HeldClock
 from detector.errors import ConfigError
 from detector.ingest.assemble import Assembler
 from detector.redteam.rankings.clients import ATTACKS, HABITS
-from detector.redteam.rankings.log import cast, columns, play
+from detector.redteam.rankings.log import INPUTS, cast, columns, item_id, play
 from detector.redteam.rankings.measured import Scene
 from detector.redteam.rankings.users import WINDOW
 
@@ -60,6 +60,17 @@ def test_a_kind_that_is_none_is_named(stage: Scene) -> None:
     """With those that there are."""
     with pytest.raises(ConfigError, match=r"no client 'knockoff' .* traverse, .* browse"):
         cast(["knockoff"], stage.shop, 1, 1, 0)
+
+
+def test_a_history_may_be_logged_as_a_vector(stage: Scene) -> None:
+    """Of the catalogue, with a mark for each item of the window; the answers are the same."""
+    played = [list(play(cast(["natural"], stage.shop, 1, 20, 1), stage.model.after, form)) for form in INPUTS]
+    for (by_name, _), (by_mark, _) in zip(*played, strict=True):
+        named, marked = json.loads(by_name), json.loads(by_mark)
+        assert marked["output"] == named["output"]
+        held = {item_id(item) for item, mark in enumerate(marked["input"]["vector"]) if mark}
+        assert held == {name for name in named["input"]["columns"].values() if name is not None}
+        assert len(marked["input"]["vector"]) == stage.model.items
 
 
 def test_a_long_history_is_logged_by_its_latest_items() -> None:
