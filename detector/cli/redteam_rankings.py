@@ -11,8 +11,8 @@ from detector.console import Console, say
 from detector.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from detector.redteam.rankings.clients import Recommend
-    from detector.redteam.rankings.log import Asker
+    from collections.abc import Iterable
+
     from detector.redteam.rankings.measured import Scene
 
 _Items = Annotated[int, typer.Option("--items", min=48, max=2000, metavar="N", help="items of the catalogue")]
@@ -66,15 +66,18 @@ def redteam_rankings_log(
     model_seed: _Model = 0,
     items: _Items = 300,
     defence: _Defence = "none",
+    inputs: Annotated[str, typer.Option("--input", metavar="FORM", help="of histories: columns, vector")] = "columns",
 ) -> None:
     """Let thieves and innocents ask a recommender, and write the prediction log that its server would."""
     from detector.redteam.rankings.clients import ATTACKS, HABITS
-    from detector.redteam.rankings.log import cast
+    from detector.redteam.rankings.log import INPUTS, cast, play
     from detector.redteam.rankings.measured import served
 
+    if inputs not in INPUTS:
+        raise ConfigError(f"histories are not logged as {inputs!r}; there are: {', '.join(INPUTS)}")
     stage = _scene(model_seed, items)
     askers = cast(kinds or [*ATTACKS, *HABITS], stage.shop, instances, budget, seed, day)
-    _write(askers, served(_known(defence), stage, model_seed), out)
+    _write(play(askers, served(_known(defence), stage, model_seed), inputs), sum(asker.budget for asker in askers), out)
 
 
 def redteam_rankings_serve(
@@ -141,13 +144,11 @@ def _scene(seed: int, items: int) -> "Scene":
         return scene(seed, items)
 
 
-def _write(askers: "list[Asker]", recommend: "Recommend", out: Path) -> None:
-    from detector.redteam.rankings.log import play
-
+def _write(events: "Iterable[tuple[bytes, bytes]]", total: int, out: Path) -> None:
     truth = out.with_suffix(f".truth{out.suffix or '.jsonl'}")
     try:
-        with out.open("wb") as log, truth.open("wb") as side, progress(sum(asker.budget for asker in askers)) as show:
-            for event, about in play(askers, recommend):
+        with out.open("wb") as log, truth.open("wb") as side, progress(total) as show:
+            for event, about in events:
                 log.write(event + b"\n")
                 side.write(about + b"\n")
                 show()

@@ -98,7 +98,7 @@ def browse(start: Start) -> Conversation:
 
 def batch_job(start: Start) -> Conversation:
     """A nightly job that makes the recommendations of a newsletter: each user's latest history once, in the order of users."""
-    while True:
+    while start.walks:
         for walk in start.walks:
             end = int(start.rng.integers(1, len(walk) + 1))
             yield walk[max(end - WINDOW, 0) : end]

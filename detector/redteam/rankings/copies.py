@@ -5,6 +5,7 @@ Two recipes are tried, and the better copy counts: `by_order`, where each place 
 `even`, where all places weigh the same, which is what a thief does who has found that the order lies.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def agreement(one: Histories, other: Histories) -> float:
     return float(np.mean(common)) / SHOWN
 
 
-def copy_of(heard: list[tuple[History, History]], items: int, seed: int, fall: float) -> Recommender:
+def copy_of(heard: Sequence[tuple[History, History]], items: int, seed: int, fall: float) -> Recommender:
     """Train a copy on histories and the rankings told after them, each place weighing `fall` of the one above it.
 
     Answers without an item teach nothing and are left out; raises ValueError where no other is there.
@@ -67,7 +68,9 @@ def copy_of(heard: list[tuple[History, History]], items: int, seed: int, fall: f
     return fitted(padded([history for history, _ in told], items), targets, seed, _STEPS)
 
 
-def best_copy(heard: list[tuple[History, History]], own: Histories, windows: Histories, items: int, seed: int) -> Recommender:
+def best_copy(
+    heard: Sequence[tuple[History, History]], own: Histories, windows: Histories, items: int, seed: int
+) -> Recommender:
     """Return the copy that agrees best with the model's `own` rankings of `windows`: of `by_order` and `even`."""
     longest = max(len(ranking) for _, ranking in heard)
     copies = [copy_of(heard, items, seed, fall) for fall in ((FALL, 1.0) if longest > 1 else (1.0,))]

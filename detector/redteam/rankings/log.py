@@ -4,13 +4,16 @@ A history is logged as columns: `item_1` is the latest item, `item_2` the one be
 shorter the value is null. That is what a sequential recommender gets (a window of ids, padded on the left), under names.
 Ids are texts: columns of texts become categories, which are the same or not, whereas numbers would be near or far, and item 17
 is no nearer to 18 than to 300.
+
+Some recommenders take the catalogue as one vector instead, 1 for each item of the history and 0 for the others; `INPUTS` has
+both.
 """
 
 import heapq
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,7 +24,7 @@ from detector.redteam.play import START_MS, json_line
 from detector.redteam.rankings.clients import ATTACKS, HABITS, Conversation, Recommend, Start
 from detector.redteam.rankings.users import WINDOW, History, Shop
 
-__all__ = ["MODEL", "Asker", "cast", "columns", "item_id", "play"]
+__all__ = ["INPUTS", "MODEL", "Asker", "cast", "columns", "item_id", "play"]
 
 MODEL: Final = "next-item"
 
@@ -49,6 +52,26 @@ def columns(history: History) -> dict[str, str | None]:
     return {f"item_{place + 1}": latest[place] if place < len(latest) else None for place in range(WINDOW)}
 
 
+def marks(history: History, items: int) -> list[int]:
+    """Return which items stand in the window of a history, 1 or 0 for each of the catalogue.
+
+    >>> marks((2, 0), 4)
+    [1, 0, 1, 0]
+    """
+    latest = set(history[-WINDOW:])
+    return [int(item in latest) for item in range(items)]
+
+
+Write = Callable[[History, int], dict[str, Any]]
+"""Makes the input of an event of a history, given the number of items."""
+
+INPUTS: Final[Mapping[str, Write]] = {
+    "columns": lambda history, _: {"columns": columns(history)},
+    "vector": lambda history, items: {"vector": marks(history, items)},
+}
+"""Forms in which a history may be logged."""
+
+
 @dataclass(slots=True)
 class Asker:
     """One client: its name and kind, its conversation, the gaps between its queries, and how many it asks."""
@@ -59,6 +82,7 @@ class Asker:
     gaps: Iterator[float]
     budget: int
     next_ms: float
+    items: int
     heard: list[tuple[History, History]] = field(default_factory=list)
 
 
@@ -85,13 +109,18 @@ def cast(kinds: Sequence[str], shop: Shop, instances: int, budget: int, seed: in
                     ARRIVALS[_GAPS.get(kind, "poisson")](rng, gap),
                     budget,
                     START_MS + day * _DAY_MS + 1000.0 * float(rng.uniform(0.0, 10.0 * gap)),
+                    shop.items,
                 )
             )
     return askers
 
 
-def play(askers: Sequence[Asker], recommend: Recommend, model: str = MODEL) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each event and the truth about it, both as JSON lines, in the order of time, and close the conversations."""
+def play(askers: Sequence[Asker], recommend: Recommend, inputs: str = "columns") -> Iterator[tuple[bytes, bytes]]:
+    """Yield each event and the truth about it, both as JSON lines, in the order of time, and close the conversations.
+
+    `inputs` names the form of the histories, one of `INPUTS`.
+    """
+    write = INPUTS[inputs]
     queue: list[tuple[float, int, History]] = []
     try:
         for number, asker in enumerate(askers):
@@ -103,7 +132,7 @@ def play(askers: Sequence[Asker], recommend: Recommend, model: str = MODEL) -> I
             asker = askers[number]
             ranking = recommend(history)
             asker.heard.append((history, ranking))
-            yield _event(asker, int(now), model), _truth(asker)
+            yield _event(asker, int(now), write), _truth(asker)
             if len(asker.heard) < asker.budget:
                 try:
                     following = asker.conversation.send(ranking)
@@ -119,15 +148,15 @@ def _event_id(asker: Asker) -> str:
     return f"{asker.name}#{len(asker.heard)}"
 
 
-def _event(asker: Asker, now_ms: int, model: str) -> bytes:
+def _event(asker: Asker, now_ms: int, write: Write) -> bytes:
     history, ranking = asker.heard[-1]
     return json_line(
         {
             "event_id": _event_id(asker),
             "time": rfc3339(now_ms),
             "client": {"id": asker.name, "type": "api_key"},
-            "model": {"id": model, "version": "1"},
-            "input": {"columns": columns(history)},
+            "model": {"id": MODEL, "version": "1"},
+            "input": write(history, asker.items),
             "output": {"ranking": [item_id(item) for item in ranking]},
             "status": 200,
         }

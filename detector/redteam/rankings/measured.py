@@ -68,6 +68,7 @@ DEFENCES: Final[dict[str, Defence]] = {
     "keyed swaps": Defence(swapped(_KEY)),
     "GRO 0.3": _gradient_based(0.3),
     "GRO 1": _gradient_based(1.0),
+    "GRO 1.5": _gradient_based(1.5),
 }
 
 
