@@ -4,23 +4,29 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from kafka import TopicPartition
+from kafka.admin import ACLOperation, ResourceType
 
 from detector.baseline.store import Baseline, save
 from detector.config import BaselineSection
 from detector.config.odometer import OdometerSection
 from detector.contracts import to_json
+from detector.errors import FatalError
 from detector.service.link.stage import link_group
 from detector.service.worker import Stage
 from detector.testing import Events, watch
+from tests.servers.kafka import LocalBroker
+from tests.service.kafka.granted import World
 
 pytestmark = pytest.mark.broker
 
+READ, WRITE, DESCRIBE = ACLOperation.READ, ACLOperation.WRITE, ACLOperation.DESCRIBE
 ACCOUNTS = 24
 INNOCENTS = 20
 
@@ -59,18 +65,24 @@ def campaign() -> list[bytes]:
 
 
 @pytest.fixture
-def linked(rig_at: Callable[..., Any], broker: str, generated_baseline: Baseline, tmp_path: Path) -> Callable[..., Any]:
-    """Return a maker of services with a baseline that is in a folder."""
+def linked_at(rig_at: Callable[..., Any], generated_baseline: Baseline, tmp_path: Path) -> Callable[..., Any]:
+    """Return a maker of services on a broker, with a baseline that is in a folder and a budget of organisations."""
     folder = tmp_path / "baseline"
     save(generated_baseline, folder)
 
-    def make(**settings: Any) -> Any:
-        rig = rig_at(broker, baseline=generated_baseline, **settings)
+    def make(address: str, **settings: Any) -> Any:
+        rig = rig_at(address, baseline=generated_baseline, **settings)
         budget = OdometerSection(organization_degrade_at=0.2)
         rig.config = rig.config.model_copy(update={"baseline": BaselineSection(path=folder), "odometer": budget})
         return rig
 
     return make
+
+
+@pytest.fixture
+def linked(linked_at: Callable[..., Any], broker: str) -> Callable[..., Any]:
+    """Return a maker of such services on the shared broker."""
+    return partial(linked_at, broker)
 
 
 def wait_linked(rig: Any) -> None:
@@ -154,6 +166,35 @@ def test_a_model_moves_from_one_link_worker_to_another(linked: Callable[..., Any
             rig.produce(campaign[250:400])
         rig.produce(campaign[400:])
         wait_linked(rig)
+    verify(rig, campaign)
+
+
+@pytest.mark.limit(300)
+def test_the_documented_rights_are_enough_for_the_stage(
+    strict: LocalBroker, linked_at: Callable[..., Any], campaign: list[bytes]
+) -> None:
+    """A principal of its own with the rights of the security model does all that the stage has to do."""
+    world = World(strict)
+    shared = {"prefix": world.section.prefix, "group_id": world.section.group_id, "input_topics": (world.log,)}
+    rig = linked_at(strict.bootstrap, partitions=2, create=False, **shared)
+    rig.log = world.log
+    free = rig.config
+    own = free.model_copy(update={"kafka": world.section})
+    group = link_group(world.section.group_id)
+    world.grant(ResourceType.TOPIC, world.section.prefix, READ, WRITE, DESCRIBE, ACLOperation.DESCRIBE_CONFIGS)
+    world.grant(ResourceType.TRANSACTIONAL_ID, f"{group}-", WRITE, DESCRIBE)
+    with ExitStack() as stack:
+        stack.enter_context(rig.thread(stage=Stage.INGEST))
+        stack.enter_context(rig.thread(stage=Stage.DETECT))
+        rig.produce(campaign)
+        rig.wait_done()
+        rig.config = own
+        with pytest.raises(FatalError, match="grant Read on the groups that begin with"), rig.thread(stage=Stage.LINK):
+            rig.wait_failed()
+        world.grant(ResourceType.GROUP, group, READ)
+        stack.enter_context(rig.thread(stage=Stage.LINK))
+        wait_linked(rig)
+    rig.config = free
     verify(rig, campaign)
 
 
