@@ -513,6 +513,16 @@ def rig_at(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., Rig]]:
         gc.collect()  # what the client has left behind is to be found here, where the filters of these tests hold
 
 
+@pytest.fixture(scope="module")
+def strict(secured_broker: Callable[..., LocalBroker]) -> LocalBroker:
+    """Return a broker on which users may do what they were granted, and who has not logged in may do everything."""
+    settings = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    }
+    return secured_broker(**settings)
+
+
 @pytest.fixture
 def rig(rig_at: Callable[..., Rig], broker: str) -> Rig:
     """Return a service on the shared broker, with its topics."""

@@ -1,16 +1,14 @@
 """Permissions that are missing: each ends the work with a sentence that says what to grant, and the right ones suffice."""
 
 import contextlib
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
+from kafka.admin import ACLOperation, ResourceType
 from kafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError
-from pydantic import SecretStr
 
-from detector.config import Config, KafkaSection
+from detector.config import KafkaSection
 from detector.errors import FatalError
 from detector.service.dead_letters import records as stored
 from detector.service.dead_letters import replay as dead_letters
@@ -21,6 +19,7 @@ from detector.service.kafka.topics import Topics
 from detector.service.produce import produce
 from detector.testing import traffic
 from tests.servers.kafka import LocalBroker
+from tests.service.kafka.granted import World
 
 pytestmark = pytest.mark.broker
 
@@ -31,46 +30,6 @@ GROUP, TOPIC, TRANSACTION = (
 )
 DESCRIBE, READ, WRITE = ACLOperation.DESCRIBE, ACLOperation.READ, ACLOperation.WRITE
 DESCRIBE_CONFIGS = ACLOperation.DESCRIBE_CONFIGS
-
-
-@pytest.fixture(scope="module")
-def strict(secured_broker: Callable[..., LocalBroker]) -> LocalBroker:
-    """Return a broker on which users may do what they were granted, and who has not logged in may do everything."""
-    settings = {
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",
-    }
-    return secured_broker(**settings)
-
-
-class World:
-    """The service's topics, and a user who is granted rights one by one."""
-
-    def __init__(self, broker: LocalBroker) -> None:
-        name = uuid.uuid4().hex[:8]
-        self.log = f"log-{name}"
-        self.user = "detector"
-        settings: dict[str, Any] = {"input_topics": (self.log,), "prefix": f"{name}.", "group_id": f"group-{name}"}
-        self.free = KafkaSection(**settings, bootstrap_servers=(broker.bootstrap,))
-        self.section = KafkaSection(
-            **settings,
-            bootstrap_servers=(broker.secure_bootstrap,),
-            security_protocol="SASL_SSL",
-            username=self.user,
-            password=SecretStr("right"),
-            ca_file=broker.ca_file,
-            checkpoint_seconds=0.2,
-            dead_letter_ratio=1.0,
-        )
-        self.config = Config(kafka=self.section)
-        self.topics = Topics.under(self.section.prefix)
-        set_up(Connection(self.free), self.topics, [self.log], 2, 1)
-
-    def grant(self, kind: ResourceType, name: str, *operations: ACLOperation) -> None:
-        """Allow operations on everything whose name begins with `name`."""
-        pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
-        with contextlib.closing(Connection(self.free).admin()) as admin:
-            admin.create_acls([ACL(f"User:{self.user}", "*", what, ACLPermissionType.ALLOW, pattern) for what in operations])
 
 
 @pytest.fixture

@@ -4,35 +4,49 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from kafka import TopicPartition
+from kafka.admin import ACLOperation, ResourceType
 
 from detector.baseline.store import Baseline, save
 from detector.config import BaselineSection
+from detector.config.odometer import OdometerSection
 from detector.contracts import to_json
+from detector.errors import FatalError
 from detector.service.link.stage import link_group
 from detector.service.worker import Stage
 from detector.testing import Events, watch
+from tests.servers.kafka import LocalBroker
+from tests.service.kafka.granted import World
 
 pytestmark = pytest.mark.broker
 
+READ, WRITE, DESCRIBE = ACLOperation.READ, ACLOperation.WRITE, ACLOperation.DESCRIBE
 ACCOUNTS = 24
 INNOCENTS = 20
 
 
 @pytest.fixture(scope="module")
 def campaign() -> list[bytes]:
-    """Return a log in which searches for the boundary of "alpha" are dealt to many accounts, query by query."""
+    """Return a log in which searches for the boundary of "alpha" are dealt to many accounts, query by query.
+
+    The innocent accounts are one organisation's.
+    """
     rng, events = np.random.default_rng(3), Events("alpha", step_ms=1000)
     lines: list[bytes] = []
 
     def ask(client: str, x: np.ndarray[Any, Any]) -> bool:
         chance = float(1.0 / (1.0 + np.exp(-6.0 * (x.sum() - 4.5))))
-        lines.append(events.line(client, x, int(chance > 0.5), probabilities=[1.0 - chance, chance]))
+        line = events.line(client, x, int(chance > 0.5), probabilities=[1.0 - chance, chance])
+        if client.startswith("innocent"):
+            event = json.loads(line)
+            line = json.dumps(event | {"client": {**event["client"], "organization": "house"}}).encode()
+        lines.append(line)
         return chance > 0.5
 
     for _ in range(60):
@@ -51,20 +65,27 @@ def campaign() -> list[bytes]:
 
 
 @pytest.fixture
-def linked(rig_at: Callable[..., Any], broker: str, generated_baseline: Baseline, tmp_path: Path) -> Callable[..., Any]:
-    """Return a maker of services with a baseline that is in a folder."""
+def linked_at(rig_at: Callable[..., Any], generated_baseline: Baseline, tmp_path: Path) -> Callable[..., Any]:
+    """Return a maker of services on a broker, with a baseline that is in a folder and a budget of organisations."""
     folder = tmp_path / "baseline"
     save(generated_baseline, folder)
 
-    def make(**settings: Any) -> Any:
-        rig = rig_at(broker, baseline=generated_baseline, **settings)
-        rig.config = rig.config.model_copy(update={"baseline": BaselineSection(path=folder)})
+    def make(address: str, **settings: Any) -> Any:
+        rig = rig_at(address, baseline=generated_baseline, **settings)
+        budget = OdometerSection(organization_degrade_at=0.2)
+        rig.config = rig.config.model_copy(update={"baseline": BaselineSection(path=folder), "odometer": budget})
         return rig
 
     return make
 
 
-def _wait_linked(rig: Any) -> None:
+@pytest.fixture
+def linked(linked_at: Callable[..., Any], broker: str) -> Callable[..., Any]:
+    """Return a maker of such services on the shared broker."""
+    return partial(linked_at, broker)
+
+
+def wait_linked(rig: Any) -> None:
     """Wait until all that is written is through detection and the search for links, and nothing waits for its turn."""
     rig.wait_done()
     group = link_group(rig.config.kafka.group_id)
@@ -83,12 +104,15 @@ def _wait_linked(rig: Any) -> None:
         told.close(autocommit=False)
 
 
-def _verify(rig: Any, lines: list[bytes]) -> None:
-    """Check that the topics hold the alerts and the last decisions of one pass over the log, campaigns among them."""
+def verify(rig: Any, lines: list[bytes]) -> None:
+    """Check that the topics hold the alerts and the last decisions of one pass over the log.
+
+    A campaign and an organisation are among them.
+    """
     sink = watch(lines, rig.config, rig.baseline)
     expected = {alert.event.id: to_json(alert) for alert in sink.raised}
     last = {decision.key: to_json(decision) for decision in sink.decided}
-    assert any(decision.subject.type == "campaign" for decision in sink.decided)
+    assert {"campaign", "organization"} <= {decision.subject.type for decision in sink.decided}
     raised: dict[str, set[bytes]] = defaultdict(set)
     for records in rig.read(rig.topics.alerts).values():
         for record in records:
@@ -110,8 +134,8 @@ def test_detect_workers_do_not_change_what_is_linked(linked: Callable[..., Any],
         for _ in range(workers):
             stack.enter_context(rig.thread(stage=Stage.DETECT))
         stack.enter_context(rig.thread(stage=Stage.LINK))
-        _wait_linked(rig)
-    _verify(rig, campaign)
+        wait_linked(rig)
+    verify(rig, campaign)
 
 
 @pytest.mark.faults
@@ -124,8 +148,54 @@ def test_a_kill_in_the_middle_changes_nothing(linked: Callable[..., Any], campai
     first.kill()
     rig.produce(campaign[250:])
     rig.start()
-    _wait_linked(rig)
-    _verify(rig, campaign)
+    wait_linked(rig)
+    verify(rig, campaign)
+
+
+def test_a_model_moves_from_one_link_worker_to_another(linked: Callable[..., Any], campaign: list[bytes]) -> None:
+    """A second worker joins in the middle of the log, the first leaves, and the second goes on where that ended."""
+    rig = linked(partitions=2)
+    with ExitStack() as stack:
+        stack.enter_context(rig.thread(stage=Stage.INGEST))
+        stack.enter_context(rig.thread(stage=Stage.DETECT))
+        with ExitStack() as first:
+            first.enter_context(rig.thread(stage=Stage.LINK))
+            rig.produce(campaign[:250])
+            rig.wait_until(lambda: any(rig.read(rig.topics.links).values()))
+            stack.enter_context(rig.thread(stage=Stage.LINK))
+            rig.produce(campaign[250:400])
+        rig.produce(campaign[400:])
+        wait_linked(rig)
+    verify(rig, campaign)
+
+
+@pytest.mark.limit(300)
+def test_the_documented_rights_are_enough_for_the_stage(
+    strict: LocalBroker, linked_at: Callable[..., Any], campaign: list[bytes]
+) -> None:
+    """A principal of its own with the rights of the security model does all that the stage has to do."""
+    world = World(strict)
+    shared = {"prefix": world.section.prefix, "group_id": world.section.group_id, "input_topics": (world.log,)}
+    rig = linked_at(strict.bootstrap, partitions=2, create=False, **shared)
+    rig.log = world.log
+    free = rig.config
+    own = free.model_copy(update={"kafka": world.section})
+    group = link_group(world.section.group_id)
+    world.grant(ResourceType.TOPIC, world.section.prefix, READ, WRITE, DESCRIBE, ACLOperation.DESCRIBE_CONFIGS)
+    world.grant(ResourceType.TRANSACTIONAL_ID, f"{group}-", WRITE, DESCRIBE)
+    with ExitStack() as stack:
+        stack.enter_context(rig.thread(stage=Stage.INGEST))
+        stack.enter_context(rig.thread(stage=Stage.DETECT))
+        rig.produce(campaign)
+        rig.wait_done()
+        rig.config = own
+        with pytest.raises(FatalError, match="grant Read on the groups that begin with"), rig.thread(stage=Stage.LINK):
+            rig.wait_failed()
+        world.grant(ResourceType.GROUP, group, READ)
+        stack.enter_context(rig.thread(stage=Stage.LINK))
+        wait_linked(rig)
+    rig.config = free
+    verify(rig, campaign)
 
 
 def test_models_without_baseline_are_not_linked(rig: Any, stolen: list[bytes]) -> None:
