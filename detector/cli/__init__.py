@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from detector.cli.audit import audit
 from detector.cli.bench import bench
 from detector.cli.decisions import decisions_app
 from detector.cli.gate import gate_app
@@ -56,6 +57,7 @@ app.add_typer(schema_app, name="schema")
 app.add_typer(config_app, name="config")
 app.add_typer(logs_app, name="logs")
 app.command()(odometer)
+app.command()(audit)
 app.add_typer(topics_app, name="topics")
 app.command()(produce)
 app.add_typer(dead_letters_app, name="dead-letters")
