@@ -9,7 +9,7 @@ import pytest
 from detector.baseline.secret import require
 from detector.baseline.settings import engine_settings
 from detector.clock import HeldClock
-from detector.config import Config, EngineSection, load
+from detector.config import Config, CostSection, EngineSection, load
 from detector.engine.policy import Budget, PolicySettings, Tier
 from detector.engine.shard import EngineSettings
 from detector.errors import ConfigError
@@ -83,6 +83,10 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
             clients = ["c"]
             organizations = ["o"]
             degrade_at = 0.5
+            [cost]
+            price_per_1000 = 1.5
+            currency = "CHF"
+            model_value = 250000
             [models."fraud.v2"]
             categorical = [0, 4]
             dimension = 7
@@ -103,6 +107,7 @@ def test_every_key_reaches_the_engine(tmp_path: Path) -> None:
     assert (settings.odometer, policy.budget, policy.throttle_from) == (True, Budget(0.6, 0.9), 0.1)
     assert policy.campaign_stop_at == 0.7
     assert (policy.halving_lead, policy.least_rate) == (0.2, 3)
+    assert config.cost == CostSection(price_per_1000=1.5, currency="CHF", model_value=250_000.0)
     assert policy.tiers == (
         Tier(Budget(None, 0.4), types=frozenset({"trial"})),
         Tier(Budget(0.5), frozenset({"a", "b"}), frozenset({"c"}), frozenset({"o"})),

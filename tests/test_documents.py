@@ -14,6 +14,7 @@ from detector.cli import app
 from detector.config import (
     BaselineSection,
     ClientRule,
+    CostSection,
     DeliverySection,
     ElasticsearchSection,
     EngineSection,
@@ -36,6 +37,7 @@ DOCUMENTS = sorted(str(path.relative_to(ROOT)) for pattern in PATTERNS for path 
 PAGES = ROOT / "docs" / "pages"
 SECTIONS: tuple[type[BaseModel], ...] = (
     BaselineSection,
+    CostSection,
     ModelSection,
     PolicySection,
     EngineSection,

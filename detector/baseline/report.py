@@ -10,6 +10,7 @@ from rich.text import Text
 
 from detector.baseline import doubts
 from detector.baseline import store as baselines
+from detector.baseline.price import learned, prices, tell_prices
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
 from detector.config import Config
@@ -48,6 +49,9 @@ def report(folder: Path, config: Config, drift: Mapping[str, Drift] | None = Non
                 **{f"{name}_stop": round(stop, 3) for name, stop in zip(CHANNELS, thresholds.stop, strict=True)},
             },
             "only_alerts": [name for name, limit in zip(CHANNELS, thresholds.limit, strict=True) if limit == ALERT],
+            "copy": []
+            if known.reference_set is None or config.cost.price_per_1000 is None
+            else prices(learned(known.reference_set), config.cost, policy),
             "finest_rate_shown": f"1 in {clients + 1}",
             "features": {
                 name: [round(float(value), 4) for value in known.norms.quantiles[stage, j]]
@@ -133,6 +137,9 @@ def tell(content: dict[str, Any]) -> Group:
                 "for a finer budget the thresholds are raised above their scores."
             )
         )
+        if known["copy"]:
+            parts.append(Text("to somebody who asks what benign clients ask, and is told labels:"))
+            parts += [Text(f"  {sentence}") for sentence in tell_prices(known["copy"])]
         named = ", ".join(f"{printable(name)} ({score:.1f})" for name, score in known["clients_with_most_evidence"].items())
         parts.append(Text(f"clients with most evidence, to review before trusting this baseline: {named}"))
         for entry in known["accepted"]:

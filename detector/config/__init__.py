@@ -4,6 +4,7 @@ Environment variables are named ``DETECTOR_<SECTION>__<KEY>``, such as ``DETECTO
 default, so an empty file, or none, is a valid configuration.
 """
 
+from detector.config.cost import CostSection
 from detector.config.decisions import DecisionsSection
 from detector.config.delivery import DeliverySection, DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, ModelSection, PolicySection
@@ -21,6 +22,7 @@ __all__ = [
     "BaselineSection",
     "ClientRule",
     "Config",
+    "CostSection",
     "DecisionsSection",
     "DeliverySection",
     "DeliveryTable",

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from detector.config.cost import CostSection
 from detector.config.decisions import DecisionsSection
 from detector.config.delivery import DeliveryTable
 from detector.config.detection import BaselineSection, EngineSection, LinksSection, ModelSection, PolicySection
@@ -23,6 +24,7 @@ KEPT = frozenset({"shadow", "trust_clients"})  # of policy, for as long as a ser
 MEASURED = frozenset({"enabled"})  # of the odometer, likewise
 IRRELEVANT: dict[str, Any] = {  # to what is found
     "baseline": True,
+    "cost": True,
     "decisions": True,
     "engine": {"seed", "seed_file"},
     "gate": True,
@@ -48,6 +50,7 @@ class Config(BaseSettings):
     models: dict[str, ModelSection] = {}
     policy: PolicySection = PolicySection()
     odometer: OdometerSection = OdometerSection()
+    cost: CostSection = CostSection()
     engine: EngineSection = EngineSection()
     links: LinksSection = LinksSection()
     ingest: IngestSection = IngestSection()

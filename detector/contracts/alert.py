@@ -37,7 +37,7 @@ from detector.contracts.ecs import (
 )
 from detector.contracts.moment import Instant, rfc3339
 
-__all__ = ["Alert", "Baseline", "Evidence", "EvidenceKind", "Finding", "Odometer", "compose", "event_type"]
+__all__ = ["Alert", "Baseline", "Cost", "Evidence", "EvidenceKind", "Finding", "Odometer", "compose", "event_type"]
 
 EvidenceKind = Literal["novelty", "construction", "harm"]
 
@@ -87,6 +87,28 @@ class Odometer(Document):
     queries: Annotated[int, Field(ge=1, description="the client's query count for the model at that reading")]
 
 
+class Cost(Document):
+    """What the client's share of the model is worth, where the operator has said what the model is: lead times value.
+
+    It is no price of a copy at a market, and as rough as the lead is.
+    """
+
+    leaked: Annotated[float, Field(ge=0)]
+    low: Annotated[float, Field(ge=0, description="with high: the same for the interval of the lead")]
+    high: Annotated[float, Field(ge=0)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="three letters of ISO 4217")]
+
+    @classmethod
+    def of(cls, held: Odometer, value: float, currency: str) -> "Cost":
+        """Return what a reading is worth of a model with this value.
+
+        >>> Cost.of(Odometer(lead=0.5, low=0.25, high=0.75, queries=32), 1000.0, "EUR").leaked
+        500.0
+        """
+        leaked, low, high = (round(share * value, 2) for share in (held.lead, held.low, held.high))
+        return cls(leaked=leaked, low=low, high=high, currency=currency)
+
+
 class Finding(Document):
     """Our own object in the document. Figures cover the client's queries to the model up to the evaluation that alerted."""
 
@@ -113,6 +135,7 @@ class Finding(Document):
     config_version: str
     shadow: bool
     odometer: Annotated[Odometer | None, Field(description="there where the model is measured and the client was")] = None
+    cost: Annotated[Cost | None, Field(description="there with odometer, where the value of the model is configured")] = None
 
 
 class Alert(Document):

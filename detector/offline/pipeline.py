@@ -97,6 +97,7 @@ class Pipeline:
             baseline_version=baseline.version if baseline else NO_BASELINE,
             config_version=config.version,
             policy=settings.policy,
+            cost=config.cost,
         )
         known = dict(baseline.models) if baseline else {}
         reader = decoder or decoder_of_files(config, baseline.schemas if baseline else None)

@@ -135,6 +135,9 @@ def _alert(alert: Alert) -> Iterator[tuple[str, str]]:
     yield from _labelled("cfp1", "score", f"{found.score:.6f}")
     if found.odometer is not None:
         yield from _labelled("cfp2", "lead", f"{found.odometer.lead:.6f}")
+    if found.cost is not None:
+        yield from _labelled("cfp3", "leaked", f"{found.cost.leaked:.2f}")
+        yield from _labelled("flexString1", "currency", found.cost.currency)
 
 
 def _decision(decision: Decision) -> Iterator[tuple[str, str]]:

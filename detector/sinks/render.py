@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detector.contracts.alert import Alert, Baseline, Evidence, Odometer, compose
+from detector.config import CostSection
+from detector.contracts.alert import Alert, Baseline, Cost, Evidence, Odometer, compose
 from detector.contracts.alert import Finding as AlertDetails
 from detector.contracts.decision import Action, Decision, Level, Member, Parameters, Reason, Risk, Scope, Subject
 from detector.contracts.ecs import Rule, Severity
@@ -25,6 +26,7 @@ HELD_BACK = Rule(
     "copy the model, or traffic has changed and innocent clients look like thieves.",
 )
 HELD_BACK_RISK = 70.0
+NO_COST = CostSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Stamp:
     baseline_version: str
     config_version: str
     policy: PolicySettings
+    cost: CostSection = NO_COST
 
 
 def action_name(action: int) -> Action:
@@ -46,6 +49,7 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
     """Render a finding as an alert."""
     found = TYPES[finding.evidence]
     code = f"extraction.{finding.evidence}"
+    held = None if finding.odometer is None else odometer_of(finding.odometer)
     return compose(
         alert_id=finding.alert_id,
         time_ms=finding.time_ms,
@@ -77,7 +81,8 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
             baseline_version=stamp.baseline_version,
             config_version=stamp.config_version,
             shadow=finding.simulated,
-            odometer=None if finding.odometer is None else Odometer(**_odometer(finding.odometer)),
+            odometer=held,
+            cost=cost_of(held, stamp.cost),
         ),
         model_version=finding.version,
         organization=finding.sender.organization,
@@ -86,6 +91,11 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
         members=tuple(dict.fromkeys(member.client for member in finding.members)),
         observer_version=VERSION,
     )
+
+
+def cost_of(held: Odometer | None, cost: CostSection) -> Cost | None:
+    """Return what a reading is worth; None without one, or where nobody has said what the model is worth."""
+    return None if held is None or cost.model_value is None else Cost.of(held, cost.model_value, cost.currency)
 
 
 def _message(finding: Finding) -> str | None:
@@ -195,6 +205,11 @@ def client(report: Report) -> dict[str, Any]:
         **({} if report.odometer is None else {"odometer": _odometer(report.odometer)}),
         **({} if report.unfamiliar is None else {"unfamiliar": _unfamiliar(report.unfamiliar)}),
     }
+
+
+def odometer_of(found: Reading) -> Odometer:
+    """Render the highest reading of a client as alerts hold it."""
+    return Odometer(**_odometer(found))
 
 
 def _odometer(found: Reading) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from detector.contracts.alert import Alert, Baseline, Evidence, Finding, Odometer, compose
+from detector.contracts.alert import Alert, Baseline, Cost, Evidence, Finding, Odometer, compose
 from detector.contracts.decision import Action, Decision
 from detector.contracts.ecs import Rule, Severity
 from detector.contracts.moment import rfc3339
@@ -68,6 +68,7 @@ def sample_alert(
             config_version="9f2c",
             shadow=shadow,
             odometer=Odometer(lead=0.71, low=0.47, high=0.95, queries=379),
+            cost=Cost(leaked=177500.0, low=117500.0, high=237500.0, currency="EUR"),
         ),
         model_version="7",
         organization="acme",

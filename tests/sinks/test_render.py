@@ -18,6 +18,7 @@ from detector.engine.state import PLACES
 from detector.sinks import cef, ocsf, render
 from detector.testing import MemorySink, watch
 from tests.engine.test_guard import crowd
+from tests.engine.test_odometer import asks
 
 Lines = Callable[..., list[bytes]]
 
@@ -117,6 +118,26 @@ def test_a_client_is_one_plain_object() -> None:
     stranger = Unfamiliar(2.5, 1, ("step below",))
     line = render.client(Report("c", "m", 9, BLOCK, {}, {}, {}, 0, unfamiliar=stranger))
     assert line["unfamiliar"] == {"score": 2.5, "profile": 1, "features": ["step below"]}
+
+
+def test_an_alert_says_what_has_leaked_where_that_has_a_value(generated_baseline: Baseline) -> None:
+    """The lead times the value, with its interval; without a reading or a value there is no such field."""
+    budget = {"odometer": {"degrade_at": 0.2}}
+    lines = asks("many", 60)
+    plain = watch(lines, Config.model_validate(budget), generated_baseline)
+    assert {alert.detector.cost for alert in plain.raised} == {None}
+    config = Config.model_validate({**budget, "cost": {"model_value": 250_000, "currency": "CHF"}})
+    priced = watch(lines, config, generated_baseline)
+    assert priced.raised
+    for alert, before in zip(priced.raised, plain.raised, strict=True):
+        held, cost = alert.detector.odometer, alert.detector.cost
+        assert held is not None
+        assert cost is not None
+        assert (cost.leaked, cost.low, cost.high) == tuple(round(250_000 * x, 2) for x in (held.lead, held.low, held.high))
+        assert cost.currency == "CHF"
+        assert list(validator("alert.v1.json").iter_errors(json.loads(to_json(alert)))) == []
+        bare = alert.detector.model_copy(update={"cost": None})
+        assert alert.model_copy(update={"detector": bare}) == before
 
 
 def test_stops_that_are_held_back_are_an_alert(generated_baseline: Baseline) -> None:

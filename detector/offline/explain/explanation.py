@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.contracts.alert import Cost
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.findings import Reading
 from detector.offline.trace import Trace
@@ -97,7 +98,8 @@ class Explanation:
     `population` (m, COORDINATES) are centres of the population, or without a baseline queries of the log's other clients;
     `unit` turns them into median nearest-neighbour distances, None where that is unknown. `stage` is the number of queries at
     which benign clients were described for `features`, `look` the query count of the last scheduled evaluation (0: none yet).
-    `odometer` is the highest reading of how much of the model the client holds, None where there is none.
+    `odometer` is the highest reading of how much of the model the client holds, None where there is none, and `cost` what that
+    is worth, None where the value of the model is not configured.
     """
 
     client: str
@@ -115,6 +117,7 @@ class Explanation:
     advice: tuple[str, ...]
     warnings: tuple[str, ...]
     odometer: Reading | None
+    cost: Cost | None
     baseline_version: str
     config_version: str
     trace: Trace
@@ -154,6 +157,7 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "features": [asdict(figure) for figure in e.features],
         "course": course,
         "odometer": None if e.odometer is None else {name: tidy(value) for name, value in e.odometer._asdict().items()},
+        "cost": None if e.cost is None else e.cost.model_dump(mode="json"),
         "advice": e.advice,
         "warnings": e.warnings,
         "baseline_version": e.baseline_version,

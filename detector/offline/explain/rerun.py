@@ -21,6 +21,7 @@ from detector.offline.explain.remarks import addresses_of, advice_for, headline_
 from detector.offline.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
 from detector.offline.replay import Progress, replay
 from detector.offline.trace import Trace, Tracer
+from detector.sinks.render import cost_of, odometer_of
 
 
 def explain(
@@ -95,6 +96,7 @@ def describe(
     harm = harm_case(trace)
     cases = (*(channel_case(trace, j) for j in range(len(CHANNELS))), novelty_case(trace), *([] if harm is None else [harm]))
     reference = known[model].reference if model in known else None
+    held = trace.odometer[-1] if trace.odometer else None
     return Explanation(
         client=trace.client,
         model=model,
@@ -110,7 +112,8 @@ def describe(
         features=feature_figures(trace, known.get(model)),
         advice=tuple(advice_for(trace, config, taken)),
         warnings=tuple(warnings),
-        odometer=trace.odometer[-1] if trace.odometer else None,
+        odometer=held,
+        cost=None if held is None else cost_of(odometer_of(held), config.cost),
         baseline_version=baseline.version if baseline else NO_BASELINE,
         config_version=config.version,
         trace=trace,

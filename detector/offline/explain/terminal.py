@@ -91,11 +91,13 @@ def _tell_odometer(explanation: Explanation) -> RenderableType:
     held = explanation.odometer
     if held is None:
         return _indented(f"not read: there are fewer than {FIRST_READING} queries, or the baseline has no reference inputs", 2)
-    return _indented(
+    told = (
         f"lead {held.lead:.2f} ({held.low:.2f} to {held.high:.2f}), read after {count(held.queries, 'query')}: a copy learned "
-        f"from what the client was told agrees with the model on {held.agreement:.0%} of the reference inputs",
-        2,
+        f"from what the client was told agrees with the model on {held.agreement:.0%} of the reference inputs"
     )
+    if (cost := explanation.cost) is not None:
+        told += f"; that is worth {cost.leaked:,.2f} {cost.currency} ({cost.low:,.2f} to {cost.high:,.2f})"
+    return _indented(told, 2)
 
 
 def _tell_decisions(explanation: Explanation) -> Iterator[RenderableType]:

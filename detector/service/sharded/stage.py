@@ -61,7 +61,7 @@ class ShardedStage(ABC, Generic[S, U]):
         config, baseline, connection = given.config, given.baseline, given.connection
         self._settings = settings_of(config, baseline).dealt(given.partitions)
         version = baseline.version if baseline else NO_BASELINE
-        self._stamp = render.Stamp(version, config.version, self._settings.policy)
+        self._stamp = render.Stamp(version, config.version, self._settings.policy, config.cost)
         self._stage = reading.stage
         self._topics = reading.topics
         self._session_s = reading.section.session_seconds
@@ -219,7 +219,7 @@ class ShardedStage(ABC, Generic[S, U]):
             self.checkpoint()
             policy = policy_settings(config)
             self._settings = replace(self._settings, policy=policy)
-            self._stamp = render.Stamp(self._stamp.baseline_version, config.version, policy)
+            self._stamp = replace(self._stamp, config_version=config.version, policy=policy)
             for owned in self._owned.values():
                 self._instruct(owned.shard)
 

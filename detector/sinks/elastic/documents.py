@@ -79,7 +79,18 @@ def _of_alert(alert: dict[str, Any], namespace: str, ingested: str) -> list[Elas
 
 def _sample(alert: dict[str, Any], details: dict[str, Any], namespace: str, ingested: str) -> dict[str, Any]:
     """Return a client's figures at one alert."""
-    kept = ("queries", "score", "action", "look", "features", "baseline_version", "config_version", "shadow", "odometer")
+    kept = (
+        "queries",
+        "score",
+        "action",
+        "look",
+        "features",
+        "baseline_version",
+        "config_version",
+        "shadow",
+        "odometer",
+        "cost",
+    )
     sample: dict[str, Any] = {
         "@timestamp": alert["@timestamp"],
         "ecs": {"version": ECS_VERSION},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from detector.config import CostSection
 from detector.offline.explain import Explanation, tell, to_dict
 
 if TYPE_CHECKING:
@@ -74,6 +75,21 @@ def test_the_odometer_tells_what_a_client_holds(day: "Day") -> None:
     assert told in " ".join(words(found).split())
     assert to_dict(found)["odometer"]["lead"] == pytest.approx(held.lead)
     assert "not read: there are fewer than 32 queries" in words(day.explain(day.odd))
+
+
+def test_the_odometer_tells_what_that_is_worth(day: "Day") -> None:
+    """Where the operator has said what the model is worth."""
+    plain = day.explain("reader-0")
+    assert plain.cost is None
+    assert plain.odometer is not None
+    worth = CostSection(model_value=1_000_000.0, currency="CHF")
+    found = replace(day, config=day.config.model_copy(update={"cost": worth})).explain("reader-0")
+    assert found.config_version == plain.config_version
+    assert found.cost is not None
+    assert found.cost.leaked == pytest.approx(1e6 * plain.odometer.lead, abs=100.0)
+    told = f"that is worth {found.cost.leaked:,.2f} CHF ({found.cost.low:,.2f} to {found.cost.high:,.2f})"
+    assert told in " ".join(words(found).split())
+    assert to_dict(found)["cost"] == found.cost.model_dump()
 
 
 def test_a_budget_is_a_case_of_its_own(day: "Day") -> None:
