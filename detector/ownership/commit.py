@@ -115,11 +115,11 @@ def strength_for(frame: Frame, sample: Sample) -> Choice:
     """Return the strongest tilt that changes 2% of the labels at most; labels change the more, the stronger it is."""
     best = 0.0
     for step in range(1, STEPS + 1):
-        strength = STRONGEST * step / STEPS
+        strength = float(f"{STRONGEST * (step / STEPS) ** 2:.2g}")  # finer where models are uncertain
         if flips_at(frame, sample, strength).mean() > MOST_FLIPS:
             break
         best = strength
-    return chosen(frame, sample, round(best, 3))
+    return chosen(frame, sample, best)
 
 
 def chosen(frame: Frame, sample: Sample, strength: float) -> Choice:
