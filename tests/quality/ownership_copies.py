@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -105,7 +105,7 @@ def averaged(world: World, queries: int, accounts: int, counterfeits: int, seed:
 
 
 def _tested(
-    world: World, X: Array, made: dict[str, Callable[[Array], Array]], counterfeits: int, seed: int, *, own: bool = True
+    world: World, X: Array, made: Mapping[str, Callable[[Array], Array]], counterfeits: int, seed: int, *, own: bool = True
 ) -> dict[str, Found]:
     asked = inputs_for(world, X, MOST, own=own)
     inputs = asked.X.astype(np.float64)

@@ -93,7 +93,7 @@ def _world(
 
 def pull_of(world: World, subject: str, X: Array) -> Array:
     """What a subject's key adds to the logits of answers to X."""
-    return pulls(draw([world.key(subject)], X.shape[1], world.classes), world.frame.placed(X))[0]
+    return np.asarray(pulls(draw([world.key(subject)], X.shape[1], world.classes), world.frame.placed(X))[0])
 
 
 def told_by(world: World, subject: str, X: Array) -> Array:
