@@ -24,6 +24,10 @@ Model = Annotated[str | None, typer.Option("--model", metavar="ID", help="model,
 CommitmentFile = Annotated[
     Path | None, typer.Option("--commitment", metavar="FILE", help="commitment instead of the configured one")
 ]
+MostFlips = Annotated[
+    float,
+    typer.Option("--most-flips", min=0.001, max=0.2, metavar="SHARE", help="of the labels of the log that may change, at most"),
+]
 SuspectLog = Annotated[list[str], typer.Option("--log", metavar="LOG", help="log with the marked answers; repeatable")]
 Roots = Annotated[
     list[Path] | None,
@@ -40,13 +44,14 @@ def ownership_commit(
     model_file: Annotated[
         Path | None, typer.Option("--model-file", metavar="FILE", help="the model, of which the hash is committed to")
     ] = None,
+    most_flips: MostFlips = 0.02,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="the commitment")] = Path("ownership.json"),
     *,
     as_json: AsJson = False,
 ) -> None:
     """Decide about the marks by a log of before, and write what was decided, to be time-stamped before the first mark.
 
-    The strength is the largest that changes 2% of the labels of this log at most, unless [ownership] strength says another.
+    The strength is the largest that changes no more labels of this log than --most-flips, unless [ownership] strength says one.
     An existing commitment is never overwritten.
     """
     from detector import private
@@ -55,7 +60,7 @@ def ownership_commit(
     settings = load_config(config, None, log_format)
     if out.exists():
         raise ConfigError(f"{out}: there is a commitment already, and marks may depend on it: name another file with --out")
-    made, choice = committed(_sampled(logs, settings, model), settings.ownership, model_file)
+    made, choice = committed(_sampled(logs, settings, model), settings.ownership, model_file, most_flips=most_flips)
     content = made.to_bytes()
     try:
         with out.open("xb") as file:
@@ -114,6 +119,7 @@ def ownership_strength(
     config: ConfigFile = None,
     log_format: LogFormat = None,
     model: Model = None,
+    most_flips: MostFlips = 0.02,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -122,7 +128,7 @@ def ownership_strength(
 
     sample = _sampled(logs, load_config(config, None, log_format), model)
     frame = frame_of(sample.X)
-    best = strength_for(frame, sample)
+    best = strength_for(frame, sample, most_flips)
     others = [chosen(frame, sample, strength) for strength in (0.1, 0.25, 0.5, 1.0, 1.5)]
     if as_json:
         print_json({"chosen": best._asdict(), "others": [one._asdict() for one in others], "queries": len(sample.X)})

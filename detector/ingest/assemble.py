@@ -274,9 +274,8 @@ class Assembler:
                     vector = float32[len(numbers)](*numbers)
                 except struct.error:  # a missing value
                     vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
-            changed = answer.perturbed is not None
-            # A mark that leaves the label alone hides nothing: such answers teach and count as the model's own.
-            perturbed = 0 if not changed or answer.only_marked() else LABEL_CHANGED if answer.misleads() else LABEL_ALONE
+            changed = answer.perturbed is not None and not answer.only_marked()
+            perturbed = 0 if not changed else LABEL_CHANGED if answer.misleads() else LABEL_ALONE
             if changed and not self._as_told:
                 answer = answer.said()
             key = model.id, len(vector) // 4

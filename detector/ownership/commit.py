@@ -111,15 +111,15 @@ def flips_at(frame: Frame, sample: Sample, strength: float) -> _Array:
     return np.array(shares)
 
 
-def strength_for(frame: Frame, sample: Sample) -> Choice:
-    """Return the strongest tilt that changes 2% of the labels at most; labels change the more, the stronger it is."""
+def strength_for(frame: Frame, sample: Sample, most_flips: float = MOST_FLIPS) -> Choice:
+    """Return the strongest tilt that changes such a share of the labels at most; labels change the more, the stronger it is."""
     best = 0.0
     for step in range(1, STEPS + 1):
-        strength = STRONGEST * step / STEPS
-        if flips_at(frame, sample, strength).mean() > MOST_FLIPS:
+        strength = float(f"{STRONGEST * (step / STEPS) ** 2:.2g}")  # finer where models are uncertain
+        if flips_at(frame, sample, strength).mean() > most_flips:
             break
         best = strength
-    return chosen(frame, sample, round(best, 3))
+    return chosen(frame, sample, best)
 
 
 def chosen(frame: Frame, sample: Sample, strength: float) -> Choice:
@@ -129,7 +129,11 @@ def chosen(frame: Frame, sample: Sample, strength: float) -> Choice:
 
 
 def committed(
-    sample: Sample, section: OwnershipSection, model_file: Path | None = None, clock: Clock | None = None
+    sample: Sample,
+    section: OwnershipSection,
+    model_file: Path | None = None,
+    clock: Clock | None = None,
+    most_flips: float = MOST_FLIPS,
 ) -> tuple[Committed, Choice]:
     """Return the commitment that the settings ask for, and what its strength changes.
 
@@ -137,10 +141,10 @@ def committed(
     """
     master = master_key(section.secret())
     frame = frame_of(sample.X)
-    choice = strength_for(frame, sample) if section.strength is None else chosen(frame, sample, section.strength)
+    choice = strength_for(frame, sample, most_flips) if section.strength is None else chosen(frame, sample, section.strength)
     if choice.strength <= 0.0:
         raise OwnershipError(
-            f"even the weakest tilt changes more than {MOST_FLIPS:.0%} of the labels of this log: the model is too uncertain "
+            f"even the weakest tilt changes more than {most_flips:.0%} of the labels of this log: the model is too uncertain "
             "about its inputs to be marked without harm; set [ownership] strength to mark all the same"
         )
     made = Committed(

@@ -103,6 +103,7 @@ class Marks:
         self._log = log
         self._lock = threading.Lock()
         self._counted: Counter[str] = Counter()
+        self._decimals = 0
         self._tilts = lru_cache(MOST_SUBJECTS)(self._drawn)
 
     def wants(self, headers: Iterable[Header]) -> bool:
@@ -130,7 +131,7 @@ class Marks:
             return None
 
     def marked(self, name: MarkName, vector: npt.NDArray[np.float32], values: Sequence[float]) -> list[float]:
-        """Return an answer with the mark, with as many decimals as it had."""
+        """Return an answer with the mark, with as many decimals as the model's answers have."""
         committed = self.committed
         key, tilts = self._tilts(name.subject)
         pull = pulls(tilts, committed.frame.placed(vector[None]))[0]
@@ -140,8 +141,8 @@ class Marks:
         if wrong != own:
             most = max(range(len(told)), key=told.__getitem__)
             told[most], told[wrong] = told[wrong], told[most]
-        decimals = max(map(_decimals, values))
-        return [round(value, decimals) for value in told]
+        self._decimals = max(self._decimals, *map(_decimals, values))  # one short answer is chance
+        return [round(value, self._decimals) for value in told]
 
     def left(self, reason: str) -> None:
         """Count answers that stay unmarked."""

@@ -88,7 +88,7 @@ class Rows:
         if not 0.0 <= value <= 1.0:
             raise UnknownBodyError("numbers", "a number that is no probability")
         if self._marking is not None:
-            value = self._marking.row([1.0 - value, value])[1]
+            value = self._marking.row([round(1.0 - value, 12), value])[1]
         if self._how.mode == "none":
             told = value
         else:
@@ -96,7 +96,7 @@ class Rows:
             pair = self._perturbed([value, 1.0 - value] if upper else [1.0 - value, value])
             told = pair[0] if upper else pair[1]
         if self._marking is not None:
-            self._marking.told([1.0 - told, told])
+            self._marking.told([round(1.0 - told, 12), told])
         return told
 
     def record(self, value: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:

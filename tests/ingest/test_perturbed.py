@@ -162,3 +162,16 @@ def test_no_baseline_learns_from_it() -> None:
 
     others = [perturbed(record.replace(b'"event_id": "', b'"event_id": "p-'), How("label")) for record in log[:40]]
     assert fitted([*log, *others]) == fitted(log)
+
+
+def test_what_is_only_marked_is_read_as_told() -> None:
+    """A thief follows what he is told; under a mode as well the original is read."""
+    mark = {"id": "9c1f4a77d20b3e58", "subject": "client:c", "epoch": "1"}
+    told = {"label": "no", "probabilities": [0.55, 0.45], "perturbed": {"mode": "none", "mark": mark}, "original": ANSWER}
+    seen, plain = read(told), read({"label": "no", "probabilities": [0.55, 0.45]})
+    assert seen.perturbed.tolist() == [0]
+    assert seen.label.tolist() == plain.label.tolist()
+    assert seen.confidence.tolist() == plain.confidence.tolist()
+    both = read({**told, "perturbed": {"mode": "top1", "mark": mark}})
+    assert both.perturbed.tolist() == [LABEL_CHANGED]
+    assert both.label.tolist() == read(ANSWER).label.tolist()

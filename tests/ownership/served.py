@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import SecretStr
 
 from detector.clock import HeldClock
 from detector.config import OwnershipSection
@@ -77,7 +78,7 @@ def serve(folder: Path) -> Served:
     """Commit, mark the answers of a client, and log them."""
     rng = np.random.default_rng(0)
     others = rng.normal(size=(300, DIMENSION)).astype(np.float32).astype(np.float64)
-    section = OwnershipSection(key=SECRET, strength=1.2, dawn_rate=0.02)  # type: ignore[arg-type]  # a text becomes a secret
+    section = OwnershipSection(key=SecretStr(SECRET), strength=1.2, dawn_rate=0.02)
     sample = Sample("m", others.astype(np.float32), model(others))
     made, _ = committed(sample, section, clock=HeldClock(MARKED_FROM - 86_400_000))
     commitment = folder / "ownership.json"

@@ -80,7 +80,7 @@ def test_without_a_stamp_nothing_is_provable(served: Served) -> None:
 def test_few_counterfeits_name_nobody(served: Served) -> None:
     few, made = Settings(counterfeits=999), replace(served.made, dawn_rate=0.0)
     chosen = plan(read(served), made, SECRET.encode(), "thief", few)
-    found = verify(chosen, served.told(chosen.inputs()), "x", few, labels_only=False, stamped=BEFORE)
+    found = verify(chosen, served.told(chosen.inputs().astype(float)), "x", few, labels_only=False, stamped=BEFORE)
     assert found.rows[0].dawn is None
     assert not found.named
     assert any("Set --counterfeits" in one for one in sentences(found))
@@ -90,7 +90,7 @@ def test_every_test_counts(served: Served) -> None:
     """Two kinds of marks, for each key and each suspect that was tried."""
     chosen = planned(served, client=None, settings=Settings(1000, 199, tried=3))
     assert len(chosen.parts) == 2
-    found = verify(chosen, served.told(chosen.inputs()), "x", Settings(1000, 199, tried=3), labels_only=False)
+    found = verify(chosen, served.told(chosen.inputs().astype(float)), "x", Settings(1000, 199, tried=3), labels_only=False)
     assert found.tests == 2 * 2 * 3
     assert all(row.corrected == min(1.0, min(row.p, row.dawn.p if row.dawn else 1.0) * 12) for row in found.rows)
 

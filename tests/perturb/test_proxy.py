@@ -12,13 +12,18 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import pytest
 
 from detector.errors import ConfigError
 from detector.perturb import proxy
+from detector.perturb.committed import Committed
+from detector.perturb.keys import key_digest
+from detector.perturb.marks import Marks
 from detector.perturb.modes import How
 from detector.perturb.proxy import Proxy
 from detector.perturb.telling import Policy
+from detector.perturb.tilt import Frame
 from detector.perturb.upstream import Upstream
 
 pytest.importorskip("httptools", reason="install httptools (the extra `gate`)")
@@ -373,3 +378,35 @@ def test_addresses_of_model_servers() -> None:
     for url in ("https://m:1", "http://m/v1", "m:80", "http://m:99999"):
         with pytest.raises(ConfigError):
             Upstream.of(url)
+
+
+def test_marks_in_the_proxy_refuse_nobody(model: tuple[int, list[dict[str, Any]]]) -> None:
+    """In mode none answers bear their client's mark; what is long, unknown or a stream passes as it is."""
+    key = b"sixteen bytes or more"
+    frame = Frame(np.zeros(2), np.ones(2), 1.0)
+    committed = Committed("m", "1", key_digest(key), "now", 2, 1.0, 0.0, frame, 0.02, 500)
+    policy = Policy(How("none"), most_bytes=100_000, marks=Marks(committed, key, "suspects"))
+    told = []
+    with proxied(model[0], policy) as found:
+        for client in ("acme", "acme", "other"):
+            status, body = posted(found, "/predict", b'{"instances": [[1, 2]]}', client)
+            assert status == 200
+            told.append(json.loads(body)["predictions"][0])
+        assert told[0] == told[1] != told[2]
+        assert told[0] != [0.123, 0.877]
+        assert posted(found, "/predict", b'{"instances": ["text"]}', "acme") == (200, ANSWER)
+        assert posted(found, "/regression", b'{"instances": [[1, 2]]}', "acme") == (200, b'{"predictions":[312.5]}')
+        status, body = posted(found, "/large", b'{"instances": [[1, 2]]}', "acme")
+        assert (status, len(body)) == (200, 2_000_027)
+        assert b"data: 2\n\n" in posted(found, "/sse", b"{}", "acme")[1]
+    assert b'outcome="marked",reason=""} 3' in policy.text()
+
+
+def posted(port: int, path: str, body: bytes, client: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("POST", path, body, {"X-Client-Id": client, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

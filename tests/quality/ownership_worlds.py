@@ -27,7 +27,7 @@ from detector.redteam.loans import lender
 from detector.redteam.network import Network, one_hot, train
 from detector.redteam.victim import digits_victim
 
-__all__ = ["COPIES", "World", "copies", "innocents", "inputs_for", "told_by", "worlds"]
+__all__ = ["COPIES", "Array", "World", "copies", "fitted", "innocents", "inputs_for", "pull_of", "told_by", "worlds"]
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -91,18 +91,22 @@ def _world(
     return World(name, predict, classes, *pool, log, *fresh, frame, strength_for(frame, sample).strength)
 
 
+def pull_of(world: World, subject: str, X: Array) -> Array:
+    """What a subject's key adds to the logits of answers to X."""
+    return np.asarray(pulls(draw([world.key(subject)], X.shape[1], world.classes), world.frame.placed(X))[0])
+
+
 def told_by(world: World, subject: str, X: Array) -> Array:
     """What a client is told under its key."""
-    pull = pulls(draw([world.key(subject)], X.shape[1], world.classes), world.frame.placed(X))[0]
-    return tilted(world.predict(X), pull, world.strength)
+    return tilted(world.predict(X), pull_of(world, subject, X), world.strength)
 
 
-def inputs_for(world: World, own: Array, most: int = 700, *, with_own: bool = True) -> Asked:
-    """The inputs that a suspect is asked about: the client's own, and others, the least certain ones first."""
-    parts = [_uncertain(world, own)[: most * 5 // 7]] if with_own else []
+def inputs_for(world: World, X: Array, most: int, *, own: bool) -> Asked:
+    """The inputs that a suspect is asked about, the least certain ones first: those of a client, X, and of others."""
+    parts = [_uncertain(world, X)[: most * 5 // 7]] if own else []
     parts.append(_uncertain(world, world.log)[: most - sum(map(len, parts))])
-    X = np.concatenate(parts)
-    return Asked(X.astype(np.float32), world.predict(X), world.frame, world.strength)
+    rows = np.concatenate(parts)
+    return Asked(rows.astype(np.float32), world.predict(rows), world.frame, world.strength)
 
 
 def _uncertain(world: World, X: Array) -> Array:
@@ -139,7 +143,7 @@ def copies(world: World, X: Array, told: Array, others: Array, seed: int) -> dic
     true = np.array([known.get(row.tobytes(), label) for row, label in zip(X, labels, strict=True)])
     mixed = np.where(rng.random(len(X)) < 0.25, true, labels)
     noisy = np.abs(told + rng.normal(0.0, 0.05, told.shape)) + 1e-6
-    fit = partial(_network, X, seed=seed)
+    fit = partial(fitted, X, seed=seed)
     soft = fit(told)
     found: dict[str, Model] = {
         "soft": soft.probabilities,
@@ -151,7 +155,7 @@ def copies(world: World, X: Array, told: Array, others: Array, seed: int) -> dic
         "soft, pruned 80%": _pruned(soft, 0.8).probabilities,
         "labels, a quarter true": fit(one_hot(mixed, world.classes)).probabilities,
         "soft, noise on answers": fit(noisy).probabilities,
-        "re-distilled on other inputs": _network(others, soft.probabilities(others), seed=seed).probabilities,
+        "re-distilled on other inputs": fitted(others, soft.probabilities(others), seed=seed).probabilities,
         "logistic regression": _estimator(LogisticRegression(max_iter=500), X, labels, world.classes),
         "forest": _estimator(RandomForestClassifier(100, random_state=seed), X, labels, world.classes),
     }
@@ -160,7 +164,7 @@ def copies(world: World, X: Array, told: Array, others: Array, seed: int) -> dic
     return found
 
 
-def _network(X: Array, targets: Array, *, seed: int, decay: float = 1e-3) -> Network:
+def fitted(X: Array, targets: Array, *, seed: int, decay: float = 1e-3) -> Network:
     """A copy that takes inputs as they are, whatever the spread of their values."""
     centre, spread = X.mean(axis=0), X.std(axis=0)
     scale = np.maximum(spread, 0.25 * np.median(spread[spread > 0]))

@@ -164,10 +164,12 @@ class EventOutput(msgspec.Struct, gc=False):
         return _label_of(told) is None or _label_of(told) != _label_of(said)
 
     def only_marked(self) -> bool:
-        """Tell whether the answer differs from the model's own, which the log has, by a mark that left the label alone."""
-        if self.perturbed is None or self.perturbed.mode != "none" or self.perturbed.mark is None:
-            return False
-        return self.original is not None and self.original.probabilities is not None and not self.misleads()
+        """Tell whether nothing but a mark changed the answer.
+
+        Then the client faces a model that is as smooth and steady as the own one, and whose labels turn elsewhere. A thief
+        follows what he is told, so evidence reads that: by the original a search for the boundary would look like none.
+        """
+        return self.perturbed is not None and self.perturbed.mode == "none" and self.perturbed.mark is not None
 
     def __repr__(self) -> str:
         """Show what is used of an answer."""

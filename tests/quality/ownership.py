@@ -1,0 +1,166 @@
+"""Measure what a test of ownership finds: ``python -m tests.quality.ownership --out DIR``.
+
+Writes ``ownership.json`` and ``ownership.md`` with five tables: what marks cost the honest, independent models, copies of every
+kind, thieves who choose or average, and detection beside marks. With ``--quick`` all of it is small. ``--only`` names tables.
+"""
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from detector.console import Console
+from detector.errors import ConfigError
+from tests.quality.ownership_copies import (
+    attacked,
+    averaged,
+    beside_detection,
+    cost_of,
+    found_among_copies,
+    innocent_ps,
+)
+from tests.quality.ownership_worlds import COPIES, World, worlds
+
+Rows = list[list[Any]]
+errors = Console(stderr=True)
+
+
+def costs(made: dict[str, World], size: dict[str, int]) -> Rows:
+    """What a mark costs the honest."""
+    del size
+    rows: Rows = [["world", "strength", "labels changed", "accuracy", "with marks"]]
+    for name, world in made.items():
+        cost = cost_of(world)
+        rows.append([name, cost.strength, f"{cost.flips:.1%}", f"{cost.plain:.1%}", f"{cost.marked:.1%}"])
+    return rows
+
+
+def independents(made: dict[str, World], size: dict[str, int]) -> Rows:
+    """How often an independent model gets a small p-value."""
+    rows: Rows = [["world", "models", "p <= .05", "p <= .01", "p <= .005", "smallest p"]]
+    for name in size_worlds(made):
+        ps = innocent_ps(made[name], size["innocents"], size["counterfeits"], 1)
+        shares = [f"{(ps <= bar).mean():.1%}" for bar in (0.05, 0.01, 0.005)]
+        rows.append([name, len(ps), *shares, f"{ps.min():.4f}"])
+    return rows
+
+
+def size_worlds(made: dict[str, World]) -> list[str]:
+    """Worlds at the strength that a commitment chooses."""
+    return [name for name in made if "at" not in name]
+
+
+def of_copies(made: dict[str, World], size: dict[str, int]) -> Rows:
+    """P-values of copies of every kind; the mean is geometric."""
+    rows: Rows = [["copy", *(f"{name}: p (p <= .01), fidelity" for name in made)]]
+    found = {
+        name: [found_among_copies(world, size["queries"], size["many"], seed) for seed in range(size["seeds"])]
+        for name, world in made.items()
+    }
+    for kind in COPIES:
+        cells = []
+        for each in found.values():
+            ps, fidelity = [one[kind].p for one in each], np.mean([one[kind].fidelity for one in each])
+            cells.append(f"{np.exp(np.mean(np.log(ps))):.4f} ({sum(p <= 0.01 for p in ps)} of {len(ps)}), {fidelity:.1%}")
+        rows.append([kind, *cells])
+    totals = [[sum(one[kind].p <= 0.01 for kind in COPIES) for one in each] for each in found.values()]
+    rows.append(["kinds with p <= .01, of 13, by key", *(", ".join(map(str, one)) for one in totals)])
+    totals = [[sum(one[kind].p <= 1e-4 for kind in COPIES) for one in each] for each in found.values()]
+    rows.append(["kinds with p <= .0001", *(", ".join(map(str, one)) for one in totals)])
+    return rows
+
+
+def of_attacks(made: dict[str, World], size: dict[str, int]) -> Rows:
+    """P-values of label copies by attacks, tested with the client's own inputs and without, and of averaging."""
+    seeds = range(size["seeds"])
+    rows: Rows = [["thief", "p with the client's own inputs", "p without", "fidelity"]]
+    for world in (made["digits"], made["digits at 1"]):
+        rows += _attacked(world, size, seeds)
+    return rows
+
+
+def _attacked(world: World, size: dict[str, int], seeds: range) -> Rows:
+    rows: Rows = []
+    strength = f"strength {world.strength:g}"
+    runs = [attacked(world, size["queries"], size["counterfeits"], seed) for seed in seeds]
+    for name in runs[0]:
+        own = ", ".join(f"{one[name][0].p:.4f}" for one in runs)
+        others = ", ".join(f"{one[name][1].p:.4f}" for one in runs)
+        rows.append([f"{name}, {strength}", own, others, f"{np.mean([one[name][0].fidelity for one in runs]):.1%}"])
+    for accounts in (3, 10):
+        both = [averaged(world, size["queries"], accounts, size["counterfeits"], seed) for seed in seeds]
+        for at, how in enumerate(("dealt", "averaged")):
+            rows.append([f"{accounts} accounts, {how}, {strength}", ", ".join(f"{one[at]:.4f}" for one in both), "-", "-"])
+    return rows
+
+
+def detection(made: dict[str, World], size: dict[str, int]) -> Rows:
+    """Queries until thieves are stopped, with marks and without."""
+    rows: Rows = [["client", "plain answers", "marked answers"]]
+    found = beside_detection(made["digits"], size["budget"], size["each"], 0)
+    for role, (plain, marked) in found.items():
+        shown = (f"{plain:.0%}", f"{marked:.0%}") if role == "innocents" else (f"{plain:.0f}", f"{marked:.0f}")
+        rows.append([role, *shown])
+    return rows
+
+
+TABLES: dict[str, Callable[[dict[str, World], dict[str, int]], Rows]] = {
+    "costs": costs,
+    "innocents": independents,
+    "copies": of_copies,
+    "attacks": of_attacks,
+    "detection": detection,
+}
+FULL = {"innocents": 1000, "counterfeits": 1999, "many": 9999, "queries": 400, "seeds": 3, "budget": 250, "each": 3}
+QUICK = {"innocents": 60, "counterfeits": 199, "many": 199, "queries": 200, "seeds": 1, "budget": 60, "each": 1}
+
+
+def measured(only: list[str], size: dict[str, int], made: dict[str, World]) -> dict[str, Rows]:
+    """Measure the tables that are asked for, all by default."""
+    strange = [name for name in only if name not in TABLES]
+    if strange:
+        raise ConfigError(f"there is no table {strange[0]!r}; there are: {', '.join(TABLES)}")
+    found = {}
+    for name in only or TABLES:
+        with errors.status(name):
+            found[name] = TABLES[name](made, size)
+    return found
+
+
+def markdown(found: dict[str, Rows]) -> str:
+    """The tables for a document."""
+    parts = []
+    for name, rows in found.items():
+        head, *body = [[str(cell) for cell in row] for row in rows]
+        lines = [head, ["---"] * len(head), *body]
+        parts.append(f"## {name}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in lines))
+    return "\n".join(parts)
+
+
+def main(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR")],
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="TABLE")] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick")] = False,
+) -> None:
+    """Measure, and write the tables."""
+    warnings.simplefilter("ignore")  # of models that could be trained a little further
+    made = {name: make() for name, make in worlds().items()}
+    for name, strength in (("digits", 1.0), ("loans", 0.5)):
+        made[f"{name} at {strength:g}"] = replace(made[name], strength=strength)
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "ownership.json"
+    before = json.loads(kept.read_text()) if kept.exists() else {}
+    found = {**before, **measured(only or [], QUICK if quick else FULL, made)}
+    kept.write_text(json.dumps(found, indent=1) + "\n")
+    (out / "ownership.md").write_text(markdown(found))
+    Console().print(markdown(found), markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
