@@ -21,8 +21,8 @@ The rules, for a record that is already well-formed JSON (RFC 8259: UTF-8, no Na
 - `output`: `label`, `probabilities`, `ranking` or `value`, a number that was predicted, which is used where none of the others
   is there. It is what the client was told; `perturbed` and `original` say what was done to it: evidence reads the original, or
   leaves the probabilities out where the log has none, and no baseline learns from it. An answer that only bears a `mark`
-  (mode ``none``) is read as it was told. An integer label fits in 64 signed bits. A probability lies in [0, 1], give or take `PROBABILITY_SLACK`, since servers round; they need not sum to 1, since
-  models need not be exclusive.
+  (mode ``none``) is read as it was told. An integer label fits in 64 signed bits. A probability lies in [0, 1], give or take
+  `PROBABILITY_SLACK`, since servers round; they need not sum to 1, since models need not be exclusive.
 - `ranking` is a recommender's answer: ids of items, the best first, each once, at most `RANKING_ITEMS`. ``1`` and ``"1"`` are
   two items. `ranking_scores`, if there, has a finite number for each of them. Where there is neither a label nor
   probabilities, the first item is the label: it is what the model prefers, as a label is, and the one place of a list that

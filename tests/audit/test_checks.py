@@ -17,7 +17,7 @@ from detector.audit.result import Clear, Finding, Result, Unjudged
 from detector.audit.seen import Asked, Seen, network
 from detector.config import Config
 from detector.contracts.network import address_of
-from detector.ingest.formats.event import DecodedEvent, EventPerturbed, refuse
+from detector.ingest.formats.event import DecodedEvent, EventMark, EventPerturbed, refuse
 from tests.audit.logs import START_MS, Audited, clear, decision, event, finding, steady, unjudged, written
 
 DAY_S = 86_400
@@ -225,36 +225,25 @@ def test_unusable_records(audited: Audited) -> None:
     assert finding(audited([*steady(3), bad]), "records.unusable").severity == "high"
 
 
-class Mark(msgspec.Struct):
-    """The mark of an answer, as far as the check reads it."""
-
-    id: str
-
-
-class Marked(EventPerturbed):
-    """How a marked answer was changed."""
-
-    mark: Mark | None = None
-
-
 def test_marks(audited: Audited) -> None:
     """Marked answers, and a commitment before the first of them."""
 
-    def check(made_ms: int | None, *marks: Mark | None) -> list[Result]:
+    def check(made_ms: int | None, *marks: EventMark | None) -> list[Result]:
         commitment = None if made_ms is None else Commitment(Path("c"), made_ms)
         found = Marks(Known(Config(), commitment=commitment))
         for number, mark in enumerate(marks):
             answer = msgspec.convert(event(number, number), DecodedEvent)
-            answer.output.perturbed = Marked("none", mark=mark)
+            answer.output.perturbed = EventPerturbed("none", mark=mark)
             found.take(Seen(answer, START_MS + 1000 * number, "acme", "fraud", True, 1.0, 0.7, NOTHING))
         return list(found.results())
 
-    marked, committed = check(START_MS + 1001, None, Mark("k1"))
+    key = EventMark("k1", "client:acme", "1")
+    marked, committed = check(START_MS + 1001, None, key)
     assert isinstance(marked, Clear)
     assert marked.figures["keys"] == ["k1"]
     assert isinstance(committed, Finding)
-    assert isinstance(check(START_MS + 1000, None, Mark("k1"))[1], Clear)
-    assert isinstance(check(None, Mark("k1"))[1], Unjudged)
+    assert isinstance(check(START_MS + 1000, None, key)[1], Clear)
+    assert isinstance(check(None, key)[1], Unjudged)
     bare, _ = check(None, None)
     assert isinstance(bare, Finding)
     unjudged(audited(steady(3)), "marks.answers")

@@ -12,6 +12,7 @@ from detector.gate.store import ALLOW
 
 __all__ = ["Manual"]
 
+_RESPONSE: Final = ("AISVS v1.0-C11.3.4",)
 _CONTROLS: Final = ("AISVS v1.0-C12.5.3", "ASVS v5.0.0-16.2.1")
 _END: Final = ("manual.unlimited", "Decisions of people without an end")
 _NAME: Final = ("manual.nobody", "Decisions of people that name nobody")
@@ -27,8 +28,11 @@ class Manual(Check):
         """Say what decisions lack."""
         trail = self.known.trail
         if trail is None:
-            for name, title in (_END, _NAME, _TRAIL, _POLICY):
-                yield Unjudged(name, title, _CONTROLS, "no decisions were named: --decisions FILE")
+            why = "no decisions were named: --decisions FILE"
+            for name, title in (_END, _POLICY):
+                yield Unjudged(name, title, _RESPONSE, why)
+            for name, title in (_NAME, _TRAIL):
+                yield Unjudged(name, title, _CONTROLS, why)
             return
         manual = [entry for entry in trail.entries if entry.origin == "manual"]
         yield _unlimited(trail)
@@ -45,14 +49,14 @@ def _unlimited(trail: Trail) -> Result:
             last[entry.record.key] = entry
     forever = [entry for entry in last.values() if entry.is_unlimited and not entry.record.simulated]
     if not forever:
-        return Clear(*_END, _CONTROLS, f"each of {len(last):,} subjects' latest decisions ends by itself")
+        return Clear(*_END, _RESPONSE, f"each of {len(last):,} subjects' latest decisions ends by itself")
     allowed = [entry for entry in forever if entry.record.rank == ALLOW]
     named = ", ".join(
         f"{LADDER[entry.record.rank]} {entry.record.key.kind} {entry.record.key.subject}" for entry in forever[:EXAMPLES]
     )
     return Finding(
         *_END,
-        _CONTROLS,
+        _RESPONSE,
         "medium" if allowed else "low",
         "an allow without an end holds against all that is ever detected about the subject"
         if allowed
@@ -106,15 +110,15 @@ def _without_trail(trail: Trail, manual: list[Entry]) -> Result:
 def _turns(trail: Trail) -> Result:
     versions = [entry.policy for entry in trail.entries if entry.policy is not None]
     if not versions:
-        return Unjudged(*_POLICY, _CONTROLS, f"no decision of {trail.path} names a policy_version")
+        return Unjudged(*_POLICY, _RESPONSE, f"no decision of {trail.path} names a policy_version")
     known = len(set(versions))
     changes = sum(before != after for before, after in pairwise(versions))
     figures = {"policy_versions": known, "changes": changes}
     if changes - (known - 1) < TURNS:
-        return Clear(*_POLICY, _CONTROLS, f"{known} policy versions, {changes} changes between them", figures)
+        return Clear(*_POLICY, _RESPONSE, f"{known} policy versions, {changes} changes between them", figures)
     return Finding(
         *_POLICY,
-        _CONTROLS,
+        _RESPONSE,
         "medium",
         "versions that follow each other change once; back and forth they are of workers or deployments with different "
         "settings, and what a "

@@ -43,7 +43,7 @@ class Marks(Check):
         if perturbed is None:
             return
         self._perturbed += 1
-        mark = getattr(perturbed, "mark", None)
+        mark = perturbed.mark
         if mark is None:
             return
         self._marked += 1

@@ -83,7 +83,7 @@ def test_answers_that_are_no_ranking_are_named(content: bytes) -> None:
     """With the address and what was said."""
 
     class Odd(Endpoint):
-        def post(self, body: bytes) -> bytes:
+        def post(self, body: bytes, refusals: tuple[int, ...] = ()) -> bytes:
             del body
             return content
 
@@ -95,7 +95,7 @@ def test_items_that_nobody_named_are_left_out() -> None:
     """A thief cannot ask about them; what is told twice counts once."""
 
     class Larger(Endpoint):
-        def post(self, body: bytes) -> bytes:
+        def post(self, body: bytes, refusals: tuple[int, ...] = ()) -> bytes:
             assert json.loads(body) == {"instances": [{"history": ["a"]}]}
             return b'{"predictions": [["z", "b", "b", "a"]]}'
 
