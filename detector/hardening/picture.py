@@ -33,7 +33,9 @@ def bench_picture(plan: Plan, tally: Tally, path: Path) -> None:
     lines = list(dict.fromkeys((row.model, row.defence) for row in tally.rows))[:MOST_LINES]
     columns = max(min(len(attacks), 3), 1)
     deep = max(-(-len(attacks) // columns), 1)
-    with canvas(path, 4.6 * columns + 0.4, 3.6 * deep + 0.6 + 0.2 * len(lines)) as figure:
+    legend = 0.25 * (-(-(len(lines) + 2) // 2)) + 0.15
+    height = 3.6 * deep + legend
+    with canvas(path, 4.6 * columns + 0.4, height) as figure:
         grid = figure.subplots(deep, columns, squeeze=False, sharey=True)
         for axes in grid.flat[len(attacks) :]:
             axes.set_axis_off()
@@ -54,9 +56,8 @@ def bench_picture(plan: Plan, tally: Tally, path: Path) -> None:
         for action in ("perturb", "block"):
             colour, mark = ACTION_MARKS[action]
             handles.append(grid[0][0].plot([], [], color=colour, marker=mark, linestyle="", label=f"stopped: {action}")[0])
-        low = (0.5 + 0.2 * len(lines)) / (3.6 * deep + 0.6 + 0.2 * len(lines))
         figure.legend(handles=handles, loc="lower center", ncols=2)
-        figure.tight_layout(rect=(0.0, low, 1.0, 1.0))
+        figure.tight_layout(rect=(0.0, legend / height, 1.0, 1.0))
 
 
 def _draw(axes: Any, row: Row, at: int) -> None:

@@ -84,7 +84,7 @@ def test_answers_that_are_no_ranking_are_named(content: bytes) -> None:
 
     class Odd(Endpoint):
         def post(self, body: bytes, refusals: tuple[int, ...] = ()) -> bytes:
-            del body
+            del body, refusals
             return content
 
     with pytest.raises(EndpointError, match="with one list of item ids was expected"):
@@ -96,6 +96,7 @@ def test_items_that_nobody_named_are_left_out() -> None:
 
     class Larger(Endpoint):
         def post(self, body: bytes, refusals: tuple[int, ...] = ()) -> bytes:
+            assert not refusals
             assert json.loads(body) == {"instances": [{"history": ["a"]}]}
             return b'{"predictions": [["z", "b", "b", "a"]]}'
 
