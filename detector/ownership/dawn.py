@@ -31,8 +31,8 @@ def dawn_test(own: _Labels, told: _Labels, suspect: _Labels, classes: int) -> Da
     The inputs must be those misled and a fair sample of the others.
 
     >>> own, told = np.zeros(10, np.int64), np.array([1] * 2 + [0] * 8)
-    >>> dawn_test(own, told, told, 2).p == 1 / 45, dawn_test(own, told, own, 2).p
-    (True, 1.0)
+    >>> round(dawn_test(own, told, told, 2).p * 45, 9), dawn_test(own, told, own, 2).p
+    (1.0, 1.0)
     """
     at = told != own
     misled, differing = int(at.sum()), int((suspect != own).sum())

@@ -4,8 +4,8 @@ The statistic is the correlation of two differences, over inputs of the log and 
 probabilities, and how the suspect's answers differ from them. It is ranked among that of counterfeit keys, which nobody was
 told anything under. For a suspect that does not depend on the key, the key is as good as any counterfeit, so the rank is
 uniform, whatever the suspect is and however it was trained: a randomisation test (Fisher 1935, chapter 2). The smallest
-p-value is 1 in the number of keys. The log-likelihood of the answers under the key is as valid, and finds half as many copies:
-it varies with how much a key changes at all.
+p-value is 1 in the number of keys. The log-likelihood of the answers under the key is as valid, and finds fewer
+copies: it varies with how much a key changes at all.
 
 Exact for inputs that do not depend on the marked answers. A client that chooses them by what it was told makes the log
 depend on the key; then the test was measured, see the page on ownership.

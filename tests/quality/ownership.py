@@ -42,11 +42,13 @@ def costs(made: dict[str, World], size: dict[str, int]) -> Rows:
 
 def independents(made: dict[str, World], size: dict[str, int]) -> Rows:
     """How often an independent model gets a small p-value."""
-    rows: Rows = [["world", "models", "p <= .05", "p <= .01", "p <= .005", "smallest p"]]
+    rows: Rows = [["world", "models", "p <= .05", "p <= .01", "p <= .005", "the same in the worst thousand", "smallest p"]]
     for name in size_worlds(made):
-        ps = innocent_ps(made[name], size["innocents"], size["counterfeits"], 1)
+        runs = [innocent_ps(made[name], size["innocents"], size["counterfeits"], seed) for seed in range(1, size["seeds"] + 1)]
+        ps = np.concatenate(runs)
         shares = [f"{(ps <= bar).mean():.1%}" for bar in (0.05, 0.01, 0.005)]
-        rows.append([name, len(ps), *shares, f"{ps.min():.4f}"])
+        worst = ", ".join(f"{max((run <= bar).mean() for run in runs):.1%}" for bar in (0.05, 0.01, 0.005))
+        rows.append([name, len(ps), *shares, worst, f"{ps.min():.4f}"])
     return rows
 
 
@@ -101,11 +103,10 @@ def _attacked(world: World, size: dict[str, int], seeds: range) -> Rows:
 
 def detection(made: dict[str, World], size: dict[str, int]) -> Rows:
     """Queries until thieves are stopped, with marks and without."""
-    rows: Rows = [["client", "plain answers", "marked answers"]]
+    rows: Rows = [["client", "no marks", "marks, log of what was told", "marks, the model server's own log"]]
     found = beside_detection(made["digits"], size["budget"], size["each"], 0)
-    for role, (plain, marked) in found.items():
-        shown = (f"{plain:.0%}", f"{marked:.0%}") if role == "innocents" else (f"{plain:.0f}", f"{marked:.0f}")
-        rows.append([role, *shown])
+    for role, means in found.items():
+        rows.append([role, *(f"{mean:.0%}" if role == "innocents" else f"{mean:.0f}" for mean in means)])
     return rows
 
 

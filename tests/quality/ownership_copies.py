@@ -119,13 +119,16 @@ def _tested(
     }
 
 
+WAYS: Final = ("plain", "told", "original")
+"""No marks; marks, and the log of what was told; marks, and the model server's log, which knows nothing of them."""
+
 THIEVES: Final = ("line_search", "jbda", "hopskipjump", "uniform", "knockoff_random")
 
 
-def beside_detection(world: World, budget: int, each: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Queries until each thief is stopped (the budget where never), with plain answers and with marked ones; their means.
+def beside_detection(world: World, budget: int, each: int, seed: int) -> dict[str, tuple[float, ...]]:
+    """Queries until each thief is stopped (the budget where never), for each way to log; means over thieves.
 
-    The log has the original of each marked answer. `innocents` is the share of honest sessions that are stopped.
+    `innocents` is the share of honest sessions that are stopped.
     """
     target = named("digits", seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -134,15 +137,14 @@ def beside_detection(world: World, budget: int, each: int, seed: int) -> dict[st
         honest = [innocent(role, number, target, 150, 5.0, 10 + seed) for role in roles for number in range(4)]
         log.write_bytes(b"".join(line + b"\n" for line, _ in _stripped(play(honest, target))))
         baseline = fit_baseline(log)
-    found: dict[str, list[tuple[float, float]]] = {role: [] for role in (*THIEVES, "innocents")}
+    found: dict[str, list[tuple[float, ...]]] = {role: [] for role in (*THIEVES, "innocents")}
     for number in range(each):
         for role in THIEVES:
-            stops = [_stopped(baseline, target, world, role, number, budget, marked=marked) for marked in (False, True)]
-            found[role].append((stops[0], stops[1]))
+            found[role].append(tuple(_stopped(baseline, target, world, (role, number), budget, logged=way) for way in WAYS))
     for role in roles:
-        stops = [_stopped(baseline, target, world, role, 50, budget, marked=marked) < budget for marked in (False, True)]
-        found["innocents"].append((float(stops[0]), float(stops[1])))
-    return {role: (float(np.mean([a for a, _ in one])), float(np.mean([b for _, b in one]))) for role, one in found.items()}
+        ends = [_stopped(baseline, target, world, (role, 50), budget, logged=way) for way in WAYS]
+        found["innocents"].append(tuple(float(end < budget) for end in ends))
+    return {role: tuple(np.mean(one, axis=0).tolist()) for role, one in found.items()}
 
 
 def _profiles() -> list[str]:
@@ -156,8 +158,10 @@ def _stripped(lines: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, byt
         yield line.strip(), truth
 
 
-def _stopped(baseline: Any, target: Target, world: World, role: str, number: int, budget: int, *, marked: bool) -> float:
+def _stopped(baseline: Any, target: Target, world: World, who: tuple[str, int], budget: int, *, logged: str) -> float:
     """Return how many queries a client made until it was stopped, the budget where it was not."""
+    role, number = who
+    marked = logged != "plain"
     subject = f"client:{role}-{number}"
 
     def told(X: Array) -> Array:
@@ -173,8 +177,11 @@ def _stopped(baseline: Any, target: Target, world: World, role: str, number: int
         vector = np.array(event["input"]["vector"], np.float64)[None]
         own = target.predict(vector)[0]
         name = {"id": hashlib.sha256(subject.encode()).hexdigest()[:16], "subject": subject, "epoch": "1"}
-        event["output"]["perturbed"] = {"mode": "none", "mark": name}
-        event["output"]["original"] = {"label": int(own.argmax()), "probabilities": own.tolist()}
+        original = {"label": int(own.argmax()), "probabilities": own.tolist()}
+        if logged == "original":
+            event["output"] = original
+        else:
+            event["output"] |= {"perturbed": {"mode": "none", "mark": name}, "original": original}
     _, decisions = Detector(baseline, Config()).observe(events)
     stops = [one.issued_ms for one in decisions if one.action in {"perturb", "block"}]
     if not stops:
