@@ -97,9 +97,9 @@ def open_model(name: str, sample: Array | None = None, opening: Opening | None =
     if kind in NAMED:
         target = named(name, opening.seed)
         return OpenedModel(name, "named", True, target.classes, False, _asker(target.predict, name, target.classes), target)
+    form, says, traffic = _found(name, opening)
     if sample is None or sample.ndim != 2 or not len(sample):
         raise ConfigError(f"{name}: natural inputs are needed to ask it about: name them with --data")
-    form, says, traffic = _found(name, opening)
     local = form != "http"
     identity = urlsplit(name)._replace(netloc=urlsplit(name).netloc.rpartition("@")[2]).geturl() if not local else name
     first = _said(says, sample[:1], identity)
