@@ -2,14 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from detector.cli.redteam import progress_of_parts
 from detector.cli.terminal import AsJson, BaselineDir, ConfigFile, errors, load_config, print_json
 from detector.console import Console, say
 from detector.errors import ConfigError, ModelError, OutputError
@@ -296,7 +294,7 @@ def _measure(
     from detector.hardening.bench import Row
     from detector.hardening.bench import bench as rows
 
-    with _progress(plan.queries) as (told, asked):
+    with progress_of_parts(plan.queries) as (told, asked):
         for found in rows(plan, judges, told, asked):
             if isinstance(found, Row):
                 tally.rows.append(found)
@@ -313,21 +311,6 @@ def _measure(
                 tally.warnings.extend(found.warnings)
             if out is not None:
                 _write_json(plan, tally, judged, out, fail_above, interrupted=True)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
-        task = bar.add_task("asking", total=total)
-        yield (lambda text: bar.update(task, description=text)), (lambda: bar.advance(task))
 
 
 def _write_json(plan: "Plan", tally: "Tally", judged: str, out: Path, fail_above: float | None, *, interrupted: bool) -> None:

@@ -274,8 +274,15 @@ def _write(players: "list[Player]", target: "Target", out: Path, truth: Path) ->
 @contextmanager
 def progress(total: int) -> "Iterator[Callable[[], None]]":
     """Show on a terminal how many of `total` are done; what comes back is called after each."""
+    with progress_of_parts(total) as (_, done):
+        yield done
+
+
+@contextmanager
+def progress_of_parts(total: int) -> "Iterator[tuple[Callable[[str], None], Callable[[], None]]]":
+    """Show the same with a text; what comes back first changes the text."""
     with Progress(
-        TextColumn("asking"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -284,7 +291,7 @@ def progress(total: int) -> "Iterator[Callable[[], None]]":
         disable=not errors.is_terminal,
     ) as bar:
         task = bar.add_task("asking", total=total)
-        yield lambda: bar.advance(task)
+        yield (lambda text: bar.update(task, description=text)), (lambda: bar.advance(task))
 
 
 def _plain(played: "Summary") -> dict[str, Any]:
