@@ -207,7 +207,7 @@ def test_interrupted_work_keeps_its_rows(tmp_path: Path) -> None:
     def slowly(X: Array) -> Array:
         nonlocal asked
         asked += len(X)
-        if asked > 1500:  # in the middle of the second theft
+        if asked > 1250:  # in the middle of the second theft
             release.wait(60.0)
         return digits.predict(X)
 
@@ -217,7 +217,7 @@ def test_interrupted_work_keeps_its_rows(tmp_path: Path) -> None:
         bench = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
         try:
             deadline = time.monotonic() + 120.0
-            while asked <= 1500 and time.monotonic() < deadline and bench.poll() is None:
+            while asked <= 1250 and time.monotonic() < deadline and bench.poll() is None:
                 time.sleep(0.05)
             bench.send_signal(signal.SIGINT)
             stdout, stderr = bench.communicate(timeout=60)
