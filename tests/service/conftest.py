@@ -28,7 +28,7 @@ from kafka.admin import NewTopic
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import NO_BASELINE, Baseline
 from detector.clock import SystemClock
-from detector.config import Config, EngineSection, KafkaSection, PolicySection
+from detector.config import Config, EngineSection, KafkaSection, PolicySection, ServiceSection
 from detector.contracts import to_json
 from detector.engine.shard import Shard
 from detector.service.kafka import topics as topics_of
@@ -281,19 +281,16 @@ class Rig:
     def start(self, member: str = "", limits: Mapping[str, int] | None = None, **kafka: Any) -> Process:
         """Start a worker in a process of its own; `limits` as in `Nursery.fork`."""
         i = len(self.processes)
-        section = self.config.kafka.model_copy(update=kafka).model_dump(mode="json", exclude_none=True)
+        own = {"kafka": self.config.kafka.model_copy(update=kafka), "service": ServiceSection(port=-1)}
+        sections = self.config.model_copy(update=own).model_dump(mode="json", exclude_unset=True, exclude_none=True)
         file = self.folder / f"worker-{i}.toml"
-        lines = [f"{key} = {json.dumps(value)}" for key, value in section.items() if not isinstance(value, dict)]
-        file.write_text(
-            "\n".join(
-                [
-                    *["[kafka]", *lines, "[engine]", "learning_events = 32", "seed = 5"],
-                    *["[policy]", "shadow = false", "trust_clients = true", "[service]", "port = -1"],
-                    *([] if self.config.baseline.path is None else ["[baseline]", f'path = "{self.config.baseline.path}"']),
-                ]
-            ),
-            encoding="utf-8",
-        )
+        lines = []
+        for name, section in sections.items():
+            lines += [
+                f"[{name}]",
+                *(f"{key} = {json.dumps(value)}" for key, value in section.items() if not isinstance(value, dict)),
+            ]
+        file.write_text("\n".join(lines), encoding="utf-8")
         output = self.folder / f"worker-{i}.log"
         process = Process(self._nursery.fork(file, member, output, limits or {}), output)
         self.processes.append(process)
