@@ -6,7 +6,6 @@ As for clients, the logs that the results name are run through the engine once m
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from detector.baseline.store import Baseline
@@ -23,10 +22,11 @@ from detector.engine.links.telling import REVIEW, STOP
 from detector.engine.links.usual import Bars
 from detector.errors import SourceError
 from detector.names import printable
+from detector.offline.explain.again import replayed
 from detector.offline.explain.explanation import tidy
-from detector.offline.explain.results import logs_of, read_lines, summary_of
+from detector.offline.explain.results import read_lines, summary_of
 from detector.offline.explain.words import listed
-from detector.offline.replay import Progress, replay
+from detector.offline.replay import Progress
 
 LEVELS = ("none", "review", "stopped", "blocked")
 
@@ -120,20 +120,9 @@ def explain_campaign(
     """
     summary = summary_of(folder)
     model = _model_of(campaign, folder)
-    logs = logs_of(summary, folder)
     seen = _Seen(campaign, model)
-    with TemporaryDirectory(prefix="detector-") as scratch:
-        done = replay(
-            logs,
-            Path(scratch),
-            config,
-            baseline,
-            partitions=int(summary.get("partitions", 1)),
-            progress=progress,
-            witness=seen,
-        )
-    if done.summary["interrupted"]:
-        raise KeyboardInterrupt
+    with replayed(summary, folder, config, baseline, progress=progress, witness=seen):
+        pass
     if seen.group is None:
         raise SourceError(
             f"{campaign} is in {folder} and is not found again: give the configuration and the baseline of that run"

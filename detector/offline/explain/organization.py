@@ -5,7 +5,6 @@ As for clients, the logs that the results name are run through the engine once m
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from detector.baseline.store import Baseline
@@ -21,10 +20,11 @@ from detector.engine.links.organizations import LEAST_MEMBERS, Organization
 from detector.engine.policy import Budget
 from detector.errors import SourceError
 from detector.names import printable
+from detector.offline.explain.again import replayed
 from detector.offline.explain.explanation import tidy
-from detector.offline.explain.results import logs_of, summary_of
+from detector.offline.explain.results import summary_of
 from detector.offline.explain.words import listed
-from detector.offline.replay import Progress, replay
+from detector.offline.replay import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +104,9 @@ def explain_organization(
     Raises `SourceError` when the folder holds no complete results, the organisation is not measured in them, or the model has
     to be named.
     """
-    summary = summary_of(folder)
-    logs = logs_of(summary, folder)
     seen = _Seen(organization)
-    with TemporaryDirectory(prefix="detector-") as scratch:
-        done = replay(
-            logs,
-            Path(scratch),
-            config,
-            baseline,
-            partitions=int(summary.get("partitions", 1)),
-            progress=progress,
-            witness=seen,
-        )
-    if done.summary["interrupted"]:
-        raise KeyboardInterrupt
+    with replayed(summary_of(folder), folder, config, baseline, progress=progress, witness=seen):
+        pass
     return _described(seen, _chosen(seen, model, folder))
 
 

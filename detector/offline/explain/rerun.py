@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -15,11 +14,12 @@ from detector.engine.models.profiles import STAGES, stage_of
 from detector.engine.policy import ACTIONS
 from detector.errors import SourceError
 from detector.names import printable
+from detector.offline.explain.again import replayed
 from detector.offline.explain.case import channel_case, feature_figures, harm_case, novelty_case
 from detector.offline.explain.explanation import DecisionTaken, Explanation
 from detector.offline.explain.remarks import addresses_of, advice_for, headline_of, refused_sentence, warnings_about
-from detector.offline.explain.results import decisions_of, find_client, logs_of, read_lines, summary_of
-from detector.offline.replay import Progress, replay
+from detector.offline.explain.results import decisions_of, find_client, read_lines, summary_of
+from detector.offline.replay import Progress
 from detector.offline.trace import Trace, Tracer
 from detector.sinks.render import cost_of, odometer_of
 
@@ -42,16 +42,10 @@ def explain(
     """
     summary = summary_of(folder)
     model, recorded = find_client(client, model, folder)
-    logs = logs_of(summary, folder)
     known = baseline.models if baseline else {}
     settings = engine_settings(config)
     tracer = Tracer(known, settings.policy, {client})
-    with TemporaryDirectory(prefix="detector-") as scratch:
-        again = Path(scratch)
-        partitions = int(summary.get("partitions", 1))
-        done = replay(logs, again, config, baseline, partitions=partitions, progress=progress, observer=tracer)
-        if done.summary["interrupted"]:
-            raise KeyboardInterrupt
+    with replayed(summary, folder, config, baseline, progress=progress, observer=tracer) as (done, again):
         found = [line for line in read_lines(again / "clients.jsonl") if (line["client"], line["model"]) == (client, model)]
     if not found:
         raise SourceError(
