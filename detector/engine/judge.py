@@ -28,13 +28,13 @@ from detector.engine.models.novelty import Novelty
 from detector.engine.policy import (
     ALERT,
     ALLOW,
-    BLOCK,
     COMPANY_SHARE,
     PERTURB,
     THROTTLE,
     Budget,
     PolicySettings,
     Thresholds,
+    action_in_force,
     channel_action,
     companion_of,
     lasts_ms,
@@ -269,14 +269,11 @@ class Judge:
         return any(self._policy.simulates(self._clients.model, PLACES[one]) for one in found)
 
     def _in_force(self, slot: int, time_ms: int, *, simulated: bool) -> int:
-        """Return the action in force that a decision has to exceed.
-
-        A real decision has to exceed real ones only. No action exceeds a real one where it would be simulated.
-        """
+        """Return the action in force that a decision about a client has to exceed."""
         standing = self._clients.columns.standing
-        if time_ms >= standing.held_until_ms[slot] or (standing.simulated[slot] and not simulated):
-            return ALLOW
-        return BLOCK if simulated and not standing.simulated[slot] else int(standing.held[slot])
+        before = bool(standing.simulated[slot])
+        held, until_ms = int(standing.held[slot]), int(standing.held_until_ms[slot])
+        return action_in_force(held, until_ms, time_ms, was_simulated=before, simulated=simulated)
 
     def _stopped(self, time_ms: int, *, simulated: bool) -> int:
         """Return how many clients are stopped at this time; 0 where the guard need not know."""

@@ -384,3 +384,13 @@ def vouched(sender: Sender, policy: PolicySettings) -> bool:
 def lasts_ms(action: int, policy: PolicySettings) -> int:
     """Return how long an action stays in force, in milliseconds."""
     return {THROTTLE: policy.throttle_ms, PERTURB: policy.perturb_ms, BLOCK: policy.block_ms}[action]
+
+
+def action_in_force(held: int, until_ms: int, time_ms: int, *, was_simulated: bool, simulated: bool) -> int:
+    """Return the action in force that a decision has to exceed, of the latest one: `held`, until then.
+
+    A real decision has to exceed real ones only. No action exceeds a real one where it would be simulated.
+    """
+    if time_ms >= until_ms or (was_simulated and not simulated):
+        return ALLOW
+    return BLOCK if simulated and not was_simulated else held

@@ -16,7 +16,7 @@ from detector.engine.links.joined import Account
 from detector.engine.links.organizations import Organization, Organizations
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import HARM, LISTED, Telling
-from detector.engine.policy import ALERT, ALLOW, BLOCK, PERTURB, THROTTLE, lasts_ms, permitted
+from detector.engine.policy import ALERT, ALLOW, BLOCK, PERTURB, THROTTLE, action_in_force, lasts_ms, permitted
 from detector.ingest.batch import Sender
 
 AGAIN_MS = 60_000  # after it, an organisation that is not stopped as its lead calls for is judged again
@@ -204,10 +204,5 @@ class Chartering:
 
 
 def _in_force(found: Organization, time_ms: int, *, simulated: bool) -> int:
-    """Return the action in force that a decision has to exceed.
-
-    A real decision has to exceed real ones only. No action exceeds a real one where it would be simulated.
-    """
-    if time_ms >= found.held_until_ms or (found.simulated and not simulated):
-        return ALLOW
-    return BLOCK if simulated and not found.simulated else found.held
+    """Return the action in force that a decision about an organisation has to exceed."""
+    return action_in_force(found.held, found.held_until_ms, time_ms, was_simulated=found.simulated, simulated=simulated)

@@ -16,7 +16,7 @@ from detector.engine.links.groups import Groups
 from detector.engine.links.joined import Account, Group
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import EVIDENCE, HARD, HARM, Telling
-from detector.engine.policy import ALLOW, BLOCK, PERTURB, THROTTLE, lasts_ms, permitted, vouched
+from detector.engine.policy import ALLOW, BLOCK, PERTURB, THROTTLE, action_in_force, lasts_ms, permitted, vouched
 from detector.ingest.batch import Sender
 
 AT_ONCE = 32  # named accounts up to which each leads to a decision at once
@@ -191,13 +191,9 @@ def stopped_elsewhere(groups: Groups, own: Group | None, time_ms: int, *, simula
 
 
 def _in_force(group: Group, which: int, time_ms: int, *, simulated: bool) -> int:
-    """Return the action of a group's decision in force.
-
-    For a real decision only real ones are in force. Where it would be simulated, nothing exceeds a real one.
-    """
-    if time_ms >= group.held_until_ms[which] or (group.simulated[which] and not simulated):
-        return ALLOW
-    return BLOCK if simulated and not group.simulated[which] else group.held[which]
+    """Return the action in force that one of the two decisions about a campaign has to exceed."""
+    before = group.simulated[which]
+    return action_in_force(group.held[which], group.held_until_ms[which], time_ms, was_simulated=before, simulated=simulated)
 
 
 def _constructs(account: Account) -> bool:
