@@ -21,10 +21,10 @@ import numpy as np
 
 from detector.errors import ConfigError
 from detector.hardening.defences import parts_of
-from detector.hardening.training import Course, descend, epsilon_of, softened
+from detector.hardening.training import Course, descend, epsilon_of
 from detector.redteam.columns import TableColumns
 from detector.redteam.conversation import Array, Labels, Predict
-from detector.redteam.network import logged
+from detector.redteam.network import logged, softmax
 from detector.redteam.opened import OpenedModel
 from detector.redteam.targets import SHIPPED, Target
 from detector.redteam.victim import Pool
@@ -65,7 +65,7 @@ def _dp(lesson: Lesson, *, noise: float = 1.0, clip: float = 1.0) -> tuple[Predi
 def _smoothing(lesson: Lesson, *, share: float = 0.3) -> tuple[Predict, str]:
     def pull(logits: Array, targets: Array, chosen: Labels) -> Array:
         del chosen
-        return np.asarray(softened(logits) - ((1.0 - share) * targets + share / targets.shape[1]))
+        return np.asarray(softmax(logits) - ((1.0 - share) * targets + share / targets.shape[1]))
 
     return descend(lesson.X, lesson.labels, lesson.classes, Course(), lesson.seed, pull).probabilities, f"share {share:g}"
 
@@ -74,8 +74,8 @@ def _nasty(lesson: Lesson, *, weight: float = 0.02, temperature: float = 4.0) ->
     other = descend(lesson.X, lesson.labels, lesson.classes, Course(), lesson.seed + 1).logits(lesson.X)
 
     def pull(logits: Array, targets: Array, chosen: Labels) -> Array:
-        apart = softened(logits, temperature) - softened(other[chosen], temperature)
-        return np.asarray(softened(logits) - targets - weight * temperature * apart)
+        apart = softmax(logits, temperature) - softmax(other[chosen], temperature)
+        return np.asarray(softmax(logits) - targets - weight * temperature * apart)
 
     network = descend(lesson.X, lesson.labels, lesson.classes, Course(), lesson.seed, pull)
     return network.probabilities, f"weight {weight:g}, temperature {temperature:g}"

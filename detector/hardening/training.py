@@ -10,10 +10,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from detector.redteam.adam import Adam
 from detector.redteam.conversation import Array, Labels
-from detector.redteam.network import Network, one_hot
+from detector.redteam.network import Network, drawn, one_hot, softmax
 
-__all__ = ["HIDDEN", "Course", "Pull", "descend", "epsilon_of", "softened"]
+__all__ = ["HIDDEN", "Course", "Pull", "descend", "epsilon_of"]
 
 HIDDEN: Final = 64
 Pull: TypeAlias = Callable[[Array, Array, Labels], Array]
@@ -23,13 +24,7 @@ Pull: TypeAlias = Callable[[Array, Array, Labels], Array]
 def plainly(logits: Array, targets: Array, chosen: Labels) -> Array:
     """Cross-entropy."""
     del chosen
-    return softened(logits) - targets
-
-
-def softened(logits: Array, temperature: float = 1.0) -> Array:
-    """Softmax of logits (n, classes) at a temperature."""
-    exponent = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
-    return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
+    return softmax(logits) - targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +50,14 @@ def descend(X: Array, labels: Labels, classes: int, course: Course, seed: int, p
     rng = np.random.default_rng(seed)
     n, dimension = X.shape
     Y = one_hot(labels, classes)
-    parameters = [
-        rng.normal(0.0, np.sqrt(2.0 / dimension), (dimension, HIDDEN)),
-        np.zeros(HIDDEN),
-        rng.normal(0.0, np.sqrt(1.0 / HIDDEN), (HIDDEN, classes)),
-        np.zeros(classes),
-    ]
-    mean, square = [np.zeros_like(p) for p in parameters], [np.zeros_like(p) for p in parameters]
-    for step in range(1, course.steps + 1):
+    adam = Adam(drawn(dimension, HIDDEN, classes, rng), course.rate, steps=course.steps)
+    for _ in range(course.steps):
         chosen = np.flatnonzero(rng.random(n) < course.batch / n) if course.clip else rng.integers(n, size=min(course.batch, n))
         x = X[chosen]
         if course.reach:
-            x = _moved(x, labels[chosen], parameters, course.reach, rng)
-        gradients = _gradients(x, Y[chosen], chosen, parameters, course, pull, rng)
-        size = course.rate * (1.0 - step / (course.steps + 1)) * np.sqrt(1.0 - 0.999**step) / (1.0 - 0.9**step)
-        for i, gradient in enumerate(gradients):
-            mean[i] += 0.1 * (gradient - mean[i])
-            square[i] += 0.001 * (gradient**2 - square[i])
-            parameters[i] = parameters[i] - size * mean[i] / (np.sqrt(square[i]) + 1e-8)
-    return Network(*parameters)
+            x = _moved(x, labels[chosen], adam.parameters, course.reach, rng)
+        adam.step(_gradients(x, Y[chosen], chosen, adam.parameters, course, pull, rng))
+    return Network(*adam.parameters)
 
 
 def _moved(x: Array, labels: Labels, parameters: list[Array], reach: float, rng: np.random.Generator) -> Array:

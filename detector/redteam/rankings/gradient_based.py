@@ -18,7 +18,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from detector.redteam.rankings.recommender import SHOWN, Adam, Recommender, batches, blank, examples, gradients, seen, softmax
+from detector.redteam.network import softmax
+from detector.redteam.rankings.recommender import SHOWN, Recommender, adam, batches, blank, examples, gradients, seen
 from detector.redteam.rankings.users import Histories, History
 
 __all__ = ["hardened"]
@@ -40,7 +41,7 @@ def hardened(model: Recommender, walks: list[History], strength: float, seed: in
     windows, following = examples(walks, model.items)
     guarded = Recommender(model.read.copy(), model.places.copy(), model.told.copy(), model.bias.copy())
     student = blank(model.items, rng)
-    guard, learner = Adam(guarded), Adam(student)
+    guard, learner = adam(guarded), adam(student)
     for rows in batches(len(windows), steps, rng):
         scores = guarded.scores(windows[rows])
         wanted = softmax(scores)
@@ -49,8 +50,8 @@ def hardened(model: Recommender, walks: list[History], strength: float, seed: in
         liked = np.where(seen(windows[rows], model.items), np.nan, student.scores(windows[rows]))
         by_place, by_score = student_slopes(liked, ranking, rng)
         wanted += strength * swap_slopes(scores, ranking, hurting(liked, by_place)) * len(rows)
-        guard.step(gradients(guarded, windows[rows], wanted / len(rows)))
-        learner.step(gradients(student, windows[rows], by_score))
+        guard.step(gradients(guarded, windows[rows], wanted / len(rows)).parts)
+        learner.step(gradients(student, windows[rows], by_score).parts)
     return guarded
 
 

@@ -7,15 +7,17 @@ exact and fast for some hundred items, and too slow for a million. Both the vict
 who knows the architecture is the strongest one.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.redteam.adam import Adam
+from detector.redteam.network import softmax
 from detector.redteam.rankings.users import WINDOW, Histories, History, padded
 
-__all__ = ["SHOWN", "Recommender", "examples", "fitted", "softmax", "trained"]
+__all__ = ["SHOWN", "Recommender", "examples", "fitted", "trained"]
 
 SHOWN: Final = 10
 """Items that are told."""
@@ -35,6 +37,11 @@ class Recommender:
     places: Array
     told: Array
     bias: Array
+
+    @property
+    def parts(self) -> list[Array]:
+        """What it learns."""
+        return [self.read, self.places, self.told, self.bias]
 
     @property
     def items(self) -> int:
@@ -70,12 +77,6 @@ def seen(windows: Histories, items: int) -> npt.NDArray[np.bool_]:
     return marks[:, :-1]
 
 
-def softmax(scores: Array) -> Array:
-    """Return probabilities of rows of scores; minus infinity becomes 0."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
 def blank(items: int, rng: np.random.Generator, size: int = 16) -> Recommender:
     """Return a model that has learned nothing: small vectors, and later places of the history weigh less."""
     return Recommender(
@@ -100,25 +101,9 @@ def gradients(model: Recommender, windows: Histories, wanted: Array) -> Recommen
     )
 
 
-class Adam:
-    """Kingma and Ba's optimiser (2015) over the parts of a model, which it changes in place, with a decay of weights."""
-
-    def __init__(self, model: Recommender, rate: float = _RATE) -> None:
-        """Start without momentum."""
-        self._parts = [getattr(model, part.name) for part in fields(model)]
-        self._first = [np.zeros_like(part) for part in self._parts]
-        self._second = [np.zeros_like(part) for part in self._parts]
-        self._rate, self._step = rate, 0
-
-    def step(self, gradient: Recommender) -> None:
-        """Go one step."""
-        self._step += 1
-        rate = self._rate * np.sqrt(1.0 - 0.999**self._step) / (1.0 - 0.9**self._step)
-        slopes = [getattr(gradient, part.name) for part in fields(gradient)]
-        for part, slope, first, second in zip(self._parts, slopes, self._first, self._second, strict=True):
-            first[...] += 0.1 * (slope - first)
-            second[...] += 0.001 * (slope * slope - second)
-            part[...] -= rate * first / (np.sqrt(second) + 1e-8) + self._rate * _DECAY * part
+def adam(model: Recommender) -> Adam:
+    """Return what a model learns by, in place."""
+    return Adam(model.parts, _RATE, decay=_DECAY)
 
 
 def batches(rows: int, steps: int, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
@@ -138,10 +123,10 @@ def fitted(windows: Histories, targets: Array, seed: int, steps: int = 900) -> R
         raise ValueError("there is no history to learn from")
     rng = np.random.default_rng([seed, 1])
     model = blank(targets.shape[1], rng)
-    optimiser = Adam(model)
+    optimiser = adam(model)
     for rows in batches(len(windows), steps, rng):
         chances = softmax(model.scores(windows[rows]))
-        optimiser.step(gradients(model, windows[rows], (chances - targets[rows]) / len(rows)))
+        optimiser.step(gradients(model, windows[rows], (chances - targets[rows]) / len(rows)).parts)
     return model
 
 
@@ -156,9 +141,9 @@ def trained(walks: list[History], items: int, seed: int, steps: int = 900) -> Re
     windows, following = examples(walks, items)
     rng = np.random.default_rng([seed, 1])
     model = blank(items, rng)
-    optimiser = Adam(model)
+    optimiser = adam(model)
     for rows in batches(len(windows), steps, rng):
         wanted = softmax(model.scores(windows[rows]))
         wanted[np.arange(len(rows)), following[rows]] -= 1.0
-        optimiser.step(gradients(model, windows[rows], wanted / len(rows)))
+        optimiser.step(gradients(model, windows[rows], wanted / len(rows)).parts)
     return model

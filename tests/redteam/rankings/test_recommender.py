@@ -5,9 +5,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from detector.redteam.network import softmax
 from detector.redteam.rankings.copies import worth
 from detector.redteam.rankings.measured import Scene
-from detector.redteam.rankings.recommender import Recommender, batches, blank, fitted, gradients, softmax, trained
+from detector.redteam.rankings.recommender import Recommender, batches, blank, fitted, gradients, trained
 from detector.redteam.rankings.users import WINDOW, padded
 
 
