@@ -124,12 +124,12 @@ def ownership_strength(
     as_json: AsJson = False,
 ) -> None:
     """Tell which strength a commitment would choose by a log, and what others would change. Writes nothing."""
-    from detector.ownership.commit import chosen, frame_of, strength_for
+    from detector.ownership.commit import choices, frame_of, strength_for
 
     sample = _sampled(logs, load_config(config, None, log_format), model)
     frame = frame_of(sample.X)
     best = strength_for(frame, sample, most_flips)
-    others = [chosen(frame, sample, strength) for strength in (0.1, 0.25, 0.5, 1.0, 1.5)]
+    others = choices(frame, sample, (0.1, 0.25, 0.5, 1.0, 1.5))
     if as_json:
         print_json({"chosen": best._asdict(), "others": [one._asdict() for one in others], "queries": len(sample.X)})
         return
@@ -216,9 +216,7 @@ def ownership_verify(
     if all_clients == (client is not None):
         raise ConfigError("whose keys? Name a client with --client, or test all with --all-clients")
     settings = load_config(config, None, log_format)
-    path = commitment or settings.ownership.commitment
-    if path is None:
-        raise ConfigError("which commitment? Name it with --commitment or in [ownership] commitment")
+    path = _commitment_of(settings, commitment)
     made, master = read_committed(path), master_key(settings.ownership.secret())
     made.check_key(master, str(path))
     _is_another(suspect, [*(own_url or []), *_own_urls(settings)])
@@ -260,12 +258,8 @@ def ownership_verify(
 def _opened(suspect: str, sample: object, classes: int, *, may_ask: bool) -> "OpenedModel":
     from detector.redteam.opened import Opening, open_model
 
-    try:
-        return open_model(suspect, sample, Opening(own=may_ask, classes=classes))  # type: ignore[arg-type]
-    except ConfigError as error:
-        if "--i-own-this" in str(error):
-            raise ConfigError(f"{suspect} is not on this machine: --i-may-ask if its terms allow to ask it") from None
-        raise
+    opening = Opening(own=may_ask, permission="--i-may-ask if its terms allow to ask it", classes=classes)
+    return open_model(suspect, sample, opening)  # type: ignore[arg-type]
 
 
 def _own_urls(settings: "Config") -> list[str]:
@@ -299,10 +293,11 @@ def ownership_chain(
     """Write the hash chain over the marked answers, one link an hour, and the request for its time stamp."""
     from detector import private
     from detector.ownership.package import link_line, sealed
+    from detector.perturb.committed import read_committed
 
     settings = load_config(config, None, log_format)
     require_logs(log)
-    links = sealed(log, settings, _committed_model(settings, commitment), whole=whole)
+    links = sealed(log, settings, read_committed(_commitment_of(settings, commitment)).model, whole=whole)
     if not links:
         raise OwnershipError("the log has no hour of marked answers that is over: there is nothing to chain")
     try:
@@ -314,13 +309,11 @@ def ownership_chain(
     Console().print(f"{out}: {len(links)} hours, {sum(link.records for link in links):,} answers{said}", soft_wrap=True)
 
 
-def _committed_model(settings: "Config", commitment: Path | None) -> str:
-    from detector.perturb.committed import read_committed
-
+def _commitment_of(settings: "Config", commitment: Path | None) -> Path:
     path = commitment or settings.ownership.commitment
     if path is None:
         raise ConfigError("which commitment? Name it with --commitment or in [ownership] commitment")
-    return read_committed(path).model
+    return path
 
 
 @ownership_app.command("export")
@@ -340,14 +333,15 @@ def ownership_export(
 ) -> None:
     """Write the evidence about a client into one file that anybody can check."""
     from detector.ownership.package import Contents, export
+    from detector.perturb.committed import read_committed
 
     settings = load_config(config, None, log_format)
-    path = commitment or settings.ownership.commitment
-    model = _committed_model(settings, commitment)
+    path = _commitment_of(settings, commitment)
+    model = read_committed(path).model
     require_logs(log)
     if report is not None and not report.is_dir():
         raise ConfigError(f"{report}: there is no such folder")
-    contents = Contents(path or Path(), stamp, decisions, alerts, report)
+    contents = Contents(path, stamp, decisions, alerts, report)
     made = export(log, settings, model, client, contents, out)
     if as_json:
         print_json({"package": str(out), **made._asdict()})

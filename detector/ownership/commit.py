@@ -1,8 +1,9 @@
 """Committing to marks before the first answer bears one: how inputs are measured, how strong the tilt is, under which key."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,7 +20,7 @@ from detector.perturb.committed import Committed
 from detector.perturb.keys import key_digest, master_key
 from detector.perturb.tilt import Frame, draw, logits_of, pulls
 
-__all__ = ["Choice", "Sample", "committed", "file_digest", "flips_at", "frame_of", "sample_of", "strength_for"]
+__all__ = ["Choice", "Sample", "choices", "committed", "file_digest", "frame_of", "sample_of", "strength_for"]
 
 SAMPLED: Final = 2000  # inputs that a strength is chosen by
 LEAST: Final = 100  # inputs below which the share of labels that change cannot be told
@@ -99,33 +100,28 @@ def frame_of(X: npt.NDArray[np.float32]) -> Frame:
     return Frame(centre, scale, distance)
 
 
-def flips_at(frame: Frame, sample: Sample, strength: float) -> _Array:
-    """Return the share of labels that each of some keys changes, (keys,)."""
+def choices(frame: Frame, sample: Sample, strengths: Sequence[float]) -> list[Choice]:
+    """Return what each strength changes of the labels, under the same keys."""
     logits, classes = logits_of(sample.said), sample.said.shape[1]
     own = logits.argmax(axis=1)
     placed = frame.placed(sample.X)
-    shares = []
+    shares = np.empty((KEYS, len(strengths)))
     for at in range(KEYS):
         tilts = draw([hashlib.sha256(b"detector strength\0" + bytes([at])).digest()], sample.X.shape[1], classes)
-        shares.append(float(((logits + strength * pulls(tilts, placed)[0]).argmax(axis=1) != own).mean()))
-    return np.array(shares)
+        pull = pulls(tilts, placed)[0]
+        shares[at] = [float(((logits + strength * pull).argmax(axis=1) != own).mean()) for strength in strengths]
+    return [
+        Choice(strength, float(of_keys.mean()), float(np.quantile(of_keys, 0.95)))
+        for strength, of_keys in zip(strengths, shares.T.copy(), strict=True)
+    ]
 
 
 def strength_for(frame: Frame, sample: Sample, most_flips: float = MOST_FLIPS) -> Choice:
     """Return the strongest tilt that changes such a share of the labels at most; labels change the more, the stronger it is."""
-    best = 0.0
-    for step in range(1, STEPS + 1):
-        strength = float(f"{STRONGEST * (step / STEPS) ** 2:.2g}")  # finer where models are uncertain
-        if flips_at(frame, sample, strength).mean() > most_flips:
-            break
-        best = strength
-    return chosen(frame, sample, best)
-
-
-def chosen(frame: Frame, sample: Sample, strength: float) -> Choice:
-    """Return a strength with the share of labels that it changes."""
-    shares = flips_at(frame, sample, strength)
-    return Choice(strength, float(shares.mean()), float(np.quantile(shares, 0.95)))
+    # Finer where models are uncertain.
+    steps = [float(f"{STRONGEST * (step / STEPS) ** 2:.2g}") for step in range(1, STEPS + 1)]
+    weak = takewhile(lambda choice: choice.flips <= most_flips, choices(frame, sample, steps))
+    return [Choice(0.0, 0.0, 0.0), *weak][-1]
 
 
 def committed(
@@ -141,7 +137,8 @@ def committed(
     """
     master = master_key(section.secret())
     frame = frame_of(sample.X)
-    choice = strength_for(frame, sample, most_flips) if section.strength is None else chosen(frame, sample, section.strength)
+    own = section.strength
+    choice = strength_for(frame, sample, most_flips) if own is None else choices(frame, sample, [own])[0]
     if choice.strength <= 0.0:
         raise OwnershipError(
             f"even the weakest tilt changes more than {most_flips:.0%} of the labels of this log: the model is too uncertain "

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from detector.perturb.tilt import LEAST, Frame, draw, logits_of, pulls
 
-__all__ = ["Asked", "Ranked", "counterfeit_keys", "rank_p", "ranked", "scores"]
+__all__ = ["Asked", "counterfeit_keys", "rank_p", "scores"]
 
 CHUNK: Final = 8_000_000  # numbers that are held at a time
 
@@ -34,14 +34,6 @@ class Asked(NamedTuple):
     said: _Array
     frame: Frame
     strength: float
-
-
-class Ranked(NamedTuple):
-    """Where a key stands: its statistic, those of the counterfeits (m,), and p, which is (1 + those as good) / (1 + m)."""
-
-    value: float
-    counterfeits: _Array
-    p: float
 
 
 def counterfeit_keys(seed: bytes, count: int) -> list[bytes]:
@@ -84,11 +76,3 @@ def rank_p(value: float, counterfeits: _Array) -> float:
     0.5
     """
     return float((1 + np.count_nonzero(counterfeits >= value)) / (1 + len(counterfeits)))
-
-
-def ranked(
-    asked: Asked, key: bytes, counterfeits: list[bytes], answers: _Array, note: Callable[[int], None] | None = None
-) -> Ranked:
-    """Return where a key stands for one suspect, whose answers are (n, classes)."""
-    found = scores(asked, [key, *counterfeits], answers[None], note)[:, 0]
-    return Ranked(float(found[0]), found[1:], rank_p(float(found[0]), found[1:]))

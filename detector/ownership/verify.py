@@ -221,7 +221,9 @@ def verify(
     certain = np.eye(committed.classes)[labels]
     suspects = [certain] if labels_only or settings.labels_only else [certain, said]
     tests = len(chosen.parts) * settings.tried * (2 if committed.dawn_rate else 1)
-    rows = [_row(part, chosen, own, suspects, settings, tests, note) for part in chosen.parts]
+    keys = counterfeit_keys(bytes.fromhex(committed.digest), settings.counterfeits)
+    trial = _Trial(chosen, chosen.inputs(), own, suspects, keys, tests)
+    rows = [_row(part, trial, note) for part in chosen.parts]
     first = min(row.first_ms for row in rows)
     return Verified(
         suspect=identity,
@@ -239,19 +241,21 @@ def verify(
     )
 
 
-def _row(
-    part: Part,
-    chosen: Plan,
-    own: _Array,
-    suspects: Sequence[_Array],
-    settings: Settings,
-    tests: int,
-    note: Callable[[int], None] | None,
-) -> Row:
-    committed = chosen.committed
-    asked = Asked(chosen.inputs()[part.tilt], own[part.tilt], committed.frame, committed.strength)
-    keys = [part.key, *counterfeit_keys(bytes.fromhex(committed.digest), settings.counterfeits)]
-    found = scores(asked, keys, np.stack([suspect[part.tilt] for suspect in suspects]), note)
+class _Trial(NamedTuple):
+    """What all keys are tested with: what was asked, the model's own answers and the suspect's, and the counterfeits."""
+
+    chosen: Plan
+    inputs: npt.NDArray[np.float32]
+    own: _Array
+    suspects: Sequence[_Array]
+    counterfeits: list[bytes]
+    tests: int
+
+
+def _row(part: Part, trial: _Trial, note: Callable[[int], None] | None) -> Row:
+    chosen, suspects, committed = trial.chosen, trial.suspects, trial.chosen.committed
+    asked = Asked(trial.inputs[part.tilt], trial.own[part.tilt], committed.frame, committed.strength)
+    found = scores(asked, [part.key, *trial.counterfeits], np.stack([suspect[part.tilt] for suspect in suspects]), note)
     ps = [rank_p(float(column[0]), column[1:]) for column in found.T]
     dawn = None
     if part.wrong:
@@ -267,7 +271,7 @@ def _row(
         answers=subject.answers,
         inputs=len(part.tilt),
         p=ps[0],
-        corrected=min(1.0, best * tests),
+        corrected=min(1.0, best * trial.tests),
         probabilities=ps[1] if len(ps) > 1 else None,
         dawn=dawn,
         first_ms=subject.first_ms,

@@ -42,14 +42,16 @@ SLACK: Final = 0.02  # rounding of probabilities that sum to 1
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Opening a model is opened.
+    """How a model is opened.
 
-    `own` says that a server elsewhere is one's own, `trust_pickle` that a pickle is. `names` are the classes in their order,
+    `own` says that a server elsewhere may be asked, and `permission` names the option that says so. `trust_pickle` says that a
+    pickle is one's own. `names` are the classes in their order,
     and `classes` how many there are, where the model tells labels only. `model` is the id that APIs in the style of OpenAI
     want. `headers` and `timeout` (seconds) are those of requests; `seed` trains the models of the red team.
     """
 
     own: bool = False
+    permission: str = "--i-own-this if it is yours, and you may attack it"
     trust_pickle: bool = False
     classes: int | None = None
     names: Sequence[str] = ()
@@ -127,7 +129,7 @@ def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
     if name.startswith(("http://", "https://")):
         host = urlsplit(name).hostname or ""
         if not opening.own and not _loopback(host):
-            raise ConfigError(f"{host or name} is not this machine: --i-own-this if it is yours, and you may attack it")
+            raise ConfigError(f"{host or name} is not this machine: {opening.permission}")
         names = opening.names or ([str(number) for number in range(opening.classes)] if opening.classes else ())
         protocol = protocol_of(name, model=opening.model, names=names)
         endpoint = Endpoint(

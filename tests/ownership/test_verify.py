@@ -15,7 +15,7 @@ from detector.config import load
 from detector.errors import ConfigError, ModelError, OwnershipError
 from detector.ownership.answers import Read, events_of, read_answers
 from detector.ownership.dawn import dawn_test
-from detector.ownership.ranking import Asked, counterfeit_keys, rank_p, ranked
+from detector.ownership.ranking import Asked, counterfeit_keys, rank_p, scores
 from detector.ownership.report import NOT_PROVABLE, sentences, to_dict, write_report
 from detector.ownership.suspect import ask
 from detector.ownership.verify import Plan, Settings, Verified, plan, verify
@@ -194,7 +194,8 @@ def test_the_rank_of_an_independent_suspect_is_uniform() -> None:
     asked = Asked(X, model(X.astype(float)), Frame(np.zeros(DIMENSION), np.ones(DIMENSION), 3.0), 1.0)
     answers = np.eye(CLASSES)[rng.integers(CLASSES, size=60)]
     keys = counterfeit_keys(b"x", 400)
-    ps = np.array([ranked(asked, key, keys[:99], answers).p for key in keys[99:]])
+    found = scores(asked, keys, answers[None])[:, 0]
+    ps = np.array([rank_p(float(value), found[:99]) for value in found[99:]])
     assert 0.4 < ps.mean() < 0.6
     assert (ps <= 0.1).mean() < 0.17
     assert (ps >= 0.9).mean() < 0.17
