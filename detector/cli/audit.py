@@ -11,6 +11,7 @@ from detector.cli.terminal import (
     ConfigFile,
     LogFormat,
     Logs,
+    check_place,
     load_config,
     print_json,
     progress,
@@ -76,8 +77,7 @@ def audit(
     if fail_on is not None and bar is None:
         raise ConfigError(f"--fail-on {fail_on}: known are {', '.join(SEVERITIES)}")
     settings = load_config(config, baseline, log_format or (None if config is not None else "auto"))
-    if out is not None and not out.parent.is_dir():  # reading takes minutes
-        raise OutputError(f"{out}: cannot write the report: there is no folder {out.parent}")
+    check_place(out, "report")
     decided = decisions or (settings.decisions.file if config is not None else None)
     facts, schemas = _baseline(settings)
     known = Known(

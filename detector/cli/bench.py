@@ -1,13 +1,12 @@
 """The command that tells how extractable a model is, with and without a defence."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detector.cli.redteam import progress_of_parts
+from detector.cli.redteam import bearer, progress_of_parts
 from detector.cli.terminal import AsJson, BaselineDir, ConfigFile, errors, load_config, print_json
 from detector.console import Console, say
 from detector.errors import ConfigError, ModelError, OutputError
@@ -112,7 +111,7 @@ def bench(
         classes=classes or len(names) or None,
         names=names,
         model=api_model,
-        headers=_headers(token_env),
+        headers=bearer(token_env),
         timeout=timeout,
         seed=seed,
     )
@@ -166,15 +165,6 @@ def _numbers(option: str, text: str, least: int = 1) -> tuple[int, ...]:
     if (option == "--budgets" and not numbers) or any(number < least for number in numbers):
         raise ConfigError(f"{option} takes whole numbers of {least} or more, not {text!r}")
     return numbers
-
-
-def _headers(token_env: str | None) -> dict[str, str]:
-    if token_env is None:
-        return {}
-    token = os.environ.get(token_env)
-    if not token:
-        raise ConfigError(f"--token-env names {token_env}, which is not set")
-    return {"Authorization": f"Bearer {token}"}
 
 
 def _settings(config: Path | None, baseline: Path | None) -> "Config":

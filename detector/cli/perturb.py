@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json
+from detector.cli.terminal import AsJson, ConfigFile, check_place, errors, load_config, print_json, write_table
 from detector.console import Console
-from detector.errors import ConfigError, OutputError
+from detector.errors import ConfigError
 
 perturb_app = typer.Typer(
     help="Output perturbation: clients under a perturb decision are told less of their answers.", no_args_is_help=True
@@ -74,15 +74,10 @@ def perturb_table(
     """Print what each mode costs a thief (fidelity of the copy) and the honest (calibration error), on two data sets."""
     from detector.redteam.perturbed import markdown, measure, table
 
-    if out is not None and not out.parent.is_dir():  # measuring takes minutes
-        raise OutputError(f"{out}: cannot write the table: there is no folder {out.parent}")
+    check_place(out, "table")
     with errors.status("measuring") as status:
         rows = measure(budget, seeds, note=status.update)
-    if out is not None:
-        try:
-            out.write_text(markdown(rows), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{out}: cannot write the table: {error.strerror or error}") from error
+    write_table(out, markdown(rows))
     if as_json:
         print_json([row._asdict() for row in rows])
     else:

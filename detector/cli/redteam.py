@@ -240,21 +240,30 @@ def _remote(
 
     if pool is None:
         raise ConfigError("--url needs --pool: natural examples for clients to ask about (digits, loans, .npy, .npz, .csv)")
-    try:
-        coded = tuple(int(part) for part in categorical.split(",") if part.strip())
-    except ValueError:
-        raise ConfigError(f"--categorical takes column numbers like 6,7,8, not {categorical!r}") from None
-    headers: dict[str, str] = {}
-    if token_env is not None:
-        token = os.environ.get(token_env)
-        if not token:
-            raise ConfigError(f"--token-env names {token_env}, which is not set")
-        headers["Authorization"] = f"Bearer {token}"
-    endpoint = Endpoint(url, request_key, response_key, classes, headers)
+    coded = column_numbers(categorical)
+    endpoint = Endpoint(url, request_key, response_key, classes, bearer(token_env))
     try:
         return remote(endpoint, examples(pool), value_range=None, categorical=coded, tabular=tabular, seed=seed)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def column_numbers(categorical: str) -> tuple[int, ...]:
+    """Return the columns that ``--categorical`` names."""
+    try:
+        return tuple(int(part) for part in categorical.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"--categorical takes column numbers like 6,7,8, not {categorical!r}") from None
+
+
+def bearer(token_env: str | None) -> dict[str, str]:
+    """Return the header of the token that the variable of ``--token-env`` holds; nothing where none is named."""
+    if token_env is None:
+        return {}
+    token = os.environ.get(token_env)
+    if not token:
+        raise ConfigError(f"--token-env names {token_env}, which is not set")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _write(players: "list[Player]", target: "Target", out: Path, truth: Path) -> None:

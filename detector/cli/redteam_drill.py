@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.cli.redteam import column_numbers
 from detector.cli.terminal import AsJson, ConfigFile, errors, load_config, print_json
 from detector.console import Console
 from detector.contracts.moment import rfc3339
@@ -103,7 +104,7 @@ def redteam_drill(
     natural = examples(pool)
     if len(natural) < LEAST_EXAMPLES:
         raise ConfigError(f"--pool {pool} holds {len(natural)} examples: a drill needs {LEAST_EXAMPLES} or more")
-    columns = TableColumns.of(natural, _codes(categorical)) if tabular or categorical else None
+    columns = TableColumns.of(natural, column_numbers(categorical)) if tabular or categorical else None
     stamp = "".join(filter(str.isalnum, rfc3339(now_ms))).lower()
     names = _Names(settings.gate.client_header, stamp)
     hostile = names.parts(list(dict.fromkeys(attacks)), thieves or [], "--thief")
@@ -225,10 +226,3 @@ def _watches(settings: "Config", alerts: Path | None, decisions: Path | None, *,
 
         watches.append(TopicWatch(settings.kafka))
     return watches
-
-
-def _codes(categorical: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in categorical.split(",") if part.strip())
-    except ValueError:
-        raise ConfigError(f"--categorical takes column numbers like 6,7,8, not {categorical!r}") from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detector.cli.redteam import progress
-from detector.cli.terminal import AsJson, errors, print_json
+from detector.cli.terminal import AsJson, check_place, errors, print_json, write_table
 from detector.console import Console, say
 from detector.errors import ConfigError, OutputError
 
@@ -37,15 +37,10 @@ def redteam_rankings(
 
     for name in defences or []:
         _known(name)
-    if out is not None and not out.parent.is_dir():  # measuring takes minutes
-        raise OutputError(f"{out}: cannot write the table: there is no folder {out.parent}")
+    check_place(out, "table")
     with errors.status("measuring") as status:
         rows = measure(budget, seeds, defences=tuple(dict.fromkeys(defences or DEFENCES)), items=items, note=status.update)
-    if out is not None:
-        try:
-            out.write_text(markdown(rows), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{out}: cannot write the table: {error.strerror or error}") from error
+    write_table(out, markdown(rows))
     if as_json:
         print_json([row._asdict() for row in rows])
     else:

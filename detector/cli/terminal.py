@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from detector.console import Console
-from detector.errors import SourceError
+from detector.errors import OutputError, SourceError
 from detector.names import harmless_json
 
 if TYPE_CHECKING:
@@ -179,3 +179,19 @@ def tell_set_up(config: "Config", baseline_version: str | None) -> None:
         )
     if (seed := source(config)) == NONE:
         errors.print(seed, soft_wrap=True, markup=False)
+
+
+def check_place(out: Path | None, what: str) -> None:
+    """Raise `OutputError` where a file cannot come to be, before the work for it begins, which may take minutes."""
+    if out is not None and not out.parent.is_dir():
+        raise OutputError(f"{out}: cannot write the {what}: there is no folder {out.parent}")
+
+
+def write_table(out: Path | None, text: str) -> None:
+    """Write a table that was asked for into its file. Raises `OutputError`."""
+    if out is None:
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot write the table: {error.strerror or error}") from error
