@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from detector.config import Config
+from detector.ingest.batch import Origin
 from detector.ingest.formats.decoder import Record, Surroundings, several
 from detector.ingest.formats.event import DecodedEvent, Refusal
 from detector.ingest.formats.routing import NOBODY, decoder_of_files
-from detector.ingest.logs import read_logs
 from detector.ingest.owner import Owner
-from detector.ingest.paths import expand
+from detector.ingest.recorded import read, records_of
 from detector.ingest.schema import InputSchema
 from detector.ingest.source import Position
 
@@ -40,16 +40,7 @@ def read_queries(
     Raises `ConfigError` for a format that does not exist, `SourceError` where more logs are named than can be open at once.
     """
     decoder = decoder_of_files(config, schemas, watching=watching)
-    time_of = decoder_of_files(config).time_of
-    envelope, limit = config.ingest.envelope, config.engine.max_record_bytes
-    lines = read_logs(
-        expand(list(logs)),
-        wrapper="none" if envelope == "kcat" else envelope,
-        max_record_bytes=limit,
-        time_of=lambda line, log: time_of(Record(line, topic=log)),
-        problems=reading.problems,
-        position=reading.position,
-    )
+    limit = config.engine.max_record_bytes
 
     def whose(refusal: Refusal, record: Record) -> Owner | None:
         if refusal.owner is not None:
@@ -57,22 +48,25 @@ def read_queries(
         held = record if refusal.record is None else refusal.record
         return decoder.owner(held._replace(value=held.value[:limit]))
 
-    for chunk in lines:
-        for at, line in enumerate(chunk.lines):
-            origin = chunk.origin(at)
-            record = Record(line, topic=origin.source, place=origin)
+    for chunk in read(logs, config, reading.problems, position=reading.position):
+        for at, record in enumerate(records_of(chunk)):
             for found in several(decoder.decode(record)):
                 if isinstance(found, DecodedEvent):
                     yield found, None
                 elif not found.further:
-                    reading.first.setdefault(found.reason, f"{origin.source}:{origin.line}: {found.detail}")
+                    reading.first.setdefault(found.reason, f"{_told(chunk.origin(at))}: {found.detail}")
                     yield found, whose(found, record)
         if chunk.damaged is not None:
             origin, damaged = chunk.origin(len(chunk.lines)), chunk.damaged
-            reading.first.setdefault(damaged.reason, f"{origin.source}:{origin.line}: {damaged.detail}")
+            record = Record(damaged.record, topic=origin.source, place=origin)
+            reading.first.setdefault(damaged.reason, f"{_told(origin)}: {damaged.detail}")
             refusal = Refusal(damaged.reason, damaged.detail)
-            yield refusal, whose(refusal, Record(damaged.record, topic=origin.source, place=origin))
+            yield refusal, whose(refusal, record)
         if progress is not None:
             progress(reading.position)
     for found in decoder.flush():
         yield found, None if isinstance(found, DecodedEvent) else whose(found, found.record or Record(b""))
+
+
+def _told(origin: Origin) -> str:
+    return f"{origin.source}:{origin.line}"

@@ -184,9 +184,10 @@ def _run_logs(sources: list[str], settings: "Config", out: Path | None, *, follo
     from detector.clock import SystemClock
     from detector.ingest.formats.routing import decoder_of_files
     from detector.ingest.paths import expand
+    from detector.ingest.recorded import read
     from detector.ingest.source import Position
     from detector.offline.pipeline import BATCH_SIZE, Pipeline, cut
-    from detector.offline.replay import load_baseline, read, summarise
+    from detector.offline.replay import load_baseline, summarise
     from detector.sinks.dispatch import Dispatch
     from detector.sinks.folder import FolderSink
     from detector.sinks.stream import Both, StreamSink

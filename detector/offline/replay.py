@@ -20,12 +20,11 @@ from detector.engine.shard import Shard, drifts
 from detector.errors import BaselineError, ConfigError, SourceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import Batch, usable
-from detector.ingest.formats.decoder import Record, Surroundings
+from detector.ingest.formats.decoder import Surroundings
 from detector.ingest.formats.routing import NOBODY, decoder_of_files, encoder_for, schemas_for
 from detector.ingest.learning import SchemaLearner
-from detector.ingest.lines import Lines
-from detector.ingest.logs import read_logs
 from detector.ingest.paths import expand
+from detector.ingest.recorded import read, records_of
 from detector.ingest.refusals import Refusals
 from detector.ingest.remote import is_url
 from detector.ingest.schema import InputSchema
@@ -169,30 +168,6 @@ def replay(
     return Replayed(summary, tuple(problems), tuple(counts.refusals.tell(counts.records)))
 
 
-def read(
-    logs: Sequence[str],
-    config: Config,
-    problems: list[str],
-    *,
-    follow: bool = False,
-    stop: Callable[[], bool] | None = None,
-    position: Position | None = None,
-) -> Iterator[Lines]:
-    """Read `logs` as the configuration says, merged by time; see `read_logs`. Folders and patterns are expanded (`expand`)."""
-    time_of = decoder_of_files(config).time_of
-    envelope = config.ingest.envelope
-    return read_logs(
-        expand(logs),
-        wrapper="none" if envelope == "kcat" else envelope,
-        max_record_bytes=config.engine.max_record_bytes,
-        time_of=lambda line, log: time_of(Record(line, topic=log)),
-        problems=problems,
-        follow=follow,
-        stop=stop,
-        position=position,
-    )
-
-
 @dataclass(slots=True)
 class Read:
     """How much of logs was read as events, and what was refused."""
@@ -293,9 +268,8 @@ def learned_schemas(logs: Sequence[str], config: Config) -> dict[str, InputSchem
     learner = SchemaLearner(schemas_for(config), *named)
     decoder = decoder_of_files(config, learner=learner)
     for chunk in read(logs, config, []):
-        for at, line in enumerate(chunk.lines):
-            origin = chunk.origin(at)
-            decoder.decode(Record(line, topic=origin.source, place=origin))
+        for record in records_of(chunk):
+            decoder.decode(record)
     plain = InputSchema()
     found = with_reductions(learner.schemas(), learner.texts())
     return {model: schema for model, schema in found.items() if schema != plain}

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from detector.config import Config
 from detector.errors import SourceError
-from detector.ingest.formats.decoder import Outcome, Record, several
+from detector.ingest.formats.decoder import Outcome, several
 from detector.ingest.formats.event import DecodedEvent, EventOutput
 from detector.ingest.formats.routing import decoder_of_files
+from detector.ingest.recorded import read, records_of
 from detector.ingest.source import Position
-from detector.offline.replay import read
 from detector.perturb.keys import MarkName
 from detector.perturb.tilt import LEAST
 
@@ -109,9 +109,8 @@ def events_of(
     problems: list[str] = []
     position = Position()
     for chunk in read(logs, config, problems, position=position):
-        for at, line in enumerate(chunk.lines):
-            origin = chunk.origin(at)
-            yield from _events(decoder.decode(Record(line, topic=origin.source, place=origin)), model)
+        for record in records_of(chunk):
+            yield from _events(decoder.decode(record), model)
         if progress is not None:
             progress(position)
     yield from _events(decoder.flush(), model)

@@ -23,10 +23,10 @@ from detector.clock import Clock, SystemClock
 from detector.config import Config
 from detector.contracts.moment import rfc3339
 from detector.errors import ConfigError, OutputError, OwnershipError, SourceError
-from detector.ingest.formats.decoder import Record, several
+from detector.ingest.formats.decoder import several
 from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.routing import decoder_of_files
-from detector.offline.replay import read
+from detector.ingest.recorded import read, records_of
 from detector.ownership.chain import HOUR_MS, Leaf, Link, leaf_hash, links_of
 
 __all__ = ["Contents", "Exported", "export", "link_line", "sealed"]
@@ -67,12 +67,11 @@ def _marked(logs: Sequence[str], config: Config, model: str) -> Iterator[_Told]:
     decoder = decoder_of_files(config)
     problems: list[str] = []
     for chunk in read(logs, config, problems):
-        for at, line in enumerate(chunk.lines):
-            origin = chunk.origin(at)
-            for event in several(decoder.decode(Record(line, topic=origin.source, place=origin))):
+        for record in records_of(chunk):
+            for event in several(decoder.decode(record)):
                 changed = event.output.perturbed if isinstance(event, DecodedEvent) and event.model.id == model else None
                 if isinstance(event, DecodedEvent) and changed is not None and changed.mark is not None:
-                    yield _Told(line.strip(), int(event.time), event.client.id, changed.mark.subject)
+                    yield _Told(record.value.strip(), int(event.time), event.client.id, changed.mark.subject)
                     break
     if problems:
         raise SourceError("\n".join(problems))

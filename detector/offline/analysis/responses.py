@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from detector.config import Config
 from detector.errors import SourceError
-from detector.ingest.formats.decoder import Record, several
+from detector.ingest.formats.decoder import several
 from detector.ingest.formats.event import DecodedEvent
 from detector.ingest.formats.routing import decoder_of_files
+from detector.ingest.recorded import read, records_of
 from detector.ingest.schema import InputSchema
-from detector.offline.replay import read
 from detector.offline.trace import Trace
 from detector.redteam.copy import best_fidelity_at
 
@@ -129,9 +129,8 @@ def read_responses(
 def _events(logs: Sequence[str], config: Config, schemas: Mapping[str, InputSchema] | None) -> Iterator[DecodedEvent]:
     decoder = decoder_of_files(config, schemas)
     for chunk in read(logs, config, []):
-        for at, line in enumerate(chunk.lines):
-            origin = chunk.origin(at)
-            found = several(decoder.decode(Record(line, topic=origin.source, place=origin)))
+        for record in records_of(chunk):
+            found = several(decoder.decode(record))
             yield from (one for one in found if isinstance(one, DecodedEvent) and _usable(one))
 
 

@@ -12,10 +12,10 @@ from detector.ingest.containers import Container
 from detector.ingest.formats.decoder import Record
 from detector.ingest.lines import Lines
 from detector.ingest.paths import expand
+from detector.ingest.recorded import read, records_of
 from detector.ingest.source import STDIN, Position, read_lines
 from detector.ingest.wrappers import wrapper_of
 from detector.offline.pipeline import BATCH_SIZE, cut
-from detector.offline.replay import read
 
 __all__ = ["MOST_LOGS", "Sample", "read_sample"]
 
@@ -49,9 +49,7 @@ class Sample:
     def records(self) -> Iterator[Record]:
         """Give the records that are whole, as the assembler makes them."""
         for piece in self.pieces:
-            for at, line in enumerate(piece.lines):
-                origin = piece.origin(at)
-                yield Record(line, topic=origin.source, place=origin)
+            yield from records_of(piece)
 
     def beginning(self, records: int) -> "Sample":
         """Return the first records alone."""
