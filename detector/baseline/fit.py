@@ -20,6 +20,8 @@ from detector.engine.account import account_of
 from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.evidence.step import margin_of
+from detector.engine.fitting.cooccurrence import fair_to
+from detector.engine.fitting.drawn import fit_drawn
 from detector.engine.fitting.drift import compared
 from detector.engine.fitting.noise import Unheard, fit_noise
 from detector.engine.fitting.novelty import fit_norms
@@ -147,7 +149,10 @@ def fit_baseline(
         others = [i for i, client in enumerate(sample.clients) if client not in teachers]
         if others:
             unheard = Unheard(np.array([sample.vectors[i] for i in others]), [sample.clients[i] for i in others])
-            learned = fit_noise(learned, np.array([sample.vectors[i] for i in chosen]), unheard, settings.secret)
+            teaching = np.array([sample.vectors[i] for i in chosen])
+            learned = fit_noise(learned, teaching, unheard, settings.secret)
+            learned = fit_drawn(learned, teaching, unheard, settings.secret)
+            learned = replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
         linkers[model] = Linker(model, settings.links, learned, settings.policy, secret=settings.secret)

@@ -35,6 +35,7 @@ CHANNEL = Channel(
     name="foreign",
     kind="novelty",
     floor=24.0,
+    opening_floor=16.0,
     ratio=Weighed(most=MOST, least=LEAST, carriers="foreign queries"),
     title="Queries of a foreign kind",
     description="Queries differ from each other where the population's hardly vary, or without its correlations.",
