@@ -238,7 +238,7 @@ def test_new_evidence_calls_up_what_it_accompanies() -> None:
 def test_foreign_data_need_less_evidence_in_a_client_s_first_queries() -> None:
     """Innocent clients of an unknown kind gather it slowly. What calibration demands holds from the first query on."""
     foreign, bisect = CHANNELS.index("foreign"), CHANNELS.index("bisect")
-    peak = evidence(foreign=17.0, bisect=0.99 * ALERT_SHARE * BISECT_FLOOR)
+    peak = evidence(foreign=17.0, bisect=0.7 * BISECT_FLOOR)
     thresholds = thresholds_for(PolicySettings(), None, np.zeros((40, len(CHANNELS))))
     assert channel_action(foreign, peak, thresholds.after(OPENING)) == THROTTLE
     assert channel_action(foreign, peak, thresholds.after(OPENING + 1)) == ALLOW

@@ -124,7 +124,9 @@ def fair_to(known: Cooccurrence, vectors: Floats, clients: Sequence[str]) -> Coo
     some = counts >= LEAST_ASKED
     if np.count_nonzero(some) < LEAST_CLIENTS:
         return known
-    means = np.sort(np.bincount(owner[asked], weights=worth)[some] / counts[some])
+    # A few records say little about a client, as one with many clashes is worth a lot.
+    sums = np.bincount(owner[asked], weights=worth)[some] + SHRINK * worth.mean()
+    means = np.sort(sums / (counts[some] + SHRINK))
     most = float(means[-1 - max(round(ODD * len(means)), 1)])
     return replace(known, worth=(known.worth / max(most, 1.0)).astype(np.float32))
 
