@@ -27,6 +27,7 @@ from detector.engine.fitting.noise import Unheard, fit_noise
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.fitting.turns import Opening, fit_turning
+from detector.engine.fitting.unheard import fair_to_unheard
 from detector.engine.links.linker import Linker
 from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.novelty import LEAST_CLIENTS
@@ -150,6 +151,7 @@ def fit_baseline(
         if others:
             unheard = Unheard(np.array([sample.vectors[i] for i in others]), [sample.clients[i] for i in others])
             teaching = np.array([sample.vectors[i] for i in chosen])
+            learned = fair_to_unheard(learned, unheard)
             learned = fit_noise(learned, teaching, unheard, settings.secret)
             learned = fit_drawn(learned, teaching, unheard, settings.secret)
             learned = replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))

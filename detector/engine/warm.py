@@ -61,6 +61,7 @@ def warm_up() -> None:
     from detector.engine.fitting.noise import Unheard, fit_noise  # noqa: PLC0415
     from detector.engine.fitting.novelty import fit_norms  # noqa: PLC0415
     from detector.engine.fitting.reference import fit_reference  # noqa: PLC0415
+    from detector.engine.fitting.unheard import fair_to_unheard  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
     norms = fit_norms(_evaluations(rng)).norms
@@ -69,7 +70,7 @@ def warm_up() -> None:
         clients = [f"teacher-{i % LEAST_CLIENTS}" for i in range(len(pool))]
         learned = fit_reference(pool, 2, seed=0, categorical=categorical, clients=clients)
         unheard = Unheard(pool[1::2], clients[: len(pool) // 2])
-        learned = fit_noise(learned, pool[::2], unheard, seed=0)
+        learned = fit_noise(fair_to_unheard(learned, unheard), pool[::2], unheard, seed=0)
         learned = fit_drawn(learned, pool[::2], unheard, seed=0)
         learned = replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))
         rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _evaluations(rng))})
