@@ -23,7 +23,7 @@ def pictures(seed: int, noise: float = 0.02) -> Floats:
     waves = np.array([np.outer(np.cos(i * place), np.cos(j * place)).ravel() for i in range(4) for j in range(4)])
     loads = rng.standard_normal((CLIENTS * QUERIES, len(waves))) / np.arange(1, len(waves) + 1)
     drawn = 0.5 + 0.1 * loads @ waves + noise * rng.standard_normal((len(loads), SIDE * SIDE))
-    return np.clip(drawn, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(drawn, 0.0, 1.0), np.float32)
 
 
 @pytest.fixture(scope="module")
