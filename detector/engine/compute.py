@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS, accumulate
 from detector.engine.evidence.cooccur import update_together
+from detector.engine.evidence.drawn import record_views
 from detector.engine.evidence.frame import neighbours_of
 from detector.engine.evidence.noise import VIEWS, noise_ratios, sights_from, views_of
 from detector.engine.evidence.registry import COOCCUR
@@ -61,7 +62,8 @@ class Kernels:
         self._scales = scales_of(reference, ring)
         self._population = population_of(reference, columns.memory.window.shape[1])
         self._scratch = scratch_for(columns.memory, reference.measured, reference.leading.shape[1])
-        self._sights = sights_from(reference.sights, reference.sight_values) if len(reference.noise) else None
+        self._sights = sights_from(reference.sights, reference.sight_values) if len(reference.sight_values) else None
+        self._drawn = reference.drawn if len(reference.drawn_columns) else None
 
     def over(
         self,
@@ -97,7 +99,7 @@ class Kernels:
             sums=reduced.sums,
             energy=reduced.energy,
             landmark=reduced.landmark,
-            noise=self._noise(batch),
+            noise=self._noise(batch, reduced),
             label=batch.label,
             place=place,
             confidence=batch.confidence,
@@ -127,12 +129,15 @@ class Kernels:
         # A row is kept in 32 bits, so it is also judged in 32 bits: a later event must read the same numbers.
         return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced, read, kept)
 
-    def _noise(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """Return how much likelier each query is if it is noise; 0 where noise is not told."""
+    def _noise(self, batch: Batch, reduced: Reduced) -> npt.NDArray[np.float32]:
+        """Return how much likelier each query is if it is noise, or a record that was drawn; 0 where that is not told."""
         ratio = np.zeros(len(batch), np.float32)
+        views = np.empty((len(batch), VIEWS))
         if self._sights is not None:
-            views = np.empty((len(batch), VIEWS))
             views_of(batch.vector, self._sights, views)
+            noise_ratios(views, self._reference.noise, ratio)
+        elif self._drawn is not None:
+            record_views(batch.vector, reduced.landmark, self._drawn, views)
             noise_ratios(views, self._reference.noise, ratio)
         return ratio
 

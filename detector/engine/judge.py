@@ -161,7 +161,9 @@ class Judge:
     def judge(self, moment: Moment, outputs: Outputs) -> None:
         """Add to `outputs` what the moment calls for, and note it in the client's decision state."""
         for channel in with_company(moment.channels):
-            action = self._worth_throttling(moment, channel, channel_action(channel, moment.peak, self.thresholds))
+            action = self._worth_throttling(
+                moment, channel, channel_action(channel, moment.peak, self.thresholds.after(moment.queries))
+            )
             self._weigh(moment, channel, action, float(moment.peak[channel]), outputs)
         if moment.score is not None:
             strange = self._clients.columns.standing.strange
@@ -239,7 +241,7 @@ class Judge:
                 expires_ms=int(standing.held_until_ms[s]),
                 evidence=PLACES[place],
                 text=self._headline(moment, place, score) + slowed + ("" if refusal is None else f"; not stopped: {refusal}"),
-                risk=self._risk(place, score),
+                risk=self._risk(place, score, moment.queries),
                 alert_id=alert_id,
                 simulated=simulated,
                 requests_per_minute=rate,
@@ -345,7 +347,7 @@ class Judge:
                 f"after {queries} queries"
             )
         treated = "stop" if MAY_STOP[place] else "throttle"
-        told = f"{meaning}: evidence {score:.1f}, {treated} at {self.thresholds.stop[place]:.1f}, after {queries} queries"
+        told = f"{meaning}: evidence {score:.1f}, {treated} at {self._threshold(moment, place):.1f}, after {queries} queries"
         beside = self._companion(moment, place)
         if beside is None:
             return told
@@ -368,7 +370,7 @@ class Judge:
             return None
         return companion_of(place, moment.peak, self.thresholds)
 
-    def _risk(self, place: int, score: float) -> float:
+    def _risk(self, place: int, score: float, queries: int) -> float:
         """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
         if place == NOVELTY:
             return round(min(60.0, 30.0 * score / self.thresholds.alert), 1)
@@ -377,7 +379,7 @@ class Judge:
         if is_conduct(place):
             return round(min(60.0, 30.0 * score / self.thresholds.conduct), 1)
         if not MAY_STOP[place]:
-            return round(min(60.0, 50.0 * score / self.thresholds.stop[place]), 1)
+            return round(min(60.0, 50.0 * score / self.thresholds.after(queries).stop[place]), 1)
         return round(min(100.0, 70.0 * score / self.thresholds.stop[place]), 1)
 
     def _finding(self, moment: Moment, place: int, action: int, score: float, alert_id: str, *, simulated: bool) -> Finding:
@@ -403,7 +405,7 @@ class Judge:
             evidence=PLACES[place],
             action=action,
             score=_tidy(score),
-            risk=self._risk(place, score),
+            risk=self._risk(place, score, moment.queries),
             reasons=tuple(self._reasons(moment, place, score)),
             features={
                 name: _tidy(float(value))
@@ -464,7 +466,7 @@ class Judge:
         if place == HARM:
             limit = self._budget(moment.batch, moment.event, moment.slot).limit
             return math.inf if limit is None else limit
-        return self.thresholds.stop[place] if place < NOVELTY else self.thresholds.conduct
+        return self.thresholds.after(moment.queries).stop[place] if place < NOVELTY else self.thresholds.conduct
 
     def _beside(self, moment: Moment, channel: int) -> FindingReason:
         """Return the figure of a channel whose company lets another one stop a client."""

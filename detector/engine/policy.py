@@ -15,6 +15,10 @@ One calibration client may be a thief, or odd. So no threshold follows the highe
 does not take a channel's right to stop away: it is set aside, and `baseline fit` names it. Several do, and so does a single one
 that a person has reviewed.
 
+A thief's made-up or foreign data look foreign from his first query on. Innocent clients of a kind that calibration has not seen
+gather as much evidence over some hundred queries. So in a client's first `OPENING` queries some channels of novelty have lower
+floors (`opening_floor`). What calibration demands holds there, too.
+
 Two channels that see different things in the same queries may convict together. Where a channel declares `company`, its
 evidence at its own threshold lets the named channels of construction stop a client on `COMPANY_SHARE` of theirs. The channel
 alone still does not stop.
@@ -24,13 +28,13 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP
+from detector.engine.evidence.accumulate import CHANNELS, FLOORS, MAY_STOP, OPENING_FLOORS
 from detector.engine.evidence.registry import REGISTRY
 from detector.ingest.batch import Sender
 
@@ -50,6 +54,7 @@ BY_CHANCE = 0.01  # share of baselines in which more calibration clients than `t
 EVIDENCE_TAIL = math.log(10.0)
 NOVELTY_TAIL = 0.7
 PATIENCE = 2
+OPENING = 50  # first queries of a client, in which a channel's opening floor holds
 COMPANY_SHARE = 0.6  # of the stop threshold, from which construction stops a client in company: below its alert threshold
 COMPANIONS = tuple(tuple(j for j, other in enumerate(REGISTRY) if channel.name in other.company) for channel in REGISTRY)
 
@@ -61,7 +66,8 @@ class Thresholds:
     `limit` is the hardest action that each channel may lead to. A channel of construction may stop a client only if benign
     clients stay below its floor: where more than `tolerated` passed it in calibration, or one that was reviewed, the channel
     may only alert. A channel of novelty throttles at its `stop`, and no more. `conduct` is the evidence at which refused
-    queries or reused ids are alerted on.
+    queries or reused ids are alerted on. `opening` has the entries of `stop` that hold in a client's first queries; None where
+    they are the same.
     """
 
     alert: float
@@ -69,6 +75,16 @@ class Thresholds:
     stop: tuple[float, ...]
     limit: tuple[int, ...] = (BLOCK,) * len(CHANNELS)
     conduct: float = math.inf
+    opening: tuple[float, ...] | None = None
+
+    def after(self, queries: int) -> "Thresholds":
+        """Return what holds after so many of a client's queries.
+
+        >>> found = Thresholds(alert=2.0, throttle=2.5, stop=(24.0,), opening=(16.0,))
+        >>> found.after(OPENING).stop, found.after(OPENING + 1).stop
+        ((16.0,), (24.0,))
+        """
+        return self if self.opening is None or queries > OPENING else replace(self, stop=self.opening, opening=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +314,7 @@ def thresholds_for(
     false_blocks = max(policy.false_blocks_per_10000, 1e-6) / 10_000
     false_alerts = max(policy.false_alerts_per_1000, 1e-6) / 1_000 / WAYS_TO_ALERT
     stop = []
+    opening = []
     limit = []
     for j in range(len(CHANNELS)):
         scores = channel_scores[:, j] if channel_scores is not None else np.zeros(0)
@@ -305,15 +322,17 @@ def thresholds_for(
         if MAY_STOP[j]:
             passed = np.count_nonzero(scores > FLOORS[j])
             limit.append(BLOCK if known <= FLOORS[j] and passed <= tolerated(len(scores), false_blocks) else ALERT)
-            stop.append(max(float(FLOORS[j]), 1.2 * threshold(scores, false_blocks, EVIDENCE_TAIL, known)))
+            demanded = 1.2 * threshold(scores, false_blocks, EVIDENCE_TAIL, known)
         else:
             limit.append(THROTTLE)
-            stop.append(max(float(FLOORS[j]), threshold(scores, false_alerts, EVIDENCE_TAIL, known) / ALERT_SHARE))
+            demanded = threshold(scores, false_alerts, EVIDENCE_TAIL, known) / ALERT_SHARE
+        stop.append(max(float(FLOORS[j]), demanded))
+        opening.append(max(float(OPENING_FLOORS[j]), demanded))
     conduct = -math.log(min(false_alerts, 0.5))  # the evidence is the logarithm of an e-value
     if novelty_scores is None:
-        return Thresholds(UNCALIBRATED_NOVELTY, math.inf, tuple(stop), tuple(limit), conduct)
+        return Thresholds(UNCALIBRATED_NOVELTY, math.inf, tuple(stop), tuple(limit), conduct, tuple(opening))
     alert = max(LEAST_NOVELTY, threshold(novelty_scores, false_alerts, NOVELTY_TAIL))
-    return Thresholds(alert, THROTTLE_SHARE * alert, tuple(stop), tuple(limit), conduct)
+    return Thresholds(alert, THROTTLE_SHARE * alert, tuple(stop), tuple(limit), conduct, tuple(opening))
 
 
 def construction_action(score: float, stop: float) -> int:

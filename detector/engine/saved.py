@@ -15,6 +15,7 @@ from detector.contracts.dead_letter import REASONS
 from detector.contracts.moment import LAST_MS
 from detector.engine.evidence.children import NUMBERS
 from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
+from detector.engine.evidence.drawn import MOST_COLUMNS, SCALING
 from detector.engine.evidence.noise import MOST_SIGHTS, TERMS
 from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
@@ -142,20 +143,36 @@ def _check_remote(reference: Reference) -> None:
 
 def _check_noise(reference: Reference) -> None:
     """Raise `SnapshotError` where what tells noise is not whole; it has no values where noise is not told."""
-    kinds = len(reference.noise)
-    dimension = reference.dimension if kinds else 0
+    drawn = reference.drawn
+    width, kinds = len(drawn.columns), len(reference.noise)
+    dimension = reference.dimension if kinds and not width else 0
     arrays = {name: getattr(reference, name) for name in ("sights", "sight_values", "noise")}
     _look(
         "reference",
         arrays,
         {
             "sights": ("<f4", (dimension, _ANY)),
-            "sight_values": ("<f4", (2 if kinds else 0, dimension)),
+            "sight_values": ("<f4", (2 if dimension else 0, dimension)),
             "noise": ("<f8", (kinds, TERMS)),
         },
     )
+    _look(
+        "reference.drawn",
+        drawn._asdict(),
+        {
+            "columns": ("<i4", (width,)),
+            "coded": ("|b1", (width,)),
+            "edges": ("<f4", (width, BINS - 1)),
+            "odds": ("<f4", (2, width, BINS)),
+            "whiten": ("<f4", (width, _ANY)),
+        },
+    )
+    _within("reference.drawn_columns", drawn.columns, reference.dimension)
+    if not (SCALING <= drawn.whiten.shape[1] <= SCALING + MOST_COLUMNS and np.isfinite(drawn.whiten).all()):
+        raise SnapshotError("the saved state is damaged: the reference holds what tells no drawn records")
+    arrays["odds"] = drawn.odds
     finite = all(np.isfinite(array).all() for array in arrays.values())
-    if not finite or (kinds and not (reference.sight_values[1].min() > 0 and 0 < reference.sights.shape[1] <= MOST_SIGHTS)):
+    if not finite or (dimension and not (reference.sight_values[1].min() > 0 and 0 < reference.sights.shape[1] <= MOST_SIGHTS)):
         raise SnapshotError("the saved state is damaged: the reference holds what tells no noise")
 
 

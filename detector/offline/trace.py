@@ -264,7 +264,7 @@ def _escalations(parts: Mapping[str, npt.NDArray[Any]], thresholds: Thresholds, 
         reached = ALERT - 1
         for i in np.flatnonzero(counted[:, [j, *COMPANIONS[j]]].any(axis=1)).tolist():
             score = float(parts["peak"][i, j])
-            wanted = channel_action(j, parts["peak"][i], thresholds)
+            wanted = channel_action(j, parts["peak"][i], thresholds.after(int(queries[i])))
             if wanted > reached:
                 reached = wanted
                 yield Escalation(name, ACTIONS[min(wanted, limits[i])], int(queries[i]), int(times[i]), score)

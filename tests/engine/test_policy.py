@@ -18,6 +18,7 @@ from detector.engine.policy import (
     ALLOW,
     BLOCK,
     LEAST_NOVELTY,
+    OPENING,
     PERTURB,
     THROTTLE,
     PolicySettings,
@@ -232,3 +233,16 @@ def test_new_evidence_calls_up_what_it_accompanies() -> None:
     assert {bisect, turns} <= set(with_company([turns]))
     assert with_company([bisect]) == [bisect]
     assert foreign not in with_company([turns])
+
+
+def test_foreign_data_need_less_evidence_in_a_client_s_first_queries() -> None:
+    """Innocent clients of an unknown kind gather it slowly. What calibration demands holds from the first query on."""
+    foreign, bisect = CHANNELS.index("foreign"), CHANNELS.index("bisect")
+    peak = evidence(foreign=17.0, bisect=0.7 * BISECT_FLOOR)
+    thresholds = thresholds_for(PolicySettings(), None, np.zeros((40, len(CHANNELS))))
+    assert channel_action(foreign, peak, thresholds.after(OPENING)) == THROTTLE
+    assert channel_action(foreign, peak, thresholds.after(OPENING + 1)) == ALLOW
+    assert channel_action(bisect, peak, thresholds.after(1)) == ALLOW
+    calibrated = thresholds_for(PolicySettings(), None, np.full((40, len(CHANNELS)), 17.0))
+    assert channel_action(foreign, peak, calibrated.after(1)) < THROTTLE
+    assert calibrated.after(1).stop[foreign] == calibrated.stop[foreign]

@@ -19,6 +19,7 @@ from detector.engine.kernels import kernel
 CHANNELS = tuple(channel.name for channel in REGISTRY)
 MAY_STOP = np.array([channel.may_stop for channel in REGISTRY])  # channels of novelty alert and throttle at most
 FLOORS = np.array([channel.floor for channel in REGISTRY])
+OPENING_FLOORS = np.array([channel.floor if channel.opening_floor is None else channel.opening_floor for channel in REGISTRY])
 # A client with more evidence than this is not forgotten and does not teach. It is above 0 since innocent clients have a little.
 OPEN = np.where(MAY_STOP, FLOORS / 4, FLOORS / 2)
 WORTH_NOTING = FLOORS / 4  # above the few hits that innocent clients collect in some channels

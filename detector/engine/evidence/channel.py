@@ -80,15 +80,17 @@ class Channel(EvidenceType):
     """A type of evidence that single queries carry.
 
     `floor` is the least evidence, a logarithm of nominal odds, that may stop a client, or throttle it where the kind is
-    novelty. Calibration may raise the threshold in force above the floor but never lowers it. `ratio` says what one query is
-    worth. Where `company` names channels of construction, this channel's full evidence lets them stop a client on a share of
-    theirs (see `policy`). `innocent` says which innocent traffic also triggers the channel, and what keeps other innocent
-    traffic out. `blind_to` says what the channel cannot see.
+    novelty. Calibration may raise the threshold in force above the floor but never lowers it. `opening_floor`, where a channel
+    has one, takes the place of `floor` in a client's first queries (see `policy`). `ratio` says what one query is worth. Where
+    `company` names channels of construction, this channel's full evidence lets them stop a client on a share of theirs (see
+    `policy`). `innocent` says which innocent traffic also triggers the channel, and what keeps other innocent traffic out.
+    `blind_to` says what the channel cannot see.
     """
 
     floor: float
     ratio: Counted | Weighed
     company: tuple[str, ...] = ()
+    opening_floor: float | None = None
     innocent: str
     blind_to: str
 

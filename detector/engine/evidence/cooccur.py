@@ -31,6 +31,7 @@ CHANNEL = Channel(
     name="cooccur",
     kind="novelty",
     floor=24.0,
+    opening_floor=16.0,
     ratio=Weighed(most=MOST, least=LEAST, carriers="made-up records"),
     title="Records that were made up",
     description="Records combine values that the population never shows together.",

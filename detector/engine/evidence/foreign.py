@@ -15,7 +15,8 @@ mean: versions of one picture with noise on each differ by noise alone, but each
 so a query strays only if the client's earlier ones explain it hardly better than the population does.
 
 Dense pictures of another kind are neither noise nor without correlation. They are remote: see `evidence.remote`. Embeddings
-may have no correlation at all; how noise is told from them, see `evidence.noise`. The largest of the four ratios counts.
+may have no correlation at all; how noise is told from them, see `evidence.noise`. Records whose columns are drawn one by one
+have a view of their own: see `evidence.drawn`. The largest of the ratios counts.
 
 The usual values and their spread come from the clients that taught the baseline. A cluster of near neighbours counts at most
 twice; otherwise a video would collect evidence with every frame. Far from the population, where its own queries would be far
@@ -35,6 +36,7 @@ CHANNEL = Channel(
     name="foreign",
     kind="novelty",
     floor=24.0,
+    opening_floor=16.0,
     ratio=Weighed(most=MOST, least=LEAST, carriers="foreign queries"),
     title="Queries of a foreign kind",
     description="Queries differ from each other where the population's hardly vary, or without its correlations.",

@@ -13,6 +13,7 @@ would gather evidence without end.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -33,12 +34,14 @@ from detector.engine.evidence.cooccur import (
     is_mixed,
     keep,
 )
+from detector.engine.evidence.drawn import MOST_COLUMNS
+from detector.engine.fitting.stray import LEAST_CLIENTS, ODD
 from detector.engine.kernels import kernel
 from detector.engine.models.cooccurrence import Cooccurrence, Flags, Floats, nothing_known
 
 LEAST_RECORDS = 500
 LEAST_COLUMNS = 3
-CANDIDATES = 64
+LEAST_ASKED = 8  # records of a client that say what its records are worth
 NUMERIC_BINS = 8
 MOST_EDITED = 3
 PAIRS = 64
@@ -67,13 +70,13 @@ def fit_cooccurrence(vectors: Floats, categorical: Sequence[int], clients: Seque
     distinct = np.unique(vectors, axis=0, return_index=True)[1]
     if len(distinct) < LEAST_RECORDS:
         return nothing_known()
-    binning = _most_telling(vectors[distinct], _binning(vectors[distinct], frozenset(categorical), rng))
+    binning = _most_telling(vectors[distinct], binning_of(vectors[distinct], frozenset(categorical), rng))
     columns, coded, edges = binning
     width = len(columns)
     if width < LEAST_COLUMNS:
         return nothing_known()
-    bins, words = _binned(vectors, binning)
-    made, made_words = _binned(_made_up(vectors[distinct], columns, rng), binning)
+    bins, words = binned(vectors, binning)
+    made, made_words = binned(_made_up(vectors[distinct], columns, rng), binning)
     edited, mixes = _exemptions(made_words[:MADE], rng.permutation(words[distinct]), width)
     owner = np.unique(np.asarray(clients), return_inverse=True)[1]
     asked = _asked(words, bins, owner, edited, mixes=mixes)
@@ -103,6 +106,29 @@ def fit_cooccurrence(vectors: Floats, categorical: Sequence[int], clients: Seque
     share = np.stack([np.bincount(bins[asked, j], minlength=BINS) for j in range(width)]) / len(asked)
     usual = float(blamed.max() / max(0.5 * blamed.sum(), 1.0))
     return Cooccurrence(columns, coded, edges, share.astype(np.float32), pairs, table, worth, edited, mixes, usual)
+
+
+def fair_to(known: Cooccurrence, vectors: Floats, clients: Sequence[str]) -> Cooccurrence:
+    """Return the model with its ratios lowered until hardly a client's records (n, dimension) are worth more than 1 on average.
+
+    For clients that did not teach it. Teachers who ask about the same records as others make these look usual.
+    """
+    if known.silent or len(vectors) == 0:
+        return known
+    bins, words = binned(np.ascontiguousarray(vectors, np.float32), (known.columns, known.coded, known.edges))
+    owner = np.unique(np.asarray(clients), return_inverse=True)[1]
+    asked = _asked(words, bins, owner, known.edited, mixes=known.mixes)
+    found, _ = _clashes(bins[asked], known.pairs, known.table)
+    worth = known.worth[np.minimum(found, COUNTS - 1)].astype(np.float64)
+    counts = np.bincount(owner[asked])
+    some = counts >= LEAST_ASKED
+    if np.count_nonzero(some) < LEAST_CLIENTS:
+        return known
+    # A few records say little about a client, as one with many clashes is worth a lot.
+    sums = np.bincount(owner[asked], weights=worth)[some] + SHRINK * worth.mean()
+    means = np.sort(sums / (counts[some] + SHRINK))
+    most = float(means[-1 - max(round(ODD * len(means)), 1)])
+    return replace(known, worth=(known.worth / max(most, 1.0)).astype(np.float32))
 
 
 @kernel
@@ -172,8 +198,8 @@ def excused_by_chance(words, others, edited, mixes):
     return found / words.shape[0]
 
 
-def _binning(records: Floats, categorical: frozenset[int], rng: np.random.Generator) -> Binning:
-    """Return the binning of the columns with two bins or more, at most `CANDIDATES` of them."""
+def binning_of(records: Floats, categorical: frozenset[int], rng: np.random.Generator) -> Binning:
+    """Return the binning of the columns with two bins or more, at most `MOST_COLUMNS` of them."""
     columns: list[int] = []
     coded: list[bool] = []
     edges: list[Floats] = []
@@ -186,7 +212,7 @@ def _binning(records: Floats, categorical: frozenset[int], rng: np.random.Genera
         else:
             bounds = np.unique(np.quantile(records[:, column], np.arange(1, NUMERIC_BINS) / NUMERIC_BINS, method="lower"))
             bounds = bounds[bounds < values[-1]]
-        if len(values) > 1 and len(bounds) and len(columns) < CANDIDATES:
+        if len(values) > 1 and len(bounds) and len(columns) < MOST_COLUMNS:
             columns.append(column)
             coded.append(column in categorical)
             edges.append(np.pad(bounds.astype(np.float32), (0, BINS - 1 - len(bounds)), constant_values=np.inf))
@@ -203,13 +229,13 @@ def _most_telling(records: Floats, binning: Binning) -> Binning:
     columns, coded, edges = binning
     if len(columns) <= COLUMNS:
         return binning
-    bins, _ = _binned(records, binning)
+    bins, _ = binned(records, binning)
     clashing = _clash_share(_counts(bins), len(columns))
     best = np.sort(np.argsort(-clashing.sum(axis=1), kind="stable")[:COLUMNS])
     return columns[best], coded[best], edges[best]
 
 
-def _binned(records: Floats, binning: Binning) -> tuple[Places, Words]:
+def binned(records: Floats, binning: Binning) -> tuple[Places, Words]:
     """Return bins (n, columns) and words (n,); the words are valid for up to `COLUMNS` columns only."""
     bins, words = np.zeros((len(records), len(binning[0])), np.int64), np.zeros(len(records), np.uint64)
     bin_records(records, *binning, bins, words)

@@ -62,11 +62,11 @@ def fit_noise(reference: Reference, teaching: Floats, calibrating: Unheard, seed
         return found
 
     heard = {row.tobytes() for row in teaching}  # what the sights have learned by heart is not new
-    lessons = [views(own) for own in _alone(reference, calibrating, heard)]
+    lessons = [views(own) for own in alone(reference, calibrating, heard)]
     if len(lessons) < LEAST_CLIENTS:
         return reference
     drawn = rng.uniform(-1.0, 1.0, (DRAWN, rows.shape[1])).astype(np.float32)
-    form = _form(lessons, views(_scaled(drawn)))
+    form = form_of(lessons, views(_scaled(drawn)))
     return reference if form is None else replace(reference, sights=sights, sight_values=values, noise=form[None])
 
 
@@ -90,7 +90,7 @@ def _sights(rows: Floats, rng: np.random.Generator) -> Floats:
     return np.ascontiguousarray(_scaled(centres).T)
 
 
-def _alone(reference: Reference, calibrating: Unheard, heard: set[bytes]) -> list[Floats]:
+def alone(reference: Reference, calibrating: Unheard, heard: set[bytes]) -> list[Floats]:
     """Return each client's queries that the channel would score, which its earlier ones hardly explain, less those `heard`."""
     owner = np.where(_whole(calibrating.vectors), np.asarray(calibrating.clients), "")
     found = []
@@ -111,7 +111,7 @@ def _alone(reference: Reference, calibrating: Unheard, heard: set[bytes]) -> lis
     return found
 
 
-def _form(lessons: Sequence[Matrix], noise: Matrix) -> Matrix | None:
+def form_of(lessons: Sequence[Matrix], noise: Matrix) -> Matrix | None:
     """Return the quadratic form (TERMS,) whose value is the logarithm of the ratio; None if noise is told too slowly.
 
     A logistic regression gives the score. Its usual value and spread are those under which noise is found fastest while no

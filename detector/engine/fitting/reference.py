@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 
 from detector.engine.evidence.children import NUMBERS
+from detector.engine.evidence.drawn import none_drawn
 from detector.engine.evidence.tone import NOISE
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
@@ -166,6 +167,7 @@ def fit_reference(
         sights=NO_SIGHTS,
         sight_values=NO_SIGHTS,
         noise=NO_NOISE,
+        **{f"drawn_{name}": part for name, part in none_drawn()._asdict().items()},
         cooccurrence=nothing_known(),
     )
     reference = replace(reference, **_rounding_of_jpeg(reference, vectors, seed))

@@ -68,7 +68,7 @@ def usual_stray(reference: Reference, lessons: Sequence[Lesson]) -> dict[str, An
     scatters = np.stack([_scatter(lesson) for lesson in lessons])
     fold = np.arange(len(lessons)) % FOLDS
     unseen = [_directions(scatters[fold != own].mean(axis=0), count) for own in range(FOLDS)]
-    strays = [_strays(lesson, unseen[own]) for lesson, own in zip(lessons, fold.tolist(), strict=True)]
+    strays = [strays_of(lesson, unseen[own]) for lesson, own in zip(lessons, fold.tolist(), strict=True)]
     usual, spread = expected(strays)
     noise = math.log(samples / count)
     spread = max(spread, (noise - usual) / (2.0 * MOST))
@@ -154,7 +154,7 @@ def _directions(scatter: Matrix, count: int) -> Matrix:
     return np.asarray(directions[:, ::-1][:, :count])
 
 
-def _strays(lesson: Lesson, leading: Matrix) -> Matrix:
+def strays_of(lesson: Lesson, leading: Matrix) -> Matrix:
     """Return the stray of each query, as the channel computes it."""
     count = leading.shape[1]
 

@@ -87,14 +87,23 @@ def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str])
     At most `LESSONS_PER_CLIENT` queries per client are compared, each with up to four others that are no neighbours. The usual
     spread is that under which the likelihood ratios of the oddest 2% of the clients average `FAIR`, if they are log-normal.
     """
-    means = []
-    variances = []
+    found = structures_of(reference, rows, clients)
+    if len(found) < LEAST_LESSONS:
+        return {}
+    spread = max(math.sqrt(float(np.mean([own.var() for own in found]))), LEAST_SPREAD)
+    oddest = float(np.quantile([own.mean() for own in found], 0.98))
+    return {"usual_structure": oddest + (0.5 - math.log(FAIR)) * spread, "structure_spread": spread}
+
+
+def structures_of(reference: Reference, rows: Reduced, clients: Sequence[str]) -> list[npt.NDArray[np.float64]]:
+    """Return the logarithms of the spread of each client's differences, for clients with at least `LEAST_LESSONS` of them."""
+    found = []
     owner = np.asarray(clients)
     total = float(reference.c_variance.sum())
     columns = np.ascontiguousarray(rows.z.T)  # the memory's layout, for which the kernel is compiled
     for client in sorted(set(clients)):
         own = np.flatnonzero(owner == client)[:LESSONS_PER_CLIENT]
-        found = []
+        told = []
         for place in range(1, len(own)):
             others = own[[place * k // (PAIRS + 1) for k in range(PAIRS)]]
             apart = rows.z[others].astype(np.float64) - rows.z[own[place]]
@@ -105,14 +114,10 @@ def usual_structure(reference: Reference, rows: Reduced, clients: Sequence[str])
                 across = [spread_of_difference(rows.z[own[place]], columns[:, m], reference.variance, whole) for m in others]
                 spreads = [float(np.mean(spreads)) * float(np.mean(across))]
             if spreads and total > 0.0:
-                found.append(math.log(max(float(np.mean(spreads)), 1e-6)))
-        if len(found) >= LEAST_LESSONS:
-            means.append(float(np.mean(found)))
-            variances.append(float(np.var(found)))
-    if len(means) < LEAST_LESSONS:
-        return {}
-    spread = max(math.sqrt(float(np.mean(variances))), LEAST_SPREAD)
-    return {"usual_structure": float(np.quantile(means, 0.98)) + (0.5 - math.log(FAIR)) * spread, "structure_spread": spread}
+                told.append(math.log(max(float(np.mean(spreads)), 1e-6)))
+        if len(told) >= LEAST_LESSONS:
+            found.append(np.array(told))
+    return found
 
 
 def blur_of(numbers: Floats, projection: Floats, *, common: bool) -> float:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.drawn import Drawn, none_drawn
 from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.tone import NOISE
@@ -61,6 +62,7 @@ SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baseline
         "sights": NO_SIGHTS,
         "sight_values": NO_SIGHTS,
         "noise": NO_NOISE,
+        **{f"drawn_{name}": part for name, part in none_drawn()._asdict().items()},
     }
 )
 TOGETHER = "cooccurrence"  # the only field that is not an array
@@ -95,7 +97,8 @@ class Reference:
     (VIEWS, 2), for how far queries lie from the population (see `evidence.remote`). `turning` (distances, margins) are how
     often labels of benign clients turn (see the channel `turns`), 1 where that is not known. `sights` (dimension, count),
     `sight_values` (2, dimension) and `noise` (kinds, TERMS) tell noise on a sphere (see `evidence.noise`); they are empty where
-    it is not told.
+    it is not told. In tables `noise` tells drawn records instead, with the fields of `evidence.drawn.Drawn`, which are named
+    ``drawn_`` and so on.
 
     In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
     their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
@@ -143,6 +146,11 @@ class Reference:
     sights: Floats
     sight_values: Floats
     noise: npt.NDArray[np.float64]
+    drawn_columns: npt.NDArray[np.int32]
+    drawn_coded: npt.NDArray[np.bool_]
+    drawn_edges: Floats
+    drawn_odds: Floats
+    drawn_whiten: Floats
     cooccurrence: Cooccurrence
 
     @property
@@ -154,6 +162,11 @@ class Reference:
     def table(self) -> bool:
         """Whether each column has its own meaning, as in a table, and is not one of many like values, as a pixel is."""
         return self.numbers > 0 or len(self.categorical) > 0
+
+    @property
+    def drawn(self) -> Drawn:
+        """What records are compared with, to tell drawn ones; without columns where they are not told."""
+        return Drawn(self.drawn_columns, self.drawn_coded, self.drawn_edges, self.drawn_odds, self.drawn_whiten)
 
     @property
     def summed(self) -> bool:

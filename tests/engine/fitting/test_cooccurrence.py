@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from detector.engine.evidence.cooccur import BINS, CLASH, COLUMNS, COUNTS, LEAST, MOST
-from detector.engine.fitting.cooccurrence import LEAST_RECORDS, bin_records, count_all, fit_cooccurrence
+from detector.engine.fitting.cooccurrence import LEAST_RECORDS, bin_records, count_all, fair_to, fit_cooccurrence
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.models.cooccurrence import Cooccurrence, to_arrays
 from detector.redteam.loans import CATEGORICAL, applications
@@ -134,3 +134,15 @@ def test_pictures_and_the_nameless_have_none() -> None:
     pixels = np.random.default_rng(1).random((800, 16)).astype(np.float32)
     assert fit_reference(pixels, 2, seed=1, clients=clients(800)).cooccurrence.silent
     assert fit_reference(loans(1200), 2, seed=1, categorical=CATEGORICAL).cooccurrence.silent
+
+
+def test_ratios_are_fair_to_clients_that_did_not_teach(known: Cooccurrence) -> None:
+    """Where new clients clash more than the teachers did, all ratios fall alike; else the model stays as it is."""
+    owner = clients(2000)
+    assert fair_to(known, loans(2000, seed=4), owner) is known or fair_to(known, loans(2000, seed=4), owner).worth[-1] > 1.0
+    odd = np.random.default_rng(5).permuted(loans(2000, seed=4), axis=0)
+    lowered = fair_to(known, odd, owner)
+    assert known.worth[np.minimum(clashes(known, odd), COUNTS - 1)].mean() > 1.5
+    assert lowered.worth[np.minimum(clashes(lowered, odd), COUNTS - 1)].mean() < 1.1
+    assert np.allclose(lowered.worth / known.worth, lowered.worth[0] / known.worth[0])
+    assert fair_to(known, odd[:300], owner[:300]) is known

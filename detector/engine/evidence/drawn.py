@@ -1,0 +1,98 @@
+"""Drawn: whether a record looks as if its columns were drawn one by one, in five views. The channel `foreign` uses it.
+
+Who has none of the population's records draws them: each column uniformly from its range, or with its mean and spread, or from
+the values that occur in it. The five views are these:
+
+* how much better the columns fit uniform draws than the population, as a mean logarithm of a likelihood ratio per column;
+* the same for normal draws with each column's mean and spread;
+* the energy in the minor principal directions of the numeric columns, in which the population hardly varies;
+* that in the major ones;
+* the distance to the nearest landmark of the population.
+
+No column counts for more than `MOST_A_COLUMN` in the first two views, so a record that is odd in few columns looks drawn in
+neither. Each kind of draw has a quadratic form of the views, as noise has (see `evidence.noise`).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.evidence.cooccur import BINS
+from detector.engine.kernels import kernel
+
+MOST_A_COLUMN = 2.0  # largest logarithm of a likelihood ratio of one column
+FARTHEST = 4.0  # deviations beyond which a value is no farther away
+SMALL = 1e-3
+MOST_COLUMNS = 64
+SCALING = 2  # columns of `Drawn.whiten` before the directions
+
+Floats = npt.NDArray[np.float32]
+
+
+class Drawn(NamedTuple):
+    """What records are compared with: k columns, and m principal directions of the numeric ones.
+
+    `columns` (k,) are raw columns. `coded` (k,) tells which hold codes. `edges` (k, BINS - 1) are their codes or the bounds of
+    their bins. `odds` (2, k, BINS) are the logarithms of how much more often a bin occurs in uniform and in normal draws than
+    in the population. `whiten` (k, 2 + m) holds each column's mean, the inverse of its spread (0 for codes), and the
+    directions, each of unit variance in the population; the first half of them are the minor ones.
+    """
+
+    columns: npt.NDArray[np.int32]
+    coded: npt.NDArray[np.bool_]
+    edges: Floats
+    odds: Floats
+    whiten: Floats
+
+
+def none_drawn() -> Drawn:
+    """Return what tells nothing: no columns."""
+    return Drawn(
+        np.zeros(0, np.int32),
+        np.zeros(0, np.bool_),
+        np.zeros((0, BINS - 1), np.float32),
+        np.zeros((2, 0, BINS), np.float32),
+        np.zeros((0, SCALING), np.float32),
+    )
+
+
+@kernel
+def record_views(vectors, landmark, known, views):
+    """Write the five views of each of `vectors` (n, dimension) into `views` (n, VIEWS).
+
+    `landmark` (n,) are the logarithms of the distances to the nearest landmark.
+    """
+    width = known.columns.shape[0]
+    count = known.whiten.shape[1] - SCALING
+    minor = count // 2
+    along = np.empty(count)
+    for i in range(vectors.shape[0]):
+        along[:] = 0.0
+        uniform = normal = 0.0
+        for j in range(width):
+            value = np.float64(vectors[i, known.columns[j]])
+            place = 0
+            if known.coded[j]:
+                while place < BINS - 1 and known.edges[j, place] != value:
+                    place += 1
+            else:
+                while place < BINS - 1 and value > known.edges[j, place]:
+                    place += 1
+            uniform += known.odds[0, j, place]
+            normal += known.odds[1, j, place]
+            if known.whiten[j, 1] > 0.0:
+                away = min(max((value - known.whiten[j, 0]) * known.whiten[j, 1], -FARTHEST), FARTHEST)
+                for k in range(count):
+                    along[k] += away * known.whiten[j, SCALING + k]
+        low = high = 0.0
+        for k in range(count):
+            if k < minor:
+                low += along[k] * along[k]
+            else:
+                high += along[k] * along[k]
+        views[i, 0] = uniform / max(width, 1)
+        views[i, 1] = normal / max(width, 1)
+        views[i, 2] = np.log(low / max(minor, 1) + SMALL)
+        views[i, 3] = np.log(high / max(count - minor, 1) + SMALL)
+        views[i, 4] = landmark[i]
