@@ -42,6 +42,17 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not be there yet, and leave none behind where that fails; raises `OSError`."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise
+
+
 def _open(path: Path, how: int) -> BinaryIO:
     if how & os.O_TRUNC and _readable_by_others(path):
         path.unlink()

@@ -1,6 +1,7 @@
 """The command that tells how extractable a model is, with and without a defence."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,6 +105,9 @@ def bench(
     from detector.hardening.defences import defence_of, split_names
     from detector.redteam.opened import Opening
 
+    for option, number in (("--price", price), ("--rate", rate), ("--timeout", timeout), ("--fail-above", fail_above)):
+        if number is not None and not math.isfinite(number):  # no comparison with it would fail
+            raise ConfigError(f"{option} takes a number, not {number}")
     names = tuple(split_names(class_names))
     opening = Opening(
         own=own,
@@ -140,8 +144,11 @@ def bench(
     tally = Tally([], [], [])
     asks = [subject.name for subject in subjects if not subject.opened.local]
     if asks:
-        most = plan.queries // len(subjects) * len(asks)
-        errors.print(f"thieves ask at most {most:,} queries of {', '.join(asks)}", soft_wrap=True)
+        thieves, others = (count // len(subjects) * len(asks) for count in (plan.queries, plan.compared))
+        errors.print(
+            f"thieves ask at most {thieves:,} queries of {', '.join(asks)}, and to compare at most {others:,} are asked",
+            soft_wrap=True,
+        )
     judges, judged = _judges(subjects, settings, seed, wanted=detector)
     ended: BaseException | None = None
     try:
@@ -212,6 +219,8 @@ def _subjects(
         raise ConfigError("--labels are those of --data, which is not given")
     told(f"opening {names[0]}")
     sample = None if given is None else given.X
+    if sample is not None and truth is None and names[0].startswith(("http://", "https://")):
+        errors.print(f"{names[0]} is asked about each of {len(sample):,} examples: --labels would save that", soft_wrap=True)
     first = _opened(names[0], sample, opening)
     subject = subject_of(names[0], first, given, truth, tabular=tabular, categorical=categorical, wire=wire, seed=opening.seed)
     subjects = [subject]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detector.cli.redteam import bearer
 from detector.cli.terminal import AsJson, ConfigFile, LogFormat, Logs, errors, load_config, print_json, progress, require_logs
 from detector.console import Console
 from detector.errors import ConfigError, OutputError, OwnershipError
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from detector.config import Config
     from detector.ownership.commit import Choice
     from detector.perturb.committed import Committed
-    from detector.redteam.opened import OpenedModel
 
 ownership_app = typer.Typer(
     help="Ownership: whether a suspect was copied from what this model's clients were told.", no_args_is_help=True
@@ -58,14 +58,13 @@ def ownership_commit(
     from detector.ownership.commit import committed
 
     settings = load_config(config, None, log_format)
+    _tell_open_key(settings.ownership.key_file)
     if out.exists():
         raise ConfigError(f"{out}: there is a commitment already, and marks may depend on it: name another file with --out")
     made, choice = committed(_sampled(logs, settings, model), settings.ownership, model_file, most_flips=most_flips)
     content = made.to_bytes()
     try:
-        with out.open("xb") as file:
-            file.write(content)
-        out.chmod(private.FILE_MODE)
+        private.write_new(out, content)
     except OSError as error:
         raise OutputError(f"{out}: cannot write the commitment: {error.strerror or error}") from error
     request = _request(out)
@@ -82,6 +81,16 @@ def ownership_commit(
             "a stamp nothing can be proved.",
             soft_wrap=True,
         )
+
+
+def _tell_open_key(path: Path | None) -> None:
+    """Warn where others may read the master key: whoever has it can take every mark out, or accuse in the owner's name."""
+    try:
+        open_to = 0 if path is None else path.stat().st_mode & 0o077
+    except OSError:  # it is read next, and that says why it cannot be
+        return
+    if open_to:
+        errors.print(f"warning: others may read {path}: chmod 600 {path}", soft_wrap=True)
 
 
 def _request(path: Path) -> str | None:
@@ -192,6 +201,15 @@ def ownership_verify(
     own_url: Annotated[
         list[str] | None, typer.Option("--own-url", metavar="URL", help="where the model itself answers; repeatable")
     ] = None,
+    token_env: Annotated[
+        str | None, typer.Option("--token-env", metavar="VAR", help="environment variable of a bearer token for the suspect")
+    ] = None,
+    class_names: Annotated[
+        str, typer.Option("--class-names", metavar="C,C", help="labels of the suspect, in the order of the model's classes")
+    ] = "",
+    api_model: Annotated[
+        str | None, typer.Option("--api-model", metavar="ID", help="the suspect's id for APIs in the style of OpenAI")
+    ] = None,
     *,
     all_clients: Annotated[bool, typer.Option("--all-clients", help="test the keys of all clients of the log")] = False,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="leave the suspect's probabilities out")] = False,
@@ -212,6 +230,7 @@ def ownership_verify(
     from detector.ownership.verify import Settings, plan, verify
     from detector.perturb.committed import read_committed
     from detector.perturb.keys import master_key
+    from detector.redteam.opened import Opening, open_model
 
     if all_clients == (client is not None):
         raise ConfigError("whose keys? Name a client with --client, or test all with --all-clients")
@@ -227,7 +246,15 @@ def ownership_verify(
         events = events_of(log, settings, made.model, show)
         read = read_answers(events, made.dimension, made.classes, most_queries)
     chosen = plan(read, made, master, client, how)
-    opened = _opened(suspect, chosen.inputs().astype(float), made.classes, may_ask=may_ask)
+    asking = Opening(
+        own=may_ask,
+        permission="--i-may-ask if its terms allow to ask it",
+        classes=made.classes,
+        names=_names(class_names, made.classes),
+        model=api_model,
+        headers=bearer(token_env),
+    )
+    opened = open_model(suspect, chosen.inputs().astype(float), asking)
     with errors.status(f"asking {opened.id}") as status:
 
         def asked(count: int) -> None:
@@ -251,15 +278,14 @@ def ownership_verify(
         for sentence in sentences(found):
             console.print(sentence, soft_wrap=True, markup=False)
         console.print(f"{files[0]}: the report", soft_wrap=True)
-    if found.unprovable is not None:
-        raise typer.Exit(1)
+    _end_unprovable(found.unprovable)
 
 
-def _opened(suspect: str, sample: object, classes: int, *, may_ask: bool) -> "OpenedModel":
-    from detector.redteam.opened import Opening, open_model
-
-    opening = Opening(own=may_ask, permission="--i-may-ask if its terms allow to ask it", classes=classes)
-    return open_model(suspect, sample, opening)  # type: ignore[arg-type]
+def _names(text: str, classes: int) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if names and len(names) != classes:
+        raise ConfigError(f"--class-names names {len(names)} classes, and the model has {classes}")
+    return names
 
 
 def _own_urls(settings: "Config") -> list[str]:
@@ -272,9 +298,14 @@ def _is_another(suspect: str, own: list[str]) -> None:
     from urllib.parse import urlsplit
 
     def place(url: str) -> tuple[str | None, int | None]:
-        parts = urlsplit(url)
-        host = "127.0.0.1" if parts.hostname in {"localhost", "::1"} else parts.hostname
-        return host, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(f"{url}: is no address: {error}") from error
+        here = {"localhost", "::1", "0.0.0.0", "::"}  # noqa: S104  # what a proxy listens on, not what is opened here
+        host = "127.0.0.1" if parts.hostname in here else parts.hostname
+        return host, port or {"http": 80, "https": 443}.get(parts.scheme)
 
     if suspect.startswith(("http://", "https://")) and place(suspect) in map(place, own):
         raise OwnershipError(f"{suspect} is the model itself: a suspect is somebody else's")
@@ -362,13 +393,18 @@ def ownership_check(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Check an evidence package, offline. Exit status 1 where it was changed; the first bad record is named."""
+    """Check an evidence package, offline.
+
+    Exit status 1 where it was changed, and the first bad record is named; or where its commitment was stamped after its first
+    record, so that nothing can be proved.
+    """
     from detector.ownership.check import check
 
     found = check(package, roots or [], chain)
     if as_json:
         stamped = None if found.stamped is None else found.stamped.isoformat()
         print_json({**found._asdict(), "stamped": stamped})
+        _end_unprovable(found.unprovable)
         return
     console = Console()
     console.print(
@@ -383,3 +419,19 @@ def ownership_check(
         )
     else:
         console.print(f"The commitment was there on {found.stamped:%Y-%m-%d %H:%M:%S} UTC.", soft_wrap=True)
+    if chain is not None:
+        console.print(f"{chain}: its {found.compared} hours are those of the package.", soft_wrap=True)
+    if found.unread:
+        console.print(
+            f"{found.unread:,} records are in another format: whom they were told to was not checked.", soft_wrap=True
+        )
+    if found.unprovable is not None:
+        from detector.ownership.report import NOT_PROVABLE
+
+        console.print(f"{NOT_PROVABLE}. Why: {found.unprovable}.", soft_wrap=True)
+    _end_unprovable(found.unprovable)
+
+
+def _end_unprovable(why: str | None) -> None:
+    if why is not None:
+        raise typer.Exit(1)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from detector.hardening.defences import Defence
-from detector.hardening.honest import Honest, honest
+from detector.hardening.honest import ALONE, ASKED, Honest, honest
 from detector.hardening.stops import Judge, Stop
 from detector.hardening.subject import Subject
 from detector.hardening.theft import Copy, copies_of, moments_of, steal
+from detector.redteam.conversation import Labels
 
 __all__ = ["LEVELS", "Plan", "Row", "Tally", "bench"]
 
@@ -36,6 +37,12 @@ class Plan:
     def queries(self) -> int:
         """How many queries thieves ask at most, over all rows."""
         return len(self.subjects) * len(self.defences) * len(self.attacks) * max(self.budgets)
+
+    @property
+    def compared(self) -> int:
+        """How many more queries show what the honest lose, and what a copy has to agree with, at most."""
+        benign, test = len(self.subjects[0].target.benign.vectors), len(self.subjects[0].target.test)
+        return len(self.subjects) * (len(self.defences) * (ASKED * benign + ALONE) + test)
 
     @property
     def gap(self) -> float:
@@ -113,15 +120,24 @@ def bench(
     `ConfigError` where an attack or a defence does not go with it.
     """
     for subject, judge in zip(plan.subjects, judges, strict=True):
+        wanted = subject.target.predict(subject.target.test).argmax(axis=1)
         for defence in plan.defences:
             told(f"{subject.name}, {defence.name}: what the honest lose")
             yield honest(subject, defence)
             for attack in plan.attacks:
                 told(f"{subject.name}, {defence.name}: {attack}")
-                yield _row(plan, subject, defence, attack, judge, asked)
+                yield _row(plan, subject, defence, attack, judge, wanted, asked)
 
 
-def _row(plan: Plan, subject: Subject, defence: Defence, attack: str, judge: Judge | None, asked: Callable[[], None]) -> Row:
+def _row(
+    plan: Plan,
+    subject: Subject,
+    defence: Defence,
+    attack: str,
+    judge: Judge | None,
+    wanted: Labels,
+    asked: Callable[[], None],
+) -> Row:
     if judge is not None:
         subject = replace(subject, model_id=judge.model)  # under which the baseline knows it
     predict = defence.over(subject.target.predict, subject.target)
@@ -129,7 +145,7 @@ def _row(plan: Plan, subject: Subject, defence: Defence, attack: str, judge: Jud
     stop = None if judge is None else judge.stop(loot)
     moments = moments_of(plan.budgets, len(loot.log))
     last = None if stop is None else stop.stopped
-    copies = copies_of(subject, loot, moments if last is None else [*moments, last], plan.seed)
+    copies = copies_of(subject, loot, moments if last is None else [*moments, last], plan.seed, wanted)
     stopped_with = None if last is None else copies[last]
     kept = {moment: copies[moment] for moment in moments}
     return Row(subject.name, defence.name, attack, len(loot.log), loot.ended, kept, stop, stopped_with)

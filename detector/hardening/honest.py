@@ -9,8 +9,9 @@ from detector.hardening.subject import Subject
 from detector.redteam.conversation import Array, Labels
 from detector.redteam.perturbed import calibration_error
 
-__all__ = ["Honest", "honest"]
+__all__ = ["ALONE", "ASKED", "Honest", "honest"]
 
+ASKED: Final = 4  # times about each input: the model, through the defence, and twice without a memory
 ALONE: Final = 20  # inputs that are also asked about one by one
 SAME: Final = 1e-6  # probabilities closer than that are the same answer: some libraries compute in single precision
 

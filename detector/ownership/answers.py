@@ -6,6 +6,7 @@ a mark shows. Repeats of an input count once.
 
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -63,6 +64,10 @@ class Kept:
             _, gone, _ = heapq.heappushpop(self._heap, entry)
             self._there.discard(gone)
 
+    def __len__(self) -> int:
+        """Return how many inputs are kept."""
+        return len(self._heap)
+
     def answers(self) -> list[Answer]:
         """Return what was kept, in order."""
         return [entry[2] for entry in sorted(self._heap, key=lambda entry: (-entry[0], entry[1]))]
@@ -74,26 +79,31 @@ class Subject:
 
     `uncertain` are inputs for the tilt; for the wrong labels there are those `misled` and a fair sample of all.
 
-    `clients` asked under it, `answers` counts all, `first_ms` is when the first one was told.
+    `clients` asked under it, each with its number of answers; `answers` counts all, repeats as well; `first_ms` is when the
+    first one was told.
     """
 
     name: MarkName
     uncertain: Kept
     misled: Kept
     sampled: Kept
-    clients: set[str] = field(default_factory=set)
+    clients: Counter[str] = field(default_factory=Counter)
     answers: int = 0
     first_ms: int = 2**62
 
 
 @dataclass(slots=True)
 class Read:
-    """What a log holds of one model. `others` are inputs whatever their mark; `unusable` have no probabilities of the model."""
+    """What a log holds of one model. `others` are inputs whatever their mark; `unusable` have no probabilities of the model.
+
+    `misnamed` records bear the mark of one client, and say that another one asked. Nobody marks so: they count for neither.
+    """
 
     others: Kept
     subjects: dict[MarkName, Subject] = field(default_factory=dict)
     events: int = 0
     unusable: int = 0
+    misnamed: int = 0
     dimension: int = 0
     classes: int = 0
 
@@ -139,13 +149,16 @@ def read_answers(events: Iterator[DecodedEvent], dimension: int, classes: int, m
         if changed is None or changed.mark is None or event.output.original is None:
             continue
         name = MarkName(changed.mark.id, changed.mark.subject, changed.mark.epoch)
+        if name.subject.startswith("client:") and name.subject != f"client:{event.client.id}":
+            found.misnamed += 1
+            continue
         subject = found.subjects.get(name)
         if subject is None:
             if len(found.subjects) >= MOST_SUBJECTS:
                 raise SourceError(f"the log has marks of more than {MOST_SUBJECTS} keys: test a part of it")
             subject = found.subjects[name] = Subject(name, Kept(most), Kept(most), Kept(most))
         subject.answers += 1
-        subject.clients.add(event.client.id)
+        subject.clients[event.client.id] += 1
         subject.first_ms = min(subject.first_ms, int(event.time))
         subject.uncertain.add(answer.gap, answer)
         drawn = int.from_bytes(hashlib.sha256(answer.digest).digest()[:8]) / 2.0**64  # a sample that no key has a part in

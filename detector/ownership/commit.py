@@ -1,8 +1,8 @@
 """Committing to marks before the first answer bears one: how inputs are measured, how strong the tilt is, under which key."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +24,7 @@ __all__ = ["Choice", "Sample", "choices", "committed", "file_digest", "frame_of"
 
 SAMPLED: Final = 2000  # inputs that a strength is chosen by
 LEAST: Final = 100  # inputs below which the share of labels that change cannot be told
+EPOCHS: Final = 100  # that are told apart
 KEYS: Final = 40  # that the share is the mean of
 MOST_FLIPS: Final = 0.02
 STRONGEST: Final = 1.5  # of what is chosen by itself: confidences suffer before labels do
@@ -35,11 +36,15 @@ _Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Inputs of a log (n, d), each once, and the model's own answers to them (n, classes)."""
+    """Inputs of a log (n, d), each once, and the model's own answers to them (n, classes).
+
+    `marked` says for each epoch of marks that the log has when the first answer bore one, in milliseconds.
+    """
 
     model: str
     X: npt.NDArray[np.float32]
     said: _Array
+    marked: Mapping[str, int] = field(default_factory=dict)
 
 
 class Choice(NamedTuple):
@@ -56,9 +61,13 @@ def sample_of(events: Iterator[DecodedEvent], model: str | None) -> Sample:
     Raises `OwnershipError` where the log has too few inputs with probabilities, and `ConfigError` where it has several models.
     """
     kept: dict[tuple[str, int, int], Kept] = {}
+    marked: dict[str, int] = {}
     seen = bare = 0
     for event in events:
         seen += 1
+        changed = event.output.perturbed
+        if changed is not None and changed.mark is not None and (changed.mark.epoch in marked or len(marked) < EPOCHS):
+            marked[changed.mark.epoch] = min(int(event.time), marked.get(changed.mark.epoch, int(event.time)))
         said, vector = said_of(event.output), event.input.values()
         if said is None or len(said) < 2 or not np.isfinite(said).all():
             bare += 1
@@ -81,7 +90,7 @@ def sample_of(events: Iterator[DecodedEvent], model: str | None) -> Sample:
             f"the log has {len(answers)} different inputs{about} with probabilities, and {LEAST} are needed to choose a "
             f"strength ({seen} events, {bare} of them without probabilities)"
         )
-    return Sample(name, np.array([one.vector for one in answers]), np.array([one.said for one in answers]))
+    return Sample(name, np.array([one.vector for one in answers]), np.array([one.said for one in answers]), marked)
 
 
 def frame_of(X: npt.NDArray[np.float32]) -> Frame:
@@ -133,9 +142,16 @@ def committed(
 ) -> tuple[Committed, Choice]:
     """Return the commitment that the settings ask for, and what its strength changes.
 
-    Raises `ConfigError` where there is no master key, and `OwnershipError` where no strength is weak enough.
+    Raises `ConfigError` where there is no master key, and `OwnershipError` where no strength is weak enough, or answers of the
+    log were marked under this epoch before.
     """
     master = master_key(section.secret())
+    if section.epoch in sample.marked:
+        raise OwnershipError(
+            f"the log has answers that were marked under epoch {section.epoch!r}, the first on "
+            f"{rfc3339(sample.marked[section.epoch])}: a commitment of now proves nothing about them. Set another [ownership] "
+            "epoch, and mark under that"
+        )
     frame = frame_of(sample.X)
     own = section.strength
     choice = strength_for(frame, sample, most_flips) if own is None else choices(frame, sample, [own])[0]

@@ -75,4 +75,5 @@ def rank_p(value: float, counterfeits: _Array) -> float:
     >>> rank_p(3.0, np.array([1.0, 2.0, 3.0]))
     0.5
     """
-    return float((1 + np.count_nonzero(counterfeits >= value)) / (1 + len(counterfeits)))
+    below = np.count_nonzero(counterfeits < value)  # a value that is no number is below nothing, so it never looks like a fit
+    return float((1 + len(counterfeits) - below) / (1 + len(counterfeits)))

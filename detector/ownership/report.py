@@ -50,6 +50,8 @@ def sentences(found: Verified) -> list[str]:
         f"As information, never as proof: the suspect's label is the model's own on {found.agreement:.0%} of these inputs, "
         "which are those that the model is least certain about. Independent models of good accuracy agree on most of them, too."
     )
+    if found.agreement < 1.0 / found.classes:
+        said.append("That is less than chance: a suspect that names its classes in another order than the model is not tested.")
     said += [f"Not tested: {one}." for one in found.left_out]
     return said
 
@@ -60,6 +62,9 @@ def _about(row: Row) -> str:
         f"would happen by chance in 1 of {1 / row.corrected:,.0f} keys" if row.corrected < 1 else "is what any key would do"
     )
     start = f"{who}: how well the suspect fits this key {chance} (p = {row.corrected:.2g})"
+    if len(row.clients) > 1:
+        start += f"; {len(row.clients)} clients share it ({', '.join(_told_to(row))}{', ...' * (len(row.clients) > 5)}), and "
+        start += "the test cannot tell which of them leaked"
     if row.dawn is not None:
         start += f"; of {row.dawn.misled} wrong labels it repeats {row.dawn.matches} (p = {row.dawn.p:.2g})"
     if row.corrected <= NAMED:
@@ -67,6 +72,11 @@ def _about(row: Row) -> str:
     if row.corrected <= 0.01:
         return f"{start}. That is a lead, not a proof: nobody is named above {NAMED:g}."
     return f"{start}. Nothing is shown."
+
+
+def _told_to(row: Row) -> list[str]:
+    """Return the clients with most answers, each with how many."""
+    return [f"{one_line(client)} ({count:,})" for client, count in row.clients[:5]]
 
 
 def to_dict(found: Verified) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def to_dict(found: Verified) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     return {
         "subject": row.subject,
-        "clients": list(row.clients),
+        "clients": [{"client": client, "answers": count} for client, count in row.clients],
         "answers": row.answers,
         "inputs": row.inputs,
         "p": row.p,
@@ -118,9 +128,7 @@ def write_report(found: Verified, folder: Path, made: dt.datetime) -> list[Path]
         "|---|---|---|---|---|---|---|",
     ]
     for row in found.rows:
-        clients = ", ".join(map(one_line, row.clients[:5])) + (
-            f" and {len(row.clients) - 5} more" if len(row.clients) > 5 else ""
-        )
+        clients = ", ".join(_told_to(row)) + (f" and {len(row.clients) - 5} more" if len(row.clients) > 5 else "")
         chances = "-" if row.probabilities is None else f"{row.probabilities:.2g}"
         cells = (one_line(row.subject), clients, row.answers, row.inputs, f"{row.p:.2g}", f"{row.corrected:.2g}", chances)
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")

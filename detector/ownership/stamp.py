@@ -13,7 +13,7 @@ from detector import private
 from detector.distribution import install
 from detector.errors import ConfigError, OutputError, OwnershipError
 
-__all__ = ["request_for", "stamped_at", "write_request"]
+__all__ = ["request_for", "stamped_at", "too_late", "write_request"]
 
 
 def request_for(content: bytes) -> bytes:
@@ -56,6 +56,14 @@ def stamped_at(content: bytes, response: Path, roots: Sequence[Path]) -> dt.date
         raise OwnershipError(f"{response}: the time stamp does not hold for this file: {error}") from error
     time: dt.datetime = answer.tst_info.gen_time
     return time
+
+
+def too_late(stamped: dt.datetime, first_ms: int) -> str | None:
+    """Return why a commitment of `stamped` proves nothing about marks since `first_ms`; None where it came first."""
+    first = dt.datetime.fromtimestamp(first_ms / 1000, dt.UTC)
+    if stamped <= first:
+        return None
+    return f"the commitment was there on {stamped:%Y-%m-%d %H:%M:%S} UTC, after the first marked answer ({first:%Y-%m-%d %H:%M:%S})"
 
 
 def _certificates(path: Path) -> list[Any]:

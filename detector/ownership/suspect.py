@@ -5,6 +5,8 @@ A suspect may be slow, limit the rate, or go away; a question that it has answer
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -39,6 +41,8 @@ def ask(
     try:
         private.make_folder(kept.parent)
         with private.append(kept) as file:
+            if _is_torn(kept):
+                file.write(b"\n")
             if not known:
                 file.write(json.dumps({"suspect": identity}).encode() + b"\n")
             for start in range(0, len(missing), PART):
@@ -63,6 +67,14 @@ def ask(
     return np.array(found, np.float64)
 
 
+def _is_torn(path: Path) -> bool:
+    """Tell whether the last line was cut off, so that the next one must not go on behind it."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        return file.read(1) not in {b"", b"\n"}
+
+
 def _kept(path: Path, identity: str) -> dict[str, list[float]]:
     known: dict[str, list[float]] = {}
     try:
@@ -78,7 +90,9 @@ def _kept(path: Path, identity: str) -> dict[str, list[float]]:
                 if entry["suspect"] != identity:
                     raise ConfigError(f"{path}: holds the answers of {entry['suspect']}: name another folder with --out")
             else:
-                known[entry["input"]] = [float(value) for value in entry["answer"]]
+                answer = [float(value) for value in entry["answer"]]
+                if all(map(math.isfinite, answer)):
+                    known[entry["input"]] = answer
         except (ValueError, KeyError, TypeError):  # cut off by a crash: asked again
             continue
     return known

@@ -16,6 +16,7 @@ from detector.errors import OwnershipError
 from detector.ownership.answers import Answer, Read, Subject
 from detector.ownership.dawn import Dawn, dawn_test
 from detector.ownership.ranking import Asked, counterfeit_keys, rank_p, scores
+from detector.ownership.stamp import too_late
 from detector.perturb.committed import Committed
 from detector.perturb.keys import dawn_label, name_of, subject_key
 
@@ -67,10 +68,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came out for one key. `p` is uncorrected, `corrected` what counts; `probabilities` is information."""
+    """What came out for one key. `p` is uncorrected, `corrected` what counts; `probabilities` is information.
+
+    `clients` were told answers under it, those with most of them first, each with how many.
+    """
 
     subject: str
-    clients: tuple[str, ...]
+    clients: tuple[tuple[str, int], ...]
     answers: int
     inputs: int
     p: float
@@ -88,6 +92,7 @@ class Verified:
 
     suspect: str
     model: str
+    classes: int
     queries: int
     keys: int
     counterfeits: int
@@ -112,10 +117,18 @@ def plan(read: Read, committed: Committed, master: bytes, client: str | None, se
     """
     who = "this client" if client is not None else "any client"
     wanted = [one for _, one in sorted(read.subjects.items()) if client is None or client in one.clients]
-    if not wanted:
-        raise OwnershipError(f"nothing was marked for {who}: the log has no answer with a mark, so there is nothing to test")
-    parts: list[tuple[Subject, bytes]] = []
     left_out: list[str] = []
+    if read.misnamed:
+        left_out.append(
+            f"{read.misnamed} records bear the mark of another client than the one they name: the log was changed since, or "
+            "callers could choose the header that names the client"
+        )
+    if not wanted:
+        raise OwnershipError(
+            f"nothing was marked for {who}: the log has no answer with a mark, so there is nothing to test"
+            + "".join(f"\n{one}" for one in left_out)
+        )
+    parts: list[tuple[Subject, bytes]] = []
     for subject in wanted:
         key = subject_key(master, committed.model, subject.name.subject, subject.name.epoch)
         why = _unusable(subject, key, committed)
@@ -133,8 +146,8 @@ def _unusable(subject: Subject, key: bytes, committed: Committed) -> str | None:
         return f"another epoch than that of the commitment ({committed.epoch})"
     if name_of(key, subject.name.subject, subject.name.epoch) != subject.name:
         return "marked with another master key"
-    if subject.answers < LEAST_ANSWERS:
-        return f"{subject.answers} marked answers, and {LEAST_ANSWERS} are needed"
+    if len(subject.uncertain) < LEAST_ANSWERS:
+        return f"marked answers to {len(subject.uncertain)} different inputs, and {LEAST_ANSWERS} are needed"
     return None
 
 
@@ -208,6 +221,8 @@ def verify(
     Raises `OwnershipError` where the suspect is the model itself, or has other classes.
     """
     committed = chosen.committed
+    if not np.isfinite(said).all():
+        raise OwnershipError(f"{identity} answers with what is no number: nothing can be tested by it")
     own = np.array([answer.said for answer in chosen.answers])
     if said.shape[1] != committed.classes:
         raise OwnershipError(
@@ -228,6 +243,7 @@ def verify(
     return Verified(
         suspect=identity,
         model=committed.model,
+        classes=committed.classes,
         queries=len(chosen.answers),
         keys=len(rows),
         counterfeits=settings.counterfeits,
@@ -267,7 +283,7 @@ def _row(part: Part, trial: _Trial, note: Callable[[int], None] | None) -> Row:
     subject = part.subject
     return Row(
         subject=subject.name.subject,
-        clients=tuple(sorted(subject.clients)),
+        clients=tuple(sorted(subject.clients.items(), key=lambda one: (-one[1], one[0]))),
         answers=subject.answers,
         inputs=len(part.tilt),
         p=ps[0],
@@ -281,12 +297,6 @@ def _row(part: Part, trial: _Trial, note: Callable[[int], None] | None) -> Row:
 
 
 def _unprovable(committed: Committed, stamped: dt.datetime | None, first_ms: int) -> str | None:
-    first = dt.datetime.fromtimestamp(first_ms / 1000, dt.UTC)
     if stamped is None:
         return f"the commitment has no time stamp: that it was made on {committed.created} is its writer's word alone"
-    if stamped > first:
-        return (
-            f"the commitment was there on {stamped:%Y-%m-%d %H:%M:%S} UTC, after the first marked answer "
-            f"({first:%Y-%m-%d %H:%M:%S})"
-        )
-    return None
+    return too_late(stamped, first_ms)

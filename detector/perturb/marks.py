@@ -187,6 +187,13 @@ def _decimals(value: float) -> int:
     return 17 if "e" in text else min(len(text.partition(".")[2]), 17)
 
 
+def _is_subject(client: str, subject: object) -> bool:
+    return isinstance(subject, str) and (
+        subject == f"client:{client}"
+        or any(subject.startswith(kind) and subject != kind for kind in ("organization:", "campaign:"))
+    )
+
+
 def subjects_of(path: Path | None) -> Mapping[str, str]:
     """Return whose key each client's answers bear. Raises `ConfigError` where the file says no such thing."""
     if path is None:
@@ -197,7 +204,9 @@ def subjects_of(path: Path | None) -> Mapping[str, str]:
         raise ConfigError(f"{path}: cannot read the subjects of marks: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not JSON: {error}") from error
-    kinds = ("client:", "organization:", "campaign:")
-    if not isinstance(found, dict) or not all(isinstance(one, str) and one.startswith(kinds) for one in found.values()):
-        raise ConfigError(f'{path}: must be an object of subjects by client, as {{"acme-7": "campaign:campaign-3f"}}')
+    if not isinstance(found, dict) or not all(_is_subject(client, one) for client, one in found.items()):
+        raise ConfigError(
+            f'{path}: must be an object of subjects by client, as {{"acme-7": "campaign:campaign-3f"}}; '
+            "campaigns and organizations can be shared, another client's key cannot"
+        )
     return found

@@ -8,6 +8,7 @@ one's own.
 
 import http.client
 import json
+import math
 import time
 import urllib.error
 import urllib.parse
@@ -28,6 +29,9 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
 REFUSALS = (403, 429)  # with which a gateway refuses a client
 TOO_MANY: Final = 429
 OF_CONTENT: Final = (400, 413, 422, 500)  # what a server says to an input that it cannot take, or to too many
+MOST_BYTES: Final = 64 << 20  # of an answer
+PIECE: Final = 1 << 16
+ANSWERED_WITHIN: Final = 10  # timeouts, for a whole answer
 LONGEST_PAUSE_S: Final = 10.0  # between requests; an endpoint that wants more says so with Retry-After
 
 
@@ -169,7 +173,7 @@ class Endpoint:
             request = urllib.request.Request(urllib.parse.urlunsplit(whole), headers=dict(self.headers))  # noqa: S310
             try:
                 with self._opener.open(request, timeout=self.timeout) as response:
-                    told = json.loads(response.read())
+                    told = json.loads(self._content(response))
             except (OSError, ValueError, http.client.HTTPException):  # asking for the answers says what is wrong
                 told = {}
             self.traffic.about = told if isinstance(told, dict) else {}
@@ -192,7 +196,7 @@ class Endpoint:
             self.traffic.requests += 1
             try:
                 with self._opener.open(request, timeout=self.timeout) as response:
-                    content = bytes(response.read())
+                    content = self._content(response)
                 self.traffic.answered()
             except urllib.error.HTTPError as error:
                 with error:
@@ -217,6 +221,19 @@ class Endpoint:
                 self._wait(min(wait, 60.0))
         raise _StatusError(f"{self.url} {problem}", status)
 
+    def _content(self, response: http.client.HTTPResponse) -> bytes:
+        """Read an answer, as much as one may be, and no longer than one may take: each piece alone would always be in time."""
+        content, until = bytearray(), time.monotonic() + ANSWERED_WITHIN * self.timeout
+        while piece := response.read1(PIECE):
+            content += piece
+            if len(content) > MOST_BYTES:
+                raise EndpointError(f"{self.url} answered with more than {MOST_BYTES >> 20} MB")
+            if time.monotonic() > until:
+                raise EndpointError(f"{self.url} had not finished its answer after {ANSWERED_WITHIN * self.timeout:g} s")
+        if response.length:
+            raise http.client.IncompleteRead(bytes(content), response.length)
+        return bytes(content)
+
     def _wait(self, seconds: float) -> None:
         self.traffic.waited_s += seconds
         self.sleep(seconds)
@@ -230,6 +247,8 @@ class Endpoint:
             answers = form.answers(document)
         except EndpointError as error:
             raise EndpointError(f"{self.url} {error}") from error
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise EndpointError(f"{self.url} answered in another form than {type(form).__name__} has: {error}") from error
         if len(answers) != rows:
             raise EndpointError(f"{self.url} was asked about {rows} rows and did not answer with as many predictions")
         return answers
@@ -261,6 +280,7 @@ class Endpoint:
 def _seconds(text: str | None, otherwise: float) -> float:
     """Seconds of a ``Retry-After``; its other form, a date, is not worth reading here."""
     try:
-        return max(float(text), 0.0) if text else otherwise
+        seconds = float(text) if text else otherwise
     except ValueError:
         return otherwise
+    return max(seconds, 0.0) if math.isfinite(seconds) else otherwise

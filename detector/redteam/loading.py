@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -36,10 +37,11 @@ def loaded_function(name: str) -> Says:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module)
+        with redirect_stdout(sys.stderr):
+            found: Any = importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(f"{name}: cannot import {module}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{name}: {module} fails when it is imported: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -60,8 +62,20 @@ def asked_in_process(model: Any, name: str) -> Says:
 
 
 def _asked(says: Says, X: Array) -> Any:
-    """Ask about a copy: a model that scales its inputs in place changes nobody else's."""
-    return says(X.copy())
+    """Ask about a copy: a model that scales its inputs in place changes nobody else's.
+
+    What it prints goes to standard error, which no script reads. One that ends the program fails instead, or a gate would pass;
+    a process that it forks and that comes back ends here.
+    """
+    own = os.getpid()
+    try:
+        with redirect_stdout(sys.stderr):
+            return says(X.copy())
+    except SystemExit as error:
+        raise RuntimeError(f"it called sys.exit({error.code!r})") from error
+    finally:
+        if os.getpid() != own:
+            os._exit(1)
 
 
 def loaded_pickle(path: Path, *, trusted: bool) -> Says:
@@ -71,8 +85,9 @@ def loaded_pickle(path: Path, *, trusted: bool) -> Says:
     import joblib  # noqa: PLC0415  # comes with scikit-learn
 
     try:
-        model = joblib.load(path)
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            model = joblib.load(path)
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     return asked_in_process(model, str(path))
 

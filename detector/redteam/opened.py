@@ -102,8 +102,7 @@ def open_model(name: str, sample: Array | None = None, opening: Opening | None =
     form, says, traffic = _found(name, opening)
     if sample is None or sample.ndim != 2 or not len(sample):
         raise ConfigError(f"{name}: natural inputs are needed to ask it about: name them with --data")
-    local = form != "http"
-    identity = urlsplit(name)._replace(netloc=urlsplit(name).netloc.rpartition("@")[2]).geturl() if not local else name
+    local, identity = form != "http", name
     first = _said(says, sample[:1], identity)
     labels_only = first.ndim == 1 and not _is_score(first)
     names = tuple(opening.names)
@@ -127,7 +126,7 @@ def open_model(name: str, sample: Array | None = None, opening: Opening | None =
 
 def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
     if name.startswith(("http://", "https://")):
-        host = urlsplit(name).hostname or ""
+        host = _host(name)
         if not opening.own and not _loopback(host):
             raise ConfigError(f"{host or name} is not this machine: {opening.permission}")
         names = opening.names or ([str(number) for number in range(opening.classes)] if opening.classes else ())
@@ -138,6 +137,7 @@ def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
             timeout=opening.timeout,
             attempts=opening.attempts,
             classes=opening.classes,
+            direct=_loopback(host),  # a proxy's own loopback is another machine
             protocol=protocol,
         )
         return "http", endpoint.raw, endpoint.traffic
@@ -152,6 +152,23 @@ def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
     if colon and function and all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         return "function", loaded_function(name), None
     raise ConfigError(f"there is no model {name!r}; models are: {FORMS}")
+
+
+def _host(name: str) -> str:
+    """Return the host of an address. Raises `ConfigError` for what is no address, or holds a password, which nothing prints."""
+    try:
+        parts = urlsplit(name)
+        host = parts.hostname or ""
+        parts.port  # noqa: B018  # it raises where it is none
+    except ValueError as error:
+        raise ConfigError(f"{name}: is no address: {error}") from error
+    if "@" in parts.netloc:
+        raise ConfigError(
+            f"{host or 'the address'}: leave user and password out of the address; --token-env names a bearer token"
+        )
+    if not host:
+        raise ConfigError(f"{name}: is no address: it names no host")
+    return host
 
 
 def _loopback(host: str) -> bool:
@@ -174,7 +191,7 @@ def _said(says: Says, X: Array, name: str) -> Any:
     try:
         told = np.asarray(answers)
     except ValueError:  # rows of different lengths
-        shapes = [np.shape(row) for row in answers]
+        shapes = [_shape(row) for row in answers]
         odd = next((number for number, shape in enumerate(shapes) if shape != shapes[0]), 0)
         raise ModelError(f"{name} answered input {odd} in the shape {shapes[odd]}, input 0 in {shapes[0]}", row=odd) from None
     if told.ndim == 0 or len(told) != len(X):
@@ -185,6 +202,13 @@ def _said(says: Says, X: Array, name: str) -> Any:
     if told.ndim == 2 and told.shape[1] == 1:
         told = told[:, 0]
     return told
+
+
+def _shape(row: Any) -> tuple[int, ...] | str:
+    try:
+        return np.shape(row)
+    except ValueError:
+        return "of no table"
 
 
 def _blamed(says: Says, X: Array, name: str, error: Exception) -> ModelError:

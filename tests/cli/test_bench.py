@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,9 @@ def test_a_server_is_asked_over_http_and_refuses_for_haste(tmp_path: Path) -> No
             done = run(url, "--data", str(tmp_path / "pool.npy"), *QUICK, "--defences", "none", "--json")
             assert done.exit_code == 0, done.output
             assert "thieves ask at most 120 queries" in done.stderr
+            told = sum(int(number) for number in re.findall(r"(?:each of|at most) (\d+)", done.stderr))
+            assert served.rows <= told + 2  # to learn how it answers
+            served.rows = 0
             found.append(json.loads(done.stdout))
         assert served.too_many == 0
     figures = [[(row["attack"], row["defence"], row["copies"]) for row in one["thefts"]] for one in found]
@@ -179,6 +183,9 @@ def test_a_model_that_answers_at_random_is_told(own: Path) -> None:
         (["digits", "--against", "tree:iris"], "tells 3 classes"),
         (["json:loads"], "--data"),
         (["digits", "--token-env", "DETECTOR_NO_SUCH"], "which is not set"),
+        (["digits", "--fail-above", "nan"], "--fail-above takes a number, not nan"),
+        (["digits", "--price", "inf"], "--price takes a number"),
+        (["digits", "--rate", "nan"], "--rate takes a number"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_asked(arguments: list[str], said: str) -> None:

@@ -50,7 +50,7 @@ def verify(served: Served, suspect: str, *arguments: Any) -> Result:
 def test_a_commitment_is_made_once(served: Served, tmp_path: Path) -> None:
     """With the request for its time stamp; strength and flips are printed."""
     config = tmp_path / "detector.toml"
-    config.write_text(f'[ownership]\nkey_file = "{served.folder / "key"}"\n')
+    config.write_text(f'[ownership]\nkey_file = "{served.folder / "key"}"\nepoch = "2"\n')
     (tmp_path / "model.bin").write_bytes(b"weights")
     out = tmp_path / "ownership.json"
     made = run("commit", served.log, "-c", config, "--out", out, "--model-file", "model.bin", "--json")
@@ -151,3 +151,50 @@ def test_a_request_for_any_file(tmp_path: Path) -> None:
     assert (tmp_path / "chain.jsonl.tsq").stat().st_size > 50
     wrong = run("stamp", "chain.jsonl", "--response", "chain.jsonl", "--tsa-root", "chain.jsonl")
     assert isinstance(wrong.exception, ConfigError)
+
+
+def test_a_commitment_after_the_first_mark_is_refused(served: Served, tmp_path: Path) -> None:
+    """Under another epoch it is made, and it leaves nothing behind where the disk is full."""
+    config = tmp_path / "detector.toml"
+    config.write_text(f'[ownership]\nkey_file = "{served.folder / "key"}"\n')
+    late = run("commit", served.log, "-c", config, "--out", "late.json")
+    assert isinstance(late.exception, OwnershipError)
+    assert "marked under epoch '1', the first on 2026-05-04" in str(late.exception)
+    assert not Path("late.json").exists()
+
+
+def test_a_key_that_others_may_read_is_told(served: Served, tmp_path: Path) -> None:
+    """It is the whole secret."""
+    key, config = tmp_path / "owner.key", tmp_path / "detector.toml"
+    key.write_text("a" * 64)
+    config.write_text(f'[ownership]\nkey_file = "{key}"\nepoch = "2"\n')
+    for mode, told in ((0o644, True), (0o600, False)):
+        key.chmod(mode)
+        made = run("commit", served.log, "-c", config, "--out", f"{mode}.json")
+        assert made.exit_code == 0, made.output
+        assert (f"chmod 600 {key}" in made.stderr) == told
+
+
+def test_suspects_who_name_their_classes(served: Served) -> None:
+    """In the order of the model's classes, each once."""
+    Path("words.py").write_text(
+        "from tests.ownership.served import model\ndef say(X):\n    return ['abcd'[i] for i in model(X + 0.2).argmax(1)]\n"
+    )
+    unknown = verify(served, "words:say", "--client", "thief")
+    assert "known are" in str(unknown.exception)
+    few = verify(served, "words:say", "--client", "thief", "--class-names", "a,b")
+    assert "names 2 classes, and the model has 4" in str(few.exception)
+    tested = verify(served, "words:say", "--client", "thief", "--class-names", "a,b,c,d")
+    assert tested.exit_code == 1, tested.output
+    assert "not provable" in tested.stdout
+
+
+@pytest.mark.parametrize(
+    "suspect", ["http://localhost:port/x", "http://[::1/x", "http:///x", "http://user:secret@localhost:9/x"]
+)
+def test_addresses_that_are_none(served: Served, suspect: str) -> None:
+    """No password is printed."""
+    found = verify(served, suspect, "--client", "thief")
+    assert isinstance(found.exception, ConfigError)
+    assert "address" in str(found.exception)
+    assert "secret" not in str(found.exception)

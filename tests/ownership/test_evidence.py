@@ -18,7 +18,7 @@ from detector.errors import ConfigError, OutputError, OwnershipError
 from detector.ownership.chain import Leaf, leaf_hash, links_of, merkle_root
 from detector.ownership.check import check
 from detector.ownership.package import Contents, export, link_line, sealed
-from detector.ownership.stamp import stamped_at, write_request
+from detector.ownership.stamp import stamped_at, too_late, write_request
 from tests.ownership.served import MARKED_FROM, Served
 
 
@@ -197,5 +197,92 @@ def test_time_stamps(authority: Path, served: Served, tmp_path: Path) -> None:
         stamped_at(file.read_bytes(), file, [authority / "root.pem"])
     out = tmp_path / "evidence.zip"
     export([str(served.log)], load(served.config), "m", "thief", Contents(file, answer), out)
-    assert check(out, [authority / "root.pem"]).stamped == time
+    found = check(out, [authority / "root.pem"])
+    assert found.stamped == time
+    assert "after the first marked answer" in str(found.unprovable)  # the log is of months ago
     assert check(out).stamped is None
+
+
+def counterfeit(package: Path, manifest: dict[str, object], files: dict[str, bytes] | None = None) -> Path:
+    """Return a package whose every hash fits, made by somebody who changed what it says."""
+    out = package.with_name("counterfeit.zip")
+    with zipfile.ZipFile(package) as old:
+        held = {name: old.read(name) for name in old.namelist()} | (files or {})
+    said = json.loads(held.pop("manifest.json")) | manifest
+    said["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in held.items()}
+    with zipfile.ZipFile(out, "w") as new:
+        for name, content in {"manifest.json": json.dumps(said).encode(), **held}.items():
+            new.writestr(name, content)
+    return out
+
+
+def test_a_counterfeit_package_is_refused(package: Path) -> None:
+    """Its hashes fit, and yet it says of somebody what his records do not."""
+    assert check(counterfeit(package, {})).records == 400
+    with pytest.raises(OwnershipError, match=r"record 1 .*was told to 'thief' by 'm', and the package is about 'innocent'"):
+        check(counterfeit(package, {"client": "innocent"}))
+    with pytest.raises(OwnershipError, match="by 'm', and the package is about 'thief' and 'other'"):
+        check(counterfeit(package, {"model": "other"}))
+    with pytest.raises(OwnershipError, match="does not say whom"):
+        check(counterfeit(package, {"client": ["thief"]}))
+    with pytest.raises(ConfigError, match=r"commitment.json: is no commitment"):
+        check(counterfeit(package, {}, {"commitment.json": b"{}"}))
+    other = json.loads(held(package, "commitment.json")) | {"model": "other"}
+    with pytest.raises(OwnershipError, match="is about the model 'other'"):
+        check(counterfeit(package, {}, {"commitment.json": json.dumps(other).encode()}))
+    with pytest.raises(ConfigError, match="format 2, this version reads 1"):
+        check(changed(counterfeit(package, {"format": 2}), "leaves.jsonl", None))
+
+
+def test_records_of_another_format_are_counted(package: Path) -> None:
+    """Whom they were told to cannot be read from them."""
+    lines = [json.dumps([line.decode()]).encode() for line in held(package, "log.jsonl").splitlines()]
+    leaves = [json.loads(line) for line in held(package, "leaves.jsonl").splitlines()]
+    for leaf in leaves:
+        if leaf["record"] is not None:
+            leaf["hash"] = leaf_hash(lines[leaf["record"] - 1]).hex()
+    links = links_of(Leaf(MARKED_FROM // 3_600_000, bytes.fromhex(leaf["hash"])) for leaf in leaves)
+    files = {
+        "log.jsonl": b"\n".join(lines) + b"\n",
+        "leaves.jsonl": b"".join(json.dumps(leaf).encode() + b"\n" for leaf in leaves),
+        "chain.jsonl": b"".join(map(link_line, links)),
+    }
+    assert check(counterfeit(package, {}, files)).unread == 400
+
+
+def test_packages_that_are_damaged_inside(package: Path, tmp_path: Path) -> None:
+    """Whatever they are packed with; and what is no file at all."""
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        out = tmp_path / "packed.zip"
+        with zipfile.ZipFile(package) as old, zipfile.ZipFile(out, "w", method) as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name))
+        raw = bytearray(out.read_bytes())
+        at = raw.find(b"log.jsonl") + 9
+        raw[at + 12 : at + 60] = b"\xff" * 48
+        out.write_bytes(raw)
+        with pytest.raises((ConfigError, OwnershipError), match=r"packed.zip"):
+            check(out)
+    with pytest.raises(ConfigError, match="is no file"):
+        check(Path("/dev/null"))
+
+
+def test_records_may_hold_carriage_returns(served: Served, tmp_path: Path) -> None:
+    """They are white space in JSON, and end no record."""
+    log, out = tmp_path / "log.jsonl", tmp_path / "evidence.zip"
+    log.write_bytes(served.log.read_bytes().replace(b'{"event_id"', b'{\r"event_id"'))
+    export([str(log)], load(served.config), "m", "thief", Contents(served.commitment), out)
+    assert check(out).records == 400
+
+
+def test_an_empty_chain_compares_nothing(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "chain.jsonl").write_bytes(b"")
+    with pytest.raises(ConfigError, match="holds no hour"):
+        check(package, chain=tmp_path / "chain.jsonl")
+
+
+def test_a_stamp_that_came_too_late_proves_nothing() -> None:
+    """To the second; a stamp of the same moment came first."""
+    first = dt.datetime.fromtimestamp(MARKED_FROM / 1000, dt.UTC)
+    assert too_late(first, MARKED_FROM) is None
+    assert "after the first marked answer" in str(too_late(first + dt.timedelta(seconds=1), MARKED_FROM))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from detector.config import load
 from detector.errors import ConfigError, ModelError, OwnershipError
-from detector.ownership.answers import Read, events_of, read_answers
+from detector.ownership.answers import Kept, Read, events_of, read_answers
 from detector.ownership.dawn import dawn_test
 from detector.ownership.ranking import Asked, counterfeit_keys, rank_p, scores
 from detector.ownership.report import NOT_PROVABLE, sentences, to_dict, write_report
@@ -109,10 +109,12 @@ def test_what_cannot_be_outcome(served: Served) -> None:
             planned(served, client)
     found = read(served)
     few = next(one for one in found.subjects.values() if one.name.subject == "client:thief")
-    answers, few.answers = few.answers, 49
-    with pytest.raises(OwnershipError, match="49 marked answers, and 50 are needed"):
+    with pytest.raises(OwnershipError, match="marked answers to 49 different inputs, and 50 are needed"):
+        held, few.uncertain = few.uncertain, Kept(49)
+        for one in held.answers():
+            few.uncertain.add(one.gap, one)
         plan(found, served.made, SECRET.encode(), "thief", FEW)
-    few.answers = answers
+    few.uncertain = held
     with pytest.raises(OwnershipError, match="another master key"):
         plan(found, served.made, b"another master key.", "thief", FEW)
     with pytest.raises(OwnershipError, match="another epoch"):
@@ -218,3 +220,109 @@ def test_dawn_is_conservative(classes: int, seed: int) -> None:
     assert found.misled == 6
     assert dawn_test(own, told, told, classes).p < 1e-6
     assert dawn_test(own, told, own, classes).p == 1.0
+
+
+def altered(served: Served, tmp_path: Path, change: Any) -> Path:
+    """Return the log, its marked answers to `small` or `thief` changed."""
+    out = tmp_path / "altered.jsonl"
+    entries = change([json.loads(line) for line in served.log.read_text().splitlines()])
+    out.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return out
+
+
+def of(entries: list[dict[str, Any]], client: str) -> list[dict[str, Any]]:
+    return [entry for entry in entries if entry["client"]["id"] == client]
+
+
+def reread(log: Path, served: Served) -> Read:
+    return read_answers(events_of([str(log)], load(served.config), "m"), DIMENSION, CLASSES, 700)
+
+
+def test_nobody_is_framed_by_another_clients_mark(served: Served, tmp_path: Path) -> None:
+    """Records that name a victim and bear the thief's mark count for neither, and are told."""
+
+    def framed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        forged = [entry | {"client": {"id": "victim"}, "event_id": f"f{at}"} for at, entry in enumerate(of(entries, "thief"))]
+        return [*entries, *forged]
+
+    found = reread(altered(served, tmp_path, framed), served)
+    assert found.misnamed == 400
+    assert all("victim" not in subject.clients for subject in found.subjects.values())
+    with pytest.raises(OwnershipError, match=r"(?s)nothing was marked for this client.*400 records bear the mark of another"):
+        plan(found, served.made, SECRET.encode(), "victim", FEW)
+    assert "400 records" in plan(found, served.made, SECRET.encode(), "thief", FEW).left_out[0]
+
+
+def test_one_answer_many_times_is_one(served: Served, tmp_path: Path) -> None:
+    """Fifty marked answers are fifty inputs: a log that was shipped twice does not make a test of too few."""
+
+    def repeated(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        first = of(entries, "small")[0]
+        return [entry for entry in entries if entry["client"]["id"] != "small"] + [first] * 60
+
+    found = reread(altered(served, tmp_path, repeated), served)
+    with pytest.raises(OwnershipError, match="marked answers to 1 different inputs, and 50 are needed"):
+        plan(found, served.made, SECRET.encode(), "small", FEW)
+
+
+def test_who_shares_a_key_is_told_with_the_number_of_answers(served: Served, tmp_path: Path) -> None:
+    """The test cannot tell them apart, and one record of a victim does not make him as suspect as the thief."""
+    quick = Settings(counterfeits=199)
+    chosen = planned(served, settings=quick)
+    chosen.parts[0].subject.clients["victim"] = 1
+    found = verify(chosen, served.told(chosen.inputs().astype(float)), "s", quick, labels_only=False)
+    assert found.rows[0].clients == (("thief", 400), ("victim", 1))
+    said = " ".join(sentences(found))
+    assert "2 clients share it (thief (400), victim (1)), and the test cannot tell which of them leaked" in said
+    assert to_dict(found)["rows"][0]["clients"] == [{"client": "thief", "answers": 400}, {"client": "victim", "answers": 1}]
+    write_report(found, tmp_path, BEFORE)
+    assert "| thief (400), victim (1) |" in (tmp_path / "report.md").read_text()
+
+
+def test_what_is_no_number_never_fits(served: Served, tmp_path: Path) -> None:
+    """Neither as an answer, nor as one that was kept, nor as a rank."""
+    chosen = planned(served)
+    said = served.told(chosen.inputs().astype(float))
+    said[3, 0] = np.nan
+    with pytest.raises(OwnershipError, match="no number"):
+        verify(chosen, said, "s", FEW, labels_only=False)
+    assert rank_p(float("nan"), np.array([1.0, 2.0])) == 1.0
+    X, kept, asked = chosen.inputs()[:40], tmp_path / "answers.jsonl", list[int]()
+
+    def counting(rows: Any) -> Any:
+        asked.append(len(rows))
+        return model(rows)
+
+    ask(X, counting, "s", kept)
+    lines = kept.read_bytes().splitlines(keepends=True)
+    spoilt = json.loads(lines[5]) | {"answer": [float("nan")] * CLASSES}
+    kept.write_bytes(b"".join([*lines[:5], json.dumps(spoilt).encode() + b"\n", *lines[6:]]))
+    assert np.isfinite(ask(X, counting, "s", kept)).all()
+    assert sum(asked) == 41
+
+
+def test_an_answer_after_a_torn_line_is_kept(served: Served, tmp_path: Path) -> None:
+    """A crash in the middle of a line costs that one, and not the next."""
+    X, kept = planned(served).inputs()[:3], tmp_path / "answers.jsonl"
+    ask(X[:1], model, "s", kept)
+    with kept.open("ab") as file:
+        file.write(b'{"input": "cut o')
+    ask(X[:2], model, "s", kept)
+
+    def nobody(rows: Any) -> Any:
+        raise ModelError(f"asked about {len(rows)} again")
+
+    assert len(ask(X[:2], nobody, "s", kept)) == 2
+
+
+def test_classes_in_another_order_are_suspected(served: Served) -> None:
+    """The suspect's labels are then the model's less often than by chance."""
+
+    def turned(rows: Any) -> Any:
+        return np.roll(model(rows), 1, axis=1)
+
+    said = sentences(outcome(served, turned, settings=Settings(counterfeits=199)))
+    assert any("another order" in one for one in said)
+    assert not any(
+        "another order" in one for one in sentences(outcome(served, served.told, settings=Settings(counterfeits=199)))
+    )

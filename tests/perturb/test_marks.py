@@ -175,7 +175,9 @@ def test_subjects_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "subjects.json"
     path.write_text('{"acme-7": "campaign:c-1"}')
     assert subjects_of(path) == {"acme-7": "campaign:c-1"}
-    for bad in ('{"acme-7": "c-1"}', "[]", "{"):
+    path.write_text('{"acme-7": "client:acme-7", "acme-8": "organization:acme"}')
+    assert len(subjects_of(path)) == 2
+    for bad in ('{"acme-7": "c-1"}', "[]", "{", '{"acme-7": "client:other"}', '{"acme-7": "campaign:"}'):
         path.write_text(bad)
         with pytest.raises(ConfigError, match=r"subjects.json"):
             subjects_of(path)

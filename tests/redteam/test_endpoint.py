@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from detector.errors import EndpointError
-from detector.redteam.endpoint import Endpoint
+from detector.redteam.endpoint import Endpoint, Traffic
+from detector.redteam.protocols import protocol_of
 
 
 class Served(ThreadingHTTPServer):
@@ -163,3 +165,71 @@ def test_nobody_is_sent_elsewhere(server: Served) -> None:
     with pytest.raises(EndpointError, match="answered 302"):
         Endpoint(server.url, attempts=1, direct=True)(np.zeros((1, 2)))
     assert len(server.asked) == 1
+
+
+def test_a_waiting_time_that_is_none(server: Served) -> None:
+    """Half a second is waited, as without one."""
+    waits: list[float] = []
+    for text in ("nan", "inf"):
+        server.reply(503, b"", Retry_After=text)
+    server.reply(200, {"predictions": [[0.5, 0.5]]})
+    Endpoint(server.url, sleep=waits.append)(np.zeros((1, 2)))
+    assert waits == [0.5, 1.0]
+
+
+def test_an_answer_has_a_largest_size(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond that it is refused, and not kept in memory."""
+    monkeypatch.setattr("detector.redteam.endpoint.MOST_BYTES", 1 << 20)
+    server.reply(200, b" " * ((1 << 20) + 1))
+    with pytest.raises(EndpointError, match="more than 1 MB"):
+        Endpoint(server.url)(np.zeros((1, 2)))
+
+
+def test_an_answer_that_comes_drop_by_drop_ends() -> None:
+    """Each drop comes in time, the whole never would."""
+
+    class Dropping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            for _ in range(1000):
+                try:
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                except OSError:
+                    return
+                time.sleep(0.01)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dropping) as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            with pytest.raises(EndpointError, match="had not finished its answer after 0.5 s"):
+                Endpoint(f"http://127.0.0.1:{served.server_address[1]}/", timeout=0.05)(np.zeros((1, 2)))
+        finally:
+            served.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("chat/completions", {"choices": [{"logprobs": {"content": [{"top_logprobs": [{"token": "0", "logprob": 1e9}]}]}}]}),
+        ("chat/completions", {"choices": [{"logprobs": [1]}]}),
+        ("chat/completions", {"choices": [{"logprobs": {"content": [{"top_logprobs": 3}]}}]}),
+        ("v2/models/m/infer", {"outputs": [{"datatype": "FP32", "shape": [1, 10**30], "data": [1, 2, 3]}]}),
+        ("v2/models/m/infer", {"outputs": [{"datatype": [], "shape": [1, 2], "data": [1, 2]}]}),
+    ],
+)
+def test_answers_that_break_their_own_form(server: Served, path: str, content: Any) -> None:
+    """Each is an error in words, with the address."""
+    server.reply(200, content)
+    url = server.url.replace("v1/models/digits:predict", path)
+    protocol = protocol_of(url, names=["0", "1"])
+    endpoint = Endpoint(url, protocol=protocol, traffic=Traffic(about={}))
+    with pytest.raises(EndpointError, match=r"127\.0\.0\.1.* answered"):
+        endpoint.raw(np.zeros((1, 2)))

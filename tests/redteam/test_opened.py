@@ -1,6 +1,8 @@
 """Whatever a model is, it is opened in one way and answers in one form; what cannot be understood names its input."""
 
+import os
 import pickle
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -53,6 +55,13 @@ class Estimator:
         return proba(X)
 model = Estimator()
 number = 3
+def leaves(X):
+    raise SystemExit(0)
+def talks(X):
+    print("asked")
+    return proba(X)
+def nested(X):
+    return [[0.5, [0.5]], [0.5]] * len(X)
 """
 
 
@@ -151,6 +160,82 @@ def test_what_is_no_model_is_refused(own: str, X: Array, name: str, said: str) -
         open_model(name, X)
     with pytest.raises(ConfigError, match="--data"):
         open_model("ownmodel:proba")
+
+
+def test_a_model_that_ends_the_program_fails(own: str, X: Array, tmp_path: Path) -> None:
+    """With status 0 it would have passed every gate; so would a module or a pickle that does."""
+    with pytest.raises(ModelError, match=r"failed at input 0: RuntimeError: it called sys.exit\(0\)"):
+        open_model(f"{own}:leaves", X)
+    (tmp_path / "leavesatonce.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="fails when it is imported: SystemExit"):
+        open_model("leavesatonce:model", X)
+
+    class Leaving:
+        def __reduce__(self) -> tuple[object, tuple[int]]:
+            return sys.exit, (0,)
+
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Leaving()))
+    with pytest.raises(ConfigError, match="cannot be loaded: SystemExit"):
+        open_model(str(tmp_path / "model.pkl"), X, Opening(trust_pickle=True))
+
+
+def test_what_a_model_prints_is_no_answer_of_ours(own: str, X: Array, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is JSON for scripts."""
+    assert open_model(f"{own}:talks", X).predict(X).shape == (12, 2)
+    said = capsys.readouterr()
+    assert (said.out, "asked" in said.err) == ("", True)
+    with pytest.raises(ModelError, match="of no table"):
+        open_model(f"{own}:nested", X)
+
+
+def test_a_fork_of_a_model_does_not_go_on(own: str, X: Array, tmp_path: Path) -> None:
+    """Two benches would write the same files."""
+    code = (
+        "import os, numpy as np\n"
+        "def forks(X):\n    os.fork()\n    return np.full((len(X), 2), .5)\n"
+        "if __name__ == '__main__':\n"
+        "    from detector.redteam.opened import open_model\n"
+        "    open_model('forking:forks', np.zeros((3, 2)))\n"
+        "    print('went on', flush=True)\n"
+    )
+    (tmp_path / "forking.py").write_text(code, encoding="utf-8")
+    folder = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "forking.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("went on") == 1
+
+
+def test_this_machine_is_asked_without_a_proxy(digits: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the proxy, 127.0.0.1 would be itself."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serving(digits.predict) as served:
+        _agrees(open_model(served.v1, digits.test), digits)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://127.0.0.1@example.org/x",
+        "http://example.org#@127.0.0.1/",
+        "http://example.org\\@127.0.0.1/",
+        "http://localhost.example.org/",
+        "http://[::ffff:93.184.216.34]/",
+        "http://0x7f.1/",
+        "https://127.0.0.1.nip.io/",
+        "http://0.0.0.0:80/",
+    ],
+)
+def test_no_address_passes_for_this_machine(X: Array, name: str) -> None:
+    """However it is written."""
+    with pytest.raises(ConfigError, match="not this machine|address"):
+        open_model(name, X)
 
 
 def test_a_named_model_brings_its_examples() -> None:
