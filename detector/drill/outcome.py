@@ -75,7 +75,10 @@ class Bystander:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of everybody; `unreadable` counts records that were no alert or decision."""
+    """What became of everybody.
+
+    `unreadable` counts records that were no alert or decision, and `older` those about who asks here that are of before.
+    """
 
     url: str
     seed: int
@@ -86,6 +89,7 @@ class Outcome:
     thieves: tuple[Drilled, ...]
     innocents: tuple[Bystander, ...]
     unreadable: int
+    older: int
     interrupted: bool
 
     @property

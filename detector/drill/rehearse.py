@@ -25,6 +25,7 @@ from detector.redteam.victim import Pool
 
 __all__ = ["Drill", "rehearse", "staged_target"]
 
+AHEAD_MS: Final = 300_000  # that this machine's clock may be ahead of those of alerts and decisions
 POLL_S: Final = 0.05
 LABELLED: Final = 48  # examples of an innocent, whose labels it asks for at the beginning
 ENDS_WITHIN_S: Final = 2.0  # of each caller, after it was told to stop
@@ -76,8 +77,9 @@ def rehearse(drill: Drill, watches: Sequence[Watch], clock: Clock, note: Note) -
     A thief stops when all that is expected about him has arrived. On Ctrl-C everybody stops, and the outcome says what was seen
     until then. `note` is told each step as it arrives. Raises `DetectorError` where a watch cannot be read.
     """
-    started = rfc3339(clock.now_ms())
-    run = _Run(drill, note)
+    now_ms = clock.now_ms()
+    started = rfc3339(now_ms)
+    run = _Run(drill, note, now_ms - AHEAD_MS)
     interrupted = False
     try:
         run.begin()
@@ -101,6 +103,7 @@ def rehearse(drill: Drill, watches: Sequence[Watch], clock: Clock, note: Note) -
         tuple(drilled(part, caller, run.arrived(part, caller), drill.expected) for part, caller in run.thieves),
         tuple(bystander(part, caller, run.about(part)) for part, caller in run.innocents),
         sum(watch.unreadable for watch in watches),
+        run.older,
         interrupted,
     )
 
@@ -108,7 +111,9 @@ def rehearse(drill: Drill, watches: Sequence[Watch], clock: Clock, note: Note) -
 class _Run:
     """The callers, and what was seen of each client so far."""
 
-    def __init__(self, drill: Drill, note: Note) -> None:
+    def __init__(self, drill: Drill, note: Note, since_ms: int) -> None:
+        self.older = 0  # alerts and decisions about those who ask, of before
+        self._since_ms = since_ms
         self._drill = drill
         self._note = note
         self._seen: dict[str, list[Seen]] = {}
@@ -153,6 +158,9 @@ class _Run:
             if sighting.id in self._ids:
                 continue
             self._ids.add(sighting.id)
+            if sighting.time_ms < self._since_ms:  # of an earlier drill, written once more
+                self.older += bool(sighting.clients & self._threads.keys())
+                continue
             for client in sighting.clients & self._threads.keys():
                 self._seen.setdefault(client, []).append(Seen(time.monotonic(), sighting))
                 if sighting.action == "perturb" and not sighting.simulated:

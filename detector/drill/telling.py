@@ -60,6 +60,8 @@ def _about(outcome: Outcome) -> str:
     )
     if outcome.unreadable:
         told += f"; {outcome.unreadable:,} records were no alert or decision"
+    if outcome.older:
+        told += f"; {outcome.older:,} alerts or decisions are older than the drill and do not count"
     return told + ("; INTERRUPTED" if outcome.interrupted else "")
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from detector.contracts import Alert, Decision
 from detector.contracts.decision import CLIENT_KINDS, Action
+from detector.contracts.moment import parse_rfc3339
 from detector.drill.plan import Step
 from detector.errors import SourceError
 
@@ -21,6 +22,7 @@ class Sighting(NamedTuple):
     """An alert or a decision: whom it is about, what it calls for, and what it says.
 
     `queries` is the client's query count by which an alert was raised, and `simulated` says that nothing is carried out.
+    `time_ms` is the time of the query that raised an alert, or when a decision was made.
     """
 
     step: Step
@@ -28,6 +30,7 @@ class Sighting(NamedTuple):
     clients: frozenset[str]
     action: Action
     told: str
+    time_ms: int
     queries: int | None = None
     simulated: bool = False
 
@@ -58,7 +61,8 @@ def read_alert(content: bytes) -> Sighting | None:
     found = alert.detector
     clients = frozenset({alert.user.id, *(alert.related.user or ())})
     told = f"{alert.rule.id.removeprefix('extraction.')}, severity {alert.event.severity}"
-    return Sighting("alert", alert.event.id, clients, found.action, told, found.queries, found.shadow)
+    raised_ms = parse_rfc3339(alert.timestamp)
+    return Sighting("alert", alert.event.id, clients, found.action, told, raised_ms, found.queries, found.shadow)
 
 
 def read_decision(content: bytes) -> Sighting | None:
@@ -72,7 +76,15 @@ def read_decision(content: bytes) -> Sighting | None:
         clients.add(decision.subject.id)
     code = decision.reason.code.removeprefix("extraction.")
     told = decision.action if code == decision.action else f"{decision.action} ({code})"
-    return Sighting("decision", decision.decision_id, frozenset(clients), decision.action, told, simulated=decision.simulated)
+    return Sighting(
+        "decision",
+        decision.decision_id,
+        frozenset(clients),
+        decision.action,
+        told,
+        decision.issued_ms,
+        simulated=decision.simulated,
+    )
 
 
 class FileWatch:

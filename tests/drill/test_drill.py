@@ -17,8 +17,11 @@ from typer.testing import CliRunner
 from detector.baseline.store import Baseline
 from detector.cli import app
 from detector.errors import ConfigError, DrillError, EndpointError
+from detector.redteam.conversation import Array
+from detector.redteam.targets import named
 from tests.drill.loop import Loop, closed_loop
 from tests.gate.decisions import value
+from tests.servers.model_server import serving
 
 LATER_MS = 4_000_000_000_000
 QUICK = ("--pool", "digits", "--wire", "decimals-4", "--rate", "60", "--seed", "3")
@@ -29,6 +32,10 @@ def loop(tmp_path_factory: pytest.TempPathFactory, digits_baseline: Baseline) ->
     """Return a loop that runs for all tests here: each drill has clients of its own."""
     with closed_loop(tmp_path_factory.mktemp("loop"), digits_baseline) as running:
         yield running
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _watched(loop: Loop) -> tuple[str, ...]:
@@ -66,7 +73,7 @@ def test_thieves_are_met_and_the_innocent_is_not(loop: Loop, tmp_path: Path) -> 
 def test_perturbed_answers_are_noticed(loop: Loop) -> None:
     """A person decides it while the thief asks: the gateway goes on answering, and tells less."""
     name = "told-less"
-    decided = value(name, "perturb", models=("digits",), origin="manual", expires_ms=LATER_MS) + b"\n"
+    decided = value(name, "perturb", models=("digits",), origin="manual", issued_ms=now_ms(), expires_ms=LATER_MS) + b"\n"
 
     def decide() -> None:
         while loop.requests.get(name, 0) < 12:
@@ -185,3 +192,31 @@ def test_ctrl_c_reports_what_was_seen(loop: Loop) -> None:
     found = json.loads(out)
     assert found["interrupted"]
     assert [one["step"] for one in found["thieves"][0]["arrivals"]] == ["alert", "decision", "enforced"]
+
+
+@pytest.mark.parametrize("age_ms", [3_600_000, 0])
+def test_what_an_earlier_drill_left_does_not_count(tmp_path: Path, age_ms: int) -> None:
+    """A replay writes the decisions of before once more, about the same login."""
+    decisions, digits = tmp_path / "decisions.jsonl", named("digits")
+
+    def answer(X: Array) -> Array:
+        if not decisions.exists():
+            decisions.write_bytes(value("acme", issued_ms=now_ms() - age_ms, expires_ms=LATER_MS) + b"\n")
+        return digits.predict(X)
+
+    with serving(answer) as served:
+        done = _drill(
+            "uniform", "--url", served.v1, *QUICK, "--decisions", str(decisions), "--expect", "decision", "--budget", "5",
+            "--innocent-queries", "2", "--thief", "acme=X-Client-Id: acme", "--patience", "0.3", "--json",
+        )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert (found["older"], len(found["problems"])) == ((1, 1) if age_ms else (0, 0))
+    assert isinstance(done.exception, DrillError) == bool(age_ms)
+
+
+def test_an_endpoint_that_refuses_everybody_is_named(tmp_path: Path) -> None:
+    """Before the drill: a refusal of the innocent is no success."""
+    with serving(named("digits").predict, too_many=1000) as served:
+        done = _drill("uniform", "--url", served.v1, *QUICK, "--alerts", str(tmp_path / "alerts.jsonl"))
+    assert isinstance(done.exception, EndpointError)
+    assert "429 before the drill began" in str(done.exception)

@@ -23,13 +23,13 @@ def _caller(*attempts: Attempt) -> Caller:
 
 
 def _decision(action: str = "throttle", *, simulated: bool = False) -> Sighting:
-    return Sighting("decision", f"{action}{simulated}", frozenset({"thief"}), action, action, simulated=simulated)  # type: ignore[arg-type]
+    return Sighting("decision", f"{action}{simulated}", frozenset({"thief"}), action, action, 0, simulated=simulated)  # type: ignore[arg-type]
 
 
 def test_seconds_and_queries_count_from_the_first_query() -> None:
     """Of each step the first counts."""
     caller = _caller(Attempt(100.0, 200), Attempt(101.0, 200), Attempt(102.0, 403))
-    alert = Sighting("alert", "a", frozenset({"thief"}), "alert", "offset", 2)
+    alert = Sighting("alert", "a", frozenset({"thief"}), "alert", "offset", 0, 2)
     found = arrivals(caller, [Seen(101.5, alert), Seen(101.7, _decision("block"))], decisions_watched=True)
     assert [(one.step, one.seconds, one.queries) for one in found] == [
         ("alert", 1.5, 2),
@@ -72,7 +72,7 @@ def test_an_innocent_is_left_alone_or_not() -> None:
     part = Part("steady", Login("good", {}))
     calm = bystander(part, _caller(Attempt(1.0, 200)), [])
     assert calm.left_alone
-    alert = Sighting("alert", "a", frozenset({"good"}), "alert", "novelty", 9)
+    alert = Sighting("alert", "a", frozenset({"good"}), "alert", "novelty", 0, 9)
     assert not bystander(part, _caller(Attempt(1.0, 200)), [Seen(1.0, alert)]).left_alone
     assert not bystander(part, _caller(Attempt(1.0, 429)), []).left_alone
     assert not bystander(part, _caller(Attempt(1.0, 200, coarse=True)), []).left_alone
@@ -86,7 +86,7 @@ def test_the_report_names_what_is_missing() -> None:
     assert thief.missing == ("alert", "enforced")
     beside = Bystander("steady", "good", 3, 2, 1, 0, ("novelty\n| x",), ())
     outcome = Outcome(
-        "http://here", 1, "2026-01-01", 5.0, 60.0, ("alert", "enforced"), (thief,), (beside,), 2, interrupted=True
+        "http://here", 1, "2026-01-01", 5.0, 60.0, ("alert", "enforced"), (thief,), (beside,), 2, 3, interrupted=True
     )
     assert outcome.problems == (
         "th|ief: no alert arrived",
@@ -96,6 +96,7 @@ def test_the_report_names_what_is_missing() -> None:
     text = markdown(outcome)
     assert "# Drill: not as expected" in text
     assert "INTERRUPTED" in text
+    assert "3 alerts or decisions are older than the drill" in text
     assert "2 records were no alert or decision" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {row.replace("\\|", "").count("|") for row in rows} == {7, 10}

@@ -19,6 +19,7 @@ def decision(
     models: tuple[str, ...] | None = ("fraud",),
     kind: SubjectType = "client",
     address: str | None = None,
+    issued_ms: int = NOW_MS,
     expires_ms: int | None = NOW_MS + HOUR_MS,
     origin: Origin = "detector",
     simulated: bool = False,
@@ -39,7 +40,7 @@ def decision(
         parameters=Parameters(
             requests_per_minute=rate if action == "throttle" else None, status_code=status, retry_after_seconds=retry_after
         ),
-        issued_at=rfc3339(NOW_MS),
+        issued_at=rfc3339(issued_ms),
         expires_at=None if expires_ms is None else rfc3339(expires_ms),
         reason=Reason(code="extraction.offset", admin="flat steps"),
         origin=origin,
