@@ -57,10 +57,11 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
-    """The file that commits to the key of the marks, and when it says it was made; None where it does not say."""
+    """The file that commits to the key of the marks, when it says it was made, and for which epoch; None where it does not."""
 
     path: Path
     made_ms: int | None
+    epoch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +140,12 @@ def read_commitment(path: Path) -> Commitment:
     found = _read_json(path, "commitment")
     if not isinstance(found, dict):
         raise SourceError(f"{path}: is no JSON object, so no commitment")
-    said = found.get("created")
+    said, epoch = found.get("created"), found.get("epoch")
+    epoch = epoch if isinstance(epoch, str) else None
     if said is None:
-        return Commitment(path, None)
+        return Commitment(path, None, epoch)
     try:
-        return Commitment(path, parse_rfc3339(said))
+        return Commitment(path, parse_rfc3339(said), epoch)
     except (ValueError, TypeError, OverflowError, AttributeError) as error:
         raise SourceError(f"{path}: created is no time: {error}") from error
 

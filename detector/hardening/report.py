@@ -95,7 +95,11 @@ def duration(taken: float) -> str:
 
     >>> duration(0.005), duration(0.5), duration(30.0)
     ('7 min', '12 h', '30 days')
+    >>> duration(25 / 86400)
+    '25 s'
     """
+    if taken * 1440.0 < 1.0:
+        return f"{taken * 86_400.0:.0f} s"
     if taken < 1.0 / 24.0:
         return f"{taken * 1440.0:.0f} min"
     return f"{taken * 24.0:.0f} h" if taken < 2.0 else f"{taken:,.0f} days"
@@ -150,20 +154,24 @@ CAPTION = (
 
 
 def thefts_tables(plan: Plan, tally: Tally) -> Iterator[Table]:
-    """Yield a table for each model and defence, which fits a narrow terminal."""
+    """Yield a table for each model and defence, which fits a narrow terminal; what that has no room for stands below it."""
     for model, defence in dict.fromkeys((row.model, row.defence) for row in tally.rows):
         own = [row for row in tally.rows if (row.model, row.defence) == (model, defence)]
         table = Table(title=f"{printable(model, WIDE)}, defence {printable(defence, WIDE)}", title_justify="left")
         table.box, table.pad_edge = None, False
         heads = ["attack", *(f"at {budget:,}" for budget in plan.budgets), "to 70 / 80 / 90%"]
-        heads += ["price"] * (plan.price is not None) + ["time"] * (plan.rate is not None) + ["detector"]
-        for place, head in enumerate(heads):
-            table.add_column(head, no_wrap=place <= len(plan.budgets) + 1, overflow="fold")
+        for head in heads:
+            table.add_column(head, no_wrap=True, overflow="fold")
         for row in own:
             reached = [row.queries_to(level) for level in LEVELS]
             told = " / ".join(f"> {row.asked:,}" if queries is None else f"{queries:,}" for queries in reached)
             copies = [_copy_cell(row, budget) for budget in plan.budgets]
-            table.add_row(printable(row.attack, WIDE), *copies, told, *_cost_cells(row, plan), _stop_cell(row))
+            table.add_row(printable(row.attack, WIDE), *copies, told)
+        costs = ["price"] * (plan.price is not None) + ["time"] * (plan.rate is not None)
+        of_90 = f"{' and '.join(costs)} of {LEVELS[-1]:.0%}, and what ".capitalize() if costs else "What "
+        below = [f"{printable(row.attack, WIDE)}: {', '.join([*_cost_cells(row, plan), _stop_cell(row)])}" for row in own]
+        table.caption = "\n".join([f"{of_90}the detector does:", *below])
+        table.caption_justify, table.caption_style = "left", ""
         yield table
 
 

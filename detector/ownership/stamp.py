@@ -63,7 +63,8 @@ def too_late(stamped: dt.datetime, first_ms: int) -> str | None:
     first = dt.datetime.fromtimestamp(first_ms / 1000, dt.UTC)
     if stamped <= first:
         return None
-    return f"the commitment was there on {stamped:%Y-%m-%d %H:%M:%S} UTC, after the first marked answer ({first:%Y-%m-%d %H:%M:%S})"
+    when, began = f"{stamped:%Y-%m-%d %H:%M:%S}", f"{first:%Y-%m-%d %H:%M:%S}"
+    return f"the commitment was there on {when} UTC, after the first marked answer ({began})"
 
 
 def _certificates(path: Path) -> list[Any]:

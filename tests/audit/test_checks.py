@@ -228,8 +228,8 @@ def test_unusable_records(audited: Audited) -> None:
 def test_marks(audited: Audited) -> None:
     """Marked answers, and a commitment before the first of them."""
 
-    def check(made_ms: int | None, *marks: EventMark | None) -> list[Result]:
-        commitment = None if made_ms is None else Commitment(Path("c"), made_ms)
+    def check(made_ms: int | None, *marks: EventMark | None, epoch: str | None = None) -> list[Result]:
+        commitment = None if made_ms is None else Commitment(Path("c"), made_ms, epoch)
         found = Marks(Known(Config(), commitment=commitment))
         for number, mark in enumerate(marks):
             answer = msgspec.convert(event(number, number), DecodedEvent)
@@ -244,6 +244,12 @@ def test_marks(audited: Audited) -> None:
     assert isinstance(committed, Finding)
     assert isinstance(check(START_MS + 1000, None, key)[1], Clear)
     assert isinstance(check(None, key)[1], Unjudged)
+    second = EventMark("k2", "client:acme", "2")  # an epoch that is committed to anew, after marks of the first
+    assert isinstance(check(START_MS + 2000, None, key, second, epoch="2")[1], Clear)
+    assert isinstance(check(START_MS + 2001, None, key, second, epoch="2")[1], Finding)
+    other = check(START_MS, None, key, epoch="2")[1]
+    assert isinstance(other, Unjudged)
+    assert "under epoch '2'" in other.why
     bare, _ = check(None, None)
     assert isinstance(bare, Finding)
     unjudged(audited(steady(3)), "marks.answers")

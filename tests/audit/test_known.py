@@ -46,6 +46,7 @@ def test_commitments(tmp_path: Path) -> None:
     """When it was made, if it says so."""
     assert read_commitment(saved(tmp_path / "c", {"created": "2026-05-04T10:31:07Z"})).made_ms == START_MS
     assert read_commitment(saved(tmp_path / "c", {"key": "x"})).made_ms is None
+    assert read_commitment(saved(tmp_path / "c", {"epoch": "2"})).epoch == "2"
     with pytest.raises(SourceError, match="no time"):
         read_commitment(saved(tmp_path / "c", {"created": "yesterday"}))
     with pytest.raises(SourceError, match="no time"):

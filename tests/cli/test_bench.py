@@ -1,5 +1,6 @@
 """`detector bench` as people start it: a function, a server and a file of their own, gates, and work that is cut short."""
 
+import io
 import json
 import os
 import re
@@ -18,7 +19,12 @@ from typer.testing import CliRunner
 
 from detector.cli import app
 from detector.cli.bench import _settings, _tell
+from detector.console import Console
 from detector.errors import BaselineError, ConfigError, ModelError, OutputError
+from detector.hardening.bench import Plan, Row, Tally
+from detector.hardening.report import thefts_tables
+from detector.hardening.stops import Stop
+from detector.hardening.theft import Copy
 from detector.redteam.conversation import Array
 from detector.redteam.targets import Target, named
 from tests.redteam.test_opened import softmax_onnx
@@ -236,3 +242,21 @@ def test_interrupted_work_keeps_its_rows(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "found" / "bench.json").read_text(encoding="utf-8"))
     assert found["interrupted"]
     assert [row["defence"] for row in found["thefts"]] == ["none"]
+
+
+def test_tables_fit_a_narrow_terminal() -> None:
+    """No figure is broken; prices, times and stops stand below."""
+    copies = {100: Copy(0.57, 0.55), 1600: Copy(0.67, 0.66)}
+    stops = (Stop(54, None, None, None, 0), Stop(7, 24, "perturb", "extraction.offset", 0))
+    rows = [
+        Row("mymodel:predict", "none", name, 1600, False, copies, stop, Copy(0.57, 0.5))
+        for name, stop in zip(("knockoff_random", "line_search"), stops, strict=True)
+    ]
+    plan = Plan([], [], [], [100, 400, 1600], 1.5, 60.0)
+    console = Console(width=80, file=io.StringIO())
+    for table in thefts_tables(plan, Tally(rows, [], [])):
+        console.print(table)
+    said = console.file.getvalue()  # type: ignore[attr-defined]  # it is the one above
+    assert "> 1,600 / > 1,600 / > 1,600" in said
+    assert "knockoff_random: > 2.40, > 27 min, not stopped; throttled at 54" in said
+    assert "line_search: > 2.40, > 27 min, perturb at 24, with 57%" in said

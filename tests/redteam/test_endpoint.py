@@ -208,7 +208,7 @@ def test_an_answer_that_comes_drop_by_drop_ends() -> None:
         thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            with pytest.raises(EndpointError, match="had not finished its answer after 0.5 s"):
+            with pytest.raises(EndpointError, match=r"had not finished its answer after 0\.5 s"):
                 Endpoint(f"http://127.0.0.1:{served.server_address[1]}/", timeout=0.05)(np.zeros((1, 2)))
         finally:
             served.shutdown()

@@ -188,7 +188,7 @@ def test_what_a_model_prints_is_no_answer_of_ours(own: str, X: Array, capsys: py
         open_model(f"{own}:nested", X)
 
 
-def test_a_fork_of_a_model_does_not_go_on(own: str, X: Array, tmp_path: Path) -> None:
+def test_a_fork_of_a_model_does_not_go_on(tmp_path: Path) -> None:
     """Two benches would write the same files."""
     code = (
         "import os, numpy as np\n"
@@ -234,7 +234,7 @@ def test_this_machine_is_asked_without_a_proxy(digits: Target, monkeypatch: pyte
 )
 def test_no_address_passes_for_this_machine(X: Array, name: str) -> None:
     """However it is written."""
-    with pytest.raises(ConfigError, match="not this machine|address"):
+    with pytest.raises(ConfigError, match=r"not this machine|address"):
         open_model(name, X)
 
 

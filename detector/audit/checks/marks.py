@@ -29,7 +29,8 @@ class Marks(Check):
         """Begin with nothing seen."""
         super().__init__(known)
         self._answers = self._perturbed = self._marked = 0
-        self._first_ms: int | None = None
+        self._epoch = None if known.commitment is None else known.commitment.epoch
+        self._first_ms: int | None = None  # of the commitment's epoch, where it names one: each epoch has its own
         self._clients = Distinct()
         self._keys: set[str] = set()
         self._ids: list[str] = []
@@ -47,7 +48,8 @@ class Marks(Check):
         if mark is None:
             return
         self._marked += 1
-        self._first_ms = seen.time_ms if self._first_ms is None else min(seen.time_ms, self._first_ms)
+        if self._epoch is None or mark.epoch == self._epoch:
+            self._first_ms = seen.time_ms if self._first_ms is None else min(seen.time_ms, self._first_ms)
         self._clients.add(seen.client)
         if len(self._keys) < _MOST_KEYS:
             self._keys.add(mark.id)
@@ -83,7 +85,8 @@ class Marks(Check):
     def _committed(self) -> Result:
         commitment = self.known.commitment
         if self._first_ms is None:
-            return Unjudged(*_COMMITTED, "no answer of the log is marked")
+            under = f" under epoch {self._epoch!r} of {commitment.path}" if self._marked and commitment is not None else ""
+            return Unjudged(*_COMMITTED, f"no answer of the log is marked{under}")
         first = rfc3339(self._first_ms)
         if commitment is None:
             return Unjudged(*_COMMITTED, f"no commitment was named: --commitment FILE; the first marked answer is of {first}")
