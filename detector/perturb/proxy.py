@@ -73,7 +73,7 @@ class Proxy:
             while keeps and (data := await _first(reader, parser)) is not None:
                 with self._place():
                     request = await self._request(data, reader, writer, parser)
-                    keeps = request is not None and request.keeps and await self._exchange(request, upstream, writer)
+                    keeps = request is not None and await self._exchange(request, upstream, writer) and request.keeps
         except FaultError as fault:
             await _refuse(reader, writer, fault.status)
         except TimeoutError:

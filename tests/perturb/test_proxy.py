@@ -164,6 +164,18 @@ def ask(port: int) -> Iterator[Asked]:
     connection.close()
 
 
+@pytest.mark.parametrize("head", ["POST /predict HTTP/1.1\r\nConnection: close\r\n", "POST /predict HTTP/1.0\r\n"])
+def test_who_wants_one_answer_only_gets_it(port: int, head: str) -> None:
+    """As nginx asks unless it is told to keep connections; then the connection ends."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head.encode() + b"Host: m\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        told = b""
+        while piece := connection.recv(4096):
+            told += piece
+    assert told.startswith(b"HTTP/1.1 200")
+    assert json.loads(told.partition(b"\r\n\r\n")[2]) == LABEL
+
+
 def test_answers_are_perturbed_over_one_connection(ask: Asked) -> None:
     """However they are framed; validators of the original are dropped."""
     for path in ("/predict", "/chunked", "/endless", "/closing", "/predict", "/predict"):
