@@ -330,7 +330,9 @@ def ownership_chain(
     require_logs(log)
     links = sealed(log, settings, read_committed(_commitment_of(settings, commitment)).model, whole=whole)
     if not links:
-        raise OwnershipError("the log has no hour of marked answers that is over: there is nothing to chain")
+        raise OwnershipError(
+            "the log has no hour of marked answers that is over, so there is nothing to chain; --whole says that the last one is"
+        )
     try:
         private.write(out, b"".join(map(link_line, links)))
     except OSError as error:
@@ -414,9 +416,8 @@ def ownership_check(
         markup=False,
     )
     if found.stamped is None:
-        console.print(
-            "The time stamp of the commitment was not checked: there is none, or --tsa-root names no authority.", soft_wrap=True
-        )
+        why = "--tsa-root names no authority" if found.has_stamp else "the package has none, so that nothing can be proved"
+        console.print(f"The time stamp of the commitment was not checked: {why}.", soft_wrap=True)
     else:
         console.print(f"The commitment was there on {found.stamped:%Y-%m-%d %H:%M:%S} UTC.", soft_wrap=True)
     if chain is not None:

@@ -33,7 +33,7 @@ class Checked(NamedTuple):
     """What a package that is whole holds.
 
     `unread` records are not of the native format, so whom they were told to was not checked. `compared` hours are those of
-    the chain that was kept elsewhere. `stamped` is when its commitment was there, None where nobody stamped it; `unprovable`
+    the chain that was kept elsewhere. `has_stamp` says whether there is a stamp of the commitment, and `stamped` is when that was made, None where no authority was named to check it by; `unprovable`
     is why nothing can be proved, None where the stamp is from before the first record.
     """
 
@@ -46,6 +46,7 @@ class Checked(NamedTuple):
     stamped: dt.datetime | None
     unread: int = 0
     compared: int = 0
+    has_stamp: bool = False
     unprovable: str | None = None
 
 
@@ -89,6 +90,7 @@ def check(path: Path, roots: Sequence[Path] = (), chain: Path | None = None) -> 
         stamped,
         len(lines) - len(times),
         len(compared),
+        "commitment.tsr" in files,
         None if stamped is None or not times else too_late(stamped, min(times)),
     )
 
