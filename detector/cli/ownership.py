@@ -331,7 +331,8 @@ def ownership_chain(
     links = sealed(log, settings, read_committed(_commitment_of(settings, commitment)).model, whole=whole)
     if not links:
         raise OwnershipError(
-            "the log has no hour of marked answers that is over, so there is nothing to chain; --whole says that the last one is"
+            "the log has no hour of marked answers that is over, so there is nothing to chain; --whole says that the last one "
+            "is over"
         )
     try:
         private.write(out, b"".join(map(link_line, links)))

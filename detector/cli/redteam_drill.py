@@ -37,7 +37,7 @@ def redteam_drill(
     ] = None,
     expect: Annotated[
         list[str] | None,
-        typer.Option("--expect", metavar="STEP", help="alert, decision, enforced; repeatable  [all that is watched]"),
+        typer.Option("--expect", metavar="STEP", help="alert, indexed, decision, enforced; repeatable  [all watched]"),
     ] = None,
     thieves: Annotated[
         list[str] | None,
@@ -69,6 +69,9 @@ def redteam_drill(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="also write the report, as Markdown")] = None,
     *,
     kafka: Annotated[bool, typer.Option("--kafka", help="watch the topics of alerts and decisions of [kafka]")] = False,
+    elasticsearch: Annotated[
+        bool, typer.Option("--elasticsearch", help="look for the alerts in the Elasticsearch of [elasticsearch]")
+    ] = False,
     tabular: Annotated[bool, typer.Option("--tabular", help="records, not pictures")] = False,
     i_own_this: Annotated[
         bool, typer.Option("--i-own-this", help="the address is not on this machine, and you may attack it")
@@ -77,16 +80,17 @@ def redteam_drill(
 ) -> None:
     """Rehearse an incident: attack a staging deployment, and see what arrives, when, and whether innocents are left alone.
 
-    Each attack is a client of its own, beside innocents. Watched are alerts and decisions (files or Kafka), and whether the
-    gateway refuses (403, 429) or the answers tell less; each with the seconds and queries since the thief's first. Without
-    --thief and --innocent clients name themselves in the header of [gate] client_header, under names that are new each time.
+    Each attack is a client of its own, beside innocents. Watched are alerts and decisions (files or Kafka), alerts in
+    Elasticsearch, and whether the gateway refuses (403, 429) or the answers tell less; each with the seconds and queries since
+    the thief's first. Without --thief and --innocent clients name themselves in the header of [gate] client_header, under names
+    that are new each time.
 
     Exit status 1 where an expected step has not arrived within --patience, or an innocent was not left alone. Ctrl-C ends it
     and reports what was seen. Decisions about the thieves stay in force until they expire; `detector decisions lift` ends them.
     """
     from detector.clock import SystemClock
     from detector.drill.plan import Pace
-    from detector.drill.rehearse import Drill, rehearse, staged_target
+    from detector.drill.rehearse import AHEAD_MS, Drill, rehearse, staged_target
     from detector.drill.telling import markdown, tell
     from detector.redteam.columns import TableColumns
     from detector.redteam.endpoint import Endpoint
@@ -97,7 +101,8 @@ def redteam_drill(
     local = _on_this_machine(url)
     if not local and not i_own_this:
         raise ConfigError(f"--url {url} is not on this machine: attack only what is yours, and say so with --i-own-this")
-    expected = _expected(expect, alerts=alerts is not None or kafka, decisions=decisions is not None or kafka)
+    watched = {"alert": alerts is not None or kafka, "decision": decisions is not None or kafka, "indexed": elasticsearch}
+    expected = _expected(expect, watched)
     clock = SystemClock()
     now_ms = clock.now_ms()
     number = now_ms % SEEDS if seed is None else seed
@@ -114,6 +119,11 @@ def redteam_drill(
     endpoint = Endpoint(url, request_key, response_key, classes, direct=local, attempts=ATTEMPTS)
     with ExitStack() as stack:
         watches = _watches(settings, alerts, decisions, kafka=kafka)
+        if elasticsearch:
+            from detector.drill.index import IndexWatch
+
+            asking = {part.login.client for part in (*hostile, *beside)}
+            watches.append(IndexWatch(settings.elasticsearch, asking, now_ms - AHEAD_MS))
         for watch in watches:
             stack.callback(watch.close)
         target = staged_target(endpoint, natural, columns, beside[0].login, number).over(wire)
@@ -125,7 +135,7 @@ def redteam_drill(
             Pace(rate, budget, innocent_queries, patience),
             expected,
             number,
-            decisions_watched=decisions is not None or kafka,
+            decisions_watched=watched["decision"],
         )
         errors.print(f"asking {url} as {', '.join(part.login.client for part in (*hostile, *beside))}", soft_wrap=True)
         outcome = rehearse(drill, watches, clock, lambda text: errors.print(text, soft_wrap=True, markup=False))
@@ -198,16 +208,16 @@ def _on_this_machine(url: str) -> bool:
     return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
 
 
-def _expected(given: list[str] | None, *, alerts: bool, decisions: bool) -> "tuple[Step, ...]":
+def _expected(given: list[str] | None, watched: dict[str, bool]) -> "tuple[Step, ...]":
     from detector.drill.plan import STEPS
 
-    watched = {"alert": alerts, "decision": decisions, "enforced": True}
     for step in given or ():
         if step not in STEPS:
             raise ConfigError(f"--expect takes {', '.join(STEPS)}, not {step!r}")
-        if not watched[step]:
-            raise ConfigError(f"--expect {step}: nothing says where it arrives; name --{step}s FILE, or --kafka")
-    return tuple(step for step in STEPS if (step in given if given else watched[step]))
+        if not watched.get(step, True):
+            how = "use --elasticsearch" if step == "indexed" else f"name --{step}s FILE, or --kafka"
+            raise ConfigError(f"--expect {step}: nothing says where it arrives; {how}")
+    return tuple(step for step in STEPS if (step in given if given else watched.get(step, True)))
 
 
 def _watches(settings: "Config", alerts: Path | None, decisions: Path | None, *, kafka: bool) -> "list[Watch]":

@@ -116,6 +116,7 @@ class Outcome:
 
 MISSING: Final[dict[Step, str]] = {
     "alert": "no alert arrived",
+    "indexed": "no alert was found in Elasticsearch",
     "decision": "no decision arrived",
     "enforced": "nothing was refused to him or kept from him",
 }
@@ -181,7 +182,7 @@ def drilled(part: Part, caller: Caller, found: Sequence[Arrival], expected: Coll
 
 def bystander(part: Part, caller: Caller, seen: Sequence[Seen]) -> Bystander:
     """Sum up an innocent; a decision that only alerts is told with the alerts."""
-    alerts = tuple(one.sighting.told for one in seen if one.sighting.step == "alert")
+    alerts = tuple(one.sighting.told for one in seen if one.sighting.step in {"alert", "indexed"})
     decisions = tuple(one.sighting.told for one in seen if one.sighting.step == "decision")
     return Bystander(part.role, part.login.client, *_counted(caller), alerts, decisions, caller.fault)
 

@@ -6,9 +6,10 @@ from typing import Final, Literal, get_args
 
 __all__ = ["STEPS", "Login", "Pace", "Part", "Step"]
 
-Step = Literal["alert", "decision", "enforced"]
+Step = Literal["alert", "indexed", "decision", "enforced"]
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
-"""An alert about the thief; a decision about him; and that the gateway carries it out: a refusal, or answers that tell less."""
+"""An alert about the thief; the same in Elasticsearch; a decision about him; and that the gateway carries it out: a refusal, or
+answers that tell less."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from detector.redteam.sessions import Disguise, innocent, thief
 from detector.redteam.targets import Target
 from detector.redteam.victim import Pool
 
-__all__ = ["Drill", "rehearse", "staged_target"]
+__all__ = ["AHEAD_MS", "Drill", "rehearse", "staged_target"]
 
 AHEAD_MS: Final = 300_000  # that this machine's clock may be ahead of those of alerts and decisions
 POLL_S: Final = 0.05

@@ -33,8 +33,9 @@ class Checked(NamedTuple):
     """What a package that is whole holds.
 
     `unread` records are not of the native format, so whom they were told to was not checked. `compared` hours are those of
-    the chain that was kept elsewhere. `has_stamp` says whether there is a stamp of the commitment, and `stamped` is when that was made, None where no authority was named to check it by; `unprovable`
-    is why nothing can be proved, None where the stamp is from before the first record.
+    the chain that was kept elsewhere. `has_stamp` says whether there is a stamp of the commitment, and `stamped` is when that
+    was made, None where no authority was named to check it by; `unprovable` is why nothing can be proved, None where the stamp
+    is from before the first record.
     """
 
     client: str
