@@ -101,20 +101,23 @@ def redteam_rankings_ask(
     budget: Annotated[int, typer.Option("--queries", "-n", min=10, max=100_000, help="of each thief")] = 300,
     seed: Annotated[int, typer.Option("--seed", min=0, help="the same seed asks the same")] = 0,
     *,
+    own: Annotated[bool, typer.Option("--i-own-this", help="the recommender is elsewhere, and yours")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Attack a recommender of yours over HTTP, by what needs no histories of people, and tell how the copies agree with it."""
     from detector.redteam.endpoint import Endpoint
+    from detector.redteam.opened import permitted
     from detector.redteam.rankings.measured import over_http
     from detector.redteam.rankings.served import RankingEndpoint
 
+    local = permitted(url, own)
     try:
         names = list(dict.fromkeys(line.strip() for line in catalogue.read_text(encoding="utf-8").splitlines() if line.strip()))
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read the catalogue {catalogue}: {error}") from error
     if len(names) < 20:
         raise ConfigError(f"{catalogue} names {len(names)} items; a recommender has at least 20")
-    endpoint = RankingEndpoint(Endpoint(url), names)
+    endpoint = RankingEndpoint(Endpoint(url, direct=local), names)
     with errors.status("asking"):
         found = over_http(endpoint, len(names), budget, seed)
     if as_json:

@@ -30,12 +30,13 @@ from detector.redteam.network import one_hot
 from detector.redteam.protocols import protocol_of
 from detector.redteam.targets import Target, named
 
-__all__ = ["FORMS", "Form", "OpenedModel", "Opening", "open_model"]
+__all__ = ["FORMS", "Form", "OpenedModel", "Opening", "open_model", "permitted"]
 
 Form: TypeAlias = Literal["function", "http", "onnx", "pickle", "named"]
 FORMS: Final = (
     "module:function, http(s)://..., FILE.onnx, FILE.pkl with --trust-pickle, digits, loans, mlp:wine, tree:iris, ..."
 )
+OWN: Final = "--i-own-this if it is yours, and you may attack it"
 NAMED: Final = ("demo", "digits", "loans", "mlp", "linear", "tree")
 SLACK: Final = 0.02  # rounding of probabilities that sum to 1
 
@@ -51,7 +52,7 @@ class Opening:
     """
 
     own: bool = False
-    permission: str = "--i-own-this if it is yours, and you may attack it"
+    permission: str = OWN
     trust_pickle: bool = False
     classes: int | None = None
     names: Sequence[str] = ()
@@ -102,33 +103,31 @@ def open_model(name: str, sample: Array | None = None, opening: Opening | None =
     form, says, traffic = _found(name, opening)
     if sample is None or sample.ndim != 2 or not len(sample):
         raise ConfigError(f"{name}: natural inputs are needed to ask it about: name them with --data")
-    local, identity = form != "http", name
-    first = _said(says, sample[:1], identity)
+    local = form != "http"
+    first = _said(says, sample[:1], name)
     labels_only = first.ndim == 1 and not _is_score(first)
     names = tuple(opening.names)
     if labels_only and not names:
-        names = _classes_of_labels(says, sample if local else sample[:1], opening.classes, identity)
+        names = _classes_of_labels(says, sample if local else sample[:1], opening.classes, name)
     classes = len(names) if labels_only else 2 if first.ndim == 1 else first.shape[1]
     if not labels_only and opening.classes is not None and opening.classes != classes:
-        raise ConfigError(f"{identity}: tells {classes} classes, not {opening.classes}")
+        raise ConfigError(f"{name}: tells {classes} classes, not {opening.classes}")
     order = {label: place for place, label in enumerate(names)}
 
     def probabilities(X: Array) -> Array:
-        answers = _said(says, X, identity)
+        answers = _said(says, X, name)
         if labels_only:
-            return one_hot(_places(answers, order, identity), classes)
+            return one_hot(_places(answers, order, name), classes)
         return np.column_stack([1.0 - answers, answers]) if answers.ndim == 1 else answers
 
-    opened = OpenedModel(identity, form, local, classes, labels_only, _asker(probabilities, identity, classes), None, traffic)
+    opened = OpenedModel(name, form, local, classes, labels_only, _asker(probabilities, name, classes), None, traffic)
     opened.predict(sample[:1])
     return opened
 
 
 def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
     if name.startswith(("http://", "https://")):
-        host = _host(name)
-        if not opening.own and not _loopback(host):
-            raise ConfigError(f"{host or name} is not this machine: {opening.permission}")
+        local = permitted(name, opening.own, opening.permission)
         names = opening.names or ([str(number) for number in range(opening.classes)] if opening.classes else ())
         protocol = protocol_of(name, model=opening.model, names=names)
         endpoint = Endpoint(
@@ -137,7 +136,7 @@ def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
             timeout=opening.timeout,
             attempts=opening.attempts,
             classes=opening.classes,
-            direct=_loopback(host),  # a proxy's own loopback is another machine
+            direct=local,  # to the proxy of the environment, this machine's address would be its own
             protocol=protocol,
         )
         return "http", endpoint.raw, endpoint.traffic
@@ -152,6 +151,15 @@ def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
     if colon and function and all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         return "function", loaded_function(name), None
     raise ConfigError(f"there is no model {name!r}; models are: {FORMS}")
+
+
+def permitted(url: str, own: bool, permission: str = OWN) -> bool:
+    """Tell whether an address is this machine's. Raises `ConfigError` where it is another's, unless that is one's `own`."""
+    host = _host(url)
+    local = _is_loopback(host)
+    if not local and not own:
+        raise ConfigError(f"{host} is not this machine: {permission}")
+    return local
 
 
 def _host(name: str) -> str:
@@ -171,7 +179,7 @@ def _host(name: str) -> str:
     return host
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detector.cli import app
-from detector.errors import ConfigError, EndpointError, OutputError
+from detector.errors import ConfigError, OutputError
 
 SMALL = ["--items", "48"]
 
@@ -52,6 +52,7 @@ def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
         (["rankings-log", "--input", "picture", *SMALL], ConfigError, "not logged as 'picture'; there are: columns, vector"),
         (["rankings-log", "traverse", *SMALL, "--out", "/no/such/folder/x.jsonl"], OutputError, "cannot write to"),
         (["rankings-ask", "http://127.0.0.1:9/", "--catalogue", "/no/such/file"], ConfigError, "cannot read the catalogue"),
+        (["rankings-ask", "http://shop.example.org/", "--catalogue", "/no/such/file"], ConfigError, "--i-own-this"),
     ],
 )
 def test_what_cannot_be_is_refused(words: list[str], error: type[Exception], said: str) -> None:
@@ -70,7 +71,8 @@ def test_a_catalogue_or_address_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "names 2 items" in str(few.exception)
     catalogue.write_text("\n".join(f"item-{n}" for n in range(30)), encoding="utf-8")
     file = CliRunner().invoke(app, ["redteam", "rankings-ask", "file:///etc/passwd", "--catalogue", str(catalogue)])
-    assert isinstance(file.exception, EndpointError)
+    assert isinstance(file.exception, ConfigError)
+    assert "is no address" in str(file.exception)
 
 
 def test_a_log_is_written_with_its_truth(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class RankingEndpoint:
         try:
             (ranking,) = json.loads(content)[self.endpoint.response_key]
             found = dict.fromkeys(self.numbers[name] for name in ranking if name in self.numbers)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             said = content[:80].decode("utf-8", "replace")
             expected = f"{self.endpoint.response_key!r} with one list of item ids"
             raise EndpointError(f"{self.endpoint.url} answered {said!r} where {expected} was expected") from None
