@@ -214,9 +214,10 @@ def _said(says: Says, X: Array, name: str) -> Any:
 
 def _shape(row: Any) -> tuple[int, ...] | str:
     try:
-        return np.shape(row)
+        found: tuple[int, ...] = np.shape(row)
     except ValueError:
         return "of no table"
+    return found
 
 
 def _blamed(says: Says, X: Array, name: str, error: Exception) -> ModelError:
