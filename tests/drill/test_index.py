@@ -26,7 +26,7 @@ def client(elastic: str) -> Iterator[Elasticsearch]:
 
 def write(client: Elasticsearch, namespace: str, name: str) -> None:
     made = documents("alert", to_json(sample_alert(alert_id=name)), namespace, "2026-05-04T10:31:07.412Z")[0]
-    client.create(index=f"{made.stream}-{namespace}", id=made.id, document=made.source.decode(), refresh=True)
+    client.create(index=made.stream, id=made.id, document=made.source.decode(), refresh=True)
 
 
 def test_alerts_are_found_once_they_are_searchable(
