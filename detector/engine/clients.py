@@ -319,6 +319,8 @@ class ClientTable:
         asked = [
             i for i, count in enumerate(queries.tolist()) if count in LESSONS and self.columns.standing.highest[slot[i]] < ALERT
         ]
+        if not asked:
+            return
         for i, kind in self.novelty.unfamiliar(rows[asked], queries[asked]).items():
             self.kinds.add(kind, account_of(self.name(int(slot[asked[i]]))).client)
 

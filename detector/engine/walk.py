@@ -67,16 +67,17 @@ class Walk:
             self.since_lesson += summary.fresh
             return np.zeros(0)
         queries = stretch.found.admitted.position[evaluated]
-        score = self._novelty.score(rows, queries)
-        constructed = counts(stretch.found.ratio, stretch.found.peak)
-        odd = set(np.flatnonzero(stretch.found.conduct[:, :, 0].any(axis=1)).tolist())
+        score = self._novelty.score(rows, queries) if len(evaluated) else np.zeros(0)
+        constructed = counts(stretch.found.ratio, stretch.found.peak) if summary.constructed else None
+        suspect = [] if constructed is None else np.flatnonzero(constructed.any(axis=1)).tolist()
+        odd = set(np.flatnonzero(stretch.found.conduct[:, :, 0].any(axis=1)).tolist()) if summary.odd else set()
         fresh = self.since_lesson + np.cumsum(stretch.found.admitted.verdict == FRESH)
         taught_at = 0
         row_of = {int(event): row for row, event in enumerate(evaluated)}
         reading_of = {int(event): row for row, event in enumerate(stretch.found.read)}
         latest: dict[int, int] = {}
         counted = 0
-        for event in sorted({*np.flatnonzero(constructed.any(axis=1)).tolist(), *row_of, *odd}):
+        for event in sorted({*suspect, *row_of, *odd}):
             counted = self._note_active(stretch, counted, event)
             slot = int(stretch.slot[event])
             row = row_of.get(event)
@@ -84,7 +85,7 @@ class Walk:
                 latest[slot] = row
             if event in reading_of:
                 self._read(event, slot, int(stretch.found.admitted.position[event]), stretch.found.kept, reading_of[event])
-            channels = np.flatnonzero(constructed[event]).tolist()
+            channels = [] if constructed is None else np.flatnonzero(constructed[event]).tolist()
             odds = self._odds(stretch, event) if event in odd else ()
             self._note(stretch, event, channels, odds)
             if channels or odds or row is None or self._calls(stretch, event, slot, float(score[row])):
