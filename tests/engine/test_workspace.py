@@ -1,10 +1,17 @@
 """What is kept from one batch to the next does not show in the results."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.baseline.store import Baseline
+from detector.engine.clients import SMALLEST
 from detector.engine.compute import SMALL
 from detector.engine.findings import Outputs
 from detector.engine.memory.admission import FRESH
@@ -30,6 +37,23 @@ def test_inputs_are_encoded_as_numpy_does(values: list[float], scale: list[float
     encoded = np.empty((2, 3 + known.size), np.float32)
     encode_rows(vectors, vectors[1], factors, codes, known, encoded)
     assert encoded.tobytes() == np.ascontiguousarray(wanted).tobytes()
+
+
+def test_kernels_get_what_they_were_bound_to(digits_baseline: Baseline) -> None:
+    """Nobody looks at types any more, so all passes have the same: small and large ones, before and after the columns grow."""
+    shard = Shard(EngineSettings(), digits_baseline.models)
+    (batch,) = batches(traffic(seed=2, innocents=SMALL, queries=2, dimension=64, model="digits"))
+    table = shard._table("digits", "digits")
+    found: set[tuple[Any, ...]] = set()
+    for clients in (1, 10 * SMALLEST):
+        shard.process(replace(batch, client=[f"client-{i % clients}" for i in range(len(batch))]))
+        table._admit_clients([f"more-{clients}-{i}" for i in range(clients)])
+        for events in (1, 2, SMALL, SMALL + 1):
+            run = table._kernels._pass(events)
+            calls = [call for call in run if isinstance(call, partial)] + [*run.more, *run.updates]
+            found.add(tuple(tuple(map(numba.typeof, call.args)) for call in calls if isinstance(call, partial)))
+    assert len(found) == 1
+    assert table.columns.capacity > SMALLEST
 
 
 class Watching:
