@@ -118,6 +118,13 @@ bench: $(READY) ## Speed and memory as ratios from one run (bench.json), links a
 bench-kafka: $(READY) ## The same on a real Kafka broker: throughput, latency, restore, workers (bench-kafka.json)
 	@$(RUN)/python -m tests.bench.bench_kafka
 
+.PHONY: bench-peers
+bench-peers: $(READY) ## Other stream processors on a trivial job, in .venv-peers (bench-peers.json); left out where they cannot be had
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.venv-peers/bin/python -m pip install --quiet --group peers || echo "some peers cannot be installed here"
+	@$(RUN)/python -m tests.bench.bench_peers --peers .venv-peers/bin/python
+
 .PHONY: bench-ship
 bench-ship: $(READY) ## Alerts into a real Elasticsearch that is killed meanwhile (bench-ship.json)
 	@$(RUN)/python -m tests.bench.bench_ship
@@ -144,5 +151,5 @@ schemas: $(READY) ## Write the contracts' JSON Schema files
 
 .PHONY: clean
 clean: ## Remove what the commands above created
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out quality worlds false-alarms bench*.json
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist detector-demo detector-out quality worlds false-alarms bench*.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -393,9 +393,12 @@ class ClientTable:
         for at in range(0, len(saved), ROWS_AT_ONCE):
             some = saved[at : at + ROWS_AT_ONCE]
             snapshots = [self._codec.load(data) for data in some]
-            last = self._codec.apart(snapshots).admission.last_sequence
-            held = [last[i] > self._parked_until or snapshot.client in self._slots for i, snapshot in enumerate(snapshots)]
+            last = self.columns.peek("admission", "last_sequence", [snapshot.row for snapshot in snapshots])
+            held = [
+                at > self._parked_until or snapshot.client in self._slots for at, snapshot in zip(last, snapshots, strict=True)
+            ]
             present = [snapshot for snapshot, here in zip(snapshots, held, strict=True) if here]
+            self._codec.apart([snapshot for snapshot, here in zip(snapshots, held, strict=True) if not here])  # checks them
             self._admit_clients([snapshot.client for snapshot in present if snapshot.client not in self._slots])
             self._restore(present)
             for snapshot, data, here in zip(snapshots, some, held, strict=True):

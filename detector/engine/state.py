@@ -193,20 +193,40 @@ class Columns:
         Raises `SnapshotError` when their number does not fit this layout or a number in them is out of range; some rows may
         have been written then.
         """
-        counts = np.array([int.from_bytes(row[:2], "little") for row in rows], np.int64)
-        if len(counts) and int(counts.max()) > self._retained:
-            raise SnapshotError("the snapshot holds more than its layout")
-        for held, layout, places in self._by_retained(counts):
-            some = [rows[place] for place in places.tolist()]
-            if any(len(row) != layout.itemsize for row in some):
-                longer = all(len(row) >= layout.itemsize for row in some)
-                raise SnapshotError("the snapshot is longer than its layout" if longer else "the snapshot is cut off")
-            packed = np.frombuffer(b"".join(some), layout)
+        for held, layout, places in self._lengths_checked(rows):
+            packed = np.frombuffer(b"".join([rows[place] for place in places.tolist()]), layout)
             check_rows(packed, self._declared, held, self._retained)
             for name, array in self._named():
                 array[self._part(name, slots[places], slice(0, held))] = packed[name]
                 if self._declared[name].retained_axis is not None and held < self._retained:
                     array[self._part(name, slots[places], slice(held, None))] = 0
+
+    def peek(self, family: str, column: str, rows: Sequence[bytes]) -> npt.NDArray[np.generic]:
+        """Return one column, of one number a client, from bytes of `pack`.
+
+        The other columns are not looked at, so this takes a fraction of what `unpack` takes. Raises `SnapshotError` where the
+        length of the bytes does not fit this layout.
+        """
+        columns = getattr(self, family)
+        name = f"{saved_name(type(columns))}.{column}"
+        found = np.empty(len(rows), getattr(columns, column).dtype)
+        for _, layout, places in self._lengths_checked(rows):
+            start = layout.fields[name][1] if layout.fields else 0
+            some = [rows[place][start : start + found.itemsize] for place in places.tolist()]
+            found[places] = np.frombuffer(b"".join(some), found.dtype)
+        return found
+
+    def _lengths_checked(self, rows: Sequence[bytes]) -> Iterator[tuple[int, np.dtype[np.void], npt.NDArray[np.intp]]]:
+        """Yield what `_by_retained` does of rows that are as long as their layout; raises `SnapshotError` for others."""
+        counts = np.array([int.from_bytes(row[:2], "little") for row in rows], np.int64)
+        if len(counts) and int(counts.max()) > self._retained:
+            raise SnapshotError("the snapshot holds more than its layout")
+        for held, layout, places in self._by_retained(counts):
+            lengths = [len(rows[place]) for place in places.tolist()]
+            if any(length != layout.itemsize for length in lengths):
+                longer = min(lengths) >= layout.itemsize
+                raise SnapshotError("the snapshot is longer than its layout" if longer else "the snapshot is cut off")
+            yield held, layout, places
 
     def _part(self, name: str, slots: npt.NDArray[np.integer], retained: slice) -> tuple[Any, ...]:
         """Return the index of these clients' rows in a column, and of these retained queries where the column has any."""

@@ -4,7 +4,7 @@ Only the cost of an event matters here, so the traffic is plain: every client as
 a class and is told a label and probabilities that follow from it. Nobody steals anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,15 @@ import orjson
 START_MS = 1_700_000_000_000
 RATE_PER_S = 10_000.0
 _CENTRES = 20_161  # seed of the task that everybody asks about
+
+Floats = npt.NDArray[np.float64]
+
+# What a value looks like: reals in a table, 256 grey levels in a picture, vectors of one length among embeddings.
+KINDS: Mapping[str, tuple[int, Callable[[Floats], Floats]]] = {
+    "table": (30, lambda rows: rows),
+    "picture": (196, lambda rows: np.clip(np.rint(128.0 + 30.0 * rows), 0.0, 255.0)),
+    "embedding": (384, lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)),
+}
 
 # Several thousand events a step keep the arrays in cache and the memory beside the log itself small.
 _CHUNK = 8192
@@ -23,7 +32,8 @@ def make_log(
     clients: int,
     *,
     first: int = 0,
-    dimension: int = 30,
+    kind: str = "table",
+    dimension: int | None = None,
     classes: int = 10,
     zipf: float | None = None,
     seed: int = 0,
@@ -35,7 +45,8 @@ def make_log(
     Clients are drawn uniformly, or with probability proportional to rank ** -zipf (1.1 is a few loud clients and a long
     tail). Times are those of a Poisson process of 10,000 events a second over all clients, in whole milliseconds.
     Vectors and probabilities are float32 values printed in full, as Python prints them: about 950 bytes an event at the
-    defaults. The same arguments give the same bytes. The centres are the same for every seed, so that one log can be
+    defaults. `kind` is one of `KINDS`, which says how many values a vector has unless `dimension` does, and what they look
+    like. The same arguments give the same bytes. The centres are the same for every seed, so that one log can be
     the baseline of another.
 
     >>> line = make_log(3, 2, dimension=2, classes=2)[0]
@@ -46,7 +57,8 @@ def make_log(
     (2, 2)
     """
     rng = np.random.default_rng([seed, first])
-    centres = np.random.default_rng(_CENTRES).normal(size=(classes, dimension)) * 2.0
+    usual, shaped = KINDS[kind]
+    centres = np.random.default_rng(_CENTRES).normal(size=(classes, dimension or usual)) * 2.0
     names = [f"c{i:06d}" for i in range(clients)]
     weights = np.arange(1, clients + 1) ** -(zipf or 0.0)
     shares = np.cumsum(weights) / weights.sum()
@@ -72,7 +84,7 @@ def make_log(
                 range(at, at + n),
                 times.astype(np.int64).tolist(),
                 who.tolist(),
-                _answers(centres, n, rng),
+                _answers(centres, n, rng, shaped),
                 strict=True,
             )
         )
@@ -80,7 +92,7 @@ def make_log(
 
 
 def _answers(
-    centres: npt.NDArray[np.float64], n: int, rng: np.random.Generator
+    centres: Floats, n: int, rng: np.random.Generator, shaped: Callable[[Floats], Floats]
 ) -> Iterator[tuple[list[float], int, list[float]]]:
     """Queries around the centres, with what a soft nearest-centre classifier says of them."""
     classes, dimension = centres.shape
@@ -91,7 +103,7 @@ def _answers(
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     labels = probabilities.argmax(axis=1)
     return zip(
-        vectors.astype(np.float32).tolist(),
+        shaped(vectors).astype(np.float32).tolist(),
         labels.tolist(),
         probabilities.astype(np.float32).tolist(),
         strict=True,

@@ -30,12 +30,13 @@ from threadpoolctl import threadpool_limits
 
 from detector.baseline.store import Baseline
 from detector.distribution import VERSION
-from tests.bench.bench_log import make_log
+from tests.bench.bench_log import KINDS, make_log
 from tests.bench.subjects import BATCH, DecodeToArrays, Ingest, Naive, PradaAlone, Saved, Whole, fit, questions
 
 WARM = 150  # queries that fill a client's memories
 ZIPF = 1.1
 SMALL_BATCH = 100
+WIDER = 5  # wide inputs are measured with so many times fewer clients and events, since they take as many times longer
 PACKAGES = ("numpy", "numba", "msgspec", "pydantic", "river", "scikit-learn", "scipy", "orjson")
 
 console = Console(stderr=True)
@@ -78,12 +79,12 @@ def timed(work: Callable[[], object]) -> float:
     return time.thread_time() - started
 
 
-def warmed(baseline: Baseline, clients: int) -> Saved:
+def warmed(baseline: Baseline, clients: int, kind: str = "table") -> Saved:
     """Return snapshots of clients whose memories are full."""
     whole = Whole(baseline)
     step = 20_000
     for first in range(0, WARM * clients, step):
-        whole(make_log(min(step, WARM * clients - first), clients, first=first, seed=2))
+        whole(make_log(min(step, WARM * clients - first), clients, first=first, kind=kind, seed=2))
     return whole.save()
 
 
@@ -169,6 +170,31 @@ def measure_speed(
     }
 
 
+def measure_kind(kind: str, size: Size) -> dict[str, Any]:
+    """Time decoding and the whole pipeline in turn on inputs of one kind, with a baseline of its own; a few clients only."""
+    baseline = fit(size.baseline_clients, size.baseline_queries, kind)
+    decode, whole = DecodeToArrays(), Whole(baseline)
+    clients = max(1, size.few // WIDER)
+    whole.restore(warmed(baseline, clients, kind), clients)
+    taken: dict[str, list[float]] = {"decode": [], "whole": []}
+    first = WARM * clients
+    for turn in range(-1, size.rounds):
+        lines = make_log(size.events // WIDER, clients, first=first, kind=kind, seed=600 + turn)
+        first += len(lines)
+        for name, work in (("decode", decode), ("whole", whole))[:: 1 if turn % 2 else -1]:
+            seconds = timed(lambda work=work: work(lines)) / len(lines)  # type: ignore[misc]  # noqa: B023
+            if turn >= 0:
+                taken[name].append(seconds)
+    return {
+        "kind": kind,
+        "clients": clients,
+        "event_bytes": len(lines[0]),
+        "us_per_event": {name: round(1e6 * statistics.median(each), 3) for name, each in taken.items()},
+        "whole_to_decode": round(statistics.median(a / b for a, b in zip(taken["decode"], taken["whole"], strict=True)), 4),
+        "bytes_per_client": whole.bytes_per_client,
+    }
+
+
 def measure_history(baseline: Baseline, size: Size) -> dict[str, Any]:
     """Time queries of clients with a short and with a long history, the same number of clients and the same batches."""
     grown = Whole(baseline)
@@ -220,12 +246,17 @@ def measure(size: Size) -> dict[str, Any]:
         for zipf in (None, ZIPF):
             console.print(f"{clients:,} clients, {f'zipf {zipf}' if zipf else 'uniform'} ...")
             cases.append(measure_speed(baseline, donors, others, size, clients, zipf))
+    kinds = []
+    for kind in list(KINDS)[1:]:
+        console.print(f"inputs of another kind: {kind} ...")
+        kinds.append(measure_kind(kind, size))
     console.print("history ...")
     return {
         "machine": machine(),
         "versions": {"detector": VERSION} | {name: version(name) for name in PACKAGES},
         "settings": asdict(size) | {"batch": BATCH, "warm": WARM, "event_bytes": len(make_log(1, 1)[0]), "threads": 1},
         "cases": cases,
+        "kinds": kinds,
         "history": measure_history(baseline, size),
     }
 
@@ -266,6 +297,11 @@ def show(found: dict[str, Any]) -> None:
         table.add_row(label, *cells, "10,000")
     out = Console()
     out.print(table)
+    for own in found["kinds"]:
+        out.print(
+            f"With {own['kind']} inputs of {own['event_bytes']:,} bytes an event: whole / decode {own['whole_to_decode']:.2f}, "
+            f"{own['us_per_event']['whole']:.1f} us, {own['bytes_per_client']:,} bytes a client."
+        )
     history = found["history"]
     short, long = history["queries"]
     out.print(f"A query after {long:,} costs {history['ratio']:.2f} times a query after {short:,} (target: at most 1.1).")

@@ -214,9 +214,9 @@ def assembled(lines: Sequence[bytes], at_once: int) -> list[Batch]:
     return found
 
 
-def fit(clients: int, each: int) -> Baseline:
-    """Fit a baseline on a log of its own."""
-    log = make_log(clients * each, clients, seed=1)
+def fit(clients: int, each: int, kind: str = "table") -> Baseline:
+    """Fit a baseline on a log of its own, of inputs of this kind (see `bench_log`)."""
+    log = make_log(clients * each, clients, kind=kind, seed=1)
 
     def read() -> Iterator[Batch]:
         assembler = Assembler(CLOCK)

@@ -10,8 +10,9 @@ from detector.baseline.store import Baseline
 from detector.engine.memory.reservoir import TABLE_CAPACITY
 from tests.bench import bench_batches, bench_formats, bench_links, bench_pipeline
 from tests.bench.bench_log import make_log
-from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_speed, show, warmed
+from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_kind, measure_speed, show, warmed
 from tests.bench.format_records import SUBJECTS, Subject
+from tests.bench.performance_page import page, read
 from tests.bench.subjects import DecodeToArrays, Ingest, Whole, fit
 
 TINY = Size(
@@ -73,6 +74,7 @@ def test_figures_are_complete(baseline: Baseline, capsys: pytest.CaptureFixture[
     case = measure_speed(baseline, warmed(baseline, TINY.few), Alternatives.warm(TINY), TINY, TINY.many, 1.1)
     found = {
         "cases": [case],
+        "kinds": [measure_kind("picture", TINY)],
         "history": measure_history(baseline, TINY),
         "machine": bench_pipeline.machine(),
     }
@@ -120,3 +122,16 @@ def test_formats_are_measured_beside_the_native_one(capsys: pytest.CaptureFixtur
     assert all(figures["events_per_second"] > 0 for figures in found.values())
     bench_formats.show(found)
     assert "kserve" in capsys.readouterr().err
+
+
+def test_the_page_says_what_was_measured_and_what_was_not(tmp_path: Path) -> None:
+    """A figure is set against its goal; what no file tells is said to be missing."""
+    history = {"history": {"ratio": 1.4}, "machine": {"cpu": "a processor"}, "cases": [], "quick": True}
+    case = {"traffic": "uniform", "clients": 3, "ratios": {"whole_to_decode": 0.8}, "bytes_per_client": {"columns": 9000}}
+    (tmp_path / "bench.json").write_text(json.dumps(history | {"cases": [case]}), encoding="utf-8")
+    said = "\n".join(page(read(tmp_path)))
+    assert "| whole / decode, tables, few clients | 0.80 | 0.75 |  |" in said
+    assert "| a late query over an early one | 1.40 | 1.10 | missed |" in said
+    assert "| restore of all clients, s | not measured | 5.0 | |" in said
+    assert "`bench`" in said
+    assert "not measured" in "\n".join(page({}))

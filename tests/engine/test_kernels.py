@@ -120,13 +120,13 @@ def test_what_is_compiled_is_told_by_name(tmp_path: Path) -> None:
     code = (
         "from detector.engine.kernels import compiling\n"
         "import numpy as np\n"
-        "from detector.engine.evidence.foreign import spread_of_difference as spread\n"
+        "from detector.engine.evidence.foreign import square_apart\n"
         "rows = np.ones((3, 4), np.float32)\n"
         "with compiling(print):\n"
-        "    spread(rows[0], rows[1], rows[2], 1.0)\n"
+        "    square_apart(rows[0], rows[1])\n"
     )
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(Path(kernels.__file__).parents[2])}
-    for said in (["spread_of_difference"], []):
+    for said in (["square_apart"], []):
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split() == said
 

@@ -198,6 +198,19 @@ def lies_between(query, one, other, columns, grain):
 
 
 @kernel
+def sides_of(record, query, columns, grain):
+    """Return (above, below): a bit for each number of a record that lies clearly above that of the query, or clearly below."""
+    above = np.int64(0)
+    below = np.int64(0)
+    for k in range(columns):
+        apart = np.float64(record[k]) - np.float64(query[k])
+        blur = 0.5 * np.float64(grain[k]) + 1.0
+        above |= np.int64(apart > blur) << np.int64(k)
+        below |= np.int64(apart < -blur) << np.int64(k)
+    return above, below
+
+
+@kernel
 def record_depth(query, near, gathered, label, margin, order, depth, stored, columns, grain):
     """Return (depth, end, end) of the shortest interval between two records that the query halves, or (0, -1, -1).
 
@@ -207,12 +220,18 @@ def record_depth(query, near, gathered, label, margin, order, depth, stored, col
     """
     # In fewer columns records lie between others by accident.
     recent = RECENT if columns >= MANY else 1
+    above = np.empty(near.shape[0], np.int64)
+    below = np.empty(near.shape[0], np.int64)
+    for a in range(near.shape[0]):
+        above[a], below[a] = sides_of(gathered[a], query, columns, grain)
     found = 0
     first = -1
     second = -1
     shortest = np.inf
     for a in range(near.shape[0]):
         for b in range(a + 1, near.shape[0]):
+            if (above[a] & above[b]) | (below[a] & below[b]):  # both on one side of the query in one number
+                continue
             one, other = near[a], near[b]
             latest = one if order[one] > order[other] else other
             if label[one] == label[other] and (margin[one] == margin[other] or order[latest] + recent < stored):

@@ -55,6 +55,7 @@ MANY = 3  # least number of columns in which two steps agree; people who edit re
 ROUNDING = 1.5  # largest difference of two equal moves in the memory's integers, each of which is the difference of two
 FINE = 8.0  # levels from which a move may be off by one: a thief may keep what the wire rounds
 AGREE = 0.8  # share of the columns in which two steps of a thief agree
+LOOSELY = 1.0 + 1e-6  # what rounding to 32 bits may take away
 SPARE = 1e-6  # what arithmetic adds to a whole number of columns
 
 
@@ -194,12 +195,36 @@ def twin_worth(query, z, held, place, kin, k, level, numbers):
     return steps_agree(query, z, held, place, kin.child[k], kin.parent[k], level, numbers, AGREE)
 
 
+@kernel
+def longest_slack(size, level):
+    """Return by how much a move may differ from one of this size and still agree with it, whatever its own size."""
+    return slack(size + slack(FINE * level, level), level)
+
+
+@kernel
+def most_worth(query, z, place, kin, k, level, numbers):
+    """Return the most that agreement of the step from `place` to the query with the kept step `k` could say, a logarithm."""
+    most = 0.0
+    for j in range(numbers):
+        size = abs(np.float64(kin.child[k, j]) - np.float64(kin.parent[k, j]))
+        grid = np.float64(level[j])
+        off = longest_slack(size, grid)
+        if abs(abs(np.float64(query[j]) - np.float64(z[j, place])) - size) > off or size <= ROUNDING + 0.25 * grid:
+            continue
+        # The longest move that agrees says most, or one just too short to be off by a level.
+        worth = worth_of(size + off, grid)
+        if size - off < FINE * grid <= size + off:
+            worth = max(worth, worth_of((1.0 - 1e-9) * FINE * grid, grid))
+        most += worth
+    return most
+
+
 @part
 def find_twin(query, z, order, held, kin, level, numbers, sums):
     """Return (worth, place): the retained record from which the query is a step that has a twin; (-inf, -1) if there is none.
 
-    The worth is a logarithm, less that of the number of comparisons. `sums` (places,) is scratch: for each kept step it holds
-    the most that agreement with the steps from each retained record could say, so nearly all pairs skip the exact comparison.
+    The worth is a logarithm, less that of the number of comparisons. `sums` (places,) is scratch: for each kept step it counts
+    the columns in which the step from each retained record may agree, so nearly all pairs skip the exact comparison.
     """
     kept = 0
     for k in range(STEPS):
@@ -216,19 +241,18 @@ def find_twin(query, z, order, held, kin, level, numbers, sums):
         for j in range(numbers):
             size = abs(np.float32(kin.child[k, j]) - np.float32(kin.parent[k, j]))
             grid = np.float64(level[j])
-            if worth_of(np.float64(size), grid) == 0.0:
+            if size <= ROUNDING + 0.25 * grid:
                 continue
-            # The longest move that agrees says most, or one just too short to be off by a level.
-            off = np.float32(slack(np.float64(size) + slack(FINE * grid, grid), grid))
-            worth = np.float32(worth_of(np.float64(size + off), grid))
-            if size - off < FINE * grid <= size + off:
-                worth = max(worth, np.float32(worth_of((1.0 - 1e-9) * FINE * grid, grid)))
+            off = np.float32(LOOSELY * longest_slack(np.float64(size), grid))
             q = np.float32(query[j])
             for m in range(held):
-                away = abs(abs(q - np.float32(z[j, m])) - size)
-                sums[m] += worth if away <= off else np.float32(0.0)
+                sums[m] += np.float32(abs(abs(q - np.float32(z[j, m])) - size) <= off)
         for m in range(held):
-            if sums[m] <= needed or order[m] + 1 == kin.origin[k]:
+            if (
+                sums[m] < min(MANY, numbers)
+                or order[m] + 1 == kin.origin[k]
+                or most_worth(query, z, m, kin, k, level, numbers) <= needed
+            ):
                 continue
             worth = twin_worth(query, z, held, m, kin, k, level, numbers) - needed
             if worth > found:

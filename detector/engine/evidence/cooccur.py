@@ -58,6 +58,7 @@ EVERY = 8  # records between two checks for drifted columns, after the first 16
 LEAST_BLAME = 6  # least number of clashes before a single column can be to blame for them
 ODD = 0.05  # excess share of clashes of the column to blame, over the most frequent one in made-up records and over chance
 LOWEST = np.uint64(0x1111111111111111)  # the lowest of the four bits of each column of a word
+LOWER = np.uint64(0x0101010101010101)  # the lowest bit of each pair of columns
 
 
 class Together(NamedTuple):
@@ -92,8 +93,8 @@ def bin_record(record, columns, coded, edges, bins):
                 place += 1
             part = np.uint64(place)
         else:
-            while place < BINS - 1 and value > edges[j, place]:
-                place += 1
+            for b in range(BINS - 1):  # the bounds ascend; no branch depends on the value
+                place += int(value > edges[j, b])
             scaled = min(max(np.rint(np.float64(value) * 1024.0), -9e18), 9e18)
             part = (np.uint64(np.int64(scaled)) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(60)
         bins[j] = place
@@ -111,6 +112,13 @@ def differing(one, other):
 
 
 @kernel
+def columns_of(apart):
+    """Return how many columns differ, from `differing`: the sums of pairs of columns fit into eight bits each."""
+    pairs = (apart & LOWER) + ((apart >> np.uint64(4)) & LOWER)
+    return np.int64((pairs * LOWER) >> np.uint64(56))
+
+
+@kernel
 def is_edited(words, held, word, edited, apart):
     """Tell whether a record is an edited copy of one of `held` earlier ones: at most `edited` columns differ.
 
@@ -119,12 +127,7 @@ def is_edited(words, held, word, edited, apart):
     """
     for m in range(held):
         apart[m] = differing(words[m], word)
-        rest = apart[m]
-        columns = 0
-        while rest != np.uint64(0) and columns <= edited:
-            rest &= rest - np.uint64(1)
-            columns += 1
-        if columns <= edited:
+        if columns_of(apart[m]) <= edited:
             return True
     return False
 

@@ -77,8 +77,8 @@ def record_views(vectors, landmark, known, views):
                 while place < BINS - 1 and known.edges[j, place] != value:
                     place += 1
             else:
-                while place < BINS - 1 and value > known.edges[j, place]:
-                    place += 1
+                for b in range(BINS - 1):  # the bounds ascend; no branch depends on the value
+                    place += int(value > known.edges[j, b])
             uniform += known.odds[0, j, place]
             normal += known.odds[1, j, place]
             if known.whiten[j, 1] > 0.0:

@@ -62,22 +62,41 @@ EDITED = 4  # sampled values: a record that differs from an earlier one in at mo
 
 
 @kernel
-def spread_of_difference(one, other, variance, total):
-    """Return how the difference of two rows of sampled values spreads: 1 as in the population, more where that varies little.
+def spreads_of_differences(one, others, variance, total):
+    """Return how the difference of one row of sampled values from each of four others spreads.
 
-    `variance` (samples,) is the population's variance, 0 where there is no sample, and `total` its sum, both in squared units
-    of the rows.
+    1 is as in the population, more where that varies little. `variance` (samples,) is the population's variance, 0 where there
+    is no sample, and `total` its sum, both in squared units of the rows. `others` is a tuple of rows. The four sums wait for
+    themselves alone, not for each other, so four take little longer than one.
     """
-    scaled = 0.0
-    length = 0.0
+    first, second, third, fourth = others
+    scaled = (0.0, 0.0, 0.0, 0.0)
+    length = (0.0, 0.0, 0.0, 0.0)
     count = 0
     for j in range(one.shape[0]):
-        if variance[j] > 0.0:
-            d = np.float64(one[j]) - np.float64(other[j])
-            scaled += d * d / variance[j]
-            length += d * d
+        spread = np.float64(variance[j])
+        if spread > 0.0:
+            value = np.float64(one[j])
+            a = value - np.float64(first[j])
+            b = value - np.float64(second[j])
+            c = value - np.float64(third[j])
+            d = value - np.float64(fourth[j])
+            a, b, c, d = a * a, b * b, c * c, d * d
+            length = (length[0] + a, length[1] + b, length[2] + c, length[3] + d)
+            scaled = (scaled[0] + a / spread, scaled[1] + b / spread, scaled[2] + c / spread, scaled[3] + d / spread)
             count += 1
-    return scaled / length * total / count if length > 0.0 else 1.0
+    return (
+        scaled[0] / length[0] * total / count if length[0] > 0.0 else 1.0,
+        scaled[1] / length[1] * total / count if length[1] > 0.0 else 1.0,
+        scaled[2] / length[2] * total / count if length[2] > 0.0 else 1.0,
+        scaled[3] / length[3] * total / count if length[3] > 0.0 else 1.0,
+    )
+
+
+@kernel
+def spread_of_difference(one, other, variance, total):
+    """Return how the difference of two rows of sampled values spreads; see `spreads_of_differences`."""
+    return spreads_of_differences(one, (other, other, other, other), variance, total)[0]
 
 
 @kernel

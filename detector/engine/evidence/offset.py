@@ -91,6 +91,19 @@ def flattened(start, values, zero, unit, step):
 
 
 @kernel
+def ends_on_known(retained, delta, least, rounding):
+    """Return how many values that moved by more than `least` end on one that the retained query has elsewhere."""
+    known = 0
+    for j in range(delta.shape[0]):
+        if abs(delta[j]) > least:
+            for k in range(delta.shape[0]):
+                if abs(np.float32(retained[k]) - np.float32(retained[j]) - delta[j] / rounding) < 1.0:
+                    known += 1
+                    break
+    return known
+
+
+@kernel
 def is_flat_offset(delta, retained, distance, rounding, grain, lowest, highest):
     """Tell whether the sampled values moved by one size.
 
@@ -101,21 +114,23 @@ def is_flat_offset(delta, retained, distance, rounding, grain, lowest, highest):
     """
     if distance < CLOSEST:
         return False
-    largest = 0.0
+    # No branch depends on the data: one that the processor guesses wrong takes longer than all that it would have skipped.
+    longest = np.float32(0.0)
     moved = 0
     up = 0
-    for value in delta:
-        size = abs(value)
-        largest = max(largest, size)
-        if size > MOVED:
-            moved += 1
-            up += value > 0.0
+    for j in range(delta.shape[0]):
+        longest = max(longest, abs(delta[j]))
+        moved += int(abs(delta[j]) > MOVED)
+        up += int(delta[j] > MOVED)
+    largest = np.float64(longest)
     roundings = ROUNDINGS if moved >= EVEN else ROUNDINGS_FEW
     if moved < 6 or largest >= LARGEST or largest <= max(GRAINS * grain, roundings * rounding):
         return False
     room = np.float32(largest / rounding + 1.0)
+    bottom = lowest + room
+    top = highest - room
+    least_full = 0.97 * largest - rounding
     equal = 0
-    known = 0
     free = 0
     free_moved = 0
     free_up = 0
@@ -123,23 +138,18 @@ def is_flat_offset(delta, retained, distance, rounding, grain, lowest, highest):
     unclipped_equal = 0
     mean = 0.0
     for j in range(delta.shape[0]):
-        full = abs(delta[j]) > 0.97 * largest - rounding
-        if lowest + room <= retained[j] <= highest - room:
-            free += 1
-            free_moved += abs(delta[j]) > MOVED
-            free_up += delta[j] > MOVED
-            mean += delta[j]
-        if abs(delta[j]) > MOVED and lowest + 1.0 < np.float32(retained[j]) + delta[j] / rounding < highest - 1.0:
-            unclipped += 1
-            unclipped_equal += full
-        if full:
-            equal += 1
-            for k in range(delta.shape[0]):
-                if abs(np.float32(retained[k]) - np.float32(retained[j]) - delta[j] / rounding) < 1.0:
-                    known += 1
-                    break
-    if known > KNOWN * equal:
-        return False
+        full = int(abs(delta[j]) > least_full)
+        far = int(abs(delta[j]) > MOVED)
+        inside = int(bottom <= retained[j]) & int(retained[j] <= top)
+        end = np.float32(retained[j]) + delta[j] / rounding
+        whole = far & int(lowest + 1.0 < end) & int(end < highest - 1.0)
+        free += inside
+        free_moved += inside & far
+        free_up += inside & int(delta[j] > MOVED)
+        mean += np.float64(delta[j]) * inside
+        unclipped += whole
+        unclipped_equal += whole & full
+        equal += full
     minority = min(up, moved - up) / moved
     one_size = equal > 0.5 * moved and minority > 0.04 and unclipped_equal >= UNCLIPPED_EQUAL * unclipped
     even = False
@@ -153,7 +163,9 @@ def is_flat_offset(delta, retained, distance, rounding, grain, lowest, highest):
                 second += square
                 fourth += square * square
         even = free * fourth < (FLATTEST + FLATTEST_MORE * free) * second * second
-    if not (one_size or even) or is_own_level(retained, delta, largest, rounding):
+    if not (one_size or even) or ends_on_known(retained, delta, least_full, rounding) > KNOWN * equal:
+        return False
+    if is_own_level(retained, delta, largest, rounding):
         return False
     ratio = von_neumann_ratio(delta, retained)
     return (one_size and ratio > 0.4) or (even and ratio > 0.6)

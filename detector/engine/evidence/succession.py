@@ -16,7 +16,18 @@ Blind to: seeds in another order than that in which they were asked, and other q
 
 import numpy as np
 
-from detector.engine.evidence.children import MANY, SPARE, TWINS, agreement, most_differing, slack, steps_agree
+from detector.engine.evidence.children import (
+    FINE,
+    LOOSELY,
+    MANY,
+    ROUNDING,
+    SPARE,
+    TWINS,
+    agreement,
+    most_differing,
+    slack,
+    steps_agree,
+)
 from detector.engine.kernels import kernel, part
 
 FEW = 2  # least number of columns in which two steps agree, where a table has no more
@@ -37,6 +48,30 @@ def place_of(order, asked, ring):
         return place
     place = asked + ring
     return place if place < order.shape[0] and np.int64(order[place]) == asked else np.int64(-1)
+
+
+@kernel
+def count_agreeing(query, z, held, child, parents, level, numbers, sums):
+    """Count in `sums` (places,) the columns in which two steps may agree: from each place to the query, and to `child`.
+
+    The second step begins at the place that `parents` (held,) has for the first one. No branch depends on the data.
+    """
+    sums[:held] = np.float32(0.0)
+    ways = np.empty(held, np.float32)
+    for j in range(numbers):
+        grid = np.float64(level[j])
+        least = np.float32(ROUNDING + 0.25 * grid)
+        fine = np.float32(FINE * grid)
+        long = np.float32(LOOSELY * slack(FINE * grid, grid))
+        short = np.float32(LOOSELY * slack(0.0, grid))
+        q, last = np.float32(query[j]), np.float32(z[j, child])
+        for m in range(held):
+            ways[m] = abs(last - np.float32(z[j, parents[m]]))
+        for m in range(held):
+            now = abs(q - np.float32(z[j, m]))
+            before = ways[m]
+            off = long if max(now, before) >= fine else short
+            sums[m] += np.float32(min(now, before) >= least) * np.float32(abs(now - before) <= off)
 
 
 @kernel
@@ -95,11 +130,12 @@ def usual_lags(z, order, held, kin, numbers):
 
 
 @part
-def find_successor(query, past, kin, level, numbers, ring):
+def find_successor(query, past, kin, level, numbers, ring, sums):
     """Return (worth, place): the record from which the query is made, if the record after it was made last; else (-inf, -1).
 
     The latest retained record was made then from the record before that at `place`. The worth is a logarithm, less that of the
     number of comparisons. Half of what is expected are records as far back as those from which the kept steps `kin` led.
+    `sums` (places,) is scratch, see `count_agreeing`.
     """
     found = -np.inf
     at = -1
@@ -107,15 +143,20 @@ def find_successor(query, past, kin, level, numbers, ring):
         return found, at
     ends = np.empty((2, numbers))
     for j in range(numbers):
-        ends[:, j] = query[j]
+        lowest = highest = np.int64(query[j])
         for m in range(past.held):
-            ends[0, j] = min(ends[0, j], np.float64(past.z[j, m]))
-            ends[1, j] = max(ends[1, j], np.float64(past.z[j, m]))
+            lowest = min(lowest, np.int64(past.z[j, m]))
+            highest = max(highest, np.int64(past.z[j, m]))
+        ends[0, j], ends[1, j] = lowest, highest
     lags = usual_lags(past.z, past.order, past.held, kin, numbers)
     child = past.newest
+    parents = np.empty(past.held, np.int64)
     for m in range(past.held):
-        parent = place_of(past.order, np.int64(past.order[m]) - 1, ring)
-        if parent < 0 or m == child:
+        parents[m] = place_of(past.order, np.int64(past.order[m]) - 1, ring)
+    count_agreeing(query, past.z, past.held, child, parents, level, numbers, sums)
+    for m in range(past.held):
+        parent = parents[m]
+        if parent < 0 or m == child or sums[m] < min(MANY, numbers):
             continue
         if not may_agree(query, past.z, m, child, parent, level, ends, numbers):
             continue

@@ -294,7 +294,7 @@ def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
     if numbers < FEW:
         return
     kin = Kin(family.child[s], family.parent[s], family.origin[s])
-    worth, place = find_successor(asked.query, past, kin, level, numbers, scales.ring)
+    worth, place = find_successor(asked.query, past, kin, level, numbers, scales.ring, sums)
     if numbers >= MANY and worth < MOST:
         other, at = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
         if other > worth:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence.foreign import APART, EXPLAINED, PAIRS, led_energy, spread_of_difference, square_apart, stray_of
+from detector.engine.evidence.foreign import APART, EXPLAINED, PAIRS, led_energy, spreads_of_differences, square_apart, stray_of
 from detector.engine.evidence.frame import is_next_frame
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
-from detector.engine.kernels import part
+from detector.engine.kernels import kernel, part
 from detector.engine.memory.reservoir import mix
 
 NEAREST = 4  # retained queries that a frame may continue, besides the latest one: a camera may pan to and fro
@@ -48,29 +48,49 @@ def unrelated(past, seed, draw, scales):
     return m if past.squares[m] * scales.unit * scales.unit >= APART * APART else np.int64(-1)
 
 
+@kernel
+def mean_of_first(spreads, found):
+    """Return the logarithm of the mean of the first so many of a tuple of numbers."""
+    total = 0.0
+    for i in range(len(spreads)):
+        if i < found:
+            total += spreads[i]
+    return np.log(max(total / found, 1e-6))
+
+
 @part
 def compare_structure(asked, past, seed, variances, scales):
     """Return the logarithm of the spread of the differences from up to four unrelated retained queries; NaN without any.
 
     The client's `seed` decides which ones are compared. In tables the spread in the projection counts as well.
     """
-    sampled = 0.0
-    projected = 0.0
     found = 0
+    first = second = third = fourth = np.int64(0)
     for draw in range(2 * PAIRS):
         m = unrelated(past, seed, draw, scales)
         if m < 0:
             continue
-        sampled += spread_of_difference(asked.c, past.c[m], variances.sampled, variances.sampled_total)
-        if scales.table:
-            projected += spread_of_difference(asked.z, past.z[:, m], variances.projected, variances.projected_total)
+        if found == 0:
+            first = second = third = fourth = m
+        elif found == 1:
+            second = m
+        elif found == 2:
+            third = m
+        else:
+            fourth = m
         found += 1
         if found == PAIRS:
             break
     if found == 0 or variances.sampled_total <= 0.0:
         return np.nan
-    structure = np.log(max(sampled / found, 1e-6))
-    return structure + np.log(max(projected / found, 1e-6)) if scales.table else structure
+    rows = (past.c[first], past.c[second], past.c[third], past.c[fourth])
+    structure = mean_of_first(spreads_of_differences(asked.c, rows, variances.sampled, variances.sampled_total), found)
+    if not scales.table:
+        return structure
+    across = (past.z[:, first], past.z[:, second], past.z[:, third], past.z[:, fourth])
+    return structure + mean_of_first(
+        spreads_of_differences(asked.z, across, variances.projected, variances.projected_total), found
+    )
 
 
 @part

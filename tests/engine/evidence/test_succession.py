@@ -3,13 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.engine.columns import allocate
-from detector.engine.evidence.children import MANY, NUMBERS, STEPS, TWINS, Kin
+from detector.engine.evidence.children import MANY, NUMBERS, STEPS, TWINS, Kin, agreement
 from detector.engine.evidence.registry import CHILDREN
-from detector.engine.evidence.succession import find_successor, on_lattice, place_of, usual_lags
+from detector.engine.evidence.succession import count_agreeing, find_successor, on_lattice, place_of, usual_lags
 from detector.engine.memory.reservoir import CAPACITY, LENGTHS, RING, Memory, Past, choose_place
 from tests.engine.evidence.test_children import asked, moved, seeds
 
@@ -44,7 +44,9 @@ def successor(rows: Matrix, kin: Kin | None = None) -> tuple[float, int]:
     past, level = retained(rows[:-1]), np.zeros(COORDINATES, np.float32)
     query = np.zeros(COORDINATES, np.float32)
     query[: rows.shape[1]] = np.rint(rows[-1])
-    worth, place = find_successor(query, past, kin or no_steps(), level, rows.shape[1], RING)
+    worth, place = find_successor(
+        query, past, kin or no_steps(), level, rows.shape[1], RING, np.empty(past.order.shape[0], np.float32)
+    )
     return float(worth), int(place)
 
 
@@ -119,3 +121,25 @@ def test_records_that_have_nothing_to_do_with_each_other_are_no_children() -> No
     rows = seeds(20)
     for made in (seeds(40)[20:], rows + rng.normal(0.0, 900.0, rows.shape), rows + 800.0 * rng.choice([-1.0, 1.0], 8)):
         assert (asked(np.concatenate([rows, made])).ratio[:, CHILDREN] <= 1.0).all()
+
+
+@given(st.integers(0, 2**32), st.integers(3, 8), st.sampled_from([0.0, 1.0, 40.0]))
+@settings(max_examples=40, deadline=None)
+def test_no_step_is_passed_over_that_agrees(seed: int, columns: int, grain: float) -> None:
+    """The quick count of columns never says less than the exact comparison, on grids and off them."""
+    rng = np.random.default_rng(seed)
+    scale = max(grain, 1.0)
+    rows = np.rint(rng.integers(-30, 30, (20, columns))) * scale
+    rows[-1] = rows[4] + (rows[-2] - rows[3]) * rng.choice([-1.0, 1.0], columns)
+    past, level = retained(rows[:-1]), np.full(COORDINATES, grain, np.float32)
+    query = np.zeros(COORDINATES, np.float32)
+    query[:columns] = rows[-1]
+    held, child = int(past.held), int(past.newest)
+    parents = np.array([place_of(past.order, np.int64(past.order[m]) - 1, RING) for m in range(held)])
+    sums = np.empty(held, np.float32)
+    count_agreeing(query, past.z, held, child, parents, level, columns, sums)
+    for m in np.flatnonzero((parents >= 0) & (np.arange(held) != child)):
+        q, start = query[:columns].astype(float), past.z[:columns, m].astype(float)
+        end, begin = past.z[:columns, child].astype(float), past.z[:columns, parents[m]].astype(float)
+        exact = sum(agreement(a - b, c - d, a, b, c, d, grain) > 0 for a, b, c, d in zip(q, start, end, begin, strict=True))
+        assert sums[m] >= exact

@@ -26,6 +26,8 @@ PASSED = 8  # entries that are passed over at most until one is replaced
 HIT, FROM_YOUNG, SHARED = 1, 2, 4  # bits of `mark`; several accounts asked what is shared
 PASSED_OVER = HIT | FROM_YOUNG
 FAR = np.float32(np.inf)
+GROUP = 32  # entries that are searched at once for the nearest of them
+TAKEN = np.iinfo(np.int64).max
 
 
 class Entries(NamedTuple):
@@ -116,24 +118,34 @@ def empty(cells: int, entries: int) -> Entries:
 
 
 class Near(NamedTuple):
-    """Scratch of a search: the nearest cells, and the nearest entries with their squared distances, nearest first."""
+    """Scratch of a search: the nearest cells, and the nearest entries with their squared distances, nearest first.
+
+    `squares` are the squared distances of all entries of these cells, and `keys` and `least` what `nearest_entries` takes the
+    nearest from.
+    """
 
     cells: npt.NDArray[np.int64]
     away: npt.NDArray[np.float32]
     squares: npt.NDArray[np.float32]
     place: npt.NDArray[np.int64]
     square: npt.NDArray[np.float32]
+    keys: npt.NDArray[np.int64]
+    least: npt.NDArray[np.int64]
 
 
 def near_for(entries: Entries) -> Near:
     """Return scratch arrays for a store."""
     cells, _, length = entries.z.shape
+    probed = min(PROBED, cells)
+    groups = -(-probed * length // GROUP)
     return Near(
-        cells=np.zeros(min(PROBED, cells), np.int64),
+        cells=np.zeros(probed, np.int64),
         away=np.zeros(cells, np.float32),
-        squares=np.zeros(length, np.float32),
+        squares=np.zeros(probed * length, np.float32),
         place=np.zeros(NEAREST, np.int64),
         square=np.zeros(NEAREST, np.float32),
+        keys=np.zeros(groups * GROUP, np.int64),
+        least=np.zeros(groups, np.int64),
     )
 
 
@@ -159,45 +171,65 @@ def nearest_cells(landmarks, z, near):
         for m in range(near.away.shape[0]):
             d = landmarks[k, m] - q
             near.away[m] += d * d
+    bits = near.away.view(np.int32)  # in the order of the distances, none of which is negative
     for p in range(near.cells.shape[0]):
+        least = bits[0]
+        for m in range(1, bits.shape[0]):
+            least = min(least, bits[m])
         best = 0
-        for m in range(1, near.away.shape[0]):
-            if near.away[m] < near.away[best]:
-                best = m
+        while bits[best] != least:
+            best += 1
         near.cells[p] = best
         near.away[best] = FAR
 
 
+@kernel
+def least_of(keys, group):
+    """Return the least key of a group."""
+    least = keys[group * GROUP]
+    for m in range(group * GROUP + 1, (group + 1) * GROUP):
+        least = min(least, keys[m])
+    return least
+
+
 @part
 def nearest_entries(entries, z, near):
-    """Write the entries nearest to a query into `near`, nearest first; return how many there are."""
+    """Write the entries nearest to a query into `near`, nearest first, ties in the order of the cells; return how many.
+
+    A key is made of the bits of a squared distance and, in the lowest bits, where it was found. The next nearest is the least
+    of the groups' least keys, and then only its group is searched again. No branch depends on the data.
+    """
     length = entries.z.shape[2]
-    found = 0
-    most = near.place.shape[0]
+    keys, least = near.keys, near.least
+    keys[:] = TAKEN
+    held_at_all = 0
     for p in range(near.cells.shape[0]):
         cell = near.cells[p]
         held = min(entries.filled[cell], length)
-        near.squares[:held] = 0.0
+        held_at_all += held
+        first = p * length
+        squares = near.squares[first : first + held]
+        squares[:] = 0.0
         for k in range(z.shape[0]):
             q = np.float32(z[k])
             for j in range(held):
                 d = np.float32(entries.z[cell, k, j]) - q
-                near.squares[j] += d * d
-        limit = near.square[most - 1] if found == most else FAR
+                squares[j] += d * d
+        bits = squares.view(np.int32)
         for j in range(held):
-            square = near.squares[j]
-            if square >= limit:
-                continue
-            i = min(found, most - 1)
-            while i > 0 and near.square[i - 1] > square:
-                near.square[i] = near.square[i - 1]
-                near.place[i] = near.place[i - 1]
-                i -= 1
-            near.square[i] = square
-            near.place[i] = cell * length + j
-            found = min(found + 1, most)
-            if found == most:
-                limit = near.square[most - 1]
+            keys[first + j] = np.int64(bits[j]) << 32 | (first + j)
+    for group in range(least.shape[0]):
+        least[group] = least_of(keys, group)
+    found = min(held_at_all, near.place.shape[0])
+    for i in range(found):
+        nearest = least[0]
+        for group in range(1, least.shape[0]):
+            nearest = min(nearest, least[group])
+        at = nearest & 0xFFFFFFFF
+        near.place[i] = near.cells[at // length] * length + at % length
+        near.square[i] = near.squares[at]
+        keys[at] = TAKEN
+        least[at // GROUP] = least_of(keys, at // GROUP)
     return found
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detector.engine.compute import population_of, scales_of
 from detector.engine.features.distances import WINDOW
@@ -24,7 +26,18 @@ from detector.engine.links.seeking.search import (
     room_for,
     seek,
 )
-from detector.engine.links.seeking.store import HIT, PROBED, SHARED, Asking, Entries, empty, near_for, place_for
+from detector.engine.links.seeking.store import (
+    HIT,
+    PROBED,
+    SHARED,
+    Asking,
+    Entries,
+    empty,
+    near_for,
+    nearest_cells,
+    nearest_entries,
+    place_for,
+)
 from detector.engine.memory.reservoir import RING
 from detector.engine.models.reference import Reference
 
@@ -210,3 +223,28 @@ def test_entries_that_were_used_are_kept_longer() -> None:
     assert place_for(mark, filled, 0, 4) == 1
     assert mark[0] == 0
     assert [place_for(mark, filled, 0, 4) for _ in range(3)] == [2, 3, 0]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 9))
+@settings(max_examples=25, deadline=None)
+def test_the_nearest_entries_come_in_their_order(seed: int, asked: int, few: int) -> None:
+    """As many as there are, nearest first, equally near ones in the order of the cells; whatever the cells hold."""
+    rng = np.random.default_rng(seed)
+    store = empty(6, 6 * 40)
+    landmarks = np.ascontiguousarray(rng.integers(-few, few, (store.z.shape[1], 6)), np.float32)
+    near = near_for(store)
+    for _ in range(asked):
+        cell = int(rng.integers(6))
+        store.z[cell, :, store.filled[cell] % store.z.shape[2]] = rng.integers(-few, few, store.z.shape[1])
+        store.filled[cell] += 1
+    z = np.asarray(rng.integers(-few, few, (store.z.shape[1],)), np.int16)
+    nearest_cells(landmarks, z, near)
+    away = np.square(landmarks - z[:, None]).sum(axis=0)
+    assert near.cells.tolist() == np.argsort(away, kind="stable")[: len(near.cells)].tolist()
+    found = nearest_entries(store, z, near)
+    held = [(cell, place) for cell in near.cells for place in range(min(store.filled[cell], store.z.shape[2]))]
+    squares = np.array([np.square(store.z[cell, :, place].astype(np.float32) - z).sum() for cell, place in held])
+    order = np.argsort(squares, kind="stable")[:found]
+    assert found == min(len(held), len(near.place))
+    assert near.place[:found].tolist() == [held[i][0] * store.z.shape[2] + held[i][1] for i in order]
+    assert near.square[:found].tolist() == squares[order].tolist()
