@@ -121,7 +121,7 @@ def test_values_are_in_one_block_where_a_jpeg_moves_them_together(top: int, left
         assert side * side < 4 * (side // BLOCK + 1) ** 2
         return
     for number in np.unique(numbers):
-        moved = np.where(numbers == number, 40.0 * np.sin(np.arange(side * side)), 0.0)
+        moved = np.where(numbers == number, 40.0, 0.0)
         arrived = through_jpeg(np.stack([np.full(side * side, 100.0), 100.0 + moved]), jpeg)
         differs = arrived[0] != arrived[1]
         assert differs.any()
