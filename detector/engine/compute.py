@@ -439,6 +439,7 @@ def population_of(reference: Reference, window: int) -> Population:
         coefficients=coefficients_up_to(window),
         turning=reference.turning,
         neighbours=neighbours_of(reference.sampled, 0 if reference.table or reference.sphere > 0.0 else reference.dimension),
+        blocks=reference.blocks,
     )
 
 

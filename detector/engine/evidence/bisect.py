@@ -25,7 +25,15 @@ in one column only.
 import numpy as np
 
 from detector.engine.evidence.channel import Channel, Counted
-from detector.engine.evidence.interval import DEEPEST, MOST_AROUND, NEIGHBOURHOOD, OFF_MIDDLE_TIGHT, interval_depth, may_halve
+from detector.engine.evidence.interval import (
+    DEEPEST,
+    MOST_AROUND,
+    NEIGHBOURHOOD,
+    OFF_MIDDLE_TIGHT,
+    hidden_depth,
+    interval_depth,
+    may_halve,
+)
 from detector.engine.evidence.pattern import contents_of, halves_pattern, is_free, may_be_bent, pattern_left
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.tone import halves_texture, is_toned
@@ -305,10 +313,10 @@ def halves_faint(asked, past, one, other, position, population, scales):
 
 @part
 def deepest_halving(asked, past, scales, population, gathered, toward):
-    """Return (depth, end, end, position) of the shortest interval that the new query halves; (0, -1, -1, 0.5) without any.
+    """Return (depth, end, end, position) of the shortest interval that the new query halves; a depth of 0 without any.
 
-    `position` is the query's place on the way from one end to the other. `gathered` (n, coordinates) and `toward` (n, few) are
-    scratch.
+    `position` is the query's place on the way from one end to the other, NaN where a JPEG hides it. `gathered` (n, coordinates)
+    and `toward` (n, few) are scratch.
     """
     of_table = scales.numbers > 0
     if not of_table and not may_halve(
@@ -355,11 +363,14 @@ def deepest_halving(asked, past, scales, population, gathered, toward):
             seen = halves_faint(asked, past, one, other, position, population, scales)
         if not seen:
             return 0, -1, -1, 0.5
+    if depth == 0 and pictures and population.plain.shape[0] > 0:
+        depth, one, other = hidden_depth(query, past.near, gathered, past.label, past.depth, scales.blur)
+        position = np.nan
     return depth, one, other, position
 
 
 @kernel
 def weight_of(depth, position):
-    """Return the weight of a query that halves an interval between two queries other than records."""
+    """Return the weight of a query that halves an interval between two queries other than records; see `deepest_halving`."""
     weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
     return weight if abs(position - 0.5) <= OFF_MIDDLE_TIGHT else LOOSE * weight

@@ -4,6 +4,10 @@
 memory's coordinates carry different amounts of it: a random direction adds up the rounding of all values, a principal one has
 that of a single value. So each is divided by its share (`sharpness`) before lines are fitted.
 
+*Below rounding.* A search goes on when its interval has become shorter than rounding lets see: its next queries arrive anywhere
+about the two ends. They lie no farther from the middle than rounding explains, and hardly any other query does, so they go on a
+search that was seen before.
+
 *Spheres.* Embeddings are often vectors of one length. The middle of two is scaled to that length again, so searches halve an
 arc, whose middle lies outside the straight line. If all inputs that a baseline was fitted on have one length, a query may
 therefore lie outside the line, away from the centre of the sphere. The centre's place in the memory's coordinates is known
@@ -23,6 +27,7 @@ DEEPEST = 250  # largest depth that is counted: a saved depth has 8 bits
 MOST_BLUR = 2.0  # squared distances from the line that rounding explains, in expected ones
 LEAST_LENGTH = 16.0  # least squared length of an interval, in expected squared roundings
 GLANCE = 8  # coordinates of the quick test, enough to rule most pairs out
+LEAST_BEFORE = 3  # halvings that were seen of a search before rounding hides the next ones; fewer may be accidents
 NEIGHBOURHOOD = 2.5  # intervals around the middle in which other queries on the line are counted
 MOST_AROUND = 2  # most queries there beside the two ends; who tries a field or a slider at many places leaves more
 LEAST_BULGE = -0.02  # least distance outside the line, in distances of its middle from the centre of the sphere
@@ -187,3 +192,31 @@ def interval_depth(query, near, gathered, label, order, depth, origin, tolerance
             at = position
             found = max(depth[one], depth[other]) + 1
     return min(found, DEEPEST), one, other, at
+
+
+@kernel
+def hidden_depth(query, near, gathered, label, depth, blur):
+    """Return (depth, end, end) of the deepest search that the query goes on where rounding hides its place; else (0, -1, -1).
+
+    Of that search `LEAST_BEFORE` halvings were seen, and its two ends lie no farther apart than halvings can be told. For the
+    arguments see `interval_depth`.
+    """
+    found = 0
+    one = -1
+    other = -1
+    for a in range(near.shape[0]):
+        for b in range(a + 1, near.shape[0]):
+            before = max(depth[near[a]], depth[near[b]])
+            if label[near[a]] == label[near[b]] or before < LEAST_BEFORE or before < found:
+                continue
+            length = 0.0
+            off = 0.0
+            for k in range(query.shape[0]):
+                first, second = np.float64(gathered[a, k]), np.float64(gathered[b, k])
+                length += (first - second) ** 2
+                off += (np.float64(query[k]) - 0.5 * (first + second)) ** 2
+            if length < LEAST_LENGTH * blur and off <= MOST_BLUR * blur:
+                found = before + 1
+                one = near[a]
+                other = near[b]
+    return min(found, DEEPEST), one, other

@@ -7,6 +7,8 @@ same query, since a gradient needs the derivatives of many values.
 
 Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
 
+Through a JPEG no single value arrives as it was moved; `blocks` looks for what such probes leave there.
+
 Where the memory samples only some of the values, the checksums tell a change of a single one exactly; `memory.single` judges
 it.
 """
@@ -30,11 +32,13 @@ CHANNEL = Channel(
         "A person who tries a form with one field a little up and a little down. So in tables only steps count that are far "
         "below the spread of a column, or a single level, each with its mirror image and without a third value. Sliders move "
         "one value as well, but go on along the same line and are left out for that. Occlusion maps and explainers move more "
-        "values, or by more."
+        "values, or by more. In pictures from a JPEG, drawing and retouching change a block by more than a probe does, and "
+        "noise and changes of intensity change several."
     ),
     blind_to=(
         "Steps of less than about 2% of the range in a few values at once, random directions (those are dense), three or more "
-        "sizes of step in turn, and one-sided differences in tables."
+        "sizes of step in turn, and one-sided differences in tables. In pictures from a JPEG: those of more than twelve "
+        "blocks, colours, and what changes no block."
     ),
 )
 

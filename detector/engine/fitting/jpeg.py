@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.blocks import LEAST_SAMPLED
 from detector.engine.fitting.yardsticks import GRID_ROWS, grid_step
 
 BLOCK = 8
@@ -199,6 +200,20 @@ def _spreads_of(coefficients: Array, steps: Array) -> Array:
     one, other = np.nonzero(known[:, None] > known)
     power = np.median((sizes[one] - sizes[other]) / (known[one] - known[other]))
     return np.asarray(np.where(np.isfinite(steps), spreads, np.exp(np.median(sizes - power * known) + power * slowness)))
+
+
+def blocks_of(jpeg: Jpeg, sampled: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:
+    """Return the number of the block in which each of the `sampled` pixels lies; empty where too few lie in each.
+
+    >>> jpeg = Jpeg(12, 1.0, 4, 0, np.ones((8, 8)), 0.0, np.ones((8, 8)))
+    >>> blocks_of(jpeg, np.arange(0, 144, 9, dtype=np.int32)).tolist()
+    [0, 1, 0, 0, 0, 1, 2, 2, 2, 3, 2, 2, 2, 3, 2, 2]
+    """
+    rows, columns = np.divmod(sampled, jpeg.side)
+    across = (jpeg.side + -jpeg.left % BLOCK - 1) // BLOCK + 1
+    numbers = (rows + -jpeg.top % BLOCK) // BLOCK * across + (columns + -jpeg.left % BLOCK) // BLOCK
+    told = len(sampled) >= LEAST_SAMPLED * len(np.unique(numbers))
+    return np.asarray(numbers if told else numbers[:0], np.int16)
 
 
 def _blocks_of(levels: Array, jpeg: Jpeg) -> Array:

@@ -14,7 +14,7 @@ from detector.engine.evidence.drawn import none_drawn
 from detector.engine.evidence.tone import NOISE
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
-from detector.engine.fitting.jpeg import displaced, jpeg_of
+from detector.engine.fitting.jpeg import blocks_of, displaced, jpeg_of
 from detector.engine.fitting.remote import usual_remote
 from detector.engine.fitting.stray import lessons_of, usual_stray
 from detector.engine.fitting.yardsticks import (
@@ -38,6 +38,7 @@ from detector.engine.models.reference import (
     C_LEVELS,
     MOST_CATEGORIES,
     NEVER_REMOTE,
+    NO_BLOCKS,
     NO_BLURS,
     NO_LEADING,
     NO_NOISE,
@@ -140,6 +141,7 @@ def fit_reference(
         unit=quantum / nearest,
         tolerance=_tolerance(intrinsic, dimension, codes),
         blurs=NO_BLURS,
+        blocks=NO_BLOCKS,
         rounding=NOISE,
         blur=blur_of(encoded[:, :dimension], projection[:dimension], common=bool(np.all(scale == scale[0]))) / quantum**2,
         sphere=0.0 if table else sphere,
@@ -194,7 +196,8 @@ def _rounding_of_jpeg(reference: Reference, vectors: Floats, seed: int) -> dict[
     # The memory rounds to whole steps besides: the query, and the ends by a quarter each.
     blurs = np.square(middles @ reference.projection / reference.quantum).mean(axis=0) + 1.5 / 12.0
     rounding = 2.0 * (1.0 / 12.0 + float(np.square(moved[:, reference.sampled] * C_LEVELS).mean()))
-    return {"blur": float(blurs.sum()), "blurs": blurs.astype(np.float32), "rounding": rounding}
+    blocks = blocks_of(jpeg, reference.sampled)
+    return {"blur": float(blurs.sum()), "blurs": blurs.astype(np.float32), "rounding": rounding, "blocks": blocks}
 
 
 def missing_values(vectors: Floats) -> Floats:

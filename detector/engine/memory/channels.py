@@ -20,6 +20,7 @@ from detector.engine.evidence.bisect import (
     is_rare_middle,
     weight_of,
 )
+from detector.engine.evidence.blocks import probed_in_block
 from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
 from detector.engine.evidence.counts import DWELT, SHOWN, STEEP, count_of, most_counted, set_count
@@ -321,6 +322,16 @@ def judge_sparse_probe(asked, past, step, memory, s, scales, ratio):
         sizes[at] = np.uint8(min(np.rint(size / scales.c_unit), 255.0))
         values[at] = value + 1
         memory.sized[s] += 1
+
+
+@part
+def judge_block_probe(asked, past, blocks, scales, ratio):
+    """Channel `probe`, in pictures from a JPEG; `blocks` (samples,) are empty where its blocks are not told."""
+    if blocks.shape[0] == 0:
+        return
+    middle = probed_in_block(asked.c, past.c, past.near, past.newest, blocks, scales.rounding)
+    if middle >= 0:
+        convict(PROBE, middle, past, ratio)
 
 
 @part

@@ -47,6 +47,7 @@ from detector.engine.memory.channels import (
     NEAR,
     judge_aim,
     judge_bisect,
+    judge_block_probe,
     judge_children,
     judge_dwell,
     judge_foreign,
@@ -304,6 +305,7 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
                     judge_children(asked, past, step, family, s, population.level, scales, scratch.products, ratio)
                 elif single.place < 0 or single.flickers:
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
+                judge_block_probe(asked, past, population.blocks, scales, ratio)
                 steep = judge_sens(asked, past, step, scales, ratio)
                 dwelt = judge_dwell(asked, past, step, scales, scratch.other_delta, ratio)
                 turned = judge_turns(asked, past, step, population.turning, scales, ratio)

@@ -62,6 +62,8 @@ class Population(NamedTuple):
     the checksums' weights with their bits read backwards, empty where no checksums are kept. `coefficients` (window + 1, half)
     are those of the Shapiro-Wilk statistic. `turning` (distances, margins) are how often labels turn (see the channel `turns`).
     `neighbours` (ways, pixels, samples) are the sampled neighbours of each pixel of a small picture (see `evidence.frame`).
+    `blocks` (samples,) are the blocks of a JPEG that the sampled values lie in, empty where they are not told (see
+    `evidence.blocks`).
     """
 
     variance: npt.NDArray[np.float32]
@@ -78,3 +80,4 @@ class Population(NamedTuple):
     coefficients: npt.NDArray[np.float64]
     turning: npt.NDArray[np.float32]
     neighbours: npt.NDArray[np.int16]
+    blocks: npt.NDArray[np.int16]

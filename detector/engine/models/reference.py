@@ -45,6 +45,7 @@ LANDMARKS = 64
 MOST_CATEGORIES = 32
 NO_LEADING = np.zeros((SAMPLED, 0), np.float32)
 NO_BLURS = np.zeros(0, np.float32)
+NO_BLOCKS = np.zeros(0, np.int16)
 NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 NO_SIGHTS = np.zeros((0, 0), np.float32)
 NO_NOISE = np.zeros((0, TERMS))
@@ -60,6 +61,7 @@ SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baseline
     {
         "blur": 0.0,
         "blurs": NO_BLURS,
+        "blocks": NO_BLOCKS,
         "rounding": NOISE,
         "sphere": 0.0,
         "leading": NO_LEADING,
@@ -73,6 +75,7 @@ SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baseline
         **drawn_fields(none_drawn()),
     }
 )
+LEFT_OUT = frozenset({"blocks"})  # fields that are saved where they are known only, so that older baselines keep their version
 TOGETHER = "cooccurrence"  # the only field that is not an array
 
 Floats = npt.NDArray[np.float32]
@@ -93,13 +96,15 @@ class Reference:
 
     `tolerance` is how far off a line a point may lie for the channel `bisect`, and `blur` what rounding of the clients' values
     adds to it, as an expected square in integer steps. Where pictures went through a JPEG, `blurs` (COORDINATES,) say how much
-    of that falls to each coordinate, since the JPEG rounds some directions more than others; else it is empty. `rounding` is
-    what that of two values adds to their difference, as an expected square in steps of the sampled values. `sphere` is the
-    length of all inputs where they have one length, as embeddings do, else 0. `grain` is the size of one level of the values,
-    in value ranges, 0 where they have none. `known_cells` marks the cells where the population lives. `landmarks` (COORDINATES,
-    landmarks) are centres of the population and `variance` (COORDINATES,) is its variance, both in integer steps; `c_variance`
-    (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the median nearest-neighbour distance in
-    value ranges, infinite where queries of the population look selected in any order. `usual_structure` and `structure_spread`
+    of that falls to each coordinate, since the JPEG rounds some directions more than others; else it is empty. `blocks`
+    (SAMPLED,) are the numbers of the JPEG's blocks that the sampled values lie in; it is empty where few lie in each.
+    `rounding` is what that of two values adds to their difference, as an expected square in steps of the sampled values.
+    `sphere` is the length of all inputs where they have one length, as embeddings do, else 0. `grain` is the size of one
+    level of the values, in value ranges, 0 where they have none. `known_cells` marks the cells where the population lives.
+    `landmarks` (COORDINATES, landmarks) are centres of the population and `variance` (COORDINATES,) is its variance, both
+    in integer steps; `c_variance` (SAMPLED,) is the variance of the sampled values in their steps. `neighbour` is the
+    median nearest-neighbour distance in value ranges, infinite where queries of the population look selected in any order.
+    `usual_structure` and `structure_spread`
     are what the channel `foreign` expects of benign clients, NaN where it is not known whose the queries are. So are
     `usual_stray` and `stray_spread`, for the directions `leading` (SAMPLED, directions) of the sampled values, and `remote`
     (VIEWS, 2), for how far queries lie from the population (see `evidence.remote`). `turning` (distances, margins) are how
@@ -127,6 +132,7 @@ class Reference:
     tolerance: float
     blur: float
     blurs: Floats
+    blocks: npt.NDArray[np.int16]
     rounding: float
     sphere: float
     grain: float
@@ -378,6 +384,7 @@ def reduce_rows(
 def to_arrays(reference: Reference) -> dict[str, npt.NDArray[np.generic]]:
     """Return the reference as named arrays, for ``numpy.savez``."""
     own = {field.name: np.asarray(getattr(reference, field.name)) for field in fields(reference) if field.name != TOGETHER}
+    own = {name: array for name, array in own.items() if name not in LEFT_OUT or array.size}
     together = cooccurrence.to_arrays(reference.cooccurrence)
     return own | {f"{TOGETHER}.{name}": array for name, array in together.items()}
 

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.engine.evidence.interval import GLANCE, interval_depth, may_halve, on_line
+from detector.engine.evidence.interval import (
+    GLANCE,
+    LEAST_BEFORE,
+    LEAST_LENGTH,
+    MOST_BLUR,
+    hidden_depth,
+    interval_depth,
+    may_halve,
+    on_line,
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -134,3 +143,31 @@ def test_the_quick_look_overlooks_nothing(
         if depth > 0:
             toward = np.empty((n, GLANCE), np.float32)
             assert may_halve(query, z, near, squares, labels, sharpness, origin, toward, tolerance, blur)
+
+
+@pytest.mark.parametrize(
+    ("before", "apart", "off", "alike", "deeper"),
+    [
+        (LEAST_BEFORE, 0.9, 0.9, False, LEAST_BEFORE + 1),
+        (LEAST_BEFORE - 1, 0.9, 0.9, False, 0),
+        (LEAST_BEFORE, 1.1, 0.9, False, 0),
+        (LEAST_BEFORE, 0.9, 1.1, False, 0),
+        (LEAST_BEFORE, 0.9, 0.9, True, 0),
+    ],
+    ids=["goes on", "few halvings before", "long enough to be told", "farther than rounding", "one label"],
+)
+def test_a_search_goes_on_where_rounding_hides_its_place(
+    before: int, apart: float, off: float, *, alike: bool, deeper: int
+) -> None:
+    """If enough of it was seen, and the query is as near to its two ends as rounding leaves it; shares are of the limits."""
+    blur = 100.0
+    ends = np.zeros((3, DIMENSION), np.float32)
+    ends[1, 0] = apart * np.sqrt(LEAST_LENGTH * blur)
+    ends[2, 5] = 1000.0
+    query = 0.5 * (ends[0] + ends[1])
+    query[1] = off * np.sqrt(MOST_BLUR * blur)
+    label = np.array([0, int(not alike), 1], np.int32)
+    depth = np.array([before, 0, before], np.uint8)
+    found, one, other = hidden_depth(query, np.arange(3), ends, label, depth, blur)
+    assert found == deeper
+    assert {int(one), int(other)} == ({0, 1} if deeper else {-1})

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.engine.evidence.tone import NOISE
-from detector.engine.fitting.jpeg import BLOCK, before_jpeg, displaced, jpeg_of, through_jpeg
+from detector.engine.fitting.jpeg import BLOCK, Jpeg, before_jpeg, blocks_of, displaced, jpeg_of, through_jpeg
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.models.reference import C_LEVELS, to_arrays
 from tests.engine.jpegs import SIDE, Floats, compressed, scenes
@@ -110,6 +110,32 @@ def test_a_reference_knows_how_far_a_jpeg_moves_a_middle() -> None:
     assert np.square(away).mean(axis=0).max() < 4.0 * np.square(away).mean(axis=0).min()
     sampled = (compressed(one, 75)[0] - one)[:, reference.sampled] * reference.scale[0] * C_LEVELS
     assert reference.rounding == pytest.approx(2.0 * (np.square(sampled).mean() + 1.0 / 12.0), rel=0.4)
+
+
+@given(st.integers(0, BLOCK - 1), st.integers(0, BLOCK - 1), st.integers(BLOCK, 28))
+def test_values_are_in_one_block_where_a_jpeg_moves_them_together(top: int, left: int, side: int) -> None:
+    """Whatever the place of the blocks; and no block is told where few sampled values lie in each."""
+    jpeg = Jpeg(side, 1.0, top, left, np.full((BLOCK, BLOCK), 2.0), 0.0, np.ones((BLOCK, BLOCK)))
+    numbers = blocks_of(jpeg, np.arange(side * side, dtype=np.int32))
+    if len(numbers) == 0:
+        assert side * side < 4 * (side // BLOCK + 1) ** 2
+        return
+    for number in np.unique(numbers):
+        moved = np.where(numbers == number, 40.0, 0.0)
+        arrived = through_jpeg(np.stack([np.full(side * side, 100.0), 100.0 + moved]), jpeg)
+        differs = arrived[0] != arrived[1]
+        assert differs.any()
+        assert (numbers[differs] == number).all()
+    assert len(blocks_of(jpeg, np.zeros(3, np.int32))) == 0
+
+
+def test_a_reference_tells_blocks_of_small_pictures_only() -> None:
+    """Of pictures with many blocks the memory samples too few values of each; of others than JPEGs there are none."""
+    small = fit_reference(compressed(scenes(11, 800), 75)[0], 2, seed=1)
+    assert len(small.blocks) == len(small.sampled)
+    assert len(fit_reference(compressed(scenes(11, 800, 28), 75)[0], 2, seed=1).blocks) == 0
+    assert "blocks" in to_arrays(small)
+    assert "blocks" not in to_arrays(fit_reference(scenes(11, 800), 2, seed=1))
 
 
 @pytest.mark.parametrize("kind", ["pictures", "table"])
