@@ -48,7 +48,7 @@ LEAST_MOVED = 2  # least number of columns that a step moves from which sides ar
 MOST_MIDDLE = 4.0  # largest logarithm of a ratio: natural records are middles of others now and then
 MOST_STEP = 5.0
 LEAST_STEP = -0.5
-MOST_DRAWN = 3.0
+MOST_DRAWN = 2.0  # rare records of the population reach it, too
 
 
 class Coarse(NamedTuple):

@@ -26,7 +26,7 @@ LEAST_RECORDS = 100  # different ones
 STRAY = 0.005  # largest share of a column's values that lie on no level
 OCCURS = 3  # records that have each level, at least
 SMOOTHED = 1.0  # records that each column adds to every level of its parent, as they are without it
-ALONE = 0.1  # share of the population's records in which a column does not depend on its parent
+ALONE = 0.2  # share of the population's records in which a column does not depend on its parent
 REST = 0.02  # share of the draws in which all levels are alike
 EDITS = (0.3, 0.6, 0.06, 0.02, 0.01)  # how often an edit changes no column, one, two, three and four
 MORE_EDITS = 0.002  # how often so many more columns
@@ -57,8 +57,8 @@ def fit_coarse(reference: Reference, teaching: Floats, calibrating: Unheard) -> 
         value[j, : len(found)] = found
         count[j] = len(found)
     rows = np.stack([np.searchsorted(value[j, : count[j]], integers[:, j]) for j in range(columns)], axis=1)
-    # A load test repeats one record thousands of times, and it is one record.
-    parent, chance = _tree(rows, 1.0 + np.log(often), count)
+    # What many ask about is common, but a load test repeats one record thousands of times.
+    parent, chance = _tree(rows, np.sqrt(often), count)
     known = replace(
         reference,
         coarse_value=value,

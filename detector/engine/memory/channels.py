@@ -333,13 +333,11 @@ def judge_coarse(asked, past, family, s, coarse, levels, scales, ratio):
         ratio[BISECT] = max(ratio[BISECT], np.float32(np.exp(middle)))
         past.mark[found.low] |= USED
         past.mark[found.high] |= USED
+    # Equal moves of records, which `judge_children` looks for, are no coincidence where all moves are a level or two.
     step = step_worth(found)
-    if step > 0.0:
-        ratio[CHILDREN] = max(ratio[CHILDREN], np.float32(np.exp(step)))
-        if found.parent >= 0:
-            past.mark[found.parent] |= USED
-    elif step > -np.inf and ratio[CHILDREN] == ORDINARY[CHILDREN]:
-        ratio[CHILDREN] = np.float32(np.exp(max(step, LEAST_STEP)))
+    ratio[CHILDREN] = np.float32(np.exp(max(step, LEAST_STEP)))
+    if step > 0.0 and found.parent >= 0:
+        past.mark[found.parent] |= USED
     if found.parent >= 0:
         learn_sides(family, s, past, found.parent, coarse, own)
     if found.least > 1:  # a record that differs from an earlier one in one column was edited, whatever else it is
