@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import accumulate
+from detector.engine.evidence.coarse import Coarse
 from detector.engine.evidence.cooccur import update_together
 from detector.engine.evidence.drawn import Drawn, record_views
 from detector.engine.evidence.frame import neighbours_of
@@ -99,6 +100,7 @@ class Kernels:
         self._constants = Constants(
             scales_of(reference, rules.ring),
             population_of(reference, columns.memory.window.shape[1]),
+            reference.coarse,
             scratch_for(columns.memory, reference.measured, reference.leading.shape[1]),
             sights_from(reference.sights, reference.sight_values) if len(reference.sight_values) else None,
             reference.drawn if len(reference.drawn_columns) else None,
@@ -202,10 +204,10 @@ class Kernels:
         reference, columns, given = self._reference, self._columns, room.given
         queries, written, admitted = room.queries, room.written, room.admitted
         reduced, verdict, evaluation = room.reduced, admitted.verdict, queries.evaluation
-        scales, population, scratch, _, _, kept = self._constants
+        scales, population, coarse, scratch, _, _, kept = self._constants
         bind = self._bind
         memory = (columns.memory, columns.selection, columns.checksums, columns.family, columns.metered)
-        observed = (*memory, queries, scales, population, scratch, written)
+        observed = (*memory, queries, scales, population, coarse, scratch, written)
         started = self._entry(observe, (*observed, kept))
         return Pass(
             columns=columns.admission,
@@ -362,6 +364,7 @@ class Constants(NamedTuple):
 
     scales: Scales
     population: Population
+    coarse: Coarse
     scratch: Scratch
     sights: Sights | None
     drawn: Drawn | None

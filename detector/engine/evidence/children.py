@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from detector.engine.columns import Column
 from detector.engine.evidence.channel import Channel, Weighed
+from detector.engine.evidence.coarse import SIDES
 from detector.engine.kernels import kernel, part
 
 MOST = 6.9  # logarithm of the largest likelihood ratio of one query: three such queries are needed
@@ -44,7 +45,8 @@ CHANNEL = Channel(
     ),
     blind_to=(
         "Steps of a drawn size, steps in fewer than three numbers unless the table has only two, columns of few levels, where "
-        "all steps are alike, and pictures and embeddings, which `offset` looks at."
+        "all steps are alike, unless all columns have few levels and sides depend on labels, and pictures and embeddings, "
+        "which `offset` looks at."
     ),
 )
 
@@ -65,6 +67,10 @@ class Family(NamedTuple):
     Of each step: `child` and `parent` are the numbers of its two ends, `origin` is one more than the order of the parent, 0 for
     no step. `made` counts the steps and `matched` those that had a twin. `halved` is the mask of the columns that the client
     halved by themselves, and `alone` counts such halvings while there are at most two such columns (see `halved`).
+
+    Of side steps in coarse tables (see `coarse`): `sides` are to which side each column moved of late, from -127, down, to 127,
+    for records with the label `home`, for those with another one, and for all. `origin_of_side` is one more than the order of
+    the record from which the latest one led, 0 for none.
     """
 
     child: Annotated[npt.NDArray[np.int16], Column(STEPS, NUMBERS)]
@@ -74,6 +80,9 @@ class Family(NamedTuple):
     matched: Annotated[npt.NDArray[np.uint32], Column()]
     halved: Annotated[npt.NDArray[np.uint32], Column()]
     alone: Annotated[npt.NDArray[np.uint8], Column()]
+    sides: Annotated[npt.NDArray[np.int8], Column(3, SIDES, within=(-127, 127))]
+    home: Annotated[npt.NDArray[np.int32], Column()]
+    origin_of_side: Annotated[npt.NDArray[np.uint32], Column()]
 
 
 class Kin(NamedTuple):

@@ -43,6 +43,7 @@ from detector.engine.models.reference import (
     NO_LEADING,
     NO_NOISE,
     NO_SIGHTS,
+    NOT_COARSE,
     Floats,
     Reference,
     drawn_fields,
@@ -171,6 +172,7 @@ def fit_reference(
         sight_values=NO_SIGHTS,
         noise=NO_NOISE,
         **drawn_fields(none_drawn()),
+        **NOT_COARSE,
         cooccurrence=nothing_known(),
     )
     reference = replace(reference, **_rounding_of_jpeg(reference, vectors, seed))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
+from detector.engine.fitting.coarse import fit_coarse
 from detector.engine.fitting.cooccurrence import fair_to
 from detector.engine.fitting.drawn import fit_drawn
 from detector.engine.fitting.noise import Matrix, Unheard, fit_noise
@@ -30,6 +31,7 @@ def fit_unheard(reference: Reference, teaching: Floats, unheard: Unheard, seed: 
     learned = fair_to_unheard(reference, unheard)
     learned = fit_noise(learned, teaching, unheard, seed)
     learned = fit_drawn(learned, teaching, unheard, seed)
+    learned = fit_coarse(learned, teaching, unheard)
     return replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))
 
 

@@ -23,6 +23,15 @@ from detector.engine.evidence.bisect import (
 from detector.engine.evidence.blocks import probed_in_block
 from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
+from detector.engine.evidence.coarse import (
+    LEAST_STEP,
+    drawn_worth,
+    explain,
+    learn_sides,
+    middle_worth,
+    read_levels,
+    step_worth,
+)
 from detector.engine.evidence.counts import DWELT, SHOWN, STEEP, count_of, most_counted, set_count
 from detector.engine.evidence.crossing import note_crossing
 from detector.engine.evidence.dwell import UNDECIDED, dwells
@@ -306,6 +315,35 @@ def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
         keep_step(family, s, asked.query, past, place, True, numbers)
     else:
         keep_step(family, s, asked.query, past, step.place, False, numbers)
+
+
+@part
+def judge_coarse(asked, past, family, s, coarse, levels, scales, ratio):
+    """Channels `bisect`, `children` and `foreign` in a coarse table, by how likely the record is; nothing in other tables.
+
+    `levels` (2, columns) is scratch.
+    """
+    columns = coarse.count.shape[0]
+    if columns == 0:
+        return
+    own = levels[0, :columns]
+    read_levels(asked.c, coarse, own)
+    found = explain(past, family, s, coarse, own, levels[1, :columns], scales.ring)
+    middle = middle_worth(found)
+    if middle > 0.0:
+        ratio[BISECT] = max(ratio[BISECT], np.float32(np.exp(middle)))
+        past.mark[found.low] |= USED
+        past.mark[found.high] |= USED
+    # Equal moves of records, which `judge_children` looks for, are no coincidence where all moves are a level or two.
+    step = step_worth(found)
+    ratio[CHILDREN] = np.float32(np.exp(max(step, LEAST_STEP)))
+    if step > 0.0 and found.parent >= 0:
+        past.mark[found.parent] |= USED
+    if found.parent >= 0:
+        learn_sides(family, s, past, found.parent, coarse, own)
+    if found.least > 1:  # a record that differs from an earlier one in one column was edited, whatever else it is
+        drawn = np.float32(np.exp(drawn_worth(found)))
+        ratio[FOREIGN] = drawn if ratio[FOREIGN] == NOTHING else max(ratio[FOREIGN], drawn)
 
 
 @part

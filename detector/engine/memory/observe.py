@@ -11,8 +11,7 @@ lost. Where the sample leaves values out, two checksums over all values show whi
 
 Features, all distances in units of the population's median nearest-neighbour distance:
 
-========================  =====================================================================================
-`distance_mean`           mean of ln(minimum distance to the client's earlier queries of the same label), last 100
+========================  ==============================================================================`distance_mean`           mean of ln(minimum distance to the client's earlier queries of the same label), last 100
 `distance_low` `_mid`     10%, 50% and 90% quantile of the same
 `distance_high`
 `normality`               Shapiro-Wilk W of the last 100 distances (PRADA; Juuti et al., EuroS&P 2019, section 5)
@@ -22,8 +21,7 @@ Features, all distances in units of the population's median nearest-neighbour di
 `structure`               running mean of ln(how the difference of two of the client's queries spreads over the
                           sampled values, each in units of its variance in the population; see the channel
                           `foreign`); near 0 for the population, whatever the offset, gain or sign
-========================  =====================================================================================
-
+========================  ==============================================================================
 What they see: queries made from earlier ones, sweeps, synthetic neighbours. What innocent traffic does as well: video consists
 of near duplicates, and a retrying client has the lowest W of all. So none of these features stops a client.
 """
@@ -49,6 +47,7 @@ from detector.engine.memory.channels import (
     judge_bisect,
     judge_block_probe,
     judge_children,
+    judge_coarse,
     judge_dwell,
     judge_foreign,
     judge_offset,
@@ -150,6 +149,7 @@ class Scratch(NamedTuple):
     ordered: npt.NDArray[np.float64]
     sorting: npt.NDArray[np.float64]
     along: npt.NDArray[np.float32]
+    levels: npt.NDArray[np.uint8]
 
 
 def scratch_for(memory: Memory, measured: int, directions: int) -> Scratch:
@@ -173,6 +173,7 @@ def scratch_for(memory: Memory, measured: int, directions: int) -> Scratch:
         ordered=np.empty(window, np.float64),
         sorting=np.empty(window, np.float64),
         along=np.empty(directions, np.float32),
+        levels=np.empty((2, sampled), np.uint8),
     )
 
 
@@ -229,15 +230,16 @@ def note_distance(memory, s, place, distance):
 
 
 @kernel
-def observe(memory, selection, checksums, family, metered, queries, scales, population, scratch, written, kept):
+def observe(memory, selection, checksums, family, metered, queries, scales, population, coarse, scratch, written, kept):
     """Compare each fresh query with the client's retained queries, in stream order, then retain it.
 
     Fills `written` and updates the clients' columns `memory`, `selection` (channel `select`), `checksums` and `family` (channel
-    `children`). The last three have no rows where they are not kept. `kept` gets what is retained where a reading is due.
+    `children`). The last three have no rows where they are not kept. `coarse` is what records of a coarse table are compared
+    with. `kept` gets what is retained where a reading is due.
     """
     memory, selection, checksums, family = borrowed(memory), borrowed(selection), borrowed(checksums), borrowed(family)
     queries, population, written = borrowed(queries), borrowed(population), borrowed(written)
-    scratch, metered, kept = borrowed(scratch), borrowed(metered), borrowed(kept)
+    scratch, metered, kept, coarse = borrowed(scratch), borrowed(metered), borrowed(kept), borrowed(coarse)
     query, squares, delta = scratch.query, scratch.squares, scratch.delta
     variances = variances_of(population)
     summed = checksums.total.shape[0] > 0
@@ -306,9 +308,12 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
                 elif single.place < 0 or single.flickers:
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
                 judge_block_probe(asked, past, population.blocks, scales, ratio)
+                judge_coarse(asked, past, family, s, coarse, scratch.levels, scales, ratio)
                 steep = judge_sens(asked, past, step, scales, ratio)
                 dwelt = judge_dwell(asked, past, step, scales, scratch.other_delta, ratio)
                 turned = judge_turns(asked, past, step, population.turning, scales, ratio)
+            elif scales.table:
+                family.home[s] = asked.label
             if not scales.table and held == past.stored and held < FIRST:
                 judge_select(asked, memory, selection, s, queries.energy[i], population, scales, scratch, ratio)
 

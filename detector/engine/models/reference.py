@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detector.engine.evidence.coarse import LEVELS, Coarse
 from detector.engine.evidence.drawn import Drawn, none_drawn
 from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import VIEWS
@@ -49,6 +50,16 @@ NO_BLOCKS = np.zeros(0, np.int16)
 NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 NO_SIGHTS = np.zeros((0, 0), np.float32)
 NO_NOISE = np.zeros((0, TERMS))
+NOT_COARSE: Mapping[str, npt.NDArray[Any]] = MappingProxyType(
+    {
+        "coarse_value": np.zeros((0, LEVELS), np.uint8),
+        "coarse_count": np.zeros(0, np.uint8),
+        "coarse_parent": np.zeros(0, np.int32),
+        "coarse_chance": np.zeros((0, LEVELS, LEVELS), np.float32),
+        "coarse_drawn": np.zeros((0, 0, LEVELS), np.float32),
+        "coarse_edited": np.zeros(1, np.float32),
+    }
+)
 ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
 
 
@@ -73,6 +84,7 @@ SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baseline
         "sight_values": NO_SIGHTS,
         "noise": NO_NOISE,
         **drawn_fields(none_drawn()),
+        **NOT_COARSE,
     }
 )
 LEFT_OUT = frozenset({"blocks"})  # fields that are saved where they are known only, so that older baselines keep their version
@@ -111,7 +123,7 @@ class Reference:
     often labels of benign clients turn (see the channel `turns`), 1 where that is not known. `sights` (dimension, count),
     `sight_values` (2, dimension) and `noise` (kinds, TERMS) tell noise on a sphere (see `evidence.noise`); they are empty where
     it is not told. In tables `noise` tells drawn records instead, with the fields of `evidence.drawn.Drawn`, which are named
-    ``drawn_`` and so on.
+    ``drawn_`` and so on. Those of `evidence.coarse.Coarse`, named ``coarse_`` and so on, are empty where a table is not coarse.
 
     In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
     their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
@@ -165,6 +177,12 @@ class Reference:
     drawn_edges: Floats
     drawn_odds: Floats
     drawn_whiten: Floats
+    coarse_value: npt.NDArray[np.uint8]
+    coarse_count: npt.NDArray[np.uint8]
+    coarse_parent: npt.NDArray[np.int32]
+    coarse_chance: Floats
+    coarse_drawn: Floats
+    coarse_edited: Floats
     cooccurrence: Cooccurrence
 
     @property
@@ -181,6 +199,26 @@ class Reference:
     def drawn(self) -> Drawn:
         """What records are compared with, to tell drawn ones; without columns where they are not told."""
         return Drawn(self.drawn_columns, self.drawn_coded, self.drawn_edges, self.drawn_odds, self.drawn_whiten)
+
+    @property
+    def coarse(self) -> Coarse:
+        """What records of a coarse table are compared with; without columns in other tables."""
+        columns, integers = len(self.coarse_count), np.arange(256)
+        level = np.zeros((columns, 256), np.uint8)
+        for j, count in enumerate(self.coarse_count.tolist()):
+            away = np.abs(integers[:, None] - self.coarse_value[j, :count].astype(np.int64))
+            level[j] = away.argmin(axis=1)
+        return Coarse(
+            level,
+            self.coarse_value,
+            self.coarse_count,
+            np.full(1, self.measured, np.int32),
+            self.coarse_parent,
+            self.coarse_chance,
+            self.coarse_drawn,
+            self.coarse_edited,
+            np.log(np.maximum(self.coarse_count.astype(np.float32) - 1.0, 1.0)).astype(np.float32),
+        )
 
     @property
     def summed(self) -> bool:

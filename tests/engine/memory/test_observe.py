@@ -17,6 +17,7 @@ from detector.engine.columns import allocate, columns_of
 from detector.engine.compute import coefficients_up_to
 from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
 from detector.engine.evidence.children import Family
+from detector.engine.evidence.coarse import none_coarse
 from detector.engine.evidence.frame import PIXELS, neighbours_of
 from detector.engine.evidence.registry import AIM, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
 from detector.engine.evidence.remote import VIEWS
@@ -157,6 +158,7 @@ def shown(
             neighbours=np.zeros((0, PIXELS, SAMPLED), np.int16) if neighbours is None else neighbours,
             blocks=np.zeros(0, np.int16) if blocks is None else blocks,
         ),
+        none_coarse(),
         scratch_for(state, SAMPLED, 8),
         Written(repeat, near, flip, distance, ratio, features, 0, crowded),
         room_for(state, 0),

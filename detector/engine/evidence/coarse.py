@@ -1,0 +1,324 @@
+"""Coarse: how likely a record of few levels is for a thief, compared with the likeliest innocent reason to ask about it.
+
+Where every column has a handful of levels, each query is another plain record, and geometry says little: of three levels one is
+the middle of the others. What is left is how likely the record is. Innocent clients ask about
+
+* a record of the *population*, whose columns depend on each other: a tree of pairs of columns says how likely it is (Chow and
+  Liu, IEEE Trans. Information Theory 14, 1968);
+* an *edit* of one of their earlier records, in few columns rather than in many;
+* a *mixture* of two late ones, each column of one of them, as the coalitions of an explainer are.
+
+Thieves ask about
+
+* a *middle* of two of their late records with different labels, which differ in at least `MANY` columns. So does each search
+  for a boundary (channel `bisect`), and a person who tries fields of a form moves fewer;
+* a *side step*: every column of an earlier record, one level up or down, to a side that depends on that record's label, as the
+  gradients of a copy do (channel `children`). An amount that is added to all records, and best and worst cases, do not depend
+  on labels, so the same steps regardless of labels count as innocent;
+* records *drawn* column by column: uniformly, normally, or as often as the values occur (channel `foreign`). Such records
+  excuse middles and side steps, too.
+
+One coincidence proves nothing in so few places: of three levels in nine columns it is worth about as much as three coin throws.
+But the logarithms add up.
+
+The labels of a client make two groups, the first label that it got and all others. Two labels of the other group may blur each
+other's sides.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.engine.kernels import kernel, part
+
+LEVELS = 16  # most levels of a column
+MANY = 3  # least number of columns in which the two ends of a search differ
+LATE = 12  # latest records that are sought for the ends of a search
+LATEST = 4  # of these, records one of which is an end: cover and exact repeats come between
+HALF = np.log(0.5)
+SIDES = 32  # columns whose sides are learned
+LEARNED = 1.0 / 3.0  # weight of the latest step in what is known of a side
+SURE = 0.48 / 127.0  # how far one step of a side lies from an even chance
+SPARE = 2  # largest difference of two equal distances from a middle, in half sampled integers, which are rounded
+ASTRAY = 0.01  # chance of a side, or of none, that the explanation excludes
+ANY_PARENT = 0.4  # chance that a step starts from any retained record, and not from one soon after the last parent
+NEXT = (0.3, 0.15, 0.08, 0.07)  # chance of the first, second, third and fourth record after it
+LEAST_MOVED = 2  # least number of columns that a step moves from which sides are learned
+MOST_MIDDLE = 4.0  # largest logarithm of a ratio: natural records are middles of others now and then
+MOST_STEP = 5.0
+LEAST_STEP = -0.5
+MOST_DRAWN = 2.0  # rare records of the population reach it, too
+
+
+class Coarse(NamedTuple):
+    """What records are compared with: k sampled columns of a table; none where a table is not coarse.
+
+    `level` (k, 256) is the nearest level of each sampled integer, counted from 0. `value` (k, LEVELS) are the integers of the
+    levels in ascending order, and `count` (k,) says how many there are. The first `ordered` (1,) columns
+    are numbers; the others are indicators of codes, which have no middle and no side. `parent` (k,) is the column on which
+    each depends, -1 for none, and `chance` (k, LEVELS, LEVELS) the logarithm of how often each level occurs at each level of
+    the parent. `drawn` (kinds, k, LEVELS) are the logarithms of how often draws have each level. `edited` (k + 1,) is the
+    logarithm of how likely an edit changes just so many columns, and just these. `choices` (k,) are the logarithms of how many
+    other levels a column has.
+    """
+
+    level: npt.NDArray[np.uint8]
+    value: npt.NDArray[np.uint8]
+    count: npt.NDArray[np.uint8]
+    ordered: npt.NDArray[np.int32]
+    parent: npt.NDArray[np.int32]
+    chance: npt.NDArray[np.float32]
+    drawn: npt.NDArray[np.float32]
+    edited: npt.NDArray[np.float32]
+    choices: npt.NDArray[np.float32]
+
+
+def none_coarse() -> Coarse:
+    """Return what tells nothing: no columns."""
+    return Coarse(
+        np.zeros((0, 256), np.uint8),
+        np.zeros((0, LEVELS), np.uint8),
+        np.zeros(0, np.uint8),
+        np.zeros(1, np.int32),
+        np.zeros(0, np.int32),
+        np.zeros((0, LEVELS, LEVELS), np.float32),
+        np.zeros((0, 0, LEVELS), np.float32),
+        np.zeros(1, np.float32),
+        np.zeros(0, np.float32),
+    )
+
+
+class Explained(NamedTuple):
+    """The logarithms of how likely a record is by each explanation; minus infinity where one excludes it.
+
+    `least` is how many columns differ from the most similar retained record. `low` and `high` are the places of the ends of
+    which the record is the `middle`. `parent` is the place from which the likeliest side step leads; -1 each where there is
+    none. `even` is the chance of a side step whose sides do not depend on labels.
+    """
+
+    population: float
+    drawn: float
+    edit: float
+    mixture: float
+    middle: float
+    step: float
+    even: float
+    least: int
+    low: int
+    high: int
+    parent: int
+
+
+@kernel
+def either(one, other):
+    """Return the logarithm of the sum of two chances whose logarithms are given."""
+    high = max(one, other)
+    return high if high == -np.inf else high + np.log1p(np.exp(min(one, other) - high))
+
+
+@kernel
+def read_levels(values, known, levels):
+    """Write the level of each of the sampled `values` (samples,) into `levels` (k,)."""
+    for j in range(levels.shape[0]):
+        levels[j] = known.level[j, values[j]]
+
+
+@kernel
+def record_chances(levels, known):
+    """Return (population, drawn): the logarithms of how likely the population, and a draw of the likeliest kind, has a record.
+
+    `levels` (k,) are the levels of its columns.
+    """
+    population = 0.0
+    for j in range(levels.shape[0]):
+        above = known.parent[j]
+        population += np.float64(known.chance[j, levels[j], levels[above] if above >= 0 else 0])
+    drawn = -np.inf
+    for kind in range(known.drawn.shape[0]):
+        found = 0.0
+        for j in range(levels.shape[0]):
+            found += np.float64(known.drawn[kind, j, levels[j]])
+        drawn = either(drawn, found)
+    return population, drawn - np.log(max(known.drawn.shape[0], 1))
+
+
+@kernel
+def middle_chance(levels, one, other, known):
+    """Return (chance, moved, mixed) of a record that may be the middle of two others.
+
+    `levels` (k,) are the record's; `one` and `other` (samples,) are the sampled integers of the two. `chance` is the logarithm
+    of how likely rounding gives just this middle: where it lies between two levels, either may be meant. It is minus infinity
+    for a record that is none. `moved` counts the columns in which the two differ. `mixed` tells whether each column is that of
+    one of them.
+    """
+    chance = 0.0
+    moved = 0
+    mixed = True
+    for j in range(levels.shape[0]):
+        low, high = known.level[j, one[j]], known.level[j, other[j]]
+        if low == high:
+            if levels[j] != low:
+                return -np.inf, 0, False
+            continue
+        moved += 1
+        end = levels[j] == low or levels[j] == high
+        mixed = mixed and end
+        if j >= known.ordered[0]:
+            chance += HALF if end else -np.inf
+            continue
+        doubled = np.int64(known.value[j, low]) + np.int64(known.value[j, high])
+        off = abs(2 * np.int64(known.value[j, levels[j]]) - doubled)
+        alike = 0
+        for k in range(known.count[j]):
+            away = abs(2 * np.int64(known.value[j, k]) - doubled)
+            if away < off - SPARE:
+                alike = 0
+                break
+            alike += away <= off + SPARE
+        chance += -np.log(np.float64(alike)) if alike > 0 else -np.inf
+    return chance, moved, mixed
+
+
+@part
+def late_chances(levels, past, known, ring):
+    """Return (middle, low, high, mixture) for the latest records of the client, which lie in a `ring`.
+
+    Of the two ends of a search one is likelier the latest record than the one before, and so on. The other one is likelier a
+    later one, of those with another label.
+    """
+    middle = mixture = -np.inf
+    low = high = -1
+    late = min(np.int64(past.stored), LATE)
+    for back in range(min(late, LATEST)):
+        one = (np.int64(past.stored) - 1 - back) % ring
+        recent = HALF * (back + 1)
+        for other_back in range(late):
+            if other_back == back:
+                continue
+            other = (np.int64(past.stored) - 1 - other_back) % ring
+            turned = past.label[one] != past.label[other]
+            recent += HALF if turned else 0.0
+            chance, moved, mixed = middle_chance(levels, past.c[one], past.c[other], known)
+            if mixed and moved > 0:
+                mixture = max(mixture, HALF * (back + 1 + moved) - np.log(LATE))
+            if turned and moved >= MANY and chance + recent > middle:
+                middle = chance + recent
+                low = one
+                high = other
+    return middle, low, high, mixture
+
+
+@kernel
+def side_chances(levels, start, sides, group, known):
+    """Return how likely a side step leads from a record to another one: by the sides of its `group`, and by those of all.
+
+    `levels` (k,) are those of the record that was asked, `start` (k,) those where the step starts, at most one level off each.
+    """
+    own = 1.0
+    even = 1.0
+    for j in range(known.ordered[0]):
+        last = known.count[j] - 1
+        if last <= 0:
+            continue
+        found = np.int64(levels[j]) - np.int64(start[j])
+        up = 0.5 + (SURE * np.float64(sides[group, j]) if j < SIDES else 0.0)
+        up_of_all = 0.5 + (SURE * np.float64(sides[2, j]) if j < SIDES else 0.0)
+        if found < 0 or (found == 0 and start[j] == 0):
+            up = 1.0 - up
+            up_of_all = 1.0 - up_of_all
+        elif found == 0 and start[j] != last:
+            up = 0.0
+            up_of_all = 0.0
+        own *= (1.0 - 3.0 * ASTRAY) * up + ASTRAY
+        even *= (1.0 - 3.0 * ASTRAY) * up_of_all + ASTRAY
+    return own, even
+
+
+@kernel
+def follows(order, origin):
+    """Return how likely a step starts from a record of this `order` because the last one started before it, at `origin` - 1."""
+    after = np.int64(order) - np.int64(origin)
+    if origin == 0 or after < 0 or after >= len(NEXT):
+        return 0.0
+    return NEXT[after]
+
+
+@part
+def explain(past, family, s, known, levels, start, ring):
+    """Return the `Explained` of a record of client `s`; `levels` (k,) are its levels, and `start` (k,) is scratch."""
+    population, drawn = record_chances(levels, known)
+    middle, low, high, mixture = late_chances(levels, past, known, ring)
+    columns = known.count.shape[0]
+    held = np.int64(past.held)
+    edit = -np.inf
+    least = columns
+    own_sum = even_sum = likeliest = 0.0
+    parent = -1
+    origin = family.origin_of_side[s]
+    for m in range(held):
+        apart = 0
+        worth = 0.0
+        steps = True
+        for j in range(columns):
+            start[j] = known.level[j, past.c[m, j]]
+            if start[j] == levels[j]:
+                continue
+            apart += 1
+            worth -= known.choices[j]
+            off = np.int64(start[j]) - np.int64(levels[j])
+            steps = steps and j < known.ordered[0] and -1 <= off <= 1
+        least = min(least, apart)
+        back = np.int64(past.stored) - np.int64(past.order[m])
+        worth += np.log(max(0.5 / held, 0.5 ** min(back + 1, 60))) + np.float64(known.edited[apart])
+        edit = max(edit, worth)
+        if not steps or apart == 0:
+            continue
+        group = np.int64(past.label[m] != family.home[s])
+        own, even = side_chances(levels, start, family.sides[s], group, known)
+        chance = ANY_PARENT / held + follows(past.order[m], origin)
+        own_sum += own * chance
+        even_sum += even * chance
+        if own * chance > likeliest:
+            likeliest = own * chance
+            parent = m if apart >= LEAST_MOVED else -1
+    return Explained(population, drawn, edit, mixture, middle, np.log(own_sum), np.log(even_sum), least, low, high, parent)
+
+
+@part
+def learn_sides(family, s, past, parent, known, levels):
+    """Learn from the step of client `s` to a record from the retained one at `parent` to which sides its columns move."""
+    group = np.int64(past.label[parent] != family.home[s])
+    family.origin_of_side[s] = past.order[parent] + 1
+    for j in range(min(known.ordered[0], SIDES)):
+        last = np.int64(known.count[j]) - 1
+        if last <= 0:
+            continue
+        before = np.int64(known.level[j, past.c[parent, j]])
+        now = np.int64(levels[j])
+        if now == before and 0 < now < last:
+            continue
+        up = now > before or (now == before and now == last)
+        for row in (group, 2):
+            side = np.float64(family.sides[s, row, j])
+            family.sides[s, row, j] = np.int8(np.rint(side + LEARNED * ((127.0 if up else -127.0) - side)))
+
+
+@kernel
+def middle_worth(found):
+    """Return the logarithm of the likelihood ratio of a middle; minus infinity where the record is none."""
+    innocent = either(either(found.population, found.edit), either(found.mixture, found.drawn))
+    return min(found.middle - innocent, MOST_MIDDLE)
+
+
+@kernel
+def step_worth(found):
+    """Return the logarithm of the likelihood ratio of a side step; minus infinity where the record is none."""
+    innocent = either(either(found.population, found.edit), either(found.mixture, found.drawn))
+    return min(found.step - either(innocent, found.even), MOST_STEP)
+
+
+@kernel
+def drawn_worth(found):
+    """Return the logarithm of the likelihood ratio of a drawn record."""
+    return min(max(found.drawn - either(found.population, found.edit), -MOST_DRAWN), MOST_DRAWN)

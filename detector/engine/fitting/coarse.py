@@ -1,0 +1,186 @@
+"""Fitting what coarse tables are judged by: the levels of the columns, and which levels the population shows together.
+
+Levels and dependences are learned from the clients that teach the reference. Those that calibrate have other records, which the
+teachers never showed; the chances of draws are lowered until no client of theirs looks as if it drew its records.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.special import gammaln
+from scipy.stats import norm
+
+from detector.engine.evidence.coarse import LEVELS, MOST_DRAWN, Coarse, read_levels, record_chances
+from detector.engine.fitting.noise import Unheard
+from detector.engine.fitting.stray import LEAST_CLIENTS, LEAST_LESSONS, usual_under
+from detector.engine.fitting.yardsticks import FAIR
+from detector.engine.models.reference import NOT_COARSE, Floats, Reference
+
+LEAST_COLUMNS = 5  # sampled columns; in fewer all records occur
+LEAST_RECORDS = 100  # different ones
+STRAY = 0.005  # largest share of a column's values that lie on no level
+OCCURS = 3  # records that have each level, at least
+SMOOTHED = 1.0  # records that each column adds to every level of its parent, as they are without it
+ALONE = 0.2  # share of the population's records in which a column does not depend on its parent
+REST = 0.02  # share of the draws in which all levels are alike
+EDITS = (0.3, 0.6, 0.06, 0.02, 0.01)  # how often an edit changes no column, one, two, three and four
+MORE_EDITS = 0.002  # how often so many more columns
+
+Levels = npt.NDArray[np.int64]
+
+
+def fit_coarse(reference: Reference, teaching: Floats, calibrating: Unheard) -> Reference:
+    """Return the reference with what records are compared with in a coarse table; unchanged for any other.
+
+    A table is coarse if all its numeric columns that vary have at most `LEVELS` levels and there are at least `LEAST_COLUMNS`
+    of these and of codes. It is judged by fewer than `LEAST_RECORDS` different records, or by fewer than `LEAST_CLIENTS`
+    calibrating clients, as if it were none. `teaching` (n, dimension) are the inputs of the teachers.
+    """
+    columns = len(reference.sampled)
+    if not reference.table or columns < LEAST_COLUMNS or len(calibrating.vectors) == 0:
+        return reference
+    records, often = np.unique(reference.complete(teaching), axis=0, return_counts=True)
+    if len(records) < LEAST_RECORDS or not _few_levels(records, reference.categorical):
+        return reference
+    integers = reference.reduce(np.ascontiguousarray(records, np.float32)).c[:, :columns]
+    value = np.zeros((columns, LEVELS), np.uint8)
+    count = np.zeros(columns, np.uint8)
+    for j in range(columns):
+        found = np.unique(integers[:, j])
+        if len(found) > LEVELS:
+            return reference
+        value[j, : len(found)] = found
+        count[j] = len(found)
+    rows = np.stack([np.searchsorted(value[j, : count[j]], integers[:, j]) for j in range(columns)], axis=1)
+    # What many ask about is common, but a load test repeats one record thousands of times.
+    parent, chance = _tree(rows, np.sqrt(often), count)
+    known = replace(
+        reference,
+        coarse_value=value,
+        coarse_count=count,
+        coarse_parent=parent,
+        coarse_chance=chance,
+        coarse_drawn=_draws(rows, value, count, reference.measured),
+        coarse_edited=_edits(columns),
+    )
+    return _fair(known, calibrating)
+
+
+def _few_levels(records: Floats, categorical: npt.NDArray[np.int32]) -> bool:
+    """Tell whether nearly all values of each numeric column of records (n, dimension) lie on few levels."""
+    for column in np.setdiff1d(np.arange(records.shape[1]), categorical).tolist():
+        _, counts = np.unique(records[:, column], return_counts=True)
+        if len(counts) > LEVELS or counts[counts < OCCURS].sum() > STRAY * len(records):
+            return False
+    return True
+
+
+def _tree(rows: Levels, weight: npt.NDArray[np.float64], count: npt.NDArray[np.uint8]) -> tuple[Any, Floats]:
+    """Return the parent of each column and the logarithms of how often levels occur, as `Coarse` holds them.
+
+    Of all trees this one has the largest sum of the mutual information between columns and their parents (Chow and Liu, 1968).
+    `rows` (n, columns) are the levels of records that count `weight` (n,) each.
+    """
+    columns = rows.shape[1]
+    pairs = np.zeros((columns, columns, LEVELS, LEVELS))
+    for j in range(columns):
+        for other in range(columns):
+            np.add.at(pairs[j, other], (rows[:, j], rows[:, other]), weight)
+    own = np.stack([pairs[j, j].diagonal() for j in range(columns)]) + 0.5 * (np.arange(LEVELS) < count[:, None])
+    own /= own.sum(axis=1, keepdims=True)
+    told = np.zeros((columns, columns))
+    for j in range(columns):
+        for other in range(j):
+            told[j, other] = _information(pairs[j, other] / weight.sum())
+    # The tree of the largest sum is that of the smallest one of what is lacking; zero would mean that there is no edge.
+    lacking = np.where(np.tri(columns, k=-1) > 0, told.max() + 1.0 - told, 0.0)
+    edges = minimum_spanning_tree(csr_array(lacking))
+    _, above = breadth_first_order(edges, 0, directed=False)
+    parent = np.where(above < 0, -1, above).astype(np.int32)
+    chance = np.zeros((columns, LEVELS, LEVELS), np.float32)
+    for j in range(columns):
+        if parent[j] < 0:
+            chance[j] = np.log(np.maximum(own[j], 1e-9))[:, None]
+            continue
+        seen = pairs[j, parent[j]] + SMOOTHED * own[j][:, None]
+        depends = (1.0 - ALONE) * seen / seen.sum(axis=0) + ALONE * own[j][:, None]
+        chance[j] = np.log(np.maximum(depends, 1e-9))
+    return parent, chance
+
+
+def _information(joint: npt.NDArray[np.float64]) -> float:
+    """Return the mutual information, in nats, of two columns whose levels occur together so often."""
+    apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    seen = joint > 0.0
+    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+
+
+def _draws(rows: Levels, value: npt.NDArray[np.uint8], count: npt.NDArray[np.uint8], measured: int) -> Floats:
+    """Return the logarithms of how often uniform draws, normal ones and draws of occurring values have each level."""
+    columns = len(count)
+    share = np.zeros((3, columns, LEVELS))
+    for j in range(columns):
+        n = int(count[j])
+        places = value[j, :n].astype(np.float64)
+        seen = np.bincount(rows[:, j], minlength=n) + 0.5
+        share[2, j, :n] = seen / seen.sum()
+        share[:2, j, :n] = share[2, j, :n]
+        if n < 2 or j >= measured:
+            continue
+        share[0, j, :n] = 1.0 / n
+        middle = float((share[2, j, :n] * places).sum())
+        spread = math.sqrt(float((share[2, j, :n] * np.square(places - middle)).sum()))
+        bounds = (places[1:] + places[:-1]) / 2.0
+        below = np.concatenate([[0.0], norm.cdf((bounds - middle) / max(spread, 1e-9)), [1.0]])
+        share[1, j, :n] = (1.0 - REST) * np.diff(below) + REST / n
+    return np.log(np.maximum(share, 1e-9)).astype(np.float32)
+
+
+def _edits(columns: int) -> Floats:
+    """Return the logarithms of how often an edit changes so many columns, and just these, (columns + 1,)."""
+    changed = np.arange(columns + 1)
+    often = np.full(columns + 1, MORE_EDITS)
+    often[: len(EDITS)] = EDITS[: columns + 1]
+    ways = gammaln(columns + 1) - gammaln(changed + 1) - gammaln(columns - changed + 1)
+    return np.asarray(np.log(often) - ways, np.float32)
+
+
+def _fair(reference: Reference, calibrating: Unheard) -> Reference:
+    """Return the reference with draws so unlikely that no client's ratios average more than 1, but for a few odd clients.
+
+    Unchanged for fewer than `LEAST_CLIENTS` clients with `LEAST_LESSONS` different records; then it is judged as if not coarse.
+    """
+    vectors = reference.complete(calibrating.vectors)
+    owner = np.where(np.isnan(vectors).any(axis=1), "", np.asarray(calibrating.clients))
+    known = reference.coarse
+    found = []
+    for client in sorted(set(calibrating.clients)):
+        worth = _worths(reference, known, vectors[owner == client])
+        if len(worth) >= LEAST_LESSONS:
+            found.append(np.clip(worth, -MOST_DRAWN, MOST_DRAWN) + math.log(FAIR))
+    if len(found) < LEAST_CLIENTS:
+        return replace(reference, **NOT_COARSE)
+    drawn = reference.coarse_drawn.copy()
+    drawn[:, 0] -= np.float32(max(usual_under(found, 1.0), 0.0))
+    return replace(reference, coarse_drawn=drawn)
+
+
+def _worths(reference: Reference, known: Coarse, vectors: Floats) -> npt.NDArray[np.float64]:
+    """Return by how much a draw explains a client's records (n, dimension) better than the population, as logarithms.
+
+    As in the channel, records that differ from an earlier one in one column at most say nothing.
+    """
+    integers = reference.reduce(np.ascontiguousarray(vectors, np.float32)).c
+    levels = np.empty((len(vectors), len(known.count)), np.uint8)
+    found = []
+    for i, row in enumerate(integers):
+        read_levels(row, known, levels[i])
+        if (levels[:i] != levels[i]).sum(axis=1).min(initial=len(known.count)) > 1:
+            population, drawn = record_chances(levels[i], known)
+            found.append(drawn - population)
+    return np.array(found)
