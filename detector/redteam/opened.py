@@ -12,13 +12,11 @@ Answers are probabilities (n, classes). A score between 0 and 1 is the probabili
 a certainty. Everything else is refused, with the place of the input: nothing is guessed.
 """
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,16 +25,16 @@ from detector.redteam.conversation import Array
 from detector.redteam.endpoint import Endpoint, Traffic
 from detector.redteam.loading import PICKLES, Says, loaded_function, loaded_onnx, loaded_pickle
 from detector.redteam.network import one_hot
+from detector.redteam.permission import OWN, permitted
 from detector.redteam.protocols import protocol_of
 from detector.redteam.targets import Target, named
 
-__all__ = ["FORMS", "Form", "OpenedModel", "Opening", "open_model", "permitted"]
+__all__ = ["FORMS", "Form", "OpenedModel", "Opening", "open_model"]
 
 Form: TypeAlias = Literal["function", "http", "onnx", "pickle", "named"]
 FORMS: Final = (
     "module:function, http(s)://..., FILE.onnx, FILE.pkl with --trust-pickle, digits, loans, mlp:wine, tree:iris, ..."
 )
-OWN: Final = "--i-own-this if it is yours, and you may attack it"
 NAMED: Final = ("demo", "digits", "loans", "mlp", "linear", "tree")
 SLACK: Final = 0.02  # rounding of probabilities that sum to 1
 
@@ -151,41 +149,6 @@ def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
     if colon and function and all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         return "function", loaded_function(name), None
     raise ConfigError(f"there is no model {name!r}; models are: {FORMS}")
-
-
-def permitted(url: str, own: bool, permission: str = OWN) -> bool:
-    """Tell whether an address is this machine's. Raises `ConfigError` where it is another's, unless that is one's `own`."""
-    host = _host(url)
-    local = _is_loopback(host)
-    if not local and not own:
-        raise ConfigError(f"{host} is not this machine: {permission}")
-    return local
-
-
-def _host(name: str) -> str:
-    """Return the host of an address. Raises `ConfigError` for what is no address, or holds a password, which nothing prints."""
-    try:
-        parts = urlsplit(name)
-        host = parts.hostname or ""
-        parts.port  # noqa: B018  # it raises where it is none
-    except ValueError as error:
-        raise ConfigError(f"{name}: is no address: {error}") from error
-    if "@" in parts.netloc:
-        raise ConfigError(
-            f"{host or 'the address'}: leave user and password out of the address; --token-env names a bearer token"
-        )
-    if not host:
-        raise ConfigError(f"{name}: is no address: it names no host")
-    return host
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _said(says: Says, X: Array, name: str) -> Any:
