@@ -10,6 +10,7 @@ from detector.cli.redteam import bearer
 from detector.cli.terminal import AsJson, ConfigFile, LogFormat, Logs, errors, load_config, print_json, progress, require_logs
 from detector.console import Console
 from detector.errors import ConfigError, OutputError, OwnershipError
+from detector.names import counted
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -342,7 +343,9 @@ def ownership_chain(
         raise OutputError(f"{out}: cannot write the chain: {error.strerror or error}") from error
     request = _request(out)
     said = "" if request is None else f", and {request}, the request for its time stamp"
-    Console().print(f"{out}: {len(links)} hours, {sum(link.records for link in links):,} answers{said}", soft_wrap=True)
+    Console().print(
+        f"{out}: {counted(len(links), 'hour')}, {counted(sum(link.records for link in links), 'answer')}{said}", soft_wrap=True
+    )
 
 
 def _commitment_of(settings: "Config", commitment: Path | None) -> Path:
@@ -383,7 +386,8 @@ def ownership_export(
         print_json({"package": str(out), **made._asdict()})
         return
     Console().print(
-        f"{out}: {made.records:,} marked answers, in a chain of {made.hours} hours over {made.leaves:,}; SHA-256 {made.digest}",
+        f"{out}: {counted(made.records, 'marked answer')}, in a chain of {counted(made.hours, 'hour')} over {made.leaves:,}; "
+        f"SHA-256 {made.digest}",
         soft_wrap=True,
     )
 
@@ -413,8 +417,8 @@ def ownership_check(
         return
     console = Console()
     console.print(
-        f"whole: {found.records:,} marked answers to {found.client} of model {found.model}, "
-        f"in a chain of {found.hours} hours over {found.leaves:,} answers",
+        f"whole: {counted(found.records, 'marked answer')} to {found.client} of model {found.model}, "
+        f"in a chain of {counted(found.hours, 'hour')} over {counted(found.leaves, 'answer')}",
         soft_wrap=True,
         markup=False,
     )
@@ -424,7 +428,7 @@ def ownership_check(
     else:
         console.print(f"The commitment was there on {found.stamped:%Y-%m-%d %H:%M:%S} UTC.", soft_wrap=True)
     if chain is not None:
-        console.print(f"{chain}: its {found.compared} hours are those of the package.", soft_wrap=True)
+        console.print(f"{chain}: {counted(found.compared, 'hour')} of it, the same as in the package.", soft_wrap=True)
     if found.unread:
         console.print(
             f"{found.unread:,} records are in another format: whom they were told to was not checked.", soft_wrap=True
