@@ -82,7 +82,8 @@ def test_a_commitment_reads_as_it_was_written(tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b'"format": 1', b'"format": 2'),
+        (b'"format": 2', b'"format": 3'),
+        (b'"gauge_sha256": null', b'"gauge_sha256": 7'),
         (b'"classes": 3', b'"classes": 1'),
         (b'"strength": 0.5', b'"strength": NaN'),
         (b'"distance": 1.0', b'"distance": 0.0'),
@@ -97,6 +98,14 @@ def test_what_is_no_commitment(old: bytes, new: bytes) -> None:
     assert old in raw
     with pytest.raises(ConfigError, match=r"here: is no commitment"):
         Committed.of(raw.replace(old, new), "here")
+
+
+def test_an_older_commitment_is_of_use() -> None:
+    """Of format 1, where all keys have one strength."""
+    made = Committed("m", "1", "", "now", 3, 0.5, 0.0, Frame(np.zeros(2), np.ones(2), 1.0), 0.01, 500)
+    raw = made.to_bytes().replace(b'"format": 2', b'"format": 1').replace(b' "gauge_sha256": null,\n', b"")
+    assert b"gauge" not in raw
+    assert Committed.of(raw, "here").strengths.of(draw([b"a", b"b"], 2, 3)).tolist() == [0.5, 0.5]
 
 
 def test_a_short_key_is_refused() -> None:
