@@ -214,7 +214,7 @@ def _classes_of_labels(says: Says, sample: Array, classes: int | None, name: str
 
 def _label(entry: Any) -> int | str:
     value = entry.item() if isinstance(entry, np.generic) else entry
-    return int(value) if isinstance(value, int | float) and float(value).is_integer() else str(value)
+    return int(value) if isinstance(value, int) or (isinstance(value, float) and value.is_integer()) else str(value)
 
 
 def _places(answers: Any, order: Mapping[Any, int], name: str) -> Any:
@@ -235,7 +235,7 @@ def _asker(says: Callable[[Array], Any], name: str, classes: int) -> Callable[[A
     def predict(X: Array) -> Array:
         try:
             answers = np.asarray(says(X), dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{name} answered with something that is no table of numbers: {error}") from error
         if answers.shape != (len(X), classes):
             raise ModelError(f"{name} answered {len(X)} inputs in the shape {answers.shape}, not {(len(X), classes)}", row=0)
