@@ -19,8 +19,7 @@ from detector.perturb.tilt import Frame
 
 __all__ = ["FORMAT", "Committed", "gauge_path", "read_committed"]
 
-FORMAT: Final = 2  # 2: each key has a strength of its own, by a gauge
-OLDER: Final = frozenset({1})  # that are read: a commitment has to be of use after years
+FORMAT: Final = 2  # 2: each key has a strength of its own, by a gauge, and tilts are squared
 MOST_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -100,7 +99,7 @@ class Committed:
     def _read(cls, content: Any, digest: str) -> "Committed":
         if not isinstance(content, dict):
             raise TypeError("not a JSON object")
-        if content["format"] not in {FORMAT, *OLDER}:
+        if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
         frame = Frame(
             np.asarray(content["centre"], np.float64), np.asarray(content["scale"], np.float64), float(content["distance"])
@@ -112,7 +111,7 @@ class Committed:
         texts = [content[name] for name in ("model", "epoch", "key_sha256", "created")]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("model, epoch, key_sha256 and created are texts")
-        gauge = content["gauge_sha256"] if content["format"] == FORMAT else None
+        gauge = content["gauge_sha256"]
         if gauge is not None and not isinstance(gauge, str):
             raise TypeError("gauge_sha256 is a text, or null")
         strength, rate, classes = float(content["strength"]), float(content["dawn_rate"]), int(content["classes"])

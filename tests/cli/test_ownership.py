@@ -58,7 +58,7 @@ def test_a_commitment_is_made_once(served: Served, tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     said, written = json.loads(made.stdout), json.loads(out.read_text())
     assert said["flips"] <= 0.02
-    assert (written["model"], written["strength"], written["classes"]) == ("m", 1.5, 4)
+    assert (written["model"], written["strength"], written["classes"]) == ("m", 2.0, 4)
     gauge = tmp_path / "ownership.gauge.npz"
     assert said["gauge"] == str(gauge)
     assert hashlib.sha256(gauge.read_bytes()).hexdigest() == written["gauge_sha256"]

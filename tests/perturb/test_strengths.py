@@ -154,7 +154,7 @@ def test_what_is_no_gauge(gauge: Gauge) -> None:
 
 def test_one_strength_for_all_is_not_what_was_committed_to(tmp_path: Path) -> None:
     path = written(tmp_path, made(sample()))
-    section = OwnershipSection.model_validate({"mark": "all", "key": MASTER.decode(), "commitment": str(path), "strength": 1.5})
+    section = OwnershipSection.model_validate({"mark": "all", "key": MASTER.decode(), "commitment": str(path), "strength": 2.0})
     with pytest.raises(ConfigError, match="committed to one for each key"):
         marks_of(section)
     assert marks_of(section.model_copy(update={"strength": None})) is not None

@@ -26,7 +26,7 @@ from tests.quality.ownership_copies import (
 from tests.quality.ownership_worlds import COPIES, World, changing, worlds
 
 Rows = list[list[Any]]
-FRESH = 200  # the first key of the tables: marks and statistic were chosen on others
+FRESH = 210  # the first key of the tables: marks and statistic were chosen on others
 errors = Console(stderr=True)
 
 
