@@ -1,4 +1,4 @@
-"""Names from data and addresses from settings, as they may be shown.
+"""Names from data and addresses from settings, as they may be shown; and how many there are of something.
 
 Whoever sends queries chooses ids, versions and labels, and so what a terminal or a log would do with them: move the cursor,
 clear the screen, turn the direction of writing, begin a line that looks like ours. An address may hold a password or a token.
@@ -64,6 +64,15 @@ def harmless_json(text: str) -> str:
 def _json_escape(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Return how many of something there are, with commas between thousands; `things` where that is not `thing` with an s.
+
+    >>> counted(1, "hour"), counted(1200, "hour"), counted(0, "query", "queries")
+    ('1 hour', '1,200 hours', '0 queries')
+    """
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def origin_of(url: str) -> str:

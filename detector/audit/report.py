@@ -8,7 +8,7 @@ from detector.audit.controls import CONTROLS, STANDARDS
 from detector.audit.result import SEVERITIES, Clear, Finding, Result, Severity, Unjudged, at_least
 from detector.audit.table import Distinct
 from detector.contracts.moment import rfc3339
-from detector.names import one_line
+from detector.names import counted, one_line
 
 __all__ = ["FORMAT", "Report", "markdown", "summary", "to_dict"]
 
@@ -90,11 +90,11 @@ def summary(report: Report) -> str:
         if report.first_ms is None or report.last_ms is None
         else f", {rfc3339(report.first_ms)} to {rfc3339(report.last_ms)}"
     )
-    decisions = "no decisions" if report.decisions is None else f"{report.decisions:,} decisions"
+    decisions = "no decisions" if report.decisions is None else counted(report.decisions, "decision")
+    clients = "1 client" if len(report.clients) == 1 else f"{report.clients} clients"
     return (
-        f"{report.events:,} events of {report.clients} clients and {report.models} models{span}; {report.refused:,} records "
-        "refused, "
-        f"{report.repeats:,} repeats; {decisions}"
+        f"{counted(report.events, 'event')} of {clients} and {counted(report.models, 'model')}"
+        f"{span}; {counted(report.refused, 'record')} refused, {counted(report.repeats, 'repeat')}; {decisions}"
     )
 
 

@@ -10,6 +10,7 @@ from detector.cli.redteam import bearer
 from detector.cli.terminal import AsJson, ConfigFile, LogFormat, Logs, errors, load_config, print_json, progress, require_logs
 from detector.console import Console
 from detector.errors import ConfigError, OutputError, OwnershipError
+from detector.names import counted
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -51,30 +52,42 @@ def ownership_commit(
 ) -> None:
     """Decide about the marks by a log of before, and write what was decided, to be time-stamped before the first mark.
 
-    The strength is the largest that changes no more labels of this log than --most-flips, unless [ownership] strength says one.
-    An existing commitment is never overwritten.
+    The strength of each key is the largest that changes no more labels of this log than --most-flips, unless [ownership]
+    strength says one for all. Beside the commitment lies the gauge, by which strengths are measured: it holds inputs of the
+    log, so it stays with you. An existing commitment is never overwritten.
     """
     from detector import private
     from detector.ownership.commit import committed
+    from detector.perturb.committed import gauge_path
 
     settings = load_config(config, None, log_format)
     _tell_open_key(settings.ownership.key_file)
-    if out.exists():
+    if out.exists() or gauge_path(out).exists():
         raise ConfigError(f"{out}: there is a commitment already, and marks may depend on it: name another file with --out")
     made, choice = committed(_sampled(logs, settings, model), settings.ownership, model_file, most_flips=most_flips)
-    content = made.to_bytes()
     try:
-        private.write_new(out, content)
+        if made.gauge is not None:
+            private.write_new(gauge_path(out), made.gauge.to_bytes())
+        try:
+            private.write_new(out, made.to_bytes())
+        except OSError:
+            gauge_path(out).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise OutputError(f"{out}: cannot write the commitment: {error.strerror or error}") from error
     request = _request(out)
     if as_json:
-        print_json({"commitment": str(out), "request": request, **_choice(made, choice)})
+        gauge = None if made.gauge is None else str(gauge_path(out))
+        print_json({"commitment": str(out), "gauge": gauge, "request": request, **_choice(made, choice)})
         return
     console = Console()
-    console.print(
-        f"{out}: model {made.model}, epoch {made.epoch}, {_said(made.strength, choice, made.queries)}.", soft_wrap=True
-    )
+    console.print(f"{out}: model {made.model}, epoch {made.epoch}, {_said(choice, made.queries)}.", soft_wrap=True)
+    if made.gauge is not None:
+        console.print(
+            f"{gauge_path(out)}: the gauge of strengths, which marks and tests need beside the commitment. It holds inputs of "
+            "clients: hand it to nobody.",
+            soft_wrap=True,
+        )
     if request is not None:
         console.print(
             f"{request}: the request for a time stamp. Post it to an authority before the first answer is marked: without "
@@ -115,9 +128,14 @@ def _choice(made: "Committed", choice: "Choice") -> dict[str, object]:
     }
 
 
-def _said(strength: float, choice: "Choice", queries: int) -> str:
+def _said(choice: "Choice", queries: int) -> str:
+    strength = (
+        f"strength {choice.strength:g}"
+        if choice.weakest is None
+        else f"each key with a strength of its own, {choice.weakest:.2g} to {choice.strongest:.2g}"
+    )
     return (
-        f"strength {strength:g}: {choice.flips:.1%} of the labels of {queries:,} inputs change, "
+        f"{strength}: {choice.flips:.1%} of the labels of {queries:,} inputs change, "
         f"{choice.worst:.1%} under the worst key of 20"
     )
 
@@ -133,19 +151,18 @@ def ownership_strength(
     as_json: AsJson = False,
 ) -> None:
     """Tell which strength a commitment would choose by a log, and what others would change. Writes nothing."""
-    from detector.ownership.commit import choices, frame_of, strength_for
+    from detector.ownership.commit import choices, chosen
 
     sample = _sampled(logs, load_config(config, None, log_format), model)
-    frame = frame_of(sample.X)
-    best = strength_for(frame, sample, most_flips)
-    others = choices(frame, sample, (0.1, 0.25, 0.5, 1.0, 1.5))
+    strengths, best = chosen(sample, None, most_flips)
+    others = choices(strengths.frame, sample, (0.1, 0.25, 0.5, 1.0, 1.5))
     if as_json:
         print_json({"chosen": best._asdict(), "others": [one._asdict() for one in others], "queries": len(sample.X)})
         return
     console = Console()
-    console.print(f"chosen: {_said(best.strength, best, len(sample.X))}", soft_wrap=True)
+    console.print(f"chosen: {_said(best, len(sample.X))}", soft_wrap=True)
     for one in others:
-        console.print(_said(one.strength, one, len(sample.X)), soft_wrap=True)
+        console.print(_said(one, len(sample.X)), soft_wrap=True)
 
 
 def _sampled(logs: list[str], settings: "Config", model: str | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
@@ -330,7 +347,7 @@ def ownership_chain(
 
     settings = load_config(config, None, log_format)
     require_logs(log)
-    links = sealed(log, settings, read_committed(_commitment_of(settings, commitment)).model, whole=whole)
+    links = sealed(log, settings, read_committed(_commitment_of(settings, commitment), gauged=False).model, whole=whole)
     if not links:
         raise OwnershipError(
             "the log has no hour of marked answers that is over, so there is nothing to chain; --whole says that the last one "
@@ -342,7 +359,9 @@ def ownership_chain(
         raise OutputError(f"{out}: cannot write the chain: {error.strerror or error}") from error
     request = _request(out)
     said = "" if request is None else f", and {request}, the request for its time stamp"
-    Console().print(f"{out}: {len(links)} hours, {sum(link.records for link in links):,} answers{said}", soft_wrap=True)
+    Console().print(
+        f"{out}: {counted(len(links), 'hour')}, {counted(sum(link.records for link in links), 'answer')}{said}", soft_wrap=True
+    )
 
 
 def _commitment_of(settings: "Config", commitment: Path | None) -> Path:
@@ -373,7 +392,7 @@ def ownership_export(
 
     settings = load_config(config, None, log_format)
     path = _commitment_of(settings, commitment)
-    model = read_committed(path).model
+    model = read_committed(path, gauged=False).model
     require_logs(log)
     if report is not None and not report.is_dir():
         raise ConfigError(f"{report}: there is no such folder")
@@ -383,7 +402,8 @@ def ownership_export(
         print_json({"package": str(out), **made._asdict()})
         return
     Console().print(
-        f"{out}: {made.records:,} marked answers, in a chain of {made.hours} hours over {made.leaves:,}; SHA-256 {made.digest}",
+        f"{out}: {counted(made.records, 'marked answer')}, in a chain of {counted(made.hours, 'hour')} over {made.leaves:,}; "
+        f"SHA-256 {made.digest}",
         soft_wrap=True,
     )
 
@@ -413,8 +433,8 @@ def ownership_check(
         return
     console = Console()
     console.print(
-        f"whole: {found.records:,} marked answers to {found.client} of model {found.model}, "
-        f"in a chain of {found.hours} hours over {found.leaves:,} answers",
+        f"whole: {counted(found.records, 'marked answer')} to {found.client} of model {found.model}, "
+        f"in a chain of {counted(found.hours, 'hour')} over {counted(found.leaves, 'answer')}",
         soft_wrap=True,
         markup=False,
     )
@@ -424,7 +444,7 @@ def ownership_check(
     else:
         console.print(f"The commitment was there on {found.stamped:%Y-%m-%d %H:%M:%S} UTC.", soft_wrap=True)
     if chain is not None:
-        console.print(f"{chain}: its {found.compared} hours are those of the package.", soft_wrap=True)
+        console.print(f"{chain}: {counted(found.compared, 'hour')} of it, the same as in the package.", soft_wrap=True)
     if found.unread:
         console.print(
             f"{found.unread:,} records are in another format: whom they were told to was not checked.", soft_wrap=True

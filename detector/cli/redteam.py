@@ -20,6 +20,7 @@ from detector.names import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from detector.redteam.endpoint import Endpoint
     from detector.redteam.play import Player
     from detector.redteam.sessions import Summary
     from detector.redteam.targets import Target
@@ -162,6 +163,7 @@ def redteam_run(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="the same seed writes the same log")] = 0,
     *,
+    own: Annotated[bool, typer.Option("--i-own-this", help="with --url: the model is elsewhere, and yours")] = False,
     tabular: Annotated[bool, typer.Option("--tabular", help="with --url: records, not pictures")] = False,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="the model tells no probabilities")] = False,
     copies: Annotated[bool, typer.Option("--copies/--no-copies", help="train copies on the responses that thieves got")] = True,
@@ -181,7 +183,12 @@ def redteam_run(
 
         target = named(model, seed)
     else:
-        target = _remote(url, pool, categorical, classes, request_key, response_key, token_env, seed=seed, tabular=tabular)
+        from detector.redteam.endpoint import Endpoint
+        from detector.redteam.permission import permitted
+
+        local = permitted(url, own)
+        endpoint = Endpoint(url, request_key, response_key, classes, bearer(token_env), direct=local)
+        target = _remote(endpoint, pool, categorical, seed=seed, tabular=tabular)
     target = target.over(wire, answers)
     if labels_only:
         target = target.labels_only()
@@ -223,25 +230,12 @@ def redteam_run(
         say(f"log: {out}   truth: {truth}")
 
 
-def _remote(
-    url: str,
-    pool: str | None,
-    categorical: str,
-    classes: int | None,
-    request_key: str,
-    response_key: str,
-    token_env: str | None,
-    *,
-    seed: int,
-    tabular: bool,
-) -> "Target":
-    from detector.redteam.endpoint import Endpoint
+def _remote(endpoint: "Endpoint", pool: str | None, categorical: str, *, seed: int, tabular: bool) -> "Target":
     from detector.redteam.targets import examples, remote
 
     if pool is None:
         raise ConfigError("--url needs --pool: natural examples for clients to ask about (digits, loans, .npy, .npz, .csv)")
     coded = column_numbers(categorical)
-    endpoint = Endpoint(url, request_key, response_key, classes, bearer(token_env))
     try:
         return remote(endpoint, examples(pool), value_range=None, categorical=coded, tabular=tabular, seed=seed)
     except ValueError as error:

@@ -1,8 +1,5 @@
 """The command that rehearses an incident against a staging endpoint."""
 
-import ipaddress
-import socket
-import urllib.parse
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,13 +91,12 @@ def redteam_drill(
     from detector.drill.telling import markdown, tell
     from detector.redteam.columns import TableColumns
     from detector.redteam.endpoint import Endpoint
+    from detector.redteam.permission import permitted
     from detector.redteam.sessions import STEADY
     from detector.redteam.targets import examples
 
     settings = load_config(config)
-    local = _on_this_machine(url)
-    if not local and not i_own_this:
-        raise ConfigError(f"--url {url} is not on this machine: attack only what is yours, and say so with --i-own-this")
+    local = permitted(url, i_own_this)
     watched = {"alert": alerts is not None or kafka, "decision": decisions is not None or kafka, "indexed": elasticsearch}
     expected = _expected(expect, watched)
     clock = SystemClock()
@@ -190,22 +186,6 @@ class _Names:
 
         client = f"drill-{self._stamp}-{role}"
         return Login(client, {self._header: client})
-
-
-def _on_this_machine(url: str) -> bool:
-    """Tell whether an address is this machine's, whichever of its addresses is taken."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"--url {url}: {error}") from error
-    if parts.scheme not in {"http", "https"} or not host:
-        raise ConfigError(f"--url {url}: write the address as http://host:port/path")
-    try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, port or 80, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"--url {url}: {host} has no address: {getattr(error, 'strerror', None) or error}") from error
-    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
 
 
 def _expected(given: list[str] | None, watched: dict[str, bool]) -> "tuple[Step, ...]":

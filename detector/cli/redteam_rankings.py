@@ -106,7 +106,7 @@ def redteam_rankings_ask(
 ) -> None:
     """Attack a recommender of yours over HTTP, by what needs no histories of people, and tell how the copies agree with it."""
     from detector.redteam.endpoint import Endpoint
-    from detector.redteam.opened import permitted
+    from detector.redteam.permission import permitted
     from detector.redteam.rankings.measured import over_http
     from detector.redteam.rankings.served import RankingEndpoint
 

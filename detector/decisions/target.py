@@ -14,15 +14,23 @@ from detector.errors import ConfigError
 
 __all__ = ["kind_of", "target_of"]
 
+_CUT = re.compile(r"campaign-[0-9a-f]{1,11}")
 _CAMPAIGN = re.compile(rf"campaign-[0-9a-f]{{12}}({THROTTLED_TOO})?")
 
 
 def kind_of(subject: str, kind: str | None = None) -> str:
     """Return the type of a subject that is named without one: a campaign where it has the form of the detector's ids.
 
+    Raises `ConfigError` for the beginning of such an id: a decision about a client of that name would stop nobody.
+
     >>> kind_of("campaign-0123456789ab"), kind_of("acme"), kind_of("campaign-0123456789ab", "client")
     ('campaign', 'client', 'client')
     """
+    if kind is None and _CUT.fullmatch(subject):
+        raise ConfigError(
+            f"{subject} is no whole id of a campaign, which ends in 12 digits and letters: write all of it, or --type client "
+            "for a client of that name"
+        )
     return kind or ("campaign" if _CAMPAIGN.fullmatch(subject) else "client")
 
 

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from detector.drill.outcome import Bystander, Drilled, Outcome
 from detector.drill.plan import STEPS, Step
-from detector.names import one_line
+from detector.names import counted, one_line
 
 __all__ = ["markdown", "tell"]
 
@@ -36,7 +36,8 @@ def _rows(thief: Drilled, expected: tuple[Step, ...]) -> list[tuple[str, ...]]:
 
 def _counts(thief: Drilled) -> str:
     told = (
-        f"{thief.client} ({thief.attack}): {thief.queries:,} queries, {thief.answered:,} answered, {thief.refused:,} refused, "
+        f"{thief.client} ({thief.attack}): {counted(thief.queries, 'query', 'queries')}, "
+        f"{thief.answered:,} answered, {thief.refused:,} refused, "
         f"{thief.coarse:,} seen to be told less"
     )
     return told if thief.fault is None else f"{told}; {thief.fault}"
@@ -77,8 +78,8 @@ def tell(outcome: Outcome) -> Group:
             steps.add_row(*(Text(one_line(cell), "red" if "MISSING" in cell else "") for cell in row))
     for innocent in outcome.innocents:
         beside.add_row(*(Text(one_line(cell), "red" if cell == "NO" else "") for cell in _beside(innocent)))
-    counted = [Text(one_line(_counts(thief))) for thief in outcome.thieves]
-    return Group(Text(one_line(_about(outcome))), steps, *counted, *([beside] if outcome.innocents else []))
+    counts = [Text(one_line(_counts(thief))) for thief in outcome.thieves]
+    return Group(Text(one_line(_about(outcome))), steps, *counts, *([beside] if outcome.innocents else []))
 
 
 def markdown(outcome: Outcome) -> str:

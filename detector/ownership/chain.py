@@ -5,7 +5,7 @@ without showing anybody else's: of those the hash is enough.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 __all__ = ["HOUR_MS", "Leaf", "Link", "leaf_hash", "links_of", "merkle_root"]
@@ -35,38 +35,66 @@ def leaf_hash(record: bytes) -> bytes:
     return hashlib.sha256(b"\0" + record).digest()
 
 
-def merkle_root(leaves: Sequence[bytes]) -> bytes:
+def merkle_root(leaves: Iterable[bytes]) -> bytes:
     """Return the root of the tree over hashes of leaves, as RFC 6962 has it.
 
     >>> merkle_root([]) == hashlib.sha256(b"").digest()
     True
     """
-    if not leaves:
-        return hashlib.sha256(b"").digest()
-    level = list(leaves)
-    while len(level) > 1:  # a last one without a partner goes up as it is
-        paired = [hashlib.sha256(b"\1" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]
-        level = paired + level[len(level) - len(level) % 2 :]
-    return level[0]
+    tree = _Tree()
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree.root()
 
 
-def links_of(leaves: Iterable[Leaf]) -> list[Link]:
-    """Return the links over records in their order; a record of an hour that is over counts for the hour that is open."""
-    links: list[Link] = []
-    hour, held = -1, list[bytes]()
+class _Tree:
+    """Keeps the roots of the whole trees that leaves so far make, the largest first: one for each bit of their count."""
 
-    def close() -> None:
-        if held:
-            root = merkle_root(held)
-            before = links[-1].chained if links else START
-            sealed = before + hour.to_bytes(8) + len(held).to_bytes(8) + root
-            links.append(Link(hour, len(held), root, hashlib.sha256(sealed).digest()))
-            held.clear()
+    def __init__(self) -> None:
+        self.leaves = 0
+        self._roots: list[bytes] = []
 
+    def add(self, leaf: bytes) -> None:
+        self._roots.append(leaf)
+        self.leaves += 1
+        whole = self.leaves
+        while whole % 2 == 0:
+            right = self._roots.pop()
+            self._roots[-1] = _joined(self._roots[-1], right)
+            whole //= 2
+
+    def root(self) -> bytes:
+        if not self._roots:
+            return hashlib.sha256(b"").digest()
+        *rest, root = self._roots
+        for left in reversed(rest):
+            root = _joined(left, root)
+        return root
+
+
+def _joined(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def links_of(leaves: Iterable[Leaf]) -> Iterator[Link]:
+    """Yield the links over records in their order; a record of an hour that is over counts for the hour that is open.
+
+    Holds no records, however many there are.
+    """
+    hour, tree, before = -1, _Tree(), START
     for leaf in leaves:
         if leaf.hour > hour:
-            close()
-            hour = leaf.hour
-        held.append(leaf.hash)
-    close()
-    return links
+            if tree.leaves:
+                link = _link(hour, tree, before)
+                before = link.chained
+                yield link
+            hour, tree = leaf.hour, _Tree()
+        tree.add(leaf.hash)
+    if tree.leaves:
+        yield _link(hour, tree, before)
+
+
+def _link(hour: int, tree: _Tree, before: bytes) -> Link:
+    root = tree.root()
+    sealed = before + hour.to_bytes(8) + tree.leaves.to_bytes(8) + root
+    return Link(hour, tree.leaves, root, hashlib.sha256(sealed).digest())

@@ -18,17 +18,21 @@ from detector.ingest.formats.event import DecodedEvent
 from detector.ownership.answers import Kept, answer_of, said_of
 from detector.perturb.committed import Committed
 from detector.perturb.keys import key_digest, master_key
-from detector.perturb.tilt import Frame, draw, logits_of, pulls
+from detector.perturb.strengths import Gauge, Strengths
+from detector.perturb.tilt import Frame, Tilts, draw, logits_of, pulls
 
-__all__ = ["Choice", "Sample", "choices", "committed", "file_digest", "frame_of", "sample_of", "strength_for"]
+__all__ = ["Choice", "Sample", "choices", "chosen", "committed", "file_digest", "frame_of", "gauge_for", "sample_of"]
 
 SAMPLED: Final = 2000  # inputs that a strength is chosen by
 LEAST: Final = 100  # inputs below which the share of labels that change cannot be told
 EPOCHS: Final = 100  # that are told apart
 KEYS: Final = 40  # that the share is the mean of
 MOST_FLIPS: Final = 0.02
-STRONGEST: Final = 1.5  # of what is chosen by itself: confidences suffer before labels do
+STRONGEST: Final = 2.0  # of what is chosen by itself: confidences suffer before labels do
 STEPS: Final = 30
+WEAKEST: Final = STRONGEST / STEPS**2
+GAUGED: Final = 500  # inputs: a tilt changes no label of those that the model is surer about
+GAUGE_BYTES: Final = 32 * 1024 * 1024
 FLOOR: Final = 0.25  # of the median spread: a value that hardly varies must not be all that an input is measured by
 
 _Array = npt.NDArray[np.float64]
@@ -48,11 +52,16 @@ class Sample:
 
 
 class Choice(NamedTuple):
-    """A strength, and the share of labels that it changes: the mean of many keys, and that of the worst one in twenty."""
+    """A strength, and the share of labels that it changes: the mean of many keys, and that of the worst one in twenty.
+
+    Where keys have strengths of their own, `strength` is their mean, and `weakest` and `strongest` are among those of 40 keys.
+    """
 
     strength: float
     flips: float
     worst: float
+    weakest: float | None = None
+    strongest: float | None = None
 
 
 def sample_of(events: Iterator[DecodedEvent], model: str | None) -> Sample:
@@ -111,18 +120,51 @@ def frame_of(X: npt.NDArray[np.float32]) -> Frame:
 
 def choices(frame: Frame, sample: Sample, strengths: Sequence[float]) -> list[Choice]:
     """Return what each strength changes of the labels, under the same keys."""
-    logits, classes = logits_of(sample.said), sample.said.shape[1]
-    own = logits.argmax(axis=1)
-    placed = frame.placed(sample.X)
-    shares = np.empty((KEYS, len(strengths)))
-    for at in range(KEYS):
-        tilts = draw([hashlib.sha256(b"detector strength\0" + bytes([at])).digest()], sample.X.shape[1], classes)
-        pull = pulls(tilts, placed)[0]
-        shares[at] = [float(((logits + strength * pull).argmax(axis=1) != own).mean()) for strength in strengths]
+    shares = _changed(frame, sample, np.tile(np.asarray(strengths, np.float64), (KEYS, 1)))
     return [
         Choice(strength, float(of_keys.mean()), float(np.quantile(of_keys, 0.95)))
         for strength, of_keys in zip(strengths, shares.T.copy(), strict=True)
     ]
+
+
+def _tried(sample: Sample) -> Tilts:
+    """Return the tilts of keys that are nobody's."""
+    keys = [hashlib.sha256(b"detector strength\0" + bytes([at])).digest() for at in range(KEYS)]
+    return draw(keys, sample.X.shape[1], sample.said.shape[1])
+
+
+def _changed(frame: Frame, sample: Sample, strengths: _Array) -> _Array:
+    """Return the share of labels that each of some strengths changes under each key (keys, strengths)."""
+    logits, placed, tilts = logits_of(sample.said), frame.placed(sample.X), _tried(sample)
+    own = logits.argmax(axis=1)
+    shares = np.empty(strengths.shape)
+    for at, each in enumerate(strengths):
+        pull = pulls(Tilts(*(one[at : at + 1] for one in tilts)), placed)[0]
+        shares[at] = [float(((logits + strength * pull).argmax(axis=1) != own).mean()) for strength in each]
+    return shares
+
+
+def gauge_for(sample: Sample, most_flips: float = MOST_FLIPS) -> Gauge | None:
+    """Return what strengths of keys are measured by: of the sample the inputs that the model is least certain about.
+
+    None where inputs are so large that too few of them would fit.
+    """
+    logits = np.sort(logits_of(sample.said), axis=1)
+    least = np.argsort(logits[:, -1] - logits[:, -2], kind="stable")
+    rows = least[: min(GAUGED, GAUGE_BYTES // (4 * (sample.X.shape[1] + sample.said.shape[1])))]
+    changes = int(most_flips * len(sample.X))
+    if len(rows) < min(LEAST, len(sample.X)) or changes >= len(rows):
+        return None
+    return Gauge(sample.X[rows].astype(np.float32), sample.said[rows].astype(np.float32), changes)
+
+
+def keyed(strengths: Strengths, sample: Sample) -> Choice:
+    """Return what strengths that keys have of their own change."""
+    found = strengths.of(_tried(sample))
+    shares = _changed(strengths.frame, sample, found[:, None])
+    return Choice(
+        float(found.mean()), float(shares.mean()), float(np.quantile(shares, 0.95)), float(found.min()), float(found.max())
+    )
 
 
 def strength_for(frame: Frame, sample: Sample, most_flips: float = MOST_FLIPS) -> Choice:
@@ -131,6 +173,19 @@ def strength_for(frame: Frame, sample: Sample, most_flips: float = MOST_FLIPS) -
     steps = [float(f"{STRONGEST * (step / STEPS) ** 2:.2g}") for step in range(1, STEPS + 1)]
     weak = takewhile(lambda choice: choice.flips <= most_flips, choices(frame, sample, steps))
     return [Choice(0.0, 0.0, 0.0), *weak][-1]
+
+
+def chosen(sample: Sample, strength: float | None, most_flips: float = MOST_FLIPS) -> tuple[Strengths, Choice]:
+    """Return how strong tilts are to be: as `strength` says for all keys, else by a gauge; and what that changes."""
+    frame = frame_of(sample.X)
+    if strength is not None:
+        return Strengths(frame, strength), choices(frame, sample, [strength])[0]
+    gauge = gauge_for(sample, most_flips)
+    if gauge is None:
+        common = strength_for(frame, sample, most_flips)
+        return Strengths(frame, common.strength), common
+    strengths = Strengths(frame, STRONGEST, gauge)
+    return strengths, keyed(strengths, sample)
 
 
 def committed(
@@ -152,10 +207,8 @@ def committed(
             f"{rfc3339(sample.marked[section.epoch])}: a commitment of now proves nothing about them. Set another [ownership] "
             "epoch, and mark under that"
         )
-    frame = frame_of(sample.X)
-    own = section.strength
-    choice = strength_for(frame, sample, most_flips) if own is None else choices(frame, sample, [own])[0]
-    if choice.strength <= 0.0:
+    strengths, choice = chosen(sample, section.strength, most_flips)
+    if choice.strength < WEAKEST:
         raise OwnershipError(
             f"even the weakest tilt changes more than {most_flips:.0%} of the labels of this log: the model is too uncertain "
             "about its inputs to be marked without harm; set [ownership] strength to mark all the same"
@@ -166,12 +219,14 @@ def committed(
         key_sha256=key_digest(master),
         created=rfc3339((clock or SystemClock()).now_ms()),
         classes=sample.said.shape[1],
-        strength=choice.strength,
+        strength=strengths.most,
         dawn_rate=section.dawn_rate,
-        frame=frame,
+        frame=strengths.frame,
         flips=round(choice.flips, 6),
         queries=len(sample.X),
         model_sha256=None if model_file is None else file_digest(model_file),
+        gauge_sha256=None if strengths.gauge is None else hashlib.sha256(strengths.gauge.to_bytes()).hexdigest(),
+        gauge=strengths.gauge,
     )
     return made, choice
 

@@ -13,10 +13,13 @@
 
 import hashlib
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 from detector import private
 from detector.clock import Clock, SystemClock
@@ -32,6 +35,7 @@ from detector.ownership.chain import HOUR_MS, Leaf, Link, leaf_hash, links_of
 __all__ = ["Contents", "Exported", "export", "link_line", "sealed"]
 
 FORMAT: Final = 1
+_PART: Final = 1 << 20
 EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # of every file, so that the same evidence gives the same package
 
 
@@ -82,7 +86,7 @@ def sealed(logs: Sequence[str], config: Config, model: str, *, whole: bool = Fal
 
     Raises `SourceError`.
     """
-    links = links_of(Leaf(told.time_ms // HOUR_MS, leaf_hash(told.line)) for told in _marked(logs, config, model))
+    links = list(links_of(Leaf(told.time_ms // HOUR_MS, leaf_hash(told.line)) for told in _marked(logs, config, model)))
     return links if whole else links[:-1]
 
 
@@ -106,71 +110,151 @@ def export(
     out: Path,
     clock: Clock | None = None,
 ) -> Exported:
-    """Write the package of a client. Raises `OwnershipError` where nothing was marked for it, `OutputError`, `SourceError`."""
-    log, leaves, index = bytearray(), list[Leaf](), bytearray()
+    """Write the package of a client. Raises `OwnershipError` where nothing was marked for it, `OutputError`, `SourceError`.
+
+    What it holds lies in temporary files until then (where `TMPDIR` says), and never in memory as a whole.
+    """
+    with ExitStack() as stack:
+        parts = _Parts(stack)
+        told = _written(_marked(logs, config, model), client, parts)
+        if not told.records:
+            raise OwnershipError(f"nothing was marked for this client: the log has no answer to {client!r} with a mark")
+        parts.copy("commitment.json", contents.commitment)
+        if contents.stamp is not None:
+            parts.copy("commitment.tsr", contents.stamp)
+        if contents.decisions is not None:
+            parts.about("decisions.jsonl", contents.decisions, {client, *(one.partition(":")[2] for one in told.subjects)})
+        if contents.alerts is not None:
+            parts.about("alerts.jsonl", contents.alerts, {client})
+        if contents.report is not None:
+            for path in sorted(contents.report.glob("*")):
+                if path.is_file():
+                    parts.copy(f"report/{path.name}", path)
+        manifest = {
+            "format": FORMAT,
+            "made": rfc3339((clock or SystemClock()).now_ms()),
+            "model": model,
+            "client": client,
+            "subjects": sorted(told.subjects),
+            "records": told.records,
+            "files": parts.digests(),
+        }
+        digest = parts.write(out, json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n")
+    return Exported(told.records, told.leaves, told.hours, digest)
+
+
+class _Counted(NamedTuple):
+    records: int
+    leaves: int
+    hours: int
+    subjects: set[str]
+
+
+def _written(marked: Iterator[_Told], client: str, parts: "_Parts") -> _Counted:
+    """Write the log of a client, the leaves of all, and the chain over them."""
+    log, index, chain = parts.new("log.jsonl"), parts.new("leaves.jsonl"), parts.new("chain.jsonl")
     subjects: set[str] = set()
     records = 0
-    for told in _marked(logs, config, model):
-        hour, own = told.time_ms // HOUR_MS, told.client == client
-        if own:
-            records += 1
-            log += told.line + b"\n"
-            subjects.add(told.subject)
-        leaf = Leaf(hour, leaf_hash(told.line))
-        leaves.append(leaf)
-        entry = {"hour": rfc3339(hour * HOUR_MS), "hash": leaf.hash.hex(), "record": records if own else None}
-        index += json.dumps(entry).encode() + b"\n"
-    if not records:
-        raise OwnershipError(f"nothing was marked for this client: the log has no answer to {client!r} with a mark")
-    links = links_of(leaves)
-    files: dict[str, bytes] = {
-        "log.jsonl": bytes(log),
-        "leaves.jsonl": bytes(index),
-        "chain.jsonl": b"".join(map(link_line, links)),
-        "commitment.json": _content(contents.commitment),
-    }
-    if contents.stamp is not None:
-        files["commitment.tsr"] = _content(contents.stamp)
-    if contents.decisions is not None:
-        files["decisions.jsonl"] = _about(contents.decisions, {client, *(one.partition(":")[2] for one in subjects)})
-    if contents.alerts is not None:
-        files["alerts.jsonl"] = _about(contents.alerts, {client})
-    if contents.report is not None:
-        files |= {f"report/{path.name}": _content(path) for path in sorted(contents.report.glob("*")) if path.is_file()}
-    manifest = {
-        "format": FORMAT,
-        "made": rfc3339((clock or SystemClock()).now_ms()),
-        "model": model,
-        "client": client,
-        "subjects": sorted(subjects),
-        "records": records,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-    }
-    files = {"manifest.json": json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n", **files}
-    return Exported(records, len(leaves), len(links), _write(out, files))
+
+    def leaves() -> Iterator[Leaf]:
+        nonlocal records
+        for told in marked:
+            hour, own = told.time_ms // HOUR_MS, told.client == client
+            if own:
+                records += 1
+                log.write(told.line + b"\n")
+                subjects.add(told.subject)
+            leaf = Leaf(hour, leaf_hash(told.line))
+            entry = {"hour": rfc3339(hour * HOUR_MS), "hash": leaf.hash.hex(), "record": records if own else None}
+            index.write(json.dumps(entry).encode() + b"\n")
+            yield leaf
+
+    count = hours = 0
+    with _room():
+        for link in links_of(leaves()):
+            chain.write(link_line(link))
+            count, hours = count + link.records, hours + 1
+    return _Counted(records, count, hours, subjects)
 
 
-def _write(out: Path, files: dict[str, bytes]) -> str:
-    try:
-        with private.create(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as package:
-            for name, content in files.items():
-                package.writestr(zipfile.ZipInfo(name, EARLIEST), content, zipfile.ZIP_DEFLATED)
-        return hashlib.sha256(out.read_bytes()).hexdigest()
-    except OSError as error:
-        raise OutputError(f"{out}: cannot write the package: {error.strerror or error}") from error
+class _Parts:
+    """The files of a package, until it is written."""
 
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._files: dict[str, IO[bytes]] = {}
 
-def _about(path: Path, names: set[str]) -> bytes:
-    """Return the lines of a file of decisions or alerts that are about somebody."""
-    kept = bytearray()
-    for line in _content(path).splitlines():
+    def new(self, name: str) -> IO[bytes]:
+        """Return an empty file."""
+        with _room():
+            file = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # the stack closes it
+        self._files[name] = file
+        return file
+
+    def copy(self, name: str, path: Path) -> None:
+        """Take a file as it is."""
+        file = self.new(name)
+        with _opened(path) as source, _room():
+            shutil.copyfileobj(source, file)
+
+    def about(self, name: str, path: Path, names: set[str]) -> None:
+        """Take the lines of a file of decisions or alerts that are about somebody."""
+        file = self.new(name)
+        with _opened(path) as source, _room():
+            for line in source:
+                try:
+                    entry = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(entry, dict) and names & set(_whom(entry)):
+                    file.write(line.rstrip(b"\r\n") + b"\n")
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each."""
+        with _room():
+            return {name: self._digest(file) for name, file in self._files.items()}
+
+    def _digest(self, file: IO[bytes]) -> str:
+        file.seek(0)
+        digest = hashlib.sha256()
+        while part := file.read(_PART):
+            digest.update(part)
+        return digest.hexdigest()
+
+    def write(self, out: Path, manifest: bytes) -> str:
+        """Write the package, and return its SHA-256."""
         try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and names & set(_whom(entry)):
-            kept += line + b"\n"
-    return bytes(kept)
+            with private.create(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as package:
+                package.writestr(_entry("manifest.json"), manifest, zipfile.ZIP_DEFLATED)
+                for name, part in self._files.items():
+                    part.seek(0)
+                    with package.open(_entry(name), "w", force_zip64=True) as into:
+                        shutil.copyfileobj(part, into)
+            with out.open("rb") as written:
+                return hashlib.file_digest(written, "sha256").hexdigest()
+        except OSError as error:
+            raise OutputError(f"{out}: cannot write the package: {error.strerror or error}") from error
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, EARLIEST)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"no temporary file for the package (TMPDIR says where): {error.strerror or error}") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _whom(entry: dict[str, Any]) -> Iterator[str]:
@@ -181,10 +265,3 @@ def _whom(entry: dict[str, Any]) -> Iterator[str]:
     for member in entry.get("members") or ():
         if isinstance(member, dict):
             yield str(member.get("id"))
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ from typing import Any, Final
 from detector import private
 from detector.contracts.moment import rfc3339
 from detector.errors import OutputError
-from detector.names import one_line
+from detector.names import counted, one_line
 from detector.ownership.picture import draw_row
 from detector.ownership.verify import NAMED, Row, Verified
 
@@ -35,9 +35,9 @@ def sentences(found: Verified) -> list[str]:
     if found.unprovable is not None:
         said += [NOT_PROVABLE, f"Why: {found.unprovable}."]
     said += [_about(row) for row in found.rows]
-    keys = f"{found.keys} key{'' if found.keys == 1 else 's'}"
     said.append(
-        f"{found.queries} queries, {found.counterfeits:,} counterfeit keys; {keys} tested, every p-value multiplied by "
+        f"{counted(found.queries, 'query', 'queries')}, {counted(found.counterfeits, 'counterfeit key')}; "
+        f"{counted(found.keys, 'key')} tested, every p-value multiplied by "
         f"{found.tests} for the tests that were made."
     )
     floor = found.tests / (1 + found.counterfeits)

@@ -19,13 +19,14 @@ from detector.ownership.ranking import Asked, counterfeit_keys, rank_p, scores
 from detector.ownership.stamp import too_late
 from detector.perturb.committed import Committed
 from detector.perturb.keys import dawn_label, name_of, subject_key
+from detector.perturb.tilt import draw
 
 __all__ = ["NAMED", "Plan", "Row", "Settings", "Verified", "plan", "verify"]
 
 NAMED: Final = 1e-4
 LEAST_ANSWERS: Final = 50
 LEAST_UNCERTAIN: Final = 30
-REACH: Final = 4.0  # strengths: the pulls on two classes differ by more for 1 key and input in 200
+REACH: Final = 5.7  # strengths: the pulls on two classes differ by more for 1 key and input in 200
 OWN: Final = 5 / 7  # of the queries go to what the client itself was told: tests on other inputs find little
 MISLED: Final = 100  # inputs that were told a wrong label, at most
 CONTROLS: Final = 200  # other inputs that the test of wrong labels asks about
@@ -44,12 +45,16 @@ class Settings(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What is asked because of one key: places in the plan's answers, for the tilt and for the wrong labels."""
+    """What is asked because of one key: places in the plan's answers, for the tilt and for the wrong labels.
+
+    The first `own` of the tilt's are what its clients asked.
+    """
 
     subject: Subject
     key: bytes
     tilt: list[int]
     wrong: list[int]
+    own: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +185,16 @@ def _chosen(
     chosen = []
     for subject, key in parts:
         tilt = list(dict.fromkeys([*own[subject.name], *common]))
-        near = sum(answers[at].gap <= REACH * committed.strength for at in tilt)
+        strength = float(committed.strengths.of(draw([key], committed.dimension, committed.classes))[0])
+        near = sum(answers[at].gap <= REACH * strength for at in tilt)
         if near < LEAST_UNCERTAIN:
             left_out.append(
                 f"{subject.name.subject}: {near} inputs that the model is uncertain about, and {LEAST_UNCERTAIN} are needed: "
                 "a mark shows nowhere else"
             )
             continue
-        chosen.append(Part(subject, key, tilt, [place(one) for one in _wrong(subject, key, committed)]))
+        wrong = [place(one) for one in _wrong(subject, key, committed)]
+        chosen.append(Part(subject, key, tilt, wrong, len(own[subject.name])))
     if not chosen:
         raise OwnershipError("no key can be tested:\n" + "\n".join(left_out))
     return Plan(committed, answers, chosen, left_out)
@@ -270,7 +277,7 @@ class _Trial(NamedTuple):
 
 def _row(part: Part, trial: _Trial, note: Callable[[int], None] | None) -> Row:
     chosen, suspects, committed = trial.chosen, trial.suspects, trial.chosen.committed
-    asked = Asked(trial.inputs[part.tilt], trial.own[part.tilt], committed.frame, committed.strength)
+    asked = Asked(trial.inputs[part.tilt], trial.own[part.tilt], committed.strengths, part.own)
     found = scores(asked, [part.key, *trial.counterfeits], np.stack([suspect[part.tilt] for suspect in suspects]), note)
     ps = [rank_p(float(column[0]), column[1:]) for column in found.T]
     dawn = None

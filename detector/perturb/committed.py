@@ -6,7 +6,7 @@ reads it, and so does whoever tests a suspect: an accuser who could choose any o
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from detector.errors import ConfigError
 from detector.perturb.keys import key_digest
+from detector.perturb.strengths import Gauge, Strengths
 from detector.perturb.tilt import Frame
 
-__all__ = ["FORMAT", "Committed", "read_committed"]
+__all__ = ["FORMAT", "Committed", "gauge_path", "read_committed"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # 2: each key has a strength of its own, by a gauge, and tilts are squared
 MOST_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -27,7 +28,8 @@ class Committed:
     """Marks of a model, as they were committed to.
 
     `flips` is the share of labels that the tilt changed on the log that its strength was chosen by, of so many `queries`.
-    `created` is what its writer says (RFC 3339): only a time stamp proves it.
+    `created` is what its writer says (RFC 3339): only a time stamp proves it. Where there is a gauge, each key has the strength
+    that it gives, at most `strength`, and the commitment has its hash; without, all keys have `strength`.
     """
 
     model: str
@@ -42,11 +44,20 @@ class Committed:
     queries: int
     model_sha256: str | None = None
     digest: str = ""
+    gauge_sha256: str | None = None
+    gauge: Gauge | None = None
 
     @property
     def dimension(self) -> int:
         """How many values an input has."""
         return len(self.frame.scale)
+
+    @property
+    def strengths(self) -> Strengths:
+        """How strong the tilts of keys are. Raises `ConfigError` where the gauge is needed and was not read."""
+        if self.gauge_sha256 is not None and self.gauge is None:
+            raise ConfigError(f"the commitment for {self.model} has a gauge, which was not read with it")
+        return Strengths(self.frame, self.strength, self.gauge)
 
     def check_key(self, master: bytes, where: str) -> None:
         """Raise `ConfigError` where the master key is another one than was committed to."""
@@ -64,6 +75,7 @@ class Committed:
             "created": self.created,
             "classes": self.classes,
             "strength": self.strength,
+            "gauge_sha256": self.gauge_sha256,
             "dawn_rate": self.dawn_rate,
             "flips": self.flips,
             "queries": self.queries,
@@ -99,6 +111,9 @@ class Committed:
         texts = [content[name] for name in ("model", "epoch", "key_sha256", "created")]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("model, epoch, key_sha256 and created are texts")
+        gauge = content["gauge_sha256"]
+        if gauge is not None and not isinstance(gauge, str):
+            raise TypeError("gauge_sha256 is a text, or null")
         strength, rate, classes = float(content["strength"]), float(content["dawn_rate"]), int(content["classes"])
         if not (0.0 <= strength <= 4.0 and 0.0 <= rate <= 0.05 and classes >= 2):
             raise ValueError("strength, dawn_rate or classes are out of range")
@@ -115,16 +130,39 @@ class Committed:
             queries=int(content["queries"]),
             model_sha256=content["model_sha256"],
             digest=digest,
+            gauge_sha256=gauge,
         )
 
 
-def read_committed(path: Path) -> Committed:
-    """Read a commitment. Raises `ConfigError` where it cannot be read."""
+def gauge_path(commitment: Path) -> Path:
+    """Return where the gauge of a commitment lies: beside it."""
+    return commitment.with_name(f"{commitment.stem}.gauge.npz")
+
+
+def read_committed(path: Path, *, gauged: bool = True) -> Committed:
+    """Read a commitment, and its gauge where there is one and marks are to be made or tested (`gauged`).
+
+    Raises `ConfigError` where one of them cannot be read, or the gauge is another than was committed to.
+    """
+    made = Committed.of(_content(path, "commitment"), str(path))
+    if made.gauge_sha256 is None or not gauged:
+        return made
+    beside = gauge_path(path)
+    raw = _content(beside, "gauge of the commitment")
+    if hashlib.sha256(raw).hexdigest() != made.gauge_sha256:
+        raise ConfigError(f"{beside}: is not the gauge that {path} was made with")
+    try:
+        return replace(made, gauge=Gauge.of(raw, made.dimension, made.classes))
+    except ValueError as error:
+        raise ConfigError(f"{beside}: is no gauge of `detector ownership commit`: {error}") from None
+
+
+def _content(path: Path, what: str) -> bytes:
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the commitment: {error.strerror or error}") from error
+        raise ConfigError(f"{path}: cannot read the {what}: {error.strerror or error}") from error
     if len(raw) > MOST_BYTES:
-        raise ConfigError(f"{path}: is no commitment: more than {MOST_BYTES} bytes")
-    return Committed.of(raw, str(path))
+        raise ConfigError(f"{path}: is no {what}: more than {MOST_BYTES} bytes")
+    return raw

@@ -97,6 +97,7 @@ class Marks:
     ) -> None:
         committed.check_key(master, "[ownership] commitment")
         self.committed = committed
+        self._strengths = committed.strengths
         self._master = master
         self._all = whose == "all"
         self._who = who or Who()
@@ -133,9 +134,9 @@ class Marks:
     def marked(self, name: MarkName, vector: npt.NDArray[np.float32], values: Sequence[float]) -> list[float]:
         """Return an answer with the mark, with as many decimals as the model's answers have."""
         committed = self.committed
-        key, tilts = self._tilts(name.subject)
+        key, tilts, strength = self._tilts(name.subject)
         pull = pulls(tilts, committed.frame.placed(vector[None]))[0]
-        told: list[float] = tilted(np.array([values], np.float64), pull, committed.strength)[0].tolist()
+        told: list[float] = tilted(np.array([values], np.float64), pull, strength)[0].tolist()
         own = max(range(len(values)), key=values.__getitem__)
         wrong = dawn_label(key, vector, own, committed.classes, committed.dawn_rate)
         if wrong != own:
@@ -177,9 +178,10 @@ class Marks:
     def _key(self, subject: str) -> bytes:
         return subject_key(self._master, self.committed.model, subject, self.committed.epoch)
 
-    def _drawn(self, subject: str) -> tuple[bytes, Tilts]:
+    def _drawn(self, subject: str) -> tuple[bytes, Tilts, float]:
         key = self._key(subject)
-        return key, draw([key], self.committed.dimension, self.committed.classes)
+        tilts = draw([key], self.committed.dimension, self.committed.classes)
+        return key, tilts, float(self._strengths.of(tilts)[0])
 
 
 def _decimals(value: float) -> int:

@@ -33,6 +33,11 @@ def marks_of(section: OwnershipSection) -> Marks | None:
     committed = read_committed(section.commitment)
     asked = {"epoch": section.epoch, "dawn_rate": section.dawn_rate}
     if section.strength is not None:
+        if committed.gauge is not None:
+            raise ConfigError(
+                f"[ownership] strength is {section.strength}, but {section.commitment} committed to one for each key, by its "
+                "gauge: commit anew under another epoch, or leave strength out"
+            )
         asked["strength"] = section.strength
     for name, value in asked.items():
         if getattr(committed, name) != value:

@@ -29,6 +29,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
 REFUSALS = (403, 429)  # with which a gateway refuses a client
 TOO_MANY: Final = 429
 OF_CONTENT: Final = (400, 413, 422, 500)  # what a server says to an input that it cannot take, or to too many
+FIGURES: Final = 19  # of a whole number that 64 bits hold for sure
 MOST_BYTES: Final = 64 << 20  # of an answer
 PIECE: Final = 1 << 16
 ANSWERED_WITHIN: Final = 10  # timeouts, for a whole answer
@@ -240,7 +241,7 @@ class Endpoint:
 
     def _read(self, content: bytes, rows: int, form: WireProtocol) -> Answers:
         try:
-            document = json.loads(content)
+            document = json.loads(content, parse_int=_whole)
         except (ValueError, RecursionError) as error:
             raise EndpointError(f"{self.url} answered with something that is not JSON") from error
         try:
@@ -275,6 +276,11 @@ class Endpoint:
                 f"{self.url} answered with {json.dumps(prediction)[:80]} where probabilities were expected", row=number
             )
         return row
+
+
+def _whole(text: str) -> int | float:
+    """Return a number of an answer; one that no array takes is infinite, and refused as such."""
+    return int(text) if len(text) < FIGURES else float(text)
 
 
 def _seconds(text: str | None, otherwise: float) -> float:

@@ -12,13 +12,11 @@ Answers are probabilities (n, classes). A score between 0 and 1 is the probabili
 a certainty. Everything else is refused, with the place of the input: nothing is guessed.
 """
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,16 +25,16 @@ from detector.redteam.conversation import Array
 from detector.redteam.endpoint import Endpoint, Traffic
 from detector.redteam.loading import PICKLES, Says, loaded_function, loaded_onnx, loaded_pickle
 from detector.redteam.network import one_hot
+from detector.redteam.permission import OWN, permitted
 from detector.redteam.protocols import protocol_of
 from detector.redteam.targets import Target, named
 
-__all__ = ["FORMS", "Form", "OpenedModel", "Opening", "open_model", "permitted"]
+__all__ = ["FORMS", "Form", "OpenedModel", "Opening", "open_model"]
 
 Form: TypeAlias = Literal["function", "http", "onnx", "pickle", "named"]
 FORMS: Final = (
     "module:function, http(s)://..., FILE.onnx, FILE.pkl with --trust-pickle, digits, loans, mlp:wine, tree:iris, ..."
 )
-OWN: Final = "--i-own-this if it is yours, and you may attack it"
 NAMED: Final = ("demo", "digits", "loans", "mlp", "linear", "tree")
 SLACK: Final = 0.02  # rounding of probabilities that sum to 1
 
@@ -153,41 +151,6 @@ def _found(name: str, opening: Opening) -> tuple[Form, Says, Traffic | None]:
     raise ConfigError(f"there is no model {name!r}; models are: {FORMS}")
 
 
-def permitted(url: str, own: bool, permission: str = OWN) -> bool:
-    """Tell whether an address is this machine's. Raises `ConfigError` where it is another's, unless that is one's `own`."""
-    host = _host(url)
-    local = _is_loopback(host)
-    if not local and not own:
-        raise ConfigError(f"{host} is not this machine: {permission}")
-    return local
-
-
-def _host(name: str) -> str:
-    """Return the host of an address. Raises `ConfigError` for what is no address, or holds a password, which nothing prints."""
-    try:
-        parts = urlsplit(name)
-        host = parts.hostname or ""
-        parts.port  # noqa: B018  # it raises where it is none
-    except ValueError as error:
-        raise ConfigError(f"{name}: is no address: {error}") from error
-    if "@" in parts.netloc:
-        raise ConfigError(
-            f"{host or 'the address'}: leave user and password out of the address; --token-env names a bearer token"
-        )
-    if not host:
-        raise ConfigError(f"{name}: is no address: it names no host")
-    return host
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _said(says: Says, X: Array, name: str) -> Any:
     """Return what a model says of X as an array with an entry a row; raises `ModelError` with the row it cannot answer."""
     try:
@@ -251,7 +214,7 @@ def _classes_of_labels(says: Says, sample: Array, classes: int | None, name: str
 
 def _label(entry: Any) -> int | str:
     value = entry.item() if isinstance(entry, np.generic) else entry
-    return int(value) if isinstance(value, int | float) and float(value).is_integer() else str(value)
+    return int(value) if isinstance(value, int) or (isinstance(value, float) and value.is_integer()) else str(value)
 
 
 def _places(answers: Any, order: Mapping[Any, int], name: str) -> Any:
@@ -272,7 +235,7 @@ def _asker(says: Callable[[Array], Any], name: str, classes: int) -> Callable[[A
     def predict(X: Array) -> Array:
         try:
             answers = np.asarray(says(X), dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{name} answered with something that is no table of numbers: {error}") from error
         if answers.shape != (len(X), classes):
             raise ModelError(f"{name} answered {len(X)} inputs in the shape {answers.shape}, not {(len(X), classes)}", row=0)

@@ -84,10 +84,11 @@ class Tensors:
         tensor = {
             "name": wanted.get("name", "input-0"),
             "shape": shape,
-            "datatype": datatype if datatype in _FLOATS else "FP64",
+            "datatype": datatype if isinstance(datatype, str) and datatype in _FLOATS else "FP64",
             "data": X.ravel().tolist(),
         }
-        names = [entry.get("name") for entry in known.get("outputs") or () if isinstance(entry, Mapping)]
+        outputs = known.get("outputs")
+        names = [entry.get("name") for entry in outputs if isinstance(entry, Mapping)] if isinstance(outputs, list) else []
         asked = [{"name": name} for name in names if name in NAMES_OF_PROBABILITIES]
         return {"inputs": [tensor], **({"outputs": asked} if asked else {})}
 
@@ -124,7 +125,10 @@ class Classify:
     def answers(self, document: Any) -> Answers:
         """Return the probabilities by index, or the labels where there are none."""
         entries = [entry for entry in _under(document, "data") if isinstance(entry, Mapping)]
-        entries.sort(key=lambda entry: _number(entry.get("index")))
+        if any("index" in entry for entry in entries):
+            entries.sort(key=lambda entry: _number(entry.get("index")))
+            if [entry.get("index") for entry in entries] != list(range(len(entries))):
+                raise EndpointError("answered with entries whose indices are not those of the inputs, each once")
         return [entry["probs"] if isinstance(entry.get("probs"), list) else entry.get("label") for entry in entries]
 
 

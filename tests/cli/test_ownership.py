@@ -1,5 +1,6 @@
 """`detector ownership` as people start it."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,19 @@ def test_a_commitment_is_made_once(served: Served, tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     said, written = json.loads(made.stdout), json.loads(out.read_text())
     assert said["flips"] <= 0.02
-    assert (written["model"], written["strength"], written["classes"]) == ("m", said["strength"], 4)
+    assert (written["model"], written["strength"], written["classes"]) == ("m", 2.0, 4)
+    gauge = tmp_path / "ownership.gauge.npz"
+    assert said["gauge"] == str(gauge)
+    assert hashlib.sha256(gauge.read_bytes()).hexdigest() == written["gauge_sha256"]
+    assert gauge.stat().st_mode & 0o077 == 0
     assert len(written["model_sha256"]) == 64
     assert Path(said["request"]).stat().st_size > 50
     assert out.stat().st_mode & 0o077 == 0
     again = run("commit", served.log, "-c", config, "--out", out)
     assert isinstance(again.exception, ConfigError)
     assert "there is a commitment already" in str(again.exception)
+    out.unlink()
+    assert "there is a commitment already" in str(run("commit", served.log, "-c", config, "--out", out).exception)
     without = run("commit", served.log, "--out", tmp_path / "other.json")
     assert "master key" in str(without.exception)
 

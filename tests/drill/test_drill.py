@@ -145,7 +145,7 @@ def test_a_client_who_is_refused_from_the_beginning_is_named(loop: Loop) -> None
     [
         (("--url", "http://192.0.2.1:1/"), "--i-own-this"),
         (("--url", "file:///etc/passwd"), "http://host:port/path"),
-        (("--url", "http://[::1"), "--url"),
+        (("--url", "http://[::1"), "is no address"),
         (("--url", "http://no-such-host.invalid/"), "has no address"),
         (("--url", "http://127.0.0.1:1/", "--expect", "alert"), "name --alerts FILE, or --kafka"),
         (("--url", "http://127.0.0.1:1/", "--expect", "fame"), "--expect takes"),

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -134,11 +135,11 @@ def test_the_root_is_that_of_the_standard() -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=20), st.data())
 def test_every_record_counts(records: list[tuple[int, bytes]], data: st.DataObject) -> None:
     leaves = [Leaf(hour, leaf_hash(record)) for hour, record in records]
-    links = links_of(leaves)
+    links = list(links_of(leaves))
     assert sum(link.records for link in links) == len(leaves)
     at = data.draw(st.integers(0, len(leaves) - 1))
     other = [*leaves[:at], Leaf(leaves[at].hour, leaf_hash(records[at][1] + b"x")), *leaves[at + 1 :]]
-    assert links_of(other)[-1].chained != links[-1].chained
+    assert list(links_of(other))[-1].chained != links[-1].chained
 
 
 AUTHORITY = """
@@ -286,3 +287,46 @@ def test_a_stamp_that_came_too_late_proves_nothing() -> None:
     first = dt.datetime.fromtimestamp(MARKED_FROM / 1000, dt.UTC)
     assert too_late(first, MARKED_FROM) is None
     assert "after the first marked answer" in str(too_late(first + dt.timedelta(seconds=1), MARKED_FROM))
+
+
+@given(st.integers(0, 70))
+def test_the_tree_is_split_as_the_standard_says(count: int) -> None:
+    """RFC 6962, section 2.1: at the largest power of two below the number of leaves."""
+
+    def root(leaves: list[bytes]) -> bytes:
+        if len(leaves) < 2:
+            return leaves[0] if leaves else hashlib.sha256(b"").digest()
+        split = 1 << (len(leaves) - 1).bit_length() - 1
+        return hashlib.sha256(b"\1" + root(leaves[:split]) + root(leaves[split:])).digest()
+
+    leaves = [leaf_hash(bytes([at])) for at in range(count)]
+    assert merkle_root(leaves) == root(leaves)
+
+
+def test_a_large_package_is_not_held_in_memory(package: Path) -> None:
+    """Neither a large file in it, nor many records; a record without an end is refused."""
+    large = bytes(70 << 20)
+    whole = counterfeit(package, {}, {"report/large.bin": large})
+    tracemalloc.start()
+    try:
+        assert check(whole).records == 400
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(OwnershipError, match=r"log.jsonl: line 1 is longer than"):
+        check(changed(package, "log.jsonl", large))
+    with pytest.raises(OwnershipError, match=r"manifest.json: is larger than"):
+        check(changed(package, "manifest.json", large))
+
+
+def test_a_chain_of_other_hours(package: Path, tmp_path: Path) -> None:
+    """Of more than the package has, or of fewer where it has to be whole."""
+    line = held(package, "chain.jsonl")
+    with pytest.raises(OwnershipError, match=r"chain.jsonl: has 2 hours, and the records of leaves.jsonl make 1"):
+        check(changed(package, "chain.jsonl", line * 2))
+    with pytest.raises(OwnershipError, match=r"chain.jsonl: has 0 hours"):
+        check(changed(package, "chain.jsonl", b""))
+    (tmp_path / "kept.jsonl").write_bytes(line)
+    assert check(package, chain=tmp_path / "kept.jsonl").compared == 1
+    with pytest.raises(ConfigError, match="cannot be read"):
+        check(package, chain=tmp_path / "no such file")

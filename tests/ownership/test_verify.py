@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from detector.config import load
 from detector.errors import ConfigError, ModelError, OwnershipError
 from detector.ownership.answers import Kept, Read, events_of, read_answers
+from detector.ownership.commit import Sample, chosen
 from detector.ownership.dawn import dawn_test
 from detector.ownership.ranking import Asked, counterfeit_keys, rank_p, scores
 from detector.ownership.report import NOT_PROVABLE, sentences, to_dict, write_report
 from detector.ownership.suspect import ask
 from detector.ownership.verify import Plan, Settings, Verified, plan, verify
-from detector.perturb.tilt import Frame
+from detector.perturb.strengths import Strengths
+from detector.perturb.tilt import Frame, draw, pulls, tilted
 from tests.ownership.served import CLASSES, DIMENSION, MARKED_FROM, SECRET, Served, model
 
 BEFORE = dt.datetime.fromtimestamp(MARKED_FROM / 1000 - 3600, dt.UTC)
@@ -193,7 +195,7 @@ def test_the_rank_of_an_independent_suspect_is_uniform() -> None:
     """Whatever it says: each key is as good as another."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, DIMENSION)).astype(np.float32)
-    asked = Asked(X, model(X.astype(float)), Frame(np.zeros(DIMENSION), np.ones(DIMENSION), 3.0), 1.0)
+    asked = Asked(X, model(X.astype(float)), Strengths(Frame(np.zeros(DIMENSION), np.ones(DIMENSION), 3.0), 1.0))
     answers = np.eye(CLASSES)[rng.integers(CLASSES, size=60)]
     keys = counterfeit_keys(b"x", 400)
     found = scores(asked, keys, answers[None])[:, 0]
@@ -326,3 +328,38 @@ def test_classes_in_another_order_are_suspected(served: Served) -> None:
     assert not any(
         "another order" in one for one in sentences(outcome(served, served.told, settings=Settings(counterfeits=199)))
     )
+
+
+@pytest.mark.parametrize("own", [0, 60])
+def test_independent_models_have_no_small_p_values(own: int) -> None:
+    """2,000 of them, each under a key of its own that has its own strength: as rare as the p-value says."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, DIMENSION)).astype(np.float32)
+    said = model(X.astype(float))
+    strengths, _ = chosen(Sample("m", X[200:], said[200:]), None, 0.05)
+    asked = Asked(X[:100], said[:100], strengths, own)
+    others = [model(X[:100] + 0.4 * np.tanh(X[:100] @ rng.normal(size=(DIMENSION, DIMENSION)))) for _ in range(2000)]
+    answers = np.stack([np.eye(CLASSES)[one.argmax(axis=1)] for one in others])
+    keys = [bytes([at % 256, at // 256]) for at in range(2000)]
+    found = scores(asked, [*keys, *counterfeit_keys(b"x", 7999)], answers)
+    ps = np.array([rank_p(float(found[at, at]), found[2000:, at]) for at in range(2000)])
+    assert 0.035 <= (ps <= 0.05).mean() <= 0.055
+    assert (ps <= 0.005).mean() <= 0.008
+    assert 0.48 <= ps.mean() <= 0.52
+
+
+def test_a_copy_from_labels_is_found_by_what_it_was_told_nearby() -> None:
+    """A vote of neighbours among the told labels, asked elsewhere: it fits its own key, and no other."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(900, DIMENSION)).astype(np.float32)
+    said = model(X.astype(float))
+    strengths, _ = chosen(Sample("m", X[500:], said[500:]), None, 0.1)
+    key = b"the key of the thief"
+    tilts = draw([key], DIMENSION, CLASSES)
+    told = tilted(said, pulls(tilts, strengths.frame.placed(X))[0], strengths.of(tilts)[0]).argmax(axis=1)
+    near = ((X[:700, None] - X[None, :400]) ** 2).sum(axis=2).argsort(axis=1)[:, :3]
+    votes = np.eye(CLASSES)[told[near]].sum(axis=1)
+    copy = np.eye(CLASSES)[votes.argmax(axis=1)]
+    rows = np.concatenate([np.arange(400), np.arange(400, 700)])
+    found = scores(Asked(X[rows], said[rows], strengths, 400), [key, *counterfeit_keys(b"y", 1999)], copy[None])[:, 0]
+    assert rank_p(float(found[0]), found[1:]) <= 0.01

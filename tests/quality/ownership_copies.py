@@ -13,7 +13,7 @@ import numpy as np
 from detector import Detector, fit_baseline
 from detector.config import Config
 from detector.ownership.ranking import counterfeit_keys, rank_p, scores
-from detector.perturb.tilt import tilted
+from detector.perturb.tilt import draw, tilted
 from detector.redteam.attacks.jbda import jbda
 from detector.redteam.attacks.knockoff import knockoff_random
 from detector.redteam.attacks.line_search import line_search
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a mark costs the honest: labels that change, and accuracy without and with it."""
+    """What a mark costs the honest: the mean strength, labels that change, and accuracy without and with it."""
 
     strength: float
     flips: float
@@ -54,9 +54,11 @@ def cost_of(world: World, keys: int = 20) -> Cost:
     """Measure on fresh inputs, over many keys."""
     own = world.predict(world.fresh)
     told = [told_by(world, f"client:{at}", world.fresh).argmax(axis=1) for at in range(keys)]
+    tilts = draw([world.key(f"client:{at}") for at in range(keys)], world.fresh.shape[1], world.classes)
+    strength = float(world.strengths.of(tilts).mean())
     flips = float(np.mean([(one != own.argmax(axis=1)).mean() for one in told]))
     marked = float(np.mean([(one == world.fresh_truth).mean() for one in told]))
-    return Cost(world.strength, flips, float((own.argmax(axis=1) == world.fresh_truth).mean()), marked)
+    return Cost(strength, flips, float((own.argmax(axis=1) == world.fresh_truth).mean()), marked)
 
 
 def innocent_ps(world: World, count: int, counterfeits: int, seed: int) -> Array:
@@ -165,7 +167,7 @@ def _stopped(baseline: Any, target: Target, world: World, who: tuple[str, int], 
     subject = f"client:{role}-{number}"
 
     def told(X: Array) -> Array:
-        return tilted(target.predict(X), pull_of(world, subject, X), world.strength)
+        return tilted(target.predict(X), pull_of(world, subject, X), 1.0)
 
     served = replace(target, predict=told) if marked else target
     if role in THIEVES:

@@ -5,7 +5,7 @@ numbers and codes. No example of a thief or an innocent trained the model.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -19,15 +19,28 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from detector.ownership.commit import Sample, frame_of, strength_for
+from detector.ownership.commit import Sample, chosen
 from detector.ownership.ranking import Asked
 from detector.perturb.keys import subject_key
-from detector.perturb.tilt import Frame, draw, pulls, tilted
+from detector.perturb.strengths import Strengths
+from detector.perturb.tilt import draw, pulls, tilted
 from detector.redteam.loans import lender
 from detector.redteam.network import Network, one_hot, train
 from detector.redteam.victim import digits_victim
 
-__all__ = ["COPIES", "Array", "World", "copies", "fitted", "innocents", "inputs_for", "pull_of", "told_by", "worlds"]
+__all__ = [
+    "COPIES",
+    "Array",
+    "World",
+    "changing",
+    "copies",
+    "fitted",
+    "innocents",
+    "inputs_for",
+    "pull_of",
+    "told_by",
+    "worlds",
+]
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -47,8 +60,7 @@ class World:
     log: Array
     fresh: Array
     fresh_truth: Labels
-    frame: Frame
-    strength: float
+    strengths: Strengths
 
     def key(self, subject: str) -> bytes:
         """The key of a subject."""
@@ -86,27 +98,34 @@ def _loans(seed: int) -> World:
 def _world(
     name: str, predict: Model, classes: int, pool: tuple[Array, Labels], log: Array, fresh: tuple[Array, Labels]
 ) -> World:
-    sample = Sample(name, log.astype(np.float32), predict(log))
-    frame = frame_of(sample.X)
-    return World(name, predict, classes, *pool, log, *fresh, frame, strength_for(frame, sample).strength)
+    world = World(
+        name, predict, classes, *pool, log, *fresh, chosen(Sample(name, log.astype(np.float32), predict(log)), 1.0)[0]
+    )
+    return changing(world, 0.02)
+
+
+def changing(world: World, share: float) -> World:
+    """The world with marks that change such a share of the labels of its log."""
+    sample = Sample(world.name, world.log.astype(np.float32), world.predict(world.log))
+    return replace(world, strengths=chosen(sample, None, share)[0])
 
 
 def pull_of(world: World, subject: str, X: Array) -> Array:
     """What a subject's key adds to the logits of answers to X."""
-    return np.asarray(pulls(draw([world.key(subject)], X.shape[1], world.classes), world.frame.placed(X))[0])
+    tilts = draw([world.key(subject)], X.shape[1], world.classes)
+    return np.asarray(pulls(tilts, world.strengths.frame.placed(X))[0] * world.strengths.of(tilts)[0])
 
 
 def told_by(world: World, subject: str, X: Array) -> Array:
     """What a client is told under its key."""
-    return tilted(world.predict(X), pull_of(world, subject, X), world.strength)
+    return tilted(world.predict(X), pull_of(world, subject, X), 1.0)
 
 
 def inputs_for(world: World, X: Array, most: int, *, own: bool) -> Asked:
     """The inputs that a suspect is asked about, the least certain ones first: those of a client, X, and of others."""
-    parts = [_uncertain(world, X)[: most * 5 // 7]] if own else []
-    parts.append(_uncertain(world, world.log)[: most - sum(map(len, parts))])
-    rows = np.concatenate(parts)
-    return Asked(rows.astype(np.float32), world.predict(rows), world.frame, world.strength)
+    asked = _uncertain(world, X)[: most * 5 // 7] if own else X[:0]
+    rows = np.concatenate([asked, _uncertain(world, world.log)[: most - len(asked)]])
+    return Asked(rows.astype(np.float32), world.predict(rows), world.strengths, len(asked))
 
 
 def _uncertain(world: World, X: Array) -> Array:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from detector.cli import app
 from detector.distribution import install
-from detector.errors import ConfigError, EndpointError, OutputError
+from detector.errors import ConfigError, OutputError
 from detector.redteam.accounts import SPLITS
 from detector.redteam.design_aware import EVASIONS
 from detector.redteam.registry import ATTACKS, PROFILES
@@ -102,9 +102,10 @@ def test_a_mistake_is_told_in_a_sentence() -> None:
     [
         ([], ConfigError, "name at least one attack"),
         (["jbda", "--url", "http://127.0.0.1:9/x"], ConfigError, "--url needs --pool"),
-        (["jbda", "--url", "ftp://127.0.0.1/x", "--pool", "digits"], EndpointError, "not an http or https"),
-        (["jbda", "--url", "http://x", "--pool", "digits", "--categorical", "a"], ConfigError, "numbers like 6,7,8"),
-        (["jbda", "--url", "http://x", "--pool", "digits", "--token-env", "NO_SUCH"], ConfigError, "NO_SUCH, which is not set"),
+        (["jbda", "--url", "ftp://127.0.0.1/x", "--pool", "digits"], ConfigError, "not an http or https"),
+        (["jbda", "--url", "http://192.0.2.1:9/x", "--pool", "digits"], ConfigError, "not this machine: --i-own-this"),
+        (["jbda", "--url", "http://127.0.0.1:9/x", "--pool", "digits", "--categorical", "a"], ConfigError, "like 6,7,8"),
+        (["jbda", "--url", "http://127.0.0.1:9/x", "--token-env", "NO_SUCH"], ConfigError, "NO_SUCH, which is not set"),
         (["jbda", "-n", "5", "--out", "no/such/log.jsonl"], OutputError, "cannot write to no/such/log.jsonl"),
         (["knockoff_random", "--model", "mlp:wine"], ConfigError, "takes image data, not tabular"),
     ],

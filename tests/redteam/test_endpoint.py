@@ -119,6 +119,8 @@ def test_failures_that_stay_are_told(server: Served) -> None:
         ({"predictions": [[-0.5], [1.5]]}, "where probabilities were expected"),
         ({"predictions": [[], []]}, "where probabilities were expected"),
         ({"predictions": [True, False]}, "where probabilities were expected"),
+        ({"predictions": [[10**400], [0]]}, "where probabilities were expected"),
+        ({"predictions": [10**400, 0]}, "where probabilities were expected"),
     ],
 )
 def test_answers_of_another_form_are_refused_in_words(server: Served, content: Any, said: str) -> None:
@@ -223,6 +225,9 @@ def test_an_answer_that_comes_drop_by_drop_ends() -> None:
         ("chat/completions", {"choices": [{"logprobs": {"content": [{"top_logprobs": 3}]}}]}),
         ("v2/models/m/infer", {"outputs": [{"datatype": "FP32", "shape": [1, 10**30], "data": [1, 2, 3]}]}),
         ("v2/models/m/infer", {"outputs": [{"datatype": [], "shape": [1, 2], "data": [1, 2]}]}),
+        ("classify", {"data": [{"index": 1, "probs": [0.5, 0.5]}]}),
+        ("classify", {"data": [{"index": "0", "label": "a"}]}),
+        ("classify", {"data": [{"index": float("nan"), "label": "a"}]}),
     ],
 )
 def test_answers_that_break_their_own_form(server: Served, path: str, content: Any) -> None:
@@ -233,3 +238,28 @@ def test_answers_that_break_their_own_form(server: Served, path: str, content: A
     endpoint = Endpoint(url, protocol=protocol, traffic=Traffic(about={}))
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1.* answered"):
         endpoint.raw(np.zeros((1, 2)))
+
+
+def test_entries_are_dealt_by_their_index(server: Served) -> None:
+    """Each index once, or none at all: an entry is nobody else's answer."""
+    url = server.url.replace("v1/models/digits:predict", "classify")
+    two = {"data": [{"index": 1, "probs": [0.1, 0.9]}, {"index": 0, "probs": [0.8, 0.2]}]}
+    server.reply(200, two)
+    assert Endpoint(url)(np.zeros((2, 3))).tolist() == [[0.8, 0.2], [0.1, 0.9]]
+    server.reply(200, {"data": [{"probs": [0.1, 0.9]}, {"probs": [0.8, 0.2]}]})
+    assert Endpoint(url)(np.zeros((2, 3))).tolist() == [[0.1, 0.9], [0.8, 0.2]]
+    two["data"][0]["index"] = 0
+    server.reply(200, two)
+    with pytest.raises(EndpointError, match="each once"):
+        Endpoint(url)(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "about", [{"outputs": 5}, {"outputs": [3]}, {"inputs": [{"datatype": [], "shape": "x"}]}, {"inputs": 7}]
+)
+def test_what_a_server_tells_of_its_model_is_not_trusted(server: Served, about: Any) -> None:
+    """The question is asked all the same."""
+    server.reply(200, {"outputs": [{"name": "p", "datatype": "FP32", "shape": [1, 2], "data": [0.2, 0.8]}]})
+    url = server.url.replace("v1/models/digits:predict", "v2/models/m/infer")
+    told = Endpoint(url, traffic=Traffic(about=about))(np.zeros((1, 3)))
+    assert told.tolist() == [[0.2, 0.8]]

@@ -187,7 +187,7 @@ class Rates(Check):
         needed = min(bench.queries.values())
         hours = needed / ceiling / 3600.0
         figures = {"requests_per_second": ceiling, "queries_to_90": needed, "hours": round(hours, 3)}
-        seen = f"{needed:,} queries take {hours:,.2f} hours at {ceiling:g} a second"
+        seen = f"{needed:,} queries take {hours:,.2f} h at {ceiling:g} a second"
         if hours > 24.0:
             return Clear(_SIZE, _SIZE_TITLE, _CONTROLS, seen, figures)
         return Finding(
