@@ -15,15 +15,14 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 @contextmanager
 def _open_transaction(rig: Any) -> Iterator[None]:
     """Hold a transaction open on the state, under a name that is not ours to end."""
-    producer = transactional(rig.connection, "somebody-else", lambda: None)
-    producer.begin_transaction()
+    writer = transactional(rig.connection, "somebody-else", lambda: None)
+    writer.begin()
     for number in range(rig.partitions):
-        producer.send(rig.topics.state, key=b"never seen", value=b"never seen", partition=number).get(timeout=60)
+        writer.send(rig.topics.state, b"never seen", b"never seen", partition=number).wait(60)
     try:
         yield
     finally:
-        producer._sender.force_close()
-        producer.close(timeout=1)
+        writer.drop()
 
 
 def test_asked_while_the_broker_is_away(
