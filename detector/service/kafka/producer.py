@@ -97,7 +97,10 @@ class StageProducer:
 
         Raises `ServiceError` when a record was refused.
         """
-        self._writer.serve()
+        try:
+            self._writer.serve()
+        except BrokerError as error:
+            raise self._refused(error) from error
         while self._pending and self._pending[0][0].is_done:
             delivery, size = self._pending.popleft()
             self._bytes -= size

@@ -10,7 +10,7 @@ from detector.errors import BrokerError, MemberFencedError, NoAnswerError, NotAs
 from detector.service.kafka.clients.confluent_settings import confluent_kafka
 from detector.service.kafka.clients.faults import FIRST_OF_ITS_OWN, named
 
-__all__ = ["Waiting", "call", "fault", "fault_of_reader"]
+__all__ = ["Waiting", "call", "fault", "fault_of_reader", "is_fatal"]
 
 T = TypeVar("T")
 
@@ -36,12 +36,17 @@ def fault(error: Any, topic: str | None = None) -> BrokerError:
     return named(code, error.str())
 
 
+def is_fatal(error: Any) -> bool:
+    """Whether the client can do nothing any more. An error that comes as a message has only the code."""
+    return bool(error.fatal()) or error.code() == confluent_kafka.KafkaError._FATAL  # noqa: SLF001
+
+
 def fault_of_reader(error: Any, topic: str | None = None) -> BrokerError:
     """Return our error for one of a consumer's, which may be fenced: another process has its name."""
     own = confluent_kafka.KafkaError
     if error.code() in {own._FENCED, own.FENCED_INSTANCE_ID}:  # noqa: SLF001
         return MemberFencedError(error.str())
-    if error.fatal() and "group.instance.id" in error.str():  # the code is that of all fatal errors
+    if is_fatal(error) and "group.instance.id" in error.str():  # the code is that of all fatal errors
         return MemberFencedError(error.str())
     return fault(error, topic)
 

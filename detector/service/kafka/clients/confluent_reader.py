@@ -20,13 +20,14 @@ All members of a group must use the same client: the sticky assignments of the t
 import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 
 from detector.errors import BrokerError, NoAnswerError, NotAssignedError, ServiceError
-from detector.service.kafka.clients.confluent_faults import Waiting, call, fault_of_reader
+from detector.service.kafka.clients.confluent_faults import Waiting, call, fault_of_reader, is_fatal
 from detector.service.kafka.clients.confluent_settings import confluent_kafka
 from detector.service.kafka.clients.kafka_python import first_since
 from detector.service.kafka.clients.protocol import ASK_MS, Committed, Member, PartitionOwner
@@ -148,6 +149,9 @@ class ConfluentReader:
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """See `Reader.assign`."""
         self._assigned = set(partitions)
+        for topic in {partition.topic for partition in self._assigned}:
+            with suppress(NoAnswerError):
+                self.partitions_of(topic)  # where a leader is not known yet, the client waits for half a second
         begin = confluent_kafka.OFFSET_BEGINNING
         call(lambda: self._consumer.assign([_theirs(partition, begin) for partition in self._assigned]))
 
@@ -193,7 +197,7 @@ class ConfluentReader:
             return records
         if error.code() == own._PARTITION_EOF:  # noqa: SLF001
             self._positions[TopicPartition(message.topic(), message.partition())] = message.offset()
-        elif error.fatal() or error.code() > 0:
+        elif is_fatal(error) or error.code() > 0:
             raise fault_of_reader(error, message.topic())
         else:  # a broker is away or slow: librdkafka recovers by itself
             log.debug("Kafka client", cause=error.str())

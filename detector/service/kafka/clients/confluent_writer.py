@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from kafka import TopicPartition
 
 from detector.errors import BrokerError, NoAnswerError
-from detector.service.kafka.clients.confluent_faults import Waiting, call, fault
+from detector.service.kafka.clients.confluent_faults import Waiting, call, fault, is_fatal
 from detector.service.kafka.clients.confluent_settings import confluent_kafka
 from detector.service.kafka.clients.protocol import Header, Member
 
@@ -46,7 +47,7 @@ class _Delivery:
             left = until - time.monotonic()
             if left <= 0:
                 raise NoAnswerError(f"not acknowledged within {timeout_s:g} s")
-            self._producer.poll(min(left, TURN_S))
+            self._health.serve(self._producer, min(left, TURN_S))
         if self.error is not None:
             raise self.error
 
@@ -59,7 +60,15 @@ class _Health:
 
     def note(self, error: Any) -> None:
         """Take note of an error of the producer, of whatever kind."""
-        self.broken = self.broken or bool(error.fatal())
+        self.broken = self.broken or is_fatal(error)
+
+    def serve(self, producer: Any, timeout_s: float) -> None:
+        """Let the producer tell what came of records; raises our error where it can send nothing any more."""
+        try:
+            producer.poll(timeout_s)
+        except confluent_kafka.KafkaException as error:
+            self.note(error.args[0])
+            raise fault(error.args[0]) from error
 
 
 class ConfluentWriter:
@@ -68,7 +77,7 @@ class ConfluentWriter:
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Make a producer with settings of `confluent_settings`."""
         self._health = _Health()
-        self._producer = call(lambda: confluent_kafka.Producer(dict(options) | {"error_cb": self._health.note}), fault)
+        self._producer = call(lambda: confluent_kafka.Producer(dict(options)), fault)
         self._sent = 0
         self._asked: Waiting | None = None
 
@@ -92,18 +101,18 @@ class ConfluentWriter:
                 until = until or time.monotonic() + FULL_S
                 if time.monotonic() > until:
                     raise NoAnswerError(f"the broker has taken nothing for {FULL_S:g} s") from None
-                self._producer.poll(ROOM_S)
+                self._health.serve(self._producer, ROOM_S)
             except confluent_kafka.KafkaException as error:
                 self._health.note(error.args[0])
                 raise fault(error.args[0], topic) from error
         self._sent += 1
         if self._sent % SERVE_EVERY == 0:
-            self._producer.poll(0)
+            self._health.serve(self._producer, 0)
         return delivery
 
     def serve(self) -> None:
         """See `Writer.serve`."""
-        self._producer.poll(0)
+        self._health.serve(self._producer, 0)
 
     def flush(self, timeout_s: float) -> None:
         """See `Writer.flush`."""
@@ -117,13 +126,16 @@ class ConfluentWriter:
 
     def close(self, timeout_s: float) -> None:
         """See `Writer.close`."""
-        if self._producer.flush(timeout_s):
+        try:
+            self.flush(timeout_s)
+        except BrokerError:
             self.drop()
 
     def drop(self) -> None:
         """See `Writer.drop`."""
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.poll(0)
+        with suppress(BrokerError):
+            self.serve()
 
     def start(self, patience_s: float) -> bool:
         """See `TransactionalWriter.start`."""

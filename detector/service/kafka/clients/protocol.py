@@ -176,7 +176,7 @@ class Writer(Protocol):
         """
 
     def serve(self) -> None:
-        """Take note of what was acknowledged since; never waits."""
+        """Take note of what was acknowledged since; never waits. Raises `BrokerError` when it is broken."""
 
     def flush(self, timeout_s: float) -> None:
         """Wait until it is known what came of every record; raises `NoAnswerError` after `timeout_s`."""
