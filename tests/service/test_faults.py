@@ -80,6 +80,22 @@ def test_workers_come_and_go(rig: Any, stolen: list[bytes]) -> None:
     rig.verify(repeats=False)
 
 
+def test_the_client_changes_while_it_works(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:
+    """A worker with librdkafka joins one with kafka-python and takes its work over, as in a rolling change of version."""
+    rig = rig_at(broker, client="kafka-python")
+    first = rig.start()
+    rig.produce(stolen[:600])
+    rig.wait_done()
+    second = rig.start(client="confluent")
+    rig.produce(stolen[600:1200], pause_s=0.1)
+    rig.wait_done()
+    first.end()
+    rig.produce(stolen[1200:])
+    rig.wait_done()
+    second.end()
+    rig.verify(repeats=False)
+
+
 @on("confluent")
 @pytest.mark.parametrize("how", ["restart", pytest.param("kill", marks=pytest.mark.slow)])
 def test_broker_restarts(rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes], how: str) -> None:

@@ -112,7 +112,8 @@ class Merger:
                     break
                 record = waiting.popleft()
                 self._bytes[partition] -= _size(record)
-                self._reached = max(self._reached, head)
+                if head > self._reached:
+                    self._reached = head
                 yield partition, record
             if waiting:
                 heapreplace(heads, (waiting[0].timestamp, partition))

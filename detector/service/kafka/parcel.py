@@ -39,8 +39,13 @@ class Form(NamedTuple):
     @property
     def whole_size(self) -> int:
         """The max.message.bytes that this record needs if it cannot be compressed."""
-        headers = sum(len(name) + len(text) for name, text in self.headers) if self.headers else 0
-        return self.size + len(self.key or b"") + headers + SURROUNDINGS
+        return whole_size(self.size, self.key, self.headers)
+
+
+def whole_size(size: int, key: bytes | None, headers: Sequence[Header]) -> int:
+    """Return the max.message.bytes that a record with a value of `size` bytes needs if it cannot be compressed."""
+    own = sum(len(name) + len(text) for name, text in headers) if headers else 0
+    return size + (len(key) if key else 0) + own + SURROUNDINGS
 
 
 def limits_of(connection: Connection, topics: Topics) -> dict[str, int]:

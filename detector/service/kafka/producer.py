@@ -23,7 +23,7 @@ from detector.distribution import VERSION
 from detector.errors import BrokerError, NoAnswerError, RecordTooLargeError, ServiceError
 from detector.service.kafka.clients.protocol import Delivery, Header, Writer
 from detector.service.kafka.connection import BATCH_BYTES, Connection
-from detector.service.kafka.parcel import Form, limits_of
+from detector.service.kafka.parcel import Form, limits_of, whole_size
 from detector.service.kafka.results import Result
 from detector.service.kafka.topics import LARGEST_RECORD, Topics
 from detector.service.kafka.unpacking import Packed
@@ -136,8 +136,8 @@ class StageProducer:
 
         If the record is too large, its `source` becomes a dead letter; without a `source` the record itself does.
         """
-        form = Form(topic, key, value, headers, partition)
-        if not self._submit(form):
+        if not self._sent(topic, key, value, headers, partition):
+            form = Form(topic, key, value, headers, partition)
             self._send_fitting(self._instead(form, source), form)
 
     def publish(self, results: Iterable[Result]) -> None:
@@ -186,9 +186,14 @@ class StageProducer:
             self._tell(refused, "nothing")
 
     def _submit(self, form: Form) -> bool:
+        return self._sent(*form)
+
+    def _sent(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header], partition: int | None
+    ) -> bool:
         """Send a record, unless it is too large for its topic or the client; return whether it was sent."""
-        topic, key, value, headers, partition = form
-        if form.whole_size > self._limits.get(topic, LARGEST_RECORD):
+        size = len(value) if value else 0
+        if whole_size(size, key, headers) > self._limits.get(topic, LARGEST_RECORD):
             return False
         try:
             delivery = self._writer.send(topic, key, value, headers, partition)
@@ -196,7 +201,6 @@ class StageProducer:
             return False
         except BrokerError as error:
             raise self._refused(error) from error
-        size = form.size
         self._pending.append((delivery, size))
         self._bytes += size
         self.sent += 1

@@ -14,11 +14,12 @@ Differences between the client and `Reader`, and what the adapter does:
 - a commit that is waited for has no limit: it runs in a thread;
 - a static member cannot be made to rebalance: see `_settle`.
 
-All members of a group must use the same client: the sticky assignments of the two do not understand each other.
+The two clients may share a group, which lets a running service change from one to the other; each assigns what the other has.
 """
 
 import struct
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -165,20 +166,16 @@ class ConfluentReader:
         messages = call(lambda: self._consumer.consume(self._most, 0))
         if not messages and timeout_ms > 0 and (first := call(lambda: self._consumer.poll(timeout_ms / 1000))) is not None:
             messages = [first, *call(lambda: self._consumer.consume(self._most - 1, 0))]
-        found: dict[tuple[str, int], list[Any]] = {}
+        found: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
         for message in messages:
-            place = message.topic(), message.partition()
             if message.error() is not None:
+                place = message.topic(), message.partition()
                 if rescued := self._handle_error(message, found.get(place, ())):
-                    found.setdefault(place, []).extend(rescued)
+                    found[place].extend(rescued)
                 continue
-            record = ConfluentRecord(
-                message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ()
+            found[message.topic(), message.partition()].append(
+                ConfluentRecord(message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ())
             )
-            if place in found:
-                found[place].append(record)
-            else:
-                found[place] = [record]
         polled = {TopicPartition(*place): records for place, records in found.items()}
         for partition, records in polled.items():
             self._positions[partition] = max(records[-1].offset + 1, self._positions.get(partition, 0))
