@@ -112,8 +112,7 @@ class Merger:
                     break
                 record = waiting.popleft()
                 self._bytes[partition] -= _size(record)
-                if head > self._reached:
-                    self._reached = head
+                self._reached = max(self._reached, head)
                 yield partition, record
             if waiting:
                 heapreplace(heads, (waiting[0].timestamp, partition))

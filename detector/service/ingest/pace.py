@@ -15,18 +15,38 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from kafka import TopicPartition
 
 from detector.errors import BrokerError
-from detector.service.kafka.clients.protocol import Committed, Reader
+from detector.service.kafka.clients.protocol import Committed
 
 EVERY_S = 1.0
 ASK_MS = 2000
 NO_BOUND = float("inf")
 
 log = structlog.get_logger(__name__)
+
+
+class GroupReader(Protocol):
+    """The few methods of a `Reader` that pacing needs."""
+
+    def partitions_of(self, topic: str) -> Collection[int]:
+        """Return the numbers of a topic's partitions, where they are known."""
+
+    def committed(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, Committed]:
+        """Return what the group has committed."""
+
+    def beginning_offsets(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        """Return the first offset of each partition."""
+
+    def end_offsets(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        """Return the offset behind the last record of each partition."""
+
+    def first_since(self, times_ms: dict[TopicPartition, int], timeout_ms: int) -> dict[TopicPartition, tuple[int, int] | None]:
+        """Return offset and time of the first record that is not older."""
 
 
 @dataclass(slots=True)
@@ -43,7 +63,7 @@ class Pace:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: GroupReader,
         topics: Collection[str],
         slack_ms: int,
         patience_s: float,
@@ -68,11 +88,13 @@ class Pace:
             self._bound = -NO_BOUND
         elif now < self._asked + EVERY_S:
             return self._bound
-        everything: set[TopicPartition] = set()
-        with suppress(BrokerError):
+        try:
             everything = {
                 TopicPartition(topic, number) for topic in self._topics for number in self._reader.partitions_of(topic)
             }
+        except BrokerError:  # without an answer the last bound stands
+            self._asked = now
+            return self._bound
         if not assigned <= everything:  # a new member may know its own partitions before the topic
             self._bound = -NO_BOUND
             return self._bound
@@ -82,7 +104,7 @@ class Pace:
         if not others:
             self._bound = NO_BOUND
             return self._bound
-        with suppress(BrokerError):  # without an answer the last bound stands
+        with suppress(BrokerError):  # likewise
             self._bound = self._ask(others, assigned, now)
         return self._bound
 

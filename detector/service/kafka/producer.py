@@ -104,8 +104,8 @@ class StageProducer:
         while self._pending and self._pending[0][0].is_done:
             delivery, size = self._pending.popleft()
             self._bytes -= size
-            if (error := delivery.error) is not None:
-                raise self._refused(error) from error
+            if (refusal := delivery.error) is not None:
+                raise self._refused(refusal) from refusal
         return self._bytes
 
     @property

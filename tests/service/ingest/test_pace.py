@@ -54,13 +54,13 @@ class Group:
         assert timeout_ms
         return dict.fromkeys(partitions, self.begin)
 
-    def first_since(self, times: dict[TopicPartition, int], timeout_ms: int) -> dict[TopicPartition, tuple[int, int] | None]:
+    def first_since(self, times_ms: dict[TopicPartition, int], timeout_ms: int) -> dict[TopicPartition, tuple[int, int] | None]:
         assert timeout_ms
         self.asked.append("first")
         found = [(0, self.first_ms)]
-        if any(times.values()):
+        if any(times_ms.values()):
             found = list(self.next_ms.items())
-        return dict.fromkeys(times, found[0] if found else None)
+        return dict.fromkeys(times_ms, found[0] if found else None)
 
     def bound(self) -> float:
         self.now_s += EVERY_S

@@ -267,7 +267,7 @@ def test_the_service_reads_and_writes_with_tokens(
     with contextlib.closing(made.admin()) as admin:
         admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     writer = made.writer(linger_ms=0)
-    transactions = transactional(made, f"{topic}-t", str)
+    transactions = transactional(made, f"{topic}-t", lambda: None)
     reader = made.reader(max_poll_records=10, fetch_max_wait_ms=50)
     place = TopicPartition(topic, 0)
     reader.assign([place])

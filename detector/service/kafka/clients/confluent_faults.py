@@ -83,8 +83,8 @@ class Waiting:
         finally:
             self._done.set()
 
-    def over(self, patience_s: float) -> bool:
-        """Return whether it is over by then."""
+    def over(self, patience_s: float | None = None) -> bool:
+        """Return whether it is over by then; wait for its end where no time is given."""
         return self._done.wait(patience_s)
 
     def result(self) -> None:

@@ -78,6 +78,7 @@ class ConfluentReader:
         self._paused: set[TopicPartition] = set()
         self._topics: list[str] = []
         self._callbacks: dict[str, Any] = {}
+        self._asked: Waiting | None = None
         self._committing: Callable[[BrokerError | None], None] | None = None
         self._member = Member(-1, "")
         self._member_until = 0.0
@@ -174,7 +175,9 @@ class ConfluentReader:
                     found[place].extend(rescued)
                 continue
             found[message.topic(), message.partition()].append(
-                ConfluentRecord(message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ())
+                ConfluentRecord(
+                    message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ()
+                )
             )
         polled = {TopicPartition(*place): records for place, records in found.items()}
         for partition, records in polled.items():
@@ -297,9 +300,11 @@ class ConfluentReader:
     def commit(self, offsets: Mapping[TopicPartition, Committed], timeout_ms: int = ASK_MS) -> None:
         """See `Reader.commit`."""
         reached = _committed(offsets)
-        asked = Waiting(lambda: self._consumer.commit(offsets=reached, asynchronous=False))
+        consumer = self._consumer
+        asked = self._asked = Waiting(lambda: consumer.commit(offsets=reached, asynchronous=False))
         if not asked.over(timeout_ms / 1000):
             raise NoAnswerError(f"no answer within {timeout_ms} ms")
+        self._asked = None
         call(asked.result)
 
     def commit_async(self, offsets: Mapping[TopicPartition, Committed], done: Callable[[BrokerError | None], None]) -> None:
@@ -327,8 +332,11 @@ class ConfluentReader:
 
     def close(self, timeout_ms: int = 1000) -> None:
         """See `Reader.close`."""
-        del timeout_ms
-        self._consumer.close()
+        asked, consumer = self._asked, self._consumer
+        if asked is None or asked.over(timeout_ms / 1000):
+            consumer.close()
+        else:  # nothing may be closed under a call
+            Waiting(lambda: asked.over() and consumer.close())
         if self._other is not None:
             self._other.close(autocommit=False)
 

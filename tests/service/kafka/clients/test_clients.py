@@ -65,7 +65,12 @@ def _reading(connection: Connection, **about: Any) -> Iterator[Any]:
 
 def _read(reader: Any, place: TopicPartition, count: int) -> list[Any]:
     found: list[Any] = []
-    wait_for(lambda: found.extend(reader.poll(100).get(place, ())) or len(found) >= count)
+
+    def enough() -> bool:
+        found.extend(reader.poll(100).get(place, ()))
+        return len(found) >= count
+
+    wait_for(enough)
     return found
 
 
@@ -146,7 +151,7 @@ def test_the_position_passes_what_is_no_record(connection: Connection, place: To
 
         def through() -> bool:
             found.extend(record.value for record in reader.poll(100).get(place, ()))
-            return reader.position(place) == 4
+            return bool(reader.position(place) == 4)
 
         wait_for(through)
         assert (found, reader.position(place), reader.highwater(place)) == ([b"kept"], 4, 4)
@@ -251,7 +256,7 @@ def test_a_transaction_holds_offsets_and_records(connection: Connection, place: 
 
             def through() -> bool:
                 found.extend(record.value for record in reader.poll(100).get(place, ()))
-                return reader.position(place) == 6
+                return bool(reader.position(place) == 6)
 
             wait_for(through)
         assert found == [b"one", b"two"]

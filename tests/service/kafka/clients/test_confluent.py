@@ -44,7 +44,7 @@ def test_the_client_that_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tokens_are_handed_on(tmp_path: Any) -> None:
-    """librdkafka asks for a token when it needs one, with the time at which it ends; ours come from where they always come."""
+    """Librdkafka asks for a token when it needs one, with the time at which it ends; ours come from where they always come."""
     (tmp_path / "token").write_text("opaque")
     section = KafkaSection(
         bootstrap_servers=("localhost:9092",),
@@ -79,7 +79,7 @@ def test_errors_are_ours(code: int, kind: type[BrokerError]) -> None:
 
 
 def test_a_fenced_writer_is_no_fenced_member() -> None:
-    """librdkafka has one code for both. A writer is opened anew, a member that is fenced ends its worker."""
+    """Librdkafka has one code for both. A writer is opened anew, a member that is fenced ends its worker."""
     assert type(fault(KafkaError(KafkaError._FENCED))) is BrokerError
 
 
