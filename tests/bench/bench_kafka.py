@@ -176,7 +176,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_kafka", description="measure the service on Kafka")
     parser.add_argument("--parts", type=words, default=list(PARTS), help=f"some of {','.join(PARTS)} (default: all)")
-    parser.add_argument("--clients", type=words, default=["kafka-python"], help="Kafka clients, of kafka-python,confluent")
+    parser.add_argument("--clients", type=words, default=["kafka-python", "confluent"], help="Kafka clients (both)")
     parser.add_argument("--broker", help="address of a broker that runs already (default: one is started)")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic (%(default)s)")
     parser.add_argument("--few", type=int, default=1000, help="clients, for speed, latency and workers (%(default)s)")

@@ -493,14 +493,20 @@ def nursery() -> Iterator[Nursery]:
 
 
 @pytest.fixture
-def rig_at(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., Rig]]:
+def client() -> str:
+    """Return the Kafka client of the service; see `tests.service.clients` for tests that name one."""
+    return "auto"
+
+
+@pytest.fixture
+def rig_at(tmp_path: Path, nursery: Nursery, client: str) -> Iterator[Callable[..., Rig]]:
     """Return a maker of services on a broker: ``rig_at(address, session_seconds=6)``."""
     made: list[Rig] = []
 
     def make(address: str, **settings: Any) -> Rig:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Rig(address, folder, nursery, **settings))
+        made.append(Rig(address, folder, nursery, **{"client": client} | settings))
         return made[-1]
 
     yield make
