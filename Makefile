@@ -107,9 +107,10 @@ format: $(READY) ## Format the code
 	@$(RUN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## Speed and memory as ratios from one run (bench.json), links and odometer (bench-links.json), log formats (bench-formats.json)
+bench: $(READY) ## Speed and memory as ratios from one run (bench.json), links and odometer (bench-links.json), small batches (bench-batches.json), log formats (bench-formats.json)
 	@$(RUN)/python -m tests.bench.bench_pipeline
 	@$(RUN)/python -m tests.bench.bench_links
+	@$(RUN)/python -m tests.bench.bench_batches
 	@$(RUN)/python -m tests.bench.bench_formats
 
 .PHONY: bench-kafka

@@ -7,6 +7,7 @@ Nothing here depends on where a batch was cut. Where the order of events matters
 trees, a client that must make room), the batch is walked, or split, at exactly that event.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from detector.engine.account import Account, account_of, accounts_of
 from detector.engine.client_codec import ROWS_AT_ONCE, ClientCodec
-from detector.engine.compute import Kernels
+from detector.engine.compute import Computed, Kernels, Rules
 from detector.engine.evidence.accumulate import OPEN
 from detector.engine.examples import Examples
 from detector.engine.features.distances import WINDOW
@@ -25,9 +26,7 @@ from detector.engine.guard import DAY_MS
 from detector.engine.judge import Judge
 from detector.engine.kinds import Kinds
 from detector.engine.links.drawing import sketches_of
-from detector.engine.memory.admission import FRESH, LATE, REPEATED, Admitted, Arrivals, admit, unadmitted
-from detector.engine.memory.conduct import QUESTIONS, nobody, update_conduct
-from detector.engine.memory.hashing import Contents, keys_of
+from detector.engine.memory.admission import FRESH, LATE, Admitted
 from detector.engine.memory.kept import Kept
 from detector.engine.memory.ledger import Ledger
 from detector.engine.memory.reservoir import RING
@@ -67,7 +66,8 @@ class ClientTable:
     `secret` is the operator's seed. It keys the random numbers of each client, so that nobody else can compute them or choose
     ids that collide. `key` names the table's state: a model has one table for each length of its inputs. The table keeps
     `retained` queries and `window` distances of each client. With `links`, its outputs hold sketches of the fresh queries.
-    `meters` reads the odometer, None where it is not read.
+    `meters` reads the odometer, None where it is not read. With `evaluations_alone` the observer does not get passes without a
+    scheduled evaluation.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class ClientTable:
         max_clients: int,
         lateness_ms: int,
         observer: Observer | None = None,
+        evaluations_alone: bool = False,
         retained: int | None = None,
         window: int = WINDOW,
         secret: int = 0,
@@ -95,23 +96,22 @@ class ClientTable:
         self.judge = judge
         self.kinds = Kinds()
         self.max_clients = max_clients
-        self._lateness_ms = lateness_ms
         self._links = links
         self._observer = observer
+        self._observes_all = not evaluations_alone
         sizes: dict[str, Any] = {"window": window, "table": reference.table, "summed": reference.summed}
         sizes |= {} if retained is None else {"retained": retained}
         capacity = min(SMALLEST, max_clients)
         self.columns = Columns(capacity, **sizes)
         self._slots = Slots(self.key, secret, capacity)
         self._examples = Examples()
-        self._kernels = Kernels(reference, self.columns, RING if retained is None else retained, metered=meters is not None)
         self.meters = meters
         self._readings: dict[int, Reading] = {}  # by event, of one pass
         self._walk = Walk(judge, novelty, self._examples, self._read)
         self._ledger = Ledger()
         self._codec = ClientCodec(self.key, reference, sizes, self.columns, self._slots, self._examples, self._ledger)
-        self._contents = Contents(secret, reference.dimension)
-        self._population = nobody()
+        rules = Rules(RING if retained is None else retained, secret, lateness_ms, meters is not None)
+        self._kernels = Kernels(reference, self.columns, self._slots, self._ledger, rules)
         self._parked = parked if parked is not None else InMemory()
         self._parked_until = -1  # clients with their latest query here or before are not held
         self._unsaved: dict[str, bool] = {}  # clients parked with changes since the last snapshot: does it have them?
@@ -159,29 +159,27 @@ class ClientTable:
         if (reading := self.meters.reading(metered, slot)) is not None:
             self._readings[event] = reading
 
-    def process(self, batch: Batch, emitted: int | None = None) -> Outputs:
-        """Process a batch of this model's events, in stream order; `emitted` overrides their place in the output order."""
-        outputs = Outputs()
+    def process(self, batch: Batch, emitted: int | None = None, outputs: Outputs | None = None) -> Outputs:
+        """Process a batch of this model's events, in stream order, and return the outputs, added to `outputs` if given.
+
+        `emitted` overrides their place in the output order.
+        """
+        outputs = Outputs() if outputs is None else outputs
         batch = self._complete(batch, outputs)
         accounts = accounts_of(batch.client, batch.sender, self.judge.vouched)
         start = 0
         while start < len(batch):
             stop, slots = self._seat(batch, accounts, start, emitted, outputs)
-            part = batch if stop - start == len(batch) else batch.take(np.arange(start, stop))
-            self._pass(part, slots, emitted, outputs)
+            whole = stop - start == len(batch)
+            part = batch if whole else batch.take(np.arange(start, stop))
+            self._pass(part, accounts if whole else accounts[start:stop], slots, emitted, outputs)
             start = stop
         return outputs
 
-    def contents(self, batch: Batch) -> npt.NDArray[np.uint64]:
-        """Return the hash (n,) that identifies a repeat of each event: of input and answer, or of a refused record."""
-        contents = self._contents.of(batch.vector, batch.label, batch.confidence, batch.runner_up)
-        return np.where(batch.refused > 0, batch.digest, contents)
-
     def _complete(self, batch: Batch, outputs: Outputs) -> Batch:
         """Replace missing values by the reference's number for them; where no value can be missing, refuse the query."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            if not np.isnan(batch.vector.sum()):
-                return batch
+        if not batch.vector.size or not math.isnan(batch.vector.max()):  # NaN is larger than anything
+            return batch
         missing = np.isnan(batch.vector)
         if self.reference.table:
             return replace(batch, vector=np.where(missing, self.reference.missing, batch.vector))
@@ -191,7 +189,7 @@ class ClientTable:
             EngineRefusal(int(batch.sequence[i]), "not_finite", detail, batch.client[i], self.model)
             for i in np.flatnonzero(rows).tolist()
         ]
-        return batch.refuse(rows, code_of("not_finite"), self.contents(batch))
+        return batch.refuse(rows, code_of("not_finite"), self._kernels.contents(batch))
 
     def _seat(
         self, batch: Batch, accounts: Sequence[str], start: int, emitted: int | None, outputs: Outputs
@@ -279,61 +277,52 @@ class ClientTable:
         )
         return decided
 
-    def _pass(self, batch: Batch, slot: npt.NDArray[np.int64], emitted: int | None, outputs: Outputs) -> None:
-        """Process events whose clients are all held, at `slot` (n,)."""
-        contents = self.contents(batch)
-        admitted = self._admit_events(batch, slot, contents)
-        conduct = np.zeros((len(batch), len(QUESTIONS), 4))
-        update_conduct(self.columns.conduct, self._population, slot, admitted, batch.refused, conduct)
-        found = self._kernels.over(self.columns, batch, slot, self._slots.seed, admitted)
+    def _pass(
+        self, batch: Batch, accounts: Sequence[str], slot: npt.NDArray[np.int64], emitted: int | None, outputs: Outputs
+    ) -> None:
+        """Process events whose clients are all held, at `slot` (n,); `accounts` are their keys."""
+        found = self._kernels.over(batch, slot)
         self._slots.dirty[slot] = True
-
+        newly = self._newly_active(batch, slot, found.admitted) if found.summary.newly else ()
         standing = self.columns.standing
-        newly = self._newly_active(batch, slot, admitted)
         self._readings = {}
-        score = self._walk.over(Stretch(batch, slot, admitted, conduct, found, emitted, newly), standing, outputs)
-        evaluated = slot[found.evaluated]
-        standing.row[evaluated] = found.rows
-        standing.novelty[evaluated] = score
-        self._note_kinds(found.rows, evaluated, admitted.position[found.evaluated])
-        self._refuse(batch, admitted.verdict, outputs)
+        score = self._walk.over(Stretch(batch, slot, found, emitted, newly), standing, outputs)
+        if len(score):
+            evaluated = slot[found.evaluated]
+            standing.row[evaluated] = found.rows
+            standing.novelty[evaluated] = score
+            self._note_kinds(found.rows, evaluated, found.admitted.position[found.evaluated])
+        self._refuse(batch, found, outputs)
         outputs.readings += len(found.read)
-        accounts = [self.name(s) for s in slot.tolist()] if self._links or self._observer is not None else []
-        if self._links and (rows := np.flatnonzero((admitted.verdict == FRESH) & (batch.refused == 0))).size:
-            outputs.sketches.append(sketches_of(batch, rows, [accounts[i] for i in rows.tolist()], found.reduced, contents))
-        if self._observer is not None:
-            seen = Seen(
-                batch,
-                admitted.verdict,
-                admitted.position,
-                found.ratio,
-                found.peak,
-                found.z,
-                found.evaluated,
-                found.rows,
-                score,
-                accounts,
-                self._readings,
+        if self._links and found.summary.fresh:
+            rows = None if found.summary.fresh == len(batch) else np.flatnonzero(found.admitted.verdict == FRESH)
+            outputs.sketches.append(sketches_of(batch, rows, accounts, found.reduced, found.content))
+        if self._observer is not None and (self._observes_all or len(score)):
+            self._observer.observed(
+                Seen(
+                    batch,
+                    found.admitted.verdict.copy(),
+                    found.admitted.position.copy(),
+                    found.ratio.copy(),
+                    found.peak.copy(),
+                    found.reduced.z.copy(),
+                    found.evaluated,
+                    found.rows,
+                    score,
+                    accounts,
+                    self._readings,
+                )
             )
-            self._observer.observed(seen)
 
     def _note_kinds(self, rows: npt.NDArray[np.float64], slot: npt.NDArray[np.int64], queries: npt.NDArray[np.int64]) -> None:
         """Note new kinds of clients at the few evaluations that may teach, unless there was an alert on the client."""
         asked = [
             i for i, count in enumerate(queries.tolist()) if count in LESSONS and self.columns.standing.highest[slot[i]] < ALERT
         ]
+        if not asked:
+            return
         for i, kind in self.novelty.unfamiliar(rows[asked], queries[asked]).items():
             self.kinds.add(kind, account_of(self.name(int(slot[asked[i]]))).client)
-
-    def _admit_events(self, batch: Batch, slot: npt.NDArray[np.int64], contents: npt.NDArray[np.uint64]) -> Admitted:
-        """Decide which events count, and note their ids."""
-        admission = self.columns.admission
-        admitted = unadmitted(len(batch))
-        self._ledger.reserve(len(batch), admission.horizon_ms, self._slots.kept)
-        keys = keys_of(batch.event_id, self._slots.seed[slot])
-        arrivals = Arrivals(slot, batch.time, keys, contents, batch.refused, batch.sequence)
-        self._ledger.entered(admit(admission, self._ledger.entries, arrivals, self._lateness_ms, admitted))
-        return admitted
 
     def _newly_active(self, batch: Batch, slot: npt.NDArray[np.int64], admitted: Admitted) -> list[tuple[int, int]]:
         """Return the events that are their client's first on a day, each with that day, and note the day of each client."""
@@ -346,8 +335,10 @@ class ClientTable:
                 newly.append((i, int(day[i])))
         return newly
 
-    def _refuse(self, batch: Batch, verdict: npt.NDArray[np.uint8], outputs: Outputs) -> None:
-        outputs.repeated += int(np.count_nonzero(verdict == REPEATED))
+    def _refuse(self, batch: Batch, found: Computed, outputs: Outputs) -> None:
+        outputs.repeated += found.summary.repeated
+        if not found.summary.late:
+            return
         outputs.refusals += [
             EngineRefusal(
                 int(batch.sequence[i]),
@@ -357,7 +348,7 @@ class ClientTable:
                 batch.client[i],
                 self.model,
             )
-            for i in np.flatnonzero(verdict == LATE).tolist()
+            for i in np.flatnonzero(found.admitted.verdict == LATE).tolist()
         ]
 
     def report(self, slot: int, emitted: int = -1) -> Report:
@@ -423,9 +414,9 @@ class ClientTable:
     @property
     def progress(self) -> TableProgress:
         """The state of the table itself, to be saved."""
-        return TableProgress(self._walk.since_lesson, self._parked_until, tuple(self._population.tolist()))
+        return TableProgress(self._walk.since_lesson, self._parked_until, tuple(self._kernels.population.tolist()))
 
     @progress.setter
     def progress(self, saved: TableProgress) -> None:
         self._walk.since_lesson, self._parked_until = saved.since_lesson, saved.parked_until
-        self._population[:] = saved.population
+        self._kernels.population[:] = saved.population

@@ -4,41 +4,65 @@ The families are memory (with the channels of construction), rate, coverage, out
 which adds up the evidence of the others. All of them skip queries that are not fresh.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence.accumulate import CHANNELS, accumulate
+from detector.engine.evidence.accumulate import accumulate
 from detector.engine.evidence.cooccur import update_together
-from detector.engine.evidence.drawn import record_views
+from detector.engine.evidence.drawn import Drawn, record_views
 from detector.engine.evidence.frame import neighbours_of
-from detector.engine.evidence.noise import VIEWS, noise_ratios, sights_from, views_of
+from detector.engine.evidence.noise import Sights, noise_ratios, sights_from, views_of
 from detector.engine.evidence.registry import COOCCUR
 from detector.engine.features.coverage import LABELS, place_labels, update_coverage
 from detector.engine.features.normality import shapiro_coefficients
 from detector.engine.features.outputs import update_outputs
 from detector.engine.features.rate import update_rate
-from detector.engine.features.row import COVERAGE, MEMORY, NAMES, OUTPUTS, RATE
-from detector.engine.memory.admission import Admitted
-from detector.engine.memory.checksums import weights_of
+from detector.engine.features.row import COVERAGE, NAMES, OUTPUTS, RATE
+from detector.engine.guard import DAY_MS
+from detector.engine.kernels import entry
+from detector.engine.memory.admission import Admission, Admitted, admit
+from detector.engine.memory.checksums import add_up, weights_of
+from detector.engine.memory.conduct import nobody, update_conduct
+from detector.engine.memory.hashing import Contents, digest, hash_contents, joined
+from detector.engine.memory.intake import Given, Summary, begin, schedule, summarise
 from detector.engine.memory.kept import Kept, room_for
-from detector.engine.memory.metered import is_reading, versions_of
-from detector.engine.memory.observe import Queries, Written, observe, scratch_for
+from detector.engine.memory.ledger import Ledger
+from detector.engine.memory.metered import versions_of
+from detector.engine.memory.observe import Scratch, observe, scratch_for
 from detector.engine.memory.yardsticks import Population, Scales
-from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reduced, Reference
+from detector.engine.models.encoding import encode_rows
+from detector.engine.models.reference import C_HIGHEST, C_LOWEST, C_UNIT, Reduced, Reference, reduce_rows
+from detector.engine.slots import Slots
 from detector.engine.state import Columns
+from detector.engine.workspace import Workspace, arrays_for, workspace_of
 from detector.ingest.batch import Batch
+
+SMALL = 64  # events; a pass over more of them pays for new arrays
+GIVEN = attrgetter(*Given._fields)
+NO_EVENTS = np.zeros(0, np.intp)
+NO_ROWS = np.zeros((0, len(NAMES)))
 
 
 class Computed(NamedTuple):
     """The results of the kernels for a batch of n events, of which `evaluated` (evaluations,) are scheduled evaluations.
 
-    `ratio` (n, channels) are the likelihood ratios of each query, and `peak` (n, channels) the highest evidence of its client
-    so far. `rows` (evaluations, features) are the features at the evaluations. `reduced` are the reduced inputs. At the events
-    `read` (readings,) the odometer is read of what was `kept` there.
+    `admitted` is the decision on each event, `content` (n,) the hash that identifies a repeat, and `conduct` (n, questions, 4)
+    is filled by `update_conduct`. `ratio` (n, channels) are the likelihood ratios of each query, and `peak` (n, channels) the
+    highest evidence of its client so far. `rows` (evaluations, features) are the features at the evaluations. `reduced` are the
+    reduced inputs. At the events `read` (readings,) the odometer is read of what was `kept` there. `summary` counts, and tells
+    what has to be looked at one by one.
+
+    All but `evaluated`, `rows`, `read` and `kept` are arrays of the workspace, which the next batch overwrites.
     """
 
+    admitted: Admitted
+    content: npt.NDArray[np.uint64]
+    conduct: npt.NDArray[np.float64]
     evaluated: npt.NDArray[np.intp]
     rows: npt.NDArray[np.float64]
     ratio: npt.NDArray[np.float32]
@@ -46,179 +70,334 @@ class Computed(NamedTuple):
     reduced: Reduced
     read: npt.NDArray[np.intp]
     kept: Kept
+    summary: Summary
 
-    @property
-    def z(self) -> npt.NDArray[np.int16]:
-        """The projected inputs (n, coordinates)."""
-        return self.reduced.z
+
+class Rules(NamedTuple):
+    """What a table's kernels need besides the reference: its `ring`, the operator's `secret`, and the allowed lateness.
+
+    Where it is not `metered`, nothing is kept for the odometer.
+    """
+
+    ring: int
+    secret: int
+    lateness_ms: int
+    metered: bool = False
 
 
 class Kernels:
-    """Runs the kernels over batches of one model; where it is not `metered`, nothing is kept for the odometer."""
+    """Runs the kernels over batches of one model, whose clients have these `columns` and `slots`, and ids in the `ledger`."""
 
-    def __init__(self, reference: Reference, columns: Columns, ring: int, *, metered: bool = False) -> None:
-        self._metered = metered
+    def __init__(self, reference: Reference, columns: Columns, slots: Slots, ledger: Ledger, rules: Rules) -> None:
         self._reference = reference
-        self._scales = scales_of(reference, ring)
-        self._population = population_of(reference, columns.memory.window.shape[1])
-        self._scratch = scratch_for(columns.memory, reference.measured, reference.leading.shape[1])
-        self._sights = sights_from(reference.sights, reference.sight_values) if len(reference.sight_values) else None
-        self._drawn = reference.drawn if len(reference.drawn_columns) else None
-
-    def over(
-        self,
-        columns: Columns,
-        batch: Batch,
-        slot: npt.NDArray[np.int64],
-        seed: npt.NDArray[np.uint64],
-        admitted: Admitted,
-    ) -> Computed:
-        """Add the batch to `columns` and return the results; `slot` (n,) are its clients, `seed` their random numbers."""
-        n = len(batch)
-        evaluated = np.flatnonzero(admitted.evaluation)
-        evaluation = np.full(n, -1, np.int64)
-        evaluation[evaluated] = np.arange(len(evaluated))
-        rows = np.full((len(evaluated), len(NAMES)), np.nan)
-        ratio = np.ones((n, len(CHANNELS)), np.float32)
-        peak = np.zeros((n, len(CHANNELS)), np.float32)
-        read = np.flatnonzero(admitted.evaluation & is_reading(admitted.position)) if self._metered else evaluated[:0]
-        reading = np.full(n, -1, np.int64)
-        reading[read] = np.arange(len(read))
-        kept = room_for(columns.memory, len(read))
-        place = np.zeros(n, np.int64)
-        repeat, near, flip = np.zeros((3, n), np.bool_)
-        reduced = self._reference.reduce(batch.vector)
-
-        place_labels(columns.coverage, slot, batch.label, admitted.verdict, place)
-        queries = Queries(
-            slot=slot,
-            seed=seed,
-            verdict=admitted.verdict,
-            z=reduced.z,
-            c=reduced.c,
-            sums=reduced.sums,
-            energy=reduced.energy,
-            landmark=reduced.landmark,
-            noise=self._noise(batch, reduced),
-            label=batch.label,
-            place=place,
-            confidence=batch.confidence,
-            runner_up=batch.runner_up,
-            told=np.left_shift(batch.perturbed & 3, 2, dtype=np.uint8),  # the bits `LABEL_TOLD` and `MISLED` of a mark
-            version=versions_of(batch.version) if self._metered else np.zeros(n, np.uint16),
-            evaluation=evaluation,
-            reading=reading,
+        self._columns = columns
+        self._slots = slots
+        self._ledger = ledger
+        self._rules = rules
+        self._population = nobody()
+        self._contents = Contents(rules.secret, reference.dimension)
+        self._constants = Constants(
+            scales_of(reference, rules.ring),
+            population_of(reference, columns.memory.window.shape[1]),
+            scratch_for(columns.memory, reference.measured, reference.leading.shape[1]),
+            sights_from(reference.sights, reference.sight_values) if len(reference.sight_values) else None,
+            reference.drawn if len(reference.drawn_columns) else None,
+            room_for(columns.memory, 0),
         )
-        written = Written(repeat, near, flip, np.empty(n, np.float32), ratio, rows, MEMORY, np.zeros(n, np.bool_))
-        observe(
-            columns.memory,
-            columns.selection,
-            columns.checksums,
-            columns.family,
-            columns.metered,
-            queries,
-            self._scales,
-            self._population,
-            self._scratch,
-            written,
+        self._arrays = arrays_for(SMALL, reference)
+        self._passes: dict[int, Pass] = {}
+        self._entries: dict[Any, Callable[..., Any]] = {}
+        self._version: tuple[str | None, int] = (None, 0)
+
+    @property
+    def population(self) -> npt.NDArray[np.float64]:
+        """The figures (4,) that `conduct` compares clients with."""
+        return self._population
+
+    def contents(self, batch: Batch) -> npt.NDArray[np.uint64]:
+        """Return the hash (n,) that identifies a repeat of each event: of input and answer, or of a refused record."""
+        contents = self._contents.of(batch.vector, batch.label, batch.confidence, batch.runner_up)
+        return np.where(batch.refused > 0, batch.digest, contents)
+
+    def over(self, batch: Batch, slot: npt.NDArray[np.int64]) -> Computed:
+        """Add the batch to the columns and return the results; `slot` (n,) are its clients."""
+        run = self._pass(len(batch))
+        room = run.room
+        room.slot[:] = slot
+        for own, column in zip(room.given, GIVEN(batch), strict=True):
+            np.copyto(own, column)
+        if self._rules.metered:
+            self._tell_versions(batch.version, room.queries.version)
+        run.hash()
+        run.begin()
+        self._admit(batch.event_id, room)
+        run.note_conduct()
+        evaluations, readings = run.schedule()
+        run.encode()
+        run.reduce()
+        for more in run.more:
+            more()
+        run.place()
+        kept = self._constants.kept
+        if readings:
+            kept = room_for(self._columns.memory, readings)
+            run.observe_and_keep(kept)
+        else:
+            run.observe()
+        for update in run.updates:
+            update()
+        evaluated = read = NO_EVENTS
+        rows = NO_ROWS
+        if evaluations:
+            evaluated = np.flatnonzero(room.admitted.evaluation)
+            # A row is kept in 32 bits, so it is also judged in 32 bits: a later event must read the same numbers.
+            rows = room.written.rows[:evaluations].astype(np.float32).astype(np.float64)
+            read = np.flatnonzero(room.queries.reading >= 0) if readings else read
+        return Computed(
+            room.admitted,
+            room.content,
+            room.conduct,
+            evaluated,
+            rows,
+            room.written.ratio,
+            room.peak,
+            room.reduced,
+            read,
             kept,
+            Summary(*run.summarise()),
         )
-        self._describe(columns, batch, queries, written, reduced, admitted.position)
-        self._compare_columns(columns, batch, queries, written)
-        accumulate(columns.evidence, slot, ratio, admitted.verdict, repeat, peak)
-        # A row is kept in 32 bits, so it is also judged in 32 bits: a later event must read the same numbers.
-        return Computed(evaluated, rows.astype(np.float32).astype(np.float64), ratio, peak, reduced, read, kept)
 
-    def _noise(self, batch: Batch, reduced: Reduced) -> npt.NDArray[np.float32]:
-        """Return how much likelier each query is if it is noise, or a record that was drawn; 0 where that is not told."""
-        ratio = np.zeros(len(batch), np.float32)
-        views = np.empty((len(batch), VIEWS))
-        if self._sights is not None:
-            views_of(batch.vector, self._sights, views)
-            noise_ratios(views, self._reference.noise, ratio)
-        elif self._drawn is not None:
-            record_views(batch.vector, reduced.landmark, self._drawn, views)
-            noise_ratios(views, self._reference.noise, ratio)
-        return ratio
+    def _admit(self, ids: Sequence[str], room: Workspace) -> None:
+        """Decide which events count, and note their ids."""
+        ledger, admission = self._ledger, self._columns.admission
+        ledger.reserve(len(ids), admission.horizon_ms, self._slots.kept)
+        text = joined(ids, room.ends)
+        self._entry(digest, (text, room.ends, room.owner, room.key))(text, room.ends, room.owner, room.key)
+        arguments = (admission, ledger.entries, room.arrivals, self._rules.lateness_ms, room.admitted)
+        ledger.entered(self._entry(admit, arguments)(*arguments))
 
-    def _describe(
-        self,
-        columns: Columns,
-        batch: Batch,
-        queries: Queries,
-        written: Written,
-        reduced: Reduced,
-        position: npt.NDArray[np.int64],
-    ) -> None:
-        """Update the families of features other than those of the memory."""
-        reference = self._reference
-        update_rate(
+    def _tell_versions(self, versions: Sequence[str | None], numbers: npt.NDArray[np.uint16]) -> None:
+        """Fill in the number of each version; nearly always all are the same, and the same as in the batch before."""
+        first = versions[0]
+        if versions.count(first) < len(versions):
+            numbers[:] = versions_of(versions)
+            return
+        if first != self._version[0]:
+            self._version = first, int(versions_of([first])[0])
+        numbers[:] = self._version[1]
+
+    def _entry(self, kernel: Callable[..., Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+        """Return the compiled code of a kernel, which gets arrays of the same types at each call."""
+        found = self._entries.get(kernel)
+        if found is None:
+            found = self._entries[kernel] = entry(kernel, arguments)
+        return found
+
+    def _bind(self, kernel: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+        return partial(self._entry(kernel, arguments), *arguments)
+
+    def _pass(self, events: int) -> "Pass":
+        """Return the calls of a pass over so many events; those over few are kept until the columns grow."""
+        known = self._passes.get(events)
+        if known is not None and known.columns is self._columns.admission:
+            return known
+        arrays = self._arrays if events <= SMALL else arrays_for(events, self._reference)
+        made = self._bound(workspace_of(arrays, events, self._slots.seed))
+        if events <= SMALL:
+            self._passes[events] = made
+        return made
+
+    def _bound(self, room: Workspace) -> "Pass":
+        """Return the calls of a pass, bound to these arrays and the columns as they are now."""
+        reference, columns, given = self._reference, self._columns, room.given
+        queries, written, admitted = room.queries, room.written, room.admitted
+        reduced, verdict, evaluation = room.reduced, admitted.verdict, queries.evaluation
+        scales, population, scratch, _, _, kept = self._constants
+        bind = self._bind
+        memory = (columns.memory, columns.selection, columns.checksums, columns.family, columns.metered)
+        observed = (*memory, queries, scales, population, scratch, written)
+        started = self._entry(observe, (*observed, kept))
+        return Pass(
+            columns=columns.admission,
+            room=room,
+            hash=bind(hash_contents, room.words, self._contents.keys, given.label, room.sure, room.next_sure, room.content),
+            begin=bind(
+                begin,
+                given,
+                room.slot,
+                queries.seed,
+                room.owner,
+                room.content,
+                queries.told,
+                queries.place,
+                admitted,
+                room.conduct,
+                written.ratio,
+            ),
+            note_conduct=bind(
+                update_conduct, columns.conduct, self._population, room.slot, admitted, given.refused, room.conduct
+            ),
+            schedule=bind(schedule, admitted, self._rules.metered, evaluation, queries.reading, written.rows),
+            encode=bind(
+                encode_rows,
+                given.vector,
+                reference.offset,
+                reference.scale,
+                reference.categorical,
+                reference.categories,
+                room.encoded,
+            ),
+            reduce=bind(reduce_rows, *reference.reduction(room.encoded, reduced)),
+            more=self._more(room),
+            place=bind(place_labels, columns.coverage, room.slot, given.label, verdict, queries.place),
+            observe=partial(started, *observed, kept),
+            observe_and_keep=partial(started, *observed),
+            updates=self._updates(room),
+            summarise=bind(
+                summarise,
+                given.time,
+                room.slot,
+                admitted,
+                room.conduct,
+                written.ratio,
+                room.peak,
+                columns.standing.day,
+                DAY_MS,
+            ),
+        )
+
+    def _more(self, room: Workspace) -> Sequence[Callable[[], object]]:
+        """Return the calls for what only some kinds of input have: checksums, and how likely each query is noise or drawn.
+
+        Where noise is not told, its likelihood ratios stay 0.
+        """
+        reference, reduced, noise = self._reference, room.reduced, room.queries.noise
+        sights, drawn = self._constants.sights, self._constants.drawn
+        more: list[Callable[[], object]] = []
+        if reference.summed:
+            more.append(self._bind(add_up, room.encoded, weights_of(reference.dimension)[0], reduced.sums))
+        if sights is not None:
+            more.append(self._bind(views_of, room.given.vector, sights, room.views))
+        elif drawn is not None:
+            more.append(self._bind(record_views, room.given.vector, reduced.landmark, drawn, room.views))
+        if sights is not None or drawn is not None:
+            more.append(self._bind(noise_ratios, room.views, reference.noise, noise))
+        return more
+
+    def _updates(self, room: Workspace) -> Sequence[Callable[[], object]]:
+        """Return the calls for the families of features other than those of the memory, and for the evidence of all."""
+        reference, columns, given, reduced = self._reference, self._columns, room.given, room.reduced
+        queries, written, verdict = room.queries, room.written, room.admitted.verdict
+        evaluation, rows, repeat = queries.evaluation, written.rows, written.repeat
+        bind = self._bind
+        rate = bind(
+            update_rate,
             columns.rate,
-            queries.slot,
-            batch.time,
-            batch.weight,
-            queries.verdict,
-            position,
+            room.slot,
+            given.time,
+            given.weight,
+            verdict,
+            room.admitted.position,
             columns.admission.first_ms,
-            queries.evaluation,
-            written.rows,
+            evaluation,
+            rows,
             RATE,
         )
-        update_coverage(
+        coverage = bind(
+            update_coverage,
             columns.coverage,
-            queries.slot,
-            batch.label,
+            room.slot,
+            given.label,
             queries.place,
             reduced.cell,
             reduced.off,
             reduced.landmark,
-            queries.verdict,
-            written.repeat,
+            verdict,
+            repeat,
             reference.known_cells,
             reference.known_count,
             min(reference.labels, LABELS),
-            queries.evaluation,
-            written.rows,
+            evaluation,
+            rows,
             COVERAGE,
         )
-        update_outputs(
+        outputs = bind(
+            update_outputs,
             columns.outputs,
-            queries.slot,
-            batch.confidence,
-            batch.runner_up,
+            room.slot,
+            given.confidence,
+            given.runner_up,
             written.near,
             written.flip,
-            queries.verdict,
-            written.repeat,
-            queries.evaluation,
-            written.rows,
+            verdict,
+            repeat,
+            evaluation,
+            rows,
             OUTPUTS,
         )
+        added = bind(accumulate, columns.evidence, room.slot, written.ratio, verdict, repeat, room.peak)
+        return rate, coverage, outputs, *self._compare_columns(room), added
 
-    def _compare_columns(self, columns: Columns, batch: Batch, queries: Queries, written: Written) -> None:
+    def _compare_columns(self, room: Workspace) -> Sequence[Callable[[], object]]:
         """Channel `cooccur`."""
         together = self._reference.cooccurrence
         if together.silent:
-            return
-        update_together(
-            columns.together,
-            queries.slot,
-            batch.vector,
-            queries.verdict,
-            written.repeat,
-            written.crowded,
-            together.columns,
-            together.coded,
-            together.edges,
-            together.share,
-            together.pairs,
-            together.table,
-            together.worth,
-            together.edited,
-            together.mixes,
-            together.usual,
-            written.ratio[:, COOCCUR],
+            return ()
+        return (
+            self._bind(
+                update_together,
+                self._columns.together,
+                room.slot,
+                room.given.vector,
+                room.admitted.verdict,
+                room.written.repeat,
+                room.written.crowded,
+                together.columns,
+                together.coded,
+                together.edges,
+                together.share,
+                together.pairs,
+                together.table,
+                together.worth,
+                together.edited,
+                together.mixes,
+                together.usual,
+                room.written.ratio[:, COOCCUR],
+            ),
         )
+
+
+class Constants(NamedTuple):
+    """What the kernels are given at every call: yardsticks, scratch arrays, and room for no reading of the odometer."""
+
+    scales: Scales
+    population: Population
+    scratch: Scratch
+    sights: Sights | None
+    drawn: Drawn | None
+    kept: Kept
+
+
+class Pass(NamedTuple):
+    """The calls of a pass over the events in a `room`, in their order; `columns` is what they are bound to.
+
+    `observe_and_keep` takes the place of `observe` where the odometer is read: it is given the room for what is kept.
+    """
+
+    columns: Admission
+    room: Workspace
+    hash: Callable[[], None]
+    begin: Callable[[], None]
+    note_conduct: Callable[[], None]
+    schedule: Callable[[], tuple[int, int]]
+    encode: Callable[[], None]
+    reduce: Callable[[], None]
+    more: Sequence[Callable[[], object]]
+    place: Callable[[], None]
+    observe: Callable[[], None]
+    observe_and_keep: Callable[[Kept], None]
+    updates: Sequence[Callable[[], object]]
+    summarise: Callable[[], tuple[int, int, int, bool, bool, bool]]
 
 
 def scales_of(reference: Reference, ring: int) -> Scales:

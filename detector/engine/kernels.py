@@ -12,7 +12,7 @@ import pickle
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import event
 from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -128,6 +129,19 @@ def part(function: F) -> F:
     longer than most tests of a query. A part also saves a compilation. Not for a function that is called at many places.
     """
     return cast("F", numba.njit(error_model="numpy", inline="always")(function))
+
+
+def entry(function: Callable[..., Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+    """Return the compiled code of a kernel for arguments like these, which looks at nobody's types again.
+
+    A kernel finds out at each call the type of every array of every tuple that it is given. With a hundred arrays that takes
+    longer than all that is computed for a query. Whoever calls the returned function is responsible: it must be given arrays of
+    the same types, layouts and dimensions as here. Anything else is read as what it is not.
+    """
+    if not isinstance(function, Dispatcher):  # numba is switched off
+        return function
+    compiled: Callable[..., Any] = function.compile(tuple(map(numba.typeof, arguments)))
+    return compiled
 
 
 @contextmanager

@@ -158,7 +158,7 @@ class Shard:
         batch = join(parts)
         if batch.vector.shape[1] != table.reference.dimension:  # the batch holds refused queries only
             batch = replace(batch, vector=np.zeros((len(batch), table.reference.dimension), np.float32))
-        outputs.add(table.process(batch, emitted))
+        table.process(batch, emitted, outputs)
 
     def _find_out(self, model: str, parts: Sequence[Batch], outputs: Outputs) -> None:
         """Process events of a model without a baseline; those of unknown versions may have to wait."""
@@ -261,6 +261,7 @@ class Shard:
                 max_clients=settings.max_clients,
                 lateness_ms=settings.lateness_ms,
                 observer=observer,
+                evaluations_alone=self._observer is None,
                 secret=settings.secret,
                 parked=self._parked,
                 key=key,

@@ -15,7 +15,7 @@ from detector.engine.evidence.accumulate import OPEN, counts
 from detector.engine.examples import Examples
 from detector.engine.findings import Outputs
 from detector.engine.judge import ConductEvidence, Judge, Moment
-from detector.engine.memory.admission import FRESH, REFUSED, Admitted
+from detector.engine.memory.admission import FRESH, REFUSED
 from detector.engine.memory.kept import Kept
 from detector.engine.models.novelty import LESSONS, Novelty
 from detector.engine.state import NOVELTY, DecisionState
@@ -27,14 +27,12 @@ LESSON_EVERY = 32  # queries of a model between two lessons of the online trees
 class Stretch(NamedTuple):
     """A batch as the walk gets it: n events of the clients at `slot` (n,), and the results of the kernels.
 
-    `conduct` (n, questions, 4) is filled by `update_conduct`. `emitted` overrides the place of the batch's outputs in the
-    output order. `newly` are the events that are their client's first on a day, each with that day.
+    `emitted` overrides the place of the batch's outputs in the output order. `newly` are the events that are their client's
+    first on a day, each with that day.
     """
 
     batch: Batch
     slot: npt.NDArray[np.int64]
-    admitted: Admitted
-    conduct: npt.NDArray[np.float64]
     found: Computed
     emitted: int | None
     newly: Sequence[tuple[int, int]] = ()
@@ -63,25 +61,31 @@ class Walk:
         `standing` is the clients' decision state, in which the judge notes what it decides.
         """
         evaluated, rows = stretch.found.evaluated, stretch.found.rows
-        queries = stretch.admitted.position[evaluated]
-        score = self._novelty.score(rows, queries)
-        constructed = counts(stretch.found.ratio, stretch.found.peak)
-        odd = set(np.flatnonzero(stretch.conduct[:, :, 0].any(axis=1)).tolist())
-        fresh = self.since_lesson + np.cumsum(stretch.admitted.verdict == FRESH)
+        summary = stretch.found.summary
+        if not (len(evaluated) or summary.constructed or summary.odd):
+            self._note_active(stretch, 0, len(stretch.batch))
+            self.since_lesson += summary.fresh
+            return np.zeros(0)
+        queries = stretch.found.admitted.position[evaluated]
+        score = self._novelty.score(rows, queries) if len(evaluated) else np.zeros(0)
+        constructed = counts(stretch.found.ratio, stretch.found.peak) if summary.constructed else None
+        suspect = [] if constructed is None else np.flatnonzero(constructed.any(axis=1)).tolist()
+        odd = set(np.flatnonzero(stretch.found.conduct[:, :, 0].any(axis=1)).tolist()) if summary.odd else set()
+        fresh = self.since_lesson + np.cumsum(stretch.found.admitted.verdict == FRESH)
         taught_at = 0
         row_of = {int(event): row for row, event in enumerate(evaluated)}
         reading_of = {int(event): row for row, event in enumerate(stretch.found.read)}
         latest: dict[int, int] = {}
         counted = 0
-        for event in sorted({*np.flatnonzero(constructed.any(axis=1)).tolist(), *row_of, *odd}):
+        for event in sorted({*suspect, *row_of, *odd}):
             counted = self._note_active(stretch, counted, event)
             slot = int(stretch.slot[event])
             row = row_of.get(event)
             if row is not None:
                 latest[slot] = row
             if event in reading_of:
-                self._read(event, slot, int(stretch.admitted.position[event]), stretch.found.kept, reading_of[event])
-            channels = np.flatnonzero(constructed[event]).tolist()
+                self._read(event, slot, int(stretch.found.admitted.position[event]), stretch.found.kept, reading_of[event])
+            channels = [] if constructed is None else np.flatnonzero(constructed[event]).tolist()
             odds = self._odds(stretch, event) if event in odd else ()
             self._note(stretch, event, channels, odds)
             if channels or odds or row is None or self._calls(stretch, event, slot, float(score[row])):
@@ -90,7 +94,7 @@ class Walk:
                     batch=stretch.batch,
                     event=event,
                     slot=slot,
-                    queries=int(stretch.admitted.position[event]),
+                    queries=int(stretch.found.admitted.position[event]),
                     peak=stretch.found.peak[event],
                     channels=channels,
                     score=None if row is None else float(score[row]),
@@ -126,7 +130,7 @@ class Walk:
         slot, event_id = int(stretch.slot[event]), stretch.batch.event_id[event]
         for channel in channels:
             self._examples.add(slot, channel, event_id)
-        admitted = stretch.admitted
+        admitted = stretch.found.admitted
         shown = (admitted.verdict[event] == REFUSED, bool(admitted.reused[event]))
         for odd in odds:
             if shown[odd.question]:
@@ -136,15 +140,15 @@ class Walk:
     def _odds(stretch: Stretch, event: int) -> tuple[ConductEvidence, ...]:
         """Return the evidence of conduct at an event where the client's conduct is evaluated."""
         odds = []
-        for question in np.flatnonzero(stretch.conduct[event, :, 0]).tolist():
-            evidence, hits, records, usual = stretch.conduct[event, question].tolist()
+        for question in np.flatnonzero(stretch.found.conduct[event, :, 0]).tolist():
+            evidence, hits, records, usual = stretch.found.conduct[event, question].tolist()
             odds.append(ConductEvidence(question, evidence, int(hits), int(records), usual))
         return tuple(odds)
 
     @staticmethod
     def _may_teach(stretch: Stretch, event: int, standing: DecisionState) -> bool:
         """Tell whether the trees learn from an evaluation: no evidence, no decision, and an answer that was not perturbed."""
-        if stretch.batch.perturbed[event] or int(stretch.admitted.position[event]) not in LESSONS:
+        if stretch.batch.perturbed[event] or int(stretch.found.admitted.position[event]) not in LESSONS:
             return False
         slot = int(stretch.slot[event])
         decided = standing.reached[slot].any() or standing.revision[slot]

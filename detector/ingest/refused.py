@@ -33,6 +33,11 @@ class RefusedQueries:
         `owners` say whose the `refused` queries were; `good` are the batches of the same stretch of the stream. A query without
         a time that is possible, at most `latest_ms`, gets that of the event before it.
         """
+        if not refused:
+            if good:
+                last = max(good, key=lambda batch: int(batch.sequence.max()))
+                self._reached_ms = int(last.time[last.sequence.argmax()])
+            return []
         reached = _Reached(good, self._reached_ms)
         self._reached_ms = reached.last
         queries: dict[str, list[_Query]] = {}

@@ -150,7 +150,11 @@ class Pipeline:
         """Let the linkers take in what all shards have sketched; they want it in stream order, whoever asked."""
         for model, sketches in in_stream_order(outputs.sketches).items():
             linker = self._linkers[model]
+            before = linker.changes
             found = linker.process(sketches)
+            outputs.add(found)
+            if linker.changes == before:  # nothing to be told that was not told before
+                continue
             held = self.counts.campaigns
             for finding in found.findings:
                 held.setdefault(finding.client, 0.0)
@@ -160,7 +164,6 @@ class Pipeline:
                     held[name] = max(held[name], reading.lead)
             for name, lead in linker.leads().items():
                 self.counts.organizations[model, name] = max(lead, self.counts.organizations.get((model, name), 0.0))
-            outputs.add(found)
         outputs.sketches.clear()
 
     def _deal(self, batches: list[Batch]) -> Iterator[tuple[Shard, list[Batch]]]:

@@ -11,12 +11,13 @@ import numpy as np
 import orjson
 
 from detector.baseline.fit import fit_baseline
+from detector.baseline.secret import settings_of
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
 from detector.clock import Clock, HeldClock
 from detector.config import Config
 from detector.contracts import Alert, DeadLetter, Decision, to_json
-from detector.engine.shard import SHARD_KEY
+from detector.engine.shard import SHARD_KEY, Shard
 from detector.engine.state import ClientSnapshot, dump
 from detector.ingest.assemble import Assembler
 from detector.ingest.batch import Batch
@@ -110,13 +111,14 @@ class Documents:
 class Whole:
     """The pipeline: from lines to rendered documents, every event remembered and every look scored."""
 
-    def __init__(self, baseline: Baseline, config: Config | None = None) -> None:
+    def __init__(self, baseline: Baseline, config: Config | None = None, *, at_once: int = BATCH) -> None:
         self.documents = Documents()
         self._pipeline = Pipeline(config or Config(), baseline, self.documents, CLOCK)
         self._line = 0
+        self._at_once = at_once
 
     def __call__(self, lines: Sequence[bytes]) -> None:
-        for chunk in chunks(lines, self._line):
+        for chunk in chunks(lines, self._line, self._at_once):
             self._pipeline.feed(chunk)
         self._line += len(lines)
 
@@ -124,22 +126,8 @@ class Whole:
         return self._pipeline._shards[0].snapshot()
 
     def restore(self, donors: Saved, clients: int) -> None:
-        """Take in so many clients, named as in the logs, with the memories of the donors in turn.
-
-        The ids of the donors' own events are left out: no repeat of them will come.
-        """
-        shard = self._pipeline._shards[0]
-        shard.restore({(MODEL, SHARD_KEY): donors[MODEL, SHARD_KEY]})
-        own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
-        table = shard._tables[MODEL]
-        step = 1000
-        for at in range(0, clients, step):
-            table.restore(
-                [
-                    dump(msgspec.structs.replace(own[i % len(own)], client=f"c{i:06d}", ids=b""))
-                    for i in range(at, min(at + step, clients))
-                ]
-            )
+        """Take in so many clients, named as in the logs, with the memories of the donors in turn."""
+        restore(self._pipeline._shards[0], donors, clients)
 
     @property
     def bytes_per_client(self) -> int:
@@ -154,6 +142,21 @@ class Whole:
     @property
     def counted(self) -> int:
         return self._pipeline.counts.events
+
+
+class EngineAlone:
+    """The shard of the pipeline alone: it takes batches ready made, and its outputs are thrown away."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        self._shard = Shard(settings_of(Config(), baseline), baseline.models)
+
+    def __call__(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self._shard.process(batch)
+
+    def restore(self, donors: Saved, clients: int) -> None:
+        """Take in so many clients, named as in the logs, with the memories of the donors in turn."""
+        restore(self._shard, donors, clients)
 
 
 class Naive:
@@ -178,10 +181,37 @@ class PradaAlone:
             self._client.observe(vector, label)
 
 
-def chunks(lines: Sequence[bytes], done: int) -> Iterator[Chunk]:
+def restore(shard: Shard, donors: Saved, clients: int) -> None:
+    """Give a shard so many clients, named as in the logs, with the memories of the donors in turn.
+
+    The ids of the donors' own events are left out: no repeat of them will come.
+    """
+    shard.restore({(MODEL, SHARD_KEY): donors[MODEL, SHARD_KEY]})
+    own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
+    table = shard._tables[MODEL]
+    step = 1000
+    for at in range(0, clients, step):
+        table.restore(
+            [
+                dump(msgspec.structs.replace(own[i % len(own)], client=f"c{i:06d}", ids=b""))
+                for i in range(at, min(at + step, clients))
+            ]
+        )
+
+
+def chunks(lines: Sequence[bytes], done: int, at_once: int = BATCH) -> Iterator[Chunk]:
     """Cut lines into chunks as `replay` does; `done` lines came before."""
-    for at in range(0, len(lines), BATCH):
-        yield Chunk("bench.jsonl", done + at + 1, list(lines[at : at + BATCH]))
+    for at in range(0, len(lines), at_once):
+        yield Chunk("bench.jsonl", done + at + 1, list(lines[at : at + at_once]))
+
+
+def assembled(lines: Sequence[bytes], at_once: int) -> list[Batch]:
+    """Return the batches that ingest makes of lines, so many at a time."""
+    assembler = Assembler(CLOCK)
+    found: list[Batch] = []
+    for chunk in chunks(lines, 0, at_once):
+        found += assembler.assemble_chunk(chunk, first_sequence=chunk.first_line - 1)[0]
+    return found
 
 
 def fit(clients: int, each: int) -> Baseline:

@@ -8,7 +8,7 @@ import pytest
 
 from detector.baseline.store import Baseline
 from detector.engine.memory.reservoir import TABLE_CAPACITY
-from tests.bench import bench_formats, bench_links, bench_pipeline
+from tests.bench import bench_batches, bench_formats, bench_links, bench_pipeline
 from tests.bench.bench_log import make_log
 from tests.bench.bench_pipeline import Alternatives, Size, measure_history, measure_speed, show, warmed
 from tests.bench.format_records import SUBJECTS, Subject
@@ -92,6 +92,17 @@ def test_links_and_odometer_are_measured_beside_decoding(baseline: Baseline, cap
     assert found["organizations_read"] > 0
     assert found["bytes_per_model"] > 0
     bench_links.show(found)
+    assert "times decoding" in capsys.readouterr().out
+
+
+def test_batches_of_every_size_have_a_price(baseline: Baseline, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pipeline and the engine have one each, beside decoding."""
+    size = bench_batches.Size(clients=20, rounds=2, events=40)
+    found = bench_batches.measure(baseline, warmed(baseline, 2), size)
+    for prices in found["prices"].values():
+        assert set(prices) == {"1", "10", "100", "1000"}
+        assert all(price["to_decode"] > 0 for price in prices.values())
+    bench_batches.show(found)
     assert "times decoding" in capsys.readouterr().out
 
 

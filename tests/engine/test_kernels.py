@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from detector.engine import kernels
-from detector.engine.kernels import cache_folder, kernel
+from detector.engine.kernels import cache_folder, compiling, entry, kernel
+from detector.engine.memory.admission import evaluation_after
 
 WITH_BOUNDS = (
     "tests/engine/test_engine_inputs.py",
@@ -196,6 +197,15 @@ def test_kernels_divide_like_numpy_and_leave_the_setting_of_others() -> None:
     assert before == numba.config.CACHE_DIR
     assert ratio(1.0, 0.0) == np.inf
     assert np.isnan(ratio(0.0, 0.0))
+
+
+def test_an_entry_is_the_kernel() -> None:
+    """It computes the same for all arguments of the types that it was asked for, and compiles nothing more."""
+    first = entry(evaluation_after, (8,))
+    compiled: list[str] = []
+    with compiling(compiled.append):
+        assert [first(queries) for queries in (0, 31, 100)] == [8, 32, 110]
+    assert compiled == []
 
 
 def test_machine_code_is_taken_from_the_folder(tmp_path: Path) -> None:

@@ -88,18 +88,21 @@ class Latest:
         links: Links,
     ) -> None:
         """Take in queries that are not repeats; they are written by `write`, in time for whoever reads."""
-        fresh = np.flatnonzero(~links.repeat)
-        rows = np.zeros(len(fresh), ROW)
+        rows = np.zeros(len(sketches), ROW)
         for name in ("z", "c", "label", "perturbed"):
-            rows[name] = getattr(sketches, name)[fresh]
-        rows["uid"], rows["account"], rows["organization"] = links.uid[fresh], account[fresh], organization[fresh]
-        rows["margin"] = margins_of(sketches.confidence[fresh], sketches.runner_up[fresh])
-        rows["version"] = versions_of([sketches.version[i] for i in fresh.tolist()])
+            rows[name] = getattr(sketches, name)
+        rows["uid"], rows["account"], rows["organization"] = links.uid, account, organization
+        rows["margin"] = margins_of(sketches.confidence, sketches.runner_up)
+        rows["version"] = versions_of(sketches.version)
+        if links.repeat.any():
+            rows = rows[~links.repeat]
         self._waiting, self._written = rows, 0
 
     def write(self, uid: int) -> None:
         """Write the waiting queries up to this one into the ring."""
-        end = int(np.searchsorted(self._waiting["uid"], uid, side="right"))
+        self._write(int(np.searchsorted(self._waiting["uid"], uid, side="right")))
+
+    def _write(self, end: int) -> None:
         rows = self._waiting[self._written : end]
         if len(rows):
             self._ring[rows["uid"] % len(self._ring)] = rows
@@ -107,7 +110,7 @@ class Latest:
 
     def finish(self) -> None:
         """Write what is left of the queries that were taken in."""
-        self.write(2**62)
+        self._write(len(self._waiting))
 
     def add_accounts(self, sample: Sample, accounts: Sequence[int]) -> None:
         """Add to a sample what accounts with these numbers have in the ring."""

@@ -10,6 +10,7 @@ Blind to: thieves whose accounts each own a region and ask little, natural input
 
 import hashlib
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from detector.engine.compute import population_of, scales_of
 from detector.engine.features.distances import WINDOW
 from detector.engine.findings import Outputs
 from detector.engine.guard import DAY_MS, StopGuard
+from detector.engine.kernels import entry
 from detector.engine.links import keeping
 from detector.engine.links.chartering import Chartering
 from detector.engine.links.deciding import Deciding
@@ -27,7 +29,7 @@ from detector.engine.links.joined import Account, Event, Group
 from detector.engine.links.latest import Latest
 from detector.engine.links.organizations import NOBODY, Organization
 from detector.engine.links.seeking.records import no_chains
-from detector.engine.links.seeking.search import KINDS, NOTHING, links_for, room_for, seek
+from detector.engine.links.seeking.search import KINDS, NOTHING, Links, links_for, room_for, seek
 from detector.engine.links.seeking.store import asking, empty, near_for
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
@@ -104,6 +106,10 @@ class Linker:
             self._chartering = Chartering(self.telling, self.together.organizations, self.guard)
         self._numbers: dict[str, int] = {}
         self._usual = np.zeros((KINDS, 2), np.float64)  # for calibration; no part of the state
+        self._worthless = np.array(self.groups.worth.weights) == 0.0
+        self._seek: Callable[..., None] | None = None
+        self.changes = 0
+        """How often anything happened that `campaigns` and `leads` could tell of: whoever asked them need not ask again."""
 
     def adopt(self, policy: PolicySettings) -> None:
         """Go on under another policy; decisions in force stay."""
@@ -123,27 +129,14 @@ class Linker:
         if n == 0:
             return outputs
         account = np.fromiter(map(self._number, sketches.account), np.uint64, n)
-        links = links_for(n)
-        asked = asking(sketches, account)
-        seek(
-            self.entries,
-            self.chains,
-            asked,
-            self._landmarks,
-            self._scales,
-            self._population,
-            self._near,
-            self._room,
-            self._seed,
-            links,
-        )
+        links = self._sought(sketches, account)
         organizations = [NOBODY] * n if self.together is None else self.together.take(sketches, account, links)
         numbers, uids = account.tolist(), links.uid.tolist()
-        worthless = np.array(self.groups.worth.weights) == 0.0
-        links.kind[worthless[links.kind]] = NOTHING
+        links.kind[self._worthless[links.kind]] = NOTHING
         kinds, chained = links.kind.tolist(), links.near[:, 0].tolist()
-        self._usual[NOTHING, EVENTS] += n - np.count_nonzero(links.repeat)
-        for i in np.flatnonzero(~links.repeat).tolist():
+        new = [i for i, repeat in enumerate(links.repeat.tolist()) if not repeat]
+        self._usual[NOTHING, EVENTS] += len(new)
+        for i in new:
             asker = self._count(sketches, i, numbers[i])
             if self.together is not None:
                 self.together.advance(uids[i], self.groups)
@@ -151,6 +144,7 @@ class Linker:
                 self._charge(organizations[i], asker, sketches, i, uids[i], outputs)
             if kinds[i] == NOTHING and chained[i] == 0:
                 continue
+            self.changes += 1
             made = [(end[0], end[1], end[2]) for end in (links.one[i].tolist(), links.other[i].tolist()) if end[0]]
             self._note(asker, kinds[i], made)
             event = Event(
@@ -174,6 +168,26 @@ class Linker:
         if self.together is not None:
             self.together.finish()
         return outputs
+
+    def _sought(self, sketches: Sketches, account: npt.NDArray[np.uint64]) -> Links:
+        """Return what the queries were made from, and keep them."""
+        links = links_for(len(sketches))
+        given = (
+            self.entries,
+            self.chains,
+            asking(sketches, account),
+            self._landmarks,
+            self._scales,
+            self._population,
+            self._near,
+            self._room,
+            self._seed,
+            links,
+        )
+        if self._seek is None:
+            self._seek = entry(seek, given)
+        self._seek(*given)
+        return links
 
     def scores(self) -> list[float]:
         """Return the highest evidence of each group that is large enough for a campaign, the largest first."""
@@ -201,6 +215,7 @@ class Linker:
         """Count a query for the organisation of its account, and do what its budget calls for."""
         if self.together is None or self._chartering is None:
             return
+        self.changes += 1
         time_ms = int(sketches.time[i])
         found = self.together.organizations.asks(number, asker.number, time_ms)
         self._chartering.weigh(found, sketches, i, uid, outputs)

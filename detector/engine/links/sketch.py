@@ -61,7 +61,7 @@ def in_stream_order(parts: Sequence[Sketches]) -> dict[str, Sketches]:
 
 
 def _joined(parts: Sequence[Sketches]) -> Sketches:
-    if len(parts) == 1 and bool(np.all(np.diff(parts[0].sequence) > 0)):
+    if len(parts) == 1 and (len(parts[0]) == 1 or bool(np.all(np.diff(parts[0].sequence) > 0))):
         return parts[0]
     columns: dict[str, Any] = {}
     for column in fields(parts[0]):

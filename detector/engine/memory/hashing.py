@@ -5,6 +5,7 @@ contents that collide.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -26,17 +27,12 @@ def digest(text, ends, owner, keys):
         start = ends[i]
 
 
-def keys_of(ids: Sequence[str], owner: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return the key of each id under its client, whose own 64 bits are `owner`."""
-    joined = "".join(ids)
-    text = joined.encode()
-    if len(text) == len(joined):
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    else:
-        lengths = np.fromiter((len(event_id.encode()) for event_id in ids), np.int64, len(ids))
-    keys = np.empty(len(ids), np.uint64)
-    digest(np.frombuffer(text, np.uint8), np.cumsum(lengths), owner, keys)
-    return keys
+def joined(ids: Sequence[str], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Return the bytes of all ids on end, and write the end of each into `ends` (n,)."""
+    together = "".join(ids)
+    text = together.encode()
+    ends[:] = list(accumulate(map(len, ids if len(text) == len(together) else [event_id.encode() for event_id in ids])))
+    return np.frombuffer(text, np.uint8)
 
 
 @kernel
@@ -58,12 +54,12 @@ def hash_contents(words, keys, label, confidence, runner_up, contents):
 
 
 class Contents:
-    """Hashes inputs of one length together with their answers, with keys from a secret."""
+    """Hashes inputs of one length together with their answers, with `keys` (dimension + 4,) from a secret."""
 
     def __init__(self, secret: int, dimension: int) -> None:
         # numpy guarantees the stream of this generator, so every worker gets the same hashes.
         drawn = np.random.Generator(np.random.PCG64(secret)).integers(0, 2**64, dimension + 4, np.uint64)
-        self._keys = drawn | np.uint64(1)
+        self.keys = drawn | np.uint64(1)
 
     def of(
         self,
@@ -75,5 +71,5 @@ class Contents:
         """Return the hash of each of n events; `vector` is (n, dimension), the others (n,)."""
         contents = np.empty(len(vector), np.uint64)
         words = np.ascontiguousarray(vector, np.float32).view(np.uint32)
-        hash_contents(words, self._keys, label, confidence.view(np.uint32), runner_up.view(np.uint32), contents)
+        hash_contents(words, self.keys, label, confidence.view(np.uint32), runner_up.view(np.uint32), contents)
         return contents

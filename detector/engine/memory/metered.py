@@ -72,11 +72,14 @@ class Metered(NamedTuple):
 
 def versions_of(versions: Sequence[str | None]) -> npt.NDArray[np.uint16]:
     """Return a number (n,) for each version, 0 for None; two versions have one number by chance alone, 1 in 65,535."""
-    numbers = {
-        version: 0 if version is None else zlib.crc32(version.encode(errors="surrogatepass")) % 65_535 + 1
-        for version in set(versions)
-    }
+    if len(versions) and versions.count(versions[0]) == len(versions):  # nearly always
+        return np.full(len(versions), _number_of(versions[0]), np.uint16)
+    numbers = {version: _number_of(version) for version in set(versions)}
     return np.array([numbers[version] for version in versions], np.uint16)
+
+
+def _number_of(version: str | None) -> int:
+    return 0 if version is None else zlib.crc32(version.encode(errors="surrogatepass")) % 65_535 + 1
 
 
 @part

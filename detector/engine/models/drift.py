@@ -38,6 +38,7 @@ from detector.engine.observer import Observer, Seen
 from detector.errors import SnapshotError
 
 RUNGS = np.array([STAGES[0], *sorted(LESSONS)[:11]])  # from 8 to the first evaluation at or above 16,384 queries
+_RUNG_AT = {queries: rung for rung, queries in enumerate(RUNGS.tolist())}
 MOST_COMPARED = 512  # most calibration clients per rung
 BINS = 10
 STRETCH = 512  # clients of a rung, after which those of the previous stretch are forgotten
@@ -126,12 +127,10 @@ class DriftMonitor:
             self._then.observed(seen)
         if len(seen.look_event) == 0:
             return
-        queries = seen.queries[seen.look_event]
-        rungs = np.searchsorted(RUNGS, queries)
-        for i in np.flatnonzero(np.isin(queries, RUNGS)).tolist():
-            event = int(seen.look_event[i])
-            if not (seen.peak[event] >= WORTH_NOTING)[MAY_STOP].any():
-                self.note(int(rungs[i]), seen.rows[i], seen.batch.client[event])
+        for i, event in enumerate(seen.look_event.tolist()):
+            rung = _RUNG_AT.get(int(seen.queries[event]))
+            if rung is not None and not (seen.peak[event] >= WORTH_NOTING)[MAY_STOP].any():
+                self.note(rung, seen.rows[i], seen.batch.client[event])
 
     def note(self, rung: int, row: npt.NDArray[np.float64], client: str) -> None:
         """Count a client (features,) that has reached a rung."""

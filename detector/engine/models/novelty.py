@@ -55,6 +55,7 @@ CUMULATIVE = np.array(
 FILLING = np.array(
     [NAMES.index(name) for name in ("distance_mean", "distance_low", "distance_mid", "distance_high", "normality")]
 )
+BOTH_KINDS = np.concatenate([CUMULATIVE, FILLING])
 FULL_AT = 256  # queries after which the window of distances and the memory are full
 LEAST_CLIENTS = 8
 UNFAMILIAR = 0.01  # share of known clients that are unlike all others
@@ -132,9 +133,11 @@ def within_reach(rows: Floats, queries: npt.NDArray[np.int64], reach: int) -> Fl
     if not beyond.any():
         return rows
     shown = rows.copy()
-    shown[np.ix_(beyond, CUMULATIVE)] = np.nan
-    if reach < FULL_AT:
-        shown[np.ix_(beyond, FILLING)] = np.nan
+    hidden = BOTH_KINDS if reach < FULL_AT else CUMULATIVE
+    if beyond.all():  # much cheaper, and usual with few evaluations
+        shown[:, hidden] = np.nan
+    else:
+        shown[np.ix_(beyond, hidden)] = np.nan
     return shown
 
 

@@ -254,12 +254,19 @@ class Reference:
     def reduce(self, vectors: Floats) -> "Reduced":
         """Reduce raw inputs of shape (n, dimension), in blocks small enough for the processor's cache."""
         n = len(vectors)
-        z = np.empty((n, COORDINATES), np.int16)
-        c = np.zeros((n, SAMPLED), np.uint8)
-        cell = np.empty(n, np.int64)
         off, landmark, energy = np.empty((3, n), np.float32)
+        sums = np.empty((n if self.summed else 0, 2), np.uint32)
+        z, c = np.empty((n, COORDINATES), np.int16), np.zeros((n, SAMPLED), np.uint8)
+        reduced = Reduced(z, c, np.empty(n, np.int64), off, landmark, energy, sums)
         encoded = encode(vectors, self.offset, self.scale, self.categorical, self.categories)
-        reduce_rows(
+        reduce_rows(*self.reduction(encoded, reduced))
+        if self.summed:
+            add_up(encoded, weights_of(self.dimension)[0], sums)
+        return reduced
+
+    def reduction(self, encoded: Floats, reduced: "Reduced") -> tuple[Any, ...]:
+        """Return the arguments of `reduce_rows` for `encoded` inputs (n, encoded); it fills `reduced`, all but the sums."""
+        return (
             encoded,
             self.center,
             self.projection,
@@ -271,17 +278,13 @@ class Reference:
             self.sampled,
             self.landmarks,
             self.unit,
-            z,
-            c,
-            cell,
-            off,
-            landmark,
-            energy,
+            reduced.z,
+            reduced.c,
+            reduced.cell,
+            reduced.off,
+            reduced.landmark,
+            reduced.energy,
         )
-        sums = np.empty((n if self.summed else 0, 2), np.uint32)
-        if self.summed:
-            add_up(encoded, weights_of(self.dimension)[0], sums)
-        return Reduced(z, c, cell, off, landmark, energy, sums)
 
 
 @dataclass(frozen=True, slots=True)

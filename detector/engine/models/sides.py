@@ -38,7 +38,7 @@ queries that are no near duplicates.
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.features.row import CONTENT, NAMES
+from detector.engine.features.row import CONTENT, NAMES, OUTPUTS
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,14 +77,16 @@ BOTH = np.zeros_like(SIDES)  # every deviation counts: what is merely unlike kno
 _NEAR = NAMES.index("near_duplicate_rate")
 # What the features of the outputs are where the model is sure of every answer; `margin` is the logarithm of a limited ratio.
 _SURE = {"confidence": 1.0, "margin": float(np.log(1e6)), "low_margin_rate": 0.0, "flip_rate": 0.0}
-_OUTPUTS = np.array([NAMES.index(name) for name in _SURE])
+_OUTPUTS = slice(OUTPUTS, OUTPUTS + len(_SURE))
+_ABOVE, _BELOW = ALL_SIDES > 0, ALL_SIDES < 0
 _SURE_VALUES = np.array(list(_SURE.values()))
 
 
 def weigh_outputs(rows: Floats) -> Floats:
     """Return rows (n, features) whose outputs are as sure as the share of near duplicates makes them; see the module's text."""
     weighed = rows.copy()
-    fresh = 1.0 - np.clip(np.nan_to_num(rows[:, _NEAR]), 0.0, 1.0)
+    near = rows[:, _NEAR]
+    fresh = 1.0 - np.minimum(np.maximum(np.where(np.isnan(near), 0.0, near), 0.0), 1.0)
     weighed[:, _OUTPUTS] = _SURE_VALUES + (rows[:, _OUTPUTS] - _SURE_VALUES) * fresh[:, None]
     return weighed
 
@@ -92,6 +94,6 @@ def weigh_outputs(rows: Floats) -> Floats:
 def usual_or_more(rows: Floats, usual: Floats) -> Floats:
     """Return rows (n, features) in which nothing lies outside the `usual` range (features, 2) on a side that does not count."""
     low, high = usual.T
-    counted = np.where(ALL_SIDES > 0, rows, np.fmin(rows, high))
-    counted = np.where(ALL_SIDES < 0, counted, np.fmax(counted, low))
+    counted = np.where(_ABOVE, rows, np.fmin(rows, high))
+    counted = np.where(_BELOW, counted, np.fmax(counted, low))
     return np.where(np.isnan(rows), rows, counted)

@@ -77,12 +77,12 @@ class Asking(NamedTuple):
 def asking(sketches: Sketches, account: npt.NDArray[np.uint64]) -> Asking:
     """Return the columns of sketches that the kernels read."""
     return Asking(
-        z=np.ascontiguousarray(sketches.z),
-        c=np.ascontiguousarray(sketches.c),
-        total=np.ascontiguousarray(sketches.total),
-        weighed=np.ascontiguousarray(sketches.weighed),
-        content=np.ascontiguousarray(sketches.content),
-        label=np.ascontiguousarray(sketches.label),
+        z=np.ascontiguousarray(sketches.z, np.int16),
+        c=np.ascontiguousarray(sketches.c, np.uint8),
+        total=np.ascontiguousarray(sketches.total, np.uint32),
+        weighed=np.ascontiguousarray(sketches.weighed, np.uint32),
+        content=np.ascontiguousarray(sketches.content, np.uint64),
+        label=np.ascontiguousarray(sketches.label, np.int32),
         account=account,
     )
 
