@@ -28,6 +28,7 @@ from detector.engine.odometer.told import told_of
 from detector.engine.odometer.view import Retained, view_of
 from detector.engine.shard import EngineSettings, ModelBaseline, Shard
 from detector.ingest.batch import Batch, Sender, code_of
+from detector.ingest.scanner import scan_once
 
 CLIENTS = 6
 QUERIES = 24  # queries of each client: evaluations begin at 8, lessons of the trees at 16
@@ -41,8 +42,9 @@ PIXELS = 300
 def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
     """Run every model of `baselines` briefly; without any, a model that has to be learned first.
 
-    It takes about a second where machine code is cached.
+    Loads the scanner of records, too. It takes about a second where machine code is cached.
     """
+    scan_once()
     rng = np.random.default_rng(0)
     known = dict(baselines or {})
     pools = {model: _like(entry, rng) for model, entry in known.items()} or {"rehearsal": _picture(rng)}

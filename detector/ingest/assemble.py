@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from detector.clock import Clock
 from detector.config import Config
 from detector.contracts.dead_letter import Reason
 from detector.contracts.event import ALL_MISSING
-from detector.ingest.batch import LABEL_ALONE, LABEL_CHANGED, Batch, Origin, Sender
+from detector.ingest.batch import LABEL_ALONE, LABEL_CHANGED, Batch, Origin, Sender, join
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, several
 from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.native import NativeDecoder
@@ -29,7 +29,13 @@ from detector.ingest.packing import BoundedCache, Packers, label_code, size_of, 
 from detector.ingest.places import Places
 from detector.ingest.refused import RefusedQueries, Unusable
 
-__all__ = ["Assembled", "Assembler", "Rejection", "assembler_for"]
+if TYPE_CHECKING:
+    from detector.ingest.scanner import Scanner
+
+__all__ = ["SCAN_AFTER", "Assembled", "Assembler", "Rejection", "assembler_for"]
+
+SCAN_AFTER: Final = 2000
+"""Records that are decoded one by one before scanning begins: by then that has taken some hundredths of a second."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -94,12 +100,13 @@ class Assembler:
         decoder: Decoder | None = None,
         secret: int = 0,
         as_told: bool = False,
+        scan_after: int = SCAN_AFTER,
     ) -> None:
         """Refuse events more than `max_skew_ms` ahead of `clock` and records of more than `max_record_bytes`.
 
         `decoder` reads the records, by default as the native format. `secret` is the operator's seed, so that nobody can make
         two different records that pass for one. With `as_told` batches hold what clients were told (`Batch.told`), and not what
-        the model said.
+        the model said. Usual native records are scanned by compiled code `scan_after` the first ones, with the same result.
         """
         self._clock = clock
         self._as_told = as_told
@@ -107,6 +114,9 @@ class Assembler:
         self._max_record_bytes = max_record_bytes
         self._dimensions = dict(dimensions or {})
         self._decoder = NativeDecoder() if decoder is None else decoder
+        self._scan_after = scan_after
+        self._seen = 0
+        self._scanner: Scanner | None = None
         self._refused = RefusedQueries(secret)
         self._codes: BoundedCache[str | int | None, int] = BoundedCache()
         self._senders: BoundedCache[_Description, Sender] = BoundedCache()
@@ -176,13 +186,18 @@ class Assembler:
         refused: dict[int, Refusal] = {}
         batches = []
         latest = self._clock.now_ms() + self._max_skew_ms
-        outcomes, records = self._outcomes(stretch) if flushed is None else (flushed, None)
-        groups, length = self._rows(outcomes, refused)
-        places = Places(stretch.first, length, records)
-        for (model, dimension), rows in groups.items():
+        scanned: dict[tuple[str, int], Batch] = {}
+        left: Sequence[int] | None = None
+        if flushed is None and self._scans(len(stretch.values)):
+            scanned, left = self._scan(stretch, latest)
+        outcomes, records = self._outcomes(stretch, left) if flushed is None else (flushed, None)
+        groups, length = self._rows(outcomes, refused, left)
+        places = Places(stretch.first, length if left is None else len(stretch.values), records)
+        for model, dimension in _in_order(scanned, groups, stretch.first):
+            rows = groups.get((model, dimension), [])
             declared = self._dimensions.get(model, dimension)
             if declared == dimension:
-                batch, bad = self._columns(model, dimension, rows, stretch.first, latest)
+                batch, bad = self._columns(model, dimension, rows, stretch.first, latest, scanned.get((model, dimension)))
                 if len(batch):
                     batches.append(batch)
                 for row in bad:
@@ -228,10 +243,36 @@ class Assembler:
             queries.append(Unusable(sequence, refusal.reason, kept, index))
         return Assembled(batches + self._refused.batches(queries, owners, batches, latest), rejections, places)
 
-    def _outcomes(self, stretch: "_Stretch") -> tuple[Iterable[Outcome], list[int] | None]:
-        """Return what the records hold, and the list that the record of each outcome is written to; None: each has one."""
+    def _scans(self, records: int) -> bool:
+        """Tell whether records are worth scanning: only after some, since loading what scans takes longer than a few do."""
+        self._seen += records
+        return self._seen > self._scan_after and self._decoder.native and self._decoder.plain is not None and not self._as_told
+
+    def _scan(self, stretch: "_Stretch", latest: int) -> tuple[dict[tuple[str, int], Batch], list[int]]:
+        """Return the events of usual native records by model and dimension, and the places of all other records."""
+        if self._scanner is None:
+            # Imported here: a short log goes without numba.
+            from detector.ingest.scanner import Scanner  # noqa: PLC0415
+
+            self._scanner = Scanner(self._sender_of, self._takes, self._max_record_bytes)
+        whole = len(stretch.values) - (stretch.damaged is not None)
+        batches, left = self._scanner.scan(stretch.values[:whole], stretch.first, latest)
+        if stretch.damaged is not None:
+            left.append(whole)
+        return {(batch.model, batch.vector.shape[1]): batch for batch in batches}, left
+
+    def _takes(self, model: str, dimension: int) -> bool:
+        return self._dimensions.get(model, dimension) == dimension
+
+    def _outcomes(self, stretch: "_Stretch", left: Sequence[int] | None = None) -> tuple[Iterable[Outcome], list[int] | None]:
+        """Return what the records hold, and the list that the record of each outcome is written to; None: each has one.
+
+        `left`, where given, are the places of the records to look at, the damaged one among them.
+        """
         values, damaged = stretch.values, stretch.damaged
         whole = values if damaged is None else values[:-1]
+        if left is not None:
+            whole = [values[place] for place in (left if damaged is None else left[:-1])]
         plain, limit = self._decoder.plain, self._max_record_bytes
         if plain is None:
             records: list[int] = []
@@ -256,12 +297,18 @@ class Assembler:
     def _oversized(self, value: bytes) -> Refusal:
         return Refusal("oversized", f"{len(value)} bytes, more than the limit of {self._max_record_bytes}")
 
-    def _rows(self, outcomes: Iterable[Outcome], refused: dict[int, Refusal]) -> tuple[dict[tuple[str, int], list[_Row]], int]:
-        """Group the events by model and dimension; return them, and how many outcomes there were."""
+    def _rows(
+        self, outcomes: Iterable[Outcome], refused: dict[int, Refusal], left: Sequence[int] | None = None
+    ) -> tuple[dict[tuple[str, int], list[_Row]], int]:
+        """Group the events by model and dimension; return them, and how many outcomes there were.
+
+        `left`, where given, are the places of the outcomes.
+        """
         float32, float64, senders = self._float32, self._float64, self._senders
         groups: dict[tuple[str, int], list[_Row]] = {}
         place = -1
-        for place, event in enumerate(outcomes):  # the last one is the number of outcomes less one
+        numbered = enumerate(outcomes) if left is None else zip(left, outcomes, strict=True)
+        for place, event in numbered:  # the last one is the number of outcomes less one
             if isinstance(event, Refusal):
                 refused[place] = event
                 continue
@@ -302,9 +349,14 @@ class Assembler:
         return groups, place + 1
 
     def _columns(
-        self, model: str, dimension: int, rows: list[_Row], first_sequence: int, latest: int
+        self, model: str, dimension: int, rows: list[_Row], first_sequence: int, latest: int, scanned: Batch | None = None
     ) -> tuple[Batch, list[_Row]]:
-        """Make a batch of the good rows; the columns also show which are bad, and these are returned."""
+        """Make a batch of the good rows and the `scanned` ones; the columns also show which are bad, and these are returned."""
+        if scanned is not None:
+            if not rows:
+                return scanned, []
+            batch, bad = self._columns(model, dimension, rows, first_sequence, latest)
+            return join([scanned, batch]), bad
         places, times, clients, event_ids, vectors, labels, probabilities, weights, changed, senders, versions = zip(
             *rows, strict=True
         )
@@ -361,6 +413,9 @@ class Assembler:
             codes.update((label, label_code(label)) for label in seen if label is not None)
             return np.array([codes[label] for label in known], dtype=np.int32)
 
+    def _sender_of(self, described: _Description) -> Sender:
+        return self._senders.get(described) or self._sender(described)
+
     def _sender(self, described: _Description) -> Sender:
         """Keep one object for the same description, so that a million events hold a few thousand of them."""
         self._senders.make_room(sum(map(size_of, described)))
@@ -380,6 +435,18 @@ class _Stretch(NamedTuple):
     origin: Callable[[int], Origin]
     first: int
     damaged: Refusal | None = None
+
+
+def _in_order(
+    scanned: Mapping[tuple[str, int], Batch], groups: Mapping[tuple[str, int], Sequence[_Row]], first: int
+) -> Iterable[tuple[str, int]]:
+    """Return the models and dimensions in the order in which they first appear."""
+    if not scanned:
+        return groups
+    begins = {key: int(batch.sequence[0]) - first for key, batch in scanned.items()}
+    for key, rows in groups.items():
+        begins[key] = min(rows[0][0], begins.get(key, rows[0][0]))
+    return sorted(begins, key=begins.__getitem__)
 
 
 def _owner(model: str, row: _Row) -> Owner:

@@ -73,6 +73,9 @@ class Decoder(ABC):
     plain: Callable[[bytes], Outcome] | None = None
     """Decodes a value, where one record is one event and nothing but its value matters: no `Record` need be made then."""
 
+    native: bool = False
+    """Whether `plain` takes a valid record of the native format for what that says, so that others may read it, too."""
+
     @abstractmethod
     def decode(self, record: Record) -> Outcome | Sequence[Outcome]:
         """Return what a record holds: one event, several in their order, none, or a refusal for each that cannot be used.

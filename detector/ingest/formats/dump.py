@@ -36,6 +36,7 @@ class Dump(Unwrapping):
         if not sure and inner.plain is not None:
             self._inner_plain = inner.plain
             self.plain = self._decode_value
+            self.native = inner.native
 
     def _decode_value(self, value: bytes) -> Outcome:
         """Decode a value; only what is refused is looked at again, so that records without a wrapper cost no more."""

@@ -101,6 +101,7 @@ class NativeDecoder(Decoder):
         self._any = msgspec.json.Decoder(DecodedEvent).decode
         self._milliseconds = Moments(naive_zone).of
         self.plain = self.decode_value
+        self.native = True
 
     def decode(self, record: Record) -> Outcome:
         """Decode the value of a record; nothing else of it counts."""
