@@ -137,6 +137,7 @@ def arrivals(caller: Caller, seen: Sequence[Seen], *, decisions_watched: bool) -
         if sighting.step in found or (sighting.step == "decision" and rank(sighting.action) < rank("throttle")):
             continue
         queries = sum(attempt.at_s <= at_s for attempt in attempts)
+        queries += sighting.queries == queries + 1  # the reply to the query that raised an alert may come after the alert
         found[sighting.step] = Arrival(
             sighting.step,
             round(max(at_s - first_s, 0.0), 3),

@@ -12,6 +12,7 @@ from detector.redteam.perturbed import calibration_error
 __all__ = ["ALONE", "ASKED", "Honest", "honest"]
 
 ASKED: Final = 4  # times about each input: the model, through the defence, and twice without a memory
+MUCH: Final = 0.7  # the least fidelity whose price is told
 ALONE: Final = 20  # inputs that are also asked about one by one
 SAME: Final = 1e-6  # probabilities closer than that are the same answer: some libraries compute in single precision
 
@@ -56,6 +57,12 @@ def honest(subject: Subject, defence: Defence) -> Honest:
     apart = 0.0 if differ else _differ(first[: len(alone)], alone)
     name = f"{subject.name} with {defence.name}"
     warnings = []
+    usual = float(np.bincount(plain.argmax(axis=1)).max() / len(X))
+    if usual >= MUCH:
+        warnings.append(
+            f"{subject.name} gives {usual:.0%} of inputs one and the same label: a copy that says nothing else agrees as "
+            "often, and fidelities up to that mean nothing"
+        )
     if defence.name != "none" and changed == 0.0:
         warnings.append(
             f"{subject.name}: {defence.name} changed 0 of {len(X)} answers{': ' * bool(defence.hint)}{defence.hint}"

@@ -1,5 +1,6 @@
 """Alerts are found in Elasticsearch, those of before and about others are not."""
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def client(elastic: str) -> Iterator[Elasticsearch]:
 
 def write(client: Elasticsearch, namespace: str, name: str) -> None:
     made = documents("alert", to_json(sample_alert(alert_id=name)), namespace, "2026-05-04T10:31:07.412Z")[0]
-    client.create(index=f"{made.stream}-{namespace}", id=made.id, document=made.source.decode(), refresh=True)
+    client.create(index=made.stream, id=made.id, document=json.loads(made.source), refresh=True)
 
 
 def test_alerts_are_found_once_they_are_searchable(

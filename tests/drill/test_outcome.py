@@ -37,6 +37,8 @@ def test_seconds_and_queries_count_from_the_first_query() -> None:
         ("enforced", 2.0, 3),
     ]
     assert found[0].detector_queries == 2
+    overtaken = arrivals(caller, [Seen(100.5, alert)], decisions_watched=True)[0]  # by the reply to the second query
+    assert (overtaken.queries, overtaken.detector_queries) == (2, 2)
     assert arrivals(_caller(), [], decisions_watched=True) == ()
 
 

@@ -1,5 +1,7 @@
 """Defences by name, ours and the toolbox's, and the one that does nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,11 @@ def test_a_memory_and_rows_that_are_left_empty() -> None:
     assert np.array_equal(first, answer(X))
     assert np.array_equal(first[0], first[2])
     assert sound(np.array([[0.0, 0.0], [-1.0, 0.5], [np.nan, 1.0]])).tolist() == [[0.5, 0.5], [0.0, 0.5], [0.0, 1.0]]
+
+
+def test_a_model_that_nearly_always_says_the_same_is_told(digits: Subject) -> None:
+    """Fidelity of its copies means nothing; that of the digits does."""
+    always = replace(digits, target=replace(digits.target, predict=lambda X: np.tile(np.eye(10)[3], (len(X), 1))))
+    (told,) = honest(always, defence_of("none")).warnings
+    assert "gives 100% of inputs one and the same label" in told
+    assert honest(digits, defence_of("none")).warnings == ()
