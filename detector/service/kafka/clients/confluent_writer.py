@@ -78,7 +78,8 @@ class _Health:
             cause = error.__cause__ if isinstance(error, SystemError) else error
             if not isinstance(cause, confluent_kafka.KafkaException):
                 raise
-            raise self.noted(cause.args[0]) from error
+            found = self.noted(cause.args[0])
+            raise found from found.__cause__  # which says what is denied
 
 
 class ConfluentWriter:
@@ -113,7 +114,8 @@ class ConfluentWriter:
                     raise NoAnswerError(f"the broker has taken nothing for {FULL_S:g} s") from None
                 self._health.served(self._producer.poll, ROOM_S)
             except confluent_kafka.KafkaException as error:
-                raise self._health.noted(error.args[0], topic) from error
+                found = self._health.noted(error.args[0], topic)
+                raise found from found.__cause__
         self._sent += 1
         if self._sent % SERVE_EVERY == 0:
             self.serve()
@@ -150,8 +152,9 @@ class ConfluentWriter:
         """See `TransactionalWriter.start`."""
         try:
             return self._tried(lambda: self._producer.init_transactions(patience_s))
-        except DeniedError as error:  # the client may call it a group, whose coordinator is found in the same way
-            raise named(TRANSACTIONAL_ID_DENIED, "") from error
+        except DeniedError:  # the client calls it a group, whose coordinator is found in the same way
+            found = named(TRANSACTIONAL_ID_DENIED, "")
+            raise found from found.__cause__
 
     def begin(self) -> None:
         """See `TransactionalWriter.begin`."""
@@ -185,7 +188,8 @@ class ConfluentWriter:
         except confluent_kafka.KafkaException as error:
             cause = error.args[0]
             if not cause.retriable() or cause.fatal() or cause.txn_requires_abort():
-                raise self._health.noted(cause) from error
+                found = self._health.noted(cause)
+                raise found from found.__cause__
             time.sleep(TRY_AGAIN_S)
             return False
         return True
