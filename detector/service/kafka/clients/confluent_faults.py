@@ -56,7 +56,8 @@ def call(ask: Callable[[], T], of: Callable[[Any], BrokerError] = fault_of_reade
     try:
         return ask()
     except confluent_kafka.KafkaException as error:
-        raise of(error.args[0]) from error
+        found = of(error.args[0])
+        raise found from found.__cause__  # which says what is denied
     except RuntimeError as error:  # it is closed
         raise NotAssignedError(str(error)) from error
 

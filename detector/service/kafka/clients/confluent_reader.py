@@ -243,7 +243,8 @@ class ConfluentReader:
             except confluent_kafka.KafkaException as error:
                 code = error.args[0].code()
                 if code != confluent_kafka.KafkaError._STATE or time.monotonic() > until:  # noqa: SLF001
-                    raise fault_of_reader(error.args[0]) from error
+                    found = fault_of_reader(error.args[0])
+                    raise found from found.__cause__
                 time.sleep(PAUSE_S)
             else:
                 self._positions[partition] = offset

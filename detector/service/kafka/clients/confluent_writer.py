@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from kafka import TopicPartition
 
-from detector.errors import BrokerError, NoAnswerError
+from detector.errors import BrokerError, DeniedError, NoAnswerError
 from detector.service.kafka.clients.confluent_faults import Waiting, call, fault, is_fatal
 from detector.service.kafka.clients.confluent_settings import confluent_kafka
+from detector.service.kafka.clients.faults import named
 from detector.service.kafka.clients.protocol import Header, Member
 
 __all__ = ["ConfluentWriter"]
@@ -19,26 +20,31 @@ ROOM_S: Final = 0.05
 FULL_S: Final = 120.0
 TURN_S: Final = 0.1
 TRY_AGAIN_S: Final = 0.05
+TRANSACTIONAL_ID_DENIED: Final = 53  # of the protocol
 PATIENCE_S: Final = 60.0  # of a call in a transaction, whose caller gives up before
 
 
 class _Delivery:
     """A `Delivery` of librdkafka's, which tells of it while somebody asks."""
 
-    __slots__ = ("_health", "_producer", "error", "is_done")
+    __slots__ = ("_found", "_health", "_producer", "_topic", "is_done")
 
-    def __init__(self, producer: Any, health: "_Health") -> None:
+    def __init__(self, producer: Any, health: "_Health", topic: str) -> None:
         self._producer = producer
         self._health = health
+        self._topic = topic
+        self._found: Any = None
         self.is_done = False
-        self.error: BrokerError | None = None
 
-    def told(self, error: Any, message: Any) -> None:
-        """Take note of what came of it."""
-        if error is not None:
-            self.error = fault(error, message.topic())
-            self._health.note(error)
+    def told(self, error: Any, _: Any) -> None:
+        """Take note of what came of it; nothing of librdkafka's may be asked here, where its fatal error may be under way."""
+        self._found = error
         self.is_done = True
+
+    @property
+    def error(self) -> BrokerError | None:
+        """See `Delivery.error`."""
+        return None if self._found is None else self._health.noted(self._found, self._topic)
 
     def wait(self, timeout_s: float) -> None:
         """See `Delivery.wait`."""
@@ -47,9 +53,9 @@ class _Delivery:
             left = until - time.monotonic()
             if left <= 0:
                 raise NoAnswerError(f"not acknowledged within {timeout_s:g} s")
-            self._health.serve(self._producer, min(left, TURN_S))
-        if self.error is not None:
-            raise self.error
+            self._health.served(self._producer.poll, min(left, TURN_S))
+        if (error := self.error) is not None:
+            raise error
 
 
 class _Health:
@@ -58,17 +64,22 @@ class _Health:
     def __init__(self) -> None:
         self.broken = False
 
-    def note(self, error: Any) -> None:
-        """Take note of an error of the producer, of whatever kind."""
+    def noted(self, error: Any, topic: str | None = None) -> BrokerError:
+        """Return our error for one of the producer's, of whatever kind."""
         self.broken = self.broken or is_fatal(error)
+        return fault(error, topic)
 
-    def serve(self, producer: Any, timeout_s: float) -> None:
+    def served(self, ask: Callable[[float], Any], timeout_s: float) -> Any:
         """Let the producer tell what came of records; raises our error where it can send nothing any more."""
         try:
-            producer.poll(timeout_s)
-        except confluent_kafka.KafkaException as error:
-            self.note(error.args[0])
-            raise fault(error.args[0]) from error
+            return ask(timeout_s)
+        except (confluent_kafka.KafkaException, SystemError) as error:
+            # The client raises a fatal error and goes on to call `told`, which Python makes a SystemError of.
+            cause = error.__cause__ if isinstance(error, SystemError) else error
+            if not isinstance(cause, confluent_kafka.KafkaException):
+                raise
+            found = self.noted(cause.args[0])
+            raise found from found.__cause__  # which says what is denied
 
 
 class ConfluentWriter:
@@ -90,7 +101,7 @@ class ConfluentWriter:
         partition: int | None = None,
     ) -> _Delivery:
         """See `Writer.send`."""
-        delivery = _Delivery(self._producer, self._health)
+        delivery = _Delivery(self._producer, self._health, topic)
         where = -1 if partition is None else partition
         until = 0.0
         while True:
@@ -101,22 +112,22 @@ class ConfluentWriter:
                 until = until or time.monotonic() + FULL_S
                 if time.monotonic() > until:
                     raise NoAnswerError(f"the broker has taken nothing for {FULL_S:g} s") from None
-                self._health.serve(self._producer, ROOM_S)
+                self._health.served(self._producer.poll, ROOM_S)
             except confluent_kafka.KafkaException as error:
-                self._health.note(error.args[0])
-                raise fault(error.args[0], topic) from error
+                found = self._health.noted(error.args[0], topic)
+                raise found from found.__cause__
         self._sent += 1
         if self._sent % SERVE_EVERY == 0:
-            self._health.serve(self._producer, 0)
+            self.serve()
         return delivery
 
     def serve(self) -> None:
         """See `Writer.serve`."""
-        self._health.serve(self._producer, 0)
+        self._health.served(self._producer.poll, 0)
 
     def flush(self, timeout_s: float) -> None:
         """See `Writer.flush`."""
-        if left := call(lambda: self._producer.flush(timeout_s), fault):
+        if left := self._health.served(self._producer.flush, timeout_s):
             raise NoAnswerError(f"{left} records are not acknowledged within {timeout_s:g} s")
 
     @property
@@ -139,7 +150,11 @@ class ConfluentWriter:
 
     def start(self, patience_s: float) -> bool:
         """See `TransactionalWriter.start`."""
-        return self._tried(lambda: self._producer.init_transactions(patience_s))
+        try:
+            return self._tried(lambda: self._producer.init_transactions(patience_s))
+        except DeniedError:  # the client calls it a group, whose coordinator is found in the same way
+            found = named(TRANSACTIONAL_ID_DENIED, "")
+            raise found from found.__cause__
 
     def begin(self) -> None:
         """See `TransactionalWriter.begin`."""
@@ -173,8 +188,8 @@ class ConfluentWriter:
         except confluent_kafka.KafkaException as error:
             cause = error.args[0]
             if not cause.retriable() or cause.fatal() or cause.txn_requires_abort():
-                self._health.note(cause)
-                raise fault(cause) from error
+                found = self._health.noted(cause)
+                raise found from found.__cause__
             time.sleep(TRY_AGAIN_S)
             return False
         return True

@@ -61,7 +61,7 @@ def named(code: int, text: str, *about: Any) -> BrokerError:
     >>> named(29, "denied", "log"), named(29, "denied", "log").__cause__
     (DeniedError("TopicAuthorizationFailedError: log"), TopicAuthorizationFailedError('log'))
     """
-    return fault_of(errors.for_code(code)(*(about or (text,))))
+    return fault_of(errors.for_code(code)(*(about or filter(None, (text,)))))
 
 
 @contextmanager
