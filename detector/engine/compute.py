@@ -124,7 +124,8 @@ class Kernels:
         run = self._pass(len(batch))
         room = run.room
         room.slot[:] = slot
-        for own, column in zip(room.given, GIVEN(batch), strict=True):
+        columns: tuple[npt.NDArray[Any], ...] = room.given
+        for own, column in zip(columns, GIVEN(batch), strict=True):
             np.copyto(own, column)
         if self._rules.metered:
             self._tell_versions(batch.version, room.queries.version)
