@@ -16,7 +16,10 @@ when a person tries a field, the point must lie closer to the middle. The leaves
 different answers also make an interval if one of them was among the client's latest.
 
 A point in the very middle of `MANY` numbers, or of two with many levels, is seldom there by accident, so it counts from the
-second halving on. `bracket` judges records that differ from others in one column only.
+second halving on. Where numbers have few levels, each middle says little: of two levels one of three places is it. What they
+say together is the product, so a search in small whole numbers is followed while that is rare. Where it is rarer than `RAREST`,
+the second halving counts like a fourth one, and so the later ones count more. `bracket` judges records that differ from others
+in one column only.
 """
 
 import numpy as np
@@ -45,7 +48,8 @@ CHANNEL = Channel(
         "a bracket that it left. A person who looks for several scores on one record does the same."
     ),
     blind_to=(
-        "Bisecting with noise on every query, halving one column or two between labels, and columns of fewer than four levels."
+        "Bisecting with noise on every query, halving one column or two between labels, and a few columns of fewer than four "
+        "levels."
     ),
 )
 # By depth. Clients who set sliders at random make a first halving in up to 1 of 40 queries, and a second one as often.
@@ -58,6 +62,9 @@ MIDDLE = 1.5  # roundings that lie between a query and the middle of two: its ow
 PICTURE = 16  # least number of values for which a change of intensity is told from other changes
 ASIDE = 0.02  # largest distance of a number from its place between two others, as a share of their distance
 LEAST_LEVELS = 4.0  # least difference of the two ends, in levels of the column that differs most
+FEW_LEVELS = 1 / 27  # where all differ by less: largest share of places between the ends that pass for all their middles
+RARE = 1 / 125  # the same, from which a middle of numbers with few levels counts like that of `MANY` with many
+RAREST = RARE * RARE  # the same, from which a second halving is no accident
 MANY = 3  # numbers that move together; a person who tries fields of a form moves fewer at once
 UNLIKELY = np.log(200.0)  # logarithm of the odds against a middle of two numbers, from which it counts like that of `MANY`
 OFF_MIDDLE_WIDE = 0.3  # largest distance from the middle, as a share of the interval, where `MANY` numbers move
@@ -66,24 +73,37 @@ RECENT = 8  # of two records with one label and different answers, the later is 
 
 
 @kernel
+def by_accident(levels):
+    """Return the share of the values from one end of a number to the other, so many levels apart, that pass for its middle.
+
+    Of two levels one of three does, of three levels two of four: the middle lies between them. One level says nothing.
+    """
+    whole = np.rint(levels)
+    return max((1.0 + whole % 2.0) / (whole + 1.0), 2.0 * ASIDE)
+
+
+@kernel
 def on_record_line(query, one, other, columns, grain):
     """Return (position, levels, moved): where on the line from one record (0) to another (1) the query lies, NaN if off it.
 
     All three records (coordinates,) are in the memory's integers. The first `columns` coordinates are numbers, whose levels are
     `grain` (coordinates,) apart, 0 where they have none. The other coordinates are rounded by up to half of it. `moved` is how
-    many numbers differ between the two ends by at least one level, and `levels` is the largest such difference, in levels.
+    many numbers differ between the two ends by at least `LEAST_LEVELS`, and `levels` is the largest difference, in levels.
+    Where that is smaller, the middles of all numbers together must be rare.
     """
-    most = LEAST_LEVELS
+    most = 0.0
     lead = -1
     moved = 0
+    accident = 1.0
     for k in range(columns):
         levels = abs(np.float64(other[k]) - np.float64(one[k])) / max(np.float64(grain[k]), 1.0)
         moved += int(levels >= LEAST_LEVELS)
-        if levels >= most:
+        accident *= by_accident(levels)
+        if levels > most:
             most = levels
             lead = k
-    if lead < 0:
-        return np.nan, 0.0, 0
+    if most < LEAST_LEVELS and (accident > FEW_LEVELS or lead < 0):
+        return np.nan, np.nan, 0
     way = np.float64(other[lead]) - np.float64(one[lead])
     from_one = np.float64(query[lead]) - np.float64(one[lead])
     # The leading number is rounded like the others, so its place is not more exact than the middle is.
@@ -93,7 +113,7 @@ def on_record_line(query, one, other, columns, grain):
         off = abs(np.float64(query[k]) - np.float64(one[k]) - position * way)
         blur = 0.5 * np.float64(grain[k]) if way != 0.0 else 0.0
         if off > max(abs(position), 1.0) * (ASIDE * abs(way) + blur) + 1.0:
-            return np.nan, 0.0, 0
+            return np.nan, np.nan, 0
     like_one = True
     like_other = True
     between = True
@@ -109,21 +129,26 @@ def on_record_line(query, one, other, columns, grain):
 
 
 @kernel
-def is_centred(query, one, other, columns, grain):
-    """Tell whether at least `MANY` numbers differ between two records, and the query has the middle of each, up to rounding.
+def centred_bonus(query, one, other, columns, grain):
+    """Return by how much a halving counts deeper since the query has the middles of many numbers of two records: 0, 1 or 2.
 
-    A number that moves by fewer than `LEAST_LEVELS` levels says nothing.
+    It counts one deeper where at least `MANY` numbers differ between the two, and two where they say as much as `RAREST`. A
+    number that moves by fewer than `LEAST_LEVELS` levels says little; many of them together say as much.
     """
     centred = 0
+    accident = 1.0
     for k in range(columns):
         way = abs(np.float64(other[k]) - np.float64(one[k]))
-        if way < LEAST_LEVELS * max(np.float64(grain[k]), 1.0):
-            continue
+        levels = way / max(np.float64(grain[k]), 1.0)
         off = abs(np.float64(query[k]) - 0.5 * (np.float64(one[k]) + np.float64(other[k])))
-        if off > ASIDE * way + 0.5 * np.float64(grain[k]) + 1.0:
-            return False
-        centred += 1
-    return centred >= MANY
+        if off <= ASIDE * way + 0.5 * np.float64(grain[k]) + 1.0:
+            centred += int(levels >= LEAST_LEVELS)
+            accident *= by_accident(levels)
+        elif levels >= LEAST_LEVELS:
+            return 0
+    if accident <= RAREST:
+        return 2
+    return int(centred >= MANY or accident <= RARE)
 
 
 @kernel

@@ -15,8 +15,8 @@ from detector.engine.evidence.bisect import (
     LOOSE,
     PICTURE,
     RECORD_WEIGHTS,
+    centred_bonus,
     deepest_halving,
-    is_centred,
     is_rare_middle,
     weight_of,
 )
@@ -34,7 +34,7 @@ from detector.engine.evidence.foreign import (
     times_counted,
 )
 from detector.engine.evidence.halved import bits_of, halving_weight, weight_within_label
-from detector.engine.evidence.interval import TIGHT
+from detector.engine.evidence.interval import DEEPEST, TIGHT
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
@@ -233,9 +233,13 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
     else:
         weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
     if depth > 0 and scales.numbers > 0:
-        centred = is_centred(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level)
-        if centred or is_rare_middle(asked.query, past.z, past.c, past.held, one, other, scales.numbers, population.level):
-            weight = RECORD_WEIGHTS[min(depth + 1, RECORD_WEIGHTS.shape[0] - 1)]
+        bonus = centred_bonus(asked.query, past.z[:, one], past.z[:, other], scales.numbers, population.level)
+        if bonus == 0:
+            bonus = int(is_rare_middle(asked.query, past.z, past.c, past.held, one, other, scales.numbers, population.level))
+        if bonus > 0:
+            weight = RECORD_WEIGHTS[min(depth + min(bonus, depth), RECORD_WEIGHTS.shape[0] - 1)]
+            if bonus > 1 and depth > 1:  # a search that was seen to be none by accident stays one
+                depth = min(depth + bonus, DEEPEST)
         elif only_move(past.z[:, one], past.z, other, scales.numbers) >= 0:
             return 0  # `judge_bracket` has said it
     if weight > 0.0:

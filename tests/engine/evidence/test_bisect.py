@@ -1,5 +1,7 @@
 """Halving between answers is seen, sliders and fades are not."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,7 +13,8 @@ from detector.engine.evidence.bisect import (
     LOOSE,
     OFF_MIDDLE_WIDE,
     RECORD_WEIGHTS,
-    is_centred,
+    by_accident,
+    centred_bonus,
     is_rare_middle,
     lies_between,
     on_record_line,
@@ -295,17 +298,54 @@ def test_what_may_halve_two_records_lies_between_them(seed: int, place: float, l
         assert lies_between(*records, NUMBERS, levels)
 
 
-def test_a_middle_of_many_numbers_is_centred() -> None:
+def centred(middle: Sequence[float], ends: Sequence[float], level: float = 10.0) -> int:
+    """By how much a halving of the way from zeros to these numbers counts deeper."""
+    query, one, other = np.zeros(24, np.float32), np.zeros(24, np.int16), np.zeros(24, np.int16)
+    query[: len(middle)], other[: len(ends)] = middle, ends
+    return int(centred_bonus(query, one, other, NUMBERS, np.full(24, level, np.float32)))
+
+
+def test_a_middle_of_many_numbers_counts_deeper() -> None:
     """Rounding to levels is no distance from the middle; two numbers, or one off the middle, are too little."""
-    one, other, grain = np.zeros(24, np.int16), np.zeros(24, np.int16), np.full(24, 10.0, np.float32)
-    other[:4] = (100, 210, 330, 1000)
-    middle = np.array([50, 100, 170, 500, *[0] * 20], np.float32)
-    assert is_centred(middle, one, other, NUMBERS, grain)
-    off = middle.copy()
-    off[3] = 600
-    assert not is_centred(off, one, other, NUMBERS, grain)
-    other[2:4] = 0
-    assert not is_centred(middle * (np.arange(24) < 2), one, other, NUMBERS, grain)
+    assert centred([50, 100, 170], [100, 210, 330]) == 1
+    assert centred([50, 100, 170, 400], [100, 210, 330, 1000]) == 0
+    assert centred([50, 100], [100, 210]) == 0
+    assert centred([500, 1000, 1500, 2000], [1000, 2000, 3000, 4000]) == 2
+
+
+def test_middles_of_many_numbers_with_few_levels_add_up() -> None:
+    """Three numbers of two levels tell nothing, five tell as much as three with many; one off the middle is left out."""
+    shares = [round(float(by_accident(levels)), 3) for levels in (0.0, 1.0, 2.0, 3.0, 4.0, 1e4)]
+    assert shares == [1.0, 1.0, 0.333, 0.5, 0.2, 0.04]
+    assert centred([10] * 3, [20] * 3) == 0
+    assert centred([10] * 5, [20] * 5) == 1
+    assert centred([10] * 4 + [20], [20] * 5) == 0
+    assert centred([10] * 9, [20] * 9) == 2
+
+
+def test_a_search_in_small_whole_numbers_is_followed_to_the_end() -> None:
+    """Of nine small numbers the middles are rare together when none of them has four levels left; one number says nothing."""
+    level = 30.0
+    first, second = np.zeros((2, DIMENSION))
+    second[:NUMBERS] = level * np.array([20, 5, 20, 4, 16, 0, 20, 10, 20, 6, *[0] * 10])
+    search = Search(table=True, level=level)
+    search.ask(first, 0)
+    search.ask(second, 1)
+    low, high = first, second
+    depths = []
+    for turn in (True, False, True, False):
+        middle = level * np.rint((low + high) / (2.0 * level))
+        depths.append(search.ask(middle, int(turn)))
+        low, high = (low, middle) if turn else (middle, high)
+    assert np.abs(low - high).max() < 4 * level
+    assert depths == [1, 2, 3, 4]
+    alone = Search(table=True, level=level)
+    single = first.copy()
+    single[0] = 3 * level
+    alone.ask(first, 0)
+    alone.ask(single, 1)
+    single[0] = 2 * level
+    assert alone.ask(single.copy(), 1) == 0
 
 
 def test_a_middle_of_two_numbers_is_rare_where_the_client_has_no_grid() -> None:
