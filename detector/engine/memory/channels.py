@@ -35,6 +35,7 @@ from detector.engine.evidence.foreign import (
 )
 from detector.engine.evidence.halved import bits_of, halving_weight, weight_within_label
 from detector.engine.evidence.interval import DEEPEST, TIGHT
+from detector.engine.evidence.lattice import steps_on_lattice
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
@@ -96,6 +97,20 @@ def repeats_sides(asked, past, step, family, s, scales):
 
 
 @part
+def judge_lattice(asked, past, scales, ratio):
+    """Channel `offset`, in pictures, from steps of several sizes; what they start from need not be the nearest query."""
+    if scales.table or scales.measured < PICTURE:
+        return
+    for place in past.near:
+        start = past.c[place, : scales.measured]
+        if np.sqrt(past.squares[place]) * scales.unit < CLOSEST:
+            continue
+        if steps_on_lattice(start, asked.c[: scales.measured], scales.rounding, scales.c_lowest, scales.c_highest):
+            convict(OFFSET, place, past, ratio)
+            return
+
+
+@part
 def judge_offset(asked, past, step, family, s, scales, delta, ratio):
     """Channel `offset`, with the kept steps `family` of client `s`; `delta` (measured,) is scratch.
 
@@ -106,6 +121,7 @@ def judge_offset(asked, past, step, family, s, scales, delta, ratio):
             convict(OFFSET, step.place, past, ratio)
         return
     if np.isnan(scales.c_zero):
+        judge_lattice(asked, past, scales, ratio)
         return
     for place in past.near[:NEAREST]:
         start = past.c[place, : scales.measured]

@@ -13,7 +13,10 @@ Innocent trigger: a person who turns one picture into another dot by dot, in no 
 toggling pixels (the same value moves again or returns), strokes and progress bars (the next change is adjacent), single-colour
 drawings (one size), scans (one direction), patches and impulses (large changes), and sensors that flicker by one level.
 
-Where sensors flicker by a few levels, changes of as many count only if most values about one query moved to both sides.
+Where sensors flicker by a few levels, changes of as many count only if most values about one query moved to both sides, or if
+they come in *pairs*: two queries that differ in one value and from the others in more, again and again. Those are the two sides
+of a query that was never asked and moves on after each pair. A flicker leads back to one picture, which then has many partners.
+Rounding to levels parts two equal changes by up to a level. At an end of its range a value has one side only.
 
 Blind to: one-sided series of one-level steps, walks in order or after the client moved one value to and fro, two values at a
 time.
@@ -35,14 +38,16 @@ SERIES = 2  # least number of other values that were moved as far before
 MOST_SAME = 2  # most times that this value was moved as far: there and back
 SHARE = 1 / 2  # least share of changes of just this size among the latest single changes
 SHORT = 2  # longest run of single changes that counts as a probe; drawing and retouching make longer runs
-PAIRS = 3  # least number of values moved to both sides of one query by one size, where sensors flicker by as much
+PAIRS = 3  # least number of values moved to both sides by one size, where sensors flicker by as much
 ONE_SIDED = 2  # least number of such values for each one that moved to one side only; a flicker rarely returns to a value
 WALK = 6  # least run of single changes that counts as a walk
 ASIDE = 0.2  # distance to the next value, as a share of the input's length, from which it is elsewhere; strokes stay nearer
 SCATTERED = 0.4  # least share of the changes of a walk that go elsewhere
 ABOUT = 0.15  # tolerance of a change of one level, in levels
 FEW = 3  # largest flicker of a sensor, in levels
+UNKNOWN, FREE, AT_END = range(3)  # where a value that moved alone started
 EXACT = 0.02  # tolerance of a change of two levels or more, in levels
+MORE_THAN_LEVEL = 1.5  # least change of more than one level, in levels
 
 
 class Single(NamedTuple):
@@ -111,17 +116,36 @@ def are_even(size, other):
 
 
 @kernel
+def slip_of(size, grain):
+    """Return by how many steps rounding may part two equal changes: one level where this one is whole levels, else 0.
+
+    The two sides of a query are each rounded by up to half a level. `size` is in steps, and `grain` is one level in value
+    ranges, 0 where there are none.
+    """
+    if grain <= 0.0:
+        return 0.0
+    levels = abs(size) / STEPS / grain
+    return (1.0 + EXACT) * grain * STEPS if abs(levels - np.rint(levels)) < EXACT else 0.0
+
+
+@kernel
+def are_sides(size, other, slip):
+    """Tell whether two sizes, in steps, are equal up to rounding, which may part them by `slip`."""
+    return are_even(size, other) or abs(abs(size) - abs(other)) <= slip
+
+
+@kernel
 def are_alike(size, other):
     """Tell whether two sizes, in steps, are equal, or one is twice the other, as from one twin to the other."""
     return are_even(size, other) or are_even(2 * size, other) or are_even(size, 2 * other)
 
 
 @kernel
-def has_twin(total, weighed, held, place, value, size, keys):
+def has_twin(total, weighed, held, place, value, size, keys, slip):
     """Return (mirrored, tried): whether the change has a mirror image and siblings, and whether it comes from a slider.
 
     The change starts at the retained query at `place` and moves `value` by `size` steps. A sibling is a single change of
-    another value from the same query. If the value has a third position, somebody moves a slider.
+    another value from the same query. If the value has a third position, somebody moves a slider. For `slip` see `are_sides`.
     """
     mirrored = False
     tried = False
@@ -134,7 +158,7 @@ def has_twin(total, weighed, held, place, value, size, keys):
             continue
         if p != value:
             siblings += 1
-        elif are_even(size, d) and (d > 0) != (size > 0):
+        elif are_sides(size, d, slip) and (d > 0) != (size > 0):
             mirrored = True
         else:
             tried = True
@@ -142,30 +166,113 @@ def has_twin(total, weighed, held, place, value, size, keys):
 
 
 @kernel
-def is_mirrored_series(total, weighed, held, place, value, size, keys):
+def room_of(start, values, lowest, highest):
+    """Return where a value that moves alone starts: `AT_END` of its range, so that it has one side only, or `FREE`.
+
+    It is `UNKNOWN` where the value is not among the sampled ones, from `start` to `values` (samples,), or does not show there.
+    """
+    for j in range(start.shape[0]):
+        if start[j] != values[j]:
+            return AT_END if start[j] <= lowest + 0.5 or start[j] >= highest - 0.5 else FREE
+    return UNKNOWN
+
+
+@kernel
+def is_mirrored_series(total, weighed, c, held, place, value, size, keys, slip, values, ends):
     """Tell whether most values that moved by this size about the retained query at `place` moved to both sides.
 
-    Two-sided differences do so. A flicker of a few levels hits values at random, so it rarely returns to one of them.
+    Two-sided differences do so. A flicker of a few levels hits values at random, so it rarely returns to one of them, and where
+    it does, it returns to one side as often. A value at an end of its range has one side only, which says nothing.
+
+    `c` (places, samples) are the client's sampled values, `values` (samples,) those of the query, and `ends` the least and the
+    largest value. For `slip` see `are_sides`.
     """
-    values = np.empty(held + 1, np.int64)
+    moved = np.empty(held + 1, np.int64)
     sides = np.zeros(held + 1, np.int64)
-    values[0] = value
+    to = np.full(held + 1, -1)
+    moved[0] = value
     sides[0] = 1 if size > 0 else 2
     n = 1
+    again = 0
     for m in range(held):
         p, d = single_change(total[m], weighed[m], total[place], weighed[place], keys)
-        if m == place or p < 0 or not are_even(size, d):
+        if m == place or p < 0 or not are_sides(size, d, slip):
             continue
+        side = 1 if d > 0 else 2
         k = 0
-        while k < n and values[k] != p:
+        while k < n and moved[k] != p:
             k += 1
-        values[k] = p
-        sides[k] |= 1 if d > 0 else 2
+        again += int(k < n and sides[k] & side != 0)
+        moved[k] = p
+        sides[k] |= side
+        to[k] = m
         n = max(n, k + 1)
     both = 0
+    free = 0
+    start = c[place, : values.shape[0]]
     for k in range(n):
-        both += sides[k] == 3
-    return sides[0] == 3 and both >= PAIRS and both >= ONE_SIDED * (n - both)
+        if sides[k] == 3:
+            both += 1
+        elif k > 0:
+            free += int(room_of(start, c[to[k], : values.shape[0]], ends[0], ends[1]) == FREE)
+    if both < PAIRS or again * ONE_SIDED > both:
+        return False
+    one_sided = min(free * keys.shape[0] / values.shape[0], n - both)
+    return both >= ONE_SIDED * one_sided and (sides[0] == 3 or room_of(start, values, ends[0], ends[1]) == AT_END)
+
+
+@kernel
+def in_pairs(total, weighed, order, oldest, held, place, value, size, sums, keys, slip, at_end):
+    """Tell whether the query and the retained one at `place` are the latest of several pairs that differ in one value each.
+
+    Both queries of a pair differ from all other latest queries in more than one value, or by more than a flicker. The pairs
+    are of one size, each in another value. The latest queries are those among the first `held` places whose `order` (places,)
+    is `oldest` or more. `sums` (2,) are those of the query; for `slip` see `are_sides`.
+
+    Pairs of a single level say nothing, since two places of a slider may be as near. The query at hand counts beside others
+    where its value is `at_end` of its range: there it moves half as far.
+    """
+    least = MORE_THAN_LEVEL * slip
+    whole = 2 * size if at_end else size
+    if order[place] < oldest or abs(whole) <= least:
+        return False
+    most = (FEW + 1.0) * slip
+    partners = np.zeros(held, np.int64)
+    mate = np.full(held, -1)
+    moved = np.zeros(held, np.int64)
+    sizes = np.zeros(held, np.int64)
+    for m in range(held):
+        if order[m] < oldest:
+            continue
+        if m != place:
+            p, d = single_change(sums[0], sums[1], total[m], weighed[m], keys)
+            if p >= 0 and abs(d) <= most:
+                return False
+        for other in range(m):
+            if order[other] < oldest:
+                continue
+            p, d = single_change(total[m], weighed[m], total[other], weighed[other], keys)
+            if p < 0 or abs(d) > most:
+                continue
+            if place in (m, other):
+                return False
+            partners[m] += 1
+            partners[other] += 1
+            mate[m] = other
+            moved[m] = p
+            sizes[m] = d
+    pairs = int(abs(size) > least)
+    others = 0
+    seen = np.full(held + 1, -1, np.int64)
+    for m in range(held):
+        if mate[m] < 0 or partners[m] != 1 or partners[mate[m]] != 1 or abs(sizes[m]) <= least:
+            continue
+        if moved[m] == value or not are_sides(whole, sizes[m], slip):
+            others += 1
+        elif not (seen == moved[m]).any():
+            seen[pairs] = moved[m]
+            pairs += 1
+    return pairs >= PAIRS and pairs > others
 
 
 @kernel
@@ -248,17 +355,18 @@ def in_walk(value, size, run, values, sizes, singles, dimension):
 
 
 @part
-def is_single_probe(sums, held, place, value, size, run, keys):
+def is_single_probe(sums, held, place, value, size, run, keys, grain):
     """Tell whether a change of a single value belongs to one of the patterns of this module.
 
     `sums` are the client's rows of the checksums, whose first `held` places are filled. The change starts at the retained query
-    at `place`, moves `value` by `size` steps, and is the last of `run` single changes in a row.
+    at `place`, moves `value` by `size` steps, and is the last of `run` single changes in a row. `grain` is one level of the
+    population's values, in value ranges.
     """
     if in_walk(value, size, run, sums.value, sums.size, sums.singles, keys.shape[0]):
         return True
     if run > SHORT or abs(size) > LARGEST * STEPS:
         return False
-    twin, tried = has_twin(sums.total, sums.weighed, held, place, value, size, keys)
+    twin, tried = has_twin(sums.total, sums.weighed, held, place, value, size, keys, slip_of(size, grain))
     return twin or (not tried and in_even_series(value, size, sums.value, sums.size, sums.singles))
 
 
@@ -305,6 +413,19 @@ def is_own_flicker(start, values, size, rounding):
 
 
 @part
+def probes_in_flicker(asked, past, sums, query_sums, place, value, size, keys, scales):
+    """Tell whether a change of a few levels belongs to a pattern that no flicker leaves; arguments as in `find_single`."""
+    slip = slip_of(size, scales.grain)
+    values = asked.c[: scales.measured]
+    ends = (scales.c_lowest, scales.c_highest)
+    if is_mirrored_series(sums.total, sums.weighed, past.c, past.held, place, value, size, keys, slip, values, ends):
+        return True
+    oldest = np.int64(past.stored) - scales.ring
+    at_end = room_of(values, past.c[place, : scales.measured], scales.c_lowest, scales.c_highest) == AT_END
+    return in_pairs(sums.total, sums.weighed, past.order, oldest, past.held, place, value, size, query_sums, keys, slip, at_end)
+
+
+@part
 def no_single():
     """Return the `Single` that stands for no change."""
     return Single(-1, 0, 0, 0, False, False, 0, -1)
@@ -323,8 +444,8 @@ def find_single(asked, past, sums, query_sums, keys, scales):
         return no_single()
     flickers = is_level(size, scales.grain) or is_own_flicker(past.c[place], asked.c, size, scales.c_unit)
     if flickers:
-        probes = is_mirrored_series(sums.total, sums.weighed, past.held, place, value, size, keys)
+        probes = probes_in_flicker(asked, past, sums, query_sums, place, value, size, keys, scales)
     else:
-        probes = is_single_probe(sums, past.held, place, value, size, run, keys)
+        probes = is_single_probe(sums, past.held, place, value, size, run, keys, scales.grain)
     depth, end = halved(sums.total, sums.weighed, past.label, past.depth, past.held, query_sums, place, value, size, keys)
     return Single(place, value, size, run, flickers, probes, depth, end)

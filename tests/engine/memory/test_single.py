@@ -19,12 +19,15 @@ from detector.engine.memory.single import (
     halved,
     has_twin,
     in_even_series,
+    in_pairs,
     in_walk,
     is_level,
     is_mirrored_series,
     nearest_single,
     resembles,
+    slip_of,
 )
+from detector.engine.models.reference import C_LEVELS, C_LOWEST
 from detector.engine.policy import ACTIONS
 from detector.engine.shard import EngineSettings, Shard
 from detector.testing import Events, batches
@@ -92,7 +95,7 @@ def test_a_twin_needs_siblings_and_no_third_value() -> None:
 
     def twin(*others: Vector) -> tuple[bool, bool]:
         earlier = sums_of(moved(), *others)
-        mirrored, tried = has_twin(earlier[:, 0], earlier[:, 1], len(earlier), 0, 700, -SIZE, KEYS)
+        mirrored, tried = has_twin(earlier[:, 0], earlier[:, 1], len(earlier), 0, 700, -SIZE, KEYS, 0.0)
         return bool(mirrored), bool(tried)
 
     siblings = moved((3, STEP)), moved((9, -STEP))
@@ -102,20 +105,81 @@ def test_a_twin_needs_siblings_and_no_third_value() -> None:
     assert twin(moved((700, STEP)), moved((700, -0.3)), *siblings) == (False, True)
 
 
+def sampled(*pictures: Vector) -> npt.NDArray[np.uint8]:
+    """Return every sixteenth value, as the memory keeps them."""
+    return np.asarray(np.rint(np.stack(pictures)[:, ::16] * C_LEVELS + C_LOWEST), np.uint8)
+
+
+def mirrored(*others: Vector, size: float = -STEP, place: int = 700, start: Vector | None = None, slip: float = 0.0) -> bool:
+    """Ask about a picture with one value moved by `size`, after the picture and these others."""
+    asked = moved(start=start), *others, moved((place, size), start=start)
+    sums, c = sums_of(*asked), sampled(*asked)
+    held, ends = len(asked) - 1, (C_LOWEST, C_LOWEST + C_LEVELS)
+    return bool(is_mirrored_series(sums[:, 0], sums[:, 1], c, held, 0, place, round(size * STEPS), KEYS, slip, c[-1], ends))
+
+
 def test_differences_by_a_level_are_told_from_a_flicker_by_their_mirror_images() -> None:
     """A thief moves each value to both sides of one query; a flicker hits most values once."""
-
-    def mirrored(*others: Vector) -> bool:
-        earlier = sums_of(moved(), *others)
-        return bool(is_mirrored_series(earlier[:, 0], earlier[:, 1], len(earlier), 0, 700, -SIZE, KEYS))
-
-    pairs = [moved((place, sign * STEP)) for place in (3, 9) for sign in (1.0, -1.0)]
+    pairs = [moved((place, sign * STEP)) for place in (16, 160) for sign in (1.0, -1.0)]
     assert mirrored(moved((700, STEP)), *pairs)
     assert not mirrored(*pairs)
     assert not mirrored(moved((700, STEP)), *pairs[:2])
     assert mirrored(moved((700, STEP)), moved((50, STEP)), *pairs)
-    assert not mirrored(moved((700, STEP)), *pairs, *(moved((place, STEP)) for place in (50, 51)))
-    assert mirrored(moved((700, STEP)), *pairs, *(moved((place, 3 * STEP)) for place in (50, 51)))
+    assert not mirrored(moved((700, STEP)), *pairs, *(moved((place, STEP)) for place in (32, 48)))
+    assert mirrored(moved((700, STEP)), *pairs, *(moved((place, 3 * STEP)) for place in (32, 48)))
+
+
+LEVEL = 1 / 255
+SLIP = slip_of(2 * LEVEL * STEPS, LEVEL)
+
+
+def test_rounding_to_levels_parts_two_sides_by_a_level() -> None:
+    """A step of two and a half levels arrives as two or three. A thief asks for each side once, a hot pixel again and again."""
+    pairs = [moved((place, size * LEVEL)) for place in (16, 160) for size in (2, -3)]
+    assert not mirrored(moved((700, 2 * LEVEL)), *pairs, size=-3 * LEVEL)
+    assert mirrored(moved((700, 2 * LEVEL)), *pairs, size=-3 * LEVEL, slip=SLIP)
+    assert not mirrored(moved((700, 4.2 * LEVEL)), *pairs, size=-3 * LEVEL, slip=SLIP)
+    again = [moved((place, 3 * LEVEL)) for place in (16, 160)]
+    assert not mirrored(moved((700, 2 * LEVEL)), *pairs, *again, size=-3 * LEVEL, slip=SLIP)
+
+
+def test_a_value_at_an_end_of_its_range_has_one_side() -> None:
+    """It says nothing against a series, and belongs to it once there is one."""
+    dark = moved()
+    dark[320:] = 0.0
+    pairs = [moved((place, size * LEVEL), start=dark) for place in (16, 160, 48) for size in (2, -3)]
+    ends = [moved((place, 3 * LEVEL), start=dark) for place in (336, 352, 368, 384, 400)]
+    assert mirrored(*pairs, *ends, size=3 * LEVEL, place=640, start=dark, slip=SLIP)
+    assert not mirrored(*pairs, *ends, size=3 * LEVEL, place=192, start=dark, slip=SLIP)
+    assert not mirrored(*pairs[:4], *ends, size=3 * LEVEL, place=640, start=dark, slip=SLIP)
+    free = [moved((place, 3 * LEVEL), start=dark) for place in (32, 64)]
+    assert not mirrored(*pairs, *ends, *free, size=3 * LEVEL, place=640, start=dark, slip=SLIP)
+
+
+def test_two_sides_of_a_query_that_moves_on_come_in_pairs() -> None:
+    """Not two of them, not with a third query that differs from one in one value, and not the flicker of one picture."""
+
+    def paired(*others: Vector, size: int = -3, at_end: bool = False) -> bool:
+        sums = sums_of(*others, moved((5, 0.4), (700, 2 * LEVEL)), moved((5, 0.4), (700, (2 + size) * LEVEL)))
+        held = len(others) + 1
+        order = np.arange(held, dtype=np.uint32)
+        steps = round(size * LEVEL * STEPS)
+        return bool(in_pairs(sums[:, 0], sums[:, 1], order, 0, held, held - 1, 700, steps, sums[-1], KEYS, SLIP, at_end))
+
+    pairs = [
+        moved((base, 0.1), (base + 1, 0.2), (place, side * LEVEL))
+        for base, place in ((20, 300), (30, 400), (40, 500))
+        for side in (1, -1)
+    ]
+    assert paired(*pairs)
+    assert paired(*pairs, size=-2)
+    assert not paired(*pairs, size=-1)
+    assert paired(*pairs, size=-1, at_end=True)
+    assert not paired(*pairs[:4], size=-1, at_end=True)
+    assert not paired(*pairs[:2])
+    assert not paired(*pairs, moved((5, 0.4), (700, 1 * LEVEL)))
+    assert not paired(*pairs[:2], *(moved((60, 0.1), (place, 2 * LEVEL)) for place in (300, 400, 500)))
+    assert not paired(*(moved((base, 0.1), (base + 1, 0.2), (700, side * LEVEL)) for base in (20, 30, 40) for side in (1, -1)))
 
 
 def test_a_series_moves_several_values_by_one_size() -> None:
@@ -268,3 +332,51 @@ def test_values_that_blink_are_no_probes(pictures: npt.NDArray[np.float32], know
     impulses = [moved((int(rng.integers(DIMENSION)), float(1 + rng.random())), start=picture) for k in range(60)]
     assert [stopped_after(known, client) for client in (blinking, uneven, lamps, bar, dot, impulses)] == [None] * 6
     assert LARGEST < 0.8
+
+
+@pytest.fixture(scope="module")
+def known_in_8_bits(pictures: npt.NDArray[np.float32]) -> Baseline:
+    """The same readers, whose pictures come in 8 bits."""
+    rng = np.random.default_rng(3)
+    events = Events("large", step_ms=700)
+    asked = [(client, int(rng.integers(len(pictures)))) for _ in range(20) for client in range(20)]
+    lines = [events.line(f"reader-{client}", in_8_bits(pictures[i]), int(load_digits().target[i])) for client, i in asked]
+    return fit_baseline(lambda: batches(lines), EngineSettings(seed=5))
+
+
+def in_8_bits(picture: Vector) -> Vector:
+    return np.asarray(np.rint(255 * picture.clip(0, 1)) / 255, np.float32)
+
+
+def sides_on_the_move(picture: Vector, rng: np.random.Generator, step: float = 0.005) -> list[Vector]:
+    """Return what ZOO asks: both sides of one value after the other, which moves by 0.03 then."""
+    asked = [picture]
+    point = picture.copy()
+    for place in rng.permutation(np.flatnonzero((picture > 0.1) & (picture < 0.9)))[:30]:
+        asked += [moved((int(place), sign * step), start=point) for sign in (1.0, -1.0)]
+        point = moved((int(place), 0.03 * rng.choice([-1.0, 1.0])), start=point)
+    return asked
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gradients_in_8_bits_are_seen(pictures: npt.NDArray[np.float32], known_in_8_bits: Baseline, seed: int) -> None:
+    """A step of two and a half levels arrives as two or three; and the query between two sides need not be asked."""
+    rng = np.random.default_rng(seed)
+    for asked in (differences(in_8_bits(pictures[seed]), rng), sides_on_the_move(in_8_bits(pictures[seed]), rng)):
+        found = stopped_after(known_in_8_bits, [in_8_bits(query) for query in asked])
+        assert found is not None
+        assert found <= 30
+
+
+def test_a_flicker_in_8_bits_is_no_gradient(pictures: npt.NDArray[np.float32], known_in_8_bits: Baseline) -> None:
+    """One pixel a frame by up to three levels, hot pixels, and a slider that moves a few values by a level at a time."""
+    rng = np.random.default_rng(4)
+    picture = in_8_bits(pictures[7])
+    inner = np.flatnonzero(picture > 0.1)
+    frames = [moved((int(rng.choice(inner)), rng.integers(-3, 4) / 255), start=picture) for _ in range(60)]
+    hot = [moved((int(inner[rng.integers(5)]), rng.integers(-3, 4) / 255), start=picture) for _ in range(60)]
+    flat = (0.5 + 0.02 * (picture - picture.mean())).astype(np.float32)
+    slider = [0.5 + share * (flat - 0.5) for share in np.linspace(0.5, 1.5, 60)]
+    assert [stopped_after(known_in_8_bits, [in_8_bits(query) for query in client]) for client in (frames, hot, slider)] == [
+        None
+    ] * 3
