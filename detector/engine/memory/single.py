@@ -222,20 +222,23 @@ def is_mirrored_series(total, weighed, c, held, place, value, size, keys, slip, 
 
 
 @kernel
-def in_pairs(total, weighed, order, oldest, held, place, value, size, sums, keys, slip, at_end):
+def in_pairs(total, weighed, order, stored, ring, held, place, value, size, sums, keys, slip, at_end):
     """Tell whether the query and the retained one at `place` are the latest of several pairs that differ in one value each.
 
     Both queries of a pair differ from all other latest queries in more than one value, or by more than a flicker. The pairs
-    are of one size, each in another value. The latest queries are those among the first `held` places whose `order` (places,)
-    is `oldest` or more. `sums` (2,) are those of the query; for `slip` see `are_sides`.
+    are of one size, each in another value, and its two queries were asked one after the other: of a flicker that never shows
+    the picture itself, two frames differ in one value as well where it returns to one. The latest queries are the last `ring`
+    of `stored`, by their `order` (places,), among the first `held` places. `sums` (2,) are those of the query; for `slip` see
+    `are_sides`.
 
     Pairs of a single level say nothing, since two places of a slider may be as near. The query at hand counts beside others
     where its value is `at_end` of its range: there it moves half as far.
     """
     least = MORE_THAN_LEVEL * slip
     whole = 2 * size if at_end else size
-    if order[place] < oldest or abs(whole) <= least:
+    if order[place] + 1 != stored or abs(whole) <= least:
         return False
+    oldest = stored - ring
     most = (FEW + 1.0) * slip
     partners = np.zeros(held, np.int64)
     mate = np.full(held, -1)
@@ -258,7 +261,7 @@ def in_pairs(total, weighed, order, oldest, held, place, value, size, sums, keys
                 return False
             partners[m] += 1
             partners[other] += 1
-            mate[m] = other
+            mate[m] = other if abs(np.int64(order[m]) - np.int64(order[other])) == 1 else -1
             moved[m] = p
             sizes[m] = d
     pairs = int(abs(size) > least)
@@ -420,9 +423,11 @@ def probes_in_flicker(asked, past, sums, query_sums, place, value, size, keys, s
     ends = (scales.c_lowest, scales.c_highest)
     if is_mirrored_series(sums.total, sums.weighed, past.c, past.held, place, value, size, keys, slip, values, ends):
         return True
-    oldest = np.int64(past.stored) - scales.ring
+    stored = np.int64(past.stored)
     at_end = room_of(values, past.c[place, : scales.measured], scales.c_lowest, scales.c_highest) == AT_END
-    return in_pairs(sums.total, sums.weighed, past.order, oldest, past.held, place, value, size, query_sums, keys, slip, at_end)
+    return in_pairs(
+        sums.total, sums.weighed, past.order, stored, scales.ring, past.held, place, value, size, query_sums, keys, slip, at_end
+    )
 
 
 @part

@@ -164,7 +164,7 @@ def test_two_sides_of_a_query_that_moves_on_come_in_pairs() -> None:
         held = len(others) + 1
         order = np.arange(held, dtype=np.uint32)
         steps = round(size * LEVEL * STEPS)
-        return bool(in_pairs(sums[:, 0], sums[:, 1], order, 0, held, held - 1, 700, steps, sums[-1], KEYS, SLIP, at_end))
+        return bool(in_pairs(sums[:, 0], sums[:, 1], order, held, 24, held, held - 1, 700, steps, sums[-1], KEYS, SLIP, at_end))
 
     pairs = [
         moved((base, 0.1), (base + 1, 0.2), (place, side * LEVEL))
@@ -177,6 +177,7 @@ def test_two_sides_of_a_query_that_moves_on_come_in_pairs() -> None:
     assert paired(*pairs, size=-1, at_end=True)
     assert not paired(*pairs[:4], size=-1, at_end=True)
     assert not paired(*pairs[:2])
+    assert not paired(*pairs[::2], *pairs[1::2])  # not one after the other
     assert not paired(*pairs, moved((5, 0.4), (700, 1 * LEVEL)))
     assert not paired(*pairs[:2], *(moved((60, 0.1), (place, 2 * LEVEL)) for place in (300, 400, 500)))
     assert not paired(*(moved((base, 0.1), (base + 1, 0.2), (700, side * LEVEL)) for base in (20, 30, 40) for side in (1, -1)))
