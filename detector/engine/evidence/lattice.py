@@ -3,11 +3,13 @@
 A thief who takes several sign steps before he asks once (T-RND; Juuti et al., EuroS&P 2019) moves each value by the size of one
 step times how often its sign was plus less how often it was minus. Those are multiples of that size, all even or all odd. So
 the moves lie on few points, one length apart, and about 0 on one of them or midway between two. The differences of other
-pictures lie anywhere. That is the height of a periodogram (Schuster, 1898) whose phase is known. Rounding blurs the points, as
-a JPEG does, and it is known by how much: the expected height follows from it.
+pictures lie anywhere. That is the height of a periodogram (Schuster, 1898) whose phase is known. Rounding blurs the points, and
+it is known by how much: the expected height follows from it.
 
 Values of coarse grids differ by multiples as well, so the values of the picture that the step starts from must not lie on the
 same lattice. A change of tone of few levels is a smooth function of them.
+
+Blind to: pictures that went through a JPEG. It blurs the points so much that frames of a panning camera look as clear.
 """
 
 import numpy as np
@@ -24,8 +26,8 @@ LEAST_HEIGHT = 0.5  # least height that rounding may leave; of lower ones a samp
 UNLIKELY = 5.3  # least height, in deviations of that of moves without a lattice; some 600 lengths, phases and places are tried
 SPARE = 0.04  # what values that were clipped between two steps may take from the height
 DEVIATIONS = 2.0  # deviations by which a height may fall short of the expected one
-DISTINCT = 0.6  # largest share of different moves where rounding leaves at most three on a point
-BLURRED = 1.0  # rounding from which there is no such share, as a square in steps of the sampled values
+DISTINCT = 0.6  # largest share of different moves, of which rounding leaves at most three on a point
+BLURRED = 1.0  # rounding from which it leaves more, as a square in steps of the sampled values
 LEAST_POINTS = 3  # least number of points that hold several moves; two are those of a flat step or of a drawing
 SEVERAL = 0.08  # share of the moves from which a point holds several
 LATTICED = 0.7  # height from which the start lies on the lattice itself
@@ -60,8 +62,8 @@ def free_moves(start, values, lowest, highest, moves):
 
 
 @kernel
-def may_be_points(moves, n, blurred):
-    """Tell whether the first `n` moves are far enough apart for a lattice, and few different ones unless `blurred`."""
+def may_be_points(moves, n):
+    """Tell whether the first `n` moves are far enough apart for a lattice, and few different ones."""
     least = moves[0]
     most = moves[0]
     for j in range(n):
@@ -69,8 +71,6 @@ def may_be_points(moves, n, blurred):
         most = max(most, moves[j])
     if most - least < (LEAST_POINTS - 1) * SHORTEST:
         return False
-    if blurred:
-        return True
     seen = np.zeros(most - least + 1, np.bool_)
     distinct = 0
     for j in range(n):
@@ -142,11 +142,13 @@ def steps_on_lattice(start, values, rounding, lowest, highest):
     """Tell whether the step between two pictures moves each value by a multiple of one length, up to rounding.
 
     `start` and `values` (samples,) are their sampled values, which run from `lowest` to `highest`. `rounding` is the expected
-    square that it adds to a difference, in their steps.
+    square that it adds to a difference, in their steps; False where it is that of a JPEG.
     """
+    if rounding >= BLURRED:
+        return False
     moves = np.empty(start.shape[0], np.int64)
     n = free_moves(start, values, lowest, highest, moves)
-    if n < LEAST_FREE or not may_be_points(moves, n, rounding >= BLURRED):
+    if n < LEAST_FREE or not may_be_points(moves, n):
         return False
     turns, middle = clearest_lattice(moves, n, rounding, highest - lowest)
     if turns == 0 or points_of(moves, n, turns, middle) < LEAST_POINTS or lies_on_lattice(start, turns, lowest, highest):

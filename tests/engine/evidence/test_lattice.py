@@ -41,16 +41,10 @@ def test_steps_taken_several_times_are_seen(steps: int) -> None:
     assert sum(on_lattice(picture(seed), stepped(picture(seed), seed, steps)) for seed in range(50)) >= 45
 
 
-def test_a_jpeg_hides_some() -> None:
-    """It blurs the points of the lattice by a known amount, and the height that is left is compared with that."""
-    rng = np.random.default_rng(2)
-
-    def sent(levels: Vector) -> Vector:
-        return np.asarray(np.clip(levels + 1.2 * np.sqrt(JPEG / 2) * rng.normal(size=levels.size), 0.0, 255.0))
-
-    found = sum(on_lattice(sent(picture(seed)), sent(stepped(picture(seed), seed)), JPEG) for seed in range(100))
-    assert found >= 10
-    assert sum(on_lattice(sent(picture(seed)), sent(picture(seed + 500)), JPEG) for seed in range(300)) <= 1
+def test_a_jpeg_hides_them() -> None:
+    """It blurs the points of the lattice so much that other pictures would pass for it."""
+    assert on_lattice(picture(0), stepped(picture(0), 0))
+    assert not on_lattice(picture(0), stepped(picture(0), 0), JPEG)
 
 
 def test_other_differences_lie_anywhere() -> None:
