@@ -40,6 +40,7 @@ SHARE = 1 / 2  # least share of changes of just this size among the latest singl
 SHORT = 2  # longest run of single changes that counts as a probe; drawing and retouching make longer runs
 PAIRS = 3  # least number of values moved to both sides by one size, where sensors flicker by as much
 ONE_SIDED = 2  # least number of such values for each one that moved to one side only; a flicker rarely returns to a value
+OTHERS = 2  # least number of other values that moved alone before a halving of one value counts; calculators move one or two
 WALK = 6  # least run of single changes that counts as a walk
 ASIDE = 0.2  # distance to the next value, as a share of the input's length, from which it is elsewhere; strokes stay nearer
 SCATTERED = 0.4  # least share of the changes of a walk that go elsewhere
@@ -392,6 +393,22 @@ def halved(total, weighed, label, depth, held, sums, place, value, size, keys):
 
 
 @kernel
+def others_moved(value, values):
+    """Return how many other values moved alone among the client's latest single changes.
+
+    `values` (changes,) are those that moved, counted from 1, 0 where there are fewer changes.
+    """
+    others = 0
+    for k in range(values.shape[0]):
+        if values[k] != 0 and values[k] != value + 1:
+            first = True
+            for other in range(k):
+                first = first and values[other] != values[k]
+            others += int(first)
+    return others
+
+
+@kernel
 def is_level(size, grain):
     """Tell whether a change, in steps, is a few levels of the population's values; a level is `grain` value ranges, 0: none."""
     if grain <= 0.0:
@@ -452,5 +469,7 @@ def find_single(asked, past, sums, query_sums, keys, scales):
         probes = probes_in_flicker(asked, past, sums, query_sums, place, value, size, keys, scales)
     else:
         probes = is_single_probe(sums, past.held, place, value, size, run, keys, scales.grain)
-    depth, end = halved(sums.total, sums.weighed, past.label, past.depth, past.held, query_sums, place, value, size, keys)
+    depth, end = 0, -1
+    if others_moved(value, sums.value) >= OTHERS:
+        depth, end = halved(sums.total, sums.weighed, past.label, past.depth, past.held, query_sums, place, value, size, keys)
     return Single(place, value, size, run, flickers, probes, depth, end)

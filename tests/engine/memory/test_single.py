@@ -24,6 +24,7 @@ from detector.engine.memory.single import (
     is_level,
     is_mirrored_series,
     nearest_single,
+    others_moved,
     resembles,
     slip_of,
 )
@@ -257,6 +258,13 @@ def test_an_interval_of_one_value_is_halved() -> None:
         (query,) = sums_of(moved((700, 1.45 * reach)))
         size = round(0.45 * reach * STEPS)
         assert halved(earlier[:, 0], earlier[:, 1], label, depth, 3, query, 1, 700, size, KEYS) == (0, -1)
+
+
+def test_other_values_that_moved_are_counted_once_each() -> None:
+    """A calculator moves one value or two; unused places of the memory are no values."""
+    assert others_moved(4, np.array([5, 5, 5, 0], np.int32)) == 0
+    assert others_moved(4, np.array([5, 9, 9, 5], np.int32)) == 1
+    assert others_moved(4, np.array([5, 9, 1, 9], np.int32)) == 2
 
 
 @pytest.fixture(scope="module")
