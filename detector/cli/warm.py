@@ -5,7 +5,7 @@ from detector.console import say
 
 
 def warm_up(*, as_json: AsJson = False) -> None:
-    """Compile all kernels of the engine, once for each version and kind of processor.
+    """Compile all kernels of the engine and of the native format, once for each version and kind of processor.
 
     It takes a minute or more, in which a new worker would watch nothing. Run it after installing, or while building an image.
     """
@@ -15,7 +15,8 @@ def warm_up(*, as_json: AsJson = False) -> None:
     compiled: list[str] = []
     with progress("warming up", engine=True), compiling(compiled.append):
         rehearse_all()
-    folder = cache_folder()
+    kept = cache_folder()
+    folder = None if kept is None else kept.parent  # beside it lies that of the native format
     if as_json:
         print_json({"compiled": len(compiled), "folder": None if folder is None else str(folder)})
     elif folder is None:

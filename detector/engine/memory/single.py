@@ -41,6 +41,7 @@ SHORT = 2  # longest run of single changes that counts as a probe; drawing and r
 PAIRS = 3  # least number of values moved to both sides by one size, where sensors flicker by as much
 ONE_SIDED = 2  # least number of such values for each one that moved to one side only; a flicker rarely returns to a value
 OTHERS = 2  # least number of other values that moved alone before a halving of one value counts; calculators move one or two
+ONCE = 6  # least number of such values for each return to a side that was tried before, by another size; hot pixels return
 WALK = 6  # least run of single changes that counts as a walk
 ASIDE = 0.2  # distance to the next value, as a share of the input's length, from which it is elsewhere; strokes stay nearer
 SCATTERED = 0.4  # least share of the changes of a walk that go elsewhere
@@ -216,7 +217,7 @@ def is_mirrored_series(total, weighed, c, held, place, value, size, keys, slip, 
             both += 1
         elif k > 0:
             free += int(room_of(start, c[to[k], : values.shape[0]], ends[0], ends[1]) == FREE)
-    if both < PAIRS or again * ONE_SIDED > both:
+    if both < PAIRS or again * ONCE > both:
         return False
     one_sided = min(free * keys.shape[0] / values.shape[0], n - both)
     return both >= ONE_SIDED * one_sided and (sides[0] == 3 or room_of(start, values, ends[0], ends[1]) == AT_END)

@@ -345,11 +345,15 @@ def test_values_that_blink_are_no_probes(pictures: npt.NDArray[np.float32], know
 
 @pytest.fixture(scope="module")
 def known_in_8_bits(pictures: npt.NDArray[np.float32]) -> Baseline:
-    """The same readers, whose pictures come in 8 bits."""
+    """The same readers, whose cameras have a little noise and 8 bits."""
     rng = np.random.default_rng(3)
     events = Events("large", step_ms=700)
-    asked = [(client, int(rng.integers(len(pictures)))) for _ in range(20) for client in range(20)]
-    lines = [events.line(f"reader-{client}", in_8_bits(pictures[i]), int(load_digits().target[i])) for client, i in asked]
+    lines = []
+    for _ in range(20):
+        for client in range(20):
+            i = int(rng.integers(len(pictures)))
+            seen = in_8_bits(pictures[i] + 0.01 * rng.normal(size=DIMENSION))
+            lines.append(events.line(f"reader-{client}", seen, int(load_digits().target[i])))
     return fit_baseline(lambda: batches(lines), EngineSettings(seed=5))
 
 
