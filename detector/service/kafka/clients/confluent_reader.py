@@ -197,6 +197,9 @@ class ConfluentReader:
             return records
         if error.code() == own._PARTITION_EOF:  # noqa: SLF001
             self._positions[TopicPartition(message.topic(), message.partition())] = message.offset()
+        elif not self._topics and error.code() == own.GROUP_AUTHORIZATION_FAILED:
+            # librdkafka looks for the coordinator of the group that it makes us name, though we are in none.
+            log.debug("no right to a group, and none needed", cause=error.str())
         elif is_fatal(error) or error.code() > 0:
             raise fault_of_reader(error, message.topic())
         else:  # a broker is away or slow: librdkafka recovers by itself
