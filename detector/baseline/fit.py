@@ -20,14 +20,12 @@ from detector.engine.account import account_of
 from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.evidence.step import margin_of
-from detector.engine.fitting.cooccurrence import fair_to
-from detector.engine.fitting.drawn import fit_drawn
 from detector.engine.fitting.drift import compared
-from detector.engine.fitting.noise import Unheard, fit_noise
+from detector.engine.fitting.noise import Unheard
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.fitting.turns import Opening, fit_turning
-from detector.engine.fitting.unheard import fair_to_unheard
+from detector.engine.fitting.unheard import fit_unheard
 from detector.engine.links.linker import Linker
 from detector.engine.links.sketch import in_stream_order
 from detector.engine.models.novelty import LEAST_CLIENTS
@@ -151,10 +149,7 @@ def fit_baseline(
         if others:
             unheard = Unheard(np.array([sample.vectors[i] for i in others]), [sample.clients[i] for i in others])
             teaching = np.array([sample.vectors[i] for i in chosen])
-            learned = fair_to_unheard(learned, unheard)
-            learned = fit_noise(learned, teaching, unheard, settings.secret)
-            learned = fit_drawn(learned, teaching, unheard, settings.secret)
-            learned = replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))
+            learned = fit_unheard(learned, teaching, unheard, settings.secret)
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
         linkers[model] = Linker(model, settings.links, learned, settings.policy, secret=settings.secret)

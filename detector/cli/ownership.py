@@ -282,7 +282,9 @@ def ownership_verify(
 
 
 def _names(text: str, classes: int) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    from detector.hardening.defences import split_names
+
+    names = tuple(split_names(text))
     if names and len(names) != classes:
         raise ConfigError(f"--class-names names {len(names)} classes, and the model has {classes}")
     return names

@@ -182,7 +182,7 @@ class ClientTable:
             return batch
         missing = np.isnan(batch.vector)
         if self.reference.table:
-            return replace(batch, vector=np.where(missing, self.reference.missing, batch.vector))
+            return replace(batch, vector=self.reference.complete(batch.vector))
         rows = np.asarray(missing.any(axis=1))
         detail = f"input: a value is missing, and model {self.model!r} takes pictures or embeddings, where none can be"
         outputs.refusals += [

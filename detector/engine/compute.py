@@ -107,7 +107,6 @@ class Kernels:
         self._arrays = arrays_for(SMALL, reference)
         self._passes: dict[int, Pass] = {}
         self._entries: dict[Any, Callable[..., Any]] = {}
-        self._version: tuple[str | None, int] = (None, 0)
 
     @property
     def population(self) -> npt.NDArray[np.float64]:
@@ -128,7 +127,7 @@ class Kernels:
         for own, column in zip(columns, GIVEN(batch), strict=True):
             np.copyto(own, column)
         if self._rules.metered:
-            self._tell_versions(batch.version, room.queries.version)
+            room.queries.version[:] = versions_of(batch.version)
         run.hash()
         run.begin()
         self._admit(batch.event_id, room)
@@ -176,16 +175,6 @@ class Kernels:
         self._entry(digest, (text, room.ends, room.owner, room.key))(text, room.ends, room.owner, room.key)
         arguments = (admission, ledger.entries, room.arrivals, self._rules.lateness_ms, room.admitted)
         ledger.entered(self._entry(admit, arguments)(*arguments))
-
-    def _tell_versions(self, versions: Sequence[str | None], numbers: npt.NDArray[np.uint16]) -> None:
-        """Fill in the number of each version; nearly always all are the same, and the same as in the batch before."""
-        first = versions[0]
-        if versions.count(first) < len(versions):
-            numbers[:] = versions_of(versions)
-            return
-        if first != self._version[0]:
-            self._version = first, int(versions_of([first])[0])
-        numbers[:] = self._version[1]
 
     def _entry(self, kernel: Callable[..., Any], arguments: Sequence[Any]) -> Callable[..., Any]:
         """Return the compiled code of a kernel, which gets arrays of the same types at each call."""

@@ -160,10 +160,9 @@ class Judge:
 
     def judge(self, moment: Moment, outputs: Outputs) -> None:
         """Add to `outputs` what the moment calls for, and note it in the client's decision state."""
+        thresholds = self.thresholds.after(moment.queries)
         for channel in with_company(moment.channels):
-            action = self._worth_throttling(
-                moment, channel, channel_action(channel, moment.peak, self.thresholds.after(moment.queries))
-            )
+            action = self._worth_throttling(moment, channel, channel_action(channel, moment.peak, thresholds))
             self._weigh(moment, channel, action, float(moment.peak[channel]), outputs)
         if moment.score is not None:
             strange = self._clients.columns.standing.strange

@@ -8,7 +8,6 @@ The events are made up and are not published; a rehearsal leaves nothing behind 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,12 +57,10 @@ def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
 def warm_up() -> None:
     """Rehearse with every kind of input, and fit all models: afterwards all kernels are compiled."""
     # Imported here: a service with a baseline does not need scikit-learn's fitters, which take a second to load.
-    from detector.engine.fitting.cooccurrence import fair_to  # noqa: PLC0415
-    from detector.engine.fitting.drawn import fit_drawn  # noqa: PLC0415
-    from detector.engine.fitting.noise import Unheard, fit_noise  # noqa: PLC0415
+    from detector.engine.fitting.noise import Unheard  # noqa: PLC0415
     from detector.engine.fitting.novelty import fit_norms  # noqa: PLC0415
     from detector.engine.fitting.reference import fit_reference  # noqa: PLC0415
-    from detector.engine.fitting.unheard import fair_to_unheard  # noqa: PLC0415
+    from detector.engine.fitting.unheard import fit_unheard  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
     norms = fit_norms(_evaluations(rng)).norms
@@ -71,10 +68,7 @@ def warm_up() -> None:
     for pool, categorical in ((_table(rng), (0,)), (_picture(rng), ()), (_embeddings(rng), ())):
         clients = [f"teacher-{i % LEAST_CLIENTS}" for i in range(len(pool))]
         learned = fit_reference(pool, 2, seed=0, categorical=categorical, clients=clients)
-        unheard = Unheard(pool[1::2], clients[: len(pool) // 2])
-        learned = fit_noise(fair_to_unheard(learned, unheard), pool[::2], unheard, seed=0)
-        learned = fit_drawn(learned, pool[::2], unheard, seed=0)
-        learned = replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))
+        learned = fit_unheard(learned, pool[::2], Unheard(pool[1::2], clients[: len(pool) // 2]), seed=0)
         rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _evaluations(rng))})
         _run({}, _batch("rehearsal", pool, rng))
         _measure(learned, pool, clients)

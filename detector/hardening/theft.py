@@ -104,18 +104,14 @@ def moments_of(budgets: Collection[int], asked: int) -> list[int]:
     return sorted({min(moment, asked) for moment in (*budgets, *doublings)})
 
 
-def copies_of(
-    subject: Subject, loot: Loot, moments: Collection[int], seed: int, truth: Labels | None = None
-) -> dict[int, Copy]:
+def copies_of(subject: Subject, loot: Loot, moments: Collection[int], seed: int, truth: Labels) -> dict[int, Copy]:
     """Train copies on the first so many answers and judge them; takes some tenths of a second for each moment.
 
-    `truth` are the model's own labels of the fresh inputs, without the defence; it is asked for them where they are not given.
+    `truth` are the model's own labels of the fresh inputs, without the defence.
     """
     target = subject.target
     features, benign = target.encode(loot.vectors), target.benign
     fresh = np.concatenate([target.encode(target.test), target.encode(benign.vectors)])
-    if truth is None:
-        truth = target.predict(target.test).argmax(axis=1)
     found: dict[int, Copy] = {}
     for moment in sorted(set(moments)):
         if moment < 1:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from detector.ingest.scanning.scan import PADDING, TABLES, scan
 from detector.ingest.scanning.texts import ESCAPED
 
 __all__ = ["Scanner", "scan_once"]
+
+V = TypeVar("V")
 
 _TRUST: Final = (None, False, True)
 
@@ -81,15 +83,13 @@ class Scanner:
         )
 
     def _senders(self, cells: _Cells, every: _Cells, texts: "_Texts") -> list[Sender]:
-        like = cells[:, at.SAME_SENDER].tolist()
-        known = {}
-        for row in set(like):
-            kind, organization, ip, agent = (
-                texts.one(every[row], column) if row >= 0 else None for column in range(at.TYPE, at.AGENT + 1, 2)
-            )
-            trusted = _TRUST[every[row, at.TRUSTED]] if row >= 0 else None
-            known[row] = self._sender_of((kind, trusted, organization, ip, agent))
-        return list(known.values()) * len(like) if len(known) == 1 else [known[row] for row in like]
+        def sender(row: int) -> Sender:
+            if row < 0:
+                return self._sender_of((None, None, None, None, None))
+            kind, organization, ip, agent = (texts.one(every[row], column) for column in range(at.TYPE, at.AGENT + 1, 2))
+            return self._sender_of((kind, _TRUST[every[row, at.TRUSTED]], organization, ip, agent))
+
+        return _of_each(cells[:, at.SAME_SENDER].tolist(), sender)
 
 
 class _Found(NamedTuple):
@@ -172,8 +172,12 @@ def _groups(cells: _Cells, texts: _Texts) -> dict[tuple[str, int], npt.NDArray[n
 
 
 def _versions(cells: _Cells, every: _Cells, texts: _Texts) -> list[str | None]:
-    like = cells[:, at.SAME_VERSION].tolist()
-    known = {row: texts.one(every[row], at.VERSION) if row >= 0 else None for row in set(like)}
+    return _of_each(cells[:, at.SAME_VERSION].tolist(), lambda row: texts.one(every[row], at.VERSION) if row >= 0 else None)
+
+
+def _of_each(like: Sequence[int], read: Callable[[int], V]) -> list[V]:
+    """Return what `read` gives for the row that each row is like; it is called once for rows that are alike."""
+    known = {row: read(row) for row in set(like)}
     return list(known.values()) * len(like) if len(known) == 1 else [known[row] for row in like]
 
 

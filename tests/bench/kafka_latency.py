@@ -1,8 +1,10 @@
 """How long after an event the decision that it causes can be read: a sender, the service and a reader, each a process.
 
-Among ordinary clients there are strangers. Their queries, four points and each again after a flat step, are unlike those of
-any client of the baseline, so each of them is throttled at the first look, with its eighth query. A decision carries the event
-time of the query that caused it, by which it is matched with the moment when that query was handed to the sender's client.
+Among ordinary clients there are strangers. They ask about four points and about each again after a flat step, as no client of
+the baseline does, so each of them is stopped with its eighth query, or throttled where policy allows no more stops. The points
+lie in the middle of the population: farther ones are foreign as well, which would be a second decision. A decision carries
+the event time of the query that caused it, by which it is matched with the moment when that query was handed to the sender's
+client.
 
 The floor is an echo in the service's place: a process that reads the log with the same client and, without looking into any
 record, sends each stranger's eighth on to the decisions.
@@ -128,7 +130,7 @@ def strangers(count: int, start_ms: int) -> list[bytes]:
     for i in range(count):
         for query in range(LOOK):
             if query % 2 == 0:
-                point = 2.0 * rng.normal(size=30)
+                point = 0.5 * rng.normal(size=30)
             step = STEP * (query % 2) * rng.permuted(np.resize([1.0, -1.0], 30))
             asked.append((i / DECISIONS_PER_S + query / LOOK, i, (point + step).astype(np.float32).tolist()))
     lines = []

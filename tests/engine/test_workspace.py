@@ -15,8 +15,8 @@ from detector.engine.clients import SMALLEST
 from detector.engine.compute import SMALL
 from detector.engine.findings import Outputs
 from detector.engine.memory.admission import FRESH
-from detector.engine.models.encoding import encode_rows
-from detector.engine.models.reference import MOST_CATEGORIES, encode
+from detector.engine.models.encoding import encode
+from detector.engine.models.reference import MOST_CATEGORIES
 from detector.engine.observer import Seen
 from detector.engine.shard import EngineSettings, Shard
 from detector.testing import batches, traffic
@@ -26,16 +26,18 @@ FLOATS = st.floats(width=32, allow_nan=False)
 
 @given(st.lists(FLOATS, min_size=6, max_size=6), st.lists(FLOATS, min_size=3, max_size=3), st.sets(st.integers(0, 2)))
 def test_inputs_are_encoded_as_numpy_does(values: list[float], scale: list[float], categorical: set[int]) -> None:
-    """Bit for bit, whatever overflows: the fitted reference was made with the other."""
+    """Bit for bit, whatever overflows: fitted references of former versions were made with numpy."""
     vectors = np.array(values, np.float32).reshape(2, 3)
     codes = np.array(sorted(categorical), np.int32)
     known = np.full((len(codes), MOST_CATEGORIES), np.nan, np.float32)
     known[:, : len(vectors)] = vectors[:, codes].T
     with np.errstate(all="ignore"):
         factors = np.array(scale, np.float32)
-        wanted = encode(vectors, vectors[1], factors, codes, known)
-    encoded = np.empty((2, 3 + known.size), np.float32)
-    encode_rows(vectors, vectors[1], factors, codes, known, encoded)
+        wanted = np.clip((vectors - vectors[1]) * factors, -1e6, 1e6)
+    wanted[:, codes] = 0.0
+    indicators = (vectors[:, codes, None] == known[None]).reshape(2, -1).astype(np.float32) * np.float32(np.sqrt(0.5))
+    wanted = np.concatenate([wanted, indicators], axis=1)
+    encoded = encode(vectors, vectors[1], factors, codes, known)
     assert encoded.tobytes() == np.ascontiguousarray(wanted).tobytes()
 
 

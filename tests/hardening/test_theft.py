@@ -11,7 +11,7 @@ from detector.errors import ConfigError, ModelError
 from detector.hardening.defences import defence_of
 from detector.hardening.subject import Subject, subject_of
 from detector.hardening.theft import copies_of, moments_of, steal, usual_attacks
-from detector.redteam.conversation import Array
+from detector.redteam.conversation import Array, Labels
 from detector.redteam.opened import open_model
 
 
@@ -20,31 +20,38 @@ def wine() -> Subject:
     return subject_of("mlp:wine", open_model("mlp:wine"))
 
 
+@pytest.fixture
+def truth(wine: Subject) -> Labels:
+    """Return the model's own labels of the fresh inputs."""
+    labels: Labels = wine.target.predict(wine.target.test).argmax(axis=1)
+    return labels
+
+
 def nothing() -> None:
     """Hear of a query."""
 
 
-def test_who_holds_examples_asks_about_each_once(wine: Subject) -> None:
+def test_who_holds_examples_asks_about_each_once(wine: Subject, truth: Labels) -> None:
     """Then he has nothing left to ask."""
     loot = steal(wine, wine.target.predict, "random", 500, 1.0, 0, nothing)
     assert loot.ended
     assert len(loot.log) == len(wine.target.attacker.vectors)
     assert len(np.unique(loot.vectors, axis=0)) == len(np.unique(loot.vectors[::-1], axis=0)) <= len(loot.log)
-    copies = copies_of(wine, loot, moments_of([20, 500], len(loot.log)), 0)
+    copies = copies_of(wine, loot, moments_of([20, 500], len(loot.log)), 0, truth)
     assert list(copies) == [20, 25, len(loot.log)]
     last = copies[len(loot.log)]
     assert last.fidelity > 0.8
     assert last.accuracy is not None
-    assert copies_of(wine, loot, [0], 0)[0].fidelity == 0.0
+    assert copies_of(wine, loot, [0], 0, truth)[0].fidelity == 0.0
 
 
-def test_the_copy_is_judged_by_the_model_without_the_defence(wine: Subject) -> None:
+def test_the_copy_is_judged_by_the_model_without_the_defence(wine: Subject, truth: Labels) -> None:
     """Who is lied to copies the lie."""
     honest = steal(wine, wine.target.predict, "random", 500, 1.0, 0, nothing)
     lied_to = steal(wine, lambda X: np.roll(wine.target.predict(X), 1, axis=1), "random", 500, 1.0, 0, nothing)
     at = len(honest.log)
-    assert copies_of(wine, honest, [at], 0)[at].fidelity > 0.8
-    assert copies_of(wine, lied_to, [at], 0)[at].fidelity < 0.3
+    assert copies_of(wine, honest, [at], 0, truth)[at].fidelity > 0.8
+    assert copies_of(wine, lied_to, [at], 0, truth)[at].fidelity < 0.3
 
 
 def test_the_log_holds_what_was_told(wine: Subject) -> None:

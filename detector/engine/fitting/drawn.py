@@ -17,7 +17,7 @@ from detector.engine.evidence.noise import VIEWS, noise_ratios
 from detector.engine.fitting.cooccurrence import binned, binning_of
 from detector.engine.fitting.noise import Matrix, Unheard, alone, form_of
 from detector.engine.fitting.stray import LEAST_CLIENTS, usual_under
-from detector.engine.models.reference import Floats, Reference
+from detector.engine.models.reference import Floats, Reference, drawn_fields
 
 DRAWN = 4000  # records of each kind of draw
 LEAST_RECORDS = 500
@@ -33,8 +33,8 @@ def fit_drawn(reference: Reference, teaching: Floats, calibrating: Unheard, seed
     """
     if not reference.table or len(calibrating.vectors) == 0:
         return reference
-    teaching = _complete(reference, teaching)
-    unheard = Unheard(_complete(reference, calibrating.vectors), calibrating.clients)
+    teaching = reference.complete(teaching)
+    unheard = Unheard(reference.complete(calibrating.vectors), calibrating.clients)
     records = np.unique(teaching, axis=0)
     if len(records) < LEAST_RECORDS:
         return reference
@@ -57,11 +57,7 @@ def fit_drawn(reference: Reference, teaching: Floats, calibrating: Unheard, seed
     forms = [form for drawn in draws if (form := form_of(lessons, views(drawn))) is not None]
     if not forms:
         return reference
-    return replace(reference, **{f"drawn_{name}": part for name, part in known._asdict().items()}, noise=_fair(forms, lessons))
-
-
-def _complete(reference: Reference, vectors: Floats) -> Floats:
-    return np.asarray(np.where(np.isnan(vectors), reference.missing, vectors), np.float32)
+    return replace(reference, **drawn_fields(known), noise=_fair(forms, lessons))
 
 
 def _draws(records: Floats, categorical: npt.NDArray[np.int32], rng: np.random.Generator) -> list[Floats]:

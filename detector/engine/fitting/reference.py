@@ -32,6 +32,7 @@ from detector.engine.fitting.yardsticks import (
 )
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models.cooccurrence import nothing_known
+from detector.engine.models.encoding import encode
 from detector.engine.models.reference import (
     ALWAYS,
     C_LEVELS,
@@ -43,7 +44,7 @@ from detector.engine.models.reference import (
     NO_SIGHTS,
     Floats,
     Reference,
-    encode,
+    drawn_fields,
 )
 from detector.errors import BaselineError
 
@@ -167,7 +168,7 @@ def fit_reference(
         sights=NO_SIGHTS,
         sight_values=NO_SIGHTS,
         noise=NO_NOISE,
-        **{f"drawn_{name}": part for name, part in none_drawn()._asdict().items()},
+        **drawn_fields(none_drawn()),
         cooccurrence=nothing_known(),
     )
     reference = replace(reference, **_rounding_of_jpeg(reference, vectors, seed))

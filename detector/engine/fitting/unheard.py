@@ -1,4 +1,4 @@
-"""Fitting what is usual of clients that taught nothing: the expectations of `foreign` are raised until they are fair to them.
+"""Fitting by clients that taught nothing: what is usual of them, and by what noise and drawn records are told from them.
 
 Teachers and the clients that calibrate ask about different things. An expectation that was learned from the teachers alone may
 be too low for the others: they would gather evidence with every query, and calibration would answer with a threshold that
@@ -13,10 +13,24 @@ from typing import Any
 import numpy as np
 
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
-from detector.engine.fitting.noise import Matrix, Unheard
+from detector.engine.fitting.cooccurrence import fair_to
+from detector.engine.fitting.drawn import fit_drawn
+from detector.engine.fitting.noise import Matrix, Unheard, fit_noise
 from detector.engine.fitting.stray import LEAST_CLIENTS, LEAST_LESSONS, lessons_of, strays_of, usual_under
 from detector.engine.fitting.yardsticks import FAIR, structures_of
-from detector.engine.models.reference import Reduced, Reference
+from detector.engine.models.reference import Floats, Reduced, Reference
+
+
+def fit_unheard(reference: Reference, teaching: Floats, unheard: Unheard, seed: int) -> Reference:
+    """Return the reference with all that is learned from clients that did not teach it.
+
+    `teaching` (n, dimension) are inputs of those that did. Noise and drawn records are told by expectations that are fair
+    already, so these come first.
+    """
+    learned = fair_to_unheard(reference, unheard)
+    learned = fit_noise(learned, teaching, unheard, seed)
+    learned = fit_drawn(learned, teaching, unheard, seed)
+    return replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))
 
 
 def fair_to_unheard(reference: Reference, unheard: Unheard) -> Reference:
@@ -25,7 +39,7 @@ def fair_to_unheard(reference: Reference, unheard: Unheard) -> Reference:
     Under each of them no calibrating client's ratios average more than 1, but for a few odd clients, so nobody gathers evidence
     by asking on. Unchanged for fewer than `LEAST_CLIENTS` clients with unrelated queries.
     """
-    vectors = np.where(np.isnan(unheard.vectors), reference.missing, unheard.vectors) if reference.table else unheard.vectors
+    vectors = reference.complete(unheard.vectors)
     whole = np.flatnonzero(~np.isnan(vectors).any(axis=1))
     if len(whole) == 0:
         return reference

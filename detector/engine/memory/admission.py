@@ -78,13 +78,6 @@ class Admitted(NamedTuple):
     reused: npt.NDArray[np.bool_]
 
 
-def unadmitted(events: int) -> Admitted:
-    """Return arrays, all zero, for the decisions on so many events."""
-    return Admitted(
-        np.empty(events, np.uint8), np.zeros(events, np.int64), np.zeros(events, np.bool_), np.zeros(events, np.bool_)
-    )
-
-
 @kernel
 def evaluation_after(queries):
     """Return the number of queries at the first scheduled evaluation after `queries` queries.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from detector.engine.evidence.accumulate import NOTHING, WORTH_NOTING
 from detector.engine.kernels import kernel
 from detector.engine.memory.admission import FRESH, LATE, REPEATED
-from detector.engine.memory.metered import READINGS
+from detector.engine.memory.metered import is_reading
 
 
 class Given(NamedTuple):
@@ -80,9 +80,7 @@ def schedule(admitted, metered, evaluation, reading, rows):
         evaluation[i] = evaluations
         rows[evaluations] = np.nan
         evaluations += 1
-        queries = admitted.position[i]
-        at = np.searchsorted(READINGS, queries)
-        if metered and at < READINGS.shape[0] and READINGS[at] == queries:
+        if metered and is_reading(admitted.position[i]):
             reading[i] = readings
             readings += 1
     return evaluations, readings

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.columns import Column
-from detector.engine.kernels import part
+from detector.engine.kernels import kernel, part
 from detector.engine.memory.admission import evaluation_after
 from detector.engine.memory.reservoir import OUTDATED
 
@@ -40,13 +40,15 @@ def _readings() -> npt.NDArray[np.int64]:
 READINGS = _readings()
 
 
-def is_reading(queries: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Tell at which numbers of queries the odometer is read; it costs more than the models, so not at every evaluation.
+@kernel
+def is_reading(queries):
+    """Tell whether the odometer is read after so many queries; it costs more than the models, so not at every evaluation.
 
-    >>> is_reading(np.array([8, 32, 48, 64, 71, 87])).tolist()
+    >>> [is_reading(queries) for queries in (8, 32, 48, 64, 71, 87)]
     [False, True, True, True, False, True]
     """
-    return np.asarray(READINGS[np.searchsorted(READINGS, queries)] == queries)
+    at = np.searchsorted(READINGS, queries)
+    return at < READINGS.shape[0] and READINGS[at] == queries
 
 
 class Metered(NamedTuple):

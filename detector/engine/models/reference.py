@@ -34,6 +34,7 @@ from detector.engine.memory.checksums import add_up, weights_of
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
 from detector.engine.models import cooccurrence
 from detector.engine.models.cooccurrence import Cooccurrence
+from detector.engine.models.encoding import encode
 from detector.errors import BaselineError
 
 C_LEVELS = 212.0  # levels of a sampled value within the value range; the rest of the 256 is headroom on both sides
@@ -48,6 +49,13 @@ NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 NO_SIGHTS = np.zeros((0, 0), np.float32)
 NO_NOISE = np.zeros((0, TERMS))
 ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
+
+
+def drawn_fields(drawn: Drawn) -> dict[str, Any]:
+    """Return the fields of a `Reference` that hold what tells drawn records."""
+    return {f"drawn_{name}": part for name, part in drawn._asdict().items()}
+
+
 SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baselines lack, and what those mean
     {
         "blur": 0.0,
@@ -62,7 +70,7 @@ SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baseline
         "sights": NO_SIGHTS,
         "sight_values": NO_SIGHTS,
         "noise": NO_NOISE,
-        **{f"drawn_{name}": part for name, part in none_drawn()._asdict().items()},
+        **drawn_fields(none_drawn()),
     }
 )
 TOGETHER = "cooccurrence"  # the only field that is not an array
@@ -251,6 +259,10 @@ class Reference:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
+    def complete(self, vectors: Floats) -> Floats:
+        """Return inputs (n, dimension) with the number for missing values in their place; only in tables may any be missing."""
+        return np.where(np.isnan(vectors), self.missing, vectors) if self.table else vectors
+
     def reduce(self, vectors: Floats) -> "Reduced":
         """Reduce raw inputs of shape (n, dimension), in blocks small enough for the processor's cache."""
         n = len(vectors)
@@ -302,20 +314,6 @@ class Reduced:
     landmark: Floats
     energy: Floats
     sums: npt.NDArray[np.uint32]
-
-
-def encode(vectors: Floats, offset: Floats, scale: Floats, categorical: npt.NDArray[np.int32], categories: Floats) -> Floats:
-    """Scale the columns and replace categorical ones by indicators; an unknown category sets no indicator."""
-    with np.errstate(over="ignore"):
-        scaled = (vectors - offset) * scale
-    # Values far beyond any range are clipped, so that their squares do not overflow.
-    np.clip(scaled, -1e6, 1e6, out=scaled)
-    if len(categorical) == 0:
-        return scaled
-    indicators = vectors[:, categorical, None] == categories[None]
-    scaled[:, categorical] = 0.0
-    known = indicators.reshape(len(vectors), -1).astype(np.float32)
-    return np.concatenate([scaled, known * np.float32(np.sqrt(0.5))], axis=1)
 
 
 @kernel

@@ -7,7 +7,8 @@ from sklearn.datasets import load_digits, load_wine
 
 from detector.engine.fitting.reference import LEAST_ROWS, fit_reference
 from detector.engine.memory.reservoir import SAMPLED
-from detector.engine.models.reference import C_LEVELS, MOST_CATEGORIES, encode
+from detector.engine.models.encoding import encode
+from detector.engine.models.reference import C_LEVELS, MOST_CATEGORIES
 from detector.errors import BaselineError
 
 Floats = npt.NDArray[np.float32]

@@ -23,10 +23,10 @@ from detector.engine.memory.admission import (
     Arrivals,
     admit,
     evaluation_after,
-    unadmitted,
 )
 from detector.engine.memory.hashing import digest, joined
 from detector.engine.memory.ledger import SMALLEST_LEDGER, Ledger
+from tests.engine.memory.unadmitted import unadmitted
 
 LATENESS = 1000
 START = 1_700_000_000_000

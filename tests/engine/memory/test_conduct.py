@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from detector.engine.columns import allocate
-from detector.engine.memory.admission import REFUSED, Admitted, unadmitted
+from detector.engine.memory.admission import REFUSED, Admitted
 from detector.engine.memory.conduct import FIRST, MEMORY, Conduct, evidence, nobody, update_conduct
 from detector.testing import Events, MemorySink, watch
+from tests.engine.memory.unadmitted import unadmitted
 
 NAN = "NaN"
 
