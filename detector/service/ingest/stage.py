@@ -83,7 +83,7 @@ class IngestStage:
         self._assembler = assembler_for(config, dimensions_of(known), clock, decoder, settings_of(config, baseline).secret)
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
-        self._reader = connection.reader(
+        self._reader = connection.bounded.reader(
             group=f"{config.kafka.group_id}.ingest", member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
         )
         self._metrics = metrics or Metrics()

@@ -106,6 +106,16 @@ class Connection:
         beside = Beside(partial(self.consumer, max_poll_records=1, fetch_max_wait_ms=50), partial(self._complete, group or ""))
         return self._made(lambda: ConfluentReader(options, max_poll_records, beside))
 
+    @property
+    def bounded(self) -> "Connection":
+        """The connection for reading topics that others write to: of what they pack it unpacks `LARGEST_BATCH` at most.
+
+        librdkafka unpacks gzip without a limit, so it reads such topics only where the configuration names it.
+        """
+        if not self.native or self._section.client == "confluent":
+            return self
+        return Connection(self._section.model_copy(update={"client": "kafka-python"}), self._client_id)
+
     def writer(self, *, linger_ms: int, batch_bytes: int = BATCH_BYTES) -> Writer:
         """Return a writer of the client that the configuration names."""
         if not self.native:

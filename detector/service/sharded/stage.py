@@ -73,12 +73,14 @@ class ShardedStage(ABC, Generic[S, U]):
         self._seal = Seal(self._settings.secret)
         group = reading.section.group_id
         beat = self._metrics.beat
-        store = StateStore(connection, reading.topics, group, given.partitions, self._seal, beat, str(deployment))
+        # A member of a group commits in transactions of its own client, so the state store has that of the reader.
+        source = connection.bounded if reading.foreign else connection
+        store = StateStore(source, reading.topics, group, given.partitions, self._seal, beat, str(deployment))
         self._owned: dict[TopicPartition, Owned[S]] = {}
         self._fresh: set[TopicPartition] = set()
         self._lock = threading.RLock()
         self._polled = time.monotonic()
-        self._reader = connection.reader(
+        self._reader = source.reader(
             group=group, member=given.member, max_poll_records=reading.most_records, fetch_max_wait_ms=50
         )
         try:
