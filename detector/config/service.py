@@ -85,7 +85,8 @@ class KafkaSection(Section):
 
     client: Literal["auto", "kafka-python", "confluent"] = Field(
         "auto",
-        description="what the stages read and write with; auto: confluent (librdkafka), which costs less, if installed",
+        description="what the stages read and write with; auto: confluent (librdkafka), which costs less, if installed, "
+        "but kafka-python for input topics: librdkafka unpacks gzip without a limit",
     )
     bootstrap_servers: Names = Field((), description="host:port, several separated by commas")
     input_topics: Names = Field((), description="prediction logs")

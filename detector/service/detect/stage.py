@@ -104,9 +104,7 @@ class DetectStage(ShardedStage[Shard, UnderstoodEvents]):
             )
         super().__init__(
             Given(config, baseline, connection, topics, partitions, clock, member, metrics, stop or threading.Event()),
-            Reading(
-                "detect", config.kafka, topics, sources, MOST_RECORDS, LINGER_MS, closed=self._keyed, foreign=self._keyed
-            ),
+            Reading("detect", config.kafka, topics, sources, MOST_RECORDS, LINGER_MS, closed=self._keyed, foreign=self._keyed),
             lambda: Shard(self._settings, self._baselines, parked=SpillFile()),
         )
 

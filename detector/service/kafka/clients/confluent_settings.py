@@ -97,7 +97,7 @@ def of_reader(
         "fetch.error.backoff.ms": 100,
         "max.partition.fetch.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": QUEUE_KB,
-        "receive.message.max.bytes": LARGEST_BATCH,  # of an answer, and of what a batch of zstd, lz4 or snappy unpacks to
+        "receive.message.max.bytes": LARGEST_BATCH,  # of an answer, and of what a batch of zstd unpacks to
     }
     if member is not None:
         found["group.instance.id"] = member

@@ -31,14 +31,19 @@ def test_members_in_another_form_are_refused() -> None:
 
 
 def test_the_client_that_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` is librdkafka where that is installed; either may be named, and one that is missing is a mistake."""
+    """`auto` is librdkafka where that is installed; either may be named, and one that is missing is a mistake.
+
+    What others write to is read with librdkafka only where that is named.
+    """
     section = KafkaSection(bootstrap_servers=("localhost:9092",))
     for installed in (True, False):
         if not installed:
             monkeypatch.setattr(confluent_settings, "confluent_kafka", None)
         assert Connection(section).native is installed
+        assert not Connection(section).bounded.native
         assert not Connection(section.model_copy(update={"client": "kafka-python"})).native
     forced = Connection(section.model_copy(update={"client": "confluent"}))
+    assert forced.bounded.native
     with pytest.raises(ConfigError, match=r"not installed: pip install '.*\[fast\]'"):
         forced.writer(linger_ms=0)
 
