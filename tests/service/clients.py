@@ -1,6 +1,6 @@
-"""Which of the two Kafka clients a test of the service works with.
+"""Which Kafka client a test of the service works with: one of the two, or both at once, as is the default of the configuration.
 
-Each fault is shown once in every run, on the client that is named; `make test-faults` shows all of them on both.
+Each fault is shown once in every run, on what is named; `make test-faults` shows all of them on everything.
 """
 
 import os
@@ -10,19 +10,20 @@ from typing import Any, TypeVar
 import pytest
 
 CLIENTS = ("confluent", "kafka-python")
-BOTH = os.environ.get("DETECTOR_TEST_CLIENTS") == "both"
+WAYS = (*CLIENTS, "auto")
+ALL = os.environ.get("DETECTOR_TEST_CLIENTS") == "all"
 
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-def on(client: str) -> Callable[[T], T]:
-    """Return a decorator that runs a test on a client, or on both where all of them are asked for."""
-    assert client in CLIENTS
-    mark: Callable[[T], T] = pytest.mark.parametrize("client", CLIENTS if BOTH else [client])
+def on(way: str) -> Callable[[T], T]:
+    """Return a decorator that runs a test with one `[kafka] client`, or with each where all of them are asked for."""
+    assert way in WAYS
+    mark: Callable[[T], T] = pytest.mark.parametrize("client", WAYS if ALL else [way])
     return mark
 
 
 def on_both() -> Callable[[T], T]:
     """Return a decorator that runs a test on both clients in every run: for quick ones."""
-    mark: Callable[[T], T] = pytest.mark.parametrize("client", CLIENTS)
+    mark: Callable[[T], T] = pytest.mark.parametrize("client", WAYS if ALL else CLIENTS)
     return mark

@@ -35,7 +35,7 @@ def _kills(rig: Any, log: list[bytes], kills: int, seed: int) -> None:
     rig.verify(repeats=True)
 
 
-@on("confluent")
+@on("auto")
 def test_killed_worker_comes_back(rig: Any, stolen: list[bytes]) -> None:
     """Workers that are killed at random and started again lose nothing and double nothing."""
     _kills(rig, stolen, kills=3, seed=1)
@@ -64,7 +64,7 @@ def test_killed_worker_is_replaced(rig_at: Callable[..., Any], broker: str, stol
     rig.verify(repeats=True)
 
 
-@on("confluent")
+@on("auto")
 def test_workers_come_and_go(rig: Any, stolen: list[bytes]) -> None:
     """A worker that joins in the middle of the stream and one that leaves change nothing, and no alert is repeated."""
     first = rig.start()
@@ -96,7 +96,7 @@ def test_the_client_changes_while_it_works(rig_at: Callable[..., Any], broker: s
     rig.verify(repeats=False)
 
 
-@on("confluent")
+@on("auto")
 @pytest.mark.parametrize("how", ["restart", pytest.param("kill", marks=pytest.mark.slow)])
 def test_broker_restarts(rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes], how: str) -> None:
     """A broker that is restarted, or killed and started again, in the middle of the stream costs nothing but time."""
