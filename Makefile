@@ -67,8 +67,8 @@ test: $(READY) ## Run the tests, real servers included
 	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: test-faults
-test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log comes in
-	@$(RUN)/python -m pytest -m faults
+test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log comes in, with each Kafka client and with both
+	@DETECTOR_TEST_CLIENTS=all $(RUN)/python -m pytest -m faults
 
 .PHONY: fuzz
 fuzz: $(READY) ## Show every log format 10,000 mutated records, the scanner 1,000,000, and the topics of a real broker 100,000 (some minutes)

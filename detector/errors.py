@@ -22,6 +22,13 @@
     │   ├── RefusedError       the receiver will never take a message
     │   └── NoDocumentError    a record is no alert or decision, so nobody can be sent it
     └── ServiceError       Kafka cannot be used: unreachable, refused, or its topics do not fit
+        ├── BrokerError        a client or a broker did not do what was asked; the same may work later
+        │   ├── NoAnswerError      there was no answer in time: whether it was done is not known
+        │   ├── CommitRefusedError the group has moved on since we last heard of it
+        │   ├── MemberFencedError  another process has joined under the name of this static member
+        │   ├── NotAssignedError   a partition is not ours
+        │   ├── RecordTooLargeError a record or a batch is larger than its topic takes
+        │   └── DeniedError        a permission is missing
         ├── NotKafkaError      what answers at a broker's address does not speak Kafka
         ├── BatchTooLargeError a batch is too large when it is decompressed; it becomes a dead letter
         └── FatalError         trying again is no use: a permission is missing, or another deployment is in force
@@ -34,20 +41,27 @@ from typing import Literal
 __all__ = [
     "BaselineError",
     "BatchTooLargeError",
+    "BrokerError",
+    "CommitRefusedError",
     "ConfigError",
     "DamagedError",
     "DeliveryError",
+    "DeniedError",
     "DetectorError",
     "DrillError",
     "ElasticCause",
     "ElasticError",
     "EndpointError",
     "FatalError",
+    "MemberFencedError",
     "ModelError",
+    "NoAnswerError",
     "NoDocumentError",
+    "NotAssignedError",
     "NotKafkaError",
     "OutputError",
     "OwnershipError",
+    "RecordTooLargeError",
     "RefusedError",
     "RetryableError",
     "ServerError",
@@ -167,6 +181,34 @@ class NoDocumentError(DeliveryError):
 
 class ServiceError(DetectorError):
     """Kafka cannot be used: it is unreachable, refuses us, or its topics do not fit."""
+
+
+class BrokerError(ServiceError):
+    """A Kafka client or a broker did not do what was asked. Its cause is the client's own error, where there is one."""
+
+
+class NoAnswerError(BrokerError):
+    """There was no answer in time, so whether it was done is not known."""
+
+
+class CommitRefusedError(BrokerError):
+    """The group has moved on since we last heard of it, and takes no commit of ours until we have."""
+
+
+class MemberFencedError(BrokerError):
+    """Another process has joined under the name of this static member of a group."""
+
+
+class NotAssignedError(BrokerError):
+    """A partition is not ours, or not any more."""
+
+
+class RecordTooLargeError(BrokerError):
+    """A record, or the batch it was sent in, is larger than its topic or the client takes."""
+
+
+class DeniedError(BrokerError):
+    """A permission is missing; `detector.service.kafka.connection.Connection.failure` says which."""
 
 
 class NotKafkaError(ServiceError):

@@ -83,8 +83,10 @@ class RegistrySection(Section):
 class KafkaSection(Section):
     """Where the streams are; the service runs on Kafka when `bootstrap_servers` is set."""
 
-    client: Literal["kafka-python", "confluent"] = Field(
-        "kafka-python", description="what detection reads with; confluent is faster and has to be installed"
+    client: Literal["auto", "kafka-python", "confluent"] = Field(
+        "auto",
+        description="what the stages read and write with; auto: confluent (librdkafka), which costs less, if installed, "
+        "but kafka-python for input topics: librdkafka unpacks gzip without a limit",
     )
     bootstrap_servers: Names = Field((), description="host:port, several separated by commas")
     input_topics: Names = Field((), description="prediction logs")

@@ -8,7 +8,7 @@ from kafka.errors import KafkaError
 
 from detector.config import KafkaSection
 from detector.drill.watch import Reader, Sighting, read_alert, read_decision
-from detector.errors import ServiceError
+from detector.errors import BrokerError, ServiceError
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics, partitions_of
 
@@ -34,14 +34,14 @@ class TopicWatch:
             self._reader.assign(partitions)
             for partition, end in self._reader.end_offsets(partitions).items():
                 self._reader.seek(partition, end)
-        except KafkaError as error:
+        except (BrokerError, KafkaError) as error:
             raise self._failure(error) from error
 
     def poll(self) -> Sequence[Sighting]:
         """Return what has arrived since the last call; raises `ServiceError`."""
         try:
-            polled = self._reader.poll(timeout_ms=POLL_MS)
-        except KafkaError as error:
+            polled = self._reader.poll(POLL_MS)
+        except BrokerError as error:
             raise self._failure(error) from error
         found: list[Sighting] = []
         for partition, records in polled.items():
@@ -57,7 +57,7 @@ class TopicWatch:
 
     def close(self) -> None:
         """Leave the brokers."""
-        self._reader.close(timeout_ms=1000)
+        self._reader.close()
 
     def _partitions(self) -> list[TopicPartition]:
         admin = self._connection.admin()
@@ -70,5 +70,5 @@ class TopicWatch:
             raise ServiceError(f"topic {missing[0]!r} does not exist: create it with `detector topics create`")
         return [TopicPartition(name, number) for name in self._readers for number in range(found[name])]
 
-    def _failure(self, error: KafkaError) -> ServiceError:
+    def _failure(self, error: BrokerError | KafkaError) -> ServiceError:
         return self._connection.failure(error, "cannot read alerts and decisions")

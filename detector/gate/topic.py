@@ -13,9 +13,10 @@ from kafka.errors import KafkaError
 
 from detector.clock import Clock
 from detector.config import KafkaSection
-from detector.errors import ServiceError
+from detector.errors import BrokerError, ServiceError
 from detector.gate.shelf import Shelf
 from detector.gate.store import Store
+from detector.service.kafka.clients.protocol import Reader
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics, partitions_of
 
@@ -48,12 +49,11 @@ class TopicSource:
         reader = self._connection.reader(max_poll_records=RECORDS, fetch_max_wait_ms=POLL_MS)
         try:
             reader.assign(partitions)
-            reader.seek_to_beginning(*partitions)
             self._read(_Reading(reader, partitions), shelf, tick)
-        except KafkaError as error:
+        except BrokerError as error:
             raise self._connection.failure(error, f"cannot read topic {self._topic!r}") from error
         finally:
-            reader.close(timeout_ms=1000)
+            reader.close()
 
     def _partitions(self) -> list[TopicPartition]:
         admin = self._connection.admin()
@@ -101,7 +101,7 @@ class TopicSource:
 class _Reading:
     """A reader, how far it is, and how far the topic went when that was last asked."""
 
-    def __init__(self, reader: Any, partitions: Sequence[TopicPartition]) -> None:
+    def __init__(self, reader: Reader, partitions: Sequence[TopicPartition]) -> None:
         self._reader = reader
         self._partitions = partitions
         self._ends: dict[TopicPartition, int] = {}
@@ -114,8 +114,8 @@ class _Reading:
     def ask(self) -> bool:
         """Ask for the ends; return whether there was an answer. Raises `ServiceError` where the topic is another one."""
         try:
-            ends: dict[TopicPartition, int] = self._reader.end_offsets(self._partitions, timeout_ms=CHECK_MS)
-        except KafkaError:
+            ends = self._reader.end_offsets(self._partitions, timeout_ms=CHECK_MS)
+        except BrokerError:
             self.answered = False
             return False
         if any(end < self._ends.get(partition, 0) for partition, end in ends.items()):
@@ -125,9 +125,8 @@ class _Reading:
         return True
 
     def poll(self) -> list[Any]:
-        found: dict[TopicPartition, list[Any]] = self._reader.poll(timeout_ms=POLL_MS)
-        return [record for records in found.values() for record in records]
+        return [record for records in self._reader.poll(POLL_MS).values() for record in records]
 
     def lag(self) -> int:
         """Return how many records are not read yet, as far as is known; transaction markers count while they are not passed."""
-        return sum(max(end - (self._reader.position(partition, timeout_ms=0) or 0), 0) for partition, end in self._ends.items())
+        return sum(max(end - (self._reader.position(partition) or 0), 0) for partition, end in self._ends.items())

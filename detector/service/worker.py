@@ -13,13 +13,13 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import structlog
-from kafka.errors import FencedInstanceIdError, KafkaError
+from kafka.errors import KafkaError
 
 from detector.baseline import unmeasured
 from detector.baseline.store import Baseline
 from detector.clock import Clock
 from detector.config import Config
-from detector.errors import FatalError, ServiceError
+from detector.errors import FatalError, MemberFencedError, ServiceError
 from detector.service import deployment
 from detector.service.deliver.dependencies import Dependencies
 from detector.service.deliver.stage import SHARE, Deliveries
@@ -197,7 +197,7 @@ class Worker:
                     while not stop.is_set() and not self._has_to_leave(connection):
                         self._turn()
                         pause_s = 1.0
-                except FencedInstanceIdError as error:
+                except MemberFencedError as error:
                     self._abandon()
                     raise ServiceError(
                         f"another process took over as member {self._member!r} of group {self._config.kafka.group_id!r}: "
@@ -387,7 +387,7 @@ def _closed(*stages: IngestStage | DetectStage | LinkStage | Deliveries | None) 
         if stage is not None:
             try:
                 stage.close()
-            except (ServiceError, KafkaError) as error:
+            except ServiceError as error:
                 log.warning("closed without a last commit", cause=str(error))
 
 

@@ -37,6 +37,7 @@ RATES = (2_000, 10_000)
 STAGES = ("echo", "detect", "both")
 DONORS = 100
 CLIENTS = ("kafka-python", "confluent-kafka")
+WAYS = ("kafka-python", "auto", "confluent")
 
 console = Console(stderr=True)
 
@@ -176,7 +177,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_kafka", description="measure the service on Kafka")
     parser.add_argument("--parts", type=words, default=list(PARTS), help=f"some of {','.join(PARTS)} (default: all)")
-    parser.add_argument("--clients", type=words, default=["kafka-python"], help="Kafka clients, of kafka-python,confluent")
+    parser.add_argument("--clients", type=words, default=list(WAYS), help="[kafka] client (%(default)s)")
     parser.add_argument("--broker", help="address of a broker that runs already (default: one is started)")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic (%(default)s)")
     parser.add_argument("--few", type=int, default=1000, help="clients, for speed, latency and workers (%(default)s)")

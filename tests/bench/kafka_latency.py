@@ -189,7 +189,7 @@ def _echo(config: Config, log: str, decisions: str, partitions: int) -> Generato
     connection = Connection(config.kafka)
     consumer = connection.reader(max_poll_records=2000, fetch_max_wait_ms=50)
     consumer.assign([TopicPartition(log, number) for number in range(partitions)])
-    producer = connection.producer(linger_ms=0)
+    writer = connection.writer(linger_ms=0)
     sys.setswitchinterval(SWITCH_S)
     consumer.poll(timeout_ms=100)
     seconds = yield None
@@ -201,7 +201,7 @@ def _echo(config: Config, log: str, decisions: str, partitions: int) -> Generato
                 if record.key.startswith(STRANGER.encode()):
                     seen[record.key] += 1
                     if seen[record.key] == LOOK:
-                        producer.send(decisions, key=record.key, value=record.value)
+                        writer.send(decisions, record.key, record.value)
     yield None
 
 

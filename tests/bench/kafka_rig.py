@@ -29,6 +29,7 @@ from detector.engine.partition import partition_of
 from detector.engine.shard import SHARD_KEY
 from detector.engine.state import ClientSnapshot, dump
 from detector.service.kafka import topics as topics_of
+from detector.service.kafka.clients.protocol import Delivery
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.producer import MOST_IN_FLIGHT, settle
 from detector.service.kafka.topics import Topics
@@ -90,14 +91,14 @@ class Rig:
         own = [msgspec.msgpack.decode(data, type=ClientSnapshot) for (_, name), data in donors.items() if name != SHARD_KEY]
         latest = {donor.client: np.frombuffer(donor.ids, np.uint64).reshape(-1, 2)[:, 1].max(keepdims=True) for donor in own}
         rng = np.random.default_rng(0)
-        producer = self.connection.producer(linger_ms=5)
+        writer = self.connection.writer(linger_ms=5)
         seal = Seal(engine_settings(self.config).secret)
-        pending: list[Any] = []
+        pending: list[Delivery] = []
         total = waiting = 0
 
         def write(number: int, record: StateRecord) -> None:
             key, part, headers = sealed(record, seal, number)
-            pending.append(producer.send(self.topics.state, key=key, value=part, headers=headers, partition=number))
+            pending.append(writer.send(self.topics.state, key, part, headers, number))
 
         def send(number: int, name: str, value: bytes) -> int:
             for record in records_of((MODEL, name), value):
@@ -115,10 +116,10 @@ class Rig:
             waiting += send(partition_of(name, self.partitions), name, value)
             total += len(value)
             if waiting > MOST_IN_FLIGHT:
-                settle(producer, pending, _nothing)
+                settle(writer, pending, _nothing)
                 waiting = 0
-        settle(producer, pending, _nothing)
-        producer.close()
+        settle(writer, pending, _nothing)
+        writer.close(10.0)
         return total
 
     def settings_file(self, port: int) -> Path:

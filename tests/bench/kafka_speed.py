@@ -101,7 +101,7 @@ def _timed(work: Iterator[int], events: int) -> Taken:
 
 
 def _consume(config: Config, log: str, partitions: int, decoded: bool) -> Generator[Any, int, None]:
-    consumer = Connection(config.kafka).reader(max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50)
+    consumer = Connection(config.kafka).bounded.reader(max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50)
     consumer.assign([TopicPartition(log, number) for number in range(partitions)])
     decode = DecodeToArrays(MOST_RECORDS)
 

@@ -264,14 +264,19 @@ class Rig:
             admin.close()
 
     def produce(self, lines: Sequence[bytes], *, topic: str | None = None, pause_s: float = 0.0) -> None:
-        """Write a log, a hundred lines to a partition in turn, in the order of its lines and stamped with their times."""
+        """Write a log, a hundred lines to a partition in turn, in the order of its lines and stamped with their times.
+
+        A partition gets its lines when those before them are there: the client would send what waits for several at once, and
+        a stage that reads meanwhile would see later lines first.
+        """
         producer = self.connection.producer(linger_ms=2)
         try:
             for i, line in enumerate(lines):
                 place = i // 100 % self.partitions
                 moment = self._begun_ms + (len(self.sent) + i) * STEP_MS
                 producer.send(topic or self.log, value=line, partition=place, timestamp_ms=moment)
-                if pause_s and i % 100 == 99:
+                if i % 100 == 99:
+                    producer.flush(timeout=60)
                     time.sleep(pause_s)
             producer.flush(timeout=60)
         finally:
@@ -493,14 +498,20 @@ def nursery() -> Iterator[Nursery]:
 
 
 @pytest.fixture
-def rig_at(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., Rig]]:
+def client() -> str:
+    """Return the Kafka client of the service; see `tests.service.clients` for tests that name one."""
+    return "auto"
+
+
+@pytest.fixture
+def rig_at(tmp_path: Path, nursery: Nursery, client: str) -> Iterator[Callable[..., Rig]]:
     """Return a maker of services on a broker: ``rig_at(address, session_seconds=6)``."""
     made: list[Rig] = []
 
     def make(address: str, **settings: Any) -> Rig:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Rig(address, folder, nursery, **settings))
+        made.append(Rig(address, folder, nursery, **{"client": client} | settings))
         return made[-1]
 
     yield make

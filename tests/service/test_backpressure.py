@@ -13,8 +13,9 @@ import pytest
 from detector.service.kafka.codec import decode
 from detector.testing import Events
 from tests.servers.kafka import LocalBroker
+from tests.service.clients import on
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.faults]
 # One record on its way is too many already, and it takes a second.
 TIGHT = {
     "detector.service.kafka.producer.MOST_IN_FLIGHT": 1,
@@ -27,6 +28,7 @@ CUT_SHORT = "ended without a last commit"
 MIB = 1024 * 1024
 
 
+@on("confluent")
 def test_asked_while_partitions_are_paused(rig: Any, stolen: list[bytes]) -> None:
     """A worker whose partitions are paused commits and ends in its time; the next one repeats nothing and loses nothing."""
     rig.produce(stolen)
@@ -40,6 +42,7 @@ def test_asked_while_partitions_are_paused(rig: Any, stolen: list[bytes]) -> Non
     rig.verify(repeats=False)
 
 
+@on("kafka-python")
 def test_asked_while_partitions_are_paused_and_the_broker_is_silent(
     rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes], silenced: Callable[..., Any]
 ) -> None:
@@ -56,6 +59,7 @@ def test_asked_while_partitions_are_paused_and_the_broker_is_silent(
     rig.verify(repeats=True)
 
 
+@on("confluent")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what memory a process has")
 def test_an_outage_fills_no_memory(rig_at: Callable[..., Any], restartable_broker: LocalBroker) -> None:
     """While the broker is away, in the middle of a log of large records, neither memory nor threads grow with the attempts."""

@@ -8,24 +8,25 @@ import pytest
 
 from detector.service.kafka.transaction import transactional
 from tests.servers.kafka import LocalBroker
+from tests.service.clients import on
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.faults]
 
 
 @contextmanager
 def _open_transaction(rig: Any) -> Iterator[None]:
     """Hold a transaction open on the state, under a name that is not ours to end."""
-    producer = transactional(rig.connection, "somebody-else", lambda: None)
-    producer.begin_transaction()
+    writer = transactional(rig.connection, "somebody-else", lambda: None)
+    writer.begin()
     for number in range(rig.partitions):
-        producer.send(rig.topics.state, key=b"never seen", value=b"never seen", partition=number).get(timeout=60)
+        writer.send(rig.topics.state, b"never seen", b"never seen", partition=number).wait(60)
     try:
         yield
     finally:
-        producer._sender.force_close()
-        producer.close(timeout=1)
+        writer.drop()
 
 
+@on("confluent")
 def test_asked_while_the_broker_is_away(
     rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes]
 ) -> None:
@@ -42,6 +43,7 @@ def test_asked_while_the_broker_is_away(
     worker.end()
 
 
+@on("confluent")
 def test_asked_in_the_middle_of_a_commit(
     rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes], silenced: Callable[..., Any]
 ) -> None:
@@ -60,6 +62,7 @@ def test_asked_in_the_middle_of_a_commit(
     rig.verify(repeats=True)
 
 
+@on("kafka-python")
 def test_asked_in_the_middle_of_a_restore(rig: Any, stolen: list[bytes]) -> None:
     """A worker that waits for the state of its partitions is not ready, lives, and ends when it is asked to."""
     rig.produce(stolen[:300])
@@ -76,6 +79,7 @@ def test_asked_in_the_middle_of_a_restore(rig: Any, stolen: list[bytes]) -> None
         process.end()
 
 
+@on("confluent")
 def test_asked_at_the_start(rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes]) -> None:
     """A worker that finds no broker when it starts says so and waits; it begins when there is one, and ends when asked to."""
     rig = rig_at(restartable_broker.bootstrap)

@@ -9,10 +9,12 @@ import pytest
 
 from detector.baseline.store import Baseline
 from detector.service.kafka.codec import decode
+from tests.service.clients import on
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 
+@on("confluent")
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_workers_find_what_one_pass_finds(rig: Any, stolen: list[bytes], workers: int) -> None:
     """One, two and three workers publish the alerts and decisions of one pass over each partition."""
@@ -38,6 +40,7 @@ def test_workers_find_what_one_pass_finds(rig: Any, stolen: list[bytes], workers
     assert all(written[event] > 1 for event in refused)
 
 
+@on("kafka-python")
 def test_baseline(
     rig_at: Callable[..., Any], broker: str, generated_baseline: Baseline, make_log: Callable[..., list[bytes]]
 ) -> None:
@@ -49,6 +52,7 @@ def test_baseline(
     rig.verify(repeats=False)
 
 
+@on("confluent")
 def test_log_delivered_twice(rig: Any, stolen: list[bytes]) -> None:
     """A log that is delivered twice leads to the alerts and decisions of one delivery."""
     rig.produce(stolen)

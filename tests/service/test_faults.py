@@ -10,6 +10,7 @@ import pytest
 
 from detector.testing import traffic
 from tests.servers.kafka import LocalBroker
+from tests.service.clients import on, on_both
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
@@ -34,11 +35,13 @@ def _kills(rig: Any, log: list[bytes], kills: int, seed: int) -> None:
     rig.verify(repeats=True)
 
 
+@on("auto")
 def test_killed_worker_comes_back(rig: Any, stolen: list[bytes]) -> None:
     """Workers that are killed at random and started again lose nothing and double nothing."""
     _kills(rig, stolen, kills=3, seed=1)
 
 
+@on("confluent")
 @pytest.mark.slow
 @pytest.mark.limit(600)
 def test_worker_killed_twenty_times(rig: Any) -> None:
@@ -46,6 +49,7 @@ def test_worker_killed_twenty_times(rig: Any) -> None:
     _kills(rig, traffic(seed=9, innocents=12, thieves=6, queries=300), kills=20, seed=2)
 
 
+@on("kafka-python")
 @pytest.mark.slow
 def test_killed_worker_is_replaced(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:
     """When a worker without a name is killed and stays away, another takes its partitions over after its session."""
@@ -60,6 +64,7 @@ def test_killed_worker_is_replaced(rig_at: Callable[..., Any], broker: str, stol
     rig.verify(repeats=True)
 
 
+@on("auto")
 def test_workers_come_and_go(rig: Any, stolen: list[bytes]) -> None:
     """A worker that joins in the middle of the stream and one that leaves change nothing, and no alert is repeated."""
     first = rig.start()
@@ -75,6 +80,23 @@ def test_workers_come_and_go(rig: Any, stolen: list[bytes]) -> None:
     rig.verify(repeats=False)
 
 
+def test_the_client_changes_while_it_works(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:
+    """A worker with librdkafka joins one with kafka-python and takes its work over, as in a rolling change of version."""
+    rig = rig_at(broker, client="kafka-python")
+    first = rig.start()
+    rig.produce(stolen[:600])
+    rig.wait_done()
+    second = rig.start(client="confluent")
+    rig.produce(stolen[600:1200], pause_s=0.1)
+    rig.wait_done()
+    first.end()
+    rig.produce(stolen[1200:])
+    rig.wait_done()
+    second.end()
+    rig.verify(repeats=False)
+
+
+@on("auto")
 @pytest.mark.parametrize("how", ["restart", pytest.param("kill", marks=pytest.mark.slow)])
 def test_broker_restarts(rig_at: Callable[..., Any], restartable_broker: LocalBroker, stolen: list[bytes], how: str) -> None:
     """A broker that is restarted, or killed and started again, in the middle of the stream costs nothing but time."""
@@ -94,6 +116,7 @@ def test_broker_restarts(rig_at: Callable[..., Any], restartable_broker: LocalBr
     rig.verify(repeats=True)
 
 
+@on("kafka-python")
 def test_zombie(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) -> None:
     """A worker that stood still until others had its partitions can commit nothing and spoils nothing when it goes on."""
     rig = rig_at(broker, **QUICK)
@@ -114,6 +137,7 @@ def test_zombie(rig_at: Callable[..., Any], broker: str, stolen: list[bytes]) ->
     rig.verify(repeats=True)
 
 
+@on_both()
 def test_name_taken(rig: Any, stolen: list[bytes]) -> None:
     """A second process of the same name takes over, and the first ends with a sentence."""
     rig.produce(stolen[:700])
@@ -128,6 +152,7 @@ def test_name_taken(rig: Any, stolen: list[bytes]) -> None:
     rig.verify(repeats=True)
 
 
+@on("confluent")
 def test_dead_transaction_is_ended(rig: Any, stolen: list[bytes]) -> None:
     """A commit that a dead worker left open does not hold its successor up until it times out."""
     rig.produce(stolen)

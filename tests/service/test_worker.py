@@ -12,7 +12,7 @@ from detector.baseline.store import Baseline
 from detector.engine.shard import SHARD_KEY
 from detector.engine.state import SNAPSHOT_VERSION
 from detector.errors import ServiceError, SnapshotError
-from detector.service.ingest import stage as ingest
+from detector.service.kafka.clients import confluent_settings
 from detector.service.state.codec import mark_record, records_of, sealed
 from detector.service.state.seal import Seal
 from detector.service.worker import Stage
@@ -76,7 +76,7 @@ def test_expired_offset(rig: Any, stolen: list[bytes]) -> None:
 
 def test_partitions_added_to_the_log(rig: Any, stolen: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Partitions added to an input topic while the service runs are read, too."""
-    monkeypatch.setattr(ingest, "METADATA_MS", 1000)
+    monkeypatch.setattr(confluent_settings, "METADATA_MS", 1000)
     rig.produce(stolen[:300])
     with rig.thread():
         rig.wait_done()

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import structlog
-from kafka import OffsetAndMetadata, TopicPartition
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import FencedInstanceIdError, KafkaError
+from kafka import TopicPartition
 
+from detector.errors import BrokerError, MemberFencedError
 from detector.service.deliver.dependencies import DeadLetterTopic, Dependencies, group_of
+from detector.service.kafka.clients.protocol import Committed
 from detector.service.telemetry.metrics import records_waiting
 from detector.sinks.entry import Entry, Manner
 from detector.sinks.receiver import DeliveryRecord, Receiver
@@ -27,21 +27,21 @@ WAITING_BYTES = 8 * 1024 * 1024
 log = structlog.get_logger(__name__)
 
 
-class _Watch(ConsumerRebalanceListener):  # type: ignore[misc]  # the client ships without types
-    """Records which partitions come and go; called from the client's own thread."""
+class _Watch:
+    """Records which partitions come and go."""
 
     def __init__(self) -> None:
         self.fresh: set[TopicPartition] = set()
-        self.lost: set[TopicPartition] = set()
+        self.away: set[TopicPartition] = set()
 
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self.fresh.update(assigned)
+    def gained(self, partitions: Iterable[TopicPartition]) -> None:
+        self.fresh.update(partitions)
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self.lost.update(revoked)
+    def giving_up(self, partitions: Iterable[TopicPartition]) -> None:
+        self.away.update(partitions)
 
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self.lost.update(lost)
+    def lost(self, partitions: Iterable[TopicPartition]) -> None:
+        self.away.update(partitions)
 
 
 class DeliveryProgress:
@@ -103,18 +103,18 @@ class DeliveryReader:
         self._waiting: deque[Entry] = deque()
         self._paused = False
         self._measured_s = 0.0
-        self._consumer = dependencies.connection.consumer(
+        self._reader = dependencies.connection.reader(
             group=group_of(dependencies.group, receiver.name),
             member=dependencies.member,
             max_poll_records=receiver.at_once,
             fetch_max_wait_ms=POLL_MS,
         )
-        stack.callback(self._consumer.close, autocommit=False, timeout_ms=CLOSE_MS)
+        stack.callback(self._reader.close, CLOSE_MS)
         manner = Manner(WAITING_BATCHES * receiver.at_once, WAITING_BYTES, dependencies.share)
         self._worker = DeliveryWorker(receiver, DeadLetterTopic(dependencies), self._metrics, manner)
         stack.callback(self._end)
         wanted = [topic for topic, kind in self._kinds.items() if receiver.wants(kind)]
-        self._consumer.subscribe(wanted, listener=self._watch)
+        self._reader.subscribe(wanted, self._watch)
 
     @property
     def trouble(self) -> str | None:
@@ -129,7 +129,7 @@ class DeliveryReader:
         if self._worker.failure is not None:
             raise self._worker.failure
         self._pause(pause=bool(self._waiting))
-        polled = self._consumer.poll(timeout_ms=timeout_ms)
+        polled = self._reader.poll(timeout_ms)
         self._forget_lost()
         for place, records in polled.items():
             entries = self._entries(place, records)
@@ -158,7 +158,7 @@ class DeliveryReader:
 
     def _forget_lost(self) -> None:
         """Drop the records of partitions that are another member's now."""
-        lost, self._watch.lost = self._watch.lost, set()
+        lost, self._watch.away = self._watch.away, set()
         if lost:
             self._progress.forget(lost)
             self._waiting = deque(entry for entry in self._waiting if _place(entry) not in lost)
@@ -167,22 +167,22 @@ class DeliveryReader:
     def _pause(self, *, pause: bool) -> None:
         """Fetch no more, or fetch again; a partition assigned while paused is paused at the next step."""
         if pause:
-            self._consumer.pause(*self._consumer.assignment())
+            self._reader.pause(*self._reader.assignment())
         elif self._paused:
-            self._consumer.resume(*self._consumer.assignment())
+            self._reader.resume(*self._reader.assignment())
         self._paused = pause
 
     def _commit(self, done: Sequence[Entry]) -> None:
-        assigned = self._consumer.assignment()
+        assigned = self._reader.assignment()
         news = {place: offset for place, offset in self._progress.finish(done).items() if place in assigned}
         if not news:
             return
-        offsets = {place: OffsetAndMetadata(offset, "", -1) for place, offset in news.items()}
+        offsets = {place: Committed(offset) for place, offset in news.items()}
         try:
-            self._consumer.commit(offsets, timeout_ms=COMMIT_MS)
-        except FencedInstanceIdError:
+            self._reader.commit(offsets, timeout_ms=COMMIT_MS)
+        except MemberFencedError:
             raise
-        except KafkaError as error:
+        except BrokerError as error:
             # The receiver has them. The next member to read these records delivers them again, with the same ids.
             log.warning("offsets not committed", delivery=self._name, cause=str(error))
 
@@ -191,8 +191,8 @@ class DeliveryReader:
         if time.monotonic() < self._measured_s + 1:
             return
         self._measured_s = time.monotonic()
-        self.joined = self._consumer.group_metadata().generation_id >= 0
-        waiting = sum(records_waiting(self._consumer, self._progress.reached).values())
+        self.joined = self._reader.generation >= 0
+        waiting = sum(records_waiting(self._reader, self._progress.reached).values())
         self._metrics.sink_waiting(self._name, waiting)
         if self.joined and not waiting and self._worker.trouble is None:
             self._metrics.sink_up(self._name, up=True)
@@ -203,7 +203,7 @@ class DeliveryReader:
         self._worker.close(0.0, LAST_S)
         try:
             self._commit(self._worker.finished())
-        except KafkaError as error:
+        except BrokerError as error:
             log.warning("closed without a last commit", delivery=self._name, cause=str(error))
 
 

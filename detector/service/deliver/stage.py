@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import structlog
-from kafka.errors import FencedInstanceIdError, KafkaError
+from kafka.errors import KafkaError
 
-from detector.errors import FatalError, ServiceError
+from detector.errors import FatalError, MemberFencedError, ServiceError
 from detector.service.deliver.dependencies import Dependencies
 from detector.service.deliver.reading import POLL_MS, DeliveryReader
 from detector.sinks.delivery import Backoff
@@ -97,7 +97,7 @@ class DeliveryThread(threading.Thread):
                         if self._reading.joined:
                             self._away = None
                             pauses.reset()
-            except (FencedInstanceIdError, FatalError) as error:
+            except (MemberFencedError, FatalError) as error:
                 self.failure = error
                 return
             except (ServiceError, KafkaError) as error:

@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 from kafka import TopicPartition
-from kafka.errors import KafkaError
 
 from detector.clock import Clock
 from detector.contracts.moment import LAST_MS
 from detector.engine.links.sketch import Sketches
 from detector.engine.partition import partition_of
+from detector.errors import BrokerError
+from detector.service.kafka.clients.protocol import Reader
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.producer import StageProducer
 from detector.service.kafka.sketches import (
@@ -108,26 +109,26 @@ class SketchWriter:
                 for piece in pieces(placed):
                     self._send(producer, self._places[found.model], found.model.encode(), encode_sketches(piece))
 
-    def announce(self, producer: StageProducer, consumer: Any, positions: Mapping[TopicPartition, int]) -> None:
+    def announce(self, producer: StageProducer, reader: Reader, positions: Mapping[TopicPartition, int]) -> None:
         """Send the progress of our partitions, whose next offsets are `positions`, if it is time."""
         if time.monotonic() < self._told_s + EVERY_S or not self._places or not positions:
             return
         self._told_s = time.monotonic()
         self._reached = {partition.partition: self._reached.get(partition.partition, 0) for partition in positions}
-        for partition, moment in self._at_end(consumer, positions).items():
+        for partition, moment in self._at_end(reader, positions).items():
             self._reached[partition] = max(self._reached[partition], moment)
         value = encode_progress(Progress(self._source, self._clients, self._reached))
         for place in sorted(set(self._places.values())):
             self._send(producer, place, b"", value)
 
-    def _at_end(self, consumer: Any, positions: Mapping[TopicPartition, int]) -> dict[int, int]:
+    def _at_end(self, reader: Reader, positions: Mapping[TopicPartition, int]) -> dict[int, int]:
         """Return the time of asking, for each partition with nothing left to read."""
-        seen = {place: consumer.highwater(place) for place in positions}
-        hopeful = [place for place, position in positions.items() if seen[place] is None or position >= seen[place]]
+        seen = {place: reader.highwater(place) for place in positions}
+        hopeful = [place for place, position in positions.items() if (end := seen[place]) is None or position >= end]
         now = self._clock.now_ms()
         try:
-            ends = consumer.end_offsets(hopeful, timeout_ms=ASK_MS) if hopeful else {}
-        except KafkaError as error:  # it is told by the next progress
+            ends = reader.end_offsets(hopeful, timeout_ms=ASK_MS) if hopeful else {}
+        except BrokerError as error:  # it is told by the next progress
             log.debug("the broker does not say where partitions end", cause=str(error))
             return {}
         return {place.partition: now for place, end in ends.items() if end is not None and positions[place] >= end}

@@ -104,7 +104,7 @@ class DetectStage(ShardedStage[Shard, UnderstoodEvents]):
             )
         super().__init__(
             Given(config, baseline, connection, topics, partitions, clock, member, metrics, stop or threading.Event()),
-            Reading("detect", config.kafka, topics, sources, MOST_RECORDS, LINGER_MS, closed=self._keyed),
+            Reading("detect", config.kafka, topics, sources, MOST_RECORDS, LINGER_MS, closed=self._keyed, foreign=self._keyed),
             lambda: Shard(self._settings, self._baselines, parked=SpillFile()),
         )
 
@@ -122,7 +122,7 @@ class DetectStage(ShardedStage[Shard, UnderstoodEvents]):
         if self._sketching is not None:
             with self._lock:
                 positions = {partition: owned.position for partition, owned in self._owned.items()}
-                self._sketching.announce(self._producer, self._consumer, positions)
+                self._sketching.announce(self._producer, self._reader, positions)
 
     def _weigh(self, shards: Collection[Shard]) -> None:
         self._metrics.tracked(sum(shard.clients for shard in shards), sum(shard.parked for shard in shards))

@@ -12,7 +12,8 @@ another worker gave up in the middle of a backlog is as old at first, but catche
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from heapq import heapify, heappop, heapreplace
 from typing import Any, Protocol
 
 from kafka import TopicPartition
@@ -22,11 +23,11 @@ ENOUGH_BYTES = 16 * 1024 * 1024  # of a partition's waiting records before it is
 PATIENCE_S = 30.0  # that a partition holds the others back while it brings nothing, or only records too old to use
 
 
-class PausableConsumer(Protocol):
-    """The few methods of the client that merging needs."""
+class PausableReader(Protocol):
+    """The few methods of a `Reader` that merging needs."""
 
-    def position(self, partition: TopicPartition, timeout_ms: int) -> int | None:
-        """Offset of the next record, if it is known by then."""
+    def position(self, partition: TopicPartition) -> int | None:
+        """Offset of the next record, where it is known."""
 
     def highwater(self, partition: TopicPartition) -> int | None:
         """Offset behind the last record, as far as is known."""
@@ -59,7 +60,7 @@ class Merger:
         """Return the next record to come out of each partition, where one waits."""
         return {partition: waiting[0] for partition, waiting in self._waiting.items() if waiting}
 
-    def add(self, polled: dict[TopicPartition, list[Any]], assigned: Collection[TopicPartition]) -> None:
+    def add(self, polled: Mapping[TopicPartition, list[Any]], assigned: Collection[TopicPartition]) -> None:
         """Add polled records, and forget those of partitions that are no longer ours."""
         for partition in [known for known in self._waiting if known not in assigned]:
             for figures in (self._waiting, self._bytes, self._latest, self._brought):
@@ -82,32 +83,41 @@ class Merger:
             elif records:
                 self._old.pop(partition, None)
 
-    def due(self, consumer: PausableConsumer, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
+    def due(self, reader: PausableReader, until: float = float("inf")) -> Iterator[tuple[TopicPartition, Any]]:
         """Yield the records that are due, by time, none later than `until`; pause and resume partitions."""
         bound = until
         now = self._monotonic()
         for partition, waiting in self._waiting.items():
             full = len(waiting) >= ENOUGH or self._bytes[partition] >= ENOUGH_BYTES
-            (consumer.pause if full else consumer.resume)(partition)
+            (reader.pause if full else reader.resume)(partition)
             if full:
                 self._brought[partition] = now
-            end = consumer.highwater(partition)
-            behind = end is None or (consumer.position(partition, timeout_ms=0) or 0) < end
+            end = reader.highwater(partition)
+            behind = end is None or (reader.position(partition) or 0) < end
             silent = not waiting and now - self._brought[partition] > PATIENCE_S
             hopeless = now - self._old.get(partition, now) > PATIENCE_S
             if ((behind and not silent) or full) and not hopeless:
                 bound = min(bound, self._latest[partition] if waiting else float("-inf"))
-        while True:
-            heads = [(waiting[0].timestamp, partition) for partition, waiting in self._waiting.items() if waiting]
-            if not heads:
-                return
-            moment, partition = min(heads)
+        heads = [(waiting[0].timestamp, partition) for partition, waiting in self._waiting.items() if waiting]
+        heapify(heads)
+        while heads:
+            moment, partition = heads[0]
             if moment > bound:
                 return
-            record = self._waiting[partition].popleft()
-            self._bytes[partition] -= _size(record)
-            self._reached = max(self._reached, moment)
-            yield partition, record
+            waiting = self._waiting[partition]
+            following = min(heads[1:3], default=None)  # as long as it comes before this one, the heap stays as it is
+            while waiting:
+                head = waiting[0].timestamp
+                if head > bound or (following is not None and (head, partition) > following):
+                    break
+                record = waiting.popleft()
+                self._bytes[partition] -= _size(record)
+                self._reached = max(self._reached, head)
+                yield partition, record
+            if waiting:
+                heapreplace(heads, (waiting[0].timestamp, partition))
+            else:
+                heappop(heads)
 
 
 def _size(record: Any) -> int:

@@ -15,17 +15,38 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import structlog
-from kafka import OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError
+from kafka import TopicPartition
+
+from detector.errors import BrokerError
+from detector.service.kafka.clients.protocol import Committed
 
 EVERY_S = 1.0
 ASK_MS = 2000
 NO_BOUND = float("inf")
 
 log = structlog.get_logger(__name__)
+
+
+class GroupReader(Protocol):
+    """The few methods of a `Reader` that pacing needs."""
+
+    def partitions_of(self, topic: str) -> Collection[int]:
+        """Return the numbers of a topic's partitions, where they are known."""
+
+    def committed(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, Committed]:
+        """Return what the group has committed."""
+
+    def beginning_offsets(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        """Return the first offset of each partition."""
+
+    def end_offsets(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        """Return the offset behind the last record of each partition."""
+
+    def first_since(self, times_ms: dict[TopicPartition, int], timeout_ms: int) -> dict[TopicPartition, tuple[int, int] | None]:
+        """Return offset and time of the first record that is not older."""
 
 
 @dataclass(slots=True)
@@ -42,13 +63,13 @@ class Pace:
 
     def __init__(
         self,
-        consumer: Any,
+        reader: GroupReader,
         topics: Collection[str],
         slack_ms: int,
         patience_s: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._consumer = consumer
+        self._reader = reader
         self._topics = topics
         self._slack_ms = slack_ms
         self._patience_s = patience_s
@@ -67,10 +88,13 @@ class Pace:
             self._bound = -NO_BOUND
         elif now < self._asked + EVERY_S:
             return self._bound
-        cluster = self._consumer._cluster  # noqa: SLF001  # the public method waits for unknown topics
-        everything = {
-            TopicPartition(topic, number) for topic in self._topics for number in cluster.partitions_for_topic(topic) or ()
-        }
+        try:
+            everything = {
+                TopicPartition(topic, number) for topic in self._topics for number in self._reader.partitions_of(topic)
+            }
+        except BrokerError:  # without an answer the last bound stands
+            self._asked = now
+            return self._bound
         if not assigned <= everything:  # a new member may know its own partitions before the topic
             self._bound = -NO_BOUND
             return self._bound
@@ -80,18 +104,17 @@ class Pace:
         if not others:
             self._bound = NO_BOUND
             return self._bound
-        with suppress(KafkaError):  # without an answer the last bound stands
+        with suppress(BrokerError):  # likewise
             self._bound = self._ask(others, assigned, now)
         return self._bound
 
     def _ask(self, others: Collection[TopicPartition], assigned: Collection[TopicPartition], now: float) -> float:
         places = sorted(others)
-        coordinator = self._consumer._coordinator  # noqa: SLF001  # the public method asks for one partition at a time
-        committed = coordinator.fetch_committed_offsets(sorted({*others, *assigned}), timeout_ms=ASK_MS)
+        committed = self._reader.committed(sorted({*others, *assigned}), timeout_ms=ASK_MS)
         written = max((moment for found in committed.values() if (moment := _moment(found)) is not None), default=-NO_BOUND)
         oldest = written - 2 * self._slack_ms
-        ends = self._consumer.end_offsets(places, timeout_ms=ASK_MS)
-        begins = self._consumer.beginning_offsets(places, timeout_ms=ASK_MS)
+        ends = self._reader.end_offsets(places, timeout_ms=ASK_MS)
+        begins = self._reader.beginning_offsets(places, timeout_ms=ASK_MS)
         slow: dict[TopicPartition, float] = {}
         unknown = []
         for place in places:
@@ -110,16 +133,12 @@ class Pace:
                 else:
                     slow[place] = moment
         if unknown:
-            earliest = self._consumer.offsets_for_times(dict.fromkeys(unknown, 0), timeout_ms=ASK_MS)
-            slow |= {place: first.timestamp for place, first in earliest.items() if first is not None}
+            earliest = self._reader.first_since(dict.fromkeys(unknown, 0), timeout_ms=ASK_MS)
+            slow |= {place: first[1] for place, first in earliest.items() if first is not None}
         if doubtful := [place for place, moment in slow.items() if moment < oldest]:
             # A partition that was idle continues with new records; a backfill does not.
-            of_use = self._consumer.offsets_for_times(dict.fromkeys(doubtful, int(oldest)), timeout_ms=ASK_MS)
-            fresh = {
-                place: new.timestamp
-                for place, new in of_use.items()
-                if new is not None and new.offset <= self._seen[place].offset
-            }
+            of_use = self._reader.first_since(dict.fromkeys(doubtful, int(oldest)), timeout_ms=ASK_MS)
+            fresh = {place: new[1] for place, new in of_use.items() if new is not None and new[0] <= self._seen[place].offset}
             slow |= fresh
             doubtful = [place for place in doubtful if place not in fresh]
         self._old = {place: self._old.get(place, now) for place in doubtful}
@@ -127,14 +146,14 @@ class Pace:
         return min(slow.values(), default=NO_BOUND) + self._slack_ms
 
 
-def reached(offsets: Mapping[TopicPartition, tuple[int, float]]) -> dict[TopicPartition, OffsetAndMetadata]:
+def reached(offsets: Mapping[TopicPartition, tuple[int, float]]) -> dict[TopicPartition, Committed]:
     """Return what to commit for partitions: the offset reached in each and the time of the record there."""
-    return {partition: OffsetAndMetadata(offset, f"{moment:.0f}", -1) for partition, (offset, moment) in offsets.items()}
+    return {partition: Committed(offset, f"{moment:.0f}") for partition, (offset, moment) in offsets.items()}
 
 
-def _moment(found: OffsetAndMetadata | None) -> float | None:
+def _moment(found: Committed | None) -> float | None:
     """Return the record time that a worker published with an offset; None where there is none."""
     try:
-        return None if found is None else float(found.metadata)
+        return None if found is None else float(found.text)
     except (TypeError, ValueError):
         return None

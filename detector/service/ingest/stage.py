@@ -19,14 +19,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import KafkaError
 
 from detector.baseline.secret import settings_of
 from detector.baseline.store import Baseline, dimensions_of
 from detector.clock import Clock
 from detector.config import Config
 from detector.engine.partition import partition_of
-from detector.errors import ServiceError
+from detector.errors import BrokerError, ServiceError
 from detector.ingest.assemble import Assembled, assembler_for
 from detector.ingest.batch import usable
 from detector.ingest.formats.decoder import Surroundings
@@ -35,7 +34,6 @@ from detector.service.ingest.merge import Merger
 from detector.service.ingest.pace import Pace, reached
 from detector.service.kafka.codec import encode
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.membership import Membership
 from detector.service.kafka.producer import Beside, RecordOrigin, RecordSource, StageProducer
 from detector.service.kafka.record import whole
 from detector.service.kafka.registry import decoder_of_topics
@@ -46,7 +44,6 @@ from detector.service.telemetry.metrics import Metrics, records_waiting
 MOST_RECORDS = 2000
 CLOSE_MS = 3000
 LAST_S = 2.0  # for the last commit
-METADATA_MS = 60_000  # at most, before partitions that were added to a topic are read
 PLACES_KNOWN = 100_000  # clients whose partition is remembered
 COMMIT_EVERY_S = 0.1
 LINGER_MS = 2
@@ -86,12 +83,8 @@ class IngestStage:
         self._assembler = assembler_for(config, dimensions_of(known), clock, decoder, settings_of(config, baseline).secret)
         self._topics = topics
         self._place = lru_cache(PLACES_KNOWN)(partial(partition_of, partitions=partitions))
-        self._consumer = connection.consumer(
-            group=f"{config.kafka.group_id}.ingest",
-            member=member,
-            max_poll_records=MOST_RECORDS,
-            fetch_max_wait_ms=50,
-            metadata_max_age_ms=METADATA_MS,
+        self._reader = connection.bounded.reader(
+            group=f"{config.kafka.group_id}.ingest", member=member, max_poll_records=MOST_RECORDS, fetch_max_wait_ms=50
         )
         self._metrics = metrics or Metrics()
         self.refusals = RefusalMonitor("ingest", config.kafka.dead_letter_ratio, self._metrics)
@@ -112,14 +105,13 @@ class IngestStage:
         try:
             self._producer = StageProducer(connection, topics, self._metrics, linger_ms=LINGER_MS)
         except ServiceError:
-            self._consumer.close(autocommit=False, timeout_ms=1000)
+            self._reader.close()
             raise
-        self._consumer.subscribe(list(config.kafka.input_topics))
-        self._membership = Membership(self._consumer, static=member is not None)
+        self._reader.subscribe(list(config.kafka.input_topics))
         lateness_ms = config.engine.lateness_minutes * 60_000
         self._merger = Merger(lateness_ms)
         self._pace = Pace(
-            self._consumer,
+            self._reader,
             config.kafka.input_topics,
             slack_ms=int(lateness_ms / 2),
             patience_s=config.kafka.session_seconds + 15.0,
@@ -130,7 +122,7 @@ class IngestStage:
     @property
     def generation(self) -> int:
         """The group generation that we know of; it grows whenever a member joins or leaves."""
-        return int(self._consumer.group_metadata().generation_id)
+        return self._reader.generation
 
     def step(self, timeout_ms: int) -> int:
         """Read what has arrived, write what is due and commit what was written; return the number of records written.
@@ -138,15 +130,14 @@ class IngestStage:
         Raises `ServiceError` when something written was not acknowledged; a new stage then starts from the last commit.
         """
         if self._held_up:
-            self._consumer.pause(*self._consumer.assignment())
-        polled = self._consumer.poll(timeout_ms=timeout_ms)
-        self._membership.settle()
-        assigned = self._consumer.assignment()
+            self._reader.pause(*self._reader.assignment())
+        polled = self._reader.poll(timeout_ms)
+        assigned = self._reader.assignment()
         self._merger.add(polled, assigned)
         for partition, records in polled.items():
             self._reached.setdefault(partition, records[0].offset)
         self._measure()
-        due = [] if self._held_up else list(self._merger.due(self._consumer, self._pace.bound(assigned)))
+        due = [] if self._held_up else list(self._merger.due(self._reader, self._pace.bound(assigned)))
         self._join_late(assigned, quiet=not due)
         if due:
             for piece in _pieces(due):
@@ -182,9 +173,10 @@ class IngestStage:
             return
         self._metrics.given_up(halves)
         now = time.monotonic()
-        cluster = self._consumer._cluster  # noqa: SLF001  # the public method waits for unknown topics
-        there = sum(len(cluster.partitions_for_topic(topic) or ()) for topic in self._inputs)
-        ours = len(self._consumer.assignment())
+        there = 0
+        with suppress(BrokerError):  # it is told without
+            there = sum(len(self._reader.partitions_of(topic)) for topic in self._inputs)
+        ours = len(self._reader.assignment())
         if ours < there and now - self._warned >= WARN_EVERY_S:
             self._warned = now
             log.warning(
@@ -231,7 +223,7 @@ class IngestStage:
             self._committing = True
             self._again = now + COMMIT_EVERY_S
             written = {place: reach for place, reach in self._written.items() if place not in self._held}
-            self._consumer.commit_async(reached(places), partial(self._committed, places, written))
+            self._reader.commit_async(reached(places), partial(self._committed, places, written))
 
     def _committable(self) -> Places:
         """Return up to where everything is written: for a partition with nothing in flight, the next waiting record."""
@@ -246,11 +238,11 @@ class IngestStage:
         """Return places with no offset beyond a record that is held back."""
         return {place: (min(offset, self._held.get(place, offset)), moment) for place, (offset, moment) in places.items()}
 
-    def _committed(self, places: Places, written: Places, _offsets: Any, outcome: Any) -> None:
+    def _committed(self, places: Places, written: Places, error: BrokerError | None) -> None:
         self._committing = False
-        if isinstance(outcome, Exception):
+        if error is not None:
             # The events are written. The next owner writes them again, and the engine recognises the repeats.
-            log.warning("offsets not committed", cause=str(outcome))
+            log.warning("offsets not committed", cause=str(error))
             self._again = time.monotonic() + AGAIN_S
             return
         self._told = time.monotonic()
@@ -265,9 +257,9 @@ class IngestStage:
             return
         self._measured = time.monotonic()
         self.refusals.check()
-        assigned = self._consumer.assignment()
+        assigned = self._reader.assignment()
         self._reached = {partition: reached for partition, reached in self._reached.items() if partition in assigned}
-        self._metrics.lag("ingest", records_waiting(self._consumer, self._reached))
+        self._metrics.lag("ingest", records_waiting(self._reader, self._reached))
         if not (len(self._merger) or self._written or self._on_its_way):
             self._metrics.committed("ingest")
 
@@ -296,7 +288,7 @@ class IngestStage:
                 ordered[place] = (client, value)
         for place in sorted(ordered):
             client, value = ordered[place]
-            source = RecordSource(*origins.of(place))
+            source = partial(origins.source, place)  # known only where the event is too large
             self._producer.send(self._topics.queries, client.encode(), value, partition=self._place(client), source=source)
         kept = None
         for rejection in rejections:
@@ -309,18 +301,18 @@ class IngestStage:
 
     def close(self) -> None:
         """Commit what was written and leave the group."""
-        with suppress(KafkaError, ServiceError):  # whoever reads these records again writes repeats
+        with suppress(ServiceError):  # whoever reads these records again writes repeats
             self._producer.settled(LAST_S)
-            self._note_arrivals(self._consumer.assignment())
+            self._note_arrivals(self._reader.assignment())
             if self._written:
-                self._consumer.commit(reached(self._up_to_held(self._written)), timeout_ms=int(LAST_S * 1000))
+                self._reader.commit(reached(self._up_to_held(self._written)), timeout_ms=int(LAST_S * 1000))
         self._producer.close()
-        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        self._reader.close(CLOSE_MS)
 
     def abandon(self) -> None:
         """Drop everything at once."""
         self._producer.abandon()
-        self._consumer.close(autocommit=False, timeout_ms=1000)
+        self._reader.close()
 
 
 class _Origins:
@@ -329,6 +321,9 @@ class _Origins:
     def __init__(self, due: Due, places: RecordPlaces) -> None:
         self._due = due
         self._places = places
+
+    def source(self, sequence: int) -> RecordSource:
+        return RecordSource(*self.of(sequence))
 
     def of(self, sequence: int) -> "_Source":
         held = self._places.held.get(sequence)

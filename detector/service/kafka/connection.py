@@ -1,24 +1,34 @@
-"""Connections to Kafka: settings become clients here, and errors become messages."""
+"""Connections to Kafka: settings become clients here, and errors become messages.
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TypeVar
+A `reader` or a `writer` is of the client that the configuration names, behind `clients.protocol`; the stages use these. An
+`admin`, a `consumer` and a `producer` are kafka-python's own: commands use them, and readers for what librdkafka does not do.
+"""
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.coordinator.base import MemberState
 
 from detector.config import KafkaSection
-from detector.errors import FatalError, ServiceError
-from detector.service.kafka import confluent, unpacking
+from detector.errors import BrokerError, FatalError, ServiceError
+from detector.service.kafka import unpacking
+from detector.service.kafka.clients import confluent_settings
+from detector.service.kafka.clients.confluent_reader import Beside, ConfluentReader
+from detector.service.kafka.clients.confluent_writer import ConfluentWriter
+from detector.service.kafka.clients.faults import ours
+from detector.service.kafka.clients.kafka_python import PythonReader, PythonWriter, dropped, mended
+from detector.service.kafka.clients.protocol import Reader, TransactionalWriter, Writer
 from detector.service.kafka.handshake import Fault, fault
 from detector.service.kafka.oauth import Tokens
-from detector.service.kafka.topics import LARGEST_RECORD
+from detector.service.kafka.topics import LARGEST_RECORD, partitions_of
 
 T = TypeVar("T")
 CONNECT_MS = 10_000
-PAST_MS = 5_000
+BATCH_BYTES: Final = 256 * 1024  # that a writer sends at once, where nobody says otherwise
+STATE_BYTES: Final = 256 * 1024  # of a transaction: one client's state fills kafka-python's default of 16 KiB
 FETCH_BYTES = 1024 * 1024  # per partition and fetch; a larger record still comes, alone. Larger fetches take twice the time
 FETCHES_BYTES = LARGEST_RECORD  # per broker and fetch, compressed; for the decompressed size see `unpacking`
 HEARTBEAT_MS = 1000  # a rebalance starts with the members' next heartbeat, so it should be short
@@ -28,6 +38,8 @@ class Connection:
     """Makes the clients of one process, all with the same settings; `client_id` identifies it to the group."""
 
     def __init__(self, section: KafkaSection, client_id: str | None = None) -> None:
+        self.native = section.client == "confluent" or (section.client == "auto" and confluent_settings.installed())
+        """Whether readers and writers are librdkafka's."""
         self._section = section
         self._client_id = client_id
         self._common: dict[str, Any] = {
@@ -37,8 +49,10 @@ class Connection:
         if section.ca_file is not None:
             self._common["ssl_cafile"] = str(section.ca_file)
         self._login: dict[str, Any] = {}
+        self._tokens: Tokens | None = None
         if section.security_protocol.startswith("SASL") and section.sasl_mechanism == "OAUTHBEARER":
-            self._login = {"sasl_oauth_token_provider": Tokens(section.oauth)}
+            self._tokens = Tokens(section.oauth)
+            self._login = {"sasl_oauth_token_provider": self._tokens}
         elif section.security_protocol.startswith("SASL"):
             self._login = {"sasl_plain_username": section.username, "sasl_plain_password": section.secret()}
         if self._login:
@@ -73,30 +87,76 @@ class Connection:
             )
         )
         unpacking.bound(consumer)
-        _keep_joins(consumer)
-        _fetch_again(consumer)
-        _ask_once(consumer)
-        return consumer
+        return mended(consumer)
 
-    def reader(self, *, group: str | None = None, member: str | None = None, **settings: Any) -> Any:
-        """Return a consumer as `consumer` does, of the client that the configuration names; see `confluent`."""
-        if self._section.client == "kafka-python":
-            return self.consumer(group=group, member=member, **settings)
-        options = confluent.settings(self._section, group, member, settings["fetch_max_wait_ms"])
-        if self._client_id is not None:
-            options["client.id"] = self._client_id
-        return self._made(lambda: confluent.ConfluentReader(options, settings["max_poll_records"], self._read_past))
+    def reader(
+        self, *, group: str | None = None, member: str | None = None, max_poll_records: int, fetch_max_wait_ms: int
+    ) -> Reader:
+        """Return a reader of the client that the configuration names; `member` makes it a static member of its `group`."""
+        if not self.native:
+            settings = {
+                "max_poll_records": max_poll_records,
+                "fetch_max_wait_ms": fetch_max_wait_ms,
+                "metadata_max_age_ms": confluent_settings.METADATA_MS,
+            }
+            return PythonReader(self.consumer(group=group, member=member, **settings), static=member is not None)
+        options = confluent_settings.of_reader(
+            self._section, self._tokens, self._client_id, group=group, member=member, fetch_max_wait_ms=fetch_max_wait_ms
+        )
+        beside = Beside(partial(self.consumer, max_poll_records=1, fetch_max_wait_ms=50), partial(self._complete, group or ""))
+        return self._made(lambda: ConfluentReader(options, max_poll_records, beside))
 
-    def _read_past(self, partition: TopicPartition, offset: int) -> list[Any]:
-        """Return the next record at an offset or after it; nothing where that takes more than `PAST_MS`."""
-        consumer = self.consumer(max_poll_records=1, fetch_max_wait_ms=50)
-        try:
-            consumer.assign([partition])
-            consumer.seek(partition, offset)
-            found: list[Any] = consumer.poll(timeout_ms=PAST_MS).get(partition, [])
-            return found
-        finally:
-            consumer.close(autocommit=False)
+    @property
+    def bounded(self) -> "Connection":
+        """The connection for reading topics that others write to: of what they pack it unpacks `LARGEST_BATCH` at most.
+
+        librdkafka unpacks gzip without a limit, so it reads such topics only where the configuration names it.
+        """
+        if not self.native or self._section.client == "confluent":
+            return self
+        return Connection(self._section.model_copy(update={"client": "kafka-python"}), self._client_id)
+
+    def writer(self, *, linger_ms: int, batch_bytes: int = BATCH_BYTES) -> Writer:
+        """Return a writer of the client that the configuration names."""
+        if not self.native:
+            return PythonWriter(self.producer(linger_ms=linger_ms))
+        options = confluent_settings.of_writer(
+            self._section, self._tokens, self._client_id, linger_ms=linger_ms, batch_bytes=batch_bytes
+        )
+        return self._made(lambda: ConfluentWriter(options))
+
+    def transactional_writer(self, name: str, timeout_ms: int) -> TransactionalWriter:
+        """Return a writer of transactions under `name`, which the broker ends after `timeout_ms`; it has to be started."""
+        if not self.native:
+            settings = {
+                "transaction_timeout_ms": timeout_ms,
+                "batch_size": STATE_BYTES,
+                "linger_ms": confluent_settings.LINGER_MS,
+            }
+            return PythonWriter(self.producer(transactional_id=name, **settings))
+        options = confluent_settings.of_transactions(
+            self._section, self._tokens, self._client_id, name=name, timeout_ms=timeout_ms, batch_bytes=STATE_BYTES
+        )
+        return self._made(lambda: ConfluentWriter(options))
+
+    def _complete(self, group: str, topics: Collection[str]) -> bool | None:
+        """Return whether each partition of `topics` has a member in `group`; None while the group does not rest."""
+        with ours():
+            admin = self.admin()
+            try:
+                described = admin.describe_groups([group])[group]
+                counts = partitions_of(admin, list(topics))
+            finally:
+                admin.close()
+        if described["group_state"] != "Stable":
+            return None
+        given = {
+            (topic["topic"], number)
+            for member in described["members"]
+            for topic in (member["member_assignment"] or {}).get("assigned_partitions", ())
+            for number in topic["partitions"]
+        }
+        return given >= {(topic, number) for topic, count in counts.items() for number in range(count)}
 
     def producer(self, *, transactional_id: str | None = None, **settings: Any) -> KafkaProducer:
         """Return a producer whose writes are acknowledged by all replicas and never doubled by its own retries."""
@@ -115,20 +175,15 @@ class Connection:
 
     @staticmethod
     def drop(producer: KafkaProducer) -> None:
-        """Close a producer at once; unsent records are dropped.
-
-        The client's own `close` raises while records are in flight, and its thread would go on sending.
-        """
-        producer._sender.force_close()  # noqa: SLF001  # there is no public way
-        with suppress(kafka_errors.KafkaError):
-            producer.close(timeout=1)
+        """Close one of kafka-python's producers at once; unsent records are dropped."""
+        dropped(producer)
 
     def _made(self, make: Callable[[], T]) -> T:
         # A client that cannot connect retries for long, hides the cause and leaves a thread behind: so we probe first.
         self._probe()
         try:
             return make()
-        except (kafka_errors.KafkaError, OSError, ValueError, AssertionError) as error:
+        except (kafka_errors.KafkaError, BrokerError, OSError, ValueError, AssertionError) as error:
             where = ", ".join(self._section.bootstrap_servers)
             raise ServiceError(f"Kafka at {where} accepts our login, but the client cannot connect: {error}") from error
 
@@ -194,54 +249,3 @@ def _needed(denied: kafka_errors.KafkaError, group: str) -> str:
         "to write at all: grant Write on the topics with [kafka] prefix (and IdempotentWrite on the cluster before Kafka 2.8; "
         "Create on it for `detector topics create`), or set another [kafka] username"
     )
-
-
-def _fetch_again(consumer: KafkaConsumer) -> None:
-    """Let a partition resume that was paused while its last fetch was half read.
-
-    kafka-python 3.0.12 sets the rest of that fetch aside, and returns to it only if no other partition was read in between.
-    Otherwise the partition stops for ever. The cause: it tests whether the current fetch is None, but keeps a used-up fetch
-    there. So a used-up fetch is cleared.
-    """
-    fetcher = consumer._fetcher  # noqa: SLF001  # there is no public way
-    fetched = fetcher.fetched_records
-
-    def fetched_records(*args: Any, **options: Any) -> Any:
-        if not fetcher._next_partition_records:  # noqa: SLF001
-            fetcher._next_partition_records = None  # noqa: SLF001
-        return fetched(*args, **options)
-
-    fetcher.fetched_records = fetched_records
-
-
-def _ask_once(consumer: KafkaConsumer) -> None:
-    """Skip the lookup of the group coordinator in each poll while it is known: it costs as much as a fetch."""
-    coordinator = consumer._coordinator  # noqa: SLF001  # there is no public way
-    ensure = coordinator.ensure_coordinator_ready
-
-    def ensure_coordinator_ready(timeout_ms: float | None = None) -> bool:
-        return not coordinator.coordinator_unknown() or bool(ensure(timeout_ms=timeout_ms))
-
-    coordinator.ensure_coordinator_ready = ensure_coordinator_ready
-
-
-def _keep_joins(consumer: KafkaConsumer) -> None:
-    """Keep a group join that completes between two polls, as most do when polls are short.
-
-    kafka-python 3.0.12 drops such a join and joins again. The other members then have to join again, too, and the group hardly
-    settles. So the result of a join is kept until the client has used it, which its state shows. A second bug: a leader that
-    joins because the topics changed forgets its join and keeps its old partitions for ever. So the join is requested again.
-    """
-    coordinator = consumer._coordinator  # noqa: SLF001  # there is no public way
-    join = coordinator._do_join_and_sync_async  # noqa: SLF001
-    kept: list[Any] = []
-
-    async def join_once() -> Any:
-        if coordinator.state is not MemberState.REBALANCING:
-            kept.clear()
-        coordinator.request_rejoin()  # until it is done
-        if not kept:
-            kept.append(await join())
-        return kept[-1]
-
-    coordinator._do_join_and_sync_async = join_once  # noqa: SLF001

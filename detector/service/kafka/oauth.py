@@ -64,8 +64,13 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client ships w
         While the identity provider is away, a token that is due for renewal but still valid is returned. Raises `ServiceError`,
         without any secret in its text, when there is none.
         """
+        return self.current().text
+
+    def current(self) -> Token:
+        """Return a valid token with its lifetime, as `token` does; that of a file that does not say is `USUAL_LIFE_S`."""
         if self._section.token_file is not None:
-            return read_token(self._section.token_file)
+            text, now_s = read_token(self._section.token_file), self._clock_s()
+            return Token(text, now_s, expiry_s(text) or now_s + USUAL_LIFE_S)
         with self._lock:
             now_s = self._clock_s()
             if self._token is None or self._token.worn(now_s):
@@ -74,7 +79,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client ships w
                 except ServiceError:
                     if self._token is None or now_s >= self._token.until_s:
                         raise
-            return self._token.text
+            return self._token
 
     def extensions(self) -> dict[str, str]:
         """Return the SASL extensions to be sent with a token."""

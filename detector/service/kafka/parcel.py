@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import structlog
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaError
 
 from detector.errors import ServiceError
+from detector.service.kafka.clients.protocol import Header
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.topics import Topics
 
-Header = tuple[str, bytes]
 USUAL_LIMIT = 1_048_588  # bytes; Kafka's default max.message.bytes
 SURROUNDINGS = 512  # bytes of a batch and a record besides key, value and headers; an upper bound
 
@@ -39,13 +39,13 @@ class Form(NamedTuple):
     @property
     def whole_size(self) -> int:
         """The max.message.bytes that this record needs if it cannot be compressed."""
-        headers = sum(len(name) + len(text) for name, text in self.headers)
-        return self.size + len(self.key or b"") + headers + SURROUNDINGS
+        return whole_size(self.size, self.key, self.headers)
 
 
-def is_too_large(error: BaseException | None) -> bool:
-    """Whether a record was refused for its size."""
-    return isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError)
+def whole_size(size: int, key: bytes | None, headers: Sequence[Header]) -> int:
+    """Return the max.message.bytes that a record with a value of `size` bytes needs if it cannot be compressed."""
+    own = sum(len(name) + len(text) for name, text in headers) if headers else 0
+    return size + (len(key) if key else 0) + own + SURROUNDINGS
 
 
 def limits_of(connection: Connection, topics: Topics) -> dict[str, int]:

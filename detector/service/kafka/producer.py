@@ -15,21 +15,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
-from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from detector.distribution import VERSION
-from detector.errors import ServiceError
-from detector.service.kafka.connection import Connection
-from detector.service.kafka.parcel import Form, Header, is_too_large, limits_of
+from detector.errors import BrokerError, NoAnswerError, RecordTooLargeError, ServiceError
+from detector.service.kafka.clients.protocol import Delivery, Header, Writer
+from detector.service.kafka.connection import BATCH_BYTES, Connection
+from detector.service.kafka.parcel import Form, limits_of, whole_size
 from detector.service.kafka.results import Result
 from detector.service.kafka.topics import LARGEST_RECORD, Topics
 from detector.service.kafka.unpacking import Packed
 from detector.service.telemetry.metrics import Metrics
 
-__all__ = ["MOST_IN_FLIGHT", "Beside", "RecordOrigin", "RecordSource", "StageProducer", "is_too_large", "settle"]
+__all__ = ["MOST_IN_FLIGHT", "Beside", "RecordOrigin", "RecordSource", "StageProducer", "settle"]
 
 MOST_IN_FLIGHT = 16 * 1024 * 1024  # bytes; the client itself would take any number
 FAR_BEYOND = 4  # times `MOST_IN_FLIGHT`, beyond which `send` waits
@@ -78,13 +78,18 @@ class StageProducer:
     def __init__(self, connection: Connection, topics: Topics, metrics: Metrics | None = None, *, linger_ms: int = 2) -> None:
         self._connection = connection
         self._linger_ms = linger_ms
-        self._producer = connection.producer(linger_ms=linger_ms)
-        self._limits = limits_of(connection, topics)
         self._topics = topics
         self._metrics = metrics or Metrics()
-        self._pending: deque[tuple[Any, int]] = deque()
+        self._limits = limits_of(connection, topics)
+        self._writer = self._made()
+        self._pending: deque[tuple[Delivery, int]] = deque()
         self._bytes = 0
         self.sent = 0
+
+    def _made(self) -> Writer:
+        """Return a writer whose batches fit into every topic, which takes none that is larger than its records may be."""
+        batch_bytes = min(BATCH_BYTES, *self._limits.values())
+        return self._connection.writer(linger_ms=self._linger_ms, batch_bytes=batch_bytes)
 
     @property
     def in_flight(self) -> int:
@@ -92,11 +97,15 @@ class StageProducer:
 
         Raises `ServiceError` when a record was refused.
         """
+        try:
+            self._writer.serve()
+        except BrokerError as error:
+            raise self._refused(error) from error
         while self._pending and self._pending[0][0].is_done:
-            future, size = self._pending.popleft()
+            delivery, size = self._pending.popleft()
             self._bytes -= size
-            if future.failed():
-                raise self._refused(future.exception) from future.exception
+            if (refusal := delivery.error) is not None:
+                raise self._refused(refusal) from refusal
         return self._bytes
 
     @property
@@ -104,9 +113,9 @@ class StageProducer:
         """How many of the `sent` records are acknowledged without a gap; raises as `in_flight` does."""
         return self.sent - (len(self._pending) if self.in_flight or self._pending else 0)
 
-    def pending(self) -> list[Any]:
-        """Return the futures of records that may not be acknowledged yet; raises as `in_flight` does."""
-        return [future for future, _ in self._pending] if self.in_flight or self._pending else []
+    def pending(self) -> list[Delivery]:
+        """Return the records that may not be acknowledged yet; raises as `in_flight` does."""
+        return [delivery for delivery, _ in self._pending] if self.in_flight or self._pending else []
 
     @property
     def full(self) -> bool:
@@ -118,22 +127,24 @@ class StageProducer:
         topic: str,
         key: bytes | None,
         value: bytes | None,
-        headers: list[Header] | None = None,
+        headers: Sequence[Header] = (),
         *,
         partition: int | None = None,
-        source: RecordSource | None = None,
+        source: Callable[[], RecordSource] | None = None,
     ) -> None:
         """Send one record; waits when far too many bytes are in flight. Without `partition` the key selects the partition.
 
         If the record is too large, its `source` becomes a dead letter; without a `source` the record itself does.
         """
-        form = Form(topic, key, value, headers or (), partition)
-        self._send_fitting(chain([form], self._instead(form, source)))
+        if not self._sent(topic, key, value, headers, partition):
+            form = Form(topic, key, value, headers, partition)
+            self._send_fitting(self._instead(form, source), form)
 
     def publish(self, results: Iterable[Result]) -> None:
         """Send decisions and alerts, in the given order."""
         for result in results:
-            self._send_fitting(chain(result.forms(), self._instead(result.whole, None)))
+            if not self._submit(result.whole):
+                self._send_fitting(chain(result.smaller(), self._instead(result.whole, None)), result.whole)
 
     def dead_letter(
         self,
@@ -156,41 +167,46 @@ class StageProducer:
         )
         self._metrics.invalid(reason)
 
-    def _instead(self, form: Form, source: RecordSource | None) -> Iterator[Form]:
+    def _instead(self, form: Form, source: Callable[[], RecordSource] | None) -> Iterator[Form]:
         """Yield the dead letter that replaces a record too large for its topic, and count it."""
         self._metrics.invalid("oversized")
         detail = f"topic {form.topic!r} takes no record of {form.size} bytes: see its max.message.bytes"
-        yield from _dead_letter_forms(
-            self._topics.dead_letters, "oversized", detail, source or RecordSource(None, form.key, form.value)
-        )
+        whence = RecordSource(None, form.key, form.value) if source is None else source()
+        yield from _dead_letter_forms(self._topics.dead_letters, "oversized", detail, whence)
 
-    def _send_fitting(self, forms: Iterable[Form]) -> None:
-        """Send the first of the forms that is small enough for its topic."""
-        refused: Form | None = None
+    def _send_fitting(self, forms: Iterable[Form], refused: Form | None = None) -> None:
+        """Send the first of the forms that is small enough for its topic; `refused` was not."""
         for form in forms:
             if refused is not None:
                 self._tell(refused, f"{form.size} bytes to {form.topic}")
-            try:
-                if form.whole_size <= self._limits.get(form.topic, LARGEST_RECORD):
-                    self._submit(form)
-                    return
-            except MessageSizeTooLargeError:  # the client's own limit
-                pass
+            if self._submit(form):
+                return
             refused = form
         if refused is not None:
             self._tell(refused, "nothing")
 
-    def _submit(self, form: Form) -> None:
-        topic, key, value, headers, partition = form
+    def _submit(self, form: Form) -> bool:
+        return self._sent(*form)
+
+    def _sent(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header], partition: int | None
+    ) -> bool:
+        """Send a record, unless it is too large for its topic or the client; return whether it was sent."""
+        size = len(value) if value else 0
+        if whole_size(size, key, headers) > self._limits.get(topic, LARGEST_RECORD):
+            return False
         try:
-            future = self._producer.send(topic, key=key, value=value, headers=list(headers), partition=partition)
-        except AuthorizationError as error:
-            raise self._connection.failure(error, NOT_TAKEN) from error
-        self._pending.append((future, form.size))
-        self._bytes += form.size
+            delivery = self._writer.send(topic, key, value, headers, partition)
+        except RecordTooLargeError:
+            return False
+        except BrokerError as error:
+            raise self._refused(error) from error
+        self._pending.append((delivery, size))
+        self._bytes += size
         self.sent += 1
         if self._bytes > FAR_BEYOND * MOST_IN_FLIGHT and self.in_flight > FAR_BEYOND * MOST_IN_FLIGHT:
             self.flush()
+        return True
 
     def _tell(self, form: Form, instead: str) -> None:
         self._metrics.too_large(form.topic)
@@ -202,14 +218,14 @@ class StageProducer:
             sent_instead=instead,
         )
 
-    def _refused(self, error: Exception) -> ServiceError:
-        """Return the error for a refused record. After one that was too large, the client must be replaced."""
-        if is_too_large(error):  # the limit was lowered since it was requested
-            Connection.drop(self._producer)
+    def _refused(self, error: BrokerError) -> ServiceError:
+        """Return the error for a refused record. After one that was too large, the writer must be replaced."""
+        if self._writer.broken or isinstance(error, RecordTooLargeError):  # the limit was lowered since it was requested
+            self._writer.drop()
             self._pending.clear()
             self._bytes = 0
-            self._producer = self._connection.producer(linger_ms=self._linger_ms)
             self._limits = limits_of(self._connection, self._topics)
+            self._writer = self._made()
         return self._connection.failure(error, NOT_TAKEN)
 
     def flush(self) -> None:
@@ -217,29 +233,29 @@ class StageProducer:
 
         Raises `ServiceError` when something was not.
         """
-        pending = [future for future, _ in self._pending]
+        pending = [delivery for delivery, _ in self._pending]
         self._pending.clear()
         self._bytes = 0
         try:
-            settle(self._producer, pending, self._metrics.beat)
-        except KafkaError as error:
+            settle(self._writer, pending, self._metrics.beat)
+        except BrokerError as error:
             raise self._refused(error) from error
 
-    def arrive(self, pending: Sequence[Any], beat: Callable[[], None]) -> None:
+    def arrive(self, pending: Sequence[Delivery], beat: Callable[[], None]) -> None:
         """Wait, in any thread, until all of `pending` are acknowledged; records sent meanwhile are not flushed.
 
         Raises as `flush` does.
         """
         until = time.monotonic() + PATIENCE_S
-        for future in pending:
-            while not future.is_done:
+        for delivery in pending:
+            while not delivery.is_done:
                 beat()
                 if time.monotonic() > until:
                     raise ServiceError(f"{NOT_TAKEN} within {PATIENCE_S:g} seconds")
-                with suppress(KafkaError):  # reported below
-                    future.get(timeout=SLICE_S)
-            if future.failed():
-                raise self._connection.failure(future.exception, NOT_TAKEN) from future.exception
+                with suppress(BrokerError):  # reported below
+                    delivery.wait(SLICE_S)
+            if (error := delivery.error) is not None:
+                raise self._connection.failure(error, NOT_TAKEN) from error
 
     def settled(self, patience_s: float = SLICE_S) -> bool:
         """Wait up to `patience_s`; return whether everything is acknowledged.
@@ -247,40 +263,36 @@ class StageProducer:
         Raises `ServiceError` when a record was refused.
         """
         if self.in_flight or self._pending:
-            with suppress(KafkaTimeoutError):
-                self._producer.flush(timeout=patience_s)
+            with suppress(NoAnswerError):
+                self._writer.flush(patience_s)
         return self.in_flight == 0 and not self._pending
 
     def close(self) -> None:
         """Send what is left and close; what the broker does not acknowledge within `CLOSE_S` is dropped."""
-        try:
-            self._producer.close(timeout=CLOSE_S)
-        except KafkaError:
-            Connection.drop(self._producer)
+        self._writer.close(CLOSE_S)
 
     def abandon(self) -> None:
         """Drop what is not acknowledged."""
-        Connection.drop(self._producer)
+        self._writer.drop()
 
 
-def settle(producer: Any, pending: list[Any], beat: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
+def settle(writer: Writer, pending: list[Delivery], beat: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
     """Wait until every record is acknowledged or failed; `beat` is called each second, so that waiting does not look stuck.
 
-    Empties `pending`, the client's futures. Raises the client's own error for the first refused record, `KafkaTimeoutError`
-    after `patience_s`.
+    Empties `pending`. Raises the error of the first refused record, `NoAnswerError` after `patience_s`.
     """
     until = time.monotonic() + patience_s
     while True:
         try:
-            producer.flush(timeout=SLICE_S)
-        except KafkaTimeoutError:
+            writer.flush(SLICE_S)
+        except NoAnswerError:
             if time.monotonic() > until:
                 raise
         else:
             break
         beat()
-    for future in pending:
-        future.get(timeout=patience_s)
+    for delivery in pending:
+        delivery.wait(patience_s)
     pending.clear()
 
 

@@ -20,12 +20,11 @@ class Result:
     whole: Form
     alert: Alert | None = None
 
-    def forms(self) -> Iterator[Form]:
-        """Yield the whole record; for an alert then the form without figures, and the one without texts from the log.
+    def smaller(self) -> Iterator[Form]:
+        """Yield smaller forms: of an alert the one without figures, and the one without texts from the log.
 
-        A decision has no smaller form: all its fields are bounded.
+        A decision has none: all its fields are bounded.
         """
-        yield self.whole
         if self.alert is not None:
             for form in (without_figures(self.alert), without_texts(self.alert)):
                 yield Form(self.whole.topic, self.whole.key, to_json(form))

@@ -1,76 +1,61 @@
 """Transactions: bounded waits, and aborting transactions that dead owners left open.
 
-The client waits for the broker without limit when it sends offsets and when it commits a transaction. Here each wait has a
-limit, and calls `beat` so that health checks can tell waiting from hanging. A worker that dies between the two steps leaves its
-transaction open. Offsets and state in it stay unreadable until it times out after a minute. So the new owner of a partition
-aborts it, by starting a producer under the transactional id of the dead owner.
+The clients may wait for the broker without limit when they send offsets and when they commit a transaction. Here each wait has
+a limit, and calls `beat` so that health checks can tell waiting from hanging. A worker that dies between the two steps leaves
+its transaction open. Offsets and state in it stay unreadable until it times out after a minute. So the new owner of a partition
+aborts it, by starting a writer under the transactional id of the dead owner.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
 
 import structlog
-from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka import TopicPartition
+from kafka.errors import KafkaError
 
-from detector.errors import ServiceError
+from detector.errors import NoAnswerError, ServiceError
+from detector.service.kafka.clients.protocol import Member, TransactionalWriter
 from detector.service.kafka.connection import Connection
 
 TRANSACTION_MS = 60_000
 COMMIT_PATIENCE_S = 45.0  # less than `TRANSACTION_MS`, so that we give up before the broker does
-SLICE_MS = 1000
-BATCH_BYTES = 256 * 1024  # one client's state fills the default of 16 KiB, and a batch costs as much as ten records
-LINGER_MS = 20
+SLICE_S = 1.0
 
 log = structlog.get_logger(__name__)
 
 
-def transactional(connection: Connection, name: str, beat: Callable[[], None]) -> KafkaProducer:
-    """Return a producer that is ready for transactions under `name`; an open transaction under that name is aborted.
+def transactional(connection: Connection, name: str, beat: Callable[[], None]) -> TransactionalWriter:
+    """Return a writer that is ready for transactions under `name`; an open transaction under that name is aborted.
 
-    Raises `ServiceError` or the client's own error, `KafkaTimeoutError` after `COMMIT_PATIENCE_S`.
+    Raises `ServiceError`, `NoAnswerError` after `COMMIT_PATIENCE_S`.
     """
-    producer = connection.producer(
-        transactional_id=name,
-        transaction_timeout_ms=TRANSACTION_MS,
-        max_block_ms=SLICE_MS,
-        batch_size=BATCH_BYTES,
-        linger_ms=LINGER_MS,
-    )
-    until = time.monotonic() + COMMIT_PATIENCE_S
+    writer = connection.transactional_writer(name, TRANSACTION_MS)
     try:
-        while True:
-            try:
-                producer.init_transactions()
-            except KafkaTimeoutError:
-                if time.monotonic() > until:
-                    raise
-                beat()
-            else:
-                break
+        _wait(partial(writer.start, SLICE_S), beat, "taken the name of our transactions")
     except BaseException:
-        Connection.drop(producer)
+        writer.drop()
         raise
-    producer.config["max_block_ms"] = int(COMMIT_PATIENCE_S * 1000)
-    return producer
+    return writer
 
 
-def commit(producer: KafkaProducer, offsets: Mapping[TopicPartition, int], member: Any, beat: Callable[[], None]) -> None:
+def commit(
+    writer: TransactionalWriter, offsets: Mapping[TopicPartition, int], member: Member, beat: Callable[[], None]
+) -> None:
     """Commit the open transaction with these offsets, as a member of the group.
 
-    Raises the client's own error, `KafkaTimeoutError` after `COMMIT_PATIENCE_S`; whether it was committed is then unknown.
+    Raises `BrokerError`, `NoAnswerError` after `COMMIT_PATIENCE_S`; whether it was committed is then unknown.
     """
-    manager, sender = producer._transaction_manager, producer._sender  # noqa: SLF001  # the public methods wait without limit
-    reached = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+    _wait(partial(writer.add_offsets, offsets, member, SLICE_S), beat, "taken our offsets")
+    _wait(partial(writer.commit, SLICE_S), beat, "committed")
+
+
+def _wait(step: Callable[[], bool], beat: Callable[[], None], what: str) -> None:
     until = time.monotonic() + COMMIT_PATIENCE_S
-    for ask in (lambda: manager.send_offsets_to_transaction(reached, member), manager.begin_commit):
-        result = ask()
-        sender.wakeup()
-        while not result.wait(timeout_ms=SLICE_MS):
-            beat()
-            if time.monotonic() > until:
-                raise KafkaTimeoutError(f"the broker has not committed within {COMMIT_PATIENCE_S:g} seconds")
+    while not step():
+        beat()
+        if time.monotonic() > until:
+            raise NoAnswerError(f"the broker has not {what} within {COMMIT_PATIENCE_S:g} seconds")
 
 
 def release(connection: Connection, prefix: str, partition: TopicPartition, beat: Callable[[], None]) -> None:
@@ -86,7 +71,7 @@ def release(connection: Connection, prefix: str, partition: TopicPartition, beat
     for name in held:
         log.info("aborting the transaction of a former owner", partition=partition.partition, transaction=name)
         try:
-            Connection.drop(transactional(connection, name, beat))
+            transactional(connection, name, beat).drop()
         except (KafkaError, ServiceError) as error:
             log.warning("cannot abort the transaction: waiting for its timeout", cause=str(error))
 

@@ -37,7 +37,8 @@ class Given:
 class Reading:
     """What a stage reads, and where its state is: `section` names its group, `topics.state` the topic of its state.
 
-    `closed` says that added partitions of the source would move keys away from their state, so they are refused.
+    `closed` says that added partitions of the source would move keys away from their state, so they are refused. `foreign` says
+    that others write to the source.
     """
 
     stage: StageName
@@ -47,6 +48,7 @@ class Reading:
     most_records: int
     linger_ms: int
     closed: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,15 +23,13 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import AuthorizationError, FencedInstanceIdError, IllegalStateError, KafkaError
 
 from detector.baseline.secret import settings_of
 from detector.baseline.settings import policy_settings
 from detector.baseline.store import NO_BASELINE
 from detector.config import Config
-from detector.errors import FatalError, ServiceError
+from detector.errors import DeniedError, FatalError, MemberFencedError, NotAssignedError, ServiceError
 from detector.service.deployment import Deployment
-from detector.service.kafka.membership import Membership, RebalanceListener
 from detector.service.kafka.producer import RecordOrigin, StageProducer
 from detector.service.kafka.topics import grown
 from detector.service.refusals import Refused
@@ -75,23 +73,25 @@ class ShardedStage(ABC, Generic[S, U]):
         self._seal = Seal(self._settings.secret)
         group = reading.section.group_id
         beat = self._metrics.beat
-        store = StateStore(connection, reading.topics, group, given.partitions, self._seal, beat, str(deployment))
+        # A member of a group commits in transactions of its own client, so the state store has that of the reader.
+        source = connection.bounded if reading.foreign else connection
+        store = StateStore(source, reading.topics, group, given.partitions, self._seal, beat, str(deployment))
         self._owned: dict[TopicPartition, Owned[S]] = {}
         self._fresh: set[TopicPartition] = set()
         self._lock = threading.RLock()
         self._polled = time.monotonic()
-        self._consumer = connection.reader(
+        self._reader = source.reader(
             group=group, member=given.member, max_poll_records=reading.most_records, fetch_max_wait_ms=50
         )
         try:
             self._producer = StageProducer(connection, reading.topics, self._metrics, linger_ms=reading.linger_ms)
         except ServiceError:
-            self._consumer.close(autocommit=False, timeout_ms=1000)
+            self._reader.close()
             raise
-        member = self._consumer.group_metadata
+        member = self._reader.member
         self._checkpoints = Checkpoints(store, self._producer, member, reading.section, self._metrics, reading.stage)
         self._restorer = Restorer(
-            self._consumer,
+            self._reader,
             store,
             reading.topics,
             reading.section,
@@ -102,8 +102,7 @@ class ShardedStage(ABC, Generic[S, U]):
             deployment,
             self._report_foreign,
         )
-        self._consumer.subscribe(list(reading.sources), listener=RebalanceListener(self))
-        self._membership = Membership(self._consumer, static=given.member is not None)
+        self._reader.subscribe(list(reading.sources), self)
         self._held_up = False
         self._culprits = Culprits()
         self._misfit: TopicPartition | None = None
@@ -142,7 +141,7 @@ class ShardedStage(ABC, Generic[S, U]):
     @property
     def generation(self) -> int:
         """The group generation that we know of; it grows whenever a member joins or leaves."""
-        return int(self._consumer.group_metadata().generation_id)
+        return self._reader.generation
 
     @property
     def ready(self) -> bool:
@@ -168,7 +167,7 @@ class ShardedStage(ABC, Generic[S, U]):
             leaving = set(partitions)
             try:
                 self.checkpoint()
-            except (ServiceError, KafkaError) as error:
+            except ServiceError as error:
                 log.warning("partitions given up without a commit", cause=str(error))
                 self._forget()
             self.lost(leaving)
@@ -186,8 +185,7 @@ class ShardedStage(ABC, Generic[S, U]):
         self._restore_one()
         self._hold_up()
         self._polled = time.monotonic()
-        polled = self._consumer.poll(timeout_ms=timeout_ms)
-        self._membership.settle()
+        polled = self._reader.poll(timeout_ms)
         if self._misfit is not None:
             raise FatalError(grown(self._misfit.topic, self._topics.state, self._partitions))
         count = 0
@@ -200,9 +198,9 @@ class ShardedStage(ABC, Generic[S, U]):
                         self._take(partition, owned, fresh)
                         count += len(fresh)
                 self._checkpoints.step(self._owned)
-            except (FatalError, FencedInstanceIdError, AuthorizationError):
+            except (FatalError, MemberFencedError, DeniedError):
                 raise
-            except (ServiceError, KafkaError) as error:
+            except ServiceError as error:
                 log.warning("starting again from the last commit", cause=str(error))
                 self._forget()
         self.processed += count
@@ -234,12 +232,12 @@ class ShardedStage(ABC, Generic[S, U]):
             held_up = False
         if held_up != self._held_up:
             log.info("Kafka takes the results slowly: partitions paused" if held_up else "partitions resumed")
-        assigned = self._consumer.assignment()
+        assigned = self._reader.assignment()
         with self._lock:
             paused = set(assigned) if held_up else assigned - self._owned.keys()
-        before = self._consumer.paused()
-        self._consumer.pause(*(paused - before))
-        self._consumer.resume(*(before - paused))
+        before = self._reader.paused()
+        self._reader.pause(*(paused - before))
+        self._reader.resume(*(before - paused))
         self._held_up = held_up
         self._metrics.held_up(self._stage, held_up)
 
@@ -249,10 +247,10 @@ class ShardedStage(ABC, Generic[S, U]):
             return
         self._measured = time.monotonic()
         self._check()
-        self._joined = self._consumer.group_metadata().generation_id >= 0
+        self._joined = self._reader.generation >= 0
         with self._lock:
             places = {partition: owned.position for partition, owned in self._owned.items()}
-            self._metrics.lag(self._stage, records_waiting(self._consumer, places))
+            self._metrics.lag(self._stage, records_waiting(self._reader, places))
             self._weigh([owned.shard for owned in self._owned.values()])
 
     def _take(self, partition: TopicPartition, owned: Owned[S], records: list[Any]) -> None:
@@ -267,7 +265,7 @@ class ShardedStage(ABC, Generic[S, U]):
                     self._polled = time.monotonic()  # the group has just taken our commit
                 try:
                     understood = self._understood(partition, owned.shard, stretch.records)
-                except (ServiceError, KafkaError, MemoryError):
+                except (ServiceError, MemoryError):
                     raise
                 except Exception as error:  # noqa: BLE001  # whatever a record leads to, the stream goes on
                     self._suspect(partition, stretch.records, error)
@@ -340,7 +338,7 @@ class ShardedStage(ABC, Generic[S, U]):
     def checkpoint(self) -> None:
         """Commit all that was done, and wait for it.
 
-        Raises `ServiceError` or the client's own error when that failed; the caller then has to `_forget`.
+        Raises `ServiceError` when that failed; the caller then has to `_forget`.
         """
         self._checkpoints.finish(self._owned)
 
@@ -364,9 +362,9 @@ class ShardedStage(ABC, Generic[S, U]):
                 return
             self._fresh.discard(partition)
             try:
-                self._consumer.seek(partition, owned.position)
+                self._reader.seek(partition, owned.position)
                 self._culprits.restored(partition, owned.position)
-            except (IllegalStateError, KeyError, ValueError):  # the group took it away meanwhile
+            except NotAssignedError:  # the group took it away meanwhile
                 return
             self._owned[partition] = owned
         seconds = time.perf_counter() - started
@@ -379,9 +377,9 @@ class ShardedStage(ABC, Generic[S, U]):
         with self._lock:
             try:
                 self.checkpoint()
-            except (ServiceError, KafkaError):
+            except ServiceError:
                 self._forget()
-        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        self._reader.close(CLOSE_MS)
         self._checkpoints.close()
         self._producer.close()
 
@@ -392,4 +390,4 @@ class ShardedStage(ABC, Generic[S, U]):
             self._fresh.clear()
         self._producer.abandon()
         self._checkpoints.close()
-        self._consumer.close(autocommit=False, timeout_ms=1000)
+        self._reader.close()

@@ -19,10 +19,10 @@ from typing import Any
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import CommitFailedError
 
 from detector.config import KafkaSection
-from detector.errors import ServiceError
+from detector.errors import CommitRefusedError, ServiceError
+from detector.service.kafka.clients.protocol import Delivery, Member
 from detector.service.kafka.producer import StageProducer
 from detector.service.state.restore import Owned
 from detector.service.state.store import Checkpoint, StateStore
@@ -51,7 +51,7 @@ class Commit:
     """A running commit of copies made before `begun_s` (seconds since 1970); `error` is set if it failed."""
 
     copies: Mapping[TopicPartition, Copy]
-    member: Any
+    member: Member
     begun_s: float
     done: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
@@ -91,7 +91,7 @@ class Rhythm:
 
 
 class Checkpoints:
-    """Makes the checkpoints of one stage, every `checkpoint_seconds`; `member` returns our group metadata.
+    """Makes the checkpoints of one stage, every `checkpoint_seconds`; `member` says who we are in the group.
 
     Not thread-safe. When a method raises, the copies are not saved: the caller must `drop`, and restore its partitions.
     """
@@ -100,7 +100,7 @@ class Checkpoints:
         self,
         store: StateStore,
         producer: StageProducer,
-        member: Callable[[], Any],
+        member: Callable[[], Member],
         section: KafkaSection,
         metrics: Metrics,
         stage: StageName = "detect",
@@ -127,7 +127,7 @@ class Checkpoints:
     def step(self, owned: Mapping[TopicPartition, Owned[Any]]) -> None:
         """Do the next small step: copy a partition, start a commit, or handle one that has ended.
 
-        Raises `ServiceError` or the client's own error when a commit failed.
+        Raises `ServiceError` when a commit failed.
         """
         if self._commit is not None:
             if self._commit.done.is_set():
@@ -189,7 +189,7 @@ class Checkpoints:
         work = partial(self._work, commit, self._producer.pending(), rhythm)
         threading.Thread(target=work, name="checkpoint", daemon=True).start()
 
-    def _work(self, commit: Commit, published: Sequence[Any], rhythm: Rhythm) -> None:
+    def _work(self, commit: Commit, published: Sequence[Delivery], rhythm: Rhythm) -> None:
         try:
             self._producer.arrive(published, rhythm)
             points = {partition: copy.checkpoint for partition, copy in commit.copies.items()}
@@ -218,7 +218,7 @@ class Checkpoints:
                 copy.owned.committed = copy.checkpoint.offset
             self._metrics.committed(self._stage, commit.begun_s)
             self._commit = self._refused_s = None
-        elif not isinstance(commit.error, CommitFailedError):
+        elif not isinstance(commit.error, CommitRefusedError):
             raise commit.error
         elif not (ours := _still_ours(commit.copies, owned)):
             self._commit = self._refused_s = None
@@ -239,5 +239,5 @@ def _still_ours(
     return {partition: copy for partition, copy in copies.items() if owned.get(partition) is copy.owned}
 
 
-def _known_as(member: Any) -> tuple[int, str]:
+def _known_as(member: Member) -> tuple[int, str]:
     return member.generation_id, member.member_id

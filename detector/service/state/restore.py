@@ -22,11 +22,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from kafka import TopicPartition
-from kafka.errors import KafkaTimeoutError
 
 from detector.config import KafkaSection
-from detector.errors import SnapshotError
+from detector.errors import NoAnswerError, SnapshotError
 from detector.service.deployment import Deployment, inherited
+from detector.service.kafka.clients.protocol import Reader
 from detector.service.kafka.topics import Topics
 from detector.service.state.codec import Key, State
 from detector.service.state.store import StateStore
@@ -68,7 +68,7 @@ class Restorer(Generic[S]):
 
     def __init__(
         self,
-        consumer: Any,
+        reader: Reader,
         store: StateStore,
         topics: Topics,
         section: KafkaSection,
@@ -79,7 +79,7 @@ class Restorer(Generic[S]):
         deployment: Deployment,
         report_foreign: Callable[[int, State], None],
     ) -> None:
-        self._consumer = consumer
+        self._reader = reader
         self._store = store
         self._topics = topics
         self._section = section
@@ -93,7 +93,7 @@ class Restorer(Generic[S]):
     def restore(self, partition: TopicPartition) -> Owned[S] | None:
         """Return the partition with its state; None when it was stopped meanwhile.
 
-        Raises `SnapshotError` when the state cannot be used, `ServiceError` or the client's own error when Kafka cannot.
+        Raises `SnapshotError` when the state cannot be used, `ServiceError` when Kafka cannot.
         """
         committed = self._committed(partition)
         state = self._store.read(partition.partition, self._stopping)
@@ -110,8 +110,8 @@ class Restorer(Generic[S]):
         except SnapshotError as error:
             raise SnapshotError(f"{self._place(partition)}: {error}") from error
         reached = committed if state.mark is None else state.mark.offset
-        begin = self._consumer.beginning_offsets([partition], timeout_ms=PATIENT_MS)[partition]
-        end = self._consumer.end_offsets([partition], timeout_ms=PATIENT_MS)[partition]
+        begin = self._reader.beginning_offsets([partition], timeout_ms=PATIENT_MS)[partition]
+        end = self._reader.end_offsets([partition], timeout_ms=PATIENT_MS)[partition]
         if state.mark is None and reached is not None and not state.values:
             log.warning("rebuilding lost state from what the topic still holds", **_where(partition), begins=begin)
             return Owned(shard, begin, -1)
@@ -172,20 +172,20 @@ class Restorer(Generic[S]):
         """Return the offset of the group; an unfinished commit of a former owner is aborted first."""
         try:
             return self._offset(partition, QUICK_MS)
-        except KafkaTimeoutError:
+        except NoAnswerError:
             self._store.release(partition.partition)
         for _ in range(ASKS - 1):
             self._beat()
             try:
                 return self._offset(partition, PATIENT_MS)
-            except KafkaTimeoutError:
+            except NoAnswerError:
                 if self._stopping():
                     return None
         return self._offset(partition, PATIENT_MS)
 
     def _offset(self, partition: TopicPartition, timeout_ms: int) -> int | None:
-        offset: int | None = self._consumer.committed(partition, timeout_ms=timeout_ms)
-        return offset
+        found = self._reader.committed([partition], timeout_ms=timeout_ms).get(partition)
+        return None if found is None else found.offset
 
 
 def _where(partition: TopicPartition) -> dict[str, Any]:

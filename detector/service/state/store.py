@@ -9,16 +9,15 @@ transaction times out, so the new owner of the partition aborts it.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 import structlog
-from kafka import KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka import TopicPartition
 
-from detector.errors import FatalError, ServiceError, SnapshotError
+from detector.errors import FatalError, RecordTooLargeError, ServiceError, SnapshotError
+from detector.service.kafka.clients.protocol import Delivery, Member, TransactionalWriter
 from detector.service.kafka.connection import Connection
-from detector.service.kafka.producer import MOST_IN_FLIGHT, is_too_large, settle
+from detector.service.kafka.producer import MOST_IN_FLIGHT, settle
 from detector.service.kafka.topics import LARGEST_RECORD, Topics
 from detector.service.kafka.transaction import COMMIT_PATIENCE_S, TRANSACTION_MS, commit, release, transactional
 from detector.service.state.codec import (
@@ -75,28 +74,28 @@ class StateStore:
         self._beat = beat
         self._prefix = f"{group}-"
         self._id = f"{group}-{uuid4()}"
-        self._producer: KafkaProducer | None = None
+        self._writer: TransactionalWriter | None = None
         self._closed = False
         self._parts: dict[int, dict[Key, int]] = {}
         self._part_bytes = PART_BYTES
 
-    def save(self, checkpoints: Mapping[TopicPartition, Checkpoint], member: Any, beat: Callable[[], None]) -> None:
+    def save(self, checkpoints: Mapping[TopicPartition, Checkpoint], member: Member, beat: Callable[[], None]) -> None:
         """Commit the checkpoints of partitions, as a member of the group, in one transaction; `beat` may raise to end it.
 
-        May run in parallel with everything but another `save`. Raises `ServiceError` or the client's own error; then nothing
+        May run in parallel with everything but another `save`. Raises `ServiceError`; then nothing
         was committed, unless the broker's response was lost.
         """
-        producer = self._producer or self._open(beat)
+        writer = self._writer or self._open(beat)
         try:
-            producer.begin_transaction()
+            writer.begin()
             for partition, checkpoint in checkpoints.items():
-                self._send(producer, partition.partition, checkpoint, beat)
-            commit(producer, {partition: point.offset for partition, point in checkpoints.items()}, member, beat)
-        except (KafkaError, ServiceError) as error:
+                self._send(writer, partition.partition, checkpoint, beat)
+            commit(writer, {partition: point.offset for partition, point in checkpoints.items()}, member, beat)
+        except ServiceError as error:
             self._drop()
             if not self._closed:
                 self._open(beat)  # which aborts the open transaction
-            if is_too_large(error):
+            if isinstance(error, RecordTooLargeError):
                 raise self._cut_smaller() from error
             raise
 
@@ -113,24 +112,25 @@ class StateStore:
             f"{self._part_bytes}: its max.message.bytes should be {LARGEST_RECORD}"
         )
 
-    def _open(self, beat: Callable[[], None]) -> KafkaProducer:
-        producer = self._producer = transactional(self._connection, self._id, beat)
+    def _open(self, beat: Callable[[], None]) -> TransactionalWriter:
+        writer = self._writer = transactional(self._connection, self._id, beat)
         if self._closed:
             self._drop()
-            raise ServiceError("the state store was closed while its producer was opened")
-        return producer
+            raise ServiceError("the state store was closed while its writer was opened")
+        return writer
 
-    def _send(self, producer: KafkaProducer, number: int, checkpoint: Checkpoint, beat: Callable[[], None]) -> None:
-        pending, size = [], 0
+    def _send(self, writer: TransactionalWriter, number: int, checkpoint: Checkpoint, beat: Callable[[], None]) -> None:
+        pending: list[Delivery] = []
+        size = 0
         for record in self._records(number, checkpoint):
             key, value, headers = sealed(record, self._seal, number)
             beat()
-            pending.append(producer.send(self._topic, key=key, value=value, headers=headers, partition=number))
+            pending.append(writer.send(self._topic, key, value, headers, number))
             size += len(value or b"")
             if size > MOST_IN_FLIGHT:
-                settle(producer, pending, beat, COMMIT_PATIENCE_S)
+                settle(writer, pending, beat, COMMIT_PATIENCE_S)
                 size = 0
-        settle(producer, pending, beat, COMMIT_PATIENCE_S)
+        settle(writer, pending, beat, COMMIT_PATIENCE_S)
 
     def _records(self, number: int, checkpoint: Checkpoint) -> Iterator[StateRecord]:
         parts = self._parts.setdefault(number, {})
@@ -156,11 +156,10 @@ class StateStore:
         count = 0
         try:
             reader.assign([partition])
-            reader.seek_to_beginning(partition)
             end: int | None = None
             moved = logged = time.monotonic()
             released = False
-            while end is None or (reader.position(partition, timeout_ms=POLL_MS) or 0) < end:
+            while end is None or (reader.position(partition) or 0) < end:
                 if stopping():
                     return None
                 records = reader.poll(timeout_ms=POLL_MS).get(partition, ())
@@ -195,6 +194,6 @@ class StateStore:
         self._drop()
 
     def _drop(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            Connection.drop(producer)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.drop()

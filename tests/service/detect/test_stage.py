@@ -48,8 +48,8 @@ def test_slow_results_pause_the_partitions(
     monkeypatch.setattr(producer, "MOST_IN_FLIGHT", 1)
     monkeypatch.setattr(producer, "FAR_BEYOND", 10**9)
     monkeypatch.setattr(detect, "MOST_RECORDS", 50)
-    prompt = Connection.producer
-    monkeypatch.setattr(Connection, "producer", lambda self, **settings: prompt(self, **settings | {"linger_ms": 1000}))
+    prompt = Connection.writer
+    monkeypatch.setattr(Connection, "writer", lambda self, **settings: prompt(self, **settings | {"linger_ms": 1000}))
     seen = Watched()
     rig = rig_at(broker, checkpoint_seconds=5.0)  # a checkpoint waits for what is on its way, and nothing would be left
     rig.produce(stolen)

@@ -27,8 +27,7 @@ class Log:
     at: dict[TopicPartition, int] = field(default_factory=dict)
     paused: set[TopicPartition] = field(default_factory=set)
 
-    def position(self, partition: TopicPartition, timeout_ms: int) -> int:
-        assert timeout_ms == 0, "merging must never wait"
+    def position(self, partition: TopicPartition) -> int:
         return self.at.get(partition, 0)
 
     def highwater(self, partition: TopicPartition) -> int | None:

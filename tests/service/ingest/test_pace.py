@@ -1,12 +1,12 @@
 """Keeping in step: nobody runs far ahead of the slowest, and nobody waits for one that has nothing or does not get on."""
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
-from kafka import OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaTimeoutError
+from kafka import TopicPartition
 
+from detector.errors import NoAnswerError
 from detector.service.ingest.pace import EVERY_S, NO_BOUND, Pace, reached
+from detector.service.kafka.clients.protocol import Committed
 
 SLACK_MS = 300
 PATIENCE_S = 60.0
@@ -30,21 +30,21 @@ class Group:
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._cluster = SimpleNamespace(partitions_for_topic=lambda _topic: {0, 1} if self.known else None)
-        self._coordinator = self
         self.pace = Pace(self, ["log"], SLACK_MS, PATIENCE_S, lambda: self.now_s)
 
-    def fetch_committed_offsets(
-        self, partitions: list[TopicPartition], timeout_ms: int
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
+    def partitions_of(self, topic: str) -> set[int]:
+        assert topic == "log"
+        return {0, 1} if self.known else set()
+
+    def committed(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, Committed]:
         assert timeout_ms
         if self.away:
-            raise KafkaTimeoutError
+            raise NoAnswerError
         ours = {} if self.ours_ms is None else reached({OURS: (9, self.ours_ms)})
         if self.offset is None:
             return ours
-        text = "" if self.moment is None else next(iter(reached({THEIRS: (0, self.moment)}).values())).metadata
-        return dict.fromkeys(partitions, OffsetAndMetadata(self.offset, text, -1)) | ours
+        text = "" if self.moment is None else next(iter(reached({THEIRS: (0, self.moment)}).values())).text
+        return dict.fromkeys(partitions, Committed(self.offset, text)) | ours
 
     def end_offsets(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         assert timeout_ms
@@ -54,15 +54,13 @@ class Group:
         assert timeout_ms
         return dict.fromkeys(partitions, self.begin)
 
-    def offsets_for_times(
-        self, times: dict[TopicPartition, int], timeout_ms: int
-    ) -> dict[TopicPartition, SimpleNamespace | None]:
+    def first_since(self, times_ms: dict[TopicPartition, int], timeout_ms: int) -> dict[TopicPartition, tuple[int, int] | None]:
         assert timeout_ms
         self.asked.append("first")
-        found = [SimpleNamespace(offset=0, timestamp=self.first_ms)]
-        if any(times.values()):
-            found = [SimpleNamespace(offset=offset, timestamp=moment) for offset, moment in self.next_ms.items()]
-        return dict.fromkeys(times, found[0] if found else None)
+        found = [(0, self.first_ms)]
+        if any(times_ms.values()):
+            found = list(self.next_ms.items())
+        return dict.fromkeys(times_ms, found[0] if found else None)
 
     def bound(self) -> float:
         self.now_s += EVERY_S

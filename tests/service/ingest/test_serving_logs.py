@@ -99,7 +99,7 @@ def test_halves_that_several_workers_read_are_counted(broker: str, fresh_topic: 
     metrics = [Metrics(), Metrics()]
     stages = [IngestStage(config, connection, topics, 1, SystemClock(), None, metrics=one) for one in metrics]
     until = time.monotonic() + 60
-    while {len(stage._consumer.assignment()) for stage in stages} != {1} and time.monotonic() < until:
+    while {len(stage._reader.assignment()) for stage in stages} != {1} and time.monotonic() < until:
         for stage in stages:
             stage.step(50)
     producer = KafkaProducer(bootstrap_servers=broker)

@@ -1,6 +1,7 @@
 """A user of a broker with ACLs who is granted rights one by one, for tests of what each stage needs."""
 
 import contextlib
+import time
 import uuid
 from typing import Any
 
@@ -12,6 +13,8 @@ from detector.service.kafka.connection import Connection
 from detector.service.kafka.provision import set_up
 from detector.service.kafka.topics import Topics
 from tests.servers.kafka import LocalBroker
+
+SPREAD_S = 2.0  # the controller has taken a grant before the broker acts on it
 
 
 class World:
@@ -42,3 +45,4 @@ class World:
         pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
         with contextlib.closing(Connection(self.free).admin()) as admin:
             admin.create_acls([ACL(f"User:{self.user}", "*", what, ACLPermissionType.ALLOW, pattern) for what in operations])
+        time.sleep(SPREAD_S)

@@ -8,18 +8,22 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
 import pytest
+from kafka import TopicPartition
 from pydantic import SecretStr, ValidationError
 
 from detector.config import KafkaSection, OAuthSection
 from detector.errors import ServiceError
 from detector.service.kafka.connection import Connection
 from detector.service.kafka.oauth import Tokens, expiry_s, read_token
+from detector.service.kafka.transaction import transactional
 from tests.servers.kafka import LocalBroker
+from tests.service.clients import on_both
 
+Client: TypeAlias = Literal["auto", "confluent", "kafka-python"]
 SECRET = "hush: a%b"
 LOGIN = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
 LISTENER = "listener.name.sasl_ssl.oauthbearer"
@@ -227,8 +231,9 @@ def bearing(secured_broker: Callable[..., LocalBroker]) -> LocalBroker:
     return secured_broker(**settings)
 
 
-def _section(broker: LocalBroker, oauth: OAuthSection) -> KafkaSection:
+def _section(broker: LocalBroker, oauth: OAuthSection, client: Client = "auto") -> KafkaSection:
     return KafkaSection(
+        client=client,
         bootstrap_servers=(broker.secure_bootstrap,),
         security_protocol="SASL_SSL",
         sasl_mechanism="OAUTHBEARER",
@@ -248,6 +253,40 @@ def test_a_broker_takes_a_token_from_a_file(bearing: LocalBroker, tmp_path: Path
         producer.send("log", value=b"a").get(timeout=30)
     with contextlib.closing(made.consumer()) as consumer:
         assert consumer.partitions_for_topic("log") == {0}
+
+
+@pytest.mark.broker
+@on_both()
+def test_the_service_reads_and_writes_with_tokens(
+    bearing: LocalBroker, provider: Provider, fresh_topic: Callable[[str], str], client: Client
+) -> None:
+    """Records and transactions go through, and go on when the broker ends the session and the token is renewed."""
+    provider.answer = {"access_token": jws(), "expires_in": 2}
+    made = Connection(_section(bearing, provider.section(), client))
+    topic = fresh_topic("borne")
+    with contextlib.closing(made.admin()) as admin:
+        admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    writer = made.writer(linger_ms=0)
+    transactions = transactional(made, f"{topic}-t", lambda: None)
+    reader = made.reader(max_poll_records=10, fetch_max_wait_ms=50)
+    place = TopicPartition(topic, 0)
+    reader.assign([place])
+    before, found, sent = len(provider.asked), 0, 0
+    until = time.monotonic() + 120
+    while len(provider.asked) < before + 2 or found < sent:
+        assert time.monotonic() < until
+        if len(provider.asked) < before + 2:
+            writer.send(topic, None, b"x").wait(30)
+            transactions.begin()
+            transactions.send(topic, None, b"y").wait(30)
+            while not transactions.commit(1.0):
+                assert time.monotonic() < until
+            sent += 2
+        found += len(reader.poll(100).get(place, ()))
+    assert found == sent
+    reader.close()
+    writer.close(10)
+    transactions.drop()
 
 
 @pytest.mark.broker

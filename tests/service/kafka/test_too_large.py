@@ -103,7 +103,7 @@ def test_anything_else_becomes_a_dead_letter(world: World, size: int) -> None:
     """A record that the broker or the client itself would refuse is kept as far as possible, with its source if it has one."""
     origin = RecordOrigin("log", 3, 7)
     world.producer.send(world.topics.decisions, b"key", bytes(size))
-    world.producer.send(world.topics.queries, b"key", bytes(size), source=RecordSource(origin, b"own", b"the record"))
+    world.producer.send(world.topics.queries, b"key", bytes(size), source=lambda: RecordSource(origin, b"own", b"the record"))
     world.producer.send(world.topics.decisions, b"key", b"small")
     assert world.producer.sent == 3
     pending = world.producer.pending()

@@ -6,19 +6,18 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import CommitFailedError, KafkaTimeoutError
-from kafka.structs import ConsumerGroupMetadata
 
 from detector.config import KafkaSection
 from detector.engine.shard import Shard
-from detector.errors import ServiceError
+from detector.errors import CommitRefusedError, NoAnswerError, ServiceError
+from detector.service.kafka.clients.protocol import Member
 from detector.service.state.checkpoints import Checkpoints, Rhythm
 from detector.service.state.restore import Owned
 from detector.service.state.store import Checkpoint
 from detector.service.telemetry.metrics import Metrics
 
 ONE, TWO = TopicPartition("queries", 0), TopicPartition("queries", 1)
-REFUSED = CommitFailedError("another generation")
+REFUSED = CommitRefusedError("another generation")
 
 
 class Broker:
@@ -31,8 +30,8 @@ class Broker:
         self.may_go_on.set()
         self._outcomes = list(outcomes)
 
-    def member(self) -> ConsumerGroupMetadata:
-        return ConsumerGroupMetadata("detect", self.generation, "me", None)
+    def member(self) -> Member:
+        return Member(self.generation, "me")
 
     def save(self, points: Mapping[TopicPartition, Checkpoint], member: Any, beat: Callable[[], None]) -> None:
         beat()
@@ -116,19 +115,19 @@ def test_refused_and_a_partition_was_lost_meanwhile() -> None:
 def test_refused_for_good() -> None:
     """Where the group stands still, whoever has to give partitions up is told, and so is who waits longer than a session."""
     owned = {ONE: _owned(5)}
-    with pytest.raises(CommitFailedError):
+    with pytest.raises(CommitRefusedError):
         _made(Broker(REFUSED)).finish(owned)
     made = _made(Broker(REFUSED), session_seconds=1)
-    with pytest.raises(CommitFailedError):
+    with pytest.raises(CommitRefusedError):
         _until(lambda: False, made, owned)
 
 
 def test_failed() -> None:
     """Any other failure is handed to the loop, and what was dropped is not committed later."""
-    broker = Broker(KafkaTimeoutError("no answer"))
+    broker = Broker(NoAnswerError("no answer"))
     owned = {ONE: _owned(5)}
     made = _made(broker)
-    with pytest.raises(KafkaTimeoutError):
+    with pytest.raises(NoAnswerError):
         _until(lambda: False, made, owned)
     made.drop()
     assert len(broker.commits) == 1
