@@ -11,7 +11,8 @@ lost. Where the sample leaves values out, two checksums over all values show whi
 
 Features, all distances in units of the population's median nearest-neighbour distance:
 
-========================  ==============================================================================`distance_mean`           mean of ln(minimum distance to the client's earlier queries of the same label), last 100
+========================  =====================================================================================
+`distance_mean`           mean of ln(minimum distance to the client's earlier queries of the same label), last 100
 `distance_low` `_mid`     10%, 50% and 90% quantile of the same
 `distance_high`
 `normality`               Shapiro-Wilk W of the last 100 distances (PRADA; Juuti et al., EuroS&P 2019, section 5)
@@ -21,7 +22,8 @@ Features, all distances in units of the population's median nearest-neighbour di
 `structure`               running mean of ln(how the difference of two of the client's queries spreads over the
                           sampled values, each in units of its variance in the population; see the channel
                           `foreign`); near 0 for the population, whatever the offset, gain or sign
-========================  ==============================================================================
+========================  =====================================================================================
+
 What they see: queries made from earlier ones, sweeps, synthetic neighbours. What innocent traffic does as well: video consists
 of near duplicates, and a retrying client has the lowest W of all. So none of these features stops a client.
 """
