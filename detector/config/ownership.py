@@ -22,7 +22,10 @@ class OwnershipSection(Section):
     key: SecretStr | None = Field(None, description="master key, 16 bytes or more, from which the key of each subject is made")
     key_file: Path | None = Field(None, description="file that holds the master key, instead of it")
     strength: float | None = Field(
-        None, gt=0, le=4, description="of the tilt; left out: the strongest that changes 2% of the labels of the log at most"
+        None,
+        gt=0,
+        le=4,
+        description="of all tilts; left out: for each key the strongest that changes 2% of the labels of the log at most",
     )
     dawn_rate: float = Field(0.0, ge=0, le=0.05, description="share of inputs that are told a wrong label, as a second mark")
     epoch: str = Field("1", min_length=1, max_length=64, description="begin another one where the key or the marks change")
