@@ -21,6 +21,7 @@ WITH_BOUNDS = (
     "tests/engine/memory/test_checksums.py",
     "tests/engine/test_forged_state.py",
     "tests/engine/links/seeking/test_search.py",
+    "tests/engine/links/seeking/test_steps.py",
 )
 
 BEYOND = """

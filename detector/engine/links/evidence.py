@@ -13,19 +13,24 @@ from detector.engine.links.seeking.search import (
     HALVED,
     KINDS,
     LINE,
+    MIDDLE,
     MIRRORED,
     NEIGHBOUR,
     OFFSET,
     SHALLOW,
     SINGLE,
+    STEP,
 )
 
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 AGAINST = 0.4  # how much of a share an ordinary query speaks against
 BESIDE = 5.0  # what a query beside an event is worth
-MOST = {OFFSET: 8.0, SINGLE: 8.0, BISECT: 8.0, HALVED: 8.0, MIRRORED: 8.0, LINE: 8.0, SHALLOW: 2.0, NEIGHBOUR: BESIDE}
+MADE = 8.0  # what a query is worth at most that was made from others
+MOST = dict.fromkeys((OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE, MIDDLE, STEP), MADE)
+MOST |= {SHALLOW: 2.0, NEIGHBOUR: BESIDE}
 WEIGHTS = tuple(MOST.get(kind, 0.0) for kind in range(KINDS))  # what events are worth at most
-STRONG = frozenset({OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE})
+STRONG = frozenset({OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE, MIDDLE, STEP})
+OF_RECORDS = frozenset({HALVED, MIRRORED, LINE, MIDDLE, STEP})  # those of tables
 NAMES = {
     OFFSET: "flat steps",
     SINGLE: "probes of single values",
@@ -33,6 +38,8 @@ NAMES = {
     HALVED: "halvings of one column",
     MIRRORED: "two-sided differences",
     LINE: "halvings between records",
+    MIDDLE: "first halvings between records",
+    STEP: "equal steps between records",
     SHALLOW: "first halvings",
     NEIGHBOUR: "queries beside these",
 }

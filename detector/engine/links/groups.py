@@ -10,7 +10,7 @@ Bounded: accounts without a group leave when too many have asked since, groups w
 
 import math
 
-from detector.engine.links.evidence import STRONG, Worth
+from detector.engine.links.evidence import OF_RECORDS, STRONG, Worth
 from detector.engine.links.joined import Account, Chain, Event, Group
 from detector.engine.links.seeking.search import KINDS, NEIGHBOUR, NOTHING
 from detector.engine.links.settings import LinkSettings
@@ -22,6 +22,7 @@ MOST_CHAINS = 4096
 MOST_IN_CHAIN = 256  # accounts
 MOST_CREDITED = 16_384
 MOST_MADE = 8192  # bisections whose ends are known
+RETURNS = 4  # queries of an account in one chain for which it is credited again
 WALKED = 40  # queries of a chain of bisections that are credited
 EXAMPLES = 8
 AS_LARGE = 0.1  # difference of the logarithms of two sizes of offsets that are alike
@@ -81,6 +82,10 @@ class Groups:
         touched: dict[int, None] = {}
         strong = event.kind in STRONG
         chains: list[int] = [event.chain] if chain is not None and chain.strong > 0 else []
+        if chain is not None and event.kind == NOTHING and account.group and self._returns(chain, account):
+            self._credit(account, NEIGHBOUR, event.uid)
+            self.groups[account.group].counts[NEIGHBOUR] += 1
+            touched[account.number] = None
         if event.kind != NOTHING:
             if strong:
                 self._group_of(account, event)
@@ -91,7 +96,9 @@ class Groups:
             self._remember(event)
             chains = []
             if strong:
-                self._chain(event.chain, event.uid, account.number).strong += 1
+                own = self._chain(event.chain, event.uid, account.number)
+                own.strong += 1
+                own.made = own.made or (event.chain == event.uid and event.kind in OF_RECORDS)
                 self._join_made(event, touched)
                 chains = list(dict.fromkeys([event.chain, *(end[2] for end in event.made)]))
         for number in chains:
@@ -171,6 +178,18 @@ class Groups:
             del self.chains[next(iter(self.chains))]
         return chain
 
+    def _returns(self, chain: Chain, account: Account) -> bool:
+        """Count a query of an account in a chain that it was credited for; tell whether it is credited again.
+
+        Who asks a few queries near one that was made may have asked them by accident. Who goes on to do so is credited each
+        time that they are twice as many, where the chain began with a record that was made, so that it is about nothing else.
+        """
+        count = chain.credited.get(account.number, 0)
+        if not chain.made or not count:
+            return False
+        chain.credited[account.number] = count + 1
+        return count + 1 >= RETURNS and (count + 1) & count == 0
+
     def _chain(self, number: int, uid: int, account: int) -> Chain:
         chain = self.chains.pop(number, None) or Chain()
         self.chains[number] = chain
@@ -212,12 +231,14 @@ class Groups:
     def _credit_chain(self, number: int, event: Event, touched: dict[int, None]) -> None:
         """Credit each account of a constructed chain once."""
         chain = self.chains.get(number)
-        if chain is None or chain.strong < max(DENSITY * chain.queries, 1):
+        if chain is None or len(chain.credited) >= len(chain.accounts):
+            return
+        if not chain.strong or (not chain.made and chain.strong < DENSITY * chain.queries):
             return
         for member, uid in list(chain.accounts.items()):
             if member in chain.credited:
                 continue
-            chain.credited[member] = None
+            chain.credited[member] = 1
             if uid in self.credited or not self._join(self._holder(chain, event), member, event):
                 continue
             self._credit(self.grouped[member], NEIGHBOUR, uid)

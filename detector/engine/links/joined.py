@@ -80,12 +80,17 @@ class Group:
 
 @dataclass(slots=True)
 class Chain:
-    """Near queries: how many, how many strong events among them, and one query of each account in it that has no credit."""
+    """Near queries: how many, how many strong events among them, and one query of each account in it.
+
+    `credited` are the accounts that were credited for it, with their queries since, the credited one included. `made` tells
+    that it began with a record that was made.
+    """
 
     queries: int = 1
     strong: int = 0
     accounts: dict[int, int] = field(default_factory=dict)
-    credited: dict[int, None] = field(default_factory=dict)
+    credited: dict[int, int] = field(default_factory=dict)
+    made: bool = False
 
 
 class Event:

@@ -11,18 +11,22 @@ from detector.engine.links.groups import Groups
 from detector.engine.links.joined import Account, Chain, Group
 from detector.engine.links.seeking.records import Chains
 from detector.engine.links.seeking.search import KINDS
+from detector.engine.links.seeking.steps import Steps
 from detector.engine.links.seeking.store import Entries
+from detector.engine.links.seeking.values import Values
 from detector.engine.links.settings import LinkSettings
 from detector.errors import SnapshotError
 
-FORM = 3
+FORM = 4
+Kept = tuple[Entries, Chains, Steps, Values]
+PLACES = frozenset({"seen_place", "place", "child", "parent", "holder", "end"})  # arrays of places in the store
 
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
 def pack_linker(
     fingerprint: str,
-    arrays: tuple[Entries, Chains],
+    arrays: Kept,
     groups: Groups,
     guard: Mapping[str, Any],
     holdings: Mapping[str, Any] | None,
@@ -37,7 +41,7 @@ def pack_linker(
             "grouped": list(groups.grouped.values()),
             "groups": list(groups.groups.values()),
             "chains": [
-                [number, chain.queries, chain.strong, list(chain.accounts.items()), list(chain.credited)]
+                [number, chain.queries, chain.strong, list(chain.accounts.items()), list(chain.credited.items()), chain.made]
                 for number, chain in groups.chains.items()
             ],
             "credited": list(groups.credited),
@@ -50,7 +54,7 @@ def pack_linker(
 
 
 def unpack_linker(
-    saved: bytes, fingerprint: str, like: tuple[Entries, Chains], settings: LinkSettings
+    saved: bytes, fingerprint: str, like: Kept, settings: LinkSettings
 ) -> tuple[list[npt.NDArray[Any]], Groups, Mapping[str, Any], Mapping[str, Any] | None]:
     """Return the arrays, the groups, the guard's state and the holdings of `pack_linker`. Raises `SnapshotError`."""
     try:
@@ -69,7 +73,7 @@ def _check_origin(found: Mapping[str, Any], fingerprint: str) -> None:
         raise SnapshotError("the saved links are of another version or baseline")
 
 
-def _arrays(saved: list[bytes], like: tuple[Entries, Chains]) -> list[npt.NDArray[Any]]:
+def _arrays(saved: list[bytes], like: Kept) -> list[npt.NDArray[Any]]:
     expected = [array for part in like for array in part]
     if len(saved) != len(expected) or any(len(data) != array.nbytes for data, array in zip(saved, expected, strict=True)):
         raise SnapshotError("the saved links have other sizes")
@@ -77,6 +81,11 @@ def _arrays(saved: list[bytes], like: tuple[Entries, Chains]) -> list[npt.NDArra
     filled = arrays[Entries._fields.index("filled")]
     if filled.min() < 0 or arrays[Entries._fields.index("stored")][0] < 0:
         raise SnapshotError("the saved links are damaged: a count is below 0")
+    names = [name for part in like for name in part._fields]
+    kept = len(like[0].uid)
+    for name, array in zip(names, arrays, strict=True):
+        if name in PLACES and array.size and not -1 <= array.min() <= array.max() < kept:
+            raise SnapshotError(f"the saved links are damaged: {name} is beyond the store")
     return arrays
 
 
@@ -95,8 +104,8 @@ def _groups(found: Mapping[str, Any], settings: LinkSettings) -> Groups:
     groups.pooled = {number: None for number, group in groups.groups.items() if group.excess}
     if any(account.group not in groups.groups for account in groups.grouped.values()):
         raise SnapshotError("the saved links are damaged: an account is in a group that is missing")
-    for number, queries, strong, accounts, credited in found["chains"]:
-        groups.chains[number] = Chain(queries, strong, dict(accounts), dict.fromkeys(credited))
+    for number, queries, strong, accounts, credited, made in found["chains"]:
+        groups.chains[number] = Chain(queries, strong, dict(accounts), dict(credited), made)
     groups.credited = dict.fromkeys(found["credited"])
     groups.made = {uid: [(a, b, c) for a, b, c in ends] for uid, ends in found["made"]}
     groups.makers = dict(found["makers"])

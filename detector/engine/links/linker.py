@@ -30,7 +30,9 @@ from detector.engine.links.latest import Latest
 from detector.engine.links.organizations import NOBODY, Organization
 from detector.engine.links.seeking.records import no_chains
 from detector.engine.links.seeking.search import KINDS, NOTHING, Links, links_for, room_for, seek
+from detector.engine.links.seeking.steps import no_steps
 from detector.engine.links.seeking.store import asking, empty, near_for
+from detector.engine.links.seeking.values import no_values
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import HARD, REVIEW, STOP, Telling
@@ -82,6 +84,9 @@ class Linker:
         self.guard = StopGuard(policy)
         self.entries = empty(reference.landmarks.shape[1], settings.entries)
         self.chains = no_chains(reference.table)
+        self.steps = no_steps(reference.table)
+        self.values = no_values(reference.table)
+        self._arrays = (self.entries, self.chains, self.steps, self.values)
         self._witness = witness
         self._policy = policy
         self._fingerprint = reference.fingerprint
@@ -120,7 +125,7 @@ class Linker:
     def nbytes(self) -> int:
         """The memory of the arrays, in bytes; accounts and groups come on top."""
         held = 0 if self.together is None else self.together.nbytes
-        return held + sum(array.nbytes for array in (*self.entries, *self.chains))
+        return held + sum(array.nbytes for array in tuple(array for part in self._arrays for array in part))
 
     def process(self, sketches: Sketches) -> Outputs:
         """Take in queries of the model, in stream order; return findings and decisions about campaigns."""
@@ -175,6 +180,8 @@ class Linker:
         given = (
             self.entries,
             self.chains,
+            self.steps,
+            self.values,
             asking(sketches, account),
             self._landmarks,
             self._scales,
@@ -299,16 +306,15 @@ class Linker:
     def snapshot(self) -> bytes:
         """Return the whole state. A linker that `restore` was called on with it goes on byte for byte the same."""
         held = None if self.together is None else self.together.state()
-        return keeping.pack_linker(self._fingerprint, (self.entries, self.chains), self.groups, self.guard.state(), held)
+        return keeping.pack_linker(self._fingerprint, self._arrays, self.groups, self.guard.state(), held)
 
     def restore(self, saved: bytes) -> None:
         """Restore what `snapshot` returned, into a linker of the same model and baseline.
 
         Raises `SnapshotError` for damaged bytes, and for a snapshot of another reference or other sizes: go on without it then.
         """
-        like = (self.entries, self.chains)
-        arrays, groups, guard, held_together = keeping.unpack_linker(saved, self._fingerprint, like, self.settings)
-        held: tuple[npt.NDArray[Any], ...] = (*self.entries, *self.chains)
+        arrays, groups, guard, held_together = keeping.unpack_linker(saved, self._fingerprint, self._arrays, self.settings)
+        held: tuple[npt.NDArray[Any], ...] = tuple(array for part in self._arrays for array in part)
         for kept, array in zip(held, arrays, strict=True):
             kept[...] = array
         groups.worth = self.groups.worth

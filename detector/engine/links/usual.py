@@ -6,7 +6,8 @@ above the largest group of the log with such events, so that one noisy kind does
 above its floor, groups of this kind are for review only: no bar that is above such groups would be crossed by a theft alone.
 
 Kept as an array (KINDS, 2) with the baseline: by kind, how many events there were and the evidence of the largest group; in
-the first row how many queries. Older baselines keep the evidence of groups alone, (groups,), or nothing.
+the first row how many queries. Older baselines keep fewer kinds, of which the others are worth nothing; or the evidence of
+groups alone, (groups,), or nothing.
 """
 
 import math
@@ -54,6 +55,9 @@ def worth_of(scores: Scores) -> Worth:
     queries = known[NOTHING, EVENTS] + BEFORE
     weights = list(WEIGHTS)
     for kind in STRONG:
+        if kind >= len(known):
+            weights[kind] = 0.0
+            continue
         weight = math.log(MADE * queries / (known[kind, EVENTS] + 1.0))
         weights[kind] = min(weight, weights[kind]) if weight >= BESIDE else 0.0
     return Worth(weights)
@@ -69,7 +73,7 @@ def bars_of(scores: Scores) -> tuple[Bars, ...]:
     if known.ndim < 2:
         return (_bars(max(known.tolist(), default=0.0)),) * KINDS
     worth = worth_of(known).weights
-    return tuple(_bars(known[kind, LARGEST] if worth[kind] else 0.0) for kind in range(KINDS))
+    return tuple(_bars(known[kind, LARGEST] if worth[kind] and kind < len(known) else 0.0) for kind in range(KINDS))
 
 
 def with_group(scores: Scores, kind: int, evidence: float) -> npt.NDArray[np.float64]:

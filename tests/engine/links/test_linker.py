@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from detector.engine.links.groups import LEAST_ACCOUNTS
 from detector.engine.links.joined import Group
 from detector.engine.links.linker import Linker
 from detector.engine.links.seeking.search import KINDS, NOTHING, OFFSET, SINGLE
+from detector.engine.links.seeking.store import Entries
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.usual import COUNTED, EVENTS, HIGH_BAR, LARGEST, LIFTED, LOW_BAR, MARGIN
@@ -255,6 +257,16 @@ def test_damaged_state_is_refused(sketches: Sketches, digits_baseline: Baseline)
             linker(digits_baseline).restore(bad)
     with pytest.raises(SnapshotError, match="sizes"):
         linker(digits_baseline, settings=LinkSettings(entries=1024)).restore(state)
+
+
+def test_places_beyond_the_store_are_refused(sketches: Sketches, digits_baseline: Baseline) -> None:
+    running = linker(digits_baseline)
+    running.process(sketches)
+    state = msgspec.msgpack.decode(running.snapshot())
+    at = Entries._fields.index("seen_place")
+    state["arrays"][at] = (np.frombuffer(state["arrays"][at], np.int32) + 10**6).astype(np.int32).tobytes()
+    with pytest.raises(SnapshotError, match="seen_place is beyond the store"):
+        linker(digits_baseline).restore(msgspec.msgpack.encode(state))
 
 
 def test_groups_are_forgotten_after_a_while(sketches: Sketches, digits_baseline: Baseline) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.engine.links.evidence import BESIDE, STRONG, WEIGHTS
-from detector.engine.links.seeking.search import HALVED, KINDS, NEIGHBOUR, NOTHING, OFFSET
+from detector.engine.links.seeking.search import HALVED, KINDS, NEIGHBOUR, NOTHING, OFFSET, STEP
 from detector.engine.links.usual import EVENTS, HIGH_BAR, LARGEST, LOW_BAR, bars_of, worth_of
 
 
@@ -48,3 +48,11 @@ def test_what_is_worth_nothing_lifts_no_bar() -> None:
     assert bars_of(usual)[OFFSET].high == HIGH_BAR
     usual[OFFSET, LARGEST] = 0.0
     assert bars_of(usual)[OFFSET].low == LOW_BAR
+
+
+def test_kinds_that_an_older_baseline_does_not_know_count_nothing() -> None:
+    older = shown(20_000, 1, 300.0)[:STEP]
+    assert worth_of(older).weights[STEP] == 0.0
+    assert worth_of(older).weights[OFFSET] == WEIGHTS[OFFSET]
+    assert len(bars_of(older)) == KINDS
+    assert bars_of(older)[OFFSET].high == pytest.approx(360.0)

@@ -42,6 +42,7 @@ ATTACKS: dict[Data, tuple[str, ...]] = {
         "finite_differences",
         "hopskipjump",
         "jbda",
+        "t_rnd",
         "lowd_meek",
         "marginals",
         "active_k_center_inputs",

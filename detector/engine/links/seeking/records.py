@@ -31,7 +31,7 @@ SMALL = 0.08  # largest step of a difference, in deviations of the column
 class Chains(NamedTuple):
     """One entry for each place: `check` tells whose it is, `first` and `latest` are values, `step` is the latest one.
 
-    `depth` is how often a step was half of the one before. `account`, `uid` and `cluster` are those of the latest record.
+    `depth` is how often a step was half of the one before. `place` and `uid` are those of the latest record in the store.
     `mirrored` (COLUMNS,) is the step of the latest mirror image in each column.
     """
 
@@ -40,9 +40,8 @@ class Chains(NamedTuple):
     latest: npt.NDArray[np.int16]
     step: npt.NDArray[np.int32]
     depth: npt.NDArray[np.uint8]
-    account: npt.NDArray[np.uint64]
+    place: npt.NDArray[np.int32]
     uid: npt.NDArray[np.int64]
-    cluster: npt.NDArray[np.int64]
     mirrored: npt.NDArray[np.int32]
 
 
@@ -55,9 +54,8 @@ def no_chains(table: bool) -> Chains:
         latest=np.zeros(n, np.int16),
         step=np.zeros(n, np.int32),
         depth=np.zeros(n, np.uint8),
-        account=np.zeros(n, np.uint64),
+        place=np.zeros(n, np.int32),
         uid=np.zeros(n, np.int64),
-        cluster=np.zeros(n, np.int64),
         mirrored=np.zeros(COLUMNS, np.int32),
     )
 

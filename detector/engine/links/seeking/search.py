@@ -12,6 +12,7 @@ from detector.engine.evidence.bisect import record_depth
 from detector.engine.kernels import kernel
 from detector.engine.links.seeking.pairs import RECORDS_PAIRED, halving_of, offset_from, single_from
 from detector.engine.links.seeking.records import hidden_halving, is_as_long, is_halved, is_mirrored, place_without, whole_hash
+from detector.engine.links.seeking.steps import keep_ways, stepped_from
 from detector.engine.links.seeking.store import (
     CONTENTS,
     FROM_YOUNG,
@@ -24,11 +25,12 @@ from detector.engine.links.seeking.store import (
     place_for,
     share,
 )
+from detector.engine.links.seeking.values import Grid, fine_columns, keep_end, keep_values, mirrored_ends
 from detector.engine.memory.borrowed import borrowed
 from detector.engine.memory.reservoir import COORDINATES
 
-NOTHING, OFFSET, SINGLE, BISECT, SHALLOW, HALVED, MIRRORED, LINE, NEIGHBOUR = range(9)
-KINDS = 9
+NOTHING, OFFSET, SINGLE, BISECT, SHALLOW, HALVED, MIRRORED, LINE, NEIGHBOUR, MIDDLE, STEP = range(11)
+KINDS = 11
 STRONG_DEPTH = 3  # halvings from which a bisection joins accounts
 CHAIN = 0.3  # radius of a chain of near queries, in median nearest-neighbour distances
 
@@ -57,6 +59,7 @@ class Room(NamedTuple):
     query: npt.NDArray[np.float32]
     gathered: npt.NDArray[np.float32]
     delta: npt.NDArray[np.float32]
+    places: npt.NDArray[np.int64]
 
 
 def links_for(n: int) -> Links:
@@ -76,17 +79,23 @@ def links_for(n: int) -> Links:
 def room_for(measured: int) -> Room:
     """Return scratch arrays; `measured` sampled values are numbers."""
     return Room(
-        np.zeros(COORDINATES, np.float32), np.zeros((RECORDS_PAIRED, COORDINATES), np.float32), np.zeros(measured, np.float32)
+        np.zeros(COORDINATES, np.float32),
+        np.zeros((RECORDS_PAIRED, COORDINATES), np.float32),
+        np.zeros(measured, np.float32),
+        np.zeros(RECORDS_PAIRED, np.int64),
     )
 
 
 @kernel
-def seek(entries, chains, asked, landmarks, scales, population, near, room, seed, links):
+def seek(entries, chains, steps, values, asked, landmarks, scales, population, near, room, seed, links):
     """Compare each query with the store in stream order, then keep it; fills `links`."""
-    entries, chains, asked = borrowed(entries), borrowed(chains), borrowed(asked)
+    entries, chains, steps, values = borrowed(entries), borrowed(chains), borrowed(steps), borrowed(values)
+    asked = borrowed(asked)
     population, near, room, links = borrowed(population), borrowed(near), borrowed(room), borrowed(links)
     length = entries.z.shape[2]
     sphere = population.origin.shape[0] > 0
+    grid = Grid(fine_columns(population.variance, population.level, scales.numbers), scales.numbers, population.level, seed)
+    fine = scales.table and grid.columns.shape[0] > 1
     for i in range(asked.z.shape[0]):
         content = asked.content[i]
         slot = np.int64(content >> np.uint64(48)) % CONTENTS
@@ -118,13 +127,20 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
         kind = NOTHING
         depth = 0
         way = 0
-        one = -1
-        other = -1
+        one = np.int64(-1)
+        other = np.int64(-1)
+        family = np.int64(-1)
+        whole = np.uint64(0)
         for k in range(z.shape[0]):
             room.query[k] = np.float32(z[k])
         if scales.table:
             if found > 0:
                 few = min(found, RECORDS_PAIRED)
+                if np.sqrt(near.square[0]) * scales.unit < CHAIN:
+                    place = near.place[0]
+                    cluster = entries.cluster[place]
+                    links.near[i, 0] = np.uint64(entries.uid[place])
+                    links.near[i, 1] = owner(entries.mark, entries.account, place)
                 for j in range(few):
                     for k in range(z.shape[0]):
                         room.gathered[j, k] = np.float32(entries.z[near.place[j] // length, k, near.place[j] % length])
@@ -140,8 +156,30 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
                     scales.numbers,
                     population.level,
                 )
+                if depth == 0 and fine:
+                    first, second = mirrored_ends(values, entries, z, near.place[:few], grid)
+                    if first >= 0:
+                        for j in range(few):
+                            place = near.place[j - 2] if j > 1 else (second if j else first)
+                            room.places[j] = place
+                            for k in range(z.shape[0]):
+                                room.gathered[j, k] = np.float32(entries.z[place // length, k, place % length])
+                        depth, one, other = record_depth(
+                            room.query,
+                            room.places[:few],
+                            room.gathered,
+                            entries.label,
+                            entries.label,
+                            entries.uid,
+                            entries.depth,
+                            np.int64(uid),
+                            scales.numbers,
+                            population.level,
+                        )
                 if depth > 0:
-                    kind = LINE if depth >= STRONG_DEPTH else SHALLOW
+                    kind = LINE if depth >= STRONG_DEPTH else MIDDLE
+                    if fine:
+                        keep_end(values, entries, one, other, uid)
                 if scales.dimension > scales.numbers:
                     halved, way, latest, second = hidden_halving(entries, z, near.place[:few], scales.numbers, population.level)
                     if latest >= 0:
@@ -152,17 +190,23 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
                         depth = halved
                         if halved >= STRONG_DEPTH:
                             kind, one, other = HALVED, latest, second
+                if fine and kind not in (LINE, HALVED):
+                    family, parent, kin = stepped_from(steps, values, entries, z, near.place[:few], grid, uid)
+                    if parent >= 0:
+                        kind, one, other = STEP, parent, kin
             whole = whole_hash(z, seed)
             latest = np.int64(0)
             for column in range(scales.numbers):
                 at, check = place_without(whole, z, column, seed)
                 step = np.int32(z[column]) - np.int32(chains.latest[at])
-                if chains.check[at] == check and step != 0:
+                place = np.int64(chains.place[at])
+                known = chains.check[at] == check and entries.uid[place] == chains.uid[at]
+                if known and step != 0:
                     if chains.uid[at] > latest:
                         latest = chains.uid[at]
-                        cluster = chains.cluster[at]
+                        cluster = entries.cluster[place]
                         links.near[i, 0] = np.uint64(chains.uid[at])
-                        links.near[i, 1] = chains.account[at]
+                        links.near[i, 1] = owner(entries.mark, entries.account, place)
                     deviation = np.sqrt(np.float64(population.variance[column]))
                     strong = NOTHING
                     if is_mirrored(chains, at, z[column], population.level[column], deviation) and is_as_long(
@@ -177,25 +221,15 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
                         chains.depth[at] = 0
                     if strong != NOTHING:
                         kind = strong
-                        one = -1
-                        other = -1
-                        links.one[i, 0] = np.uint64(chains.uid[at])
-                        links.one[i, 1] = chains.account[at]
-                        links.one[i, 2] = np.uint64(chains.cluster[at])
+                        one, other = place, np.int64(-1)
                     chains.step[at] = step
                     chains.latest[at] = z[column]
-                elif chains.check[at] != check:
+                elif not known:
                     chains.check[at] = check
                     chains.first[at] = z[column]
                     chains.latest[at] = z[column]
                     chains.step[at] = 0
                     chains.depth[at] = 0
-            for column in range(scales.numbers):
-                at, check = place_without(whole, z, column, seed)
-                if chains.check[at] == check:
-                    chains.account[at] = asked.account[i]
-                    chains.uid[at] = uid
-                    chains.cluster[at] = cluster
         elif found > 0:
             single = single_from(entries, c, asked.total[i], asked.weighed[i], near, found, population.keys, scales)
             depth, one, other = halving_of(entries, room.query, c, near, found, scales, population, room.gathered)
@@ -203,9 +237,9 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
             if depth > 0:
                 kind = BISECT if depth >= STRONG_DEPTH else SHALLOW
             if single >= 0 and kind != BISECT:
-                kind, one, other = SINGLE, near.place[single], -1
+                kind, one, other = SINGLE, near.place[single], np.int64(-1)
             if flat >= 0 and kind != BISECT:
-                kind, one, other = OFFSET, near.place[flat], -1
+                kind, one, other = OFFSET, near.place[flat], np.int64(-1)
                 links.size[i] = np.abs(room.delta).max()
             if np.sqrt(near.square[0]) * scales.unit < CHAIN:
                 place = near.place[0]
@@ -243,5 +277,16 @@ def seek(entries, chains, asked, landmarks, scales, population, near, room, seed
         entries.value[at] = -1
         entries.probes[at] = 0
         entries.twins[at] = 0
+        if scales.table:
+            for column in range(scales.numbers):
+                behind, check = place_without(whole, z, column, seed)
+                if chains.check[behind] == check:
+                    chains.place[behind] = at
+                    chains.uid[behind] = uid
+        if fine:
+            if family >= 0:
+                steps.place[family] = at
+            keep_ways(steps, entries, z, near.place[: min(found, RECORDS_PAIRED)], at, grid)
+            keep_values(values, z, at, grid)
         entries.seen_place[slot] = at
         entries.seen_uid[slot] = uid

@@ -1,89 +1,35 @@
 """What the compiled search finds, pair by pair, and what the store keeps."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.engine.compute import population_of, scales_of
-from detector.engine.features.distances import WINDOW
 from detector.engine.fitting.reference import fit_reference
-from detector.engine.links.seeking.records import no_chains
 from detector.engine.links.seeking.search import (
     BISECT,
     HALVED,
     LINE,
+    MIDDLE,
     MIRRORED,
     NOTHING,
     OFFSET,
     SHALLOW,
     SINGLE,
-    Links,
-    links_for,
-    room_for,
-    seek,
+    STEP,
 )
 from detector.engine.links.seeking.store import (
     HIT,
     PROBED,
     SHARED,
-    Asking,
-    Entries,
     empty,
     near_for,
     nearest_cells,
     nearest_entries,
     place_for,
 )
-from detector.engine.memory.reservoir import RING
 from detector.engine.models.reference import Reference
-
-Floats = npt.NDArray[np.float32]
-PIXELS = 100
-
-
-class Searching:
-    """A store of one model, and what is asked of it."""
-
-    def __init__(self, reference: Reference, entries: int = 4096) -> None:
-        self.reference = reference
-        self.entries: Entries = empty(reference.landmarks.shape[1], entries)
-        self.chains = no_chains(reference.table)
-        self._scales = scales_of(reference, RING)
-        self._population = population_of(reference, WINDOW)
-        self._content = 0
-
-    def ask(self, vectors: Floats, accounts: Sequence[int], labels: Sequence[int] | None = None) -> Links:
-        n = len(vectors)
-        found = self.reference.reduce(np.asarray(vectors, np.float32))
-        sums = found.sums if len(found.sums) else np.zeros((n, 2), np.uint32)
-        contents = np.array([hash(row.tobytes()) & (2**64 - 1) for row in np.asarray(vectors, np.float32)], np.uint64)
-        asked = Asking(
-            found.z,
-            found.c,
-            np.ascontiguousarray(sums[:, 0]),
-            np.ascontiguousarray(sums[:, 1]),
-            contents,
-            np.array(labels if labels is not None else [0] * n, np.int32),
-            np.array(accounts, np.uint64),
-        )
-        links = links_for(n)
-        seek(
-            self.entries,
-            self.chains,
-            asked,
-            np.ascontiguousarray(self.reference.landmarks, np.float32),
-            self._scales,
-            self._population,
-            near_for(self.entries),
-            room_for(int(self.reference.measured)),
-            np.uint64(7),
-            links,
-        )
-        return links
+from tests.engine.links.seeking.searching import Searching, records, smooth
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +41,6 @@ def pictures() -> Reference:
 @pytest.fixture(scope="module")
 def table() -> Reference:
     return fit_reference(records(np.random.default_rng(0), 400), 2, seed=1, clients=[f"c{i % 20}" for i in range(400)])
-
-
-def smooth(rng: np.random.Generator, n: int) -> Floats:
-    """Return pictures of ten by ten pixels with soft contents."""
-    coarse = rng.random((n, 5, 5))
-    return np.asarray(np.kron(coarse, np.ones((2, 2))).reshape(n, PIXELS) * 0.8 + 0.1, np.float32)
-
-
-def records(rng: np.random.Generator, n: int) -> Floats:
-    return np.asarray(rng.normal(0.0, [1.0, 50.0, 1000.0, 3.0], (n, 4)), np.float32)
 
 
 def test_a_flat_step_from_another_account_is_found(pictures: Reference) -> None:
@@ -198,7 +134,7 @@ def test_natural_inputs_are_no_events(pictures: Reference, table: Reference) -> 
     rng = np.random.default_rng(8)
     for reference, inputs in ((pictures, smooth(rng, 600)), (table, records(rng, 600))):
         links = Searching(reference).ask(inputs, rng.integers(1, 50, 600).tolist(), rng.integers(2, size=600).tolist())
-        strong = np.isin(links.kind, (OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE))
+        strong = np.isin(links.kind, (OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE, MIDDLE, STEP))
         assert not strong.any()
 
 
