@@ -74,6 +74,7 @@ from detector.engine.memory.reservoir import (
     nearest_accepted,
     retain,
     squared_distances,
+    visit,
 )
 from detector.engine.memory.single import no_single
 from detector.engine.memory.structure import compare_structure, variances_of
@@ -280,12 +281,15 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
             )
             single = no_single()
             depth, dwelt, shown, steep, turned = 0, 0, 0, 0, 0
+            again = False
             presume(ratio, margin, scales)
             if held > 0:
                 step = measure_step(asked, past, scales, delta)
                 written.near[i] = step.distance < NEAR
                 written.flip[i] = written.near[i] and step.changed
                 memory.near[s] += written.near[i]
+                if written.near[i]:
+                    again = visit(past, step.place)
                 judge_offset(asked, past, step, family, s, scales, scratch.other_delta, ratio)
                 structure = compare_structure(asked, past, queries.seed[s], variances, scales)
                 follow(memory, s, past, structure, scales.unit)
@@ -317,8 +321,10 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
             if to >= 0:
                 move(past, at, to)
             retain(past, at, asked, depth, all_counts(dwelt, shown, steep, turned), accepted, queries.told[i])
-            if ratio[BISECT] > NOTHING or (scales.table and depth > 0):  # a search goes on from here
+            if ratio[BISECT] > NOTHING or depth > 0:  # a search goes on from here
                 past.mark[at] |= USED
+            if again:
+                visit(past, at)
             if summed:
                 retain_sums(checksums, s, at, to, queries.sums[i], single.run)
             memory.newest[s] = at
