@@ -36,6 +36,7 @@ import numpy.typing as npt
 from detector.engine.evidence.accumulate import NOTHING
 from detector.engine.evidence.counts import all_counts
 from detector.engine.evidence.interval import GLANCE
+from detector.engine.evidence.probe import MOST_MOVED, moved_values
 from detector.engine.evidence.registry import BISECT
 from detector.engine.evidence.select import FIRST
 from detector.engine.evidence.step import Asked, Step, margin_of, step_between
@@ -288,7 +289,7 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
                 written.near[i] = step.distance < NEAR
                 written.flip[i] = written.near[i] and step.changed
                 memory.near[s] += written.near[i]
-                if written.near[i]:
+                if written.near[i] and moved_values(step.delta, 0.5 * scales.c_unit) <= MOST_MOVED:
                     again = visit(past, step.place)
                 judge_offset(asked, past, step, family, s, scales, scratch.other_delta, ratio)
                 structure = compare_structure(asked, past, queries.seed[s], variances, scales)

@@ -2,9 +2,9 @@
 
 The latest fresh queries lie in a ring. Of the queries that the ring displaced, a uniform sample is kept (reservoir sampling,
 Vitter, 1985). Queries that later ones came back to take precedence, since a thief under cover traffic returns to them, and
-natural queries among thousands seldom do: most of all those that a later one looks made from, then those that a near duplicate
-followed. One of lower rank, of a few places that are drawn, gives way. So cover displaces cover. The random choice depends on a
-seed and a counter alone, so the same stream always retains the same queries.
+natural queries among thousands seldom do: most of all those that a later one looks made from, then those that were repeated but
+for a value or two. One of lower rank, of a few places that are drawn, gives way. So cover displaces cover. The random choice
+depends on a seed and a counter alone, so the same stream always retains the same queries.
 """
 
 from typing import Annotated, NamedTuple
@@ -45,7 +45,7 @@ class Memory(NamedTuple):
     many queries were retained before it. `depth` is how often an interval was halved on the way to it (see `bisect`). `mark`
     says whether PRADA accepted it (`ACCEPTED`), whether a later query was constructed from it (`USED`), what the client was
     told where the answer was perturbed, the label alone (`LABEL_TOLD`) or another label (`MISLED`), whether an older
-    version of the model answered (`OUTDATED`), and whether near duplicates came later (`VISITED`). `margin` is the margin of
+    version of the model answered (`OUTDATED`), and whether a later one moved a value or two (`VISITED`). `margin` is that of
     its answer, in `MARGIN_LEVELS`. `counts` are how often its cluster was counted by the channels `dwell` and `foreign`, how
     often it was the nearest one, and how many turns its cluster has (see `turns`); `evidence.counts` packs them.
 
@@ -168,7 +168,7 @@ def choose_place(mark, stored, seed, ring):
 
 @part
 def visit(past, place):
-    """Mark a retained query as visited by a near duplicate, and tell whether it was before.
+    """Mark a retained query as visited by one that moves a value or two, and tell whether it was before.
 
     Only `MOST_VISITED` are marked at a time: beyond that the earliest one loses its mark, and gives way like cover.
     """

@@ -533,6 +533,17 @@ def test_a_query_that_is_come_back_to_outlives_cover() -> None:
     assert {0, *made[1:].tolist()} <= set(held)
 
 
+def test_a_camera_marks_nothing() -> None:
+    """Its pictures are near duplicates of each other in all values, so none is kept before others for that."""
+    rng = np.random.default_rng(13)
+    z = rng.integers(-8000, 8000, (40, COORDINATES)).astype(np.int16)
+    z[1:] = z[0] + rng.integers(-3, 4, (39, COORDINATES)).astype(np.int16)
+    c = rng.integers(100, 110, (40, SAMPLED)).astype(np.uint8)
+    seen = shown(z, [0] * 40, c=c)
+    assert seen.near[1:].all()
+    assert not (seen.state.mark[0] & VISITED).any()
+
+
 def test_a_client_that_dwells_has_few_marks() -> None:
     """However often it asks about one place, only the latest visits are marked."""
     rng = np.random.default_rng(12)
