@@ -46,7 +46,7 @@ def counts(ratio: npt.NDArray[np.float32], peak: npt.NDArray[np.float32]) -> npt
 
 @kernel
 def weighted(channel, weight):
-    """Return the likelihood ratio of a query that looks constructed, with a weight from above 0 to 1."""
+    """Return the likelihood ratio of a query that looks constructed, with a weight above 0, or above 1 where it is rarer."""
     return np.float32(1.0 + weight * (CONSTRUCTED[channel] - 1.0))
 
 

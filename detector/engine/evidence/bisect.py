@@ -3,8 +3,9 @@
 Every search for the decision boundary does this: Lowd and Meek (KDD 2005), line search (Tramer et al., USENIX Security
 2016), HopSkipJump (Chen et al., S&P 2020), path finding in trees. One point between two others proves nothing; a chain does.
 So each retained query has a depth: a point between two queries of different labels is one deeper than the deeper of them. It
-counts as evidence from the third halving on (`interval` has the geometry). A point off the exact middle counts less, since a
-slider that is set at random leaves such points.
+counts as evidence from the third halving on (`interval` has the geometry). Each halving more, up to the seventh, counts four or
+five times as much, so one or two deep chains are enough where most queries are cover. A point off the exact middle counts less,
+since a slider that is set at random leaves such points.
 
 Of pictures, many intervals are little more than a change of brightness, and every slider halves those by accident. So the first
 halvings count only where the query also halves what a change of intensity leaves of the interval (see `tone`).
@@ -61,9 +62,11 @@ CHANNEL = Channel(
     ),
 )
 # By depth. Clients who set sliders at random make a first halving in up to 1 of 40 queries, and a second one as often.
-BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.05, 0.2, 1.0])
+# A chain by accident goes on with 1 query of 4 or 5 at most, so each halving more says as much more.
+BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.05, 0.2, 1.0, 4.0, 16.0])
 RECORD_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # the same of records, and where a single value moves
-LOOSE = 0.2  # weight of a point off the middle by more than `OFF_MIDDLE_TIGHT`
+CHAIN_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0, 4.0, 16.0])  # of records, in the middle of `MANY` numbers
+LOOSE = 0.2  # weight of a point off the middle by more than `OFF_MIDDLE_TIGHT`, which is 1 at most otherwise
 
 DEEP = 3  # depth from which a search was seen to be none of intensity; then its steps get too short to tell
 MIDDLE = 1.5  # roundings that lie between a query and the middle of two: its own, and a quarter of that of each
@@ -373,4 +376,15 @@ def deepest_halving(asked, past, scales, population, gathered, toward):
 def weight_of(depth, position):
     """Return the weight of a query that halves an interval between two queries other than records; see `deepest_halving`."""
     weight = BISECT_WEIGHTS[min(depth, BISECT_WEIGHTS.shape[0] - 1)]
-    return weight if abs(position - 0.5) <= OFF_MIDDLE_TIGHT else LOOSE * weight
+    return weight if abs(position - 0.5) <= OFF_MIDDLE_TIGHT else LOOSE * min(weight, 1.0)
+
+
+@kernel
+def weight_of_middle(depth, numbers):
+    """Return the weight of a record in the middle of many numbers of two others, in a table of so many numbers.
+
+    In tables of fewer than `MANY` numbers records lie in the middle of others by accident, so long chains count no more there.
+    """
+    if numbers >= MANY:
+        return CHAIN_WEIGHTS[min(depth, CHAIN_WEIGHTS.shape[0] - 1)]
+    return RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]

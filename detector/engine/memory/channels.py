@@ -19,6 +19,7 @@ from detector.engine.evidence.bisect import (
     deepest_halving,
     is_rare_middle,
     weight_of,
+    weight_of_middle,
 )
 from detector.engine.evidence.blocks import probed_in_block
 from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
@@ -263,14 +264,14 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
         if bonus == 0:
             bonus = int(is_rare_middle(asked.query, past.z, past.c, past.held, one, other, scales.numbers, population.level))
         if bonus > 0:
-            weight = RECORD_WEIGHTS[min(depth + min(bonus, depth), RECORD_WEIGHTS.shape[0] - 1)]
+            weight = weight_of_middle(depth + min(bonus, depth), scales.numbers)
             if bonus > 1 and depth > 1:  # a search that was seen to be none by accident stays one
                 depth = min(depth + bonus, DEEPEST)
         elif only_move(past.z[:, one], past.z, other, scales.numbers) >= 0:
             return 0  # `judge_bracket` has said it
     if weight > 0.0:
         ratio[BISECT] = weighted(BISECT, weight)
-    if weight > 0.0 or (depth > 0 and scales.table):
+    if weight > 0.0 or depth > 0:  # the ends of an open interval stay, however much cover comes before the next halving
         past.mark[one] |= USED
         past.mark[other] |= USED
     return depth

@@ -36,6 +36,7 @@ import numpy.typing as npt
 from detector.engine.evidence.accumulate import NOTHING
 from detector.engine.evidence.counts import all_counts
 from detector.engine.evidence.interval import GLANCE
+from detector.engine.evidence.probe import MOST_MOVED, moved_values
 from detector.engine.evidence.registry import BISECT
 from detector.engine.evidence.select import FIRST
 from detector.engine.evidence.step import Asked, Step, margin_of, step_between
@@ -76,6 +77,7 @@ from detector.engine.memory.reservoir import (
     nearest_accepted,
     retain,
     squared_distances,
+    visit,
 )
 from detector.engine.memory.single import no_single
 from detector.engine.memory.structure import compare_structure, variances_of
@@ -285,12 +287,15 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
             )
             single = no_single()
             depth, dwelt, shown, steep, turned = 0, 0, 0, 0, 0
+            again = False
             presume(ratio, margin, scales)
             if held > 0:
                 step = measure_step(asked, past, scales, delta)
                 written.near[i] = step.distance < NEAR
                 written.flip[i] = written.near[i] and step.changed
                 memory.near[s] += written.near[i]
+                if written.near[i] and moved_values(step.delta, 0.5 * scales.c_unit) <= MOST_MOVED:
+                    again = visit(past, step.place)
                 judge_offset(asked, past, step, family, s, scales, scratch.other_delta, ratio)
                 structure = compare_structure(asked, past, queries.seed[s], variances, scales)
                 follow(memory, s, past, structure, scales.unit)
@@ -326,8 +331,10 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
             if to >= 0:
                 move(past, at, to)
             retain(past, at, asked, depth, all_counts(dwelt, shown, steep, turned), accepted, queries.told[i])
-            if ratio[BISECT] > NOTHING or (scales.table and depth > 0):  # a search goes on from here
+            if ratio[BISECT] > NOTHING or depth > 0:  # a search goes on from here
                 past.mark[at] |= USED
+            if again:
+                visit(past, at)
             if summed:
                 retain_sums(checksums, s, at, to, queries.sums[i], single.run)
             memory.newest[s] = at

@@ -1,8 +1,10 @@
 """Reservoir: which earlier queries of a client are retained, and which of them are nearest to a new one.
 
 The latest fresh queries lie in a ring. Of the queries that the ring displaced, a uniform sample is kept (reservoir sampling,
-Vitter, 1985). Queries that were used to construct a later one take precedence, since a thief under cover traffic returns to
-them. The random choice depends on a seed and a counter alone, so the same stream always retains the same queries.
+Vitter, 1985). Queries that later ones came back to take precedence, since a thief under cover traffic returns to them, and
+natural queries among thousands seldom do: most of all those that a later one looks made from, then those that were repeated but
+for a value or two. One of lower rank, of a few places that are drawn, gives way. So cover displaces cover. The random choice
+depends on a seed and a counter alone, so the same stream always retains the same queries.
 """
 
 from typing import Annotated, NamedTuple
@@ -22,13 +24,16 @@ COORDINATES = 24
 SAMPLED = 48
 CAPACITY = 64  # retained queries of a client: the ring and the sample together
 TABLE_CAPACITY = 60  # of a client of a table, whose steps and earlier records take the room of the others
-RING = 24
+RING = 32
+CHOICES = 4  # places of the sample that are drawn; the one with the lowest rank gives way
+UNMARKED, RETURNED_TO, MADE_FROM = range(3)  # ranks: who gives way first
+MOST_VISITED = (TABLE_CAPACITY - RING) // 2  # half of the sample's places
 LENGTHS: Lengths = {RETAINED: CAPACITY, DISTANCES: WINDOW}
 NEIGHBOURS = 8
 GROUPS = 8  # groups that the retained queries are searched in for the nearest ones
 TAKEN = 1 << 62
-ACCEPTED, USED, LABEL_TOLD, MISLED, OUTDATED = 1, 2, 4, 8, 16  # bits of `mark`
-MARKS = ACCEPTED | USED | LABEL_TOLD | MISLED | OUTDATED
+ACCEPTED, USED, LABEL_TOLD, MISLED, OUTDATED, VISITED = 1, 2, 4, 8, 16, 32  # bits of `mark`
+MARKS = ACCEPTED | USED | LABEL_TOLD | MISLED | OUTDATED | VISITED
 MARGIN_LEVELS = 256.0  # integer levels per unit of a retained margin; NO_MARGIN stands for no margin
 NO_MARGIN = -32768
 
@@ -39,10 +44,10 @@ class Memory(NamedTuple):
     Of each retained query: `z` and `c` are its projected and its sampled integers, and `label` is its answer. `order` is how
     many queries were retained before it. `depth` is how often an interval was halved on the way to it (see `bisect`). `mark`
     says whether PRADA accepted it (`ACCEPTED`), whether a later query was constructed from it (`USED`), what the client was
-    told where the answer was perturbed, the label alone (`LABEL_TOLD`) or another label (`MISLED`), and whether an older
-    version of the model answered (`OUTDATED`). `margin` is the margin of its answer, in `MARGIN_LEVELS`. `counts` are how often
-    its cluster was counted by the channels `dwell` and `foreign`, how often it was the nearest one, and how many turns its
-    cluster has (see `turns`); `evidence.counts` packs them.
+    told where the answer was perturbed, the label alone (`LABEL_TOLD`) or another label (`MISLED`), whether an older
+    version of the model answered (`OUTDATED`), and whether a later one moved a value or two (`VISITED`). `margin` is that of
+    its answer, in `MARGIN_LEVELS`. `counts` are how often its cluster was counted by the channels `dwell` and `foreign`, how
+    often it was the nearest one, and how many turns its cluster has (see `turns`); `evidence.counts` packs them.
 
     Of the client: `stored` queries were ever retained, `held` of them still are, and the latest is at `newest`. `values` and
     `sizes` are its last sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count`
@@ -123,11 +128,20 @@ def mix_all(seed, counters, mixed):
 
 
 @kernel
+def rank_of(mark):
+    """Return the rank of a retained query with this mark."""
+    if mark & USED:
+        return MADE_FROM
+    return RETURNED_TO if mark & VISITED else UNMARKED
+
+
+@kernel
 def choose_place(mark, stored, seed, ring):
     """Return (at, to): the place for the next query, and the place to which the query at `at` moves.
 
     `to` is -1 where `at` is free or its query is forgotten. `mark` (places,) is the client's column. `stored` queries were
-    retained before, and the latest `ring` of them are in the ring.
+    retained before, and the latest `ring` of them are in the ring. Of equal ranks a uniform sample is kept, but for those that
+    a later query was made from: the later of them stays.
     """
     at = stored % ring
     if stored < ring:
@@ -136,14 +150,41 @@ def choose_place(mark, stored, seed, ring):
     room = mark.shape[0] - ring
     if displaced < room:
         return at, ring + displaced
-    used = (mark[at] & USED) != 0
-    draw = np.int64(mix(seed, stored) % np.uint64(displaced + 1))
-    if draw >= room and not used:
+    rank = rank_of(mark[at])
+    bits = mix(seed, stored)
+    draw = np.int64(bits % np.uint64(displaced + 1))
+    if draw >= room and rank == UNMARKED:
         return at, -1
     to = ring + draw % room
-    if (mark[to] & USED) != 0 and not used:
-        return at, -1
-    return at, to
+    for choice in range(1, CHOICES):
+        other = ring + np.int64((bits >> np.uint64(16 * choice)) % np.uint64(room))
+        if rank_of(mark[other]) < rank_of(mark[to]):
+            to = other
+    lowest = rank_of(mark[to])
+    if lowest < rank or (lowest == rank and (draw < room or rank == MADE_FROM)):
+        return at, to
+    return at, -1
+
+
+@part
+def visit(past, place):
+    """Mark a retained query as visited by one that moves a value or two, and tell whether it was before.
+
+    Only `MOST_VISITED` are marked at a time: beyond that the earliest one loses its mark, and gives way like cover.
+    """
+    before = past.mark[place] & VISITED != 0
+    if not before:
+        visited = 0
+        earliest = place
+        for m in range(past.held):
+            if past.mark[m] & VISITED:
+                visited += 1
+                if earliest == place or past.order[m] < past.order[earliest]:
+                    earliest = m
+        if visited >= MOST_VISITED:
+            past.mark[earliest] &= MARKS - VISITED
+        past.mark[place] |= VISITED
+    return before
 
 
 @part

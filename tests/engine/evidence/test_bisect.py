@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from detector.engine.evidence.bisect import (
     BISECT_WEIGHTS,
     LOOSE,
+    MANY,
     OFF_MIDDLE_WIDE,
     RECORD_WEIGHTS,
     by_accident,
@@ -20,6 +21,7 @@ from detector.engine.evidence.bisect import (
     on_record_line,
     record_depth,
     weight_of,
+    weight_of_middle,
 )
 from detector.engine.evidence.interval import interval_depth
 
@@ -93,7 +95,7 @@ def field(seed: int) -> tuple[Vector, Vector]:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("boundary", [0.03, 0.37, 0.5001, 0.9])
 def test_a_search_for_the_boundary_grows_deeper_with_every_halving(seed: int, boundary: float, *, table: bool) -> None:
-    """Each halving is one deeper than the last, wherever the boundary lies, so the sixth carries full weight."""
+    """Each halving is one deeper than the last, wherever the boundary lies, so the sixth weighs more than any other sign."""
     search = Search(table=table)
     first, second = ends(seed)
     search.ask(first, 0)
@@ -106,7 +108,13 @@ def test_a_search_for_the_boundary_grows_deeper_with_every_halving(seed: int, bo
         depths.append(search.ask(first + middle * (second - first), label))
         low, high = (low, middle) if label else (middle, high)
     assert depths == [1, 2, 3, 4, 5, 6, 7]
-    assert weight_of(depths[-1], 0.5) == RECORD_WEIGHTS[-1] == 1.0
+    assert (
+        weight_of(depths[5], 0.5)
+        == weight_of_middle(depths[5], NUMBERS)
+        > weight_of(depths[4], 0.5)
+        == RECORD_WEIGHTS[-1]
+        == 1.0
+    )
 
 
 def test_the_first_two_halvings_weigh_nothing() -> None:
@@ -120,7 +128,14 @@ def test_the_first_two_halvings_weigh_nothing() -> None:
 def test_a_point_off_the_exact_middle_weighs_less() -> None:
     """A slider that is set at random leaves points all over the middle; a search halves."""
     assert weight_of(5, 0.47) == 1.0
-    assert weight_of(5, 0.4) == weight_of(5, 0.6) == LOOSE
+    assert weight_of(5, 0.4) == weight_of(5, 0.6) == weight_of(9, 0.4) == LOOSE
+
+
+def test_a_longer_chain_says_more() -> None:
+    """By accident each next halving is as rare as the last; in tables of two numbers nothing is rare enough."""
+    assert [weight_of(depth, 0.5) for depth in range(3, 10)] == [0.05, 0.2, 1.0, 4.0, 16.0, 16.0, 16.0]
+    assert [weight_of_middle(depth, MANY) for depth in range(3, 9)] == [0.1, 0.4, 1.0, 4.0, 16.0, 16.0]
+    assert [weight_of_middle(depth, MANY - 1) for depth in range(3, 9)] == [0.1, 0.4, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_slider_in_random_order_rarely_gets_deep() -> None:

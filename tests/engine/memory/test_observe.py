@@ -33,7 +33,18 @@ from detector.engine.memory.checksums import Checksums
 from detector.engine.memory.kept import room_for
 from detector.engine.memory.metered import Metered
 from detector.engine.memory.observe import Queries, Written, observe, scratch_for
-from detector.engine.memory.reservoir import ACCEPTED, CAPACITY, COORDINATES, LENGTHS, RING, SAMPLED, USED, Memory
+from detector.engine.memory.reservoir import (
+    ACCEPTED,
+    CAPACITY,
+    COORDINATES,
+    LENGTHS,
+    MOST_VISITED,
+    RING,
+    SAMPLED,
+    USED,
+    VISITED,
+    Memory,
+)
 from detector.engine.memory.yardsticks import Population, Scales
 from detector.engine.models.novelty import Novelty
 from detector.engine.models.reference import ALWAYS, C_HIGHEST, C_LOWEST, C_UNIT, NEVER_REMOTE
@@ -465,7 +476,7 @@ def test_best_and_worst_cases_of_records_are_no_flat_steps() -> None:
 
 
 def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
-    """After 300 queries the ring holds the last 24, and each earlier one is among the other 40 equally often."""
+    """After 300 queries the ring holds the last 32, and each earlier one is among the other 32 equally often."""
     n, clients = 300, 120
     rng = np.random.default_rng(3)
     z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
@@ -475,8 +486,8 @@ def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
         assert len(set(pending_decisions.tolist())) == CAPACITY
         assert sorted(pending_decisions[:RING].tolist()) == list(range(n - RING, n))
         kept[pending_decisions[RING:]] += 1
-    early = kept[: n - RING].reshape(-1, 23).sum(axis=1)
-    expected = clients * (CAPACITY - RING) / (n - RING) * 23
+    early = kept[: n - RING].reshape(4, -1).sum(axis=1)
+    expected = clients * (CAPACITY - RING) / 4
     assert stats.chisquare(early, np.full(len(early), expected)).pvalue > 1e-3
 
 
@@ -494,6 +505,59 @@ def test_an_anchor_that_was_used_outlives_those_that_were_not() -> None:
     assert np.flatnonzero(seen.ratio[1] > NOTHING).tolist() == [OFFSET]
     (place,) = np.flatnonzero(seen.state.order[0] == 0)
     assert seen.state.mark[0, place] & USED
+
+
+def test_the_ends_of_an_open_interval_outlive_cover() -> None:
+    """Two pictures and the first point between them are still there 800 innocent queries later, though that counts nothing."""
+    rng = np.random.default_rng(9)
+    n = 820
+    z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
+    c = rng.integers(30, 200, (n, SAMPLED)).astype(np.uint8)
+    z[2], c[2] = (z[0].astype(int) + z[1]) // 2, (c[0].astype(int) + c[1]) // 2
+    seen = shown(z, [0, 1, *[0] * (n - 2)], c=c)
+    assert (seen.ratio[2] <= NOTHING).all()
+    for early in range(3):
+        (place,) = np.flatnonzero(seen.state.order[0] == early)
+        assert seen.state.mark[0, place] & USED
+    unrelated = shown(np.delete(z, 2, axis=0), [0, 1, *[0] * (n - 3)], c=np.delete(c, 2, axis=0))
+    assert not unrelated.state.mark[0].any() or not (unrelated.state.mark[0] & USED).any()
+
+
+def test_a_query_that_is_come_back_to_outlives_cover() -> None:
+    """Nine near duplicates of one query, each after 19 innocent ones, find it there, and the later ones find each other."""
+    rng = np.random.default_rng(11)
+    n = 200
+    z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
+    made = np.arange(20, n, 20)
+    for k, at in enumerate(made):
+        z[at] = z[0]
+        z[at, k] += 20
+    seen = shown(z, [0] * n)
+    assert np.flatnonzero(seen.near).tolist() == made.tolist()
+    held = seen.state.order[0].tolist()
+    assert {0, *made[1:].tolist()} <= set(held)
+
+
+def test_a_camera_marks_nothing() -> None:
+    """Its pictures are near duplicates of each other in all values, so none is kept before others for that."""
+    rng = np.random.default_rng(13)
+    z = rng.integers(-8000, 8000, (40, COORDINATES)).astype(np.int16)
+    z[1:] = z[0] + rng.integers(-3, 4, (39, COORDINATES)).astype(np.int16)
+    c = rng.integers(100, 110, (40, SAMPLED)).astype(np.uint8)
+    seen = shown(z, [0] * 40, c=c)
+    assert seen.near[1:].all()
+    assert not (seen.state.mark[0] & VISITED).any()
+
+
+def test_a_client_that_dwells_has_few_marks() -> None:
+    """However often it asks about one place, only the latest visits are marked."""
+    rng = np.random.default_rng(12)
+    n, others = 400, 100
+    z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
+    z[others:] = z[others - 1] + rng.integers(-3, 4, (n - others, COORDINATES)).astype(np.int16)
+    seen = shown(z, [0] * n)
+    assert seen.near[others:].all()
+    assert ((seen.state.mark[0] & VISITED) != 0).sum() == MOST_VISITED
 
 
 def test_arrays_do_not_grow_with_history() -> None:

@@ -14,10 +14,14 @@ from detector.engine.memory.reservoir import (
     LABEL_TOLD,
     LENGTHS,
     NEIGHBOURS,
+    RING,
     SAMPLED,
+    USED,
+    VISITED,
     Memory,
     Past,
     choose_nearest,
+    choose_place,
     mix,
     move,
     retain,
@@ -99,3 +103,40 @@ def test_a_new_query_leaves_nothing_of_the_one_before() -> None:
         list(range(SAMPLED)),
         *([value] for value in (5, 1, 2, 1 | LABEL_TOLD, 128, 9)),
     ]
+
+
+@given(
+    st.integers(CAPACITY, 10_000),
+    st.integers(0, 2**32),
+    st.lists(st.sampled_from([0, VISITED, USED]), min_size=CAPACITY, max_size=CAPACITY),
+)
+def test_only_equals_and_lower_ranks_give_way(stored: int, seed: int, marks: list[int]) -> None:
+    """What later queries came back to is displaced by its like alone, and it never is where a lower rank was drawn as well."""
+    mark = np.array(marks, np.uint8)
+    at, to = choose_place(mark, stored, np.uint64(seed), RING)
+    assert at == stored % RING
+    assert to == -1 or RING <= to < CAPACITY
+    if to >= 0:
+        assert mark[to] == 0 or mark[at] == USED or mark[to] == mark[at] == VISITED
+
+
+@given(st.integers(CAPACITY, 10_000), st.integers(0, 2**32))
+def test_what_a_later_query_was_made_from_always_stays(stored: int, seed: int) -> None:
+    """It leaves the ring for the sample, whatever that holds."""
+    for others in (0, VISITED, USED):
+        mark = np.full(CAPACITY, others, np.uint8)
+        mark[stored % RING] = USED
+        assert choose_place(mark, stored, np.uint64(seed), RING)[1] >= RING
+
+
+def test_cover_gives_way_to_what_was_come_back_to() -> None:
+    """A query that was visited once stays though thousands came before it; an equal one of many seldom does."""
+    stays = {0: 0, VISITED: 0}
+    for others in stays:
+        mark = np.full(CAPACITY, others, np.uint8)
+        for stored in range(5000, 5200):
+            mark[stored % RING] = VISITED
+            stays[others] += choose_place(mark, stored, np.uint64(7), RING)[1] >= 0
+            mark[stored % RING] = others
+    assert stays[0] == 200
+    assert stays[VISITED] < 10
