@@ -65,7 +65,7 @@ class Coarse(NamedTuple):
 
     level: npt.NDArray[np.uint8]
     value: npt.NDArray[np.uint8]
-    count: npt.NDArray[np.uint8]
+    count: npt.NDArray[np.uint8]  # type: ignore[assignment]  # the name of a method of tuples
     ordered: npt.NDArray[np.int32]
     parent: npt.NDArray[np.int32]
     chance: npt.NDArray[np.float32]
@@ -175,7 +175,7 @@ def middle_chance(levels, one, other, known):
             if away < off - SPARE:
                 alike = 0
                 break
-            alike += away <= off + SPARE
+            alike += away <= off + SPARE  # type: ignore[assignment]  # numba adds booleans
         chance += -np.log(np.float64(alike)) if alike > 0 else -np.inf
     return chance, moved, mixed
 
@@ -190,10 +190,10 @@ def late_chances(levels, past, known, ring):
     middle = mixture = -np.inf
     low = high = -1
     late = min(np.int64(past.stored), LATE)
-    for back in range(min(late, LATEST)):
+    for back in range(min(late, LATEST)):  # type: ignore[arg-type]
         one = (np.int64(past.stored) - 1 - back) % ring
         recent = HALF * (back + 1)
-        for other_back in range(late):
+        for other_back in range(late):  # type: ignore[call-overload]
             if other_back == back:
                 continue
             other = (np.int64(past.stored) - 1 - other_back) % ring
@@ -267,10 +267,10 @@ def explain(past, family, s, known, levels, start, ring):
             apart += 1
             worth -= known.choices[j]
             off = np.int64(start[j]) - np.int64(levels[j])
-            steps = steps and j < known.ordered[0] and -1 <= off <= 1
+            steps = bool(steps and j < known.ordered[0] and -1 <= off <= 1)
         least = min(least, apart)
         back = np.int64(past.stored) - np.int64(past.order[m])
-        worth += np.log(max(0.5 / held, 0.5 ** min(back + 1, 60))) + np.float64(known.edited[apart])
+        worth += np.log(max(0.5 / held, 0.5 ** np.float64(back + 1))) + np.float64(known.edited[apart])
         edit = max(edit, worth)
         if not steps or apart == 0:
             continue

@@ -50,7 +50,7 @@ NO_BLOCKS = np.zeros(0, np.int16)
 NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 NO_SIGHTS = np.zeros((0, 0), np.float32)
 NO_NOISE = np.zeros((0, TERMS))
-NOT_COARSE: Mapping[str, npt.NDArray[Any]] = MappingProxyType(
+NOT_COARSE: Mapping[str, Any] = MappingProxyType(
     {
         "coarse_value": np.zeros((0, LEVELS), np.uint8),
         "coarse_count": np.zeros(0, np.uint8),
