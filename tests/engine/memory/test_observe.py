@@ -476,7 +476,7 @@ def test_best_and_worst_cases_of_records_are_no_flat_steps() -> None:
 
 
 def test_the_latest_are_kept_and_of_the_rest_a_uniform_sample() -> None:
-    """After 300 queries the ring holds the last 32, and each earlier one is among the other 32 equally often."""
+    """After 300 queries the ring holds the last 24, and each earlier one is among the other 40 equally often."""
     n, clients = 300, 120
     rng = np.random.default_rng(3)
     z = rng.integers(-8000, 8000, (n, COORDINATES)).astype(np.int16)
