@@ -48,7 +48,8 @@ def met(baseline: Baseline, asked: Callable[[], list[Floats]]) -> dict[int, int]
 
 def searches() -> list[Floats]:
     """Halve the way between two records with different labels, then between the next two."""
-    rows, asked = list(records(31, 400)), []
+    rows = list(records(31, 400))
+    asked: list[Floats] = []
     while rows and len(asked) < QUERIES:
         one = rows.pop()
         other = next(row for row in reversed(rows) if label_of(row) != label_of(one))

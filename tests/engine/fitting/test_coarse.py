@@ -119,7 +119,9 @@ def test_it_outlives_a_save_and_older_baselines_have_none() -> None:
     arrays = to_arrays(reference)
     again = from_arrays(arrays)
     assert again.fingerprint == reference.fingerprint
-    assert all(np.array_equal(one, other) for one, other in zip(again.coarse, reference.coarse, strict=True))
+    assert all(
+        np.array_equal(np.asarray(one), np.asarray(other)) for one, other in zip(again.coarse, reference.coarse, strict=True)
+    )
     older = from_arrays({name: array for name, array in arrays.items() if name not in NOT_COARSE})
     assert len(older.coarse.count) == 0
     assert older.coarse.level.shape == (0, 256)
