@@ -9,7 +9,8 @@ by less than a JPEG moves a picture anyway.
 Innocent pictures do not: the noise of a sensor, a move, and a change of intensity change all blocks. What people draw, hide or
 exchange changes one block, but by far more. A flicker so faint that most blocks stay as they are changes two of them nearly as
 often as one, and a slider that moves a plain picture changes ever more of them. So no near picture may differ from the middle
-in several blocks by little.
+in several blocks by little. A line that grows over a bright picture changes one block at a time, too, but of one picture the
+next are ahead in one block and those before are behind in another. So a star needs three.
 
 The memory samples some of the values, and a block is seen through those that lie in it. A change in a block of few sampled
 values may be missed.
@@ -25,6 +26,7 @@ from detector.engine.kernels import kernel
 LEAST_SAMPLED = 4.0  # least number of sampled values in a block, on average: of fewer, changes of a block are often missed
 LITTLE = 1.0 / 12.0  # largest square of a change, in the square that a JPEG adds to a difference: some coefficients by one step
 SIBLINGS = 3  # least number of other pictures of a star
+LEAST_BLOCKS = 3  # least number of blocks in which the pictures of a star differ from its middle; a growing line has two ends
 
 
 @kernel
@@ -78,7 +80,9 @@ def is_star(c, near, middle, own, blocks, little):
             return False
         alike += 1
         union |= changed
-    return alike >= SIBLINGS and union & (union - 1) != 0
+    for _ in range(LEAST_BLOCKS - 1):
+        union &= union - 1
+    return alike >= SIBLINGS and union != 0
 
 
 @kernel

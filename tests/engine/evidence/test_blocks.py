@@ -65,9 +65,9 @@ def test_an_estimate_of_a_gradient_is_seen_through_a_jpeg(reference: Reference, 
     assert evidence(reference, np.stack(asked)) > CHANNEL.floor
 
 
-@pytest.mark.parametrize("kind", ["noise", "faint", "dots", "squares", "gain", "one lamp"])
+@pytest.mark.parametrize("kind", ["noise", "faint", "dots", "squares", "line", "gain", "one lamp"])
 def test_other_versions_of_a_picture_are_no_probes(reference: Reference, kind: str) -> None:
-    """Noise of a sensor, large and faint; dots and squares that are drawn; a change of gain; and one value that flickers."""
+    """Noise of a sensor, large and faint; dots, squares and a faint line that are drawn; gain; and one value that flickers."""
     rng = np.random.default_rng(5)
     asked = []
     for picture in scenes(6, 4):
@@ -82,6 +82,8 @@ def test_other_versions_of_a_picture_are_no_probes(reference: Reference, kind: s
             elif kind == "squares":
                 top, left = rng.integers(SIDE - 4, size=2)
                 version.reshape(SIDE, SIDE)[top : top + 4, left : left + 4] = 128.0
+            elif kind == "line":
+                version.reshape(SIDE, SIDE)[SIDE // 2, : turn % SIDE] += STEP
             elif kind == "gain":
                 version *= 1.0 + 0.002 * (turn - 20)
             else:
@@ -117,10 +119,11 @@ def star(changes: list[list[int]], size: int = 2) -> npt.NDArray[np.uint8]:
         ([[0], [1], [0], [2]], 2, 0),
         ([[0], [1], [0]], 2, -1),
         ([[0], [0], [0], [0]], 2, -1),
+        ([[0], [0], [1], [1]], 2, -1),
         ([[0], [1], [0], [1, 2], [2]], 2, -1),
         ([[0], [1], [0], [2]], 8, -1),
     ],
-    ids=["star", "too few", "one block", "one of several blocks", "large"],
+    ids=["star", "too few", "one block", "two ends", "one of several blocks", "large"],
 )
 def test_a_star_has_several_pictures_in_several_blocks(changes: list[list[int]], size: int, middle: int) -> None:
     """The query is the last of them."""
