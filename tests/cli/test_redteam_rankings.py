@@ -72,7 +72,7 @@ def test_a_catalogue_or_address_that_is_none_is_refused(tmp_path: Path) -> None:
     catalogue.write_text("\n".join(f"item-{n}" for n in range(30)), encoding="utf-8")
     file = CliRunner().invoke(app, ["redteam", "rankings-ask", "file:///etc/passwd", "--catalogue", str(catalogue)])
     assert isinstance(file.exception, ConfigError)
-    assert "is no address" in str(file.exception)
+    assert "is not an http or https address" in str(file.exception)
 
 
 def test_a_log_is_written_with_its_truth(tmp_path: Path) -> None:
