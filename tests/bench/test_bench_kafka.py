@@ -33,7 +33,11 @@ def test_each_stranger_gets_its_decision_with_its_eighth_query(baseline: Baselin
     lines = strangers(20, START_MS)
     last = {event["client"]["id"]: event["time"] for event in map(json.loads, lines)}
     decided = watch(lines, baseline=baseline).decided
-    found = [(decision.subject.id, parse_rfc3339(json.loads(decision.model_dump_json())["issued_at"])) for decision in decided]
+    found = [
+        (decision.subject.id, parse_rfc3339(json.loads(decision.model_dump_json())["issued_at"]))
+        for decision in decided
+        if decision.subject.type == "client"  # they all ask alike, so they may be one campaign, too
+    ]
     assert sorted(found) == sorted(last.items())
 
 
