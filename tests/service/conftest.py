@@ -448,6 +448,7 @@ class Rig:
         assert alerts, "the log has to lead to alerts"
         assert decisions, "the log has to lead to decisions"
         raised = [record.value for records in self.read(self.topics.alerts).values() for record in records]
+        raised = [alert for alert in raised if b"extraction.campaign" not in alert]  # of the accounts together: no shard's
         by_id: dict[str, set[bytes]] = defaultdict(set)
         for alert in raised:
             by_id[json.loads(alert)["event"]["id"]].add(alert)
@@ -455,7 +456,8 @@ class Rig:
         by_key: dict[str, list[bytes]] = defaultdict(list)
         for records in self.read(self.topics.decisions).values():
             for record in records:
-                by_key[record.key.decode()].append(record.value)
+                if b"extraction.campaign" not in record.value:
+                    by_key[record.key.decode()].append(record.value)
         assert {key: said[-1] for key, said in by_key.items()} == decisions
         for said in by_key.values():
             revisions = [json.loads(decision)["revision"] for decision in said]
