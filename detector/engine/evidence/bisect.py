@@ -65,7 +65,7 @@ CHANNEL = Channel(
 # A chain by accident goes on with 1 query of 4 or 5 at most, so each halving more says as much more.
 BISECT_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.05, 0.2, 1.0, 4.0, 16.0])
 RECORD_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0])  # the same of records, and where a single value moves
-CHAIN_WEIGHTS = np.array([0.0, 0.0, 0.0, 0.1, 0.4, 1.0, 4.0, 16.0])  # of records, in the middle of `MANY` numbers
+CHAIN_WEIGHTS = np.append(RECORD_WEIGHTS, [4.0, 16.0])  # of records, in the middle of `MANY` numbers
 LOOSE = 0.2  # weight of a point off the middle by more than `OFF_MIDDLE_TIGHT`, which is 1 at most otherwise
 
 DEEP = 3  # depth from which a search was seen to be none of intensity; then its steps get too short to tell

@@ -92,15 +92,17 @@ def none_coarse() -> Coarse:
 class Explained(NamedTuple):
     """The logarithms of how likely a record is by each explanation; minus infinity where one excludes it.
 
-    `least` is how many columns differ from the most similar retained record. `low` and `high` are the places of the ends of
-    which the record is the `middle`. `parent` is the place from which the likeliest side step leads; -1 each where there is
-    none. `even` is the chance of a side step whose sides do not depend on labels.
+    `excuse` is that of any of those without a search: of the population, drawn, an edit or a mixture. `least` is how many
+    columns differ from the most similar retained record. `low` and `high` are the places of the ends of which the record is
+    the `middle`. `parent` is the place from which the likeliest side step leads; -1 each where there is none. `even` is the
+    chance of a side step whose sides do not depend on labels.
     """
 
     population: float
     drawn: float
     edit: float
     mixture: float
+    excuse: float
     middle: float
     step: float
     even: float
@@ -282,7 +284,9 @@ def explain(past, family, s, known, levels, start, ring):
         if own * chance > likeliest:
             likeliest = own * chance
             parent = m if apart >= LEAST_MOVED else -1
-    return Explained(population, drawn, edit, mixture, middle, np.log(own_sum), np.log(even_sum), least, low, high, parent)
+    excuse = either(either(population, edit), either(mixture, drawn))
+    step, even = np.log(own_sum), np.log(even_sum)
+    return Explained(population, drawn, edit, mixture, excuse, middle, step, even, least, low, high, parent)
 
 
 @part
@@ -307,15 +311,13 @@ def learn_sides(family, s, past, parent, known, levels):
 @kernel
 def middle_worth(found):
     """Return the logarithm of the likelihood ratio of a middle; minus infinity where the record is none."""
-    innocent = either(either(found.population, found.edit), either(found.mixture, found.drawn))
-    return min(found.middle - innocent, MOST_MIDDLE)
+    return min(found.middle - found.excuse, MOST_MIDDLE)
 
 
 @kernel
 def step_worth(found):
     """Return the logarithm of the likelihood ratio of a side step; minus infinity where the record is none."""
-    innocent = either(either(found.population, found.edit), either(found.mixture, found.drawn))
-    return min(found.step - either(innocent, found.even), MOST_STEP)
+    return min(found.step - either(found.excuse, found.even), MOST_STEP)
 
 
 @kernel

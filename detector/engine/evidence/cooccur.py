@@ -78,6 +78,19 @@ class Together(NamedTuple):
 
 
 @kernel
+def bin_of(value, coded, edges):
+    """Return the bin of a value by the codes or the ascending bounds of its column, `edges` (BINS - 1,); see `bin_record`."""
+    place = 0
+    if coded:
+        while place < BINS - 1 and edges[place] != value:
+            place += 1
+    else:
+        for b in range(BINS - 1):  # no branch depends on the value
+            place += int(value > edges[b])
+    return place
+
+
+@kernel
 def bin_record(record, columns, coded, edges, bins):
     """Write the bin of each of the chosen `columns` of a record into `bins`, and return the record's word.
 
@@ -87,14 +100,10 @@ def bin_record(record, columns, coded, edges, bins):
     word = np.uint64(0)
     for j in range(columns.shape[0]):
         value = record[columns[j]]
-        place = 0
+        place = bin_of(value, coded[j], edges[j])
         if coded[j]:
-            while place < BINS - 1 and edges[j, place] != value:
-                place += 1
             part = np.uint64(place)
         else:
-            for b in range(BINS - 1):  # the bounds ascend; no branch depends on the value
-                place += int(value > edges[j, b])
             scaled = min(max(np.rint(np.float64(value) * 1024.0), -9e18), 9e18)
             part = (np.uint64(np.int64(scaled)) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(60)
         bins[j] = place

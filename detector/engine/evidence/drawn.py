@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.evidence.cooccur import BINS
+from detector.engine.evidence.cooccur import BINS, bin_of
 from detector.engine.kernels import kernel
 
 MOST_A_COLUMN = 2.0  # largest logarithm of a likelihood ratio of one column
@@ -72,13 +72,7 @@ def record_views(vectors, landmark, known, views):
         uniform = normal = 0.0
         for j in range(width):
             value = np.float64(vectors[i, known.columns[j]])
-            place = 0
-            if known.coded[j]:
-                while place < BINS - 1 and known.edges[j, place] != value:
-                    place += 1
-            else:
-                for b in range(BINS - 1):  # the bounds ascend; no branch depends on the value
-                    place += int(value > known.edges[j, b])
+            place = bin_of(value, known.coded[j], known.edges[j])
             uniform += known.odds[0, j, place]
             normal += known.odds[1, j, place]
             if known.whiten[j, 1] > 0.0:

@@ -26,11 +26,10 @@ SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 AGAINST = 0.4  # how much of a share an ordinary query speaks against
 BESIDE = 5.0  # what a query beside an event is worth
 MADE = 8.0  # what a query is worth at most that was made from others
-MOST = dict.fromkeys((OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE, MIDDLE, STEP), MADE)
-MOST |= {SHALLOW: 2.0, NEIGHBOUR: BESIDE}
+OF_RECORDS = frozenset({HALVED, MIRRORED, LINE, MIDDLE, STEP})  # events in tables
+STRONG = OF_RECORDS | {OFFSET, SINGLE, BISECT}
+MOST = dict.fromkeys(STRONG, MADE) | {SHALLOW: 2.0, NEIGHBOUR: BESIDE}
 WEIGHTS = tuple(MOST.get(kind, 0.0) for kind in range(KINDS))  # what events are worth at most
-STRONG = frozenset({OFFSET, SINGLE, BISECT, HALVED, MIRRORED, LINE, MIDDLE, STEP})
-OF_RECORDS = frozenset({HALVED, MIRRORED, LINE, MIDDLE, STEP})  # those of tables
 NAMES = {
     OFFSET: "flat steps",
     SINGLE: "probes of single values",

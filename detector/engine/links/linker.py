@@ -11,7 +11,6 @@ Blind to: thieves whose accounts each own a region and ask little, natural input
 import hashlib
 import struct
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +124,7 @@ class Linker:
     def nbytes(self) -> int:
         """The memory of the arrays, in bytes; accounts and groups come on top."""
         held = 0 if self.together is None else self.together.nbytes
-        return held + sum(array.nbytes for array in tuple(array for part in self._arrays for array in part))
+        return held + sum(array.nbytes for part in self._arrays for array in part)
 
     def process(self, sketches: Sketches) -> Outputs:
         """Take in queries of the model, in stream order; return findings and decisions about campaigns."""
@@ -314,7 +313,7 @@ class Linker:
         Raises `SnapshotError` for damaged bytes, and for a snapshot of another reference or other sizes: go on without it then.
         """
         arrays, groups, guard, held_together = keeping.unpack_linker(saved, self._fingerprint, self._arrays, self.settings)
-        held: tuple[npt.NDArray[Any], ...] = tuple(array for part in self._arrays for array in part)
+        held = (kept for part in self._arrays for kept in part)
         for kept, array in zip(held, arrays, strict=True):
             kept[...] = array
         groups.worth = self.groups.worth

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.bisect import record_depth
-from detector.engine.kernels import kernel
+from detector.engine.kernels import kernel, part
 from detector.engine.links.seeking.pairs import RECORDS_PAIRED, halving_of, offset_from, single_from
 from detector.engine.links.seeking.records import hidden_halving, is_as_long, is_halved, is_mirrored, place_without, whole_hash
 from detector.engine.links.seeking.steps import keep_ways, stepped_from
@@ -86,6 +86,27 @@ def room_for(measured: int) -> Room:
     )
 
 
+@part
+def record_halving(entries, room, places, uid, scales, population):
+    """Return what `record_depth` does of the query in `room` and the entries at some places."""
+    length = entries.z.shape[2]
+    for j in range(places.shape[0]):
+        for k in range(room.query.shape[0]):
+            room.gathered[j, k] = np.float32(entries.z[places[j] // length, k, places[j] % length])
+    return record_depth(
+        room.query,
+        places,
+        room.gathered,
+        entries.label,
+        entries.label,  # for margins: two answers are told apart by their labels alone
+        entries.uid,
+        entries.depth,
+        np.int64(uid),
+        scales.numbers,
+        population.level,
+    )
+
+
 @kernel
 def seek(entries, chains, steps, values, asked, landmarks, scales, population, near, room, seed, links):
     """Compare each query with the store in stream order, then keep it; fills `links`."""
@@ -141,41 +162,13 @@ def seek(entries, chains, steps, values, asked, landmarks, scales, population, n
                     cluster = entries.cluster[place]
                     links.near[i, 0] = np.uint64(entries.uid[place])
                     links.near[i, 1] = owner(entries.mark, entries.account, place)
-                for j in range(few):
-                    for k in range(z.shape[0]):
-                        room.gathered[j, k] = np.float32(entries.z[near.place[j] // length, k, near.place[j] % length])
-                depth, one, other = record_depth(
-                    room.query,
-                    near.place[:few],
-                    room.gathered,
-                    entries.label,
-                    entries.label,  # for margins: two answers are told apart by their labels alone
-                    entries.uid,
-                    entries.depth,
-                    np.int64(uid),
-                    scales.numbers,
-                    population.level,
-                )
+                depth, one, other = record_halving(entries, room, near.place[:few], uid, scales, population)
                 if depth == 0 and fine:
                     first, second = mirrored_ends(values, entries, z, near.place[:few], grid)
                     if first >= 0:
                         for j in range(few):
-                            place = near.place[j - 2] if j > 1 else (second if j else first)
-                            room.places[j] = place
-                            for k in range(z.shape[0]):
-                                room.gathered[j, k] = np.float32(entries.z[place // length, k, place % length])
-                        depth, one, other = record_depth(
-                            room.query,
-                            room.places[:few],
-                            room.gathered,
-                            entries.label,
-                            entries.label,
-                            entries.uid,
-                            entries.depth,
-                            np.int64(uid),
-                            scales.numbers,
-                            population.level,
-                        )
+                            room.places[j] = near.place[j - 2] if j > 1 else (second if j else first)
+                        depth, one, other = record_halving(entries, room, room.places[:few], uid, scales, population)
                 if depth > 0:
                     kind = LINE if depth >= STRONG_DEPTH else MIDDLE
                     if fine:

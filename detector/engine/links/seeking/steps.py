@@ -27,7 +27,7 @@ import numpy.typing as npt
 from detector.engine.evidence.children import AGREE, MANY, ROUNDING, agreement, by_accident, slack
 from detector.engine.kernels import kernel, part
 from detector.engine.links.seeking.records import COLUMNS
-from detector.engine.links.seeking.values import NEARLY, PAIRS, VALUES, bins_of, key_of, share_like, value_at, width_of
+from detector.engine.links.seeking.values import NEARLY, PAIRS, bins_of, key_of, share_like, slot_of, value_at, width_of
 
 WAYS = 1 << 16
 FAMILIES = 8
@@ -144,6 +144,13 @@ def moved_by(query, kept, parent, size, met, tried, near, numbers, level):
     return worth if agreed >= MANY else -np.inf
 
 
+@kernel
+def way_of(first, second, one, other, seed):
+    """Return (place, check) in `Steps` of a way with these bins in two columns."""
+    key = key_of(first * COLUMNS + second, one, other, seed)
+    return np.int64(key & np.uint64(WAYS - 1)), np.uint16((key >> np.uint64(48)) | np.uint64(1))
+
+
 @part
 def twin_of(steps, entries, z, near, grid):
     """Return (parent, child, origin) of the way from one of the entries `near` (n,) that most surely has a twin, or -1."""
@@ -160,9 +167,8 @@ def twin_of(steps, entries, z, near, grid):
         b = bins_of(further, width_of(grid.level[second]), NEARLY)
         for u in range(1 if a[0] == a[1] else 2):
             for v in range(1 if b[0] == b[1] else 2):
-                key = key_of(first * COLUMNS + second, a[u], b[v], grid.seed)
-                at = np.int64(key & np.uint64(WAYS - 1))
-                if steps.check[at] != np.uint16((key >> np.uint64(48)) | np.uint64(1)):
+                at, check = way_of(first, second, a[u], b[v], grid.seed)
+                if steps.check[at] != check:
                     continue
                 end, start = np.int64(steps.child[at]), np.int64(steps.parent[at])
                 if place not in (start, end):
@@ -185,9 +191,8 @@ def keep_ways(steps, entries, z, near, home, grid):
             continue
         one, _ = bins_of(way, width_of(grid.level[first]), NEARLY)
         other, _ = bins_of(further, width_of(grid.level[second]), NEARLY)
-        key = key_of(first * COLUMNS + second, one, other, grid.seed)
-        at = np.int64(key & np.uint64(WAYS - 1))
-        steps.check[at] = np.uint16((key >> np.uint64(48)) | np.uint64(1))
+        at, check = way_of(first, second, one, other, grid.seed)
+        steps.check[at] = check
         steps.child[at] = home
         steps.parent[at] = place
 
@@ -230,8 +235,7 @@ def kin_of(steps, values, entries, z, near, grid, uid):
                 b = bins_of(np.float64(z[k]) + (size[k] if signs & 2 else -size[k]), width_of(grid.level[k]), NEARLY)
                 for u in range(1 if a[0] == a[1] else 2):
                     for v in range(1 if b[0] == b[1] else 2):
-                        key = key_of(t, a[u], b[v], grid.seed)
-                        place = np.int64(values.holder[t, np.int64(key & np.uint64(VALUES - 1))])
+                        place = np.int64(values.holder[t, slot_of(t, a[u], b[v], grid.seed)])
                         if place < 0:
                             continue
                         worth = moved_by(z, entries.z, place, size, met, tried, near, grid.numbers, grid.level) - anywhere

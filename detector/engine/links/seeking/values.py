@@ -143,6 +143,12 @@ def share_like(query, kept, near, parent, column, size, off):
     return min(max(like, fellows) / near.shape[0], LIKE_MOST)
 
 
+@kernel
+def slot_of(pair, one, other, seed):
+    """Return where `Values.holder` has the latest record with these bins of a pair of columns."""
+    return np.int64(key_of(pair, one, other, seed) & np.uint64(VALUES - 1))
+
+
 @part
 def keep_values(values, z, home, grid):
     """Remember the record at the place `home` by its values."""
@@ -150,7 +156,7 @@ def keep_values(values, z, home, grid):
         j, k = grid.columns[2 * t], grid.columns[2 * t + 1]
         one, _ = bins_of(np.float64(z[j]), width_of(grid.level[j]), NEARLY)
         other, _ = bins_of(np.float64(z[k]), width_of(grid.level[k]), NEARLY)
-        values.holder[t, np.int64(key_of(t, one, other, grid.seed) & np.uint64(VALUES - 1))] = home
+        values.holder[t, slot_of(t, one, other, grid.seed)] = home
 
 
 @kernel
@@ -182,7 +188,7 @@ def mirrored_ends(values, entries, z, near, grid):
             b = bins_of(2.0 * z[k] - value_at(entries.z, place, k), width_of(grid.level[k]), 2.0 * NEARLY)
             for u in range(1 if a[0] == a[1] else 2):
                 for v in range(1 if b[0] == b[1] else 2):
-                    other = np.int64(values.holder[t, np.int64(key_of(t, a[u], b[v], grid.seed) & np.uint64(VALUES - 1))])
+                    other = np.int64(values.holder[t, slot_of(t, a[u], b[v], grid.seed)])
                     if other < 0 or other == place or entries.label[other] == entries.label[place]:
                         continue
                     if may_be_middle(z, entries.z, place, other, grid.columns, grid.level):
