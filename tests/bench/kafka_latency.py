@@ -218,7 +218,10 @@ def _decided(value: bytes) -> tuple[str, int]:
 def _read(
     config: Config, topic: str, partitions: int, cause: Callable[[bytes], tuple[str, int]]
 ) -> Generator[Any, tuple[int, float], None]:
-    """Read until so many are there, or for so many seconds: (client, event time of the cause), and the moment it was there."""
+    """Read until so many are there, or for so many seconds: (client, event time of the cause), and the moment it was there.
+
+    Decisions about campaigns, which the link stage makes of the strangers, are not counted.
+    """
     consumer = Connection(config.kafka).consumer(fetch_max_wait_ms=500)
     consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
     consumer.poll(timeout_ms=100)
@@ -229,5 +232,5 @@ def _read(
         polled = consumer.poll(timeout_ms=200)
         moment = time.monotonic()
         for records in polled.values():
-            found += [(record.value, moment) for record in records]
+            found += [(record.value, moment) for record in records if STRANGER.encode() in record.key]
     yield [(cause(value), moment) for value, moment in found]

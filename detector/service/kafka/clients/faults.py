@@ -45,7 +45,7 @@ def fault_of(error: BaseException) -> BrokerError:
     """Return our error for one of kafka-python's, which becomes its cause.
 
     >>> fault_of(errors.RebalanceInProgressError("joining"))
-    CommitRefusedError('RebalanceInProgressError: joining')
+    CommitRefusedError('[Error 27] RebalanceInProgressError: joining')
     """
     if isinstance(error, BrokerError):
         return error
@@ -59,7 +59,7 @@ def named(code: int, text: str, *about: Any) -> BrokerError:
     """Return our error for a code of the protocol; `about` are the names that it is about.
 
     >>> named(29, "denied", "log"), named(29, "denied", "log").__cause__
-    (DeniedError("TopicAuthorizationFailedError: log"), TopicAuthorizationFailedError('log'))
+    (DeniedError('[Error 29] TopicAuthorizationFailedError: log'), TopicAuthorizationFailedError('log'))
     """
     return fault_of(errors.for_code(code)(*(about or filter(None, (text,)))))
 
