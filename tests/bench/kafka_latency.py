@@ -76,7 +76,7 @@ def measure_latency(
         children = Children(mains)
         stack.callback(children.close)
         if stages == "echo":
-            children.tell("echo", seconds + QUIET_S + LAST_S)
+            children.tell("echo", (expected, seconds + QUIET_S + LAST_S))
         cores = Cores()
         before = _used(service, broker_process)
         children.tell("reader", (expected, seconds + QUIET_S + LAST_S))
@@ -184,24 +184,27 @@ def _send(config: Config, topic: str, lines: list[Line], rate: int) -> Generator
     yield {"moments": moments.tolist()}
 
 
-def _echo(config: Config, log: str, decisions: str, partitions: int) -> Generator[Any, float, None]:
-    """Send each stranger's eighth record on."""
+def _echo(config: Config, log: str, decisions: str, partitions: int) -> Generator[Any, tuple[int, float], None]:
+    """Send each stranger's eighth record on, until so many were sent or for so many seconds."""
     connection = Connection(config.kafka)
     consumer = connection.reader(max_poll_records=2000, fetch_max_wait_ms=50)
     consumer.assign([TopicPartition(log, number) for number in range(partitions)])
     writer = connection.writer(linger_ms=0)
     sys.setswitchinterval(SWITCH_S)
     consumer.poll(timeout_ms=100)
-    seconds = yield None
+    expected, seconds = yield None
     seen: Counter[bytes] = Counter()
+    sent = 0
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while time.monotonic() < until and sent < expected:
         for records in consumer.poll(timeout_ms=20).values():
             for record in records:
                 if record.key.startswith(STRANGER.encode()):
                     seen[record.key] += 1
                     if seen[record.key] == LOOK:
                         writer.send(decisions, record.key, record.value)
+                        sent += 1
+    writer.flush(60)
     yield None
 
 

@@ -296,7 +296,7 @@ def _obey(pipe: Pipe, main: Callable[..., Any], arguments: tuple[Any, ...]) -> N
         while True:
             pipe.send(result)
             result = working.send(pipe.recv())
-    except (EOFError, StopIteration):
+    except (EOFError, BrokenPipeError, StopIteration):
         working.close()
 
 
