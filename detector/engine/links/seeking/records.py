@@ -31,9 +31,8 @@ SMALL = 0.08  # largest step of a difference, in deviations of the column
 class Chains(NamedTuple):
     """One entry for each place: `check` tells whose it is, `first` and `latest` are values, `step` is the latest one.
 
-    `depth` is how often a step was half of the one before. `place` is that of the latest record in the store, and `uid` has the lowest bits
-    of its number.
-    `mirrored` (COLUMNS,) is the step of the latest mirror image in each column.
+    `depth` is how often a step was half of the one before. `place` is that of the latest record in the store, and `uid` has the
+    lowest bits of its number. `mirrored` (COLUMNS,) is the step of the latest mirror image in each column.
     """
 
     check: npt.NDArray[np.uint32]
@@ -114,9 +113,10 @@ def is_as_long(chains, at, value, column):
 def hidden_halving(entries, z, place, rows, numbers, level):
     """Return (depth, way, latest, other): how a record goes on with a search in a column without a coordinate of its own.
 
-    `place` (n,) are those of the nearest records in the store, and `rows` (n, width) the records. `latest` is the last of them that differs in such a column alone, -1 without
-    any. Where the record halves the way from it to another one, `other` is that, `way` the length, and `depth` how often in a
-    row such ways were halved, each half as long as the one before; a slider that is moved at random seldom does it twice.
+    `place` (n,) are those of the nearest records in the store, and `rows` (n, width) the records. `latest` is the last of them
+    that differs in such a column alone, -1 without any. Where the record halves the way from it to another one, `other` is
+    that, `way` the length, and `depth` how often in a row such ways were halved, each half as long as the one before; a slider
+    that is moved at random seldom does it twice.
     """
     alike = np.empty(place.shape[0], np.int64)
     n = 0

@@ -55,7 +55,7 @@ class Links(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Scratch arrays for one query: `gathered` (n, width) are the nearest entries, for `lead` and `bins` see `steps.lead_from`."""
+    """Scratch for one query: `gathered` (n, width) are the nearest entries; for `lead` and `bins` see `steps.lead_from`."""
 
     query: npt.NDArray[np.float32]
     gathered: npt.NDArray[np.float32]
@@ -156,8 +156,8 @@ def mirrored_halving(values, entries, z, near, room, grid, uid, scales, populati
 def moved_alone(chains, entries, links, i, z, seed, scales, population):
     """Compare a record with those that differ from it in one column, and note it in their places.
 
-    Returns (kind, place, cluster): its event, NOTHING without one, the record that it was made from, and the chain of the latest
-    such record, 0 where there is none.
+    Returns (kind, place, cluster): its event, NOTHING without one, the record that it was made from, and the chain of the
+    latest such record, 0 where there is none.
     """
     whole = whole_hash(z, seed)
     kind = NOTHING

@@ -35,8 +35,8 @@ TAKEN = np.iinfo(np.int64).max
 class Entries(NamedTuple):
     """The kept queries, at ``cell * length + place`` where an array has no axis for the cells, and what is counted.
 
-    `z` (cells, width, length) and `c` (entries, SAMPLED) are the reduced inputs, `total` and `weighed` the checksums. Of records
-    there is no `c`, and the checksums are the two halves of a hash of it; nor are there `value`, `probes` and `twins`.
+    `z` (cells, width, length) and `c` (entries, SAMPLED) are the reduced inputs, `total` and `weighed` the checksums. Of
+    records there is no `c`, and the checksums are two halves of a hash of it; nor are there `value`, `probes` and `twins`.
     `uid` numbers the queries of the model, 0 where there is none. `cluster` is the number of the query that a chain of near
     ones began with. `depth` is how often an interval was halved on the way to it. `size` is the latest change of one `value`
     about it, in steps of the checksums, of so many `probes`, among them `twins`; of a record, the length of the way that it
