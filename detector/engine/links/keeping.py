@@ -19,7 +19,7 @@ from detector.errors import SnapshotError
 
 FORM = 5
 Kept = tuple[Entries, Chains, Steps, Values]
-PLACES = frozenset({"seen_place", "place", "child", "parent", "holder", "end"})  # arrays of places in the store
+PLACES = frozenset({"seen_place", "place", "ends", "holder", "end"})  # arrays of places in the store
 
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 

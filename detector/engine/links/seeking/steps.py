@@ -45,14 +45,14 @@ GONE = 1 << 15  # queries after which a family that made none is forgotten
 class Steps(NamedTuple):
     """What is known of steps; empty where inputs are no records.
 
-    By key of a way: `check` tells which, `child` and `parent` (WAYS,) are places in the store. Of each family: `size`
-    (FAMILIES, COLUMNS) is how far each column is moved, 0 where that is not known, `latest` the number of the latest query that
-    it made, 0 without any, `place` where that lies, and `met` (FAMILIES, COLUMNS) how many of the `tried` ways were as long.
+    By key of a way: `check` (WAYS,) tells which, and `ends` (WAYS, 2) are places in the store, that of the child first. Of each
+    family: `size` (FAMILIES, COLUMNS) is how far each column is moved, 0 where that is not known, `latest` the number of the
+    latest query that it made, 0 without any, `place` where that lies, and `met` (FAMILIES, COLUMNS) how many of the `tried`
+    ways were as long.
     """
 
     check: npt.NDArray[np.uint16]
-    child: npt.NDArray[np.int32]
-    parent: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
     size: npt.NDArray[np.int32]
     latest: npt.NDArray[np.int64]
     place: npt.NDArray[np.int32]
@@ -65,8 +65,7 @@ def no_steps(table: bool) -> Steps:
     ways, families = (WAYS, FAMILIES) if table else (0, 0)
     return Steps(
         check=np.zeros(ways, np.uint16),
-        child=np.zeros(ways, np.int32),
-        parent=np.zeros(ways, np.int32),
+        ends=np.zeros((ways, 2), np.int32),
         size=np.zeros((families, COLUMNS), np.int32),
         latest=np.zeros(families, np.int64),
         place=np.zeros(families, np.int32),
@@ -178,7 +177,7 @@ def twin_of(steps, entries, z, near, room, grid):
                 at, check = way_of(lead, bins[u], bins[2 + v], grid.seed)
                 if steps.check[at] != check:
                     continue
-                end, start = np.int64(steps.child[at]), np.int64(steps.parent[at])
+                end, start = np.int64(steps.ends[at, 0]), np.int64(steps.ends[at, 1])
                 if place not in (start, end):
                     ended, started = row_at(entries.z, end), row_at(entries.z, start)
                     worth = moves_alike(
@@ -197,8 +196,8 @@ def keep_ways(steps, near, room, home, grid):
         if room.lead[i] >= 0 and near[i] != home:
             at, check = way_of(room.lead[i], room.bins[i, 0], room.bins[i, 2], grid.seed)
             steps.check[at] = check
-            steps.child[at] = home
-            steps.parent[at] = near[i]
+            steps.ends[at, 0] = home
+            steps.ends[at, 1] = near[i]
 
 
 @part
