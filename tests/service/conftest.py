@@ -38,6 +38,7 @@ from detector.service.kafka.topics import Topics
 from detector.service.worker import Stage, Worker
 from detector.sinks import render
 from detector.testing import traffic
+from tests.alone import about_one_client
 from tests.servers.kafka import LocalBroker
 
 LIMIT_S = 300
@@ -448,7 +449,7 @@ class Rig:
         assert alerts, "the log has to lead to alerts"
         assert decisions, "the log has to lead to decisions"
         raised = [record.value for records in self.read(self.topics.alerts).values() for record in records]
-        raised = [alert for alert in raised if b"extraction.campaign" not in alert]  # of the accounts together: no shard's
+        raised = list(filter(about_one_client, raised))
         by_id: dict[str, set[bytes]] = defaultdict(set)
         for alert in raised:
             by_id[json.loads(alert)["event"]["id"]].add(alert)
@@ -456,7 +457,7 @@ class Rig:
         by_key: dict[str, list[bytes]] = defaultdict(list)
         for records in self.read(self.topics.decisions).values():
             for record in records:
-                if b"extraction.campaign" not in record.value:
+                if about_one_client(record.value):
                     by_key[record.key.decode()].append(record.value)
         assert {key: said[-1] for key, said in by_key.items()} == decisions
         for said in by_key.values():

@@ -17,9 +17,9 @@ from detector.engine.links.seeking.values import Values
 from detector.engine.links.settings import LinkSettings
 from detector.errors import SnapshotError
 
-FORM = 4
+FORM = 5
 Kept = tuple[Entries, Chains, Steps, Values]
-PLACES = frozenset({"seen_place", "place", "child", "parent", "holder", "end"})  # arrays of places in the store
+PLACES = frozenset({"seen_place", "place", "ends", "holder", "end"})  # arrays of places in the store
 
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 

@@ -27,17 +27,18 @@ from detector.engine.links.groups import LEAST_ACCOUNTS, Groups
 from detector.engine.links.joined import Account, Event, Group
 from detector.engine.links.latest import Latest
 from detector.engine.links.organizations import NOBODY, Organization
+from detector.engine.links.seeking.pairs import RECORDS_PAIRED
 from detector.engine.links.seeking.records import no_chains
 from detector.engine.links.seeking.search import KINDS, NOTHING, Links, links_for, room_for, seek
 from detector.engine.links.seeking.steps import no_steps
-from detector.engine.links.seeking.store import asking, empty, near_for
+from detector.engine.links.seeking.store import NEAREST, asking, coordinates_of, empty, near_for
 from detector.engine.links.seeking.values import no_values
 from detector.engine.links.settings import LinkSettings
 from detector.engine.links.sketch import Sketches
 from detector.engine.links.telling import HARD, REVIEW, STOP, Telling
 from detector.engine.links.together import Together
 from detector.engine.links.usual import COUNTED, EVENTS, LARGEST, Scores, bars_of, worth_of
-from detector.engine.memory.reservoir import RING
+from detector.engine.memory.reservoir import COORDINATES, RING
 from detector.engine.models.reference import Reference
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.policy import BLOCK_SHARE, PolicySettings, vouched
@@ -81,7 +82,8 @@ class Linker:
         self.settings = settings
         self.groups = Groups(settings, worth_of(scores))
         self.guard = StopGuard(policy)
-        self.entries = empty(reference.landmarks.shape[1], settings.entries)
+        self._width = coordinates_of(reference.projection) if reference.table else COORDINATES
+        self.entries = empty(reference.landmarks.shape[1], settings.entries, self._width, table=reference.table)
         self.chains = no_chains(reference.table)
         self.steps = no_steps(reference.table)
         self.values = no_values(reference.table)
@@ -91,9 +93,9 @@ class Linker:
         self._fingerprint = reference.fingerprint
         self._scales = scales_of(reference, RING)
         self._population = population_of(reference, WINDOW)
-        self._landmarks = np.ascontiguousarray(reference.landmarks, np.float32)
-        self._near = near_for(self.entries)
-        self._room = room_for(int(reference.measured))
+        self._landmarks = np.ascontiguousarray(reference.landmarks[: self._width], np.float32)
+        self._near = near_for(self.entries, RECORDS_PAIRED if reference.table else NEAREST)
+        self._room = room_for(int(reference.measured), self._width)
         self._hash_key = hashlib.blake2b(struct.pack("<Q", secret & (2**64 - 1)), digest_size=16).digest()
         self._seed = np.uint64(
             int.from_bytes(hashlib.blake2b(b"records", key=self._hash_key, digest_size=8).digest(), "little")
@@ -181,7 +183,7 @@ class Linker:
             self.chains,
             self.steps,
             self.values,
-            asking(sketches, account),
+            asking(sketches, account, self._width),
             self._landmarks,
             self._scales,
             self._population,

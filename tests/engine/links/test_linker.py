@@ -1,5 +1,6 @@
 """One theft behind many accounts: found, named, stopped within the limits of policy, and the same however it is cut."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from detector.baseline.store import Baseline
+from detector.config import Config
 from detector.contracts import to_json
 from detector.engine.findings import CampaignMember, Outputs, PendingDecision
 from detector.engine.links import deciding
@@ -27,7 +29,8 @@ from detector.engine.policy import ALERT, BLOCK, PERTURB, THROTTLE
 from detector.errors import SnapshotError
 from detector.ingest.batch import Sender
 from detector.sinks import render
-from detector.testing import START_MS, Events
+from detector.testing import START_MS, Events, watch
+from tests.alone import about_one_client
 from tests.engine.links.campaigns import LIVE, linked, linker, sketched, theft
 
 
@@ -398,3 +401,18 @@ def test_a_campaign_keeps_its_name_and_its_stops_when_groups_merge(sketches: Ske
         stopped.add(number)
         assert running.telling.name_of(kept) == name
         assert {*kept.stopped, *kept.inherited} == stopped
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_few_clients_are_a_campaign_only_if_they_move_records_by_equal_steps(
+    make_log: Callable[..., list[bytes]], generated_baseline: Baseline, seed: int
+) -> None:
+    """Nine accounts, and a baseline of thirty: the bars are the same, so those who ask at random or repeat pass none."""
+
+    def alerted(*habits: str) -> bool:
+        config = Config.model_validate({"engine": {"lateness_minutes": 60}})
+        seen = watch(make_log(seed, clients=9, events=500, habits=habits), config, generated_baseline)
+        return not all(about_one_client(to_json(alert)) for alert in seen.raised)
+
+    assert not alerted("random", "again", "still")
+    assert alerted("random", "flat", "again", "flat", "still", "flat")

@@ -31,8 +31,8 @@ SMALL = 0.08  # largest step of a difference, in deviations of the column
 class Chains(NamedTuple):
     """One entry for each place: `check` tells whose it is, `first` and `latest` are values, `step` is the latest one.
 
-    `depth` is how often a step was half of the one before. `place` and `uid` are those of the latest record in the store.
-    `mirrored` (COLUMNS,) is the step of the latest mirror image in each column.
+    `depth` is how often a step was half of the one before. `place` is that of the latest record in the store, and `uid` has the
+    lowest bits of its number. `mirrored` (COLUMNS,) is the step of the latest mirror image in each column.
     """
 
     check: npt.NDArray[np.uint32]
@@ -41,7 +41,7 @@ class Chains(NamedTuple):
     step: npt.NDArray[np.int32]
     depth: npt.NDArray[np.uint8]
     place: npt.NDArray[np.int32]
-    uid: npt.NDArray[np.int64]
+    uid: npt.NDArray[np.uint32]
     mirrored: npt.NDArray[np.int32]
 
 
@@ -55,7 +55,7 @@ def no_chains(table: bool) -> Chains:
         step=np.zeros(n, np.int32),
         depth=np.zeros(n, np.uint8),
         place=np.zeros(n, np.int32),
-        uid=np.zeros(n, np.int64),
+        uid=np.zeros(n, np.uint32),
         mirrored=np.zeros(COLUMNS, np.int32),
     )
 
@@ -110,40 +110,40 @@ def is_as_long(chains, at, value, column):
 
 
 @part
-def hidden_halving(entries, z, place, numbers, level):
+def hidden_halving(entries, z, place, rows, numbers, level):
     """Return (depth, way, latest, other): how a record goes on with a search in a column without a coordinate of its own.
 
-    `place` are the nearest records of the store. `latest` is the last of them that differs in such a column alone, -1 without
-    any. Where the record halves the way from it to another one, `other` is that, `way` the length, and `depth` how often in a
-    row such ways were halved, each half as long as the one before; a slider that is moved at random seldom does it twice.
+    `place` (n,) are those of the nearest records in the store, and `rows` (n, width) the records. `latest` is the last of them
+    that differs in such a column alone, -1 without any. Where the record halves the way from it to another one, `other` is
+    that, `way` the length, and `depth` how often in a row such ways were halved, each half as long as the one before; a slider
+    that is moved at random seldom does it twice.
     """
-    length = entries.z.shape[2]
     alike = np.empty(place.shape[0], np.int64)
     n = 0
-    latest = np.int64(-1)
+    last = np.int64(-1)
     for i in range(place.shape[0]):
-        if only_move(z, entries.z[place[i] // length], place[i] % length, numbers) == numbers:
-            alike[n] = place[i]
+        if only_move(z, rows.T, i, numbers) == numbers:
+            alike[n] = i
             n += 1
-            if latest < 0 or entries.uid[place[i]] > entries.uid[latest]:
-                latest = place[i]
+            if last < 0 or entries.uid[place[i]] > entries.uid[place[last]]:
+                last = np.int64(i)
+    latest = place[last] if last >= 0 else np.int64(-1)
     other = np.int64(-1)
     missed = 0.0
-    for k in range(numbers, z.shape[0]):
+    for k in range(numbers, level.shape[0]):
         missed += (0.5 * np.float64(level[k]) + 1.0) ** 2
     shortest = np.inf
     for a in range(n):
         way = 0.0
         for k in range(numbers, z.shape[0]):
-            first = np.float64(entries.z[latest // length, k, latest % length])
-            second = np.float64(entries.z[alike[a] // length, k, alike[a] % length])
+            first, second = np.float64(rows[last, k]), np.float64(rows[alike[a], k])
             way += (second - first) ** 2
             if abs(np.float64(z[k]) - 0.5 * (first + second)) > 0.5 * np.float64(level[k]) + 1.0:
                 way = np.inf
                 break
         if LONG * LONG * missed < way < shortest:
             shortest = way
-            other = alike[a]
+            other = place[alike[a]]
     if other < 0:
         return 0, 0, latest, other
     way = np.sqrt(shortest)

@@ -27,7 +27,8 @@ import numpy.typing as npt
 from detector.engine.evidence.children import AGREE, MANY, ROUNDING, agreement, by_accident, slack
 from detector.engine.kernels import kernel, part
 from detector.engine.links.seeking.records import COLUMNS
-from detector.engine.links.seeking.values import NEARLY, PAIRS, bins_of, key_of, share_like, slot_of, value_at, width_of
+from detector.engine.links.seeking.store import row_at
+from detector.engine.links.seeking.values import NEARLY, PAIRS, bins_of, held_at, key_of, share_like, width_of
 
 WAYS = 1 << 16
 FAMILIES = 8
@@ -44,14 +45,14 @@ GONE = 1 << 15  # queries after which a family that made none is forgotten
 class Steps(NamedTuple):
     """What is known of steps; empty where inputs are no records.
 
-    By key of a way: `check` tells which, `child` and `parent` (WAYS,) are places in the store. Of each family: `size`
-    (FAMILIES, COLUMNS) is how far each column is moved, 0 where that is not known, `latest` the number of the latest query that
-    it made, 0 without any, `place` where that lies, and `met` (FAMILIES, COLUMNS) how many of the `tried` ways were as long.
+    By key of a way: `check` (WAYS,) tells which, and `ends` (WAYS, 2) are places in the store, that of the child first. Of each
+    family: `size` (FAMILIES, COLUMNS) is how far each column is moved, 0 where that is not known, `latest` the number of the
+    latest query that it made, 0 without any, `place` where that lies, and `met` (FAMILIES, COLUMNS) how many of the `tried`
+    ways were as long.
     """
 
     check: npt.NDArray[np.uint16]
-    child: npt.NDArray[np.int32]
-    parent: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
     size: npt.NDArray[np.int32]
     latest: npt.NDArray[np.int64]
     place: npt.NDArray[np.int32]
@@ -64,8 +65,7 @@ def no_steps(table: bool) -> Steps:
     ways, families = (WAYS, FAMILIES) if table else (0, 0)
     return Steps(
         check=np.zeros(ways, np.uint16),
-        child=np.zeros(ways, np.int32),
-        parent=np.zeros(ways, np.int32),
+        ends=np.zeros((ways, 2), np.int32),
         size=np.zeros((families, COLUMNS), np.int32),
         latest=np.zeros(families, np.int64),
         place=np.zeros(families, np.int32),
@@ -75,36 +75,48 @@ def no_steps(table: bool) -> Steps:
 
 
 @kernel
-def leading_moves(query, kept, place, columns, level):
-    """Return (column, column, way, way): the first two of the columns in which an entry differs by more than a few bins.
+def lead_from(query, rows, columns, level, lead, bins):
+    """Note how far the ways from `rows` (n, width) to the query lead in two columns; n are as many as `lead` has places.
 
-    The second column is -1 where there are not as many.
+    They are the first two of the columns in which the two differ by more than a few bins. `lead` (n,) is -1 where there are not
+    as many, else it tells which columns, and `bins` (n, 4) in which bin the way is in each, and in which it may be as well.
     """
-    first = np.int64(-1)
-    way = 0.0
-    for j in columns:
-        moved = abs(np.float64(query[j]) - value_at(kept, place, j))
-        if moved > FAR * width_of(level[j]):
-            if first >= 0:
-                return first, np.int64(j), way, moved
-            first = np.int64(j)
-            way = moved
-    return first, np.int64(-1), way, 0.0
+    for i in range(lead.shape[0]):
+        lead[i] = -1
+        first = np.int64(-1)
+        for j in columns:
+            width = width_of(level[j])
+            moved = abs(np.float64(query[j]) - np.float64(rows[i, j]))
+            if moved > FAR * width:
+                if first >= 0:
+                    lead[i] = first * COLUMNS + np.int64(j)
+                    bins[i, 2], bins[i, 3] = bins_of(moved, width, NEARLY)
+                    break
+                first = np.int64(j)
+                bins[i, 0], bins[i, 1] = bins_of(moved, width, NEARLY)
 
 
 @kernel
-def moves_alike(query, kept, parent, child, origin, near, numbers, level):
+def moves_alike(query, parent, child, origin, place, near, rows, numbers, level):
     """Say how likely the ways from `parent` to the query and from `origin` to `child` are one step, as logarithm of odds.
 
-    It is -inf if they are none. `kept` (cells, coordinates, places) are the coordinates of the store, the others places in it,
-    and `near` (n,) those of the nearest entries.
+    It is -inf if they are none. All four are records, and `place` is that of the parent. `near` (n,) are those of the nearest
+    entries, and `rows` (n, width) their coordinates.
     """
     agreed = 0
     opposite = 0
+    for j in range(numbers):  # most ways differ, which is seen without a logarithm
+        q, m = np.float64(query[j]), np.float64(parent[j])
+        end, start = np.float64(child[j]), np.float64(origin[j])
+        found = agreement(q - m, end - start, q, m, end, start, np.float64(level[j]))
+        agreed += found > 0
+        opposite += found == 2
+    if agreed < MANY or not 0 < opposite < agreed:
+        return -np.inf
     worth = 0.0
     for j in range(numbers):
-        q, m = np.float64(query[j]), value_at(kept, parent, j)
-        end, start = value_at(kept, child, j), value_at(kept, origin, j)
+        q, m = np.float64(query[j]), np.float64(parent[j])
+        end, start = np.float64(child[j]), np.float64(origin[j])
         grid = np.float64(level[j])
         size = abs(q - m)
         found = agreement(q - m, end - start, q, m, end, start, grid)
@@ -112,18 +124,16 @@ def moves_alike(query, kept, parent, child, origin, near, numbers, level):
             still = min(size, abs(end - start)) <= ROUNDING + 0.25 * grid
             worth += np.log(UNMOVED) if still else np.log(CUT)
         elif found > 0:
-            accident = max(by_accident(size, grid), share_like(query, kept, near, parent, j, size, slack(size, grid)))
-            agreed += 1
-            opposite += found == 2
+            accident = max(by_accident(size, grid), share_like(query, rows, near, place, j, size, slack(size, grid)))
             worth += np.log(AGREE / accident)
-    return worth if agreed >= MANY and 0 < opposite < agreed else -np.inf
+    return worth
 
 
 @kernel
-def moved_by(query, kept, parent, size, met, tried, near, numbers, level):
-    """Say how likely a step of this `size` (columns,) leads from `parent` to the query; -inf if it does not.
+def moved_by(query, parent, place, size, met, tried, near, rows, numbers, level):
+    """Say how likely a step of this `size` (columns,) leads from `parent`, at `place`, to the query; -inf if it does not.
 
-    `met` (columns,) of the `tried` ways were as long in each column.
+    `met` (columns,) of the `tried` ways were as long in each column. For `near` and `rows` see `moves_alike`.
     """
     agreed = 0
     worth = 0.0
@@ -131,10 +141,10 @@ def moved_by(query, kept, parent, size, met, tried, near, numbers, level):
         if size[j] == 0:
             continue
         grid, step = np.float64(level[j]), np.float64(size[j])
-        moved = abs(np.float64(query[j]) - value_at(kept, parent, j))
+        moved = abs(np.float64(query[j]) - np.float64(parent[j]))
         off = slack(step, grid)
         if abs(moved - step) <= off:
-            like = share_like(query, kept, near, parent, j, step, off)
+            like = share_like(query, rows, near, place, j, step, off)
             agreed += 1
             worth += np.log(AGREE / max(by_accident(step, grid), like, (met[j] + 1.0) / (tried + COUNTED_FROM)))
         else:
@@ -145,34 +155,34 @@ def moved_by(query, kept, parent, size, met, tried, near, numbers, level):
 
 
 @kernel
-def way_of(first, second, one, other, seed):
-    """Return (place, check) in `Steps` of a way with these bins in two columns."""
-    key = key_of(first * COLUMNS + second, one, other, seed)
+def way_of(lead, one, other, seed):
+    """Return (place, check) in `Steps` of a way with these bins in two columns; for `lead` see `lead_from`."""
+    key = key_of(lead, one, other, seed)
     return np.int64(key & np.uint64(WAYS - 1)), np.uint16((key >> np.uint64(48)) | np.uint64(1))
 
 
 @part
-def twin_of(steps, entries, z, near, grid):
+def twin_of(steps, entries, z, near, room, grid):
     """Return (parent, child, origin) of the way from one of the entries `near` (n,) that most surely has a twin, or -1."""
     parent = np.int64(-1)
     child = np.int64(-1)
     origin = np.int64(-1)
     best = TWIN
     for i in range(near.shape[0]):
-        place = near[i]
-        first, second, way, further = leading_moves(z, entries.z, place, grid.columns, grid.level)
-        if second < 0:
+        place, lead, bins = near[i], room.lead[i], room.bins[i]
+        if lead < 0:
             continue
-        a = bins_of(way, width_of(grid.level[first]), NEARLY)
-        b = bins_of(further, width_of(grid.level[second]), NEARLY)
-        for u in range(1 if a[0] == a[1] else 2):
-            for v in range(1 if b[0] == b[1] else 2):
-                at, check = way_of(first, second, a[u], b[v], grid.seed)
+        for u in range(1 if bins[0] == bins[1] else 2):
+            for v in range(1 if bins[2] == bins[3] else 2):
+                at, check = way_of(lead, bins[u], bins[2 + v], grid.seed)
                 if steps.check[at] != check:
                     continue
-                end, start = np.int64(steps.child[at]), np.int64(steps.parent[at])
+                end, start = np.int64(steps.ends[at, 0]), np.int64(steps.ends[at, 1])
                 if place not in (start, end):
-                    worth = moves_alike(z, entries.z, place, end, start, near, grid.numbers, grid.level)
+                    ended, started = row_at(entries.z, end), row_at(entries.z, start)
+                    worth = moves_alike(
+                        z, room.gathered[i], ended, started, place, near, room.gathered, grid.numbers, grid.level
+                    )
                     if worth > best:
                         best = worth
                         parent, child, origin = place, end, start
@@ -180,36 +190,29 @@ def twin_of(steps, entries, z, near, grid):
 
 
 @part
-def keep_ways(steps, entries, z, near, home, grid):
+def keep_ways(steps, near, room, home, grid):
     """Remember the ways to the query, which lies at the place `home`, from the entries `near` (n,)."""
     for i in range(near.shape[0]):
-        place = near[i]
-        if place == home:
-            continue
-        first, second, way, further = leading_moves(z, entries.z, place, grid.columns, grid.level)
-        if second < 0:
-            continue
-        one, _ = bins_of(way, width_of(grid.level[first]), NEARLY)
-        other, _ = bins_of(further, width_of(grid.level[second]), NEARLY)
-        at, check = way_of(first, second, one, other, grid.seed)
-        steps.check[at] = check
-        steps.child[at] = home
-        steps.parent[at] = place
+        if room.lead[i] >= 0 and near[i] != home:
+            at, check = way_of(room.lead[i], room.bins[i, 0], room.bins[i, 2], grid.seed)
+            steps.check[at] = check
+            steps.ends[at, 0] = home
+            steps.ends[at, 1] = near[i]
 
 
 @part
-def note_met(steps, entries, z, place, family, grid):
-    """Count in which columns the way from an entry nearby is as long as a family's step: nearly always by accident."""
+def note_met(steps, z, row, family, grid):
+    """Count in which columns the way from a record nearby is as long as a family's step: nearly always by accident."""
     steps.tried[family] += 1
     for j in range(grid.numbers):
         step = np.float64(steps.size[family, j])
         if step > 0.0:
-            moved = abs(np.float64(z[j]) - value_at(entries.z, place, j))
+            moved = abs(np.float64(z[j]) - np.float64(row[j]))
             steps.met[family, j] += abs(moved - step) <= slack(step, np.float64(grid.level[j]))
 
 
 @part
-def kin_of(steps, values, entries, z, near, grid, uid):
+def kin_of(steps, values, entries, z, near, room, grid, uid):
     """Return (family, parent): the family that most surely made the query, and the record that it was made from, or -1."""
     family = np.int64(-1)
     parent = np.int64(-1)
@@ -220,9 +223,10 @@ def kin_of(steps, values, entries, z, near, grid, uid):
         if steps.latest[f] == 0 or uid - steps.latest[f] > GONE:
             continue
         size, met, tried = steps.size[f], steps.met[f], steps.tried[f]
-        note_met(steps, entries, z, near[uid % near.shape[0]], f, grid)
+        note_met(steps, z, room.gathered[uid % near.shape[0]], f, grid)
         for i in range(near.shape[0]):
-            worth = moved_by(z, entries.z, near[i], size, met, tried, near, grid.numbers, grid.level) - beside
+            row = room.gathered[i]
+            worth = moved_by(z, row, near[i], size, met, tried, near, room.gathered, grid.numbers, grid.level) - beside
             if worth > best:
                 best = worth
                 family, parent = np.int64(f), near[i]
@@ -235,10 +239,13 @@ def kin_of(steps, values, entries, z, near, grid, uid):
                 b = bins_of(np.float64(z[k]) + (size[k] if signs & 2 else -size[k]), width_of(grid.level[k]), NEARLY)
                 for u in range(1 if a[0] == a[1] else 2):
                     for v in range(1 if b[0] == b[1] else 2):
-                        place = np.int64(values.holder[t, slot_of(t, a[u], b[v], grid.seed)])
+                        place = held_at(values, t, a[u], b[v], grid.seed)
                         if place < 0:
                             continue
-                        worth = moved_by(z, entries.z, place, size, met, tried, near, grid.numbers, grid.level) - anywhere
+                        far = row_at(entries.z, place)
+                        worth = (
+                            moved_by(z, far, place, size, met, tried, near, room.gathered, grid.numbers, grid.level) - anywhere
+                        )
                         if worth > best:
                             best = worth
                             family, parent = np.int64(f), place
@@ -255,9 +262,10 @@ def found_family(steps, entries, z, parent, child, origin, grid, uid):
     steps.size[family] = 0
     steps.met[family] = 0
     steps.tried[family] = 0
+    start, ended, started = row_at(entries.z, parent), row_at(entries.z, child), row_at(entries.z, origin)
     for j in range(grid.numbers):
-        now = abs(np.float64(z[j]) - value_at(entries.z, parent, j))
-        before = abs(value_at(entries.z, child, j) - value_at(entries.z, origin, j))
+        now = abs(np.float64(z[j]) - np.float64(start[j]))
+        before = abs(np.float64(ended[j]) - np.float64(started[j]))
         level = np.float64(grid.level[j])
         if now > ROUNDING + 0.25 * level and abs(now - before) <= slack(max(now, before), level):
             steps.size[family, j] = np.int32(now)
@@ -268,17 +276,18 @@ def found_family(steps, entries, z, parent, child, origin, grid, uid):
 @part
 def refine(steps, entries, z, family, parent, grid):
     """Learn a family's step in the columns in which it is not known from one more record that it made."""
+    start = row_at(entries.z, parent)
     for j in range(grid.numbers):
         if steps.size[family, j] == 0:
-            now = abs(np.float64(z[j]) - value_at(entries.z, parent, j))
+            now = abs(np.float64(z[j]) - np.float64(start[j]))
             if now > ROUNDING + 0.25 * np.float64(grid.level[j]):
                 steps.size[family, j] = np.int32(now)
 
 
 @part
-def stepped_from(steps, values, entries, z, near, grid, uid):
+def stepped_from(steps, values, entries, z, near, room, grid, uid):
     """Return (family, parent, kin): by whose step the query was made from which entry, and another that it made; -1 without."""
-    family, parent = kin_of(steps, values, entries, z, near, grid, uid)
+    family, parent = kin_of(steps, values, entries, z, near, room, grid, uid)
     kin = np.int64(-1)
     if family >= 0:
         refine(steps, entries, z, family, parent, grid)
@@ -286,7 +295,7 @@ def stepped_from(steps, values, entries, z, near, grid, uid):
             kin = np.int64(steps.place[family])
         steps.latest[family] = uid
     else:
-        parent, kin, origin = twin_of(steps, entries, z, near, grid)
+        parent, kin, origin = twin_of(steps, entries, z, near, room, grid)
         if parent >= 0:
             family = found_family(steps, entries, z, parent, kin, origin, grid, uid)
     return family, parent, kin

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from detector.engine.evidence.bisect import ASIDE
 from detector.engine.evidence.children import MANY, ROUNDING
 from detector.engine.kernels import kernel, part
+from detector.engine.links.seeking.store import row_at
 from detector.engine.memory.reservoir import mix
 
 VALUES = 1 << 15
@@ -45,12 +46,13 @@ class Grid(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Places in the store: `holder` (PAIRS, VALUES) of the latest record by its values, -1 without any.
+    """Places in the store: `holder` (PAIRS, VALUES) of the latest record by its values; `check` tells which, 0 without any.
 
     `end` (ENDS,) are those of ends to which searches return, with their numbers `end_uid`; `used` is the number of the query
     that returned last.
     """
 
+    check: npt.NDArray[np.uint8]
     holder: npt.NDArray[np.int32]
     end: npt.NDArray[np.int32]
     end_uid: npt.NDArray[np.int64]
@@ -61,6 +63,7 @@ def no_values(table: bool) -> Values:
     """Return arrays without a record; none at all where inputs are no records."""
     n = ENDS if table else 0
     return Values(
+        check=np.zeros((PAIRS, VALUES if table else 0), np.uint8),
         holder=np.full((PAIRS, VALUES if table else 0), -1, np.int32),
         end=np.full(n, -1, np.int32),
         end_uid=np.zeros(n, np.int64),
@@ -109,13 +112,6 @@ def key_of(columns, one, other, seed):
 
 
 @kernel
-def value_at(kept, place, column):
-    """Return a coordinate of the record at a place; `kept` (cells, coordinates, places) are those of the store."""
-    length = kept.shape[2]
-    return np.float64(kept[place // length, column, place % length])
-
-
-@kernel
 def is_fellow(away, size):
     """Tell whether a move and a step of this size are multiples of one unit, but no step or two.
 
@@ -131,13 +127,16 @@ def is_fellow(away, size):
 
 
 @kernel
-def share_like(query, kept, near, parent, column, size, off):
-    """Return which share of the nearest entries beside `parent` differ from the query by as much, or by other such units."""
+def share_like(query, rows, near, parent, column, size, off):
+    """Return which share of the nearest entries beside `parent` differ from the query by as much, or by other such units.
+
+    `near` (n,) are their places, and `rows` (n or more, width) their coordinates.
+    """
     like = 0
     fellows = 0
-    for place in near:
-        if place != parent:
-            away = abs(np.float64(query[column]) - value_at(kept, place, column))
+    for i in range(near.shape[0]):
+        if near[i] != parent:
+            away = abs(np.float64(query[column]) - np.float64(rows[i, column]))
             like += abs(away - size) <= off
             fellows += is_fellow(away, size)
     return min(max(like, fellows) / near.shape[0], LIKE_MOST)
@@ -145,8 +144,16 @@ def share_like(query, kept, near, parent, column, size, off):
 
 @kernel
 def slot_of(pair, one, other, seed):
-    """Return where `Values.holder` has the latest record with these bins of a pair of columns."""
-    return np.int64(key_of(pair, one, other, seed) & np.uint64(VALUES - 1))
+    """Return (slot, check): where `Values.holder` has the latest record with these bins of a pair of columns."""
+    key = key_of(pair, one, other, seed)
+    return np.int64(key & np.uint64(VALUES - 1)), np.uint8((key >> np.uint64(56)) | np.uint64(1))
+
+
+@part
+def held_at(values, pair, one, other, seed):
+    """Return the place of the latest record with these bins of a pair of columns, -1 without any."""
+    slot, check = slot_of(pair, one, other, seed)
+    return np.int64(values.holder[pair, slot]) if values.check[pair, slot] == check else np.int64(-1)
 
 
 @part
@@ -156,15 +163,17 @@ def keep_values(values, z, home, grid):
         j, k = grid.columns[2 * t], grid.columns[2 * t + 1]
         one, _ = bins_of(np.float64(z[j]), width_of(grid.level[j]), NEARLY)
         other, _ = bins_of(np.float64(z[k]), width_of(grid.level[k]), NEARLY)
-        values.holder[t, slot_of(t, one, other, grid.seed)] = home
+        slot, check = slot_of(t, one, other, grid.seed)
+        values.check[t, slot] = check
+        values.holder[t, slot] = home
 
 
 @kernel
-def may_be_middle(query, kept, one, other, columns, level):
+def may_be_middle(query, one, other, columns, level):
     """Tell whether the query has the middles of two records in these columns, at least `MANY` of which differ, or all."""
     moved = 0
     for j in columns:
-        first, second = value_at(kept, one, j), value_at(kept, other, j)
+        first, second = np.float64(one[j]), np.float64(other[j])
         way = abs(second - first)
         moved += way > 2.0 * BIN
         if abs(2.0 * query[j] - first - second) > 2.0 * (NEARLY + ASIDE * way) + np.float64(level[j]):
@@ -182,16 +191,17 @@ def mirrored_ends(values, entries, z, near, grid):
         place = np.int64(values.end[i]) if i < ENDS else near[i - ENDS]
         if place < 0 or (i < ENDS and entries.uid[place] != values.end_uid[i]):
             continue
+        row = row_at(entries.z, place)
         for t in range(min(PAIRS, grid.columns.shape[0] // 2)):
             j, k = grid.columns[2 * t], grid.columns[2 * t + 1]
-            a = bins_of(2.0 * z[j] - value_at(entries.z, place, j), width_of(grid.level[j]), 2.0 * NEARLY)
-            b = bins_of(2.0 * z[k] - value_at(entries.z, place, k), width_of(grid.level[k]), 2.0 * NEARLY)
+            a = bins_of(2.0 * z[j] - np.float64(row[j]), width_of(grid.level[j]), 2.0 * NEARLY)
+            b = bins_of(2.0 * z[k] - np.float64(row[k]), width_of(grid.level[k]), 2.0 * NEARLY)
             for u in range(1 if a[0] == a[1] else 2):
                 for v in range(1 if b[0] == b[1] else 2):
-                    other = np.int64(values.holder[t, slot_of(t, a[u], b[v], grid.seed)])
+                    other = held_at(values, t, a[u], b[v], grid.seed)
                     if other < 0 or other == place or entries.label[other] == entries.label[place]:
                         continue
-                    if may_be_middle(z, entries.z, place, other, grid.columns, grid.level):
+                    if may_be_middle(z, row, row_at(entries.z, other), grid.columns, grid.level):
                         return place, other
     return np.int64(-1), np.int64(-1)
 

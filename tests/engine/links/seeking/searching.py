@@ -7,12 +7,13 @@ import numpy.typing as npt
 
 from detector.engine.compute import population_of, scales_of
 from detector.engine.features.distances import WINDOW
+from detector.engine.links.seeking.pairs import RECORDS_PAIRED
 from detector.engine.links.seeking.records import no_chains
 from detector.engine.links.seeking.search import Links, links_for, room_for, seek
 from detector.engine.links.seeking.steps import no_steps
-from detector.engine.links.seeking.store import Asking, Entries, empty, near_for
+from detector.engine.links.seeking.store import NEAREST, Asking, Entries, coordinates_of, empty, near_for
 from detector.engine.links.seeking.values import no_values
-from detector.engine.memory.reservoir import RING
+from detector.engine.memory.reservoir import COORDINATES, RING
 from detector.engine.models.reference import Reference
 
 Floats = npt.NDArray[np.float32]
@@ -22,9 +23,10 @@ PIXELS = 100
 class Searching:
     """A store of one model, and what is asked of it."""
 
-    def __init__(self, reference: Reference, entries: int = 4096) -> None:
+    def __init__(self, reference: Reference, entries: int = 4096, width: int | None = None) -> None:
         self.reference = reference
-        self.entries: Entries = empty(reference.landmarks.shape[1], entries)
+        self._width = width or (coordinates_of(reference.projection) if reference.table else COORDINATES)
+        self.entries: Entries = empty(reference.landmarks.shape[1], entries, self._width, table=reference.table)
         self.chains = no_chains(reference.table)
         self.steps = no_steps(reference.table)
         self.values = no_values(reference.table)
@@ -38,7 +40,7 @@ class Searching:
         sums = found.sums if len(found.sums) else np.zeros((n, 2), np.uint32)
         contents = np.array([hash(row.tobytes()) & (2**64 - 1) for row in np.asarray(vectors, np.float32)], np.uint64)
         asked = Asking(
-            found.z,
+            np.ascontiguousarray(found.z[:, : self._width]),
             found.c,
             np.ascontiguousarray(sums[:, 0]),
             np.ascontiguousarray(sums[:, 1]),
@@ -53,11 +55,11 @@ class Searching:
             self.steps,
             self.values,
             asked,
-            np.ascontiguousarray(self.reference.landmarks, np.float32),
+            np.ascontiguousarray(self.reference.landmarks[: self._width], np.float32),
             self._scales,
             self._population,
-            near_for(self.entries),
-            room_for(int(self.reference.measured)),
+            near_for(self.entries, RECORDS_PAIRED if self.reference.table else NEAREST),
+            room_for(int(self.reference.measured), self._width),
             np.uint64(7),
             links,
         )

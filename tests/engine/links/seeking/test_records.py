@@ -24,7 +24,8 @@ def halvings(values: list[float]) -> list[int]:
     found = []
     for at, value in enumerate(values):
         z = record(value)
-        depth, way, _, _ = hidden_halving(entries, z, np.arange(at), NUMBERS, LEVEL)
+        rows = np.ascontiguousarray(entries.z[0, :, :at].T, np.float32)
+        depth, way, _, _ = hidden_halving(entries, z, np.arange(at), rows, NUMBERS, LEVEL)
         entries.z[0, :, at], entries.uid[at], entries.depth[at], entries.size[at] = z, at + 1, depth, way
         found.append(depth)
     return found
@@ -52,4 +53,5 @@ def test_another_record_is_no_end() -> None:
         entries.z[0, :, at], entries.uid[at] = record(value), at + 1
     other = record(400.0)
     other[3] += 50
-    assert hidden_halving(entries, other, np.arange(2), NUMBERS, LEVEL)[0] == 0
+    rows = np.ascontiguousarray(entries.z[0, :, :2].T, np.float32)
+    assert hidden_halving(entries, other, np.arange(2), rows, NUMBERS, LEVEL)[0] == 0

@@ -28,6 +28,7 @@ from detector.engine.links.seeking.store import (
     nearest_entries,
     place_for,
 )
+from detector.engine.memory.reservoir import COORDINATES
 from detector.engine.models.reference import Reference
 from tests.engine.links.seeking.searching import Searching, records, smooth
 
@@ -149,8 +150,41 @@ def test_the_store_is_bounded_and_cuts_change_nothing(pictures: Reference) -> No
     for column, array in whole.entries._asdict().items():
         assert np.array_equal(array, getattr(cut.entries, column)), column
     assert len(whole.entries.uid) <= 256
-    assert sum(array.nbytes for array in empty(64, 32_768)) < 8 * 2**20
+    assert sum(array.nbytes for array in empty(64, 32_768)) < 6_500_000
+    assert sum(array.nbytes for array in empty(64, 32_768, table=True)) < 4_500_000
     assert PROBED < 64
+
+
+def test_coordinates_that_no_column_fills_are_not_kept(table: Reference) -> None:
+    """A table of four numbers has four; with all of them the same is found."""
+    rng = np.random.default_rng(10)
+    seeds = records(rng, 60)
+    moved = seeds + 0.4 * np.array([1.0, 50.0, 1000.0, 3.0]) * rng.choice([-1.0, 1.0], seeds.shape)
+    rows = np.concatenate([records(rng, 200), seeds, np.asarray(moved, np.float32)])
+    labels = rng.integers(2, size=len(rows)).tolist()
+    trimmed, whole = Searching(table), Searching(table, width=COORDINATES)
+    assert trimmed.entries.z.shape[1] == 4
+    assert whole.entries.z.nbytes == 6 * trimmed.entries.z.nbytes
+    links, same = (search.ask(rows, range(1, len(rows) + 1), labels) for search in (trimmed, whole))
+    assert (links.kind == STEP).any()
+    for column, array in links._asdict().items():
+        assert np.array_equal(array, getattr(same, column)), column
+
+
+def test_records_are_repeats_only_if_all_their_columns_are() -> None:
+    """Columns beyond the coordinates differ by less than a coordinate shows; a hash of the sampled values tells them apart."""
+    rng = np.random.default_rng(11)
+    rows = np.asarray(rng.normal(0.0, 1000.0, (400, 30)), np.float32)
+    search = Searching(fit_reference(rows, 2, seed=1, clients=[f"c{i % 20}" for i in range(400)]))
+    search.ask(rows[:1], [1])
+    place = int(np.flatnonzero(search.entries.uid == 1)[0])
+    kept = (int(search.entries.weighed[place]) << 32) + int(search.entries.total[place])
+    assert kept != 0
+    search.entries.seen[:] = 0  # as if the content had been forgotten
+    assert search.ask(rows[:1], [2]).repeat.tolist() == [True]
+    search.entries.seen[:] = 0
+    search.entries.total[place] ^= 1
+    assert search.ask(rows[:1], [3]).repeat.tolist() == [False]
 
 
 def test_entries_that_were_used_are_kept_longer() -> None:
