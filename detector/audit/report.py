@@ -91,9 +91,8 @@ def summary(report: Report) -> str:
         else f", {rfc3339(report.first_ms)} to {rfc3339(report.last_ms)}"
     )
     decisions = "no decisions" if report.decisions is None else counted(report.decisions, "decision")
-    clients = "1 client" if len(report.clients) == 1 else f"{report.clients} clients"
     return (
-        f"{counted(report.events, 'event')} of {clients} and {counted(report.models, 'model')}"
+        f"{counted(report.events, 'event')} of {report.clients.of('client')} and {counted(report.models, 'model')}"
         f"{span}; {counted(report.refused, 'record')} refused, {counted(report.repeats, 'repeat')}; {decisions}"
     )
 

@@ -64,8 +64,8 @@ class Distinct:
     >>> str(names)
     '2'
     >>> names.add("c")
-    >>> str(names)
-    'more than 2'
+    >>> str(names), names.of("client")
+    ('more than 2', 'more than 2 clients')
     """
 
     def __init__(self, most: int = MOST_NAMES) -> None:
@@ -91,3 +91,7 @@ class Distinct:
     def __str__(self) -> str:
         """Return the number for people."""
         return f"{len(self):,}" if self.exact else f"more than {len(self):,}"
+
+    def of(self, thing: str) -> str:
+        """Return the number for people, with what was counted."""
+        return f"{self} {thing}" if self.exact and len(self) == 1 else f"{self} {thing}s"

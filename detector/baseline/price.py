@@ -13,14 +13,16 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from detector.baseline.store import Baseline
 from detector.config import CostSection
+from detector.contracts.alert import Price
 from detector.engine.odometer.arc_cosine import PENALTY, TABLE_PENALTY, kernel_predictions
 from detector.engine.odometer.reading import LEADS, lead_of
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.odometer.view import View, view_of
 from detector.engine.policy import ACTIONS, PolicySettings
 
-__all__ = ["PRICED", "Learned", "learned", "prices", "tell_prices"]
+__all__ = ["PRICED", "Learned", "amount", "copies_of", "learned", "prices", "tell_prices"]
 
 PRICED: Final = (*LEADS, 0.9)
 FEWEST: Final = 16  # queries that a copy learns from
@@ -83,6 +85,36 @@ def prices(found: Sequence[Learned], cost: CostSection, policy: PolicySettings) 
     return rows
 
 
+def copies_of(baseline: Baseline | None, cost: CostSection, policy: PolicySettings) -> dict[str, Price]:
+    """Return for each model what a copy with the highest lead of `PRICED` costs that was reached; the lowest, where none was.
+
+    Empty without a baseline or a price of queries.
+    """
+    found = {}
+    for model, known in baseline.models.items() if baseline is not None and cost.price_per_1000 is not None else ():
+        rows = prices(learned(known.reference_set), cost, policy) if known.reference_set is not None else []
+        if rows:
+            best = next((row for row in reversed(rows) if row["queries"] is not None), rows[0])
+            told = best["more_than"] or best
+            found[model] = Price(
+                lead=best["lead"],
+                queries=told["queries"],
+                amount=told["price"],
+                reached=best["more_than"] is None,
+                action=best["meanwhile"],
+            )
+    return found
+
+
+def amount(exact: float) -> str:
+    """Return an amount for people: whole from 1,000 on, else with six digits at most.
+
+    >>> amount(128_000_000_000.0), amount(0.048), amount(1234.5), amount(12.5)
+    ('128,000,000,000', '0.048', '1,234', '12.5')
+    """
+    return f"{exact:,.0f}" if exact >= 1000.0 else f"{exact:g}"
+
+
 def _price(queries: int, per_1000: float) -> float:
     return float(f"{queries * per_1000 / 1000.0:.6g}")
 
@@ -103,7 +135,6 @@ def tell_prices(rows: Sequence[dict[str, Any]]) -> list[str]:
         price, queries = (row["price"], row["queries"]) if more is None else (more["price"], more["queries"])
         sign, end = ("", "") if more is None else ("> ", ", not reached")
         then = "" if row["meanwhile"] == "allow" else f"; the budget would {row['meanwhile']} from there on"
-        told.append(
-            f"a copy with lead {row['lead']:.2f} costs {sign}{price:,g} {row['currency']}: {sign}{queries:,} queries{end}{then}"
-        )
+        paid = f"{sign}{amount(price)} {row['currency']}"
+        told.append(f"a copy with lead {row['lead']:.2f} costs {paid}: {sign}{queries:,} queries{end}{then}")
     return told

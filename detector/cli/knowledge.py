@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from detector.config import Config
 
 EXPLAINED = ("client", "campaign", "organization")
+ACCEPTED = ("client", "campaign")
 
 baseline_app = typer.Typer(help="The benign reference, and the thresholds calibrated on it.", no_args_is_help=True)
 
@@ -88,6 +89,9 @@ def baseline_accept(
     actor: Annotated[str, typer.Option("--actor", help="who reviewed them")],
     reason: Annotated[str, typer.Option("--reason", help="why they are innocent")],
     baseline: BaselineDir = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", help="client or campaign (default: campaign for the id of one, else client)")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="which model, if the baseline knows several")] = None,
     config: ConfigFile = None,
     *,
@@ -130,7 +134,9 @@ def baseline_accept(
 
     if not actor.strip() or not reason.strip():
         raise ConfigError("--actor and --reason must not be empty: they are kept with the baseline")
-    together = any(kind_of(client) == "campaign" for client in clients)
+    if kind not in {None, *ACCEPTED}:
+        raise ConfigError(f"--type {kind}: such a subject cannot be accepted; known: {', '.join(ACCEPTED)}")
+    together = any(kind_of(client, kind) == "campaign" for client in clients)
     if together and len(clients) > 1:
         raise ConfigError("accept one campaign at a time, and clients without it: the bars rise with each")
     settings = load_config(config, baseline)

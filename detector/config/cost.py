@@ -1,12 +1,20 @@
 """Settings of what a query costs and what a model is worth, for people who have to weigh a theft."""
 
+import re
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from detector.config.section import Section
 
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+def _currency(code: str) -> str:
+    if re.fullmatch(r"[A-Z]{3}", code) is None:
+        raise ValueError("three capital letters of ISO 4217, such as EUR")
+    return code
+
+
+Currency = Annotated[str, AfterValidator(_currency)]
 
 
 class CostSection(Section):

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from detector.errors import ConfigError
@@ -13,9 +13,24 @@ Minutes = Annotated[float, Field(gt=0, le=366 * 24 * 60)]
 
 
 class Section(BaseModel):
-    """Base of the sections: unknown keys are mistakes."""
+    """Base of the sections: unknown keys are mistakes, and so is true or false where a number belongs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
+        each = given if isinstance(given, list | tuple) else [given]
+        if any(isinstance(one, bool) for one in each) and info.field_name in cls.model_fields:
+            kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
+            if kinds & {int, float} and bool not in kinds:  # which pydantic would take for 1 and 0
+                raise ValueError("is a number, and true and false are none")
+        return given
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """Return all types that an annotation is made of."""
+    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
 
 
 def read_names(given: Any) -> Any:

@@ -37,7 +37,7 @@ from detector.contracts.ecs import (
 )
 from detector.contracts.moment import Instant, rfc3339
 
-__all__ = ["Alert", "Baseline", "Cost", "Evidence", "EvidenceKind", "Finding", "Odometer", "compose", "event_type"]
+__all__ = ["Alert", "Baseline", "Cost", "Evidence", "EvidenceKind", "Finding", "Odometer", "Price", "compose", "event_type"]
 
 EvidenceKind = Literal["novelty", "construction", "harm"]
 
@@ -87,26 +87,58 @@ class Odometer(Document):
     queries: Annotated[int, Field(ge=1, description="the client's query count for the model at that reading")]
 
 
-class Cost(Document):
-    """What the client's share of the model is worth, where the operator has said what the model is: lead times value.
+class Price(Document):
+    """What a copy of the model costs whoever asks what benign clients ask, and is told labels, as the baseline shows it.
 
-    It is no price of a copy at a market, and as rough as the lead is.
+    It is that with the highest lead that the baseline can show; blind to thieves whose queries teach more, or less.
     """
 
-    leaked: Annotated[float, Field(ge=0)]
-    low: Annotated[float, Field(ge=0, description="with high: the same for the interval of the lead")]
-    high: Annotated[float, Field(ge=0)]
+    lead: Annotated[float, Field(ge=0, le=1, description="of the copy: 0 is the best guess, 1 the model itself")]
+    queries: Annotated[int, Field(ge=1)]
+    amount: Annotated[float, Field(ge=0)]
+    reached: Annotated[bool, Field(description="false: so many queries were not enough, a copy costs more")]
+    action: Annotated[Action, Field(description="what policy does with a client who holds as much")]
+
+
+class Cost(Document):
+    """What the operator's figures say: what the client's share of the model is worth, what it paid, what a copy costs.
+
+    The share is worth its lead times the model's value. That is no price at a market, and as rough as the lead is.
+    """
+
+    leaked: Annotated[float | None, Field(ge=0, description="where the model has a value, and the odometer a reading")] = None
+    low: Annotated[float | None, Field(ge=0, description="with high: the same for the interval of the lead")] = None
+    high: Annotated[float | None, Field(ge=0)] = None
+    paid: Annotated[float | None, Field(ge=0, description="what the queries so far cost, where queries have a price")] = None
+    price: Price | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="three letters of ISO 4217")]
 
     @classmethod
-    def of(cls, held: Odometer, value: float, currency: str) -> "Cost":
-        """Return what a reading is worth of a model with this value.
+    def of(
+        cls,
+        held: Odometer | None,
+        value: float | None,
+        currency: str,
+        paid: float | None = None,
+        price: Price | None = None,
+    ) -> "Cost | None":
+        """Return what a reading is worth of a model with this value, and the rest; None where there is nothing to tell.
 
         >>> Cost.of(Odometer(lead=0.5, low=0.25, high=0.75, queries=32), 1000.0, "EUR").leaked
         500.0
+        >>> Cost.of(None, 1000.0, "EUR") is None
+        True
         """
-        leaked, low, high = (round(share * value, 2) for share in (held.lead, held.low, held.high))
-        return cls(leaked=leaked, low=low, high=high, currency=currency)
+        shares = (None, None, None) if held is None or value is None else (held.lead, held.low, held.high)
+        leaked, low, high = (None if share is None else _amount(share * (value or 0.0)) for share in shares)
+        if leaked is paid is price is None:
+            return None
+        return cls(leaked=leaked, low=low, high=high, paid=paid, price=price, currency=currency)
+
+
+def _amount(exact: float) -> float:
+    """Return an amount with two decimals, and with six digits where it is small."""
+    return round(exact, 2) if exact >= 1.0 else float(f"{exact:.6g}")
 
 
 class Finding(Document):

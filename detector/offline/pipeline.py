@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detector.baseline.price import copies_of
 from detector.baseline.secret import settings_of
 from detector.baseline.store import NO_BASELINE, Baseline, dimensions_of
 from detector.clock import Clock
@@ -98,6 +99,7 @@ class Pipeline:
             config_version=config.version,
             policy=settings.policy,
             cost=config.cost,
+            copies=copies_of(baseline, config.cost, settings.policy),
         )
         known = dict(baseline.models) if baseline else {}
         reader = decoder or decoder_of_files(config, baseline.schemas if baseline else None)

@@ -136,7 +136,8 @@ def _alert(alert: Alert) -> Iterator[tuple[str, str]]:
     if found.odometer is not None:
         yield from _labelled("cfp2", "lead", f"{found.odometer.lead:.6f}")
     if found.cost is not None:
-        yield from _labelled("cfp3", "leaked", f"{found.cost.leaked:.2f}")
+        if found.cost.leaked is not None:
+            yield from _labelled("cfp3", "leaked", f"{found.cost.leaked:.2f}")
         yield from _labelled("flexString1", "currency", found.cost.currency)
 
 

@@ -93,7 +93,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
                 "config_version": found.config_version,
                 "shadow": found.shadow,
                 **({} if found.odometer is None else {"odometer": found.odometer.model_dump(mode="json")}),
-                **({} if found.cost is None else {"cost": found.cost.model_dump(mode="json")}),
+                **({} if found.cost is None else {"cost": found.cost.model_dump(mode="json", exclude_none=True)}),
             }
         },
     }

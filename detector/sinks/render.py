@@ -1,11 +1,11 @@
 """Rendering: findings and pending decisions of the engine as the documents of the contracts."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from detector.config import CostSection
-from detector.contracts.alert import Alert, Baseline, Cost, Evidence, Odometer, compose
+from detector.contracts.alert import Alert, Baseline, Cost, Evidence, Odometer, Price, compose
 from detector.contracts.alert import Finding as AlertDetails
 from detector.contracts.decision import Action, Decision, Level, Member, Parameters, Reason, Risk, Scope, Subject
 from detector.contracts.ecs import Rule, Severity
@@ -31,12 +31,13 @@ NO_COST = CostSection()
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The fields of every document that describe the set-up."""
+    """The fields of every document that describe the set-up. `copies` are the prices of copies of models, by their ids."""
 
     baseline_version: str
     config_version: str
     policy: PolicySettings
     cost: CostSection = NO_COST
+    copies: Mapping[str, Price] = field(default_factory=dict)
 
 
 def action_name(action: int) -> Action:
@@ -82,7 +83,7 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
             config_version=stamp.config_version,
             shadow=finding.simulated,
             odometer=held,
-            cost=cost_of(held, stamp.cost),
+            cost=cost_of(held, stamp.cost, finding.queries, stamp.copies.get(finding.model)),
         ),
         model_version=finding.version,
         organization=finding.sender.organization,
@@ -93,9 +94,10 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
     )
 
 
-def cost_of(held: Odometer | None, cost: CostSection) -> Cost | None:
-    """Return what a reading is worth; None without one, or where nobody has said what the model is worth."""
-    return None if held is None or cost.model_value is None else Cost.of(held, cost.model_value, cost.currency)
+def cost_of(held: Odometer | None, cost: CostSection, queries: int, price: Price | None) -> Cost | None:
+    """Return what a reading is worth, what so many queries cost and what a copy would; None where nobody has said a figure."""
+    paid = None if cost.price_per_1000 is None else float(f"{queries * cost.price_per_1000 / 1000.0:.6g}")
+    return Cost.of(held, cost.model_value, cost.currency, paid, price)
 
 
 def _message(finding: Finding) -> str | None:

@@ -47,3 +47,12 @@ def test_the_document_lists_what_could_not_be_judged(audited: Audited) -> None:
     for one in report.unjudged:
         assert f"`{one.id}`" in document
     assert "## Not judged" in document
+
+
+def test_one_of_something_is_no_plural(audited: Audited) -> None:
+    """A log of one event is rare, and read by newcomers first."""
+    said = " ".join(one.why for one in audited(steady(1)).unjudged) + markdown(audited(steady(1)))
+    assert "got 1 answer in a day" in said
+    assert "to 1 client" in said
+    assert "1 answers" not in said.replace("1 of 1 answers", "")
+    assert "1 clients" not in said

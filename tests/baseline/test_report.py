@@ -112,6 +112,21 @@ def test_what_accepting_needs_is_asked_for(folder: str, tmp_path: Path, monkeypa
         run(*common, "--baseline", folder, *REVIEWED, "--model", "beta")
 
 
+def test_who_is_accepted_may_be_said(folder: str, tmp_path: Path) -> None:
+    """A client may be called like a campaign, or like the beginning of one; nothing else can be accepted."""
+    log = write(tmp_path / "log.jsonl", sensors(1))
+    common = ("baseline", "accept", "--log", log, "--baseline", folder, "--out", str(tmp_path / "new"), *REVIEWED)
+    with pytest.raises(ConfigError, match="--type organization: such a subject cannot be accepted; known: client, campaign"):
+        run(*common, "sensor-0", "--type", "organization")
+    with pytest.raises(ConfigError, match="no whole id of a campaign"):
+        run(*common, "campaign-12")
+    for client in ("campaign-12", "campaign-0123456789ab"):
+        with pytest.raises(BaselineError, match=f"'{client}' asked model 'alpha' 0 times"):
+            run(*common, client, "--type", "client")
+    with pytest.raises(BaselineError, match="not found in this log"):
+        run(*common, "sensor-0", "--type", "campaign")
+
+
 def test_show_compares_with_a_log(folder: str, tmp_path: Path) -> None:
     """Clients like the calibration's fit; sensors do not, and the table says which features moved where."""
     strange = write(tmp_path / "strange.jsonl", sensors(30))

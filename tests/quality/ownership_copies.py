@@ -61,14 +61,16 @@ def cost_of(world: World, keys: int = 20) -> Cost:
     return Cost(strength, flips, float((own.argmax(axis=1) == world.fresh_truth).mean()), marked)
 
 
-def innocent_ps(world: World, count: int, counterfeits: int, seed: int) -> Array:
-    """P-values of independent models, each tested with a key of its own."""
+def innocent_ps(world: World, count: int, keys: int, counterfeits: int, seed: int) -> Array:
+    """P-values of independent models under keys that nobody copied anything under: (keys, models)."""
     asked = inputs_for(world, world.pool, MOST, own=True)
     X = asked.X.astype(np.float64)
     answers = np.stack([one_hot(one(X).argmax(axis=1), world.classes) for one in innocents(world, count, seed)])
-    keys = [world.key(f"client:{seed}-{at}") for at in range(count)]
-    found = scores(asked, [*keys, *counterfeit_keys(bytes([seed]), counterfeits)], answers)
-    return np.array([rank_p(float(found[at, at]), found[count:, at]) for at in range(count)])
+    named = [world.key(f"client:{seed}-{at}") for at in range(keys)]
+    found = scores(asked, [*named, *counterfeit_keys(bytes([seed]), counterfeits)], answers)
+    others = np.sort(found[keys:], axis=0)
+    ranked = [len(others) - np.searchsorted(others[:, at], found[:keys, at]) for at in range(count)]
+    return np.array([(1 + above) / (1 + len(others)) for above in ranked]).T
 
 
 def found_among_copies(world: World, queries: int, counterfeits: int, seed: int) -> dict[str, Found]:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from detector.baseline.price import copies_of
+from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
 from detector.config import Config
 from detector.contracts import to_json
@@ -138,6 +140,25 @@ def test_an_alert_says_what_has_leaked_where_that_has_a_value(generated_baseline
         assert list(validator("alert.v1.json").iter_errors(json.loads(to_json(alert)))) == []
         bare = alert.detector.model_copy(update={"cost": None})
         assert alert.model_copy(update={"detector": bare}) == before
+
+
+def test_an_alert_says_what_was_paid_and_what_a_copy_costs(generated_baseline: Baseline) -> None:
+    """At the price of queries, with what policy would do meanwhile; the model needs no value for that."""
+    budget = {"odometer": {"degrade_at": 0.2}}
+    config = Config.model_validate({**budget, "cost": {"price_per_1000": 1.5}})
+    policy = engine_settings(config).policy
+    copies = copies_of(generated_baseline, config.cost, policy)
+    assert list(copies) == ["alpha"]
+    assert (copies["alpha"].amount, copies["alpha"].action) == (round(copies["alpha"].queries * 0.0015, 6), "perturb")
+    assert copies_of(generated_baseline, Config().cost, policy) == copies_of(None, config.cost, policy) == {}
+    for alert in watch(asks("many", 60), config, generated_baseline).raised:
+        cost = alert.detector.cost
+        assert cost is not None
+        assert (cost.leaked, cost.low, cost.high, cost.currency) == (None, None, None, "EUR")
+        assert cost.paid == pytest.approx(alert.detector.queries * 0.0015)
+        assert cost.price == copies["alpha"]
+        assert list(validator("alert.v1.json").iter_errors(json.loads(to_json(alert)))) == []
+        assert "cfp3" not in cef.render(alert)
 
 
 def test_stops_that_are_held_back_are_an_alert(generated_baseline: Baseline) -> None:

@@ -83,7 +83,7 @@ class Answers(Check):
                 f"{share:.0%} of all answers; all classes in full save a thief without data of the domain queries, and next "
                 "to none "
                 "to one who has it",
-                f"{self._both:,} of {self._answers:,} answers, to {self._clients} clients",
+                f"{self._both:,} of {self._answers:,} answers, to {self._clients.of('client')}",
                 "tell the label and its confidence to one decimal to whom needs no more; `detector perturb table` shows what "
                 "each mode costs whom, and [perturb] coarsens what clients under a decision are told",
                 figures,

@@ -17,6 +17,7 @@ from detector.audit.result import EXAMPLES, Clear, Finding, Result, Severity, Un
 from detector.audit.seen import REFUSED, Asked, Seen, is_fine
 from detector.audit.table import Distinct, Table
 from detector.gate.store import BLOCK, PERTURB, THROTTLE
+from detector.names import counted
 
 __all__ = ["Enforcement"]
 
@@ -169,8 +170,8 @@ class Enforcement(Check):
             _CONTROLS,
             severity,
             reason,
-            f"{gap.events:,} answers to {gap.clients} clients; the last {gap.longest_s:,.1f} s after the decision. Worst: "
-            f"{client} on {model}, {row.events:,} answers up to {row.last_s:,.1f} s after it. "
+            f"{counted(gap.events, 'answer')} to {gap.clients.of('client')}; the last {gap.longest_s:,.1f} s after the "
+            f"decision. Worst: {client} on {model}, {counted(row.events, 'answer')} up to {row.last_s:,.1f} s after it. "
             f"{self._refused:,} other queries were refused while a decision was in force",
             "`detector gate check` asks the gateway as a blocked caller; look for routes to the model that do not pass it, "
             "and "

@@ -8,6 +8,7 @@ from detector.audit.known import Known
 from detector.audit.result import EXAMPLES, Clear, Finding, Result, Unjudged
 from detector.audit.seen import Asked, Seen
 from detector.audit.table import Distinct
+from detector.names import counted
 
 __all__ = ["Identity"]
 
@@ -79,7 +80,8 @@ class Identity(Check):
                 "high" if share >= 0.5 else "medium",
                 "a caller who can write its own name leaves every limit by another name, and brings others' into suspicion; "
                 f"{share:.0%} of all queries",
-                f"{self._untrusted:,} queries of {self._clients} clients say that the caller could have written the name",
+                f"{counted(self._untrusted, 'query', 'queries')} of {self._clients.of('client')}: the caller could "
+                "have written the name",
                 "let the gateway set client.id from a verified login; see the page on the security model",
                 {"events": self._untrusted, "clients": len(self._clients), "clients_exact": self._clients.exact},
                 tuple(self._ids),

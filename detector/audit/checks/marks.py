@@ -67,7 +67,7 @@ class Marks(Check):
         }
         if self._marked:
             yield Clear(
-                *_MARKS, f"{self._marked:,} of {self._answers:,} answers are marked, to {self._clients} clients", figures
+                *_MARKS, f"{self._marked:,} of {self._answers:,} answers are marked, to {self._clients.of('client')}", figures
             )
         elif not self._perturbed:
             yield Unjudged(*_MARKS, "no answer has output.perturbed: either nothing is marked, or the log does not say so")

@@ -15,6 +15,7 @@ from detector.audit.known import Known
 from detector.audit.result import Clear, Finding, Result, Unjudged
 from detector.audit.seen import Asked, Seen
 from detector.audit.table import Table
+from detector.names import counted
 
 __all__ = ["Rates"]
 
@@ -114,7 +115,7 @@ class Rates(Check):
             _PACE,
             _PACE_TITLE,
             _CONTROLS,
-            f"{why}; the fastest client, {fastest.client}, got {fastest.answers:,.0f} answers in a day",
+            f"{why}; the fastest client, {fastest.client}, got {counted(round(fastest.answers), 'answer')} in a day",
         )
 
     def _pace(self, model: str, day: _Most, minute: _Most, needed: int) -> Result:
@@ -128,9 +129,8 @@ class Rates(Check):
         }
         days = needed / day.answers
         seen = (
-            f"{model}: {day.client} got {day.answers:,.0f} answers in a day, {minute.client} {minute.answers:,.0f} in a "
-            "minute; a copy that "
-            f"agrees on 90% takes {needed:,}, which is {days:,.1f} days of that"
+            f"{model}: {day.client} got {counted(round(day.answers), 'answer')} in a day, {minute.client} "
+            f"{minute.answers:,.0f} in a minute; a copy that agrees on 90% takes {needed:,}, which is {days:,.1f} days of that"
         )
         if days > 7.0:
             return Clear(_PACE, _PACE_TITLE, _CONTROLS, seen, figures)
@@ -173,8 +173,8 @@ class Rates(Check):
             _CONTROLS,
             "medium",
             "no query was refused and [gate] has no ceiling; a gateway may have a limit of its own that nobody reached",
-            f"{self._with_status:,} queries with a status, none of them 429; {most.client} got {most.answers:,.0f} answers in "
-            "a minute",
+            f"{self._with_status:,} queries with a status, none of them 429; {most.client} got "
+            f"{counted(round(most.answers), 'answer')} in a minute",
             "set [gate] requests_per_second and model_requests_per_second, or name the gateway's own limit in your records",
             figures | {"most_per_minute": round(most.answers), "client": most.client},
             (most.event_id,) if most.event_id else (),

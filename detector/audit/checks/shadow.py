@@ -9,6 +9,7 @@ from detector.audit.result import EXAMPLES, Clear, Finding, Result, Unjudged
 from detector.audit.seen import Seen
 from detector.audit.table import Distinct
 from detector.gate.store import PERTURB, THROTTLE
+from detector.names import counted
 
 __all__ = ["Shadow"]
 
@@ -65,9 +66,8 @@ class Shadow(Check):
             "answers went on to clients that a real decision would have stopped"
             if self._answers
             else "detection triggers no response while every decision is simulated",
-            f"all {simulated:,} decisions to throttle, perturb or block are simulated; {self._answers:,} answers to "
-            f"{self._clients} "
-            "clients would have been refused or made coarse",
+            f"all {simulated:,} decisions to throttle, perturb or block are simulated; {counted(self._answers, 'answer')} to "
+            f"{self._clients.of('client')} would have been refused or made coarse",
             'look at whom they name; then [policy] shadow = false, or shadow = false in [models."ID"] for a first model',
             figures,
             tuple(self._ids),

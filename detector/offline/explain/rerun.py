@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.baseline.price import copies_of
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import NO_BASELINE, Baseline
 from detector.config import Config
@@ -107,7 +108,12 @@ def describe(
         advice=tuple(advice_for(trace, config, taken)),
         warnings=tuple(warnings),
         odometer=held,
-        cost=None if held is None else cost_of(odometer_of(held), config.cost),
+        cost=cost_of(
+            None if held is None else odometer_of(held),
+            config.cost,
+            len(trace.queries),
+            copies_of(baseline, config.cost, engine_settings(config).policy).get(model),
+        ),
         baseline_version=baseline.version if baseline else NO_BASELINE,
         config_version=config.version,
         trace=trace,

@@ -8,6 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from detector.baseline.price import amount
+from detector.contracts.alert import Cost
 from detector.engine.memory.admission import evaluation_after
 from detector.engine.memory.metered import FIRST_READING
 from detector.engine.policy import PATIENCE
@@ -37,6 +39,7 @@ def tell(explanation: Explanation) -> RenderableType:
     for case in sorted(e.cases, key=lambda case: -case.share):
         parts += _tell_case(case, e)
     parts += [Text(), _heading("Odometer"), _tell_odometer(e)]
+    parts += [] if e.cost is None else _tell_paid(e.cost)
     parts += [Text(), _heading("Decisions"), *_tell_decisions(e)]
     parts += [Text(), _heading("Features"), *_tell_features(e)]
     parts += [Text(), _heading("What to do"), *(_indented(line, 2) for line in e.advice)]
@@ -95,9 +98,23 @@ def _tell_odometer(explanation: Explanation) -> RenderableType:
         f"lead {held.lead:.2f} ({held.low:.2f} to {held.high:.2f}), read after {count(held.queries, 'query')}: a copy learned "
         f"from what the client was told agrees with the model on {held.agreement:.0%} of the reference inputs"
     )
-    if (cost := explanation.cost) is not None:
+    cost = explanation.cost
+    if cost is not None and cost.leaked is not None:
         told += f"; that is worth {cost.leaked:,.2f} {cost.currency} ({cost.low:,.2f} to {cost.high:,.2f})"
     return _indented(told, 2)
+
+
+def _tell_paid(cost: Cost) -> Iterator[RenderableType]:
+    """Tell what the client paid, beside what a copy costs."""
+    if cost.paid is not None:
+        yield _indented(f"its queries cost {amount(cost.paid)} {cost.currency}", 2)
+    if (price := cost.price) is not None:
+        sign, end = ("", "") if price.reached else ("> ", ", not reached")
+        yield _indented(
+            f"a copy with lead {price.lead:.2f} costs {sign}{amount(price.amount)} {cost.currency} ({sign}{price.queries:,} "
+            f"queries{end}) whoever asks what benign clients ask and is told labels; policy would {price.action} meanwhile",
+            2,
+        )
 
 
 def _tell_decisions(explanation: Explanation) -> Iterator[RenderableType]:

@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from kafka import TopicPartition
 
+from detector.baseline.price import copies_of
 from detector.baseline.secret import settings_of
 from detector.baseline.settings import policy_settings
 from detector.baseline.store import NO_BASELINE
@@ -59,7 +60,9 @@ class ShardedStage(ABC, Generic[S, U]):
         config, baseline, connection = given.config, given.baseline, given.connection
         self._settings = settings_of(config, baseline).dealt(given.partitions)
         version = baseline.version if baseline else NO_BASELINE
-        self._stamp = render.Stamp(version, config.version, self._settings.policy, config.cost)
+        self._baseline, self._cost = baseline, config.cost
+        copies = copies_of(baseline, config.cost, self._settings.policy)
+        self._stamp = render.Stamp(version, config.version, self._settings.policy, config.cost, copies)
         self._stage = reading.stage
         self._topics = reading.topics
         self._session_s = reading.section.session_seconds
@@ -217,7 +220,8 @@ class ShardedStage(ABC, Generic[S, U]):
             self.checkpoint()
             policy = policy_settings(config)
             self._settings = replace(self._settings, policy=policy)
-            self._stamp = replace(self._stamp, config_version=config.version, policy=policy)
+            copies = copies_of(self._baseline, self._cost, policy)
+            self._stamp = replace(self._stamp, config_version=config.version, policy=policy, copies=copies)
             for owned in self._owned.values():
                 self._instruct(owned.shard)
 

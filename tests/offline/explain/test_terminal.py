@@ -90,6 +90,23 @@ def test_the_odometer_tells_what_that_is_worth(day: "Day") -> None:
     told = f"that is worth {found.cost.leaked:,.2f} CHF ({found.cost.low:,.2f} to {found.cost.high:,.2f})"
     assert told in " ".join(words(found).split())
     assert to_dict(found)["cost"] == found.cost.model_dump()
+    assert (found.cost.paid, found.cost.price) == (None, None)
+
+
+def test_what_the_client_paid_is_told_beside_what_a_copy_costs(day: "Day") -> None:
+    """With a price of queries alone: for clients without a reading as well."""
+    figures = CostSection(price_per_1000=2.0, currency="CHF")
+    priced = replace(day, config=day.config.model_copy(update={"cost": figures}))
+    found = priced.explain("reader-0")
+    assert found.cost is not None
+    assert found.cost.price is not None
+    assert (found.cost.leaked, found.cost.paid) == (None, pytest.approx(found.queries * 0.002))
+    told = " ".join(words(found).split())
+    assert f"its queries cost {found.cost.paid:g} CHF" in told
+    assert f"a copy with lead {found.cost.price.lead:.2f} costs" in told
+    assert "policy would allow meanwhile" in told
+    assert "is worth" not in told
+    assert "its queries cost" in " ".join(words(priced.explain(day.odd)).split())
 
 
 def test_a_budget_is_a_case_of_its_own(day: "Day") -> None:
