@@ -270,7 +270,7 @@ def test_published_ids_and_their_waves_stay() -> None:
         *("sign_noise", "robustness_sweep", "progressive_drawing", "cross_fade", "time_lapse", "mixup", "lime"),
         *("kernel_shap", "occlusion_map", "integrated_gradients", "patch_recourse"),
         *("tab_unit_change", "tab_imputed", "tab_form_editing", "tab_trend", "tab_young_market", "tab_swapped_columns"),
-        *("tab_lime", "tab_shap", "tab_pdp", "tab_permutation_importance", "tab_recourse"),
+        *("tab_lime", "tab_shap", "tab_permutation_shap", "tab_pdp", "tab_permutation_importance", "tab_recourse"),
     }
     assert waves["later"] >= {
         *("label_scanner", "panning_camera", "super_resolution", "progressive_loading", "uniform_noise", "smoothing"),

@@ -1,9 +1,12 @@
 """Crossing: a client turns one record into another, column by column, until the label turns.
 
 Lowd and Meek (KDD 2005) begin so: of two records with different labels, the columns of one take the values of the other, one
-after the other. The column that turned the label is then halved, and others are after it. An explainer that goes such a way
-halves nothing, or one column to say how much is needed, so the way counts from the second column on. A person who edits a form
-does not know the values of a record that was asked about before.
+after the other. The column that turned the label is then halved, and others are after it. An explainer that adds the features
+of a record to a background record goes such a way, too, and on to its end (permutation SHAP), so the way alone says nothing.
+Nor does it halve the step that turned the label, between two records that are neither of the two: such halvings count from
+the first one on. An explainer that goes back to one of the two, to say how much is needed in one column, halves another step,
+so elsewhere the way counts from the second column on. A person who edits a form does not know the values of a record that was
+asked about before.
 
 Values agree by accident as well, the sooner the fewer levels a column has, or the more of the client's records share a value.
 """
@@ -70,18 +73,19 @@ def worth_of_way(query, z, order, held, here, first, last, columns, level):
 
 
 @kernel
-def is_crossing(query, values, label, z, c, labels, order, held, here, columns, level):
+def is_crossing(query, values, z, c, labels, order, held, here, columns, level):
     """Tell whether the step from the record at `here` to the query lies on the way between two earlier records.
 
-    `query` (coordinates,), `values` (samples,) and `label` are the new record; `z`, `c`, `labels` and `order` are the client's
-    retained records, and the first `held` places are filled. The two records have the labels of the two ends of the step.
+    `query` (coordinates,) and `values` (samples,) are the new record; `z`, `c`, `labels` and `order` are the client's retained
+    records, and the first `held` places are filled. The way begins with the label of the record at `here` and ends with
+    another one, which need not be that of the query: a third label may lie between.
     """
     needed = CHANCE + np.log(np.float64(held))
     for first in range(held):
         if labels[first] != labels[here] or order[first] > order[here]:
             continue
         for last in range(held):
-            if labels[last] != label or order[last] > order[here]:
+            if labels[last] == labels[here] or order[last] > order[here]:
                 continue
             if not lies_on_way(query, values, z, c, here, first, last, columns):
                 continue
@@ -92,20 +96,20 @@ def is_crossing(query, values, label, z, c, labels, order, held, here, columns, 
 
 @part
 def note_crossing(asked, past, halved, s, columns, level):
-    """Note in the mask `halved` of client `s` that it went such a way, where the label turns on it.
+    """Return where the step began that turns the label on such a way, -1 for another; the mask `halved` of client `s` notes it.
 
-    The step starts at the latest retained record that differs from the query in one number only, which has a coordinate of its
-    own: without one, two of its values may look equal.
+    The step starts at the latest retained record that differs from the query in one column only. What a column without a
+    coordinate of its own becomes says nothing, since two of its values may look equal, but the label may turn in it.
     """
-    if halved[s] & WALKED == WALKED:
-        return
     here = -1
     for m in range(past.held):
         if here >= 0 and past.order[m] < past.order[here]:
             continue
-        if 0 <= only_move(asked.query, past.z, m, columns) < columns:
+        if only_move(asked.query, past.z, m, columns) >= 0:
             here = m
     if here < 0 or past.label[here] == asked.label:
-        return
-    if is_crossing(asked.query, asked.c, asked.label, past.z, past.c, past.label, past.order, past.held, here, columns, level):
-        halved[s] |= WALKED
+        return -1
+    if not is_crossing(asked.query, asked.c, past.z, past.c, past.label, past.order, past.held, here, columns, level):
+        return -1
+    halved[s] |= WALKED
+    return here

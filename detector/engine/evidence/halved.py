@@ -18,6 +18,8 @@ MOST_ALONE = 2  # halvings that count while a client has halved one column only;
 BY_HAND = 6  # halvings of a column by hand: they find an amount to 1 part in 64
 # By depth. Of the queries that sliders and grids set inside a bracket, up to 1 in 11 halves one between two labels.
 BESIDE = np.array([0.0, 0.06, 0.2, 1.0, 1.0, 1.0])  # between two labels, where two other columns were halved before
+# The same where a way from one record to another turned the label (see `crossing`): nobody else halves that very step.
+LED = np.array([0.0, 1.0, 1.0, 4.0])
 BACK = 0.2  # weight of a return to a bracket that a descent has left
 
 # Bits of the mask `halved`, after those of the columns with a coordinate of their own.
@@ -111,16 +113,19 @@ def other_columns(halved, bits):
 
 
 @kernel
-def halving_weight(depth, bits, turned, halved, alone, s):
+def halving_weight(depth, bits, turned, led, halved, alone, s):
     """Return the weight of a halving of one column, between two labels if `turned`, and note it for client `s`.
 
-    `bits` are those of the column. `halved` (clients,) are masks of the columns that were halved deeply, and `alone` (clients,)
-    counts the halvings while there are at most two of them.
+    `bits` are those of the column. It is `led` where a way from one record to another led to the bracket. `halved` (clients,)
+    are masks of the columns that were halved deeply, and `alone` (clients,) counts the halvings while there are at most two of
+    them.
     """
     others = other_columns(halved[s], bits)
     weight = RECORD_WEIGHTS[min(depth, RECORD_WEIGHTS.shape[0] - 1)]
-    if weight > 0.0:
+    if weight > 0.0 or led:
         halved[s] |= np.uint32(bits)
+    if led:
+        return LED[min(depth, LED.shape[0] - 1)]
     if others > 1:
         return BESIDE[min(depth, BESIDE.shape[0] - 1)] if turned else weight
     if others == 1 and depth > BY_HAND:
@@ -147,4 +152,4 @@ def weight_within_label(depth, bracket, bits, single, halved, alone, s):
         return BACK if after_descent and bracket.middle else 0.0
     if not single and halved[s] & RETURNED == 0:
         return 0.0
-    return halving_weight(depth, bits, False, halved, alone, s)
+    return halving_weight(depth, bits, False, False, halved, alone, s)

@@ -7,6 +7,8 @@ same query, since a gradient needs the derivatives of many values.
 
 Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
 
+`record_probe` looks for such steps in tables.
+
 Through a JPEG no single value arrives as it was moved; `blocks` looks for what such probes leave there.
 
 Where the memory samples only some of the values, the checksums tell a change of a single one exactly; `memory.single` judges
@@ -49,7 +51,6 @@ SIBLINGS = 2  # least number of other steps from the same query, in other direct
 MIRRORED = 0.06  # largest length of the sum of a probe and its mirror image, as a share of the probe's length
 COLLINEAR = 0.97  # squared cosine from which two directions count as one
 LEAST_STEPS = 8.0  # least length of a step in the memory's integers; shorter ones have no reliable direction
-LEAST_RECORD_STEPS = 3.0  # least move of a column of a table in the memory's integers, where no projection blurs it
 EVEN_ROUNDED = 1.2  # largest difference of two equal sizes, in roundings of the sampled values
 LEAST_ROUNDINGS = 4.0 * EVEN_ROUNDED  # least move in roundings: of smaller ones nearly all are equal
 GRAINS = 1.5  # least move in levels of the population's values where these are fine: a sensor flickers by one level
@@ -60,8 +61,6 @@ BESIDE = 3.0  # sizes up to so many times as far off as equal ones may be are be
 CROWDED = 0.5  # most sizes beside the equal ones, as a share of these: sizes by accident would make it 2
 ALONE = 1.6  # largest ratio of the step's length to its largest single move; a projection's length is off by as much
 COARSE = 1 / 64  # size of a level in value ranges, above which steps of one level are ignored
-VARIED = 3  # least number of other coordinates that probes of columns without coordinates moved
-TABLE_STEP = 0.2  # largest move of a table's column, in standard deviations of the column
 
 
 @kernel
@@ -178,105 +177,6 @@ def only_move(query, z, retained, columns):
         if abs(np.float64(query[k]) - np.float64(z[k, retained])) > 1.0:
             return -1 if moved >= 0 else columns
     return moved
-
-
-@kernel
-def longest_probe(level, variance):
-    """Return the longest move of a column that may probe it: a share of its spread, or one level.
-
-    A level as large as the spread is none: of three values, the one in the middle has both others beside it.
-    """
-    spread = np.sqrt(np.float64(variance))
-    single = 1.05 * np.float64(level) + 1.0
-    return max(TABLE_STEP * spread, single if 0.0 < level < spread else 0.0)
-
-
-@kernel
-def is_hidden_probe(query, z, held, retained, columns, grain, variance, hidden):
-    """Tell the same as `is_record_probe` where the number has no coordinate of its own.
-
-    The coordinates from `columns` on show the direction and the length of its move. They stand for `hidden` columns, each of
-    which has its share of their variance. Records that drift by a level in a few columns have twins as well, so siblings must
-    have moved `VARIED` different coordinates.
-    """
-    size = 0.0
-    largest = 0.0
-    usual = 0.0
-    for k in range(columns, query.shape[0]):
-        step = np.float64(query[k]) - np.float64(z[k, retained])
-        size += step * step
-        largest = max(largest, abs(step))
-        usual += np.float64(variance[k])
-    longest = TABLE_STEP * TABLE_STEP * usual / max(hidden, 1)
-    if largest < LEAST_RECORD_STEPS or size > longest:
-        return False
-    mirrored = False
-    seen = np.zeros(query.shape[0], np.bool_)
-    for m in range(held):
-        if m == retained:
-            continue
-        moved = only_move(z[:, m], z, retained, columns)
-        if moved < 0:
-            continue
-        if moved < columns:
-            other = np.float64(z[moved, m]) - np.float64(z[moved, retained])
-            seen[moved] = bool(seen[moved] or abs(other) <= longest_probe(grain[moved], variance[moved]))
-            continue
-        along = 0.0
-        length = 0.0
-        rest = 0.0
-        same = 0.0
-        for k in range(columns, query.shape[0]):
-            step = np.float64(query[k]) - np.float64(z[k, retained])
-            way = np.float64(z[k, m]) - np.float64(z[k, retained])
-            along += step * way
-            length += way * way
-            rest = max(rest, abs(step + way))
-            same = max(same, abs(step - way))
-            moved = k if abs(way) > abs(np.float64(z[moved, m]) - np.float64(z[moved, retained])) else moved
-        spare = max(MIRRORED * largest, 2.0)  # of three rounded records
-        if rest <= spare:
-            mirrored = True
-        elif along * along > COLLINEAR * size * length:
-            if same > spare:
-                return False
-        elif length <= longest:
-            seen[moved] = True
-    return mirrored and seen.sum() >= VARIED
-
-
-@kernel
-def is_record_probe(query, z, held, retained, columns, grain, variance, hidden):
-    """Tell whether a record is `retained` with one number moved a little, and its mirror image and siblings are retained.
-
-    `query` (coordinates,) and `z` (coordinates, retained) are in the memory's integers. The first `columns` coordinates are
-    numbers. `grain` and `variance` (coordinates,) are the size of a column's level, 0 if it has none, and its variance.
-    `hidden` is how many columns have no coordinate of their own.
-    """
-    moved = only_move(query, z, retained, columns)
-    if moved < 0:
-        return False
-    if moved == columns:
-        return is_hidden_probe(query, z, held, retained, columns, grain, variance, hidden)
-    step = np.float64(query[moved]) - np.float64(z[moved, retained])
-    if abs(step) < LEAST_RECORD_STEPS or abs(step) > longest_probe(grain[moved], variance[moved]):
-        return False
-    mirrored = False
-    seen = np.zeros(columns, np.bool_)
-    for m in range(held):
-        if m == retained:
-            continue
-        k = only_move(z[:, m], z, retained, columns)
-        if k < 0 or k == columns:
-            continue
-        other = np.float64(z[k, m]) - np.float64(z[k, retained])
-        if k != moved:
-            seen[k] = bool(seen[k] or abs(other) <= longest_probe(grain[k], variance[k]))
-        elif abs(step + other) <= max(MIRRORED * abs(step), 1.0):
-            mirrored = True
-        else:
-            return False
-    return mirrored and seen.sum() >= 1
 
 
 @part

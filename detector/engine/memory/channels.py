@@ -48,7 +48,8 @@ from detector.engine.evidence.halved import bits_of, halving_weight, weight_with
 from detector.engine.evidence.interval import DEEPEST, TIGHT
 from detector.engine.evidence.lattice import steps_on_lattice
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
-from detector.engine.evidence.probe import SIZES, is_record_probe, is_sparse, is_sparse_probe, largest_move, only_move
+from detector.engine.evidence.probe import SIZES, is_sparse, is_sparse_probe, largest_move, only_move
+from detector.engine.evidence.record_probe import is_record_probe
 from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SELECT, SENS, TURNS
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
@@ -68,7 +69,7 @@ from detector.engine.evidence.turns import (
 )
 from detector.engine.kernels import part
 from detector.engine.memory.checksums import Sums, remember_change
-from detector.engine.memory.reservoir import MARGIN_LEVELS, NO_MARGIN, USED, rounded_margin
+from detector.engine.memory.reservoir import LED, MARGIN_LEVELS, NO_MARGIN, USED, rounded_margin
 from detector.engine.memory.single import find_single
 from detector.engine.memory.structure import compare_remote, compare_stray, continues
 
@@ -207,18 +208,19 @@ def judge_single(asked, past, checksums, s, query_sums, keys, scales, ratio):
 def judge_bracket(asked, bracket, past, family, s, columns, ratio):
     """Channel `bisect`, from a record of client `s` inside a bracket of one column; return its depth, 0 if it halves none.
 
-    The first `columns` coordinates are numbers.
+    Return also whether a way led to the bracket (see `crossing`). The first `columns` coordinates are numbers.
     """
     low, high = bracket.low, bracket.high
     turned = past.label[low] != past.label[high]
+    led = turned and past.mark[low] & past.mark[high] & LED != 0
     depth = halving_depth(bracket, past)
     if depth == 0:
         if not bracket.close or bracket.middle:
             ratio[BISECT] = ELSEWHERE
-        return 0
+        return 0, False
     bits = bits_of(bracket.column, past.z, low, high, columns, np.int64(family.halved[s]))
     if turned:
-        weight = halving_weight(depth, bits, True, family.halved, family.alone, s)
+        weight = halving_weight(depth, bits, True, led, family.halved, family.alone, s)
     else:
         margin = rounded_margin(asked.margin)
         like_low = asked.label == past.label[low] and margin == past.margin[low]
@@ -233,24 +235,27 @@ def judge_bracket(asked, bracket, past, family, s, columns, ratio):
     if weight > 0.0 or turned:
         past.mark[low] |= USED
         past.mark[high] |= USED
-    return depth
+    return depth, led
 
 
 @part
 def judge_bisect(asked, past, single, family, s, population, scales, gathered, toward, ratio):
-    """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none.
+    """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none, and whether it is `LED`.
 
     The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. A record
     that differs from others in one column is judged by those alone; client `s` has its masks in `family` (see `bracket`). For
     `gathered` and `toward` see `deepest_halving`.
     """
+    crossed = -1
     if scales.numbers > 0:
-        note_crossing(asked, past, family.halved, s, scales.numbers, population.level)
+        crossed = note_crossing(asked, past, family.halved, s, scales.numbers, population.level)
+        if crossed >= 0:
+            past.mark[crossed] |= USED | LED
         bracket = find_bracket(asked.query, past.z, past.held, past.order, scales.numbers, population.level)
         if is_judged(bracket):
-            depth = judge_bracket(asked, bracket, past, family, s, scales.numbers, ratio)
+            depth, led = judge_bracket(asked, bracket, past, family, s, scales.numbers, ratio)
             if depth > 0:
-                return depth
+                return depth, led or crossed >= 0
     depth, one, other, position = deepest_halving(asked, past, scales, population, gathered, toward)
     alone = single.depth > 0 and single.depth >= depth  # a value that moves alone is no change of intensity
     if alone:
@@ -268,13 +273,13 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
             if bonus > 1 and depth > 1:  # a search that was seen to be none by accident stays one
                 depth = min(depth + bonus, DEEPEST)
         elif only_move(past.z[:, one], past.z, other, scales.numbers) >= 0:
-            return 0  # `judge_bracket` has said it
+            return 0, crossed >= 0  # `judge_bracket` has said it
     if weight > 0.0:
         ratio[BISECT] = weighted(BISECT, weight)
     if weight > 0.0 or depth > 0:  # the ends of an open interval stay, however much cover comes before the next halving
         past.mark[one] |= USED
         past.mark[other] |= USED
-    return depth
+    return depth, crossed >= 0
 
 
 @part

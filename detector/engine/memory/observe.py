@@ -67,6 +67,7 @@ from detector.engine.memory.kept import keep
 from detector.engine.memory.metered import follow_version
 from detector.engine.memory.reservoir import (
     GROUPS,
+    LED,
     NEIGHBOURS,
     USED,
     Memory,
@@ -287,7 +288,7 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
             )
             single = no_single()
             depth, dwelt, shown, steep, turned = 0, 0, 0, 0, 0
-            again = False
+            again, led = False, False
             presume(ratio, margin, scales)
             if held > 0:
                 step = measure_step(asked, past, scales, delta)
@@ -305,7 +306,7 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
                 written.crowded[i] = crowded
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
-                depth = judge_bisect(
+                depth, led = judge_bisect(
                     asked, past, single, family, s, population, scales, scratch.gathered, scratch.toward, ratio
                 )
                 judge_aim(asked, past, step, scales, scratch.other_delta, ratio)
@@ -333,6 +334,8 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
             retain(past, at, asked, depth, all_counts(dwelt, shown, steep, turned), accepted, queries.told[i])
             if ratio[BISECT] > NOTHING or depth > 0:  # a search goes on from here
                 past.mark[at] |= USED
+            if led:
+                past.mark[at] |= USED | LED
             if again:
                 visit(past, at)
             if summed:

@@ -32,8 +32,8 @@ LENGTHS: Lengths = {RETAINED: CAPACITY, DISTANCES: WINDOW}
 NEIGHBOURS = 8
 GROUPS = 8  # groups that the retained queries are searched in for the nearest ones
 TAKEN = 1 << 62
-ACCEPTED, USED, LABEL_TOLD, MISLED, OUTDATED, VISITED = 1, 2, 4, 8, 16, 32  # bits of `mark`
-MARKS = ACCEPTED | USED | LABEL_TOLD | MISLED | OUTDATED | VISITED
+ACCEPTED, USED, LABEL_TOLD, MISLED, OUTDATED, VISITED, LED = 1, 2, 4, 8, 16, 32, 64  # bits of `mark`
+MARKS = ACCEPTED | USED | LABEL_TOLD | MISLED | OUTDATED | VISITED | LED
 MARGIN_LEVELS = 256.0  # integer levels per unit of a retained margin; NO_MARGIN stands for no margin
 NO_MARGIN = -32768
 
@@ -45,7 +45,8 @@ class Memory(NamedTuple):
     many queries were retained before it. `depth` is how often an interval was halved on the way to it (see `bisect`). `mark`
     says whether PRADA accepted it (`ACCEPTED`), whether a later query was constructed from it (`USED`), what the client was
     told where the answer was perturbed, the label alone (`LABEL_TOLD`) or another label (`MISLED`), whether an older
-    version of the model answered (`OUTDATED`), and whether a later one moved a value or two (`VISITED`). `margin` is that of
+    version of the model answered (`OUTDATED`), whether a later one moved a value or two (`VISITED`), and whether it is an end
+    of a step to which a way from one record to another led, or halves one (`LED`). `margin` is that of
     its answer, in `MARGIN_LEVELS`. `counts` are how often its cluster was counted by the channels `dwell` and `foreign`, how
     often it was the nearest one, and how many turns its cluster has (see `turns`); `evidence.counts` packs them.
 

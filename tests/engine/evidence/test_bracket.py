@@ -243,11 +243,11 @@ def test_searches_for_leaves_and_in_many_columns_are_stopped() -> None:
     assert evidence(searches, granted) >= CHANNEL.floor
 
 
-def search_after(edited: dict[int, float], columns: int, *, known: bool) -> float:
+def search_after(edited: dict[int, float], columns: int, *, known: bool, elsewhere: bool = False, times: int = 9) -> float:
     """Return the evidence of a client that edits a record, then halves between its column 2 and another value there.
 
     With two `columns` it halves column 5 after that. The values are those of a record that was asked about before, if they are
-    `known`.
+    `known`. It halves so many `times`, `elsewhere` from the record before it was edited.
     """
     other = record(9)
     for column, value in {**edited, 2: REACH}.items():
@@ -262,8 +262,11 @@ def search_after(edited: dict[int, float], columns: int, *, known: bool) -> floa
     for column, end in [(2, REACH), (5, -REACH)][:columns]:
         last = rows[-1]
         rows.append(put(last, column, end))
+        if elsewhere and column == 2:
+            last = standing({})
+            rows.append(put(last, column, end))
         ends = sorted([last, rows[-1]], key=turned)
-        for _ in range(9):
+        for _ in range(times):
             rows.append(put(ends[0], column, float(np.rint((ends[0][column] + ends[1][column]) / 2.0))))
             ends[turned(rows[-1])] = rows[-1]
         rows.append(ends[1])
@@ -277,11 +280,18 @@ def put(row: Vector, column: int, value: float) -> Vector:
     return changed
 
 
-def test_a_search_after_one_record_was_turned_into_another_is_stopped_in_its_second_column() -> None:
-    """Lowd and Meek do both; in one column an explainer says how much is needed. A person has values of his own."""
+def test_a_search_of_the_step_that_a_way_led_to_is_stopped_at_once() -> None:
+    """Lowd and Meek turn one record into another, and halve the step that turned the label."""
     edited = {1: 1500.0, 4: 2500.0}
-    assert search_after(edited, 2, known=True) >= CHANNEL.floor
-    assert search_after(edited, 1, known=True) < CHANNEL.floor
+    assert search_after(edited, 1, known=True, times=0) == 0.0
+    assert search_after(edited, 1, known=True, times=3) >= CHANNEL.floor
+
+
+def test_a_search_elsewhere_is_stopped_in_its_second_column() -> None:
+    """An explainer says how much a record would have needed in one column. A person has values of his own."""
+    edited = {1: 1500.0, 4: 2500.0}
+    assert search_after(edited, 2, known=True, elsewhere=True) >= CHANNEL.floor
+    assert search_after(edited, 1, known=True, elsewhere=True) < CHANNEL.floor
     assert search_after(edited, 1, known=False) < CHANNEL.floor
 
 

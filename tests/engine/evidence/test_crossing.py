@@ -23,7 +23,8 @@ def crossing(earlier: list[Vector], labels: list[int], level: float = 0.0) -> bo
     held = len(rows) - 1
     query, grain = rows[-1].astype(np.float32), np.full(DIMENSION, level, np.float32)
     retained = (z[:, :held].copy(), c[:held], np.array(labels[:held], np.int32), np.arange(held).astype(np.uint32))
-    return bool(is_crossing(query, c[-1], labels[-1], *retained, held, held - 1, NUMBERS, grain))
+    turned = labels[-1] != labels[-2]
+    return turned and bool(is_crossing(query, c[-1], *retained, held, held - 1, NUMBERS, grain))
 
 
 def way(first: Vector, last: Vector, columns: int) -> list[Vector]:
@@ -47,6 +48,7 @@ def test_a_step_on_the_way_between_two_records_crosses_where_the_label_turns() -
         assert not crossing([first, last, strange, *steps], [0, 0, *labels[2:]])
     assert not crossing([first, last, strange, *way(first, last, 1)], [0, 1, 0, 1])
     steps = way(first, last, 3)
+    assert crossing([first, last, *steps], [0, 1, 0, 0, 2])
     assert not crossing([first, last, *steps[::-1]], [0, 1, 1, 0, 0])
 
 

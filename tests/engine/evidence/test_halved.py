@@ -10,6 +10,7 @@ from detector.engine.evidence.halved import (
     BESIDE,
     BY_HAND,
     HIDDEN,
+    LED,
     MOST_ALONE,
     SECOND,
     THIRD,
@@ -24,9 +25,16 @@ COORDINATES = 24
 NUMBERS = 16
 
 
-def weights(halved: npt.NDArray[np.uint32], alone: npt.NDArray[np.uint8], column: int, depths: tuple[int, ...]) -> list[float]:
-    """Return the weights of halvings of a column, between two labels."""
-    return [halving_weight(depth, 1 << column, True, halved, alone, 0) for depth in depths]
+def weights(
+    halved: npt.NDArray[np.uint32],
+    alone: npt.NDArray[np.uint8],
+    column: int,
+    depths: tuple[int, ...],
+    *,
+    led: bool = False,
+) -> list[float]:
+    """Return the weights of halvings of a column, between two labels, in a bracket to which a way may have led."""
+    return [halving_weight(depth, 1 << column, True, led, halved, alone, 0) for depth in depths]
 
 
 def test_a_column_halved_alone_is_little_evidence_until_there_are_others() -> None:
@@ -39,13 +47,21 @@ def test_a_column_halved_alone_is_little_evidence_until_there_are_others() -> No
     assert weights(halved, alone, 5, (BY_HAND + 1,)) == [1.0]
     assert weights(halved, alone, HIDDEN, (1, 2, 3, 4)) == BESIDE[1:5].tolist()
     assert weights(halved, alone, 2, (4,)) == [1.0]
-    assert halving_weight(3, 1 << 2, False, halved, alone, 0) == RECORD_WEIGHTS[3]
+    assert halving_weight(3, 1 << 2, False, False, halved, alone, 0) == RECORD_WEIGHTS[3]
 
 
 def test_a_client_that_went_through_columns_has_searched_them() -> None:
     """The second column that it halves is the third one; the first counts as that of an explainer."""
     halved, alone = np.array([WALKED], np.uint32), np.zeros(1, np.uint8)
     assert weights(halved, alone, 2, (1, 2, 3, 4, 5, 6, 7, 8)) == [0.0, 0.0, RECORD_WEIGHTS[3], RECORD_WEIGHTS[4], *[0.0] * 4]
+    assert weights(halved, alone, 5, (1, 2, 3)) == BESIDE[1:4].tolist()
+
+
+def test_halvings_of_the_step_that_a_way_led_to_count_from_the_first_on() -> None:
+    """They leave the column known, and say nothing for those of the next one."""
+    halved, alone = np.array([WALKED], np.uint32), np.zeros(1, np.uint8)
+    assert weights(halved, alone, 2, (1, 2, 3, 4), led=True) == [LED[1], LED[2], LED[3], LED[3]]
+    assert alone.tolist() == [0]
     assert weights(halved, alone, 5, (1, 2, 3)) == BESIDE[1:4].tolist()
 
 

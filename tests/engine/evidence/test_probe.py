@@ -6,19 +6,14 @@ from detector.engine.evidence.probe import (
     LEAST_STEPS,
     SERIES,
     SIZES,
-    TABLE_STEP,
     in_series,
     is_one_level,
     is_probe,
-    is_record_probe,
     largest_move,
-    longest_probe,
     moved_values,
 )
 
 DIMENSION = 24
-NUMBERS = 12  # of a record, the other coordinates being codes
-SPREAD = 500.0
 
 
 def probes(query: np.ndarray, earlier: np.ndarray, *, alike: bool = False) -> bool:
@@ -46,14 +41,6 @@ def series(
     return bool(in_series(40, size, size if length is None else length, moved_before, sizes, rounding, grain))
 
 
-def record_probes(query: np.ndarray, earlier: np.ndarray, *, level: float = 0.0, siblings: bool = True) -> bool:
-    """Ask about a record made from the first retained query, when another number has been moved before."""
-    known = np.vstack([earlier, moved(7, 30)]) if siblings else earlier
-    z = np.ascontiguousarray(known.T.astype(np.int16))
-    levels, variance = np.full(DIMENSION, level, np.float32), np.full(DIMENSION, SPREAD**2, np.float32)
-    return bool(is_record_probe(query.astype(np.float32), z, len(known), 0, NUMBERS, levels, variance, DIMENSION - NUMBERS))
-
-
 def moved(column: int, step: float) -> np.ndarray:
     """Return the first retained query with one value moved."""
     query = np.zeros(DIMENSION)
@@ -68,45 +55,11 @@ def test_the_mirror_image_of_an_earlier_probe_is_a_probe() -> None:
     assert not probes(moved(4, -30), earlier)
 
 
-def test_in_records_one_number_moves_there_and_back() -> None:
-    """The mirror image must be one: neither another length, nor another number, nor a code."""
-    earlier = np.array([np.zeros(DIMENSION), moved(4, 20)])
-    assert record_probes(moved(4, -20), earlier)
-    assert not record_probes(moved(4, -30), earlier)
-    assert not record_probes(moved(5, -20), earlier)
-    assert not record_probes(moved(15, -20), np.array([np.zeros(DIMENSION), moved(15, 20)]))
-    assert not record_probes(moved(4, -20) + moved(5, 20), earlier)
-
-
-def test_columns_without_coordinates_are_probed_as_well() -> None:
-    """Their moves are directions; three other columns must have moved, and none of them to a third place."""
-    rng = np.random.default_rng(3)
-    ways = np.zeros((4, DIMENSION))
-    ways[:, NUMBERS:] = np.rint(rng.normal(size=(4, DIMENSION - NUMBERS)) * 12)
-    first = np.zeros(DIMENSION)
-    earlier = np.vstack([first, ways[0], moved(4, 20), moved(5, 20), ways[1], -ways[1]])
-    assert record_probes(-ways[0], earlier)
-    assert not record_probes(-ways[0], earlier[:2])
-    assert not record_probes(-ways[0], np.vstack([earlier, 3 * ways[0]]))
-    assert not record_probes(-2 * ways[0], earlier)
-    far = np.vstack([first, ways[0], moved(4, 400), moved(5, 400), ways[1], -ways[1]])
-    assert not record_probes(-ways[0], far)  # siblings are as short as probes
-    assert not record_probes(-40 * ways[0], np.vstack([earlier, 40 * ways[0]]))
-
-
-def test_one_of_three_levels_is_no_small_step() -> None:
-    """Whoever has the middle value of three finds both others beside it, and so does an audit."""
-    earlier = np.array([np.zeros(DIMENSION), moved(4, 600)])
-    assert not record_probes(moved(4, -600), earlier, level=600)
-    assert longest_probe(400.0, SPREAD**2) > 400.0 > longest_probe(600.0, SPREAD**2)
-
-
-def test_a_series_of_one_size_is_probing_in_pictures_only() -> None:
-    """In a table, other columns moved by equal steps are what people do to forms."""
+def test_a_series_of_one_size_is_probing() -> None:
+    """Other values moved by equal steps."""
     earlier = np.array([np.zeros(DIMENSION), moved(4, 80)])
     assert probes(moved(9, 80), earlier, alike=True)
     assert not probes(moved(9, 80), earlier)
-    assert not record_probes(moved(9, 80), earlier)
 
 
 def test_a_series_needs_several_equal_sizes() -> None:
@@ -143,19 +96,8 @@ def test_a_slider_is_no_probe() -> None:
     assert not probes(moved(4, -40), earlier, alike=True)
 
 
-def test_a_field_that_is_tried_further_is_no_probe() -> None:
-    """A record with a third value of the same number beside the two mirror images: somebody tries a field."""
-    earlier = np.array([np.zeros(DIMENSION), moved(4, 20), moved(4, 40)])
-    assert not record_probes(moved(4, -20), earlier)
-
-
-def test_large_steps_in_tables_and_tiny_ones_anywhere_say_nothing() -> None:
-    """Beyond a share of the column's spread, unless it is a single level, or below what the memory resolves."""
-    far = np.ceil(1.01 * TABLE_STEP * SPREAD)
-    earlier = np.array([np.zeros(DIMENSION), moved(4, far)])
-    assert not record_probes(moved(4, -far), earlier)
-    assert record_probes(moved(4, -far), earlier, level=far)
-    assert not record_probes(moved(4, -2), np.array([np.zeros(DIMENSION), moved(4, 2)]))
+def test_tiny_steps_say_nothing() -> None:
+    """Below what the memory resolves."""
     tiny = LEAST_STEPS - 1
     assert not probes(moved(4, -tiny), np.array([np.zeros(DIMENSION), moved(4, tiny)]))
 
@@ -167,7 +109,6 @@ def test_one_value_tried_up_and_down_is_no_gradient() -> None:
     squares = np.square(earlier - query).sum(axis=1).astype(np.float32)
     z = np.ascontiguousarray(earlier.T.astype(np.int16))
     assert not is_probe(query.astype(np.float32), z, squares, np.array([0, 1]), 0, True)
-    assert not record_probes(query, earlier, siblings=False)
 
 
 def test_values_below_the_resolution_have_not_moved() -> None:

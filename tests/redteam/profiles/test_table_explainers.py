@@ -43,6 +43,23 @@ def test_shap_completes_coalitions_from_the_background(applied: Lender) -> None:
         assert _natural(others[:1], applied).all() or (others[:1] == record).any()
 
 
+def test_permutation_shap_walks_from_the_background_to_the_record_and_back(applied: Lender) -> None:
+    """Each query changes one attribute of the one before to the other record's value, and each way ends at a natural record."""
+    for seed in range(4):
+        vectors, _ = _play(table_explainers.tab_permutation_shap, applied, seed, 60)
+        background, record = vectors[0], vectors[1]
+        apart = int((background != record).sum())
+        there, back = vectors[2 : 2 + apart], vectors[2 + apart : 2 + 2 * apart]
+        for begin, way, end in ((background, there, record), (record, back, background)):
+            assert ((np.vstack([begin, way[:-1]]) != way).sum(axis=1) == 1).all()
+            assert ((way == record) | (way == background)).all()
+            assert np.array_equal(way[-1], end)
+        turned = [int(np.flatnonzero(one != two)[0]) for one, two in zip([background, *there], there, strict=False)]
+        returned = [int(np.flatnonzero(one != two)[0]) for one, two in zip([record, *back], back, strict=False)]
+        assert turned == returned
+        assert _natural(vectors[:2], applied).all()
+
+
 def test_partial_dependence_sets_one_column_of_the_same_records(applied: Lender) -> None:
     """A run over the records has one value in one column; the next run another value of it, the records being the same."""
     vectors, _ = _play(table_explainers.tab_pdp, applied, 1, 400)
