@@ -21,7 +21,7 @@ from detector.engine.clients import ClientTable
 from detector.engine.evidence.accumulate import CHANNELS
 from detector.engine.evidence.step import margin_of
 from detector.engine.fitting.drift import compared
-from detector.engine.fitting.noise import Unheard
+from detector.engine.fitting.noise import Taught, Unheard
 from detector.engine.fitting.novelty import fit_norms
 from detector.engine.fitting.reference import fit_reference
 from detector.engine.fitting.turns import Opening, fit_turning
@@ -148,8 +148,8 @@ def fit_baseline(
         others = [i for i, client in enumerate(sample.clients) if client not in teachers]
         if others:
             unheard = Unheard(np.array([sample.vectors[i] for i in others]), [sample.clients[i] for i in others])
-            teaching = np.array([sample.vectors[i] for i in chosen])
-            learned = fit_unheard(learned, teaching, unheard, settings.secret)
+            taught = Taught(np.array([sample.vectors[i] for i in chosen]), [sample.clients[i] for i in chosen])
+            learned = fit_unheard(learned, taught, unheard, settings.secret)
         calibrations[model] = Calibration()
         tables[model] = calibrate(model, learned, settings, calibrations[model])
         linkers[model] = Linker(model, settings.links, learned, settings.policy, secret=settings.secret)

@@ -16,6 +16,7 @@ from detector.contracts.moment import LAST_MS
 from detector.engine.evidence.children import NUMBERS
 from detector.engine.evidence.cooccur import BINS, COLUMNS, COUNTS
 from detector.engine.evidence.drawn import MOST_COLUMNS, SCALING
+from detector.engine.evidence.drawn import VIEWS as RECORD_VIEWS
 from detector.engine.evidence.noise import MOST_SIGHTS, TERMS
 from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
 from detector.engine.evidence.turns import DISTANCES, MARGINS
@@ -146,6 +147,7 @@ def _check_noise(reference: Reference) -> None:
     drawn = reference.drawn
     width, kinds = len(drawn.columns), len(reference.noise)
     dimension = reference.dimension if kinds and not width else 0
+    tied = width if len(drawn.parent) else 0  # older baselines know no pairs of columns
     arrays = {name: getattr(reference, name) for name in ("sights", "sight_values", "noise")}
     _look(
         "reference",
@@ -153,7 +155,7 @@ def _check_noise(reference: Reference) -> None:
         {
             "sights": ("<f4", (dimension, _ANY)),
             "sight_values": ("<f4", (2 if dimension else 0, dimension)),
-            "noise": ("<f8", (kinds, TERMS)),
+            "noise": ("<f8", (kinds, TERMS if tied == 0 else 1 + 2 * RECORD_VIEWS)),
         },
     )
     _look(
@@ -165,12 +167,15 @@ def _check_noise(reference: Reference) -> None:
             "edges": ("<f4", (width, BINS - 1)),
             "odds": ("<f4", (2, width, BINS)),
             "whiten": ("<f4", (width, _ANY)),
+            "parent": ("<i4", (tied,)),
+            "belong": ("<f4", (tied, BINS, BINS)),
         },
     )
     _within("reference.drawn_columns", drawn.columns, reference.dimension)
+    _within("reference.drawn_parent", drawn.parent + 1, tied + 1)
     if not (SCALING <= drawn.whiten.shape[1] <= SCALING + MOST_COLUMNS and np.isfinite(drawn.whiten).all()):
         raise SnapshotError("the saved state is damaged: the reference holds what tells no drawn records")
-    arrays["odds"] = drawn.odds
+    arrays |= {"odds": drawn.odds, "belong": drawn.belong}
     finite = all(np.isfinite(array).all() for array in arrays.values())
     if not finite or (dimension and not (reference.sight_values[1].min() > 0 and 0 < reference.sights.shape[1] <= MOST_SIGHTS)):
         raise SnapshotError("the saved state is damaged: the reference holds what tells no noise")

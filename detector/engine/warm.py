@@ -57,7 +57,7 @@ def rehearse(baselines: Mapping[str, ModelBaseline] | None = None) -> None:
 def warm_up() -> None:
     """Rehearse with every kind of input, and fit all models: afterwards all kernels are compiled."""
     # Imported here: a service with a baseline does not need scikit-learn's fitters, which take a second to load.
-    from detector.engine.fitting.noise import Unheard  # noqa: PLC0415
+    from detector.engine.fitting.noise import Taught, Unheard  # noqa: PLC0415
     from detector.engine.fitting.novelty import fit_norms  # noqa: PLC0415
     from detector.engine.fitting.reference import fit_reference  # noqa: PLC0415
     from detector.engine.fitting.unheard import fit_unheard  # noqa: PLC0415
@@ -68,7 +68,8 @@ def warm_up() -> None:
     for pool, categorical in ((_table(rng), (0,)), (_picture(rng), ()), (_embeddings(rng), ())):
         clients = [f"teacher-{i % LEAST_CLIENTS}" for i in range(len(pool))]
         learned = fit_reference(pool, 2, seed=0, categorical=categorical, clients=clients)
-        learned = fit_unheard(learned, pool[::2], Unheard(pool[1::2], clients[: len(pool) // 2]), seed=0)
+        taught = Taught(pool[::2], clients[: len(pool[::2])])
+        learned = fit_unheard(learned, taught, Unheard(pool[1::2], clients[: len(pool) // 2]), seed=0)
         rehearse({"rehearsal": ModelBaseline(learned, norms, scores, _evaluations(rng))})
         _run({}, _batch("rehearsal", pool, rng))
         _measure(learned, pool, clients)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.engine.evidence.accumulate import CHANNELS
-from detector.engine.evidence.noise import VIEWS
+from detector.engine.evidence.drawn import VIEWS
 from detector.engine.features.row import MEMORY, NAMES
 from detector.engine.memory.admission import Admitted, Arrivals
 from detector.engine.memory.conduct import QUESTIONS
@@ -29,8 +29,8 @@ class Workspace(NamedTuple):
 
     `slot` are the clients' rows and `owner` their random numbers; `ends` are the ends of the ids in their joined text. `words`
     are the bits of the inputs, `sure` and `next_sure` those of the two largest probabilities. `content` and `key` are hashes.
-    `conduct` (n, questions, 4) is filled by `update_conduct`; `views` (n, VIEWS) are those of `evidence.noise`. `peak` (n,
-    channels) is the evidence after each event.
+    `conduct` (n, questions, 4) is filled by `update_conduct`; `views` (n, VIEWS) are those of `evidence.drawn`, or the first of
+    them those of `evidence.noise`. `peak` (n, channels) is the evidence after each event.
     """
 
     given: Given

@@ -15,6 +15,7 @@ import pytest
 
 from detector.baseline.store import Baseline
 from detector.engine.evidence.children import NUMBERS
+from detector.engine.evidence.cooccur import BINS
 from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import LEAST_SAMPLES, VIEWS
 from detector.engine.memory.reservoir import COORDINATES, SAMPLED
@@ -194,6 +195,8 @@ def test_forged_events_that_wait(shards: Callable[[], Shard], make_log: Callable
         {"numbers": NUMBERS + 1},
         {"noise": np.zeros((1, TERMS))},
         {"noise": np.zeros((1, TERMS + 1))},
+        {"drawn_parent": np.zeros(1, np.int32)},
+        {"drawn_belong": np.zeros((1, BINS, BINS), np.float32)},
         {"sights": np.ones((4, 2), np.float32)},
         {"remote": USUAL, "leading": NO_LEADING},
         {"remote": USUAL, "leading": LEADING, "measured": LEAST_SAMPLES - 1},

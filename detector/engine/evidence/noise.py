@@ -96,13 +96,17 @@ def views_of(vectors, known, views):
 
 @kernel
 def noise_ratios(views, weights, ratio):
-    """Write the likelihood ratio of noise into `ratio` (n,); `weights` (kinds, TERMS) are the quadratic forms of the views."""
+    """Write the likelihood ratio of noise into `ratio` (n,); `weights` (kinds, terms) are quadratic forms of the first views.
+
+    The terms are a constant, then one for each view, then one for the square of each.
+    """
+    count = weights.shape[1] // 2
     for i in range(views.shape[0]):
         best = LEAST
         for kind in range(weights.shape[0]):
             worth = weights[kind, 0]
-            for v in range(VIEWS):
-                worth += weights[kind, 1 + v] * views[i, v] + weights[kind, 1 + VIEWS + v] * views[i, v] * views[i, v]
+            for v in range(count):
+                worth += weights[kind, 1 + v] * views[i, v] + weights[kind, 1 + count + v] * views[i, v] * views[i, v]
             if not np.isnan(worth):  # what is missing makes no noise
                 best = max(best, worth)
         ratio[i] = np.exp(min(best, MOST))

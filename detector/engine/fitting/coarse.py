@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.special import gammaln
 from scipy.stats import norm
 
 from detector.engine.evidence.coarse import LEVELS, MOST_DRAWN, Coarse, read_levels, record_chances
 from detector.engine.fitting.noise import Unheard
 from detector.engine.fitting.stray import LEAST_CLIENTS, LEAST_LESSONS, usual_under
+from detector.engine.fitting.tree import information, parents_of
 from detector.engine.fitting.yardsticks import FAIR
 from detector.engine.models.reference import NOT_COARSE, Floats, Reference
 
@@ -83,7 +82,6 @@ def _few_levels(records: Floats, categorical: npt.NDArray[np.int32]) -> bool:
 def _tree(rows: Levels, weight: npt.NDArray[np.float64], count: npt.NDArray[np.uint8]) -> tuple[Any, Floats]:
     """Return the parent of each column and the logarithms of how often levels occur, as `Coarse` holds them.
 
-    Of all trees this one has the largest sum of the mutual information between columns and their parents (Chow and Liu, 1968).
     `rows` (n, columns) are the levels of records that count `weight` (n,) each.
     """
     columns = rows.shape[1]
@@ -96,12 +94,8 @@ def _tree(rows: Levels, weight: npt.NDArray[np.float64], count: npt.NDArray[np.u
     told = np.zeros((columns, columns))
     for j in range(columns):
         for other in range(j):
-            told[j, other] = _information(pairs[j, other] / weight.sum())
-    # The tree of the largest sum is that of the smallest one of what is lacking; zero would mean that there is no edge.
-    lacking = np.where(np.tri(columns, k=-1) > 0, told.max() + 1.0 - told, 0.0)
-    edges = minimum_spanning_tree(csr_array(lacking))
-    _, above = breadth_first_order(edges, 0, directed=False)
-    parent = np.where(above < 0, -1, above).astype(np.int32)
+            told[j, other] = information(pairs[j, other] / weight.sum())
+    parent = parents_of(told)
     chance = np.zeros((columns, LEVELS, LEVELS), np.float32)
     for j in range(columns):
         if parent[j] < 0:
@@ -111,13 +105,6 @@ def _tree(rows: Levels, weight: npt.NDArray[np.float64], count: npt.NDArray[np.u
         depends = (1.0 - ALONE) * seen / seen.sum(axis=0) + ALONE * own[j][:, None]
         chance[j] = np.log(np.maximum(depends, 1e-9))
     return parent, chance
-
-
-def _information(joint: npt.NDArray[np.float64]) -> float:
-    """Return the mutual information, in nats, of two columns whose levels occur together so often."""
-    apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    seen = joint > 0.0
-    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
 
 
 def _draws(rows: Levels, value: npt.NDArray[np.uint8], count: npt.NDArray[np.uint8], measured: int) -> Floats:

@@ -3,8 +3,9 @@
 Sights are learned from the clients that teach the reference. New clients ask about new things, which lie farther from the
 sights than those of the teachers. So what is usual is learned from the clients that calibrate.
 
-One kind of noise is told: uniform in every value. Normal noise with the usual means and deviations looks like texts that are
-unfinished or misspelt, which clients send that nobody has calibrated with.
+Two kinds of noise are told: uniform in every value, and normal with the usual means and deviations. The second is far from real
+things where these lie in narrow clusters. Elsewhere it looks like texts that are unfinished or misspelt, which clients send
+that nobody has calibrated with; there it is told too slowly, and left out.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 
 from detector.engine.evidence.foreign import LEAST, MOST
-from detector.engine.evidence.noise import MOST_SIGHTS, TERMS, VIEWS, sights_from, views_of
+from detector.engine.evidence.noise import MOST_SIGHTS, VIEWS, noise_ratios, sights_from, views_of
 from detector.engine.evidence.remote import ALONE
 from detector.engine.fitting.stray import LEAST_CLIENTS, LESSONS, usual_under
 from detector.engine.models.reference import Floats, Reference
@@ -38,6 +39,13 @@ Matrix = npt.NDArray[np.float64]
 
 class Unheard(NamedTuple):
     """Queries (n, dimension) of clients that taught no sights, and whose they are."""
+
+    vectors: Floats
+    clients: Sequence[str]
+
+
+class Taught(NamedTuple):
+    """Queries (n, dimension) of the clients that taught the reference, and whose they are."""
 
     vectors: Floats
     clients: Sequence[str]
@@ -65,9 +73,13 @@ def fit_noise(reference: Reference, teaching: Floats, calibrating: Unheard, seed
     lessons = [views(own) for own in alone(reference, calibrating, heard)]
     if len(lessons) < LEAST_CLIENTS:
         return reference
-    drawn = rng.uniform(-1.0, 1.0, (DRAWN, rows.shape[1])).astype(np.float32)
-    form = form_of(lessons, views(_scaled(drawn)))
-    return reference if form is None else replace(reference, sights=sights, sight_values=values, noise=form[None])
+    uniform = rng.uniform(-1.0, 1.0, (DRAWN, rows.shape[1]))
+    normal = values[0] + values[1] * rng.standard_normal((DRAWN, rows.shape[1]))
+    kinds = [views(_scaled(np.asarray(drawn, np.float32))) for drawn in (uniform, normal)]
+    forms = [form for drawn in kinds if (form := form_of(lessons, drawn)) is not None]
+    if not forms:
+        return reference
+    return replace(reference, sights=sights, sight_values=values, noise=fair_forms(forms, lessons))
 
 
 def _whole(vectors: Floats) -> npt.NDArray[np.bool_]:
@@ -111,9 +123,10 @@ def alone(reference: Reference, calibrating: Unheard, heard: set[bytes]) -> list
     return found
 
 
-def form_of(lessons: Sequence[Matrix], noise: Matrix) -> Matrix | None:
-    """Return the quadratic form (TERMS,) whose value is the logarithm of the ratio; None if noise is told too slowly.
+def form_of(lessons: Sequence[Matrix], noise: Matrix, least: float = LEAST_GROWTH) -> Matrix | None:
+    """Return the quadratic form (terms,) whose value is the logarithm of the ratio; None if noise is told too slowly.
 
+    Too slowly is with less than `least` a query.
     A logistic regression gives the score. Its usual value and spread are those under which noise is found fastest while no
     client's ratios average more than `FAIR`, but for a few odd clients. Where noise is farther away than it needs to be, the
     usual value is raised, since unknown clients are odder than known ones.
@@ -135,13 +148,26 @@ def form_of(lessons: Sequence[Matrix], noise: Matrix) -> Matrix | None:
     usual = [usual_under(scores, spread) for spread in spreads]
     growth = [np.clip((told - u) / s, LEAST, MOST).mean() for u, s in zip(usual, spreads, strict=True)]
     best = int(np.argmax(growth))
-    if growth[best] < LEAST_GROWTH:
+    if growth[best] < least:
         return None
     spread = float(spreads[best])
     expected = max(usual[best], float(np.quantile(told, KEPT)) - MOST * spread)
-    linear, square = fitted.coef_[0, :VIEWS] / width, fitted.coef_[0, VIEWS:] / np.square(width)
-    form = np.empty(TERMS)
+    count = len(middle)
+    linear, square = fitted.coef_[0, :count] / width, fitted.coef_[0, count:] / np.square(width)
+    form = np.empty(1 + 2 * count)
     form[0] = fitted.intercept_[0] - expected - (linear * middle).sum() + (square * np.square(middle)).sum()
-    form[1 : 1 + VIEWS] = linear - 2.0 * square * middle
-    form[1 + VIEWS :] = square
+    form[1 : 1 + count] = linear - 2.0 * square * middle
+    form[1 + count :] = square
     return form / spread
+
+
+def fair_forms(forms: Sequence[Matrix], lessons: Sequence[Matrix]) -> Matrix:
+    """Return the forms (kinds, terms), lowered until no client's largest ratios average more than is fair."""
+    found = np.stack(forms)
+    best = []
+    for lesson in lessons:
+        ratio = np.empty(len(lesson), np.float32)
+        noise_ratios(lesson, found, ratio)
+        best.append(np.clip(np.log(ratio.astype(np.float64)), LEAST, MOST))
+    found[:, 0] -= max(usual_under(best, 1.0), 0.0)
+    return found

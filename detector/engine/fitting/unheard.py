@@ -16,22 +16,22 @@ from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
 from detector.engine.fitting.coarse import fit_coarse
 from detector.engine.fitting.cooccurrence import fair_to
 from detector.engine.fitting.drawn import fit_drawn
-from detector.engine.fitting.noise import Matrix, Unheard, fit_noise
+from detector.engine.fitting.noise import Matrix, Taught, Unheard, fit_noise
 from detector.engine.fitting.stray import LEAST_CLIENTS, LEAST_LESSONS, lessons_of, strays_of, usual_under
 from detector.engine.fitting.yardsticks import FAIR, structures_of
-from detector.engine.models.reference import Floats, Reduced, Reference
+from detector.engine.models.reference import Reduced, Reference
 
 
-def fit_unheard(reference: Reference, teaching: Floats, unheard: Unheard, seed: int) -> Reference:
+def fit_unheard(reference: Reference, taught: Taught, unheard: Unheard, seed: int) -> Reference:
     """Return the reference with all that is learned from clients that did not teach it.
 
-    `teaching` (n, dimension) are inputs of those that did. Noise and drawn records are told by expectations that are fair
+    `taught` are the inputs of those that did. Noise and drawn records are told by expectations that are fair
     already, so these come first.
     """
     learned = fair_to_unheard(reference, unheard)
-    learned = fit_noise(learned, teaching, unheard, seed)
-    learned = fit_drawn(learned, teaching, unheard, seed)
-    learned = fit_coarse(learned, teaching, unheard)
+    learned = fit_noise(learned, taught.vectors, unheard, seed)
+    learned = fit_drawn(learned, taught, unheard, seed)
+    learned = fit_coarse(learned, taught.vectors, unheard)
     return replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))
 
 

@@ -177,6 +177,8 @@ class Reference:
     drawn_edges: Floats
     drawn_odds: Floats
     drawn_whiten: Floats
+    drawn_parent: npt.NDArray[np.int32]
+    drawn_belong: Floats
     coarse_value: npt.NDArray[np.uint8]
     coarse_count: npt.NDArray[np.uint8]
     coarse_parent: npt.NDArray[np.int32]
@@ -198,7 +200,15 @@ class Reference:
     @property
     def drawn(self) -> Drawn:
         """What records are compared with, to tell drawn ones; without columns where they are not told."""
-        return Drawn(self.drawn_columns, self.drawn_coded, self.drawn_edges, self.drawn_odds, self.drawn_whiten)
+        return Drawn(
+            self.drawn_columns,
+            self.drawn_coded,
+            self.drawn_edges,
+            self.drawn_odds,
+            self.drawn_whiten,
+            self.drawn_parent,
+            self.drawn_belong,
+        )
 
     @property
     def coarse(self) -> Coarse:
