@@ -37,6 +37,7 @@ from detector.engine.evidence.interval import (
 )
 from detector.engine.evidence.opposite import opposite_depth
 from detector.engine.evidence.pattern import contents_of, halves_pattern, is_free, may_be_bent, pattern_left
+from detector.engine.evidence.pivot import keeps_odd_level
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.tone import halves_texture, is_toned
 from detector.engine.kernels import kernel, part
@@ -53,9 +54,10 @@ CHANNEL = Channel(
     innocent=(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
-        "brightness, and a query counts only if it halves the rest as well. In a table, people halve an amount, or two, until "
-        "the answer turns or a score is reached: a search counts in full once it goes on in further columns, or returns to "
-        "a bracket that it left. A person who looks for several scores on one record does the same."
+        "brightness, and a query counts only if it halves the rest as well, or if the change keeps a grey level that no fade "
+        "keeps. In a table, people halve an amount, or two, until the answer turns or a score is reached: a search counts in "
+        "full once it goes on in further columns, or returns to a bracket that it left. A person who looks for several scores "
+        "on one record does the same."
     ),
     blind_to=(
         "Bisecting with noise on every query, halving one column or two between labels, and a few columns of fewer than four "
@@ -316,6 +318,14 @@ def halves_faint(asked, past, one, other, position, population, scales):
 
 
 @part
+def goes_astray(past, one, other, scales):
+    """Tell whether no usual change of intensity leads from the retained picture at `one` to that at `other`."""
+    first = past.c[one, : scales.measured]
+    second = past.c[other, : scales.measured]
+    return keeps_odd_level(first, second, scales.rounding, scales.c_lowest, scales.c_highest)
+
+
+@part
 def near_halving(asked, past, scales, population, scratch):
     """Return the same of the nearest queries, pictures or others that are no records; see `deepest_halving`."""
     depth, one, other, position = 0, -1, -1, 0.5
@@ -385,7 +395,6 @@ def deepest_halving(asked, past, scales, population, scratch):
                 asked.query,
                 past.z,
                 past.held,
-                past.squares,
                 past.near,
                 past.label,
                 past.order,
@@ -401,6 +410,7 @@ def deepest_halving(asked, past, scales, population, scratch):
         if depth > 0 and (
             halves_contents(asked, past, one, other, position, scales)
             or (population.plain.shape[0] > 0 and halves_faint(asked, past, one, other, position, population, scales))
+            or (turn == 1 and goes_astray(past, one, other, scales))
         ):
             return depth, one, other, position
         if scales.table or population.origin.shape[0] > 0:

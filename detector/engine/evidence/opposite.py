@@ -104,13 +104,12 @@ def position_between(query, z, near, order, one, other, sharpness, tolerance, bl
 
 
 @kernel
-def opposite_depth(query, z, held, squares, near, label, order, depth, sharpness, tolerance, blur, across, sums):
+def opposite_depth(query, z, held, near, label, order, depth, sharpness, tolerance, blur, across, sums):
     """Return (depth, end, end, position) of the shortest interval whose middle the query is, or (0, -1, -1, 0.5).
 
     `query` (coordinates,) is the new query, and `z` (coordinates, places), `label`, `order` and `depth` are the client's
-    columns, whose first `held` places are filled. `squares` (places,) are the squared distances and `near` (n,) the places of
-    the nearest queries; pairs of these are `interval`'s. `across` (`FEW`, places) and `sums` (places,) are scratch. For the
-    others see `interval`.
+    columns, whose first `held` places are filled. `near` (n,) are the places of the nearest queries. `across` (`FEW`, places)
+    and `sums` (places,) are scratch. For the others see `interval`.
     """
     found, first, second, at = 0, -1, -1, 0.5
     differences(query, z, held, sharpness, across)
@@ -119,14 +118,11 @@ def opposite_depth(query, z, held, squares, near, label, order, depth, sharpness
     sums[0] = most
     limit = bits[0]
     shortest = np.inf
-    farthest = squares[near[near.shape[0] - 1]]
     for a in range(1, held):
         if least_sum(across, a, sums, bits) > limit:
             continue
         for b in range(a):
-            if sums[b] > most or label[a] == label[b] or max(squares[a], squares[b]) <= farthest:
-                continue
-            if not is_middle(query, z, a, b, sharpness, most):
+            if sums[b] > most or label[a] == label[b] or not is_middle(query, z, a, b, sharpness, most):
                 continue
             position, length = position_between(query, z, near, order, a, b, sharpness, tolerance, blur)
             if np.isnan(position) or length >= shortest:

@@ -38,21 +38,19 @@ class Memory:
     @property
     def middle(self) -> npt.NDArray[np.float64]:
         """The query half way between the two ends."""
-        return 0.5 * (self.z[:, self.one] + self.z[:, self.other].astype(float))
+        return np.asarray(0.5 * (self.z[:, self.one] + self.z[:, self.other].astype(float)), np.float64)
 
     def search(self, query: npt.NDArray[np.float64]) -> tuple[int, int, int, float]:
         """What is found for a query."""
         rounded = np.rint(query).astype(np.float32)
-        squares = np.zeros(PLACES, np.float32)
-        squares[:HELD] = np.square(self.z[:, :HELD] - rounded[:, None]).sum(axis=0)
-        near = np.argsort(squares[:HELD], kind="stable")[:8].astype(np.int64)
+        squares = np.square(self.z[:, :HELD] - rounded[:, None]).sum(axis=0)
+        near = np.argsort(squares, kind="stable")[:8].astype(np.int64)
         across = np.empty((FEW, PLACES), np.float32)
         sums = np.empty(PLACES, np.float32)
         depth, one, other, position = opposite_depth(
             rounded,
             self.z,
             np.int64(HELD),
-            squares,
             near,
             self.label,
             self.order,
