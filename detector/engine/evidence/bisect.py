@@ -35,7 +35,9 @@ from detector.engine.evidence.interval import (
     interval_depth,
     may_halve,
 )
+from detector.engine.evidence.opposite import opposite_depth
 from detector.engine.evidence.pattern import contents_of, halves_pattern, is_free, may_be_bent, pattern_left
+from detector.engine.evidence.pivot import keeps_odd_level
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.tone import halves_texture, is_toned
 from detector.engine.kernels import kernel, part
@@ -55,12 +57,12 @@ CHANNEL = Channel(
     innocent=(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
-        "brightness, and a query counts only if it halves the rest as well. In a table, people halve an amount, or two, until "
-        "the answer turns or a score is reached: a search counts in full once it goes on in further columns, or returns to "
-        "a bracket that it left. A person who looks for several scores on one record does the same. A search also counts in "
-        "full where the client turned one earlier record into another, column by column, and halves the step that turned the "
-        "answer. Explainers go such ways, but do not halve that step, except those that then ask how little of the last change "
-        "is enough."
+        "brightness, and a query counts only if it halves the rest as well, or if the change keeps a grey level that no fade "
+        "keeps. In a table, people halve an amount, or two, until the answer turns or a score is reached: a search counts in "
+        "full once it goes on in further columns, or returns to a bracket that it left. A person who looks for several scores "
+        "on one record does the same. A search also counts in full where the client turned one earlier record into another, "
+        "column by column, and halves the step that turned the answer. Explainers go such ways, but do not halve that step, "
+        "except those that then ask how little of the last change is enough."
     ),
     blind_to=(
         "Bisecting with noise on every query, halving one column or two between labels, and a few columns of fewer than four "
@@ -321,14 +323,18 @@ def halves_faint(asked, past, one, other, position, population, scales):
 
 
 @part
-def deepest_halving(asked, past, scales, population, gathered, toward):
-    """Return (depth, end, end, position) of the shortest interval that the new query halves; a depth of 0 without any.
+def goes_astray(past, one, other, scales):
+    """Tell whether no usual change of intensity leads from the retained picture at `one` to that at `other`."""
+    first = past.c[one, : scales.measured]
+    second = past.c[other, : scales.measured]
+    return keeps_odd_level(first, second, scales.rounding, scales.c_lowest, scales.c_highest)
 
-    `position` is the query's place on the way from one end to the other, NaN where a JPEG hides it. `gathered` (n, coordinates)
-    and `toward` (n, few) are scratch.
-    """
-    of_table = scales.numbers > 0
-    if not of_table and not may_halve(
+
+@part
+def near_halving(asked, past, scales, population, scratch):
+    """Return the same of the nearest queries, pictures or others that are no records; see `deepest_halving`."""
+    depth, one, other, position = 0, -1, -1, 0.5
+    if may_halve(
         asked.query,
         past.z,
         past.near,
@@ -336,19 +342,46 @@ def deepest_halving(asked, past, scales, population, gathered, toward):
         past.label,
         population.sharpness,
         population.origin,
-        toward,
+        scratch.toward,
         scales.tolerance,
         scales.blur,
     ):
-        return 0, -1, -1, 0.5
-    if of_table:
+        query = asked.query * population.sharpness
+        for j in range(past.near.shape[0]):
+            for k in range(query.shape[0]):
+                scratch.gathered[j, k] = np.float32(past.z[k, past.near[j]]) * population.sharpness[k]
+        depth, one, other, position = interval_depth(
+            query,
+            past.near,
+            scratch.gathered,
+            past.label,
+            past.order,
+            past.depth,
+            population.origin,
+            scales.tolerance,
+            scales.blur,
+        )
+        if depth == 0 and population.plain.shape[0] > 0:
+            depth, one, other = hidden_depth(query, past.near, scratch.gathered, past.label, past.depth, scales.blur)
+            position = np.nan if depth > 0 else 0.5
+    return depth, one, other, position
+
+
+@part
+def deepest_halving(asked, past, scales, population, scratch):
+    """Return (depth, end, end, position) of the shortest interval that the new query halves; a depth of 0 without any.
+
+    The ends are near the query, or opposite each other however far away (see `opposite`). `position` is the query's place on
+    the way from one end to the other, NaN where a JPEG hides it.
+    """
+    if scales.numbers > 0:
         for j in range(past.near.shape[0]):
             for k in range(asked.query.shape[0]):
-                gathered[j, k] = np.float32(past.z[k, past.near[j]])
+                scratch.gathered[j, k] = np.float32(past.z[k, past.near[j]])
         depth, one, other = record_depth(
             asked.query,
             past.near,
-            gathered,
+            scratch.gathered,
             past.label,
             past.margin,
             past.order,
@@ -358,24 +391,36 @@ def deepest_halving(asked, past, scales, population, gathered, toward):
             population.level,
         )
         return depth, one, other, 0.5
-    query = asked.query * population.sharpness
-    for j in range(past.near.shape[0]):
-        for k in range(query.shape[0]):
-            gathered[j, k] = np.float32(past.z[k, past.near[j]]) * population.sharpness[k]
-    depth, one, other, position = interval_depth(
-        query, past.near, gathered, past.label, past.order, past.depth, population.origin, scales.tolerance, scales.blur
-    )
     pictures = scales.measured >= PICTURE and population.origin.shape[0] == 0
-    if 0 < depth < DEEP and pictures:
-        seen = halves_contents(asked, past, one, other, position, scales)
-        if not seen and population.plain.shape[0] > 0:
-            seen = halves_faint(asked, past, one, other, position, population, scales)
-        if not seen:
-            return 0, -1, -1, 0.5
-    if depth == 0 and pictures and population.plain.shape[0] > 0:
-        depth, one, other = hidden_depth(query, past.near, gathered, past.label, past.depth, scales.blur)
-        position = np.nan
-    return depth, one, other, position
+    for turn in range(2):
+        if turn == 0:
+            depth, one, other, position = near_halving(asked, past, scales, population, scratch)
+        else:
+            depth, one, other, position = opposite_depth(
+                asked.query,
+                past.z,
+                past.held,
+                past.near,
+                past.label,
+                past.order,
+                past.depth,
+                population.sharpness,
+                scales.tolerance,
+                scales.blur,
+                scratch.across,
+                scratch.products,
+            )
+        if depth >= DEEP or (depth > 0 and not pictures):
+            return depth, one, other, position
+        if depth > 0 and (
+            halves_contents(asked, past, one, other, position, scales)
+            or (population.plain.shape[0] > 0 and halves_faint(asked, past, one, other, position, population, scales))
+            or (turn == 1 and goes_astray(past, one, other, scales))
+        ):
+            return depth, one, other, position
+        if scales.table or population.origin.shape[0] > 0:
+            break
+    return 0, -1, -1, 0.5
 
 
 @kernel

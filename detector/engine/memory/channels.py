@@ -239,12 +239,11 @@ def judge_bracket(asked, bracket, past, family, s, columns, ratio):
 
 
 @part
-def judge_bisect(asked, past, single, family, s, population, scales, gathered, toward, ratio):
+def judge_bisect(asked, past, single, family, s, population, scales, scratch, ratio):
     """Channel `bisect`; return the depth of the interval that the query halves, 0 if it halves none, and whether it is `LED`.
 
     The query may halve an interval in all values, or in the `single` value that moved; the deeper interval counts. A record
-    that differs from others in one column is judged by those alone; client `s` has its masks in `family` (see `bracket`). For
-    `gathered` and `toward` see `deepest_halving`.
+    that differs from others in one column is judged by those alone; client `s` has its masks in `family` (see `bracket`).
     """
     crossed = -1
     if scales.numbers > 0:
@@ -256,7 +255,7 @@ def judge_bisect(asked, past, single, family, s, population, scales, gathered, t
             depth, led = judge_bracket(asked, bracket, past, family, s, scales.numbers, ratio)
             if depth > 0:
                 return depth, led or crossed >= 0
-    depth, one, other, position = deepest_halving(asked, past, scales, population, gathered, toward)
+    depth, one, other, position = deepest_halving(asked, past, scales, population, scratch)
     alone = single.depth > 0 and single.depth >= depth  # a value that moves alone is no change of intensity
     if alone:
         depth, one, other = single.depth, single.place, single.end

@@ -36,6 +36,7 @@ import numpy.typing as npt
 from detector.engine.evidence.accumulate import NOTHING
 from detector.engine.evidence.counts import all_counts
 from detector.engine.evidence.interval import GLANCE
+from detector.engine.evidence.opposite import FEW
 from detector.engine.evidence.probe import MOST_MOVED, moved_values
 from detector.engine.evidence.registry import BISECT
 from detector.engine.evidence.select import FIRST
@@ -145,6 +146,7 @@ class Scratch(NamedTuple):
     best: npt.NDArray[np.int64]
     gathered: npt.NDArray[np.float32]
     toward: npt.NDArray[np.float32]
+    across: npt.NDArray[np.float32]
     delta: npt.NDArray[np.float32]
     other_delta: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
@@ -169,6 +171,7 @@ def scratch_for(memory: Memory, measured: int, directions: int) -> Scratch:
         best=np.empty(NEIGHBOURS, np.int64),
         gathered=np.empty((NEIGHBOURS, coordinates), np.float32),
         toward=np.empty((NEIGHBOURS, GLANCE), np.float32),
+        across=np.empty((FEW, capacity), np.float32),
         delta=np.empty(measured, np.float32),
         other_delta=np.empty(measured, np.float32),
         weights=np.empty(coordinates + sampled, np.float32),
@@ -306,9 +309,7 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
                 written.crowded[i] = crowded
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
-                depth, led = judge_bisect(
-                    asked, past, single, family, s, population, scales, scratch.gathered, scratch.toward, ratio
-                )
+                depth, led = judge_bisect(asked, past, single, family, s, population, scales, scratch, ratio)
                 judge_aim(asked, past, step, scales, scratch.other_delta, ratio)
                 if scales.numbers > 0:
                     judge_record_probe(asked, past, step, population, scales, ratio)
