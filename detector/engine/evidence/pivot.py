@@ -14,9 +14,9 @@ from detector.engine.kernels import kernel
 
 USUAL = 0.1  # distance from black, white and middle grey within which changes of intensity keep a level, in ranges
 OWN = 0.05  # the same from the mean, the median, the darkest and the brightest values of the picture that has more contents
-FLATTER = 0.8  # largest slope: what hardly changes the contrast has no pivot that is known
+FLATTER = 0.6  # largest slope: what hardly changes the contrast has no pivot that is known, and a second halving has a half
 INVERTED = -0.2  # least slope, that of a plain picture with a faint pattern of its own
-CONTENTS = 96.0  # least square of contents, in variances of rounding: then the slope is known to a tenth
+CONTENTS = 16.0  # least variance of contents, in those of rounding: of fainter ones rounding makes others
 CERTAIN = 3.0  # standard errors within which the pivot must be known
 EDGE = 20  # one value of so many is darker than the darkest that are looked at, and one brighter than the brightest
 
@@ -61,13 +61,13 @@ def keeps_odd_level(first, second, noise, lowest, highest):
             square += (np.float64(own[j]) - mean) ** 2
             shared += (np.float64(own[j]) - mean) * (np.float64(other[j]) - mean_other)
     variance = 0.5 * noise
-    if square < CONTENTS * variance:
+    if square < CONTENTS * variance * free:
         return False
     slope = shared / (square - variance * free)
     if not INVERTED <= slope <= FLATTER:
         return False
     pivot = mean + (mean_other - mean) / (1.0 - slope)
-    error = np.sqrt(variance / square) * abs(mean_other - mean) / (1.0 - slope) ** 2
+    error = np.sqrt(noise / square) * abs(mean_other - mean) / (1.0 - slope) ** 2
     error += np.sqrt(2.0 * variance / free) / (1.0 - slope)
     if CERTAIN * error > USUAL * (highest - lowest):
         return False

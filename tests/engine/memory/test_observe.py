@@ -620,6 +620,21 @@ def test_agrees_with_prada_when_nothing_is_forgotten(dimension: int, seed: int) 
     assert compared == 2
 
 
+@pytest.mark.parametrize(("end", "seen"), [("picture", 1), ("grey", 1), ("black", 0)])
+def test_the_middle_of_far_ends_is_seen_among_nearer_queries(end: str, seen: int) -> None:
+    """None of the eight nearest is an end. A way to black may be a lamp that is dimmed; a way to another plain grey is not."""
+    rng = np.random.default_rng(5)
+    way = 2 * rng.integers(-3000, 3000, COORDINATES)
+    others = rng.integers(-900, 900, (20, COORDINATES))
+    z = np.array([way, *others, -way, np.zeros(COORDINATES)]).astype(np.int16)
+    c = rng.integers(40, 110, (len(z), SAMPLED))
+    c[-2] = {"picture": c[-2], "grey": 180, "black": np.ceil(C_LOWEST)}[end]
+    c[-1] = np.rint((c[0] + c[-2]) / 2)
+    state = shown(z, [0] * 21 + [1, 0], c=c.astype(np.uint8)).state
+    assert state.depth[0, state.newest[0]] == seen
+    assert ((state.mark[0, [0, 21]] & USED) != 0).all() == bool(seen)
+
+
 def test_a_walk_between_two_answers_aims() -> None:
     """Undecided steps towards a query with another answer carry evidence, until they make a line; the way back does not."""
     rng = np.random.default_rng(4)
