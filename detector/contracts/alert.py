@@ -131,7 +131,7 @@ class Cost(Document):
         """
         shares = (None, None, None) if held is None or value is None else (held.lead, held.low, held.high)
         leaked, low, high = (None if share is None else _amount(share * (value or 0.0)) for share in shares)
-        if leaked is paid is price is None:
+        if leaked is None and paid is None and price is None:
             return None
         return cls(leaked=leaked, low=low, high=high, paid=paid, price=price, currency=currency)
 

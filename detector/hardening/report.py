@@ -153,6 +153,11 @@ CAPTION = (
 )
 
 
+BY_OWN = (
+    "Without true labels the calibration error is that against the model's own labels, and accuracy is not known: --labels."
+)
+
+
 def thefts_tables(plan: Plan, tally: Tally) -> Iterator[Table]:
     """Yield a table for each model and defence, which fits a narrow terminal; what that has no room for stands below it."""
     for model, defence in dict.fromkeys((row.model, row.defence) for row in tally.rows):
@@ -178,11 +183,17 @@ def thefts_tables(plan: Plan, tally: Tally) -> Iterator[Table]:
 def honest_table(tally: Tally) -> Table:
     """Return what each defence costs the honest."""
     table = Table(pad_edge=False, box=None)
+    if _by_own(tally):
+        table.caption, table.caption_justify, table.caption_style = BY_OWN, "left", ""
     for place, head in enumerate(HONEST_HEADS):
         table.add_column(head, overflow="fold", justify="left" if place < 2 else "right", max_width=None if place < 2 else 11)
     for one in tally.honest:
         table.add_row(*_honest_cells(one))
     return table
+
+
+def _by_own(tally: Tally) -> bool:
+    return any(one.accuracy is None for one in tally.honest)
 
 
 def markdown(plan: Plan, tally: Tally, judged: str, *, interrupted: bool) -> str:
@@ -193,7 +204,7 @@ def markdown(plan: Plan, tally: Tally, judged: str, *, interrupted: bool) -> str
         f"Detector: {judged}. Seed {plan.seed}; one theft a row, so a few points mean nothing.",
         "## What the honest lose",
     ]
-    parts += [_rows(HONEST_HEADS, [_honest_cells(one) for one in tally.honest])]
+    parts += [_rows(HONEST_HEADS, [_honest_cells(one) for one in tally.honest]), *([BY_OWN] * _by_own(tally))]
     if tally.warnings:
         parts += ["## Warnings", "\n".join(f"- {printable(text, 500)}" for text in tally.warnings)]
     return "\n\n".join(parts) + "\n"

@@ -98,6 +98,25 @@ def test_a_log_without_events_is_an_error(tmp_path: Path, content: bytes, said: 
         run(str(log), "--format", "ghost")
 
 
+def test_a_log_that_names_nobody_has_its_finding(tmp_path: Path) -> None:
+    """It is the worst that a log can show of identities; no other check says that nothing was found."""
+    lines = [
+        {"request": {"instances": [[1.0, 2.5]]}, "response": {"predictions": [[0.3, 0.7]]}, "databricks_request_id": f"r{at}"}
+        | {"timestamp_ms": 1_777_890_667_000 + at, "status_code": 200}
+        for at in range(5)
+    ]
+    for line in lines:
+        line |= {"request": json.dumps(line["request"]), "response": json.dumps(line["response"])}
+    log = written(tmp_path / "log.jsonl", lines)
+    result = CliRunner().invoke(app, ["audit", str(log), "--json"])
+    assert isinstance(result.exception, SourceError)
+    assert "no record can be used" in str(result.exception)
+    found = json.loads(result.stdout)
+    assert "identity.missing" in [one["id"] for one in found["findings"]]
+    assert found["nothing_found"] == []
+    assert found["problems"] == ["no record can be used"]
+
+
 def test_a_damaged_log_is_audited_as_far_as_it_can_be_read(tmp_path: Path) -> None:
     """The report is printed, and the status is 1."""
     import gzip  # noqa: PLC0415

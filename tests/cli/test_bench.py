@@ -22,7 +22,8 @@ from detector.cli.bench import _settings, _tell
 from detector.console import Console
 from detector.errors import BaselineError, ConfigError, ModelError, OutputError
 from detector.hardening.bench import Plan, Row, Tally
-from detector.hardening.report import thefts_tables
+from detector.hardening.honest import Honest
+from detector.hardening.report import honest_table, markdown, thefts_tables
 from detector.hardening.stops import Stop
 from detector.hardening.theft import Copy
 from detector.redteam.conversation import Array
@@ -260,3 +261,15 @@ def test_tables_fit_a_narrow_terminal() -> None:
     assert "> 1,600 / > 1,600 / > 1,600" in said
     assert "knockoff_random: > 2.40, > 27 min, not stopped; throttled at 54" in said
     assert "line_search: > 2.40, > 27 min, perturb at 24, with 57%" in said
+
+
+@pytest.mark.parametrize("accuracy", [None, 0.9])
+def test_by_what_calibration_was_measured_is_told(accuracy: float | None) -> None:
+    """Without true labels by the model's own, which is no calibration of the model."""
+    one = Honest("m", "top1", accuracy, None if accuracy is None else 0.0, 0.151, 0.0, 1.0, 1.0, ())
+    tally = Tally([], [one], [])
+    console = Console(width=200, file=io.StringIO())
+    console.print(honest_table(tally))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]  # it is the one above
+    written = markdown(Plan([], [], [], [100], None, None), tally, "not asked", interrupted=False)
+    assert [("against the model's own labels" in text) for text in (printed, written)] == [accuracy is None] * 2

@@ -1,7 +1,8 @@
 """Measure what a test of ownership finds: ``python -m tests.quality.ownership --out DIR``.
 
 Writes ``ownership.json`` and ``ownership.md`` with five tables: what marks cost the honest, independent models, copies of every
-kind, thieves who choose or average, and detection beside marks. With ``--quick`` all of it is small. ``--only`` names tables.
+kind, thieves who choose or average, and detection beside marks. With ``--quick`` all of it is small.
+``--only`` names tables, ``--world`` worlds. ``--keys`` and ``--first-key`` choose other keys for copies and attacks.
 """
 
 import json
@@ -19,6 +20,7 @@ from tests.quality.ownership_copies import (
     attacked,
     averaged,
     beside_detection,
+    changed_for,
     cost_of,
     found_among_copies,
     innocent_ps,
@@ -73,7 +75,7 @@ def of_copies(made: dict[str, World], size: dict[str, int]) -> Rows:
     """P-values of copies of every kind; the mean is geometric."""
     rows: Rows = [["copy", *(f"{name}: p (p <= .01), fidelity" for name in made)]]
     found = {
-        name: [found_among_copies(world, size["queries"], size["many"], FRESH + seed) for seed in range(size["seeds"])]
+        name: [found_among_copies(world, size["queries"], size["many"], size["first"] + seed) for seed in range(size["seeds"])]
         for name, world in made.items()
     }
     for kind in COPIES:
@@ -82,6 +84,9 @@ def of_copies(made: dict[str, World], size: dict[str, int]) -> Rows:
             ps, fidelity = [one[kind].p for one in each], np.mean([one[kind].fidelity for one in each])
             cells.append(f"{np.exp(np.mean(np.log(ps))):.4f} ({sum(p <= 0.01 for p in ps)} of {len(ps)}), {fidelity:.1%}")
         rows.append([kind, *cells])
+    keys = range(size["first"], size["first"] + size["seeds"])
+    changed = [[changed_for(world, size["queries"], key) for key in keys] for world in made.values()]
+    rows.append([f"labels changed, of {size['queries']}, by key", *(", ".join(map(str, one)) for one in changed)])
     totals = [[sum(one[kind].p <= 0.01 for kind in COPIES) for one in each] for each in found.values()]
     rows.append(["kinds with p <= .01, of 13, by key", *(", ".join(map(str, one)) for one in totals)])
     totals = [[sum(one[kind].p <= 1e-4 for kind in COPIES) for one in each] for each in found.values()]
@@ -91,9 +96,11 @@ def of_copies(made: dict[str, World], size: dict[str, int]) -> Rows:
 
 def of_attacks(made: dict[str, World], size: dict[str, int]) -> Rows:
     """P-values of label copies by attacks, tested with the client's own inputs and without, and of averaging."""
-    seeds = range(FRESH, FRESH + size["seeds"])
+    seeds = range(size["first"], size["first"] + size["seeds"])
     rows: Rows = [["thief", "p with the client's own inputs", "p without", "fidelity"]]
     for name in ("digits", "digits at 3%"):
+        if name not in made:
+            continue
         rows += _attacked(name, made[name], size, seeds)
     return rows
 
@@ -115,6 +122,8 @@ def _attacked(where: str, world: World, size: dict[str, int], seeds: range) -> R
 def detection(made: dict[str, World], size: dict[str, int]) -> Rows:
     """Queries until thieves are stopped, with marks and without."""
     rows: Rows = [["client", "no marks", "marks, log of what was told", "marks, the model server's own log"]]
+    if "digits" not in made:
+        return rows
     found = beside_detection(made["digits"], size["budget"], size["each"], 0)
     for role, means in found.items():
         rows.append([role, *(f"{mean:.0%}" if role == "innocents" else f"{mean:.0f}" for mean in means)])
@@ -160,16 +169,27 @@ def main(
     only: Annotated[list[str] | None, typer.Option("--only", metavar="TABLE")] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick")] = False,
+    world: Annotated[list[str] | None, typer.Option("--world", metavar="WORLD")] = None,
+    keys: Annotated[int | None, typer.Option("--keys", min=1)] = None,
+    first: Annotated[int, typer.Option("--first-key", min=0)] = FRESH,
 ) -> None:
     """Measure, and write the tables."""
     warnings.simplefilter("ignore")  # of models that could be trained a little further
     made = {name: make() for name, make in worlds().items()}
     for name, share in (("digits", 0.03), ("loans", 0.1)):
         made[f"{name} at {share:.0%}"] = changing(made[name], share)
+    strange = [name for name in world or () if name not in made]
+    if strange:
+        raise ConfigError(f"there is no world {strange[0]!r}; there are: {', '.join(made)}")
+    made = {name: one for name, one in made.items() if name in (world or made)}
+    size = {**(QUICK if quick else FULL), "first": first}
+    size |= {} if keys is None else {"seeds": keys}
+    if first + size["seeds"] > 256:
+        raise ConfigError("there are 256 keys: take fewer of them, or a lower first one")
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "ownership.json"
     before = json.loads(kept.read_text()) if kept.exists() else {}
-    found = {**before, **measured(only or [], QUICK if quick else FULL, made)}
+    found = {**before, **measured(only or [], size, made)}
     kept.write_text(json.dumps(found, indent=1) + "\n")
     (out / "ownership.md").write_text(markdown(found))
     Console().print(markdown(found), markup=False, soft_wrap=True)

@@ -24,7 +24,17 @@ from detector.redteam.setting import Setting
 from detector.redteam.targets import Target, named
 from tests.quality.ownership_worlds import Array, World, copies, fitted, innocents, inputs_for, pull_of, told_by
 
-__all__ = ["Cost", "Found", "attacked", "averaged", "beside_detection", "cost_of", "found_among_copies", "innocent_ps"]
+__all__ = [
+    "Cost",
+    "Found",
+    "attacked",
+    "averaged",
+    "beside_detection",
+    "changed_for",
+    "cost_of",
+    "found_among_copies",
+    "innocent_ps",
+]
 
 ATTACKS: Final[dict[str, Callable[[Setting], Conversation]]] = {
     "Knockoff": knockoff_random,
@@ -71,6 +81,12 @@ def innocent_ps(world: World, count: int, keys: int, counterfeits: int, seed: in
     others = np.sort(found[keys:], axis=0)
     ranked = [len(others) - np.searchsorted(others[:, at], found[:keys, at]) for at in range(count)]
     return np.array([(1 + above) / (1 + len(others)) for above in ranked]).T
+
+
+def changed_for(world: World, queries: int, seed: int) -> int:
+    """Return how many labels of a client's queries its key changed."""
+    X = world.pool[:queries]
+    return int((told_by(world, f"client:{seed}", X).argmax(axis=1) != world.predict(X).argmax(axis=1)).sum())
 
 
 def found_among_copies(world: World, queries: int, counterfeits: int, seed: int) -> dict[str, Found]:
