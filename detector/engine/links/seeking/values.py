@@ -175,7 +175,7 @@ def may_be_middle(query, one, other, columns, level):
     for j in columns:
         first, second = np.float64(one[j]), np.float64(other[j])
         way = abs(second - first)
-        moved += way > 2.0 * BIN
+        moved += way > 2.0 * BIN  # type: ignore[assignment]  # numba adds booleans
         if abs(2.0 * query[j] - first - second) > 2.0 * (NEARLY + ASIDE * way) + np.float64(level[j]):
             return False
     return moved >= min(MANY, columns.shape[0])
