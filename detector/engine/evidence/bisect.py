@@ -48,19 +48,14 @@ CHANNEL = Channel(
     title="Queries that bisect answers",
     description="Queries halve the way between earlier ones with different answers.",
     meaning="queries halve the way between earlier queries with different answers, as a search for the boundary does",
-    lookalike=(
-        "a cross-fade between two inputs comes closest, and in a table an explainer that halves the last value which it copied "
-        "from another record; a slider moved in order through its range does not look so"
-    ),
+    lookalike="a cross-fade of two inputs comes closest, or an explainer that halves the last value it copied from a record",
     innocent=(
         "A cross-fade between two pictures comes closest. A slider that is moved through its range in order stays out: the "
         "newest point must be an end of the interval. A change of a picture's intensity is a straight or smooth function of "
         "brightness, and a query counts only if it halves the rest as well. In a table, people halve an amount, or two, until "
         "the answer turns or a score is reached: a search counts in full once it goes on in further columns, or returns to "
-        "a bracket that it left. A person who looks for several scores on one record does the same. A search also counts in "
-        "full where the client turned one earlier record into another, column by column, and halves the step that turned the "
-        "answer. Explainers go such ways, but do not halve that step, except those that then ask how little of the last change "
-        "is enough."
+        "a bracket that it left, or halves the step that turned the answer while one record became another, column by column. "
+        "A person who looks for several scores on one record does the same."
     ),
     blind_to=(
         "Bisecting with noise on every query, halving one column or two between labels, and a few columns of fewer than four "
