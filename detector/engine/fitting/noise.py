@@ -3,9 +3,8 @@
 Sights are learned from the clients that teach the reference. New clients ask about new things, which lie farther from the
 sights than those of the teachers. So what is usual is learned from the clients that calibrate.
 
-Two kinds of noise are told: uniform in every value, and normal with the usual means and deviations. The second is far from real
-things where these lie in narrow clusters. Elsewhere it looks like texts that are unfinished or misspelt, which clients send
-that nobody has calibrated with; there it is told too slowly, and left out.
+One kind of noise is told: uniform in every value. Normal noise with the usual means and deviations looks like texts that are
+unfinished or misspelt, which clients send that nobody has calibrated with.
 """
 
 from collections.abc import Sequence
@@ -73,13 +72,9 @@ def fit_noise(reference: Reference, teaching: Floats, calibrating: Unheard, seed
     lessons = [views(own) for own in alone(reference, calibrating, heard)]
     if len(lessons) < LEAST_CLIENTS:
         return reference
-    uniform = rng.uniform(-1.0, 1.0, (DRAWN, rows.shape[1]))
-    normal = values[0] + values[1] * rng.standard_normal((DRAWN, rows.shape[1]))
-    kinds = [views(_scaled(np.asarray(drawn, np.float32))) for drawn in (uniform, normal)]
-    forms = [form for drawn in kinds if (form := form_of(lessons, drawn)) is not None]
-    if not forms:
-        return reference
-    return replace(reference, sights=sights, sight_values=values, noise=fair_forms(forms, lessons))
+    drawn = rng.uniform(-1.0, 1.0, (DRAWN, rows.shape[1])).astype(np.float32)
+    form = form_of(lessons, views(_scaled(drawn)))
+    return reference if form is None else replace(reference, sights=sights, sight_values=values, noise=form[None])
 
 
 def _whole(vectors: Floats) -> npt.NDArray[np.bool_]:

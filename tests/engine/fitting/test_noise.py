@@ -41,25 +41,14 @@ def ratios(reference: Reference, vectors: Floats) -> Floats:
 
 
 def test_noise_is_told_from_queries_that_nobody_asked_before() -> None:
-    """New queries of new clients are no noise, and noise with the usual mean and spread of each value is none of theirs."""
+    """New queries of new clients are no noise. Texts may have the usual mean and spread of each value, and count little."""
     reference = fitted(embeddings(1), Unheard(embeddings(2), OWNERS))
     rng = np.random.default_rng(3)
     known = embeddings(1)
     assert np.log(ratios(reference, scaled(rng.uniform(-1.0, 1.0, (200, DIMENSION))))).mean() > 2.0
     normal = known.mean(axis=0) + known.std(axis=0) * rng.standard_normal((200, DIMENSION))
-    assert np.log(ratios(reference, scaled(normal))).mean() > 2.0
+    assert np.log(ratios(reference, scaled(normal))).mean() < -1.0
     assert ratios(reference, embeddings(4)).mean() < 0.5
-
-
-def test_noise_with_the_usual_spread_is_left_out_where_clusters_are_wide() -> None:
-    """Real things are hardly nearer to the clusters there; uniform noise has no values as large as theirs."""
-    spread = np.random.default_rng(99).standard_normal((100, DIMENSION))
-    one, other = (
-        scaled(spread[rng.integers(len(spread), size=len(OWNERS))] + 4.0 * rng.standard_normal((len(OWNERS), DIMENSION)))
-        for rng in map(np.random.default_rng, (1, 2))
-    )
-    assert len(fitted(embeddings(1), Unheard(embeddings(2), OWNERS)).noise) == 2
-    assert len(fitted(one, Unheard(other, OWNERS)).noise) == 1
 
 
 def test_vectors_that_lack_values_teach_nothing() -> None:
