@@ -98,7 +98,7 @@ def test_bytes_that_are_no_row_are_refused(row: bytes) -> None:
     [
         ("Memory.newest", 7),
         ("Memory.newest", 65_535),
-        ("Memory.mark", 64),
+        ("Memory.mark", 128),
         ("Metered.read", 255),
         ("Memory.depth", 251),
         ("Coverage.label_places", LABELS),
