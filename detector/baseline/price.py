@@ -22,7 +22,7 @@ from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.odometer.view import View, view_of
 from detector.engine.policy import ACTIONS, PolicySettings
 
-__all__ = ["PRICED", "Learned", "amount", "copies_of", "learned", "prices", "tell_prices"]
+__all__ = ["PRICED", "Learned", "amount", "copies_of", "copy_of", "learned", "prices", "tell_prices", "told_price"]
 
 PRICED: Final = (*LEADS, 0.9)
 FEWEST: Final = 16  # queries that a copy learns from
@@ -76,8 +76,8 @@ def prices(found: Sequence[Learned], cost: CostSection, policy: PolicySettings) 
             {
                 "lead": lead,
                 "queries": queries,
-                "price": None if queries is None else _price(queries, cost.price_per_1000),
-                "more_than": None if queries is not None else {"queries": most, "price": _price(most, cost.price_per_1000)},
+                "price": None if queries is None else cost.price_of(queries),
+                "more_than": None if queries is not None else {"queries": most, "price": cost.price_of(most)},
                 "currency": cost.currency,
                 "meanwhile": ACTIONS[policy.budget.action(lead)],
             }
@@ -85,25 +85,33 @@ def prices(found: Sequence[Learned], cost: CostSection, policy: PolicySettings) 
     return rows
 
 
-def copies_of(baseline: Baseline | None, cost: CostSection, policy: PolicySettings) -> dict[str, Price]:
-    """Return for each model what a copy with the highest lead of `PRICED` costs that was reached; the lowest, where none was.
+def copy_of(known: ReferenceSet | None, cost: CostSection, policy: PolicySettings) -> Price | None:
+    """Return what a copy with the highest lead of `PRICED` costs that was reached; the lowest, where none was.
 
-    Empty without a baseline or a price of queries.
+    None without reference inputs or a price of queries.
     """
-    found = {}
-    for model, known in baseline.models.items() if baseline is not None and cost.price_per_1000 is not None else ():
-        rows = prices(learned(known.reference_set), cost, policy) if known.reference_set is not None else []
-        if rows:
-            best = next((row for row in reversed(rows) if row["queries"] is not None), rows[0])
-            told = best["more_than"] or best
-            found[model] = Price(
-                lead=best["lead"],
-                queries=told["queries"],
-                amount=told["price"],
-                reached=best["more_than"] is None,
-                action=best["meanwhile"],
-            )
-    return found
+    if known is None or cost.price_per_1000 is None:
+        return None
+    rows = prices(learned(known), cost, policy)
+    if not rows:
+        return None
+    best = next((row for row in reversed(rows) if row["queries"] is not None), rows[0])
+    told = best["more_than"] or best
+    return Price(
+        lead=best["lead"],
+        queries=told["queries"],
+        amount=told["price"],
+        reached=best["more_than"] is None,
+        action=best["meanwhile"],
+    )
+
+
+def copies_of(baseline: Baseline | None, cost: CostSection, policy: PolicySettings) -> dict[str, Price]:
+    """Return `copy_of` each model of a baseline that has one."""
+    models = {} if baseline is None else baseline.models
+    return {
+        model: price for model, known in models.items() if (price := copy_of(known.reference_set, cost, policy)) is not None
+    }
 
 
 def amount(exact: float) -> str:
@@ -115,8 +123,14 @@ def amount(exact: float) -> str:
     return f"{exact:,.0f}" if exact >= 1000.0 else f"{exact:g}"
 
 
-def _price(queries: int, per_1000: float) -> float:
-    return float(f"{queries * per_1000 / 1000.0:.6g}")
+def told_price(price: float, currency: str, queries: int, *, reached: bool) -> tuple[str, str]:
+    """Return the amount and the number of queries for people, as bounds where a copy was not reached with them.
+
+    >>> told_price(0.192, "EUR", 128, reached=False)
+    ('> 0.192 EUR', '> 128 queries, not reached')
+    """
+    sign, end = ("", "") if reached else ("> ", ", not reached")
+    return f"{sign}{amount(price)} {currency}", f"{sign}{queries:,} queries{end}"
 
 
 def tell_prices(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -131,10 +145,8 @@ def tell_prices(rows: Sequence[dict[str, Any]]) -> list[str]:
     """
     told = []
     for row in rows:
-        more = row["more_than"]
-        price, queries = (row["price"], row["queries"]) if more is None else (more["price"], more["queries"])
-        sign, end = ("", "") if more is None else ("> ", ", not reached")
+        most = row["more_than"] or row
+        paid, queries = told_price(most["price"], row["currency"], most["queries"], reached=row["more_than"] is None)
         then = "" if row["meanwhile"] == "allow" else f"; the budget would {row['meanwhile']} from there on"
-        paid = f"{sign}{amount(price)} {row['currency']}"
-        told.append(f"a copy with lead {row['lead']:.2f} costs {paid}: {sign}{queries:,} queries{end}{then}")
+        told.append(f"a copy with lead {row['lead']:.2f} costs {paid}: {queries}{then}")
     return told

@@ -25,3 +25,11 @@ class CostSection(Section):
     model_value: float | None = Field(
         None, gt=0, le=1e15, description="what a model is worth; alerts then say what of it has leaked"
     )
+
+    def price_of(self, queries: int) -> float | None:
+        """Return what so many queries cost, with six digits; None where queries have no price.
+
+        >>> CostSection(price_per_1000=1.5).price_of(32), CostSection().price_of(32)
+        (0.048, None)
+        """
+        return None if self.price_per_1000 is None else float(f"{queries * self.price_per_1000 / 1000.0:.6g}")

@@ -96,8 +96,7 @@ def alert(finding: Finding, stamp: Stamp) -> Alert:
 
 def cost_of(held: Odometer | None, cost: CostSection, queries: int, price: Price | None) -> Cost | None:
     """Return what a reading is worth, what so many queries cost and what a copy would; None where nobody has said a figure."""
-    paid = None if cost.price_per_1000 is None else float(f"{queries * cost.price_per_1000 / 1000.0:.6g}")
-    return Cost.of(held, cost.model_value, cost.currency, paid, price)
+    return Cost.of(held, cost.model_value, cost.currency, cost.price_of(queries), price)
 
 
 def _message(finding: Finding) -> str | None:

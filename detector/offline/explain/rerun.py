@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.baseline.price import copies_of
+from detector.baseline.price import copy_of
 from detector.baseline.settings import engine_settings
 from detector.baseline.store import NO_BASELINE, Baseline
 from detector.config import Config
@@ -112,7 +112,7 @@ def describe(
             None if held is None else odometer_of(held),
             config.cost,
             len(trace.queries),
-            copies_of(baseline, config.cost, engine_settings(config).policy).get(model),
+            copy_of(known[model].reference_set, config.cost, engine_settings(config).policy) if model in known else None,
         ),
         baseline_version=baseline.version if baseline else NO_BASELINE,
         config_version=config.version,

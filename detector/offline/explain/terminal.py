@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from detector.baseline.price import amount
+from detector.baseline.price import amount, told_price
 from detector.contracts.alert import Cost
 from detector.engine.memory.admission import evaluation_after
 from detector.engine.memory.metered import FIRST_READING
@@ -109,10 +109,10 @@ def _tell_paid(cost: Cost) -> Iterator[RenderableType]:
     if cost.paid is not None:
         yield _indented(f"its queries cost {amount(cost.paid)} {cost.currency}", 2)
     if (price := cost.price) is not None:
-        sign, end = ("", "") if price.reached else ("> ", ", not reached")
+        paid, queries = told_price(price.amount, cost.currency, price.queries, reached=price.reached)
         yield _indented(
-            f"a copy with lead {price.lead:.2f} costs {sign}{amount(price.amount)} {cost.currency} ({sign}{price.queries:,} "
-            f"queries{end}) whoever asks what benign clients ask and is told labels; policy would {price.action} meanwhile",
+            f"a copy with lead {price.lead:.2f} costs {paid} ({queries}) whoever asks what benign clients ask and is told "
+            f"labels; policy would {price.action} meanwhile",
             2,
         )
 
