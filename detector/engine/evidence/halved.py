@@ -19,7 +19,7 @@ BY_HAND = 6  # halvings of a column by hand: they find an amount to 1 part in 64
 # By depth. Of the queries that sliders and grids set inside a bracket, up to 1 in 11 halves one between two labels.
 BESIDE = np.array([0.0, 0.06, 0.2, 1.0, 1.0, 1.0])  # between two labels, where two other columns were halved before
 # The same where a way from one record to another turned the label (see `crossing`): nobody else halves that very step.
-LED = np.array([0.0, 1.0, 1.0, 4.0])
+LED_WEIGHTS = np.array([0.0, 1.0, 1.0, 4.0])
 BACK = 0.2  # weight of a return to a bracket that a descent has left
 
 # Bits of the mask `halved`, after those of the columns with a coordinate of their own.
@@ -125,7 +125,7 @@ def halving_weight(depth, bits, turned, led, halved, alone, s):
     if weight > 0.0 or led:
         halved[s] |= np.uint32(bits)
     if led:
-        return LED[min(depth, LED.shape[0] - 1)]
+        return LED_WEIGHTS[min(depth, LED_WEIGHTS.shape[0] - 1)]
     if others > 1:
         return BESIDE[min(depth, BESIDE.shape[0] - 1)] if turned else weight
     if others == 1 and depth > BY_HAND:

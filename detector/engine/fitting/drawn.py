@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from detector.engine.evidence.cooccur import BINS
 from detector.engine.evidence.drawn import FARTHEST, MOST_A_COLUMN, SCALING, VIEWS, Drawn, record_views
-from detector.engine.evidence.foreign import EDITED
+from detector.engine.evidence.foreign import EDITED, LEAST, MOST
+from detector.engine.evidence.noise import noise_ratios
 from detector.engine.fitting.cooccurrence import binned, binning_of
-from detector.engine.fitting.noise import Matrix, Taught, Unheard, alone, fair_forms, form_of
-from detector.engine.fitting.stray import LEAST_CLIENTS
+from detector.engine.fitting.noise import Matrix, Taught, Unheard, alone, form_of
+from detector.engine.fitting.stray import LEAST_CLIENTS, usual_under
 from detector.engine.fitting.tree import information, parents_of
 from detector.engine.memory.reservoir import SAMPLED
 from detector.engine.models.reference import Floats, Reference, drawn_fields
@@ -62,7 +63,7 @@ def fit_drawn(reference: Reference, taught: Taught, calibrating: Unheard, seed: 
     forms = [form for drawn in draws if (form := form_of(lessons, views(drawn), LEAST_GROWTH)) is not None]
     if not forms:
         return reference
-    return replace(reference, **drawn_fields(known), noise=fair_forms(forms, lessons))
+    return replace(reference, **drawn_fields(known), noise=_fair(forms, lessons))
 
 
 def _draws(records: Floats, categorical: npt.NDArray[np.int32], rng: np.random.Generator) -> list[Floats]:
@@ -122,6 +123,18 @@ def _whitening(values: Matrix, coded: npt.NDArray[np.bool_]) -> Floats:
         whiten[numeric, 1] = 1.0 / spread[numeric]
         whiten[numeric, SCALING:] = directions / np.sqrt(np.maximum(variance, LEAST_VARIANCE))
     return np.asarray(np.clip(whiten, -1e30, 1e30), np.float32)
+
+
+def _fair(forms: Sequence[Matrix], lessons: Sequence[Matrix]) -> Matrix:
+    """Return the forms (kinds, terms), lowered until no client's largest ratios average more than is fair."""
+    found = np.stack(forms)
+    best = []
+    for lesson in lessons:
+        ratio = np.empty(len(lesson), np.float32)
+        noise_ratios(lesson, found, ratio)
+        best.append(np.clip(np.log(ratio.astype(np.float64)), LEAST, MOST))
+    found[:, 0] -= max(usual_under(best, 1.0), 0.0)
+    return found
 
 
 def _own(reference: Reference, taught: Taught) -> Floats:

@@ -17,7 +17,7 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 
 from detector.engine.evidence.foreign import LEAST, MOST
-from detector.engine.evidence.noise import MOST_SIGHTS, VIEWS, noise_ratios, sights_from, views_of
+from detector.engine.evidence.noise import MOST_SIGHTS, VIEWS, sights_from, views_of
 from detector.engine.evidence.remote import ALONE
 from detector.engine.fitting.stray import LEAST_CLIENTS, LESSONS, usual_under
 from detector.engine.models.reference import Floats, Reference
@@ -154,15 +154,3 @@ def form_of(lessons: Sequence[Matrix], noise: Matrix, least: float = LEAST_GROWT
     form[1 : 1 + count] = linear - 2.0 * square * middle
     form[1 + count :] = square
     return form / spread
-
-
-def fair_forms(forms: Sequence[Matrix], lessons: Sequence[Matrix]) -> Matrix:
-    """Return the forms (kinds, terms), lowered until no client's largest ratios average more than is fair."""
-    found = np.stack(forms)
-    best = []
-    for lesson in lessons:
-        ratio = np.empty(len(lesson), np.float32)
-        noise_ratios(lesson, found, ratio)
-        best.append(np.clip(np.log(ratio.astype(np.float64)), LEAST, MOST))
-    found[:, 0] -= max(usual_under(best, 1.0), 0.0)
-    return found

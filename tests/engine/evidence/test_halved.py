@@ -10,7 +10,7 @@ from detector.engine.evidence.halved import (
     BESIDE,
     BY_HAND,
     HIDDEN,
-    LED,
+    LED_WEIGHTS,
     MOST_ALONE,
     SECOND,
     THIRD,
@@ -60,7 +60,7 @@ def test_a_client_that_went_through_columns_has_searched_them() -> None:
 def test_halvings_of_the_step_that_a_way_led_to_count_from_the_first_on() -> None:
     """They leave the column known, and say nothing for those of the next one."""
     halved, alone = np.array([WALKED], np.uint32), np.zeros(1, np.uint8)
-    assert weights(halved, alone, 2, (1, 2, 3, 4), led=True) == [LED[1], LED[2], LED[3], LED[3]]
+    assert weights(halved, alone, 2, (1, 2, 3, 4), led=True) == [LED_WEIGHTS[1], LED_WEIGHTS[2], LED_WEIGHTS[3], LED_WEIGHTS[3]]
     assert alone.tolist() == [0]
     assert weights(halved, alone, 5, (1, 2, 3)) == BESIDE[1:4].tolist()
 
