@@ -10,6 +10,7 @@ from detector.audit.known import Known
 from detector.audit.reading import Reading, read_queries
 from detector.audit.registry import CHECKS
 from detector.audit.report import Report
+from detector.audit.result import Clear
 from detector.audit.seen import Asked, Seen
 from detector.audit.table import Distinct
 from detector.ingest.formats.decoder import Surroundings
@@ -37,7 +38,8 @@ def audit(
 ) -> Report:
     """Return what `logs` and what else is known prove.
 
-    The same records give the same report, however they are cut into files, as long as the files are in order of time.
+    The same records give the same report, however they are cut into files, as long as the files are in order of time. Where no
+    record can be used nothing was looked at, so the report calls nothing clear, and `Report.problems` says so.
 
     Raises `ConfigError` for a format that does not exist. A log that cannot be read to its end is used as far as it can be, and
     `Report.problems` says so.
@@ -67,6 +69,10 @@ def audit(
         models.add(seen.model)
         for check in checks:
             check.take(seen)
+    results = tuple(result for check in checks for result in check.results())
+    if not events:
+        results = tuple(result for result in results if not isinstance(result, Clear))
+        reading.problems.append("no record can be used" if refused else "the log holds no event")
     return Report(
         events=events,
         refused=refused,
@@ -77,7 +83,7 @@ def audit(
         last_ms=last_ms,
         decisions=None if known.trail is None else len(known.trail.entries),
         by_route=force.by_route,
-        results=tuple(result for check in checks for result in check.results()),
+        results=results,
         problems=tuple(reading.problems),
         refusals=dict(reading.first),
     )

@@ -1,6 +1,5 @@
 """The command that tells what a log proves about governance."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,7 +67,7 @@ def audit(
     """
     from detector.audit.known import Known, read_bench, read_commitment, read_truth
     from detector.audit.report import markdown, to_dict
-    from detector.audit.result import SEVERITIES, Clear
+    from detector.audit.result import SEVERITIES
     from detector.audit.run import audit as run_audit
     from detector.audit.trail import read_trail
     from detector.audit.words import tell
@@ -97,13 +96,9 @@ def audit(
             logs, known, schemas=schemas, watching=watching_formats(), progress=lambda position: show(position, None)
         )
     tell_refused(f"refused as {reason}: the first at {first}" for reason, first in (report.refusals or {}).items())
-    if not report.events:
-        problems = [*report.problems, "no record can be used" if report.refused else "the log holds no event"]
-        if "unidentified" not in (report.refusals or {}):
-            raise SourceError("\n".join(problems))
-        # That nobody is named is what an audit is for; of the rest nothing was looked at.
-        looked = tuple(found for found in report.results if not isinstance(found, Clear))
-        report = replace(report, results=looked, problems=tuple(problems))
+    # That nobody is named is what an audit is for: such a log has a report, and its problems come after it.
+    if not report.events and "unidentified" not in (report.refusals or {}):
+        raise SourceError("\n".join(report.problems))
     if out is not None:
         _write(out, markdown(report))
     if as_json:
