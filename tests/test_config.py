@@ -167,6 +167,7 @@ def test_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytes
         ("[models.m]\ncategorical = [0, true]\n", 2, "models.m.categorical: is a number"),
         ("[[odometer.tiers]]\ntypes = ['a']\nstop_at = true\n", 3, "odometer.tiers.0.stop_at: is a number"),
         ("[cost]\ncurrency = 'eur'\n", 2, "cost.currency: three capital letters of ISO 4217, such as EUR"),
+        ("[cost]\ncurrency = 'XXX'\n", 2, "cost.currency: three capital letters of ISO 4217, such as EUR"),
         ("# first\n\n[policy]\nshadow = true\nblock_minutes = 0\n", 5, "policy.block_minutes: Input should be greater than 0"),
         ("[policy]\nshadwo = true\n", 2, "policy.shadwo: there is no such key; known here: .*shadow"),
         ("[polcy]\nshadow = true\n", 1, "polcy: there is no such key; known here: baseline, .*engine, .*policy"),

@@ -7,9 +7,11 @@ from pydantic import AfterValidator, Field
 
 from detector.config.section import Section
 
+_NO_MONEY = frozenset({"XXX", "XTS"})  # codes of the standard for "no currency" and for tests
+
 
 def _currency(code: str) -> str:
-    if re.fullmatch(r"[A-Z]{3}", code) is None:
+    if re.fullmatch(r"[A-Z]{3}", code) is None or code in _NO_MONEY:
         raise ValueError("three capital letters of ISO 4217, such as EUR")
     return code
 

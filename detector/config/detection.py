@@ -159,7 +159,7 @@ class LinksSection(Section):
         32_768,
         ge=1024,
         le=1_048_576,
-        description="latest queries of a model that new ones are compared with, about 140 bytes each; campaigns that ask less "
+        description="latest queries of a model that new ones are compared with, 80 to 140 bytes each; campaigns that ask less "
         "often than so many queries of all clients are not seen",
     )
     accounts: int = Field(
