@@ -1,4 +1,4 @@
-"""Judgement: the findings and decisions that a moment in a client's stream calls for, and the words for them.
+"""Judgement: the findings and decisions that a moment in a client's stream calls for; `reasons` has the words for them.
 
 A moment is a query with evidence of construction, or a scheduled evaluation, where harm is judged as well. A finding is raised
 when evidence calls for a higher action than before, once per kind of evidence and action. An action that gateways carry out
@@ -8,117 +8,38 @@ throttle. All ids follow from client, model, evidence and count, so the same eve
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Protocol
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
-import numpy.typing as npt
 
 from detector.contracts.moment import LAST_MS
-from detector.engine.account import Account
-from detector.engine.evidence.accumulate import MAY_STOP
-from detector.engine.evidence.registry import EVIDENCE
 from detector.engine.features.row import NAMES
-from detector.engine.findings import Finding, FindingReason, HeldBack, Kind, Outputs, PendingDecision, Reading
+from detector.engine.findings import Finding, HeldBack, Outputs, PendingDecision
 from detector.engine.guard import StopGuard, tenfold
 from detector.engine.memory.admission import evaluations_by
 from detector.engine.memory.metered import READINGS
 from detector.engine.models.novelty import Novelty
+from detector.engine.moment import Judged, Moment, kind_of
 from detector.engine.policy import (
     ALERT,
     ALLOW,
-    COMPANY_SHARE,
     PERTURB,
     THROTTLE,
-    Budget,
     PolicySettings,
     Thresholds,
     action_in_force,
     channel_action,
-    companion_of,
     lasts_ms,
     novelty_action,
     permitted,
     vouched,
     with_company,
 )
-from detector.engine.state import HARM, NOVELTY, PLACES, Columns
+from detector.engine.reasons import Reasons, tidy
+from detector.engine.state import HARM, NOVELTY, PLACES
 from detector.ingest.batch import Batch, Sender
 
 NAMESPACE: UUID = uuid5(NAMESPACE_URL, "urn:detector:v1")
-SHOWN_FEATURES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ConductEvidence:
-    """A client's conduct is above the usual share: `question` says in what (`conduct.QUESTIONS`), `hits` of `records` show it.
-
-    `evidence` is the logarithm of odds against the `usual` share.
-    """
-
-    question: int
-    evidence: float
-    hits: int
-    records: int
-    usual: float
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One query of a client that has to be judged.
-
-    `score` is set at scheduled evaluations, and `row` are the features at the latest one. `odds` are set where the client's
-    conduct was evaluated and is above the usual share.
-    """
-
-    batch: Batch
-    event: int
-    slot: int
-    queries: int
-    peak: npt.NDArray[np.float32]
-    channels: list[int]
-    score: float | None
-    odds: tuple[ConductEvidence, ...]
-    row: npt.NDArray[np.float64]
-    emitted: int
-
-    def odd(self, place: int) -> ConductEvidence:
-        """Return the evidence of conduct at a place behind novelty."""
-        return next(odd for odd in self.odds if NOVELTY + 1 + odd.question == place)
-
-    def asked(self, place: int) -> int:
-        """Return how many queries a kind of evidence is based on: for conduct all records, refused ones included."""
-        return self.odd(place).records if is_conduct(place) else self.queries
-
-
-class Judged(Protocol):
-    """The client table whose clients are judged, as far as the judge needs it."""
-
-    model: str
-    key: str
-    columns: Columns
-
-    def name(self, slot: int) -> str:
-        """Return the key of the account at a slot."""
-        ...
-
-    def account(self, slot: int) -> Account:
-        """Return the account at a slot."""
-        ...
-
-    def examples(self, slot: int, channel: int) -> tuple[str, ...]:
-        """Return ids of the latest events that carried evidence in a channel."""
-        ...
-
-    def reading(self, slot: int) -> Reading | None:
-        """Return the highest reading of the odometer, None where there is none."""
-        ...
-
-    @property
-    def metered(self) -> bool:
-        """Whether the odometer measures the model."""
-        ...
 
 
 class Judge:
@@ -137,10 +58,12 @@ class Judge:
         self.thresholds = thresholds
         self._policy = policy
         self.guard.adopt(policy)
+        self.bind(self._clients)
 
     def bind(self, clients: Judged) -> None:
         """Set the client table whose clients are judged."""
         self._clients = clients
+        self._reasons = Reasons(self.thresholds, self._policy, self._novelty, clients)
 
     def passes(self, slot: int, score: float) -> bool:
         """Return True if the score is below the alert threshold, and then reset the counter of consecutive exceedances."""
@@ -153,10 +76,7 @@ class Judge:
         """Tell whether the client holds more of the model than its budget allows."""
         if not self._policy.budgeted or (held := self._clients.reading(slot)) is None:
             return False
-        return self._budget(batch, event, slot).action(held.lead) > ALLOW
-
-    def _budget(self, batch: Batch, event: int, slot: int) -> Budget:
-        return self._policy.budget_of(self._clients.model, self._clients.account(slot).client, batch.sender[event])
+        return self._reasons.budget(batch, event, slot).action(held.lead) > ALLOW
 
     def judge(self, moment: Moment, outputs: Outputs) -> None:
         """Add to `outputs` what the moment calls for, and note it in the client's decision state."""
@@ -173,7 +93,7 @@ class Judge:
             if self.exceeds_budget(moment.batch, moment.event, moment.slot):
                 held = self._clients.reading(moment.slot)
                 assert held is not None  # noqa: S101  # it exceeds a budget
-                action = self._budget(moment.batch, moment.event, moment.slot).action(held.lead)
+                action = self._reasons.budget(moment.batch, moment.event, moment.slot).action(held.lead)
                 self._weigh(moment, HARM, action, held.lead, outputs)
         for odd in moment.odds:
             action = ALERT if odd.evidence >= self.thresholds.conduct else ALLOW
@@ -225,6 +145,7 @@ class Judge:
         standing.simulated[s] = simulated
         standing.held_until_ms[s] = min(time_ms + lasts_ms(action, self._policy), LAST_MS)
         rate, slowed = self._rate(s) if action == THROTTLE else (None, "")
+        spared = "" if refusal is None else f"; not stopped: {refusal}"
         outputs.pending_decisions.append(
             PendingDecision(
                 emitted=moment.emitted,
@@ -239,8 +160,8 @@ class Judge:
                 issued_ms=time_ms,
                 expires_ms=int(standing.held_until_ms[s]),
                 evidence=PLACES[place],
-                text=self._headline(moment, place, score) + slowed + ("" if refusal is None else f"; not stopped: {refusal}"),
-                risk=self._risk(place, score, moment.queries),
+                text=self._reasons.headline(moment, place, score) + slowed + spared,
+                risk=self._reasons.risk(place, score, moment.queries),
                 alert_id=alert_id,
                 simulated=simulated,
                 requests_per_minute=rate,
@@ -265,7 +186,7 @@ class Judge:
 
     def _simulates(self, moment: Moment, place: int) -> bool:
         """Tell whether a decision is simulated: where its evidence is, or the company without which it would not stop."""
-        beside = self._companion(moment, place)
+        beside = self._reasons.companion(moment, place)
         found = [place] if beside is None else [place, beside]
         return any(self._policy.simulates(self._clients.model, PLACES[one]) for one in found)
 
@@ -329,58 +250,6 @@ class Judge:
         name = "\x1f".join(map(str, (self._clients.key, self._clients.name(slot), first, *parts)))
         return str(uuid5(NAMESPACE, name))
 
-    def _headline(self, moment: Moment, place: int, score: float) -> str:
-        queries = moment.queries
-        meaning = EVIDENCE[PLACES[place]].meaning
-        if place == HARM:
-            return self._budget_told(moment, score)
-        if is_conduct(place):
-            odd = moment.odd(place)
-            return (
-                f"{odd.hits:,} of {odd.records:,} {meaning}, at most {odd.usual:.1%} are usual: evidence {score:.1f}, "
-                f"alert at {self.thresholds.conduct:.1f}"
-            )
-        if place == NOVELTY:
-            return (
-                f"unlike every known benign client: novelty {score:.2f}, alert at {self.thresholds.alert:.2f}, "
-                f"after {queries} queries"
-            )
-        treated = "stop" if MAY_STOP[place] else "throttle"
-        told = f"{meaning}: evidence {score:.1f}, {treated} at {self._threshold(moment, place):.1f}, after {queries} queries"
-        beside = self._companion(moment, place)
-        if beside is None:
-            return told
-        return (
-            f"{told}; {self.thresholds.stop[place] * COMPANY_SHARE:.1f} is enough here, as {EVIDENCE[PLACES[beside]].meaning}: "
-            f"evidence {moment.peak[beside]:.1f}, threshold {self.thresholds.stop[beside]:.1f}"
-        )
-
-    def _budget_told(self, moment: Moment, lead: float) -> str:
-        budget = self._budget(moment.batch, moment.event, moment.slot)
-        limits = ((budget.degrade_at, "labels only"), (budget.stop_at, "blocked"))
-        told = ", ".join(f"{what} from {limit:.2f}" for limit, what in limits if limit is not None)
-        held = self._clients.reading(moment.slot)
-        interval = "" if held is None else f" ({held.low:.2f} to {held.high:.2f}), read after {held.queries} queries"
-        return f"{EVIDENCE[PLACES[HARM]].meaning}: lead {lead:.2f}{interval}; {told}"
-
-    def _companion(self, moment: Moment, place: int) -> int | None:
-        """Return the channel without whose company the evidence at a place would not stop, None where there is none."""
-        if place >= NOVELTY or moment.peak[place] >= self.thresholds.stop[place]:
-            return None
-        return companion_of(place, moment.peak, self.thresholds)
-
-    def _risk(self, place: int, score: float, queries: int) -> float:
-        """Map a score to 0-100: novelty up to 60, construction from 42 at its first alert to 100."""
-        if place == NOVELTY:
-            return round(min(60.0, 30.0 * score / self.thresholds.alert), 1)
-        if place == HARM:
-            return round(100.0 * score, 1)
-        if is_conduct(place):
-            return round(min(60.0, 30.0 * score / self.thresholds.conduct), 1)
-        if not MAY_STOP[place]:
-            return round(min(60.0, 50.0 * score / self.thresholds.after(queries).stop[place]), 1)
-        return round(min(100.0, 70.0 * score / self.thresholds.stop[place]), 1)
-
     def _finding(self, moment: Moment, place: int, action: int, score: float, alert_id: str, *, simulated: bool) -> Finding:
         batch = moment.batch
         i = moment.event
@@ -403,94 +272,14 @@ class Judge:
             kind=kind,
             evidence=PLACES[place],
             action=action,
-            score=_tidy(score),
-            risk=self._risk(place, score, moment.queries),
-            reasons=tuple(self._reasons(moment, place, score)),
+            score=tidy(score),
+            risk=self._reasons.risk(place, score, moment.queries),
+            reasons=tuple(self._reasons.of(moment, place, score)),
             features={
-                name: _tidy(float(value))
+                name: tidy(float(value))
                 for name, value in zip(NAMES, moment.row, strict=True)
                 if known and math.isfinite(value)
             },
             simulated=simulated,
             odometer=self._clients.reading(moment.slot),
         )
-
-    def _reasons(self, moment: Moment, place: int, score: float) -> list[FindingReason]:
-        """Return the figures behind a finding: the evidence itself, then the most unusual features."""
-        slot = moment.slot
-        if place != NOVELTY:
-            name = PLACES[place]
-            stop = self._threshold(moment, place)
-            reason = FindingReason(
-                kind_of(place),
-                name,
-                _tidy(score),
-                1.0,
-                self._headline(moment, place, score),
-                threshold=_tidy(stop),
-                event_ids=self._clients.examples(slot, place),
-            )
-            beside = self._companion(moment, place)
-            return [reason] if beside is None else [replace(reason, weight=0.5), self._beside(moment, beside)]
-        reasons = [
-            FindingReason(
-                "novelty",
-                "novelty",
-                _tidy(score),
-                1.0,
-                self._headline(moment, place, score),
-                threshold=_tidy(self.thresholds.alert),
-                event_ids=(moment.batch.event_id[moment.event],),
-            )
-        ]
-        deviations = self._novelty.deviations(moment.row, moment.queries)[:SHOWN_FEATURES]
-        total = sum(abs(away) for *_, away in deviations) or 1.0
-        for name, value, (low, median, high), away in deviations:
-            side = "above" if value > high else "below" if value < low else "within"
-            reasons.append(
-                FindingReason(
-                    "novelty",
-                    name,
-                    _tidy(value),
-                    _tidy(abs(away) / total),
-                    f"{name} {value:.3g} is {side} the benign range {low:.3g} to {high:.3g}",
-                    low=_tidy(low),
-                    median=_tidy(median),
-                    high=_tidy(high),
-                )
-            )
-        return reasons
-
-    def _threshold(self, moment: Moment, place: int) -> float:
-        if place == HARM:
-            limit = self._budget(moment.batch, moment.event, moment.slot).limit
-            return math.inf if limit is None else limit
-        return self.thresholds.after(moment.queries).stop[place] if place < NOVELTY else self.thresholds.conduct
-
-    def _beside(self, moment: Moment, channel: int) -> FindingReason:
-        """Return the figure of a channel whose company lets another one stop a client."""
-        score = float(moment.peak[channel])
-        return FindingReason(
-            kind_of(channel),
-            PLACES[channel],
-            _tidy(score),
-            0.5,
-            self._headline(moment, channel, score),
-            threshold=_tidy(self.thresholds.stop[channel]),
-            event_ids=self._clients.examples(moment.slot, channel),
-        )
-
-
-def is_conduct(place: int) -> bool:
-    """Tell whether a place is one of conduct: behind novelty, before harm."""
-    return NOVELTY < place < HARM
-
-
-def kind_of(place: int) -> Kind:
-    """Return the kind of the evidence at a place: a channel, or novelty, conduct or harm behind them."""
-    return EVIDENCE[PLACES[place]].kind
-
-
-def _tidy(value: float) -> float:
-    """Return the value with six digits, so that documents do not depend on the last bit of a sum."""
-    return float(f"{value:.6g}")

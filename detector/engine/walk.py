@@ -14,10 +14,11 @@ from detector.engine.compute import Computed
 from detector.engine.evidence.accumulate import OPEN, counts
 from detector.engine.examples import Examples
 from detector.engine.findings import Outputs
-from detector.engine.judge import ConductEvidence, Judge, Moment
+from detector.engine.judge import Judge
 from detector.engine.memory.admission import FRESH, REFUSED
 from detector.engine.memory.kept import Kept
 from detector.engine.models.novelty import LESSONS, Novelty
+from detector.engine.moment import ConductEvidence, Moment
 from detector.engine.state import NOVELTY, DecisionState
 from detector.ingest.batch import Batch
 

@@ -11,7 +11,7 @@ from detector.config import Config
 from detector.engine.evidence.accumulate import CHANNELS, FLOORS
 from detector.engine.features.row import CONTENT, NAMES
 from detector.engine.findings import Finding, Outputs, PendingDecision
-from detector.engine.judge import Moment
+from detector.engine.moment import Moment
 from detector.engine.policy import ALERT, ALERT_SHARE, BLOCK, PERTURB, THROTTLE, PolicySettings
 from detector.engine.shard import EngineSettings, Shard
 from detector.testing import START_MS, Events, MemorySink, batches, watch

@@ -18,7 +18,7 @@ from detector.baseline.settings import engine_settings
 from detector.baseline.store import Baseline
 from detector.config import Config, PolicySection
 from detector.engine.evidence.accumulate import CHANNELS, MAY_STOP
-from detector.engine.judge import kind_of
+from detector.engine.moment import kind_of
 from detector.engine.policy import ACTIONS, ALERT, ALERT_SHARE, BLOCK, BLOCK_SHARE, PERTURB, THROTTLE, thresholds_for
 from detector.errors import ConfigError, SourceError
 from detector.offline.trace import NOVELTY, Trace
