@@ -17,6 +17,7 @@ from detector.engine.evidence.coarse import Coarse
 from detector.engine.evidence.cooccur import update_together
 from detector.engine.evidence.drawn import Drawn, record_views
 from detector.engine.evidence.frame import neighbours_of
+from detector.engine.evidence.look import Look, look_ratios
 from detector.engine.evidence.noise import Sights, noise_ratios, sights_from, views_of
 from detector.engine.evidence.registry import COOCCUR
 from detector.engine.features.coverage import LABELS, place_labels, update_coverage
@@ -104,6 +105,7 @@ class Kernels:
             scratch_for(columns.memory, reference.measured, reference.leading.shape[1]),
             sights_from(reference.sights, reference.sight_values) if len(reference.sight_values) else None,
             reference.drawn if len(reference.drawn_columns) else None,
+            reference.look,
             room_for(columns.memory, 0),
         )
         self._arrays = arrays_for(SMALL, reference)
@@ -204,7 +206,7 @@ class Kernels:
         reference, columns, given = self._reference, self._columns, room.given
         queries, written, admitted = room.queries, room.written, room.admitted
         reduced, verdict, evaluation = room.reduced, admitted.verdict, queries.evaluation
-        scales, population, coarse, scratch, _, _, kept = self._constants
+        scales, population, coarse, scratch, _, _, _, kept = self._constants
         bind = self._bind
         memory = (columns.memory, columns.selection, columns.checksums, columns.family, columns.metered)
         observed = (*memory, queries, scales, population, coarse, scratch, written)
@@ -259,9 +261,9 @@ class Kernels:
         )
 
     def _more(self, room: Workspace) -> Sequence[Callable[[], object]]:
-        """Return the calls for what only some kinds of input have: checksums, and how likely each query is noise or drawn.
+        """Return the calls for what only some kinds of input have: checksums, and the likelihood ratio of foreign data.
 
-        Where noise is not told, its likelihood ratios stay 0.
+        That is of noise on a sphere, of drawn records, or of pictures of another kind. Where it is not told, it stays 0.
         """
         reference, reduced, noise = self._reference, room.reduced, room.queries.noise
         sights, drawn = self._constants.sights, self._constants.drawn
@@ -274,6 +276,8 @@ class Kernels:
             more.append(self._bind(record_views, room.given.vector, reduced.landmark, drawn, room.views))
         if sights is not None or drawn is not None:
             more.append(self._bind(noise_ratios, room.views, reference.noise, noise))
+        elif (look := self._constants.look) is not None:
+            more.append(self._bind(look_ratios, room.given.vector, look, noise))
         return more
 
     def _updates(self, room: Workspace) -> Sequence[Callable[[], object]]:
@@ -368,6 +372,7 @@ class Constants(NamedTuple):
     scratch: Scratch
     sights: Sights | None
     drawn: Drawn | None
+    look: Look | None
     kept: Kept
 
 

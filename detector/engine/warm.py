@@ -7,6 +7,7 @@ kind of input: tables and pictures, with and without a baseline, with and withou
 The events are made up and are not published; a rehearsal leaves nothing behind but machine code.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -154,7 +155,11 @@ def _table(rng: np.random.Generator) -> npt.NDArray[np.float32]:
 
 
 def _picture(rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    return rng.random((PIXELS, PICTURE), np.float32)
+    """Return pictures of noise in which neighbours are alike."""
+    side = math.isqrt(PICTURE)
+    noise = rng.random((PIXELS, side + 1, side + 1), np.float32)
+    soft = noise[:, 1:, 1:] + noise[:, :-1, 1:] + noise[:, 1:, :-1] + noise[:, :-1, :-1]
+    return np.ascontiguousarray(soft.reshape(PIXELS, PICTURE) / 4.0)
 
 
 def _embeddings(rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -41,6 +41,7 @@ from detector.engine.models.reference import (
     NO_BLOCKS,
     NO_BLURS,
     NO_LEADING,
+    NO_LOOK,
     NO_NOISE,
     NO_SIGHTS,
     NOT_COARSE,
@@ -173,6 +174,7 @@ def fit_reference(
         noise=NO_NOISE,
         **drawn_fields(none_drawn()),
         **NOT_COARSE,
+        **NO_LOOK,
         cooccurrence=nothing_known(),
     )
     reference = replace(reference, **_rounding_of_jpeg(reference, vectors, seed))

@@ -99,7 +99,7 @@ def expected(found: Sequence[Matrix], steep: float = 1.0) -> tuple[float, float]
 
 def usual_under(found: Sequence[Matrix], spread: float) -> float:
     """Return the least usual value under which no client's ratios average more than `FAIR`, but for a few odd clients."""
-    return float(np.sort([_fair(values, spread) for values in found])[-1 - _odd(found)])
+    return float(np.sort([fair_under(values, spread) for values in found])[-1 - _odd(found)])
 
 
 def _odd(found: Sequence[Matrix]) -> int:
@@ -166,7 +166,7 @@ def strays_of(lesson: Lesson, leading: Matrix) -> Matrix:
     return np.minimum(apart, own)
 
 
-def _fair(stray: Matrix, spread: float) -> float:
+def fair_under(stray: Matrix, spread: float) -> float:
     """Return the expectation under which a client's ratios are `FAIR` on average, by halving an interval."""
     low, high = float(stray.min()) - MOST * spread, float(stray.max()) - LEAST * spread
     for _ in range(HALVINGS):

@@ -16,6 +16,7 @@ from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL, remoteness
 from detector.engine.fitting.coarse import fit_coarse
 from detector.engine.fitting.cooccurrence import fair_to
 from detector.engine.fitting.drawn import fit_drawn
+from detector.engine.fitting.look import fit_look
 from detector.engine.fitting.noise import Matrix, Taught, Unheard, fit_noise
 from detector.engine.fitting.stray import LEAST_CLIENTS, LEAST_LESSONS, lessons_of, strays_of, usual_under
 from detector.engine.fitting.yardsticks import FAIR, structures_of
@@ -30,6 +31,7 @@ def fit_unheard(reference: Reference, taught: Taught, unheard: Unheard, seed: in
     """
     learned = fair_to_unheard(reference, unheard)
     learned = fit_noise(learned, taught.vectors, unheard, seed)
+    learned = fit_look(learned, taught, unheard, seed)
     learned = fit_drawn(learned, taught, unheard, seed)
     learned = fit_coarse(learned, taught.vectors, unheard)
     return replace(learned, cooccurrence=fair_to(learned.cooccurrence, *unheard))

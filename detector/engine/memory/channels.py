@@ -47,6 +47,7 @@ from detector.engine.evidence.foreign import (
 from detector.engine.evidence.halved import bits_of, halving_weight, weight_within_label
 from detector.engine.evidence.interval import DEEPEST, TIGHT
 from detector.engine.evidence.lattice import steps_on_lattice
+from detector.engine.evidence.look import is_version_of
 from detector.engine.evidence.offset import CLOSEST, NEAREST, flattened, is_flat_offset
 from detector.engine.evidence.probe import SIZES, is_sparse, is_sparse_probe, largest_move, only_move
 from detector.engine.evidence.record_probe import is_record_probe
@@ -146,6 +147,16 @@ def judge_offset(asked, past, step, family, s, scales, delta, ratio):
 
 
 @part
+def is_edited_picture(asked, past, scales):
+    """Tell whether a picture shares many values with one of the nearest retained queries; never in tables, nor on a sphere."""
+    found = False
+    if not scales.table and np.isnan(scales.c_zero):
+        for k in range(past.near.shape[0]):
+            found = found or is_version_of(asked.c, past.c[past.near[k]], scales.c_lowest, scales.c_highest)
+    return found
+
+
+@part
 def judge_foreign(asked, past, step, structure, noise, seed, population, scratch, scales, ratio):
     """Channel `foreign`; return how often the query's cluster was counted so far, and whether it counts no more.
 
@@ -173,8 +184,9 @@ def judge_foreign(asked, past, step, structure, noise, seed, population, scratch
         if not np.isnan(remote):
             usual = population.remote[LEAST_OF_ALL]
             ratio[FOREIGN] = max(ratio[FOREIGN], foreign_ratio(remote, usual[0], usual[1]))
-        if noise > 0.0 and step.distance >= ALONE * np.exp(np.float64(asked.landmark)):
-            ratio[FOREIGN] = max(ratio[FOREIGN], noise)
+        alone = step.distance >= ALONE * np.exp(np.float64(asked.landmark))
+        if noise > ratio[FOREIGN] and alone and not is_edited_picture(asked, past, scales):
+            ratio[FOREIGN] = noise
     if scored:
         counted += 1
         if step.distance < crowd:

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from detector.engine.evidence.coarse import LEVELS, Coarse
 from detector.engine.evidence.drawn import Drawn, none_drawn
+from detector.engine.evidence.look import Look
 from detector.engine.evidence.noise import TERMS
 from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.tone import NOISE
@@ -50,6 +51,9 @@ NO_BLOCKS = np.zeros(0, np.int16)
 NEVER_REMOTE = np.full((VIEWS, 2), np.nan, np.float32)
 NO_SIGHTS = np.zeros((0, 0), np.float32)
 NO_NOISE = np.zeros((0, TERMS))
+NO_LOOK: Mapping[str, Any] = MappingProxyType(
+    {"look_shape": np.zeros(0, np.int32), "look_norm": np.zeros((2, 0)), "look_form": np.zeros(0)}
+)
 NOT_COARSE: Mapping[str, Any] = MappingProxyType(
     {
         "coarse_value": np.zeros((0, LEVELS), np.uint8),
@@ -85,9 +89,11 @@ SINCE_KNOWN: Mapping[str, Any] = MappingProxyType(  # fields that older baseline
         "noise": NO_NOISE,
         **drawn_fields(none_drawn()),
         **NOT_COARSE,
+        **NO_LOOK,
     }
 )
-LEFT_OUT = frozenset({"blocks"})  # fields that are saved where they are known only, so that older baselines keep their version
+# Fields that are saved where they are known only, so that older baselines keep their version.
+LEFT_OUT = frozenset({"blocks", *NO_LOOK})
 TOGETHER = "cooccurrence"  # the only field that is not an array
 
 Floats = npt.NDArray[np.float32]
@@ -123,7 +129,8 @@ class Reference:
     often labels of benign clients turn (see the channel `turns`), 1 where that is not known. `sights` (dimension, count),
     `sight_values` (2, dimension) and `noise` (kinds, TERMS) tell noise on a sphere (see `evidence.noise`); they are empty where
     it is not told. In tables `noise` tells drawn records instead, with the fields of `evidence.drawn.Drawn`, which are named
-    ``drawn_`` and so on. Those of `evidence.coarse.Coarse`, named ``coarse_`` and so on, are empty where a table is not coarse.
+    ``drawn_`` and so on. Those of `evidence.look.Look`, named ``look_`` and so on, are empty where pictures of another kind are
+    not told. Those of `evidence.coarse.Coarse`, named ``coarse_`` and so on, are empty where a table is not coarse.
 
     In tables the first `numbers` coordinates are numeric columns. `level` (COORDINATES,) is the least distance between two of
     their values, in integer steps, 0 where they are continuous. `cooccurrence` is the model of the channel `cooccur`; it is
@@ -185,6 +192,9 @@ class Reference:
     coarse_chance: Floats
     coarse_drawn: Floats
     coarse_edited: Floats
+    look_shape: npt.NDArray[np.int32]
+    look_norm: npt.NDArray[np.float64]
+    look_form: npt.NDArray[np.float64]
     cooccurrence: Cooccurrence
 
     @property
@@ -229,6 +239,15 @@ class Reference:
             self.coarse_edited,
             np.log(np.maximum(self.coarse_count.astype(np.float32) - 1.0, 1.0)).astype(np.float32),
         )
+
+    @property
+    def look(self) -> Look | None:
+        """What pictures are compared with, to tell those of another kind; None where they are not told."""
+        if len(self.look_shape) == 0:
+            return None
+        side, channels, planar = self.look_shape.tolist()
+        low, scale = float(self.offset[0]), float(self.scale[0])
+        return Look((side, channels, planar), low, scale, self.look_norm, self.look_form)
 
     @property
     def summed(self) -> bool:
