@@ -64,6 +64,7 @@ def theft_cell(cell: Theft, played: Mapping[str, Any]) -> dict[str, Any]:
         "kept": goal.met(held) or not goal.promised,
         "asked": played["asked"],
         "made": played["made"],
+        "learned": played["learned"],
         "copy_whole": mean(played["whole"]),
         "evidence": played["evidence"],
         "seconds": played["seconds"],

@@ -187,6 +187,9 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
 )
 """Groups of attacks in the table of worlds, by id, on the wire of each world."""
 
+KNOWING_SHARE = 0.5
+"""Of the thieves who know the design so many are met before their copy has most of its lead (`tests.quality.pace.MOST`)."""
+
 MOST_BEHIND = 0.1
 """How far the half of the worlds that is held out may fall behind the other half in any group, as a share of the clients."""
 

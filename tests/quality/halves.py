@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from tests.quality.cells import share
 from tests.quality.goals import GROUPS, MOST_BEHIND, MOST_OF_A_PROFILE
 from tests.quality.matches import OURS
+from tests.quality.pace import MOST
 from tests.quality.scenario import Action, Group
 from tests.quality.worlds import HELD_OUT
 
@@ -59,6 +60,27 @@ def met(cells: Sequence[Cell], group: Group) -> list[Share] | None:
     ]
 
 
+def met_in_time(cells: Sequence[Cell]) -> Share | None:
+    """The share of the thieves who know the design that were met before their copy had most of its lead; None without any.
+
+    Those whose copy is no better than a guess in the end do not count.
+    """
+    action = GROUPS["design-aware"].action
+    pairs = [
+        (moment, most)
+        for cell in cells
+        if cell["kind"] == "theft" and cell["evasion"]
+        for moment, most in zip(cell["detectors"][f"{OURS}/{action}"]["moments"], cell["learned"], strict=True)
+        if most is not None
+    ]
+    if not pairs:
+        return None
+    return {
+        "of": len(pairs),
+        **share(sum(moment is not None and moment["queries"] <= most for moment, most in pairs), len(pairs)),
+    }
+
+
 def reached(cells: Sequence[Cell], familiarity: str) -> dict[Action, Share] | None:
     """The shares of innocent clients that ever met each action; `familiarity` is one of `FAMILIARITY`; None without any."""
     chosen = [
@@ -85,6 +107,10 @@ def gaps(cells: Sequence[Cell]) -> list[Gap]:
         for most, here, there in shares:
             points = there["share"] - here["share"]
             found.append(Gap(f"{group.title}, {_done(group.action)} within {most}", here, there, points))
+    in_time, there_in_time = met_in_time(held_out), met_in_time(opened)
+    if in_time and there_in_time:
+        what = f"{GROUPS['design-aware'].title}, {_done(GROUPS['design-aware'].action)} before {100 * MOST:g}% of the lead"
+        found.append(Gap(what, in_time, there_in_time, there_in_time["share"] - in_time["share"]))
     for familiarity in FAMILIARITY:
         of_held_out, of_open = reached(held_out, familiarity), reached(opened, familiarity)
         if of_held_out and of_open:

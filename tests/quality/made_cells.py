@@ -10,8 +10,18 @@ from tests.quality.worlds import VICTIMS
 DETECTORS = ("ours/stop", "ours/throttle", "ours/alert")
 
 
-def theft(world: str, group: str, *met_after: int | None, attack: str = "line_search", evasion: str = "") -> dict[str, Any]:
-    """A cell whose thieves were met after so many queries, of which half were made; None for never."""
+def theft(
+    world: str,
+    group: str,
+    *met_after: int | None,
+    attack: str = "line_search",
+    evasion: str = "",
+    learned: tuple[float | None, ...] = (),
+) -> dict[str, Any]:
+    """A cell whose thieves were met after so many queries, of which half were made; None for never.
+
+    `learned` is when their copies had most of what they have at the end.
+    """
     cell = Theft(f"{world}.{attack}.{group}", world, VICTIMS[world], attack, None, Disguise(), group=group, evasion=evasion)
     moments = [None if n is None else {"queries": n + 2, "after": n, "synthetic": n // 2} for n in met_after]
     played = {
@@ -23,6 +33,7 @@ def theft(world: str, group: str, *met_after: int | None, attack: str = "line_se
         "caught": {},
         "asked": [400] * len(moments),
         "made": [200] * len(moments),
+        "learned": list(learned),
         "seconds": 0.1,
         "wire": "grid / full",
     }

@@ -21,6 +21,7 @@ from detector.redteam.sessions import innocent, thief
 from tests.quality.fleet import fleet, parted
 from tests.quality.history import GAP_SECONDS, Knowledge, Past, learn, playable
 from tests.quality.observed import LEVELS, Found, Log, flagged, ours, settings_for, written
+from tests.quality.pace import most_at
 from tests.quality.published.interface import flagged_at, scores
 from tests.quality.scenario import Innocence, Scenario, Theft
 from tests.quality.simulation import Simulation, simulated
@@ -134,6 +135,7 @@ def play_theft(cell: Theft, size: Size, known: Knowledge, served: Simulation) ->
     bystanders, caught = 0, Counter(dict.fromkeys(LEVELS, 0))
     asked: list[int] = []
     made: list[int] = []
+    learned: list[float | None] = []
     for number, (one, crowd, log) in enumerate(_thefts(cell, size, served)):
         found = detections(log, known, served, {0})
         now = {name: moment(log, clients.values()) for name, clients in found.items()}
@@ -147,6 +149,8 @@ def play_theft(cell: Theft, size: Size, known: Knowledge, served: Simulation) ->
             caught[level] += len(hit) - len(mine)
         asked.append(len(one.vectors))
         made.append(int(sum(one.synthetic)))
+        if cell.evasion:
+            learned.append(most_at(one, served.thieves))
         if number < size.copied:
             reached = {
                 name: when.queries if when else asked[-1] for name, when in now.items() if not name.endswith("/published")
@@ -168,6 +172,7 @@ def play_theft(cell: Theft, size: Size, known: Knowledge, served: Simulation) ->
         "caught": dict(caught),
         "asked": asked,
         "made": made,
+        "learned": learned,
     }
 
 

@@ -22,6 +22,7 @@ def _theft(*moments: dict[str, int] | None) -> dict[str, Any]:
         "caught": {"stop": 0},
         "asked": [600] * len(moments),
         "made": [580] * len(moments),
+        "learned": [],
         "seconds": 1.0,
         "wire": "uint8 / full",
     }

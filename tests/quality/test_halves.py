@@ -1,7 +1,7 @@
 import pytest
 
 from tests.quality.goals import GROUPS, MOST_BEHIND
-from tests.quality.halves import behind, gaps, harassed, met, of_half, reached
+from tests.quality.halves import behind, gaps, harassed, met, met_in_time, of_half, reached
 from tests.quality.made_cells import innocence, theft
 from tests.quality.worlds import HELD_OUT
 
@@ -18,6 +18,18 @@ def test_thieves_are_counted_within_each_number() -> None:
     assert stepped is not None
     assert [one["count"] for one in stepped] == [2, 3]
     assert met([theft(OPEN, "foreign", 6)], construction) is None
+
+
+def test_a_thief_is_met_in_time_before_his_copy_has_most() -> None:
+    """His queries of cover count too; one who stole nothing does not, nor does who hides nothing."""
+    learned = (22.0, 21.0, None, 50.0)
+    knowing = theft(OPEN, "design-aware", 20, 20, 20, None, evasion="weaving", learned=learned)
+    found = met_in_time([knowing, theft(OPEN, "construction", 6)])
+    assert found is not None
+    assert (found["count"], found["of"]) == (1, 3)
+    assert met_in_time([theft(OPEN, "design-aware", 20, evasion="weaving", learned=(None,))]) is None
+    behind_in_time = [theft(HELD, "design-aware", None, evasion="weaving", learned=(22.0,)), knowing]
+    assert any("before 80% of the lead: held out 0% (0 of 1)" in line for line in behind(behind_in_time))
 
 
 def test_worlds_are_held_out_or_open() -> None:

@@ -7,7 +7,10 @@ OPEN, HELD = "phishing", "solar"
 
 def _cells() -> list[dict[str, object]]:
     cells = [theft(OPEN, "construction", 6, 6), theft(HELD, "construction", 6, None)]
-    cells += [theft(OPEN, "design-aware", None, 20, evasion="weaving"), theft("bananas", "construction", 6)]
+    cells += [
+        theft(OPEN, "design-aware", None, 20, evasion="weaving", learned=(90.0, 30.0)),
+        theft("bananas", "construction", 6),
+    ]
     cells += [innocence(OPEN, "known", 5, 0), innocence(HELD, "known", 5, 0), innocence(HELD, "later", 4, 1)]
     return priced(cells)
 
@@ -39,8 +42,20 @@ def test_innocents_and_what_hiding_costs_are_there() -> None:
     text = markdown(_cells())
     assert "## Innocents, never seen (goal: at most stop 0.5%, throttle 5%, alert 10%)" in text
     assert "which no profile should be: `tab_steady`" not in text
-    assert "| `weaving` | 1 | +0 | 0 [0, 66] of 2 | 50 [9, 91] of 2 | 50 [9, 91] of 2 |" in text
+    assert "| `weaving` | 1 | +0 | 0 [0, 66] of 2 | 50 [9, 91] of 2 | 50 [9, 91] of 2 | 60 | - | 50 [9, 91] of 2 |" in text
     assert "`tab_steady` 50" in markdown([innocence(HELD, "later", 4, 2)])
+
+
+def test_thieves_who_know_the_design_are_held_to_what_they_had_learned() -> None:
+    """The goal is met or missed by half and by world; where nobody stole anything there is no figure."""
+    knowing = [theft(HELD, "design-aware", 20, evasion="weaving", learned=(10.0,))]
+    knowing += [theft(HELD, "design-aware", 20, evasion="copula", learned=(None,))]
+    text = markdown(priced([*_cells(), *knowing]))
+    assert "## Thieves who know the design, throttled or stopped (goal: 50% before 80% of the lead)" in text
+    assert "| **all held out** | 0 [0, 66] of 2 | 100 [34, 100] of 2 | 0 [0, 79] of 1 missed | **all open**" in text
+    assert "**thieves who know the design, throttled or stopped before 80% of the lead** | 0 [0, 79] of 1 | 50" in text
+    assert "| **all** |  |  |  |  |  |  | 0 [0, 79] of 1 | 50 [9, 91] of 2 |" in text
+    assert "| 100 [21, 100] of 1 | - | - | - |" in text
 
 
 def test_one_half_alone_has_no_empty_columns() -> None:

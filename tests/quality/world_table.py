@@ -5,10 +5,26 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
+
 from tests.quality.cells import mean, share
-from tests.quality.goals import GROUPS, INNOCENT_GOALS, MOST_BEHIND, MOST_OF_A_PROFILE
-from tests.quality.halves import ACTIONS, FAMILIARITY, HALVES, Cell, Half, Share, gaps, harassed, met, of_half, reached
+from tests.quality.goals import GROUPS, INNOCENT_GOALS, KNOWING_SHARE, MOST_BEHIND, MOST_OF_A_PROFILE
+from tests.quality.halves import (
+    ACTIONS,
+    FAMILIARITY,
+    HALVES,
+    Cell,
+    Half,
+    Share,
+    gaps,
+    harassed,
+    met,
+    met_in_time,
+    of_half,
+    reached,
+)
 from tests.quality.matches import OURS
+from tests.quality.pace import MOST
 from tests.quality.scenario import Group
 from tests.quality.table import rows
 
@@ -20,18 +36,25 @@ play there alone. They stand on the left. A figure is the share of the clients t
 only those that he made up. The table fails where the half that is held out falls more than {100 * MOST_BEHIND:.0f} percentage
 points behind. *Missed* and *passed* mark figures that do not reach the goal in the heading; by themselves they fail nothing.
 """
-PRICE = """\
+PRICE = f"""\
 What hiding costs is the *price*: how much worse the copy of such a thief is than that of the plain attack with as many queries,
 in percentage points of agreement with the model, as a mean over the worlds; below 0 hiding makes the copy better. *Met* is
 throttled or stopped.
+
+A thief is met *in time* where that is before his copy has {100 * MOST:g}% of the lead that it has at the end of his budget. The
+lead is the agreement over that of the best guess, the commonest label. It is read off copies after up to nine numbers of
+queries, cover included, and straight lines between them, whose median stands under *most learned at*. Thieves whose copy is no
+better than a guess in the end are not counted. The goal is {100 * KNOWING_SHARE:g}%.
 """
+IN_TIME = f"before {100 * MOST:g}% of the lead"
 
 
 def markdown(cells: Sequence[Cell], note: str = "") -> str:
     """Write the table of finished cells; `note` says how it was made."""
     parts = ["# Detection on worlds", note, LEGEND, _summary(cells)]
     for group in GROUPS.values():
-        table = _side_by_side(cells, [f"within {most}" for most in group.within], partial(_met, group))
+        columns = [f"within {most}" for most in group.within] + [IN_TIME] * (group.id == "design-aware")
+        table = _side_by_side(cells, columns, partial(_met, group))
         if table:
             parts += [f"## {_titled(group)}", table]
     for familiarity in FAMILIARITY:
@@ -48,6 +71,8 @@ def _titled(group: Group) -> str:
         f"{100 * share:g}% within {most}" for share, most in zip(group.shares, group.within, strict=True) if share is not None
     ]
     action = {"stop": "stopped", "throttle": "throttled or stopped", "alert": "alerted on"}[group.action]
+    if group.id == "design-aware":
+        asked.append(f"{100 * KNOWING_SHARE:g}% {IN_TIME}")
     goal = f"goal: {', '.join(asked)}" if asked else "measured only"
     return f"{group.title[:1].upper()}{group.title[1:]}, {action} ({goal})"
 
@@ -98,8 +123,15 @@ def _met(group: Group, cells: Sequence[Cell]) -> list[str] | None:
     found = met(cells, group)
     if found is None:
         return None
-    goals = zip(found, group.shares, strict=True)
-    return [_counted(one) + (" missed" if goal is not None and one["share"] < goal else "") for one, goal in goals]
+    timely: list[str] = []
+    if group.id == "design-aware":
+        in_time = met_in_time(cells)
+        timely.append("-" if in_time is None else _judged(in_time, KNOWING_SHARE))
+    return [_judged(one, goal) for one, goal in zip(found, group.shares, strict=True)] + timely
+
+
+def _judged(found: Share, goal: float | None) -> str:
+    return _counted(found) + (" missed" if goal is not None and found["share"] < goal else "")
 
 
 def _reached(familiarity: str, cells: Sequence[Cell]) -> list[str] | None:
@@ -134,14 +166,28 @@ def _prices(cells: Sequence[Cell]) -> str:
                 "-" if price is None else f"{100 * price:+.0f}",
                 *(_counted(one) for one in met(here, GROUPS["design-aware"]) or []),
                 _counted({"of": sum(cell["instances"] for cell in here), **_ever(here)}),
+                _most_learned(here),
+                *_timely(here),
             ]
         )
     if not body:
         return ""
-    within = [f"met within {most}" for most in GROUPS["design-aware"].within]
-    return (
-        f"## Thieves who know the design, one by one\n\n{PRICE}\n{rows(['evasion', 'worlds', 'price', *within, 'ever'], body)}"
-    )
+    header = ["evasion", "worlds", "price"]
+    header += [f"met within {most}" for most in GROUPS["design-aware"].within]
+    header += ["ever", "most learned at", *(f"in time, {half}" for half in HALVES)]
+    body.append(["**all**", *[""] * (len(header) - len(HALVES) - 1), *_timely(evasive)])
+    return f"## Thieves who know the design, one by one\n\n{PRICE}\n{rows(header, body)}"
+
+
+def _most_learned(cells: Sequence[Cell]) -> str:
+    found = [most for cell in cells for most in cell["learned"] if most is not None]
+    return f"{np.median(found):.0f}" if found else "-"
+
+
+def _timely(cells: Sequence[Cell]) -> list[str]:
+    """The shares of both halves that were met in time."""
+    found = [met_in_time(of_half(cells, half)) for half in HALVES]
+    return ["-" if one is None else _counted(one) for one in found]
 
 
 def _ever(cells: Sequence[Cell]) -> dict[str, Any]:
