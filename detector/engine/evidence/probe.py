@@ -7,7 +7,8 @@ same query, since a gradient needs the derivatives of many values.
 
 Where values have few levels, a step of one level says nothing: two nightly readings that differ by one digit are twins.
 
-`record_probe` looks for such steps in tables.
+`record_probe` looks for such steps in tables. In tables of two numbers `circle` looks for steps of one length in random
+directions.
 
 Through a JPEG no single value arrives as it was moved; `blocks` looks for what such probes leave there.
 
@@ -35,12 +36,14 @@ CHANNEL = Channel(
         "below the spread of a column, or a single level, each with its mirror image and without a third value. Sliders move "
         "one value as well, but go on along the same line and are left out for that. Occlusion maps and explainers move more "
         "values, or by more. In pictures from a JPEG, drawing and retouching change a block by more than a probe does, and "
-        "noise and changes of intensity change several."
+        "noise and changes of intensity change several. In a table of two numbers records at one "
+        "distance about an earlier one count as well: a tester who moves a record by one length, each time in another "
+        "direction, asks the same."
     ),
     blind_to=(
-        "Steps of less than about 2% of the range in a few values at once, random directions (those are dense), three or more "
-        "sizes of step in turn, and one-sided differences in tables. In pictures from a JPEG: those of more than twelve "
-        "blocks, colours, and what changes no block."
+        "Steps of less than about 2% of the range in a few values at once, random directions in more than two numbers, three "
+        "or more sizes of step in turn, and one-sided differences in tables. In pictures from a JPEG: those of more than "
+        "twelve blocks, colours, and what changes no block."
     ),
 )
 

@@ -24,6 +24,9 @@ from detector.engine.evidence.bisect import (
 from detector.engine.evidence.blocks import probed_in_block
 from detector.engine.evidence.bracket import ELSEWHERE, find_bracket, halving_depth, is_judged
 from detector.engine.evidence.children import MANY, MOST, NUMBERS, Kin, find_twin, keep_step, sides_recur
+from detector.engine.evidence.circle import LEAST as LEAST_AROUND
+from detector.engine.evidence.circle import NUMBERS as ROUND
+from detector.engine.evidence.circle import circle_centre
 from detector.engine.evidence.coarse import (
     LEAST_STEP,
     drawn_worth,
@@ -312,6 +315,10 @@ def judge_record_probe(asked, past, step, population, scales, ratio):
         asked.query, past.z, past.held, step.place, scales.numbers, population.level, population.variance, hidden
     ):
         convict(PROBE, step.place, past, ratio)
+    if scales.numbers == ROUND and past.held > LEAST_AROUND:
+        centre = circle_centre(asked.query, past.z, past.order, past.held, past.near, population.level)
+        if centre >= 0:
+            convict(PROBE, centre, past, ratio)
 
 
 @part
