@@ -58,6 +58,7 @@ from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FORE
 from detector.engine.evidence.remote import ALONE, LEAST_OF_ALL
 from detector.engine.evidence.select import apart, judge_selection, weigh
 from detector.engine.evidence.sens import MOST_PER_PLACE, PLACE, compares, is_steep
+from detector.engine.evidence.steer import ENOUGH, STRAYS, TURNS_KEPT, UNIT, bet, habit_after, is_content, read_cut
 from detector.engine.evidence.step import step_between
 from detector.engine.evidence.succession import FEW, find_successor
 from detector.engine.evidence.tone import is_toned
@@ -294,6 +295,32 @@ def judge_bisect(asked, past, single, family, s, population, scales, scratch, ra
         past.mark[one] |= USED
         past.mark[other] |= USED
     return depth, crossed >= 0
+
+
+@part
+def judge_steer(asked, past, memory, s, population, scales, scratch, ratio):
+    """Channel `bisect`, from the sides that client `s` chose on lines through its earlier queries (see `steer`)."""
+    line, start = read_cut(asked, past, scales, population, scratch.across)
+    kind, onward, share, behind, beyond, far_behind, far_beyond = line
+    if kind == 0:
+        return
+    worth = STRAYS
+    if kind > 0:
+        one = np.sqrt(np.float64(past.squares[far_behind]))
+        other = np.sqrt(np.float64(past.squares[far_beyond]))
+        if not is_content(asked, past, scales, population, far_behind, far_beyond, one / (one + other)):
+            return
+        ways = np.int64(memory.ways[s])
+        worth = bet(ways >> 4, ways & TURNS_KEPT, onward, share)
+        past.mark[start] |= USED
+        past.mark[behind] |= USED
+        past.mark[beyond] |= USED
+    memory.ways[s] = habit_after(memory.ways[s], onward)
+    product = max(memory.bets[s] * UNIT + worth, 0.0)
+    if product >= ENOUGH:
+        ratio[BISECT] = max(ratio[BISECT], np.float32(np.exp(product)))
+        product = 0.0
+    memory.bets[s] = np.uint16(product / UNIT)
 
 
 @part

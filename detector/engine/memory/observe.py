@@ -60,6 +60,7 @@ from detector.engine.memory.channels import (
     judge_sens,
     judge_single,
     judge_sparse_probe,
+    judge_steer,
     judge_turns,
     presume,
 )
@@ -310,6 +311,7 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
                 if summed:
                     single = judge_single(asked, past, checksums, s, queries.sums[i], population.keys, scales, ratio)
                 depth, led = judge_bisect(asked, past, single, family, s, population, scales, scratch, ratio)
+                judge_steer(asked, past, memory, s, population, scales, scratch, ratio)
                 judge_aim(asked, past, step, scales, scratch.other_delta, ratio)
                 if scales.numbers > 0:
                     judge_record_probe(asked, past, step, population, scales, ratio)

@@ -51,8 +51,9 @@ class Memory(NamedTuple):
     often it was the nearest one, and how many turns its cluster has (see `turns`); `evidence.counts` packs them.
 
     Of the client: `stored` queries were ever retained, `held` of them still are, and the latest is at `newest`. `values` and
-    `sizes` are its last sparse steps, `sized` their number (see `probe`). `window` are the latest distances, `window_count`
-    their number. `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a
+    `sizes` are its last sparse steps, `sized` their number, modulo 256 (see `probe`). `bets` is the product of its bets on
+    lines, and `ways` how often it went on there (see `steer`). `window` are the latest distances, `window_count` their number.
+    `class_count`, `class_sum`, `class_square` and `class_bar` are PRADA's statistics of the growing set of a
     label: the number of accepted distances, their sum and sum of squares, and the threshold that a distance must pass to be
     accepted (published as T; it never falls).
     """
@@ -70,7 +71,9 @@ class Memory(NamedTuple):
     newest: Annotated[npt.NDArray[np.uint16], Column()]
     values: Annotated[npt.NDArray[np.uint8], Column(SIZES)]
     sizes: Annotated[npt.NDArray[np.uint8], Column(SIZES)]
-    sized: Annotated[npt.NDArray[np.uint32], Column()]
+    sized: Annotated[npt.NDArray[np.uint8], Column()]
+    bets: Annotated[npt.NDArray[np.uint16], Column()]
+    ways: Annotated[npt.NDArray[np.uint8], Column()]
     window: Annotated[npt.NDArray[np.float32], Column(DISTANCES)]
     window_count: Annotated[npt.NDArray[np.uint32], Column()]
     near: Annotated[npt.NDArray[np.uint32], Column()]

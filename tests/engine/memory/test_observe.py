@@ -19,9 +19,10 @@ from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, 
 from detector.engine.evidence.children import Family
 from detector.engine.evidence.coarse import none_coarse
 from detector.engine.evidence.frame import PIXELS, neighbours_of
-from detector.engine.evidence.registry import AIM, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
+from detector.engine.evidence.registry import AIM, BISECT, CHILDREN, DWELL, FOREIGN, OFFSET, PROBE, SENS, TURNS
 from detector.engine.evidence.remote import VIEWS
 from detector.engine.evidence.select import Selection
+from detector.engine.evidence.steer import ENOUGH
 from detector.engine.evidence.tone import NOISE
 from detector.engine.evidence.turns import DISTANCES, MARGINS, MOST_TURNS
 from detector.engine.features.distances import NAMES, WINDOW
@@ -633,6 +634,37 @@ def test_the_middle_of_far_ends_is_seen_among_nearer_queries(end: str, seen: int
     state = shown(z, [0] * 21 + [1, 0], c=c.astype(np.uint8)).state
     assert state.depth[0, state.newest[0]] == seen
     assert ((state.mark[0, [0, 21]] & USED) != 0).all() == bool(seen)
+
+
+def cut_twice(rng: np.random.Generator, *, follows: bool) -> tuple[Matrix, list[int]]:
+    """Return 40 brackets, cut twice off the middle, and the labels; a coin chooses the second side unless it `follows`."""
+    z, labels = [], []
+    for _ in range(40):
+        one, other = rng.integers(-9000, 9000, (2, COORDINATES))
+        first, turn = rng.uniform(0.3, 0.4), rng.uniform(0.1, 0.9)
+        label = int(first > turn)
+        below = bool(label) if follows else rng.random() < 0.5
+        second = first * 0.6 if below else first + 0.5 * (1.0 - first)
+        for at in (0.0, 1.0, first, second):
+            z.append(one + at * (other - one))
+            labels.append(int(at > turn))
+    return np.array(z), labels
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_brackets_that_are_cut_twice_convict_where_the_side_is_the_answer_s(*, table: bool) -> None:
+    """Each by little, and together after two dozen; whose side is a coin's gathers nothing, and keeps two counts."""
+    for follows in (True, False):
+        z, labels = cut_twice(np.random.default_rng(2), follows=follows)
+        values = 128 + z @ np.random.default_rng(4).normal(size=(COORDINATES, SAMPLED)) / 1000
+        c = np.clip(np.rint(values), 1, 254).astype(np.uint8)
+        seen = shown(np.rint(z).astype(np.int16), labels, c=c, table=table)
+        told = np.flatnonzero(seen.ratio[:, BISECT] >= np.exp(ENOUGH - 1e-3))
+        if follows:
+            assert 60 < told[0] < 130
+            assert int(seen.state.ways[0]) & 15 > 7
+        else:
+            assert told.size == 0
 
 
 def test_a_walk_between_two_answers_aims() -> None:
