@@ -131,22 +131,28 @@ def solve_kernel(own, across, targets, every, penalty, classes):
         for c in range(outputs):
             right[c, i] = targets[i * every, c] - 1.0 / outputs
     solve(gram, right)
-    highest = np.full(m, -np.inf, np.float32)
-    scores = np.empty(m, np.float32)
-    classes[:] = 0
-    for c in range(outputs):
-        scores[:] = np.float32(0.0)
-        for i in range(0, n - 3, 4):
+    scores = np.zeros((outputs, m), np.float32)
+    for i in range(0, n - 3, 4):
+        one, two = across[i * every], across[(i + 1) * every]
+        three, four = across[(i + 2) * every], across[(i + 3) * every]
+        for c in range(outputs):
             a, b = np.float32(right[c, i]), np.float32(right[c, i + 1])
             e, f = np.float32(right[c, i + 2]), np.float32(right[c, i + 3])
-            one, two, three, four = i * every, (i + 1) * every, (i + 2) * every, (i + 3) * every
+            score = scores[c]
             for j in range(m):
-                scores[j] = scores[j] + a * across[one, j] + b * across[two, j] + e * across[three, j] + f * across[four, j]
-        for i in range(n // 4 * 4, n):
+                score[j] = score[j] + a * one[j] + b * two[j] + e * three[j] + f * four[j]
+    for i in range(n // 4 * 4, n):
+        one = across[i * every]
+        for c in range(outputs):
             weight = np.float32(right[c, i])
+            score = scores[c]
             for j in range(m):
-                scores[j] += weight * across[i * every, j]
+                score[j] += weight * one[j]
+    highest = np.full(m, -np.inf, np.float32)
+    classes[:] = 0
+    for c in range(outputs):
+        score = scores[c]
         for j in range(m):
-            higher = scores[j] > highest[j]
-            highest[j] = scores[j] if higher else highest[j]
+            higher = score[j] > highest[j]
+            highest[j] = score[j] if higher else highest[j]
             classes[j] = c if higher else classes[j]

@@ -18,17 +18,22 @@ def solve(gram, right):
     for d in range(n):
         for e in range(d + 1):
             columns[e, d] = gram[d, e]
-    for k in range(n):
-        column = columns[k]
-        pivot = np.sqrt(max(column[k], 1e-12))
-        column[k] = pivot
-        for d in range(k + 1, n):
-            column[d] /= pivot
-        for e in range(k + 1, n):
-            factor = column[e]
-            other = columns[e]
-            for d in range(e, n):
-                other[d] -= column[d] * factor
+    for e in range(n):
+        own = columns[e, e:]
+        for k in range(0, e - 3, 4):  # four at a time, so that sums are written a quarter as often
+            first, second, third, fourth = columns[k, e:], columns[k + 1, e:], columns[k + 2, e:], columns[k + 3, e:]
+            p, q, r, s = first[0], second[0], third[0], fourth[0]
+            for i in range(own.shape[0]):
+                own[i] = own[i] - first[i] * p - second[i] * q - third[i] * r - fourth[i] * s
+        for k in range(e // 4 * 4, e):
+            first = columns[k, e:]
+            p = first[0]
+            for i in range(own.shape[0]):
+                own[i] -= first[i] * p
+        pivot = np.sqrt(max(own[0], 1e-12))
+        own[0] = pivot
+        for i in range(1, own.shape[0]):
+            own[i] /= pivot
     weights = np.empty((n, outputs))
     for c in range(outputs):
         for d in range(n):
