@@ -59,6 +59,7 @@ FINE = 8.0  # levels from which a move may be off by one: a thief may keep what 
 AGREE = 0.8  # share of the columns in which two steps of a thief agree
 LOOSELY = 1.0 + 1e-6  # what rounding to 32 bits may take away
 SPARE = 1e-6  # what arithmetic adds to a whole number of columns
+GROUP = 64  # records that are compared at once
 
 
 class Family(NamedTuple):
@@ -228,12 +229,53 @@ def most_worth(query, z, place, kin, k, level, numbers):
     return most
 
 
+@kernel
+def width_for(held):
+    """Return room for so many records in whole groups, so that the processor compares a group at once and none one by one."""
+    return (held + GROUP - 1) // GROUP * GROUP
+
+
+@kernel
+def ways_to(query, z, held, ways):
+    """Fill `ways` (numbers, at least held) with how far each number of the retained records is from that of the query."""
+    for j in range(ways.shape[0]):
+        q = np.int16(query[j])
+        for m in range(held):
+            ways[j, m] = np.uint16(max(z[j, m], q) - min(z[j, m], q))
+
+
+@kernel
+def count_equal(ways, kin, level, sums):
+    """Count in `sums` (STEPS, places) the columns in which the way from each place may agree with each kept step.
+
+    For `ways` (numbers, places) see `ways_to`. All are whole numbers of 16 bits, of which the processor compares many at once.
+    """
+    sums[:] = 0
+    for j in range(ways.shape[0]):
+        grid = np.float64(level[j])
+        own = ways[j]
+        least = ROUNDING + 0.25 * grid
+        fine = FINE * grid
+        reach = slack(fine, grid)
+        short, long = np.floor(LOOSELY * slack(0.0, grid)), np.floor(LOOSELY * reach)
+        for k in range(STEPS):
+            size = np.float64(abs(np.int32(kin.child[k, j]) - np.int32(kin.parent[k, j])))
+            if size <= least or kin.origin[k] == 0:
+                continue
+            off = long if size + reach >= fine else short
+            lowest = max(size - off, 0.0)
+            start, spare = np.uint16(lowest), np.uint16(min(size + off, 65535.0) - lowest)
+            count = sums[k]
+            for m in range(own.shape[0]):
+                count[m] += np.uint16(np.uint16(own[m] - start) <= spare)
+
+
 @part
-def find_twin(query, z, order, held, kin, level, numbers, sums):
+def find_twin(query, z, order, held, kin, level, numbers):
     """Return (worth, place): the retained record from which the query is a step that has a twin; (-inf, -1) if there is none.
 
-    The worth is a logarithm, less that of the number of comparisons. `sums` (places,) is scratch: for each kept step it counts
-    the columns in which the step from each retained record may agree, so nearly all pairs skip the exact comparison.
+    The worth is a logarithm, less that of the number of comparisons. For each kept step the columns are counted in which the
+    step from each retained record may agree, so nearly all pairs skip the exact comparison.
     """
     kept = 0
     for k in range(STEPS):
@@ -243,22 +285,14 @@ def find_twin(query, z, order, held, kin, level, numbers, sums):
     if kept == 0 or held == 0:
         return found, at
     needed = np.log(np.float64(kept * held))
+    ways = np.empty((numbers, width_for(held)), np.uint16)
+    ways_to(query, z, held, ways)
+    sums = np.empty((STEPS, ways.shape[1]), np.uint16)
+    count_equal(ways, kin, level, sums)
     for k in range(STEPS):
-        if kin.origin[k] == 0:
-            continue
-        sums[:held] = np.float32(0.0)
-        for j in range(numbers):
-            size = abs(np.float32(kin.child[k, j]) - np.float32(kin.parent[k, j]))
-            grid = np.float64(level[j])
-            if size <= ROUNDING + 0.25 * grid:
-                continue
-            off = np.float32(LOOSELY * longest_slack(np.float64(size), grid))
-            q = np.float32(query[j])
-            for m in range(held):
-                sums[m] += np.float32(abs(abs(q - np.float32(z[j, m])) - size) <= off)
         for m in range(held):
             if (
-                sums[m] < min(MANY, numbers)
+                sums[k, m] < min(MANY, numbers)
                 or order[m] + 1 == kin.origin[k]
                 or most_worth(query, z, m, kin, k, level, numbers) <= needed
             ):

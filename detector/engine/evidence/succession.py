@@ -27,11 +27,14 @@ from detector.engine.evidence.children import (
     most_differing,
     slack,
     steps_agree,
+    ways_to,
+    width_for,
 )
 from detector.engine.kernels import kernel, part
 
 FEW = 2  # least number of columns in which two steps agree, where a table has no more
 SHARE = 0.5  # share of the columns in which two steps agree
+LONGEST = 65535.0  # difference of two of the memory's integers
 
 
 @kernel
@@ -43,7 +46,7 @@ def place_of(order, asked, ring):
     """
     if asked < 0:
         return np.int64(-1)
-    place = asked % ring
+    place = np.int64(np.uint32(asked) % np.uint32(ring))  # a division of 32 bits takes half as long
     if np.int64(order[place]) == asked:
         return place
     place = asked + ring
@@ -51,27 +54,41 @@ def place_of(order, asked, ring):
 
 
 @kernel
-def count_agreeing(query, z, held, child, parents, level, numbers, sums):
+def count_agreeing(ways, z, child, parents, level, sums):
     """Count in `sums` (places,) the columns in which two steps may agree: from each place to the query, and to `child`.
 
-    The second step begins at the place that `parents` (held,) has for the first one. No branch depends on the data.
+    The second step begins at the place that `parents` (held,) has for the first one, -1 where that is not known; what is
+    counted there says nothing. For `ways` (numbers, places) see `ways_to`. No branch depends on the data, and all numbers have
+    16 bits, so that many are compared at once: nearly all parents lie in the place before.
     """
-    sums[:held] = np.float32(0.0)
-    ways = np.empty(held, np.float32)
-    for j in range(numbers):
+    held = parents.shape[0]
+    elsewhere = np.empty(held, np.int64)
+    others = 0
+    for m in range(held):
+        elsewhere[others] = m
+        others += (parents[m] != m - 1) & (parents[m] >= 0)
+    sums[:] = 0
+    earlier = np.zeros(ways.shape[1], np.uint16)
+    for j in range(ways.shape[0]):
         grid = np.float64(level[j])
-        least = np.float32(ROUNDING + 0.25 * grid)
-        fine = np.float32(FINE * grid)
-        long = np.float32(LOOSELY * slack(FINE * grid, grid))
-        short = np.float32(LOOSELY * slack(0.0, grid))
-        q, last = np.float32(query[j]), np.float32(z[j, child])
-        for m in range(held):
-            ways[m] = abs(last - np.float32(z[j, parents[m]]))
-        for m in range(held):
-            now = abs(q - np.float32(z[j, m]))
-            before = ways[m]
-            off = long if max(now, before) >= fine else short
-            sums[m] += np.float32(min(now, before) >= least) * np.float32(abs(now - before) <= off)
+        if ROUNDING + 0.25 * grid > LONGEST:
+            continue
+        least = np.uint16(np.ceil(ROUNDING + 0.25 * grid))
+        fine = np.uint16(min(np.ceil(FINE * grid), LONGEST))
+        short = np.uint16(min(LOOSELY * slack(0.0, grid), LONGEST))
+        long = np.uint16(min(LOOSELY * slack(FINE * grid, grid), LONGEST)) if FINE * grid <= LONGEST else short
+        last = z[j, child]
+        for m in range(1, held):
+            earlier[m] = np.uint16(max(z[j, m - 1], last) - min(z[j, m - 1], last))
+        for i in range(others):
+            start = z[j, parents[elsewhere[i]]]
+            earlier[elsewhere[i]] = np.uint16(max(start, last) - min(start, last))
+        own = ways[j]
+        for m in range(own.shape[0]):
+            longer = max(own[m], earlier[m])
+            shorter = min(own[m], earlier[m])
+            off = long if longer >= fine else short
+            sums[m] += np.uint16(shorter >= least) * np.uint16(np.uint16(longer - shorter) <= off)
 
 
 @kernel
@@ -108,12 +125,12 @@ def on_lattice(z, one, other, query, place, level, numbers):
 
 
 @kernel
-def usual_lags(z, order, held, kin, numbers):
-    """Return how far back the records lie from which retained ones were made (TWINS,), 0 where that is not known.
+def usual_lags(z, order, held, kin, numbers, lags):
+    """Write how far back the records lie from which retained ones were made to `lags` (TWINS,), 0 where that is not known.
 
     `kin` are the client's kept steps; the first of them had a twin.
     """
-    lags = np.zeros(TWINS, np.int64)
+    lags[:] = 0
     for k in range(TWINS):
         if kin.origin[k] == 0:
             continue
@@ -126,38 +143,49 @@ def usual_lags(z, order, held, kin, numbers):
             if same:
                 lags[k] = np.int64(order[m]) - np.int64(kin.origin[k]) + 1
                 break
-    return lags
+
+
+@kernel
+def extremes(query, z, held, ends):
+    """Write the extremes of each number, in the query and the retained records, to `ends` (2, numbers)."""
+    for j in range(ends.shape[1]):
+        lowest = highest = np.int64(query[j])
+        for m in range(held):
+            lowest = min(lowest, np.int64(z[j, m]))
+            highest = max(highest, np.int64(z[j, m]))
+        ends[0, j], ends[1, j] = lowest, highest
 
 
 @part
-def find_successor(query, past, kin, level, numbers, ring, sums):
+def find_successor(query, past, kin, level, numbers, ring):
     """Return (worth, place): the record from which the query is made, if the record after it was made last; else (-inf, -1).
 
     The latest retained record was made then from the record before that at `place`. The worth is a logarithm, less that of the
     number of comparisons. Half of what is expected are records as far back as those from which the kept steps `kin` led.
-    `sums` (places,) is scratch, see `count_agreeing`.
     """
     found = -np.inf
     at = -1
     if past.held < 3:
         return found, at
-    ends = np.empty((2, numbers))
-    for j in range(numbers):
-        lowest = highest = np.int64(query[j])
-        for m in range(past.held):
-            lowest = min(lowest, np.int64(past.z[j, m]))
-            highest = max(highest, np.int64(past.z[j, m]))
-        ends[0, j], ends[1, j] = lowest, highest
-    lags = usual_lags(past.z, past.order, past.held, kin, numbers)
     child = past.newest
     parents = np.empty(past.held, np.int64)
     for m in range(past.held):
         parents[m] = place_of(past.order, np.int64(past.order[m]) - 1, ring)
-    count_agreeing(query, past.z, past.held, child, parents, level, numbers, sums)
+    ways = np.empty((numbers, width_for(past.held)), np.uint16)
+    ways_to(query, past.z, past.held, ways)
+    sums = np.empty(ways.shape[1], np.uint16)
+    count_agreeing(ways, past.z, child, parents, level, sums)
+    looked = False  # what few queries need is not computed for the others
+    ends = np.empty((2, numbers))
+    lags = np.empty(TWINS, np.int64)
     for m in range(past.held):
         parent = parents[m]
         if parent < 0 or m == child or sums[m] < min(MANY, numbers):
             continue
+        if not looked:
+            extremes(query, past.z, past.held, ends)
+            usual_lags(past.z, past.order, past.held, kin, numbers, lags)
+            looked = True
         if not may_agree(query, past.z, m, child, parent, level, ends, numbers):
             continue
         if numbers < MANY and on_lattice(past.z, m, parent, query, m, level, numbers):

@@ -140,10 +140,11 @@ class Linker:
         numbers, uids = account.tolist(), links.uid.tolist()
         links.kind[self._worthless[links.kind]] = NOTHING
         kinds, chained = links.kind.tolist(), links.near[:, 0].tolist()
-        new = [i for i, repeat in enumerate(links.repeat.tolist()) if not repeat]
+        new = np.flatnonzero(~links.repeat).tolist()
         self._usual[NOTHING, EVENTS] += len(new)
+        times = sketches.time.tolist()
         for i in new:
-            asker = self._count(sketches, i, numbers[i])
+            asker = self._count(sketches, i, numbers[i], times[i])
             if self.together is not None:
                 self.together.advance(uids[i], self.groups)
             if organizations[i] != NOBODY:
@@ -161,7 +162,7 @@ class Linker:
                 made,
                 (chained[i], int(links.near[i, 1])),
                 int(sketches.sequence[i]),
-                int(sketches.time[i]),
+                times[i],
                 sketches.event_id[i],
                 float(links.size[i]),
             )
@@ -251,10 +252,9 @@ class Linker:
             found = self._numbers[key] = int.from_bytes(digest, "little") | 1
         return found
 
-    def _count(self, sketches: Sketches, i: int, number: int) -> Account:
+    def _count(self, sketches: Sketches, i: int, number: int, time_ms: int) -> Account:
         """Count a query of an account, and return the account."""
         found = self.groups.asks(number)
-        time_ms = int(sketches.time[i])
         if found is None:
             sender = sketches.sender[i]
             known = sender.organization if vouched(sender, self._policy) else None

@@ -349,15 +349,15 @@ def judge_record_probe(asked, past, step, population, scales, ratio):
 
 
 @part
-def judge_children(asked, past, step, family, s, level, scales, sums, ratio):
-    """Channel `children`; the step of client `s` is kept. `sums` (places,) is scratch."""
+def judge_children(asked, past, step, family, s, level, scales, ratio):
+    """Channel `children`; the step of client `s` is kept."""
     numbers = min(scales.numbers, NUMBERS)
     if numbers < FEW:
         return
     kin = Kin(family.child[s], family.parent[s], family.origin[s])
-    worth, place = find_successor(asked.query, past, kin, level, numbers, scales.ring, sums)
+    worth, place = find_successor(asked.query, past, kin, level, numbers, scales.ring)
     if numbers >= MANY and worth < MOST:
-        other, at = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers, sums)
+        other, at = find_twin(asked.query, past.z, past.order, past.held, kin, level, numbers)
         if other > worth:
             worth, place = other, at
     if worth > 0.0:

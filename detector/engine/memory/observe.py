@@ -315,7 +315,7 @@ def observe(memory, selection, checksums, family, metered, queries, scales, popu
                 judge_aim(asked, past, step, scales, scratch.other_delta, ratio)
                 if scales.numbers > 0:
                     judge_record_probe(asked, past, step, population, scales, ratio)
-                    judge_children(asked, past, step, family, s, population.level, scales, scratch.products, ratio)
+                    judge_children(asked, past, step, family, s, population.level, scales, ratio)
                 elif single.place < 0 or single.flickers:
                     judge_sparse_probe(asked, past, step, memory, s, scales, ratio)
                 judge_block_probe(asked, past, population.blocks, scales, ratio)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from detector.engine.findings import Reading
 from detector.engine.memory.kept import Kept
 from detector.engine.memory.metered import READINGS, Metered
-from detector.engine.odometer.arc_cosine import PENALTY, TABLE_PENALTY, kernel_predictions
+from detector.engine.odometer.arc_cosine import PENALTY, TABLE_PENALTY, Kin
 from detector.engine.odometer.reference_set import ReferenceSet
 from detector.engine.odometer.view import Lessons, Retained, View, retained_at, view_of
 
@@ -87,16 +87,13 @@ def read_together(view: View, members: Sequence[Retained], queries: int) -> Read
 def _right(view: View, lessons: Lessons, asked: float) -> int:
     """Return about how many reference inputs a copy would be right that knew all queries, of which these are retained."""
     n = len(lessons.inputs)
-    whole = _judged(view, lessons)
+    penalty = TABLE_PENALTY if view.judge.table else PENALTY
+    kin = Kin(lessons.inputs, view.inputs)
+    whole = view.right(kin.predictions(lessons.targets, penalty))
     doublings = math.log2(max(asked, n) / n)
     if doublings == 0.0 or n < LEAST_HALVED:
         return whole
-    part = _judged(view, Lessons(lessons.inputs[::2].copy(), lessons.targets[::2].copy()))
+    part = view.right(kin.predictions(lessons.targets, penalty, every=2))
     inputs = len(view.judge.answers)
     most = LARGEST_RATE * (1.0 - view.judge.guess) * inputs
     return min(whole + int(doublings * min(max(whole - part, 0), most)), inputs)
-
-
-def _judged(view: View, lessons: Lessons) -> int:
-    penalty = TABLE_PENALTY if view.judge.table else PENALTY
-    return view.right(kernel_predictions(lessons.inputs, lessons.targets, view.inputs, penalty))

@@ -75,7 +75,12 @@ class ReferenceSet:
 
         Nobody is right about a label that is not told apart.
         """
-        return float(((copied == self.answers) & (self.answers < len(self.codes))).mean())
+        return np.count_nonzero(copied == self._told_apart) / len(self.answers)
+
+    @cached_property
+    def _told_apart(self) -> npt.NDArray[np.int64]:
+        """The class of each response, -1 where its label is not told apart."""
+        return np.where(self.answers < len(self.codes), self.answers, -1)
 
     def unknown(self, label: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Return which labels (n,) are not among those that are told apart."""
@@ -87,7 +92,7 @@ class ReferenceSet:
         return self.scaled(self.z, self.c)
 
     @cached_property
-    def _scaling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def scaling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """The middle of each value, and the factor that brings it to a common size; 0 for a value that never varies."""
         values = np.concatenate([self.z, self.c], axis=1).astype(np.float64)
         spread = values.std(axis=0)
@@ -98,7 +103,7 @@ class ReferenceSet:
 
     def scaled(self, z: npt.NDArray[np.int16], c: npt.NDArray[np.uint8]) -> Floats:
         """Return reduced inputs, n of them, as copies take them: (n, COORDINATES + SAMPLED)."""
-        middle, factor = self._scaling
+        middle, factor = self.scaling
         values = (np.concatenate([z, c], axis=1) - middle) * factor
         return np.asarray(np.clip(values, -FARTHEST, FARTHEST), np.float32)
 

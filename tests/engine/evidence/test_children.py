@@ -5,6 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detector.engine.columns import allocate
 from detector.engine.evidence.channel import Weighed
@@ -17,9 +19,13 @@ from detector.engine.evidence.children import (
     TWINS,
     Family,
     Kin,
+    agreement,
     by_accident,
+    count_equal,
     find_twin,
     twin_worth,
+    ways_to,
+    width_for,
     worth_of,
 )
 from detector.engine.evidence.registry import CHILDREN
@@ -140,6 +146,33 @@ def test_no_pair_of_steps_is_passed_over_at_the_length_where_a_level_is_forgiven
         query = z[:, 30].astype(np.float32)
         query[:columns] += np.array([1, 1, -1, 1, -1, 1], np.float32) * np.float32(step)
         exact = twin_worth(query, z, held, 30, kin, 0, level, columns) - math.log(held)
-        order, sums = np.arange(held, dtype=np.uint32), np.zeros(held, np.float32)
-        found, _ = find_twin(query, z, order, held, kin, level, columns, sums)
+        order = np.arange(held, dtype=np.uint32)
+        found, _ = find_twin(query, z, order, held, kin, level, columns)
         assert found >= exact
+
+
+@given(st.integers(0, 2**32), st.sampled_from([2, 16]))
+@settings(max_examples=30, deadline=None)
+def test_columns_in_which_steps_may_agree_are_counted(seed: int, columns: int) -> None:
+    """The quick count never says less than the exact comparison, all over the range of the integers, and seldom more."""
+    rng = np.random.default_rng(seed)
+    held = 60
+    level = rng.choice([0.0, 1.0, 37.5, 2000.0], COORDINATES).astype(np.float32)
+    z = np.rint(rng.normal(0.0, 20000.0, (COORDINATES, held))).clip(-32768, 32767).astype(np.int16)
+    child, parent = rng.integers(-32768, 32768, (2, STEPS, NUMBERS)).astype(np.int16)
+    kin = Kin(child, parent, np.ones(STEPS, np.uint32))
+    kin.origin[3] = 0
+    query = z[:, 7].astype(np.float32)
+    query[:columns] = (query[:columns] + kin.child[0, :columns] - kin.parent[0, :columns]).clip(-32768, 32767)
+    ways = np.empty((columns, width_for(held)), np.uint16)
+    ways_to(query, z, held, ways)
+    sums = np.empty((STEPS, ways.shape[1]), np.uint16)
+    count_equal(ways, kin, level, sums)
+    for k, m in np.ndindex(STEPS, held):
+        exact = 0
+        for q, start, end, begin, grain in zip(query, z[:, m], kin.child[k], kin.parent[k], level[:columns], strict=False):
+            now, before = float(q) - float(start), float(end) - float(begin)
+            exact += agreement(now, before, float(q), float(start), float(end), float(begin), float(grain)) > 0
+        assert sums[k, m] >= (exact if k != 3 else 0)
+    assert sums[3].sum() == 0
+    assert sums[1:, :held].mean() < columns / 2

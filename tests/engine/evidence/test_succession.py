@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.engine.columns import allocate
-from detector.engine.evidence.children import MANY, NUMBERS, STEPS, TWINS, Kin, agreement
+from detector.engine.evidence.children import MANY, NUMBERS, ROUNDING, STEPS, TWINS, Kin, agreement, slack, ways_to, width_for
 from detector.engine.evidence.registry import CHILDREN
 from detector.engine.evidence.succession import count_agreeing, find_successor, on_lattice, place_of, usual_lags
 from detector.engine.memory.reservoir import CAPACITY, LENGTHS, RING, Memory, Past, choose_place
@@ -44,9 +44,7 @@ def successor(rows: Matrix, kin: Kin | None = None) -> tuple[float, int]:
     past, level = retained(rows[:-1]), np.zeros(COORDINATES, np.float32)
     query = np.zeros(COORDINATES, np.float32)
     query[: rows.shape[1]] = np.rint(rows[-1])
-    worth, place = find_successor(
-        query, past, kin or no_steps(), level, rows.shape[1], RING, np.empty(past.order.shape[0], np.float32)
-    )
+    worth, place = find_successor(query, past, kin or no_steps(), level, rows.shape[1], RING)
     return float(worth), int(place)
 
 
@@ -111,7 +109,9 @@ def test_a_record_as_far_back_as_the_last_parent_is_expected() -> None:
     kin = no_steps()
     kin.child[0, :8], kin.parent[0, :8], kin.origin[0] = np.rint(made[2]), np.rint(rows[2]), 3
     past = retained(told[:-1])
-    assert usual_lags(past.z, past.order, past.held, kin, 8).tolist() == [14, *[0] * (TWINS - 1)]
+    lags = np.empty(TWINS, np.int64)
+    usual_lags(past.z, past.order, past.held, kin, 8, lags)
+    assert lags.tolist() == [14, *[0] * (TWINS - 1)]
     assert successor(told, kin)[0] == pytest.approx(successor(told)[0] + np.log(2 * 17 / (2 * TWINS)))
 
 
@@ -136,10 +136,34 @@ def test_no_step_is_passed_over_that_agrees(seed: int, columns: int, grain: floa
     query[:columns] = rows[-1]
     held, child = int(past.held), int(past.newest)
     parents = np.array([place_of(past.order, np.int64(past.order[m]) - 1, RING) for m in range(held)])
-    sums = np.empty(held, np.float32)
-    count_agreeing(query, past.z, held, child, parents, level, columns, sums)
+    ways = np.empty((columns, width_for(held)), np.uint16)
+    ways_to(query, past.z, held, ways)
+    sums = np.empty(ways.shape[1], np.uint16)
+    count_agreeing(ways, past.z, child, parents, level, sums)
     for m in np.flatnonzero((parents >= 0) & (np.arange(held) != child)):
         q, start = query[:columns].astype(float), past.z[:columns, m].astype(float)
         end, begin = past.z[:columns, child].astype(float), past.z[:columns, parents[m]].astype(float)
         exact = sum(agreement(a - b, c - d, a, b, c, d, grain) > 0 for a, b, c, d in zip(q, start, end, begin, strict=True))
         assert sums[m] >= exact
+
+
+@given(st.integers(0, 2**32), st.sampled_from([3, 23, 60]), st.integers(2, 16))
+@settings(max_examples=40, deadline=None)
+def test_columns_are_counted_wherever_the_parents_lie(seed: int, held: int, columns: int) -> None:
+    """The count is that of the formula, for records all over the range of the integers and levels of any size."""
+    rng = np.random.default_rng(seed)
+    z = np.rint(rng.normal(0.0, rng.choice([30.0, 9000.0]), (COORDINATES, 60))).clip(-32768, 32767).astype(np.int16)
+    query = np.rint(rng.normal(0.0, 3000.0, COORDINATES)).clip(-32768, 32767).astype(np.float32)
+    level = rng.choice([0.0, 1.0, 37.5, 9000.0], COORDINATES).astype(np.float32)
+    parents = np.arange(-1, held - 1)
+    parents[rng.integers(held, size=4)] = rng.integers(-1, held, 4)
+    ways = np.empty((columns, width_for(held)), np.uint16)
+    ways_to(query, z, held, ways)
+    sums = np.empty(ways.shape[1], np.uint16)
+    count_agreeing(ways, z, 1, parents, level, sums)
+    for m in np.flatnonzero(parents >= 0):
+        now = np.abs(query[:columns].astype(float) - z[:columns, m])
+        before = np.abs(z[:columns, 1].astype(float) - z[:columns, parents[m]])
+        off = [slack(size, grain) for size, grain in zip(np.maximum(now, before), level.astype(float), strict=False)]
+        least = ROUNDING + 0.25 * level[:columns]
+        assert sums[m] == ((np.minimum(now, before) >= least) & (np.abs(now - before) <= off)).sum()

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.odometer.arc_cosine import PENALTY, kernel_predictions
+from detector.engine.odometer.arc_cosine import PENALTY, Kin, kernel_predictions
 
 
 def kernel_of(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -37,3 +37,16 @@ def test_equal_queries_do_not_break_it() -> None:
     inputs = np.tile(np.array([[1.0, -2.0]], np.float32), (64, 1))
     targets = np.tile(np.array([[0.0, 1.0, 0.0]], np.float32), (64, 1))
     assert kernel_predictions(inputs, targets, np.ascontiguousarray(inputs[:3].T)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("n", [1, 16, 33, 64])
+def test_a_copy_from_half_of_the_queries_needs_no_kernel_of_its_own(n: int) -> None:
+    """It is the copy that would be solved from these queries alone."""
+    rng = np.random.default_rng(n)
+    inputs, asked = rng.normal(size=(n, 7)).astype(np.float32), rng.normal(size=(7, 300)).astype(np.float32)
+    targets = rng.dirichlet(np.ones(4), n).astype(np.float32)
+    half = kernel_predictions(inputs[::2].copy(), targets[::2].copy(), asked)
+    kin = Kin(inputs, asked)
+    assert kin.predictions(targets, PENALTY, every=2).tolist() == half.tolist()
+    assert kin.predictions(targets, PENALTY).tolist() == kernel_predictions(inputs, targets, asked).tolist()
+    assert n == 1 or kin.predictions(targets, PENALTY).tolist() != half.tolist()
