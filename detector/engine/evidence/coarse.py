@@ -21,6 +21,15 @@ Thieves ask about
 One coincidence proves nothing in so few places: of three levels in nine columns it is worth about as much as three coin throws.
 But the logarithms add up.
 
+In a *mixed* table some columns have more values than that: counts, ages, amounts. They are *fine*: a middle must be exact
+there, as far as the memory tells values apart, so it is worth more, the more of them a table has. An edit moves them by little
+at a low price, as noise and counters do. Steps and draws are left to the other channels there. Eleven columns, three of them
+counts, give a middle 12 natural logarithms before the choice of its ends is paid; nine columns of three levels give 4.
+
+The ends of a search are sought among the latest records, then among all that are retained, where the choice costs up to 7. So
+cover hides searches in tables whose middles are worth less than that, and not in others. No record that was asked before may
+lie between the two ends: a search has asked nothing there yet, who walks from one record to another has.
+
 The labels of a client make two groups, the first label that it got and all others. Two labels of the other group may blur each
 other's sides.
 """
@@ -40,6 +49,9 @@ HALF = np.log(0.5)
 SIDES = 12  # columns whose sides are learned; each takes three bytes of every client of a table
 LEARNED = 1.0 / 3.0  # weight of the latest step in what is known of a side
 SURE = 0.48 / 127.0  # how far one step of a side lies from an even chance
+LAST = 255  # the largest sampled integer
+BLURRED = -np.log(4.0)  # of the middles of two values that the memory hardly tells apart, so many integers pass for it
+SELDOM = np.log(0.2)  # chance that a search goes on from other records than the latest ones
 SPARE = 2  # largest difference of two equal distances from a middle, in half sampled integers, which are rounded
 ASTRAY = 0.01  # chance of a side, or of none, that the explanation excludes
 ANY_PARENT = 0.4  # chance that a step starts from any retained record, and not from one soon after the last parent
@@ -52,10 +64,12 @@ MOST_DRAWN = 2.0  # rare records of the population reach it, too
 
 
 class Coarse(NamedTuple):
-    """What records are compared with: k sampled columns of a table; none where a table is not coarse.
+    """What records are compared with: k sampled columns of a table; none where a table is neither coarse nor mixed.
 
     `level` (k, 256) is the nearest level of each sampled integer, counted from 0. `value` (k, LEVELS) are the integers of the
-    levels in ascending order, and `count` (k,) says how many there are. The first `ordered` (1,) columns
+    levels in ascending order, and `count` (k,) says how many there are. In a *fine* column, one of more values, each level
+    stands for the values about it: `inner` (k, 256) is the logarithm of how often each integer is that of its level, and
+    `gap` (k,) is the least distance of two values, in integers; 0 in other columns. The first `ordered` (1,) columns
     are numbers; the others are indicators of codes, which have no middle and no side. `parent` (k,) is the column on which
     each depends, -1 for none, and `chance` (k, LEVELS, LEVELS) the logarithm of how often each level occurs at each level of
     the parent. `drawn` (kinds, k, LEVELS) are the logarithms of how often draws have each level. `edited` (k + 1,) is the
@@ -72,6 +86,8 @@ class Coarse(NamedTuple):
     drawn: npt.NDArray[np.float32]
     edited: npt.NDArray[np.float32]
     choices: npt.NDArray[np.float32]
+    inner: npt.NDArray[np.float32]
+    gap: npt.NDArray[np.float32]
 
 
 def none_coarse() -> Coarse:
@@ -85,6 +101,8 @@ def none_coarse() -> Coarse:
         np.zeros((0, LEVELS, LEVELS), np.float32),
         np.zeros((0, 0, LEVELS), np.float32),
         np.zeros(1, np.float32),
+        np.zeros(0, np.float32),
+        np.zeros((0, 256), np.float32),
         np.zeros(0, np.float32),
     )
 
@@ -113,6 +131,15 @@ class Explained(NamedTuple):
 
 
 @kernel
+def is_mixed(known):
+    """Tell whether some columns are fine. Steps and draws are not judged there: levels say little of them."""
+    mixed = False
+    for gap in known.gap:
+        mixed = mixed or gap > 0.0
+    return mixed
+
+
+@kernel
 def either(one, other):
     """Return the logarithm of the sum of two chances whose logarithms are given."""
     high = max(one, other)
@@ -127,18 +154,21 @@ def read_levels(values, known, levels):
 
 
 @kernel
-def record_chances(levels, known):
+def record_chances(levels, values, known):
     """Return (population, drawn): the logarithms of how likely the population, and a draw of the likeliest kind, has a record.
 
-    `levels` (k,) are the levels of its columns.
+    `levels` (k,) are the levels of its columns, `values` (samples,) its sampled integers.
     """
     population = 0.0
+    inner = 0.0
     for j in range(levels.shape[0]):
         above = known.parent[j]
         population += np.float64(known.chance[j, levels[j], levels[above] if above >= 0 else 0])
+        inner += np.float64(known.inner[j, values[j]])
+    population += inner
     drawn = -np.inf
     for kind in range(known.drawn.shape[0]):
-        found = 0.0
+        found = inner
         for j in range(levels.shape[0]):
             found += np.float64(known.drawn[kind, j, levels[j]])
         drawn = either(drawn, found)
@@ -146,18 +176,48 @@ def record_chances(levels, known):
 
 
 @kernel
-def middle_chance(levels, one, other, known):
+def is_cut_off(value):
+    """Tell whether an integer may stand for values beyond those that the memory tells apart."""
+    return value % LAST == 0
+
+
+@kernel
+def fine_middle_chance(value, one, other, gap):
+    """Return the logarithm of how likely rounding gives this integer for the middle of two others, in a fine column."""
+    off = abs(2 * np.int64(value) - np.int64(one) - np.int64(other))
+    if gap <= SPARE:
+        return BLURRED if off <= SPARE + 1 else -np.inf
+    if off <= SPARE:
+        return 0.0
+    return HALF if abs(off - gap) <= SPARE else -np.inf
+
+
+@kernel
+def middle_chance(levels, values, one, other, known):
     """Return (chance, moved, mixed) of a record that may be the middle of two others.
 
-    `levels` (k,) are the record's; `one` and `other` (samples,) are the sampled integers of the two. `chance` is the logarithm
-    of how likely rounding gives just this middle: where it lies between two levels, either may be meant. It is minus infinity
-    for a record that is none. `moved` counts the columns in which the two differ. `mixed` tells whether each column is that of
-    one of them.
+    `levels` (k,) are the record's, `values` (samples,) its sampled integers; `one` and `other` (samples,) are those of the two.
+    `chance` is the logarithm of how likely rounding gives just this middle: where it lies between two levels, either may be
+    meant. It is minus infinity for a record that is none. `moved` counts the columns in which the two differ. `mixed` tells
+    whether each column is that of one of them.
     """
     chance = 0.0
     moved = 0
     mixed = True
     for j in range(levels.shape[0]):
+        if known.gap[j] > 0.0:
+            if one[j] == other[j]:
+                if values[j] != one[j]:
+                    return -np.inf, 0, False
+                continue
+            mixed = mixed and (values[j] == one[j] or values[j] == other[j])
+            if is_cut_off(one[j]) or is_cut_off(other[j]):
+                continue
+            moved += 1
+            chance += fine_middle_chance(values[j], one[j], other[j], known.gap[j])
+            if chance == -np.inf and not mixed:
+                return chance, 0, False
+            continue
         low, high = known.level[j, one[j]], known.level[j, other[j]]
         if low == high:
             if levels[j] != low:
@@ -166,6 +226,10 @@ def middle_chance(levels, one, other, known):
         moved += 1
         end = levels[j] == low or levels[j] == high
         mixed = mixed and end
+        if chance == -np.inf:
+            if not mixed:
+                return chance, 0, False
+            continue
         if j >= known.ordered[0]:
             chance += HALF if end else -np.inf
             continue
@@ -183,7 +247,7 @@ def middle_chance(levels, one, other, known):
 
 
 @part
-def late_chances(levels, past, known, ring):
+def late_chances(levels, values, past, known, ring):
     """Return (middle, low, high, mixture) for the latest records of the client, which lie in a `ring`.
 
     Of the two ends of a search one is likelier the latest record than the one before, and so on. The other one is likelier a
@@ -201,7 +265,7 @@ def late_chances(levels, past, known, ring):
             other = (np.int64(past.stored) - 1 - other_back) % ring
             turned = past.label[one] != past.label[other]
             recent += HALF if turned else 0.0
-            chance, moved, mixed = middle_chance(levels, past.c[one], past.c[other], known)
+            chance, moved, mixed = middle_chance(levels, values, past.c[one], past.c[other], known)
             if mixed and moved > 0:
                 mixture = max(mixture, HALF * (back + 1 + moved) - np.log(LATE))
             if turned and moved >= MANY and chance + recent > middle:
@@ -209,6 +273,56 @@ def late_chances(levels, past, known, ring):
                 low = one
                 high = other
     return middle, low, high, mixture
+
+
+@part
+def any_chance(levels, values, past, known, used, excuse):
+    """Return (middle, low, high) for all retained records, between which cover may have come.
+
+    Any two records with different labels may be the ends of a search. Where both were found to be ends or middles before,
+    they are so the likelier, the fewer such records there are. `used` is the bit of their mark. Pairs that an `excuse`
+    outweighs, whatever their middle, are not compared: in most coarse tables, all but those few.
+    """
+    held = np.int64(past.held)
+    searched = 0
+    for m in range(held):
+        searched += past.mark[m] & used != 0
+    middle = -np.inf
+    low = high = -1
+    of_all = -np.log(max(0.5 * held * (held - 1), 1.0))
+    of_searched = -np.log(max(0.5 * searched * (searched - 1), 1.0))
+    least = excuse - SELDOM
+    if max(of_all, of_searched if searched > 1 else -np.inf) <= least:
+        return middle, low, high
+    for one in range(held):
+        for other in range(one):
+            found = of_searched if past.mark[one] & past.mark[other] & used else of_all
+            if past.label[one] == past.label[other] or found <= least:
+                continue
+            chance, moved, _ = middle_chance(levels, values, past.c[one], past.c[other], known)
+            if moved >= MANY and chance + found > middle:
+                middle = chance + found
+                low = one
+                high = other
+    return middle + SELDOM, low, high
+
+
+@part
+def is_bracket(past, low, high, known):
+    """Tell whether no other retained record lies between two in every column; a search has asked nothing there yet.
+
+    A walk through all places between two records, in order, leaves others there.
+    """
+    for m in range(past.held):
+        between = m not in (low, high)
+        for j in range(known.count.shape[0]):
+            one, other = past.c[low, j], past.c[high, j]
+            if not min(one, other) <= past.c[m, j] <= max(one, other):
+                between = False
+                break
+        if between:
+            return False
+    return True
 
 
 @kernel
@@ -247,10 +361,14 @@ def follows(order, origin):
 
 
 @part
-def explain(past, family, s, known, levels, start, ring):
-    """Return the `Explained` of a record of client `s`; `levels` (k,) are its levels, and `start` (k,) is scratch."""
-    population, drawn = record_chances(levels, known)
-    middle, low, high, mixture = late_chances(levels, past, known, ring)
+def explain(past, family, s, known, levels, values, start, ring, used):
+    """Return the `Explained` of a record of client `s`.
+
+    `levels` (k,) are its levels, `values` (samples,) its sampled integers, and `start` (k,) is scratch. `used` is the bit of
+    the mark of retained records that others were made from.
+    """
+    population, drawn = record_chances(levels, values, known)
+    middle, low, high, mixture = late_chances(levels, values, past, known, ring)
     columns = known.count.shape[0]
     held = np.int64(past.held)
     edit = -np.inf
@@ -260,17 +378,25 @@ def explain(past, family, s, known, levels, start, ring):
     origin = family.origin_of_side[s]
     for m in range(held):
         apart = 0
+        finely = 0
         worth = 0.0
         steps = True
         for j in range(columns):
             start[j] = known.level[j, past.c[m, j]]
+            if known.gap[j] > 0.0:
+                size = abs(np.float64(values[j]) - np.float64(past.c[m, j])) / np.float64(known.gap[j])
+                if size > 0.0:
+                    finely += 1
+                    steps = False
+                    worth -= np.log(2.0 * max(size, 1.0) * (max(size, 1.0) + 1.0))
+                continue
             if start[j] == levels[j]:
                 continue
             apart += 1
             worth -= known.choices[j]
             off = np.int64(start[j]) - np.int64(levels[j])
             steps = bool(steps and j < known.ordered[0] and -1 <= off <= 1)
-        least = min(least, apart)
+        least = min(least, apart + finely)
         back = np.int64(past.stored) - np.int64(past.order[m])
         worth += np.log(max(0.5 / held, 0.5 ** np.float64(back + 1))) + np.float64(known.edited[apart])
         edit = max(edit, worth)
@@ -285,6 +411,10 @@ def explain(past, family, s, known, levels, start, ring):
             likeliest = own * chance
             parent = m if apart >= LEAST_MOVED else -1
     excuse = either(either(population, edit), either(mixture, drawn))
+    if middle == -np.inf:
+        middle, low, high = any_chance(levels, values, past, known, used, excuse)
+    if middle > excuse and not is_bracket(past, low, high, known):
+        middle = -np.inf
     step, even = np.log(own_sum), np.log(even_sum)
     return Explained(population, drawn, edit, mixture, excuse, middle, step, even, least, low, high, parent)
 

@@ -6,22 +6,23 @@ teachers never showed; the chances of draws are lowered until no client of their
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 from scipy.stats import norm
 
-from detector.engine.evidence.coarse import LEVELS, MOST_DRAWN, Coarse, read_levels, record_chances
+from detector.engine.evidence.coarse import LAST, LEVELS, MOST_DRAWN, SPARE, Coarse, read_levels, record_chances
 from detector.engine.fitting.noise import Unheard
 from detector.engine.fitting.stray import LEAST_CLIENTS, LEAST_LESSONS, usual_under
 from detector.engine.fitting.tree import information, parents_of
 from detector.engine.fitting.yardsticks import FAIR
-from detector.engine.models.reference import NOT_COARSE, Floats, Reference
+from detector.engine.models.reference import NOT_COARSE, Floats, Reference, nearest_levels
 
 LEAST_COLUMNS = 5  # sampled columns; in fewer all records occur
 LEAST_RECORDS = 100  # different ones
+LEAST_TOLD = 0.5  # least share of a table's columns whose values the memory tells apart
 STRAY = 0.005  # largest share of a column's values that lie on no level
 OCCURS = 3  # records that have each level, at least
 SMOOTHED = 1.0  # records that each column adds to every level of its parent, as they are without it
@@ -34,28 +35,29 @@ Levels = npt.NDArray[np.int64]
 
 
 def fit_coarse(reference: Reference, teaching: Floats, calibrating: Unheard) -> Reference:
-    """Return the reference with what records are compared with in a coarse table; unchanged for any other.
+    """Return the reference with what records are compared with in a coarse or a mixed table; unchanged for any other.
 
     A table is coarse if all its numeric columns that vary have at most `LEVELS` levels and there are at least `LEAST_COLUMNS`
-    of these and of codes. It is judged by fewer than `LEAST_RECORDS` different records, or by fewer than `LEAST_CLIENTS`
-    calibrating clients, as if it were none. `teaching` (n, dimension) are the inputs of the teachers.
+    of these and of codes. It is mixed if some have more values, but at least half of all columns have so few that the memory
+    tells them apart. It is judged by fewer than `LEAST_RECORDS` different records, or by fewer than `LEAST_CLIENTS`
+    calibrating clients, as if it were neither. `teaching` (n, dimension) are the inputs of the teachers.
     """
     columns = len(reference.sampled)
     if not reference.table or columns < LEAST_COLUMNS or len(calibrating.vectors) == 0:
         return reference
     records, often = np.unique(reference.complete(teaching), axis=0, return_counts=True)
-    if len(records) < LEAST_RECORDS or not _few_levels(records, reference.categorical):
+    if len(records) < LEAST_RECORDS:
         return reference
     integers = reference.reduce(np.ascontiguousarray(records, np.float32)).c[:, :columns]
-    value = np.zeros((columns, LEVELS), np.uint8)
-    count = np.zeros(columns, np.uint8)
-    for j in range(columns):
-        found = np.unique(integers[:, j])
-        if len(found) > LEVELS:
-            return reference
-        value[j, : len(found)] = found
-        count[j] = len(found)
-    rows = np.stack([np.searchsorted(value[j, : count[j]], integers[:, j]) for j in range(columns)], axis=1)
+    few = _few_levels(records, reference.categorical)
+    scales = [_scale_of(integers[:, j], coarse=few) for j in range(columns)]
+    gap = np.array([scale.gap for scale in scales], np.float32)
+    if np.count_nonzero((gap == 0.0) | (gap > SPARE)) < LEAST_TOLD * columns:
+        return reference
+    rows = np.stack([scale.levels(integers[:, j]) for j, scale in enumerate(scales)], axis=1).astype(np.int64)
+    value = np.stack([scale.value for scale in scales])
+    count = np.array([scale.count for scale in scales], np.uint8)
+    mixed = bool(gap.any())
     # What many ask about is common, but a load test repeats one record thousands of times.
     parent, chance = _tree(rows, np.sqrt(often), count)
     known = replace(
@@ -66,8 +68,42 @@ def fit_coarse(reference: Reference, teaching: Floats, calibrating: Unheard) -> 
         coarse_chance=chance,
         coarse_drawn=_draws(rows, value, count, reference.measured),
         coarse_edited=_edits(columns),
+        **({"coarse_inner": np.stack([scale.inner for scale in scales]), "coarse_gap": gap} if mixed else {}),
     )
     return _fair(known, calibrating)
+
+
+class _Scale(NamedTuple):
+    """One column: its `count` levels, their integers `value` (LEVELS,), and `inner` (256,) and `gap` as in `Coarse`."""
+
+    value: npt.NDArray[np.uint8]
+    count: int
+    inner: Floats
+    gap: float
+
+    def levels(self, integers: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the nearest level of each of n integers."""
+        return nearest_levels(self.value[: self.count], integers)
+
+
+def _scale_of(integers: npt.NDArray[np.uint8], *, coarse: bool) -> _Scale:
+    """Return how a column of n sampled integers is judged; in a `coarse` table rare values between its levels do not count."""
+    found, counts = np.unique(integers, return_counts=True)
+    value = np.zeros(LEVELS, np.uint8)
+    if coarse or len(found) <= LEVELS:
+        common = found if len(found) <= LEVELS else found[np.sort(np.argsort(-counts, kind="stable")[:LEVELS])]
+        value[: len(common)] = common
+        return _Scale(value, len(common), np.zeros(256, np.float32), 0.0)
+    gap = int(np.diff(found[(found > 0) & (found < LAST)]).min(initial=LAST))
+    centres = np.unique(np.quantile(integers, (np.arange(LEVELS) + 0.5) / LEVELS, method="nearest")).astype(np.uint8)
+    value[: len(centres)] = centres
+    level = nearest_levels(centres, np.arange(256))
+    places = np.zeros(256)
+    places[found[0] :: gap] = 0.5  # values that nobody asked about yet
+    places[found] += counts
+    places += 1e-3
+    inner = np.log(places / np.bincount(level, places)[level])
+    return _Scale(value, len(centres), inner.astype(np.float32), float(gap))
 
 
 def _few_levels(records: Floats, categorical: npt.NDArray[np.int32]) -> bool:
@@ -168,6 +204,6 @@ def _worths(reference: Reference, known: Coarse, vectors: Floats) -> npt.NDArray
     for i, row in enumerate(integers):
         read_levels(row, known, levels[i])
         if (levels[:i] != levels[i]).sum(axis=1).min(initial=len(known.count)) > 1:
-            population, drawn = record_chances(levels[i], known)
+            population, drawn = record_chances(levels[i], row, known)
             found.append(drawn - population)
     return np.array(found)

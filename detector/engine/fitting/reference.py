@@ -226,7 +226,7 @@ def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool |
     """Return the number to subtract from each raw column, and the number to multiply it by then."""
     dimension = vectors.shape[1]
     vectors = np.clip(vectors, -1e38, 1e38)  # so that differences do not overflow
-    low, middle, high = np.quantile(vectors, [0.005, 0.5, 0.995], axis=0)
+    low, high = np.quantile(vectors, [0.005, 0.995], axis=0)
     spread = high - low
     offset = np.zeros(dimension)
     scale = np.ones(dimension)
@@ -243,7 +243,7 @@ def _ranges(vectors: Floats, numeric: npt.NDArray[np.intp], common_scale: bool |
         offset[numeric] = low[varying].min()
         scale[numeric] = 1.0 / whole
     else:
-        offset[numeric] = middle[numeric]
+        offset[numeric] = low[numeric]  # the sampled integers begin there, and what lies below by more than a tenth is cut off
         scale[varying] = 1.0 / spread[varying]
         rest = np.setdiff1d(numeric, varying)
         scale[rest] = 1.0 / max(float(np.median(spread[varying])), 1e-30)

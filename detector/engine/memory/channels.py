@@ -31,6 +31,7 @@ from detector.engine.evidence.coarse import (
     LEAST_STEP,
     drawn_worth,
     explain,
+    is_mixed,
     learn_sides,
     middle_worth,
     read_levels,
@@ -379,12 +380,14 @@ def judge_coarse(asked, past, family, s, coarse, levels, scales, ratio):
         return
     own = levels[0, :columns]
     read_levels(asked.c, coarse, own)
-    found = explain(past, family, s, coarse, own, levels[1, :columns], scales.ring)
+    found = explain(past, family, s, coarse, own, asked.c, levels[1, :columns], scales.ring, USED)
     middle = middle_worth(found)
     if middle > 0.0:
         ratio[BISECT] = max(ratio[BISECT], np.float32(np.exp(middle)))
         past.mark[found.low] |= USED
         past.mark[found.high] |= USED
+    if is_mixed(coarse):  # other channels see steps and draws there
+        return
     # Equal moves of records, which `judge_children` looks for, are no coincidence where all moves are a level or two.
     step = step_worth(found)
     ratio[CHILDREN] = np.float32(np.exp(max(step, LEAST_STEP)))

@@ -62,9 +62,21 @@ NOT_COARSE: Mapping[str, Any] = MappingProxyType(
         "coarse_chance": np.zeros((0, LEVELS, LEVELS), np.float32),
         "coarse_drawn": np.zeros((0, 0, LEVELS), np.float32),
         "coarse_edited": np.zeros(1, np.float32),
+        "coarse_inner": np.zeros((0, 256), np.float32),
+        "coarse_gap": np.zeros(0, np.float32),
     }
 )
 ALWAYS = np.ones((DISTANCES, MARGINS), np.float32)  # rates of turns that are not known: the channel `turns` is silent
+
+
+def nearest_levels(value: npt.NDArray[np.uint8], integers: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return which of some levels, in ascending order, is nearest to each of n sampled integers, the lower of two.
+
+    >>> nearest_levels(np.array([10, 20], np.uint8), np.array([0, 15, 16])).tolist()
+    [0, 0, 1]
+    """
+    away = np.abs(np.asarray(integers, np.int64)[:, None] - value.astype(np.int64))
+    return away.argmin(axis=1).astype(np.uint8)
 
 
 def drawn_fields(drawn: Drawn) -> dict[str, Any]:
@@ -192,6 +204,8 @@ class Reference:
     coarse_chance: Floats
     coarse_drawn: Floats
     coarse_edited: Floats
+    coarse_inner: Floats
+    coarse_gap: Floats
     look_shape: npt.NDArray[np.int32]
     look_norm: npt.NDArray[np.float64]
     look_form: npt.NDArray[np.float64]
@@ -226,8 +240,7 @@ class Reference:
         columns, integers = len(self.coarse_count), np.arange(256)
         level = np.zeros((columns, 256), np.uint8)
         for j, count in enumerate(self.coarse_count.tolist()):
-            away = np.abs(integers[:, None] - self.coarse_value[j, :count].astype(np.int64))
-            level[j] = away.argmin(axis=1)
+            level[j] = nearest_levels(self.coarse_value[j, :count], integers)
         return Coarse(
             level,
             self.coarse_value,
@@ -238,6 +251,8 @@ class Reference:
             self.coarse_drawn,
             self.coarse_edited,
             np.log(np.maximum(self.coarse_count.astype(np.float32) - 1.0, 1.0)).astype(np.float32),
+            self.coarse_inner if len(self.coarse_gap) else np.zeros((columns, 256), np.float32),
+            self.coarse_gap if len(self.coarse_gap) else np.zeros(columns, np.float32),
         )
 
     @property

@@ -23,9 +23,9 @@ from detector.engine.evidence.coarse import (
     step_worth,
 )
 from detector.engine.fitting.noise import Unheard
-from detector.engine.memory.reservoir import CAPACITY, LENGTHS, RING, SAMPLED, Memory, Past
+from detector.engine.memory.reservoir import CAPACITY, LENGTHS, RING, SAMPLED, USED, Memory, Past
 from detector.engine.models.reference import Reference
-from tests.engine.fitting.test_coarse import HIGHEST, OWNERS, WIDTH, fitted, records
+from tests.engine.fitting.test_coarse import FINE, HIGHEST, OWNERS, WIDTH, fitted, mixed_records, records
 
 Floats = npt.NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class Client:
             known = self.reference.coarse
             own, start = np.zeros((2, len(known.count)), np.uint8)
             read_levels(c, known, own)
-            found = explain(self._past(), self.family, 0, known, own, start, RING)
+            found = explain(self._past(), self.family, 0, known, own, c, start, RING, USED)
             if found.parent >= 0:
                 learn_sides(self.family, 0, self._past(), found.parent, known, own)
         self.state.c[0, self.stored] = c
@@ -74,6 +74,11 @@ class Client:
             squares=np.zeros(CAPACITY, np.float32),
             near=np.zeros(0, np.int64),
         )
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Reference:
+    return fitted(mixed_records(1), Unheard(mixed_records(2), OWNERS))
 
 
 def asked_of(reference: Reference, *records_and_labels: tuple[Floats, int]) -> Explained:
@@ -124,13 +129,13 @@ def test_exactly_the_middles_are_middles(ends: list[int], seed: int) -> None:
     down, up = (one + other) // 2, -(-(one + other) // 2)
     odd = int(((one + other) % 2).sum())
     for levels in (down, up):
-        chance, moved, _ = middle_chance(levels.astype(np.uint8), c[0], c[1], known)
+        chance, moved, _ = middle_chance(levels.astype(np.uint8), c[0], c[0], c[1], known)
         assert chance == pytest.approx(-odd * np.log(2.0))
         assert moved == (one != other).sum()
     wrong = down.copy()
     wrong[0] = (wrong[0] + 2) % (HIGHEST + 1)
     if wrong[0] not in (down[0], up[0]):
-        assert middle_chance(wrong.astype(np.uint8), c[0], c[1], known)[0] == -np.inf
+        assert middle_chance(wrong.astype(np.uint8), c[0], c[0], c[1], known)[0] == -np.inf
 
 
 _KEPT: list[Reference] = []
@@ -149,6 +154,54 @@ def test_a_mixture_of_two_records_excuses_what_rounding_makes_of_a_middle(refere
     found = asked_of(reference, (LOW, 0), (other, 1), (np.where(np.arange(WIDTH) < 2, 1.0, 0.0).astype(np.float32), 0))
     assert found.mixture > -np.inf
     assert middle_worth(found) < 2.0
+
+
+def test_the_middles_of_a_mixed_table_are_worth_more(reference: Reference, mixed: Reference) -> None:
+    """Columns of many values leave an accident less room; a third natural record is no middle."""
+    rows = mixed_records(7)
+    made, other = [], []
+    for one, two, third in zip(rows[:20], rows[20:40], rows[40:60], strict=True):
+        middle = np.rint((one + two) / 2.0).astype(np.float32)
+        made.append(asked_of(mixed, (one, 0), (two, 1), (middle, 0)))
+        other.append(asked_of(mixed, (one, 0), (two, 1), (third, 0)))
+    plain = records(7)
+    coarse = [
+        asked_of(reference, (one, 0), (two, 1), (np.rint((one + two) / 2.0).astype(np.float32), 0))
+        for one, two in zip(plain[:20], plain[20:40], strict=True)
+    ]
+    assert np.median([one.middle - one.excuse for one in made]) > np.median([one.middle - one.excuse for one in coarse]) + 2.0
+    assert max(middle_worth(one) for one in other) < 1.0
+
+
+def test_noise_in_fine_columns_is_seldom_a_middle(mixed: Reference) -> None:
+    """Small moves about an earlier record have an excuse, whatever the answers."""
+    rng = np.random.default_rng(17)
+    found = []
+    for row in mixed_records(19)[:60]:
+        noisy = np.tile(row, (3, 1))
+        noisy[:, FINE] = np.clip(row[FINE] + rng.integers(-2, 3, (3, len(FINE))), 0, None)
+        found.append(middle_worth(asked_of(mixed, (noisy[0], 0), (noisy[1], 1), (noisy[2], 0))))
+    assert np.mean(np.array(found) > 1.0) < 0.1
+
+
+def test_a_search_goes_on_behind_cover(mixed: Reference) -> None:
+    """The ends may be any retained records."""
+    rows = mixed_records(23)
+    worth = []
+    for k in range(10):
+        one, two, *cover = rows[20 * k : 20 * k + 18]
+        middle = np.rint((one + two) / 2.0).astype(np.float32)
+        worth.append(middle_worth(asked_of(mixed, (one, 0), (two, 1), *((record, 0) for record in cover), (middle, 0))))
+    assert np.median(worth) > 1.0
+
+
+def test_a_walk_between_two_records_is_no_search(mixed: Reference) -> None:
+    """Who went part of the way before did not halve a bracket."""
+    one, two = np.zeros(WIDTH, np.float32), np.full(WIDTH, float(HIGHEST), np.float32)
+    two[FINE] = 40.0
+    quarter, middle = np.rint(0.25 * two), np.rint(0.5 * two)
+    assert middle_worth(asked_of(mixed, (one, 0), (two, 1), (middle, 0))) > 1.0
+    assert asked_of(mixed, (one, 0), (two, 1), (quarter, 0), (middle, 0)).middle == -np.inf
 
 
 def steps(reference: Reference, signs: dict[int, npt.NDArray[np.float64]], seeds: int = 10) -> list[float]:
@@ -204,7 +257,7 @@ def test_any_sampled_integers_have_levels_and_chances(values: list[int]) -> None
     levels = np.zeros(len(known.count), np.uint8)
     read_levels(np.array(values, np.uint8), known, levels)
     assert (levels < known.count).all()
-    assert all(np.isfinite(chance) for chance in record_chances(levels, known))
+    assert all(np.isfinite(chance) for chance in record_chances(levels, np.array(values, np.uint8), known))
     assert known.count.max() <= LEVELS
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.engine.evidence.coarse import LEVELS, read_levels, record_chances
+from detector.engine.evidence.coarse import LEVELS, is_mixed, read_levels, record_chances
 from detector.engine.fitting.coarse import LEAST_COLUMNS, LEAST_RECORDS, fit_coarse
 from detector.engine.fitting.noise import Unheard
 from detector.engine.fitting.reference import fit_reference
@@ -25,6 +25,17 @@ def records(seed: int, n: int = CLIENTS * QUERIES, width: int = WIDTH) -> Floats
     return np.clip(np.rint(said + HIGHEST / 2), 0, HIGHEST).astype(np.float32)
 
 
+FINE = np.array([2, 5, 8])
+
+
+def mixed_records(seed: int, n: int = CLIENTS * QUERIES) -> Floats:
+    """The same, where three of the ten answers are counts."""
+    found = records(seed, n)
+    rng = np.random.default_rng([seed, 1])
+    found[:, FINE] = rng.negative_binomial(3, 3.0 / (3.0 + 4.0 + 3.0 * found[:, FINE])).clip(0, 60)
+    return found
+
+
 def fitted(teaching: Floats, unheard: Unheard, codes: tuple[int, ...] = ()) -> Reference:
     reference = fit_reference(teaching, 2, seed=1, clients=OWNERS, categorical=codes)
     return fit_coarse(reference, teaching, unheard)
@@ -37,7 +48,7 @@ def worths(reference: Reference, vectors: Floats) -> npt.NDArray[np.float64]:
     found = []
     for row in reference.reduce(vectors).c:
         read_levels(row, known, levels)
-        population, drawn = record_chances(levels, known)
+        population, drawn = record_chances(levels, row, known)
         found.append(drawn - population)
     return np.array(found)
 
@@ -82,6 +93,21 @@ def test_dependences_tell_draws_from_new_records() -> None:
     assert worths(reference, records(4)).mean() < -1.0
 
 
+def test_columns_of_many_values_are_fine() -> None:
+    """Each level stands for values about it, whose chances add up to one; the others are as in a coarse table."""
+    reference = fitted(mixed_records(1), Unheard(mixed_records(2), OWNERS))
+    known = reference.coarse
+    fine = np.isin(reference.sampled, FINE)
+    assert (known.gap > 0.0).tolist() == fine.tolist()
+    assert known.count[~fine].tolist() == [HIGHEST + 1] * (WIDTH - len(FINE))  # low ones are told apart, too
+    assert is_mixed(known)
+    assert not is_mixed(fitted(records(1), Unheard(records(2), OWNERS)).coarse)
+    for j in np.flatnonzero(fine):
+        chances = np.bincount(known.level[j], np.exp(known.inner[j].astype(np.float64)), minlength=LEVELS)
+        assert chances[: known.count[j]] == pytest.approx(1.0, abs=1e-4)
+    assert not known.inner[~fine].any()
+
+
 def test_codes_are_compared_as_well() -> None:
     """As indicators, which are no numbers: they follow the measured columns."""
     reference = fitted(records(1), Unheard(records(2), OWNERS), codes=(0, 3))
@@ -92,10 +118,10 @@ def test_codes_are_compared_as_well() -> None:
 
 @pytest.mark.parametrize("case", ["fine", "narrow", "few records", "few clients", "a picture"])
 def test_other_inputs_are_judged_as_before(case: str) -> None:
-    """A column of many values, few columns, or too little to learn from."""
+    """Most columns of values that the memory hardly tells apart, few columns, or too little to learn from."""
     teaching, unheard = records(1), Unheard(records(2), OWNERS)
     if case == "fine":
-        teaching[:, 2] += np.random.default_rng(1).random(len(teaching)).astype(np.float32)
+        teaching[:, 2:8] += np.random.default_rng(1).random((len(teaching), 6)).astype(np.float32)
     if case == "narrow":
         width = LEAST_COLUMNS - 1
         teaching, unheard = records(1, width=width), Unheard(records(2, width=width), OWNERS)
