@@ -14,7 +14,8 @@ largest. Noise fills all directions alike. The query must stray in itself, too, 
 mean: versions of one picture with noise on each differ by noise alone, but each still is a picture. With much noise it is none,
 so a query strays only if the client's earlier ones explain it hardly better than the population does.
 
-Dense pictures of another kind are neither noise nor without correlation. They are remote: see `evidence.remote`. Embeddings
+Dense pictures of another kind are neither noise nor without correlation. They are remote (see `evidence.remote`), or drawn in
+another way (see `evidence.look`). Embeddings
 may have no correlation at all; how noise is told from them, see `evidence.noise`. Records whose columns are drawn one by one
 have a view of their own: see `evidence.drawn`. The largest of the ratios counts.
 

@@ -65,15 +65,16 @@ def fit_look(reference: Reference, taught: Taught, unheard: Unheard, seed: int) 
     if min(len(teaching), len(calibrating)) < LEAST_CLIENTS:
         return reference
     rng = np.random.default_rng(seed)
-    own = _planes(np.concatenate(teaching), found)
-    others = _planes(np.concatenate(calibrating), found)
+    own = np.concatenate([_planes(rows, found) for rows in teaching])
+    clients = [_planes(rows, found) for rows in calibrating]
+    others = np.concatenate(clients)
     drawings = drawn_by_formula(DRAWN, found.small, rng)
     drawings["pieces"] = put_together(_some(own, PIECES, rng), rng)
     drawn = [_views(_sent(pictures, found), found) for pictures in drawings.values()]
     devices = [_views(_sent(lens(rng)(_some(own, SEEN, rng)), found), found) for _ in range(DEVICES)]
     unseen = [_views(_sent(lens(rng)(_some(others, SEEN, rng)), found), found) for _ in range(DEVICES)]
-    clients = [_views(_planes(rows, found), found) for rows in calibrating]
-    norm, form = _form(np.concatenate([_views(own, found), *devices]), drawn, clients, unseen)
+    asked = [_views(pictures, found) for pictures in clients]
+    norm, form = _form(np.concatenate([_views(own, found), *devices]), drawn, asked, unseen)
     if len(form) == 0:
         return reference
     return replace(reference, look_shape=np.array(found.shape, np.int32), look_norm=norm, look_form=form)
@@ -117,7 +118,7 @@ def _planes(vectors: npt.NDArray[np.float32], found: Format) -> Planes:
     side, channels, planar = found.shape
     ordered = (len(vectors), channels, side, side) if planar else (len(vectors), side, side, channels)
     grey = ((vectors.astype(np.float64) - found.low) * found.scale).reshape(ordered).mean(axis=1 if planar else 3)
-    small, block = found.small, side // found.small
+    small, block = found.small, -(-side // MOST_SIDE)
     return np.asarray(
         grey[:, : small * block, : small * block].reshape(-1, small, block, small, block).mean(axis=(2, 4)), np.float64
     )
