@@ -7,7 +7,7 @@ grey level, most of all where a picture varies quickly. So a picture that comes 
 several times farther from its place than 8 bits alone would move it.
 
 Known for square grey pictures of 8 bits, whose blocks may begin at any pixel. Not found: a JPEG of colours, one that was scaled
-or shifted afterwards by an amount of its own for each picture, and populations whose clients mostly use different qualities.
+or shifted afterwards by an amount of its own for each picture. `qualities` tells several qualities apart.
 Steps of one level are not told from no steps. So a quality of 94 or more, which has many such steps, passes for none.
 
 The pictures that are known lie on the steps already, and another pass moves them little. So each coefficient of a picture that
@@ -79,7 +79,7 @@ def jpeg_of(vectors: npt.NDArray[np.float32]) -> Jpeg | None:
         return None
     rng = np.random.default_rng(len(vectors))
     distinct = rng.permutation(np.unique(vectors[rng.permutation(len(vectors))[:PICTURES]], axis=0)).astype(np.float64)
-    level = _grey_level(distinct)
+    level = grey_level(distinct)
     if level == 0.0:
         return None
     pictures = (distinct / level).reshape(-1, side, side)
@@ -96,10 +96,10 @@ def jpeg_of(vectors: npt.NDArray[np.float32]) -> Jpeg | None:
     steps, phase = _steps_of(coefficients)
     if _evidence(steps) == 0:
         return None
-    return Jpeg(side, level, -top, -left, steps, phase, _spreads_of(coefficients, steps))
+    return Jpeg(side, level, -top, -left, steps, phase, spreads_of(coefficients, steps))
 
 
-def _grey_level(values: Array) -> float:
+def grey_level(values: Array) -> float:
     """Return the step of the grid of the values (n, dimension), 0 where they lie on none as fine as grey levels are."""
     spread = float(np.ptp(values))
     if not (spread > 0.0 and math.isfinite(spread)):
@@ -185,7 +185,7 @@ def _glimpse(coefficients: Array) -> int:
     return _evidence(_steps_of(coefficients[:, :SLOW, :SLOW])[0])
 
 
-def _spreads_of(coefficients: Array, steps: Array) -> Array:
+def spreads_of(coefficients: Array, steps: Array) -> Array:
     """Return the mean sizes (8, 8) of coefficients (n, 8, 8) before they were rounded to `steps`, as if exponential.
 
     The share that is rounded to 0 tells them. Where nearly all are, sizes go on falling by the power of the frequency by which
@@ -264,7 +264,12 @@ def displaced(vectors: npt.NDArray[np.float32], jpeg: Jpeg, seed: int) -> tuple[
     """
     rng = np.random.default_rng(seed)
     drawn = vectors[rng.integers(len(vectors), size=2 * MIDDLES)].astype(np.float64) / jpeg.level
-    ends = before_jpeg(drawn, jpeg, rng)
+    return moved_by(before_jpeg(drawn, jpeg, rng), jpeg)
+
+
+def moved_by(ends: Array, jpeg: Jpeg) -> tuple[Array, Array]:
+    """Return the same for pictures (2 * n, dimension) in grey levels that went through no JPEG yet, and n middles of two."""
+    half = len(ends) // 2
     arrived = through_jpeg(ends, jpeg)
-    middles = through_jpeg(0.5 * (ends[:MIDDLES] + ends[MIDDLES:]), jpeg) - 0.5 * (arrived[:MIDDLES] + arrived[MIDDLES:])
+    middles = through_jpeg(0.5 * (ends[:half] + ends[half:]), jpeg) - 0.5 * (arrived[:half] + arrived[half:])
     return jpeg.level * (arrived - ends), jpeg.level * middles

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,8 @@ from detector.engine.evidence.drawn import none_drawn
 from detector.engine.evidence.tone import NOISE
 from detector.engine.features.coverage import PLANES, WORDS
 from detector.engine.fitting.cooccurrence import fit_cooccurrence
-from detector.engine.fitting.jpeg import blocks_of, displaced, jpeg_of
 from detector.engine.fitting.remote import usual_remote
+from detector.engine.fitting.rounding import rounding_of_jpeg
 from detector.engine.fitting.stray import lessons_of, usual_stray
 from detector.engine.fitting.yardsticks import (
     blur_of,
@@ -35,7 +34,6 @@ from detector.engine.models.cooccurrence import nothing_known
 from detector.engine.models.encoding import encode
 from detector.engine.models.reference import (
     ALWAYS,
-    C_LEVELS,
     MOST_CATEGORIES,
     NEVER_REMOTE,
     NO_BLOCKS,
@@ -175,7 +173,7 @@ def fit_reference(
         **NOT_COARSE,
         cooccurrence=nothing_known(),
     )
-    reference = replace(reference, **_rounding_of_jpeg(reference, vectors, seed))
+    reference = replace(reference, **rounding_of_jpeg(reference, vectors, seed))
     reduced_rows = reference.reduce(vectors)
     known = known_cells(reduced_rows)
     if looks_selected(reference, reduced_rows, seed):
@@ -187,19 +185,6 @@ def fit_reference(
         if reference.table:
             known["cooccurrence"] = fit_cooccurrence(vectors, codes.tolist(), clients, seed=seed)
     return replace(reference, **known)
-
-
-def _rounding_of_jpeg(reference: Reference, vectors: Floats, seed: int) -> dict[str, Any]:
-    """Return what rounding does to pictures (n, dimension) that went through a JPEG, as fields of a reference; else nothing."""
-    jpeg = None if reference.table or reference.grain == 0.0 else jpeg_of(vectors)
-    if jpeg is None:
-        return {}
-    moved, middles = (part * reference.scale for part in displaced(vectors, jpeg, seed))
-    # The memory rounds to whole steps besides: the query, and the ends by a quarter each.
-    blurs = np.square(middles @ reference.projection / reference.quantum).mean(axis=0) + 1.5 / 12.0
-    rounding = 2.0 * (1.0 / 12.0 + float(np.square(moved[:, reference.sampled] * C_LEVELS).mean()))
-    blocks = blocks_of(jpeg, reference.sampled)
-    return {"blur": float(blurs.sum()), "blurs": blurs.astype(np.float32), "rounding": rounding, "blocks": blocks}
 
 
 def missing_values(vectors: Floats) -> Floats:
