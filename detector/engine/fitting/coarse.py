@@ -56,7 +56,7 @@ def fit_coarse(reference: Reference, teaching: Floats, calibrating: Unheard) -> 
         return reference
     rows = np.stack([scale.levels(integers[:, j]) for j, scale in enumerate(scales)], axis=1).astype(np.int64)
     value = np.stack([scale.value for scale in scales])
-    count = np.array([scale.count for scale in scales], np.uint8)
+    count = np.array([scale.known for scale in scales], np.uint8)
     mixed = bool(gap.any())
     # What many ask about is common, but a load test repeats one record thousands of times.
     parent, chance = _tree(rows, np.sqrt(often), count)
@@ -74,16 +74,16 @@ def fit_coarse(reference: Reference, teaching: Floats, calibrating: Unheard) -> 
 
 
 class _Scale(NamedTuple):
-    """One column: its `count` levels, their integers `value` (LEVELS,), and `inner` (256,) and `gap` as in `Coarse`."""
+    """One column: its `known` levels, their integers `value` (LEVELS,), and `inner` (256,) and `gap` as in `Coarse`."""
 
     value: npt.NDArray[np.uint8]
-    count: int
+    known: int
     inner: Floats
     gap: float
 
     def levels(self, integers: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the nearest level of each of n integers."""
-        return nearest_levels(self.value[: self.count], integers)
+        return nearest_levels(self.value[: self.known], integers)
 
 
 def _scale_of(integers: npt.NDArray[np.uint8], *, coarse: bool) -> _Scale:
