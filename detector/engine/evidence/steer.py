@@ -76,31 +76,42 @@ def place_on_ray(start, query, point, numbers, level, tolerance, blur):
 
 
 @kernel
+def may_align(across, squares, start, other, tolerance, blur):
+    """Return -1 or 1 where the query may lie on one line with two retained ones, 1 where it lies between them; else 0.
+
+    `across` (few, places) are differences of retained queries from the new one in a few coordinates; 0 is certain.
+    """
+    own = 0.0
+    there = 0.0
+    both = 0.0
+    for k in range(across.shape[0]):
+        own += np.float64(across[k, start]) * across[k, start]
+        there += np.float64(across[k, other]) * across[k, other]
+        both += np.float64(across[k, start]) * across[k, other]
+    length = own + there - 2.0 * both if both < 0.0 else max(own, there)
+    closest = np.float64(min(squares[start], squares[other]))
+    limit = 1.001 * tolerance * tolerance * closest + MOST_BLUR * blur + 1.0
+    if own * there - both * both > limit * length:
+        return 0
+    return 1 if both < 0.0 else -1
+
+
+@kernel
 def may_cut(across, squares, held, start, tolerance, blur):
     """Tell whether the query may lie on a line through the retained query at `start`, with others both ways; False is certain.
 
-    `across` (few, places) are differences of retained queries from the new one in a few coordinates.
+    For the arguments see `may_align`.
     """
     before = False
     beyond = False
     for m in range(held):
         if m == start:
             continue
-        own = 0.0
-        other = 0.0
-        both = 0.0
-        for k in range(across.shape[0]):
-            own += np.float64(across[k, start]) * across[k, start]
-            other += np.float64(across[k, m]) * across[k, m]
-            both += np.float64(across[k, start]) * across[k, m]
-        length = own + other - 2.0 * both if both < 0.0 else max(own, other)
-        closest = np.float64(min(squares[start], squares[m]))
-        limit = 1.001 * tolerance * tolerance * closest + MOST_BLUR * blur + 1.0
-        if own * other - both * both <= limit * length:
-            before = before or both >= 0.0
-            beyond = beyond or both < 0.0
-            if before and beyond:
-                return True
+        side = may_align(across, squares, start, m, tolerance, blur)
+        before = before or side < 0
+        beyond = beyond or side > 0
+        if before and beyond:
+            return True
     return False
 
 
@@ -122,14 +133,15 @@ def may_cut_records(query, z, held, start, numbers, level):
 
 
 @kernel
-def read_line(query, z, sharpness, label, order, held, start, numbers, level, tolerance, blur):
+def read_line(query, z, sharpness, across, squares, label, order, held, start, numbers, level, tolerance, blur):
     """Return (kind, onward, share, nearest ends, farthest ends) of the line from the retained query at `start` to the new one.
 
     `kind` is 1 for a query between `start` and its neighbour with another label, -1 for one that leaves the bracket of `start`,
     and 0 where the line tells nothing: no query on one side, one label only, no bracket at `start`, or a later query on the
     line. `onward` tells whether the client goes on in the direction of its move to `start`. `share` is the part of the line
     that lies in the bracket. The ends are places, first that behind `start`. `z` (coordinates, places) are the retained
-    queries, which `sharpness` (coordinates,) brings to the unit of rounding where they are no records.
+    queries, which `sharpness` (coordinates,) brings to the unit of rounding where they are no records. For `across` and
+    `squares`, which are not read for records, see `may_align`.
     """
     nothing = (0, False, 1.0, -1, -1, -1, -1)
     first, last = -np.inf, np.inf  # nearest places behind and beyond
@@ -149,7 +161,7 @@ def read_line(query, z, sharpness, label, order, held, start, numbers, level, to
         asked[k] = query[k] * factor
     one_label = True
     for m in range(held):
-        if m == start:
+        if m == start or (numbers == 0 and may_align(across, squares, start, m, tolerance, blur) == 0):
             continue
         for k in range(query.shape[0]):
             point[k] = np.float32(z[k, m]) * (np.float32(1.0) if numbers > 0 else sharpness[k])
@@ -224,6 +236,8 @@ def read_cut(asked, past, scales, population, across):
             asked.query,
             past.z,
             population.sharpness,
+            across,
+            past.squares,
             past.label,
             past.order,
             past.held,

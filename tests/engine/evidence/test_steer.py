@@ -43,6 +43,8 @@ class Client:
                 point.round().astype(np.float32),
                 z,
                 SHARP,
+                (z[:4] - point.round()[:4, None]).astype(np.float32),
+                np.square(z - point.round()[:, None]).sum(axis=0).astype(np.float32),
                 np.array(self.labels, np.int32),
                 np.arange(n, dtype=np.uint32),
                 n,
