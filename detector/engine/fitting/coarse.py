@@ -68,7 +68,8 @@ def fit_coarse(reference: Reference, teaching: Floats, calibrating: Unheard) -> 
         coarse_chance=chance,
         coarse_drawn=_draws(rows, value, count, reference.measured),
         coarse_edited=_edits(columns),
-        **({"coarse_inner": np.stack([scale.inner for scale in scales]), "coarse_gap": gap} if mixed else {}),
+        coarse_inner=np.stack([scale.inner for scale in scales]) if mixed else reference.coarse_inner,
+        coarse_gap=gap if mixed else reference.coarse_gap,
     )
     return _fair(known, calibrating)
 

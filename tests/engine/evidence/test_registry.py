@@ -32,8 +32,8 @@ from detector.engine.evidence.registry import EVIDENCE, REGISTRY
 from detector.engine.evidence.whole import HARM, NOVELTY, REFUSED, REUSED
 from detector.engine.features.row import NAMES
 from detector.engine.findings import Outputs
-from detector.engine.judge import ConductEvidence, Moment, kind_of
 from detector.engine.memory.reservoir import COORDINATES
+from detector.engine.moment import ConductEvidence, Moment, kind_of
 from detector.engine.policy import ACTIONS, BLOCK, THROTTLE, Budget, PolicySettings, thresholds_for
 from detector.engine.shard import EngineSettings, Shard
 from detector.engine.state import PLACES
