@@ -76,7 +76,7 @@ def nearest_levels(value: npt.NDArray[np.uint8], integers: npt.NDArray[Any]) -> 
     [0, 0, 1]
     """
     away = np.abs(np.asarray(integers, np.int64)[:, None] - value.astype(np.int64))
-    return away.argmin(axis=1).astype(np.uint8)
+    return np.asarray(away.argmin(axis=1), np.uint8)
 
 
 def drawn_fields(drawn: Drawn) -> dict[str, Any]:
