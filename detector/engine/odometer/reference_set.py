@@ -75,7 +75,7 @@ class ReferenceSet:
 
         Nobody is right about a label that is not told apart.
         """
-        return np.count_nonzero(copied == self._told_apart) / len(self.answers)
+        return int(np.count_nonzero(copied == self._told_apart)) / len(self.answers)
 
     @cached_property
     def _told_apart(self) -> npt.NDArray[np.int64]:
