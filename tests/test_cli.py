@@ -27,7 +27,7 @@ def detector(
         input=given,
         capture_output=True,
         check=False,
-        timeout=300,
+        timeout=800,
         env={**os.environ, **(env or {})},
     )
 
