@@ -206,8 +206,9 @@ class Kernels:
         reference, columns, given = self._reference, self._columns, room.given
         queries, written, admitted = room.queries, room.written, room.admitted
         reduced, verdict, evaluation = room.reduced, admitted.verdict, queries.evaluation
-        scales, population, coarse, scratch, _, _, _, kept = self._constants
-        bind = self._bind
+        constants = self._constants
+        scales, population, coarse, scratch = constants.scales, constants.population, constants.coarse, constants.scratch
+        kept, bind = constants.kept, self._bind
         memory = (columns.memory, columns.selection, columns.checksums, columns.family, columns.metered)
         observed = (*memory, queries, scales, population, coarse, scratch, written)
         started = self._entry(observe, (*observed, kept))
