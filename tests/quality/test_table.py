@@ -22,6 +22,7 @@ def theft(name: str, cover: float, after: int | None, *, promised: bool = True) 
         "caught": {},
         "asked": [100],
         "made": [80],
+        "learned": [],
         "seconds": 0.1,
         "wire": "uint8 / full",
     }
