@@ -64,7 +64,7 @@ elastic-down: $(READY) ## Stop it; its data stay
 
 .PHONY: test
 test: $(READY) ## Run the tests, real servers included
-	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile
+	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-faults
 test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log comes in, with each Kafka client and with both
@@ -76,9 +76,17 @@ fuzz: $(READY) ## Show every log format 10,000 mutated records, the scanner 1,00
 	@DETECTOR_FUZZ_SCANNED=1000000 $(RUN)/python -m pytest -s tests/ingest/test_scanner.py
 	@DETECTOR_FUZZ_RECORDS=100000 $(RUN)/python -m pytest -s tests/service/test_fuzz.py
 
+# What nobody checks in compiled code: all habits, repeats, codes, and inputs of every hard kind.
+BOUNDED = tests/engine/test_engine_inputs.py tests/engine/test_engine_repeats.py tests/engine/memory/test_checksums.py \
+	tests/engine/test_forged_state.py tests/engine/links/seeking
+
+.PHONY: test-bounds
+test-bounds: $(READY) ## Compile all kernels so that they check the bounds of every array, and run them on hard input (some minutes)
+	@NUMBA_BOUNDSCHECK=1 XDG_CACHE_HOME=build/bounds $(RUN)/python -m pytest -q -n $(JOBS) --dist loadfile $(BOUNDED)
+
 .PHONY: test-fast
 test-fast: $(READY) ## Run the tests that take no more than a moment
-	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not broker"
+	@$(RUN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not broker"
 
 .PHONY: check
 check: docs ## Lint, check formatting, types and imports, build the documentation, look for known vulnerabilities

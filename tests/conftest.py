@@ -41,6 +41,16 @@ settings.load_profile("tests")
 HOUR_MS = 3_600_000
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that no worker waits long for the other one at the end.
+
+    The image's file is the first of all: it compiles every kernel for another processor, while another worker compiles them for
+    this one. Otherwise both workers would begin with the same kernels.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name != "test_image.py", item.path not in slow))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Name what failed in the last lines of all: the comparisons before them can be longer than what is kept of a log."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")

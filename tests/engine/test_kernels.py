@@ -15,15 +15,6 @@ from detector.engine import kernels
 from detector.engine.kernels import cache_folder, compiling, entry, kernel
 from detector.engine.memory.admission import evaluation_after
 
-WITH_BOUNDS = (
-    "tests/engine/test_engine_inputs.py",
-    "tests/engine/test_engine_repeats.py",
-    "tests/engine/memory/test_checksums.py",
-    "tests/engine/test_forged_state.py",
-    "tests/engine/links/seeking/test_search.py",
-    "tests/engine/links/seeking/test_steps.py",
-)
-
 BEYOND = """
 import numpy as np
 from detector.engine.kernels import kernel
@@ -235,20 +226,6 @@ def test_the_time_of_a_source_is_no_part_of_it(tmp_path: Path) -> None:
         found.append({file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nb[ic]")})
     assert found[0]
     assert found[0] == found[1]
-
-
-@pytest.mark.slow
-def test_no_kernel_reads_beyond_its_arrays(tmp_path: Path) -> None:
-    """What nobody checks in compiled code is checked here: all habits, repeats, codes, and inputs of every hard kind."""
-    told = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *WITH_BOUNDS],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert told.returncode == 0, told.stdout[-3000:]
 
 
 def test_a_kernel_that_reads_beyond_its_array_is_found(tmp_path: Path) -> None:
