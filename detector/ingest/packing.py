@@ -77,16 +77,24 @@ def top_two(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return the index of the largest probability, and the two largest; each of shape (n,), 0 and NaN where unknown."""
     n = len(probabilities)
+    size = len(probabilities[0]) if n else 0
+    if size and all(len(row) == size for row in probabilities):  # nearly always
+        return _two_largest(b"".join(probabilities), n)
     top_class = np.zeros(n, dtype=np.intp)
     largest = np.full((2, n), np.nan, dtype=np.float32)
     sizes = np.array([len(row) for row in probabilities])
     for size in set(sizes.tolist()) - {0}:
         here = np.flatnonzero(sizes == size)
-        values = np.frombuffer(b"".join([probabilities[i] for i in here.tolist()]), dtype=np.float64).reshape(
-            len(here), size // 8
-        )
-        if size == 8:  # the probability of the first of two classes
-            values = np.concatenate([values, 1 - values], axis=1)
-        top_class[here] = values.argmax(axis=1)
-        largest[:, here] = np.partition(values, -2, axis=1)[:, :-3:-1].T
+        found = _two_largest(b"".join([probabilities[i] for i in here.tolist()]), len(here))
+        top_class[here], largest[0, here], largest[1, here] = found
     return top_class, largest[0], largest[1]
+
+
+def _two_largest(packed: bytes, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return what `top_two` does for `n` rows of one length."""
+    values = np.frombuffer(packed, dtype=np.float64).reshape(n, -1)
+    if values.shape[1] == 1:  # the probability of the first of two classes
+        values = np.concatenate([values, 1 - values], axis=1)
+    # In C order, since a compiled kernel takes columns with gaps for another type.
+    second, first = np.partition(values, -2, axis=1)[:, -2:].T.astype(np.float32, order="C")
+    return values.argmax(axis=1), first, second
