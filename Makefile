@@ -82,7 +82,7 @@ BOUNDED = tests/engine/test_engine_inputs.py tests/engine/test_engine_repeats.py
 
 .PHONY: test-bounds
 test-bounds: $(READY) ## Compile all kernels so that they check the bounds of every array, and run them on hard input (some minutes)
-	@NUMBA_BOUNDSCHECK=1 XDG_CACHE_HOME=build/bounds $(RUN)/python -m pytest -q -n $(JOBS) --dist loadfile $(BOUNDED)
+	@NUMBA_BOUNDSCHECK=1 XDG_CACHE_HOME=$(CURDIR)/build/bounds $(RUN)/python -m pytest -q -n $(JOBS) --dist loadfile $(BOUNDED)
 
 .PHONY: test-fast
 test-fast: $(READY) ## Run the tests that take no more than a moment
