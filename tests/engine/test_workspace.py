@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from detector.baseline.store import Baseline
 from detector.engine.clients import SMALLEST
-from detector.engine.compute import SMALL
 from detector.engine.findings import Outputs
 from detector.engine.memory.admission import FRESH
 from detector.engine.models.encoding import encode
 from detector.engine.models.reference import MOST_CATEGORIES
 from detector.engine.observer import Seen
+from detector.engine.passes import SMALL
 from detector.engine.shard import EngineSettings, Shard
 from detector.testing import batches, traffic
 
@@ -51,7 +51,7 @@ def test_kernels_get_what_they_were_bound_to(digits_baseline: Baseline) -> None:
         shard.process(replace(batch, client=[f"client-{i % clients}" for i in range(len(batch))]))
         table._admit_clients([f"more-{clients}-{i}" for i in range(clients)])
         for events in (1, 2, SMALL, SMALL + 1):
-            run = table._kernels._pass(events)
+            run = table._kernels._passes.over(events)
             calls = [call for call in run if isinstance(call, partial)] + [*run.more, *run.updates]
             found.add(tuple(tuple(map(numba.typeof, call.args)) for call in calls if isinstance(call, partial)))
     assert len(found) == 1

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.compute import population_of, scales_of
+from detector.engine.constants import population_of, scales_of
 from detector.engine.features.distances import WINDOW
 from detector.engine.findings import Outputs
 from detector.engine.guard import DAY_MS, StopGuard

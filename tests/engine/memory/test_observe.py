@@ -14,7 +14,7 @@ from scipy import stats
 
 from detector.engine.clients import ClientTable
 from detector.engine.columns import allocate, columns_of
-from detector.engine.compute import coefficients_up_to
+from detector.engine.constants import coefficients_up_to
 from detector.engine.evidence.accumulate import CHANNELS, CONSTRUCTED, NOTHING, ORDINARY
 from detector.engine.evidence.children import Family
 from detector.engine.evidence.coarse import none_coarse

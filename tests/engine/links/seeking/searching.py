@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from detector.engine.compute import population_of, scales_of
+from detector.engine.constants import population_of, scales_of
 from detector.engine.features.distances import WINDOW
 from detector.engine.links.seeking.pairs import RECORDS_PAIRED
 from detector.engine.links.seeking.records import no_chains
