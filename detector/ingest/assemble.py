@@ -4,30 +4,27 @@ Events are decoded one by one and checked many at a time. What is cheap to see i
 hold, a moment in the future, the two largest probabilities) is looked at there, not in every event.
 """
 
-import math
-import struct
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from detector.clock import Clock
 from detector.config import Config
 from detector.contracts.dead_letter import Reason
 from detector.contracts.event import ALL_MISSING
-from detector.ingest.batch import LABEL_ALONE, LABEL_CHANGED, Batch, Origin, Sender, join
+from detector.ingest.batch import Batch, Origin
 from detector.ingest.formats.decoder import Decoder, Outcome, Record, several
 from detector.ingest.formats.event import Refusal
 from detector.ingest.formats.native import NativeDecoder
 from detector.ingest.lines import Lines
 from detector.ingest.owner import Owner
-from detector.ingest.packing import BoundedCache, Packers, label_code, size_of, top_two
 from detector.ingest.places import Places
 from detector.ingest.refused import RefusedQueries, Unusable
+from detector.ingest.rows import Row, Rows
 
 if TYPE_CHECKING:
     from detector.ingest.scanner import Scanner
@@ -36,16 +33,6 @@ __all__ = ["SCAN_AFTER", "Assembled", "Assembler", "Rejection", "assembler_for"]
 
 SCAN_AFTER: Final = 2000
 """Records that are decoded one by one before scanning begins: by then that has taken some hundredths of a second."""
-
-_LARGEST = float(np.finfo(np.float32).max)
-
-_Description: TypeAlias = tuple[str | None, bool | None, str | None, str | None, str | None]
-_Row: TypeAlias = tuple[int, str | float, str, str, bytes, str | int | None, bytes, float, int, Sender, str | None]
-"""Place among the outcomes, time (ms, an integer), client, event id, vector (float32), label, probabilities (float64),
-weight, how the answer was perturbed (see `Batch`), sender, version.
-
-The numbers are packed at once: as bytes they stay small and warm, and the decoded list is free for the next event.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +105,7 @@ class Assembler:
         self._seen = 0
         self._scanner: Scanner | None = None
         self._refused = RefusedQueries(secret)
-        self._codes: BoundedCache[str | int | None, int] = BoundedCache()
-        self._senders: BoundedCache[_Description, Sender] = BoundedCache()
-        self._float32 = Packers("f")
-        self._float64 = Packers("d")
+        self._rows = Rows(as_told=as_told)
 
     def assemble_chunk(self, chunk: Lines, *, first_sequence: int) -> Assembled:
         """Assemble a chunk of one or several logs, its damaged line included."""
@@ -191,13 +175,13 @@ class Assembler:
         if flushed is None and self._scans(len(stretch.values)):
             scanned, left = self._scan(stretch, latest)
         outcomes, records = self._outcomes(stretch, left) if flushed is None else (flushed, None)
-        groups, length = self._rows(outcomes, refused, left)
+        groups, length = self._rows.pack(outcomes, refused, left)
         places = Places(stretch.first, length if left is None else len(stretch.values), records)
         for model, dimension in _in_order(scanned, groups, stretch.first):
             rows = groups.get((model, dimension), [])
             declared = self._dimensions.get(model, dimension)
             if declared == dimension:
-                batch, bad = self._columns(model, dimension, rows, stretch.first, latest, scanned.get((model, dimension)))
+                batch, bad = self._rows.columns(model, dimension, rows, stretch.first, latest, scanned.get((model, dimension)))
                 if len(batch):
                     batches.append(batch)
                 for row in bad:
@@ -254,7 +238,7 @@ class Assembler:
             # Imported here: a short log goes without numba.
             from detector.ingest.scanner import Scanner  # noqa: PLC0415
 
-            self._scanner = Scanner(self._sender_of, self._takes, self._max_record_bytes)
+            self._scanner = Scanner(self._rows.sender_of, self._takes, self._max_record_bytes)
         whole = len(stretch.values) - (stretch.damaged is not None)
         batches, left = self._scanner.scan(stretch.values[:whole], stretch.first, latest)
         if stretch.damaged is not None:
@@ -297,99 +281,7 @@ class Assembler:
     def _oversized(self, value: bytes) -> Refusal:
         return Refusal("oversized", f"{len(value)} bytes, more than the limit of {self._max_record_bytes}")
 
-    def _rows(
-        self, outcomes: Iterable[Outcome], refused: dict[int, Refusal], left: Sequence[int] | None = None
-    ) -> tuple[dict[tuple[str, int], list[_Row]], int]:
-        """Group the events by model and dimension; return them, and how many outcomes there were.
-
-        `left`, where given, are the places of the outcomes.
-        """
-        float32, float64, senders = self._float32, self._float64, self._senders
-        groups: dict[tuple[str, int], list[_Row]] = {}
-        place = -1
-        numbered = enumerate(outcomes) if left is None else zip(left, outcomes, strict=True)
-        for place, event in numbered:  # the last one is the number of outcomes less one
-            if isinstance(event, Refusal):
-                refused[place] = event
-                continue
-            query, answer, model, client = event.input, event.output, event.model, event.client
-            numbers = query.vector
-            if numbers is None:
-                vector = query.vector_b64 or b""
-            else:
-                try:
-                    vector = float32[len(numbers)](*numbers)
-                except struct.error:  # a missing value
-                    vector = float32[len(numbers)](*(math.nan if number is None else number for number in numbers))
-            changed = answer.perturbed is not None and not answer.only_marked()
-            perturbed = 0 if not changed else LABEL_CHANGED if answer.misleads() else LABEL_ALONE
-            if changed and not self._as_told:
-                answer = answer.said()
-            key = model.id, len(vector) // 4
-            rows = groups.get(key)
-            if rows is None:
-                rows = groups[key] = []
-            chances = answer.probabilities
-            described = (client.type, client.trusted, client.organization, client.ip, client.user_agent)
-            rows.append(
-                (
-                    place,
-                    event.time,
-                    client.id,
-                    event.event_id,
-                    vector,
-                    answer.label,
-                    b"" if chances is None else float64[len(chances)](*chances),
-                    event.sampled_rate or 1.0,
-                    perturbed,
-                    senders.get(described) or self._sender(described),
-                    model.version,
-                )
-            )
-        return groups, place + 1
-
-    def _columns(
-        self, model: str, dimension: int, rows: list[_Row], first_sequence: int, latest: int, scanned: Batch | None = None
-    ) -> tuple[Batch, list[_Row]]:
-        """Make a batch of the good rows and the `scanned` ones; the columns also show which are bad, and these are returned."""
-        if scanned is not None:
-            if not rows:
-                return scanned, []
-            batch, bad = self._columns(model, dimension, rows, first_sequence, latest)
-            return join([scanned, batch]), bad
-        places, times, clients, event_ids, vectors, labels, probabilities, weights, changed, senders, versions = zip(
-            *rows, strict=True
-        )
-        time = np.array(times, dtype=np.int64)
-        # A bytearray, because an array over bytes cannot be written to and is another type to a compiled kernel.
-        vector = np.frombuffer(bytearray().join(vectors), dtype=np.float32).reshape(len(rows), dimension)
-        top_class, confidence, runner_up = top_two(probabilities)
-        batch = Batch(
-            model=model,
-            sequence=np.array(places, dtype=np.int64) + first_sequence,
-            time=time,
-            client=clients,
-            event_id=event_ids,
-            vector=vector,
-            label=self._label_codes(labels, top_class),
-            confidence=confidence,
-            runner_up=runner_up,
-            weight=np.minimum(np.array(weights), _LARGEST).astype(np.float32),
-            sender=senders,
-            version=versions,
-            refused=np.zeros(len(rows), np.uint8),
-            digest=np.zeros(len(rows), np.uint64),
-            perturbed=np.array(changed, np.uint8),
-            told=probabilities if self._as_told else None,
-        )
-        if dimension and np.isfinite(vector).all() and max(times) <= latest:  # nearly always
-            return batch, []
-        good = ~np.isinf(vector).any(axis=1) & ~np.isnan(vector).all(axis=1) & (time <= latest)
-        if good.all():
-            return batch, []
-        return batch.take(np.flatnonzero(good)), [rows[row] for row in np.flatnonzero(~good).tolist()]
-
-    def _explain(self, stretch: "_Stretch", places: Places, row: _Row, owner: Owner) -> Refusal:
+    def _explain(self, stretch: "_Stretch", places: Places, row: Row, owner: Owner) -> Refusal:
         """Say what is wrong with an event whose numbers or time cannot be used."""
         at, index = places.find(stretch.first + row[0])
         found = None if index else self._decoder.explain(stretch.record_at(at))
@@ -401,29 +293,6 @@ class Assembler:
         if np.isnan(vector).all():
             return Refusal("schema", f"input: {ALL_MISSING}", owner)
         return Refusal("future", f"time: {row[1]} is more than {self._max_skew_ms} ms ahead of the clock", owner)
-
-    def _label_codes(self, labels: Sequence[str | int | None], top_class: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
-        known = labels
-        if None in labels:
-            known = [int(top) if label is None else label for label, top in zip(labels, top_class, strict=True)]
-        codes = self._codes
-        try:
-            return np.array([codes[label] for label in known], dtype=np.int32)
-        except KeyError:
-            seen = set(known)
-            codes.make_room(sum(map(size_of, seen - codes.keys())))
-            codes.update((label, label_code(label)) for label in seen if label is not None)
-            return np.array([codes[label] for label in known], dtype=np.int32)
-
-    def _sender_of(self, described: _Description) -> Sender:
-        return self._senders.get(described) or self._sender(described)
-
-    def _sender(self, described: _Description) -> Sender:
-        """Keep one object for the same description, so that a million events hold a few thousand of them."""
-        self._senders.make_room(sum(map(size_of, described)))
-        kind, trusted, organization, ip, user_agent = described
-        sender = self._senders[described] = Sender(kind, trusted, organization, ip, user_agent)
-        return sender
 
 
 class _Stretch(NamedTuple):
@@ -440,7 +309,7 @@ class _Stretch(NamedTuple):
 
 
 def _in_order(
-    scanned: Mapping[tuple[str, int], Batch], groups: Mapping[tuple[str, int], Sequence[_Row]], first: int
+    scanned: Mapping[tuple[str, int], Batch], groups: Mapping[tuple[str, int], Sequence[Row]], first: int
 ) -> Iterable[tuple[str, int]]:
     """Return the models and dimensions in the order in which they first appear."""
     if not scanned:
@@ -451,7 +320,7 @@ def _in_order(
     return sorted(begins, key=begins.__getitem__)
 
 
-def _owner(model: str, row: _Row) -> Owner:
+def _owner(model: str, row: Row) -> Owner:
     _, time, client, event_id, *_, sender, version = row
     return Owner(client, model, version, event_id, int(time), sender)
 
