@@ -71,8 +71,9 @@ test-faults: $(READY) ## Kill, stop and restart workers and brokers while a log 
 	@DETECTOR_TEST_CLIENTS=all $(RUN)/python -m pytest -m faults
 
 .PHONY: fuzz
-fuzz: $(READY) ## Show every log format 10,000 mutated records, the scanner 1,000,000, and the topics of a real broker 100,000 (some minutes)
+fuzz: $(READY) ## Show every log format 10,000 mutated records, a replay 100,000, the scanner 1,000,000, and the topics of a real broker 100,000 (some minutes)
 	@DETECTOR_FUZZ_MUTANTS=10000 $(RUN)/python -m pytest -s tests/ingest/formats/test_mutations.py
+	@DETECTOR_FUZZ_REPLAYED=100000 $(RUN)/python -m pytest -s tests/offline/test_replay.py
 	@DETECTOR_FUZZ_SCANNED=1000000 $(RUN)/python -m pytest -s tests/ingest/test_scanner.py
 	@DETECTOR_FUZZ_RECORDS=100000 $(RUN)/python -m pytest -s tests/service/test_fuzz.py
 
