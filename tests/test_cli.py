@@ -99,7 +99,9 @@ def test_what_is_missing_is_compiled_once(log: Path, tmp_path: Path) -> None:
     assert list(folder.rglob("network.*"))
     before = sorted(folder.rglob("*"))
     told = detector("warm-up", env=cold)
+    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["kernels", "scanner"]
     assert told.stdout == f"everything is compiled already, in {folder}\n".encode()
+    assert json.loads(detector("warm-up", "--json", env=cold).stdout) == {"compiled": 0, "folder": str(folder)}
     told = detector("replay", str(log), "--out", str(tmp_path / "out"), env=cold)
     assert b"compil" not in told.stderr
     assert sorted(folder.rglob("*")) == before

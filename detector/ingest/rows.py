@@ -122,7 +122,7 @@ class Rows:
             perturbed=np.array(changed, np.uint8),
             told=probabilities if self._as_told else None,
         )
-        if dimension and np.isfinite(vector).all() and max(times) <= latest:  # nearly always
+        if dimension and np.isfinite(vector).all() and time.max() <= latest:  # nearly always
             return batch, []
         good = ~np.isinf(vector).any(axis=1) & ~np.isnan(vector).all(axis=1) & (time <= latest)
         if good.all():
